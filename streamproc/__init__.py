@@ -1,0 +1,1 @@
+"""streamproc: run status events in, latest state and transitions out, exactly once."""
