@@ -1,0 +1,54 @@
+# Everything runs in .venv, made here from the lock file. Works with the make 3.81 that macOS ships.
+PYTHON ?= python3
+UV ?= .venv/bin/uv
+ARGS ?=
+
+PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" $(ARGS)
+LOCKED = .venv/.locked
+READY = .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'Pass arguments on with ARGS="...".'
+
+demo: $(READY) ## everything on this machine: a broker, the service, simulated events
+	@.venv/bin/streamproc demo $(ARGS)
+
+test: $(READY) ## the tests, with a real Kafka; ARGS='-m slow' for the long forms
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: $(READY) ## style, types and import rules
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy --strict streamproc
+	@.venv/bin/lint-imports
+
+bench: $(READY) ## speed on this machine
+	@.venv/bin/python -m tests.bench $(ARGS)
+
+lock: $(if $(filter .venv/bin/uv,$(UV)),$(LOCKED)) ## write the lock files; ARGS=--upgrade for newer versions, UV=uv for your own uv
+	@$(COMPILE) pyproject.toml --extra local --group dev -o requirements/dev.lock
+	@$(COMPILE) pyproject.toml --constraints requirements/dev.lock -o requirements/runtime.lock
+
+clean: ## remove what was built
+	@rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find streamproc tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Two stamps: editing pyproject.toml costs a second, only a new lock file costs a download.
+$(LOCKED): requirements/dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'streamproc needs Python 3.11 or newer as $(PYTHON); try: make PYTHON=python3.12' >&2; exit 1; }
+	@echo 'Setting up .venv from requirements/dev.lock (once; about 150 MB to download)'
+	@$(PYTHON) -m venv --clear .venv || { \
+		echo '$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@$(PIP) install --require-hashes -r requirements/dev.lock
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
