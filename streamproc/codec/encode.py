@@ -1,0 +1,116 @@
+"""What a commit says, as Kafka messages: framed Avro with CloudEvents headers, encoded a column at a time."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyruhvro
+from msgspec.structs import astuple
+
+from streamproc.codec.cloudevents import CloudEvents, Headers
+from streamproc.codec.schemas import load, varint
+from streamproc.core.model import Run, Transition
+
+
+class Message(NamedTuple):
+    """One record to be produced; its partition is the input's. `timestamp` in milliseconds; a null value: tombstone."""
+
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+    headers: Headers
+
+
+class Source(NamedTuple):
+    """Where the events come from, as the outputs say it."""
+
+    application_id: str
+    topic: str
+    partition: int
+
+
+class OutputEncoder:
+    """Encodes the outputs of one input partition."""
+
+    def __init__(self, source: Source) -> None:
+        transition, state = load("run_transition"), load("run_state")
+        prefix = f"/streamproc/{source.application_id}"
+        self._source = source
+        self._transition_header = transition.header
+        self._state_header = state.header
+        self._transition_rows = _RowEncoder(transition.document)
+        self._state_rows = _RowEncoder(without_event(state.document))
+        self._transition_events = CloudEvents("streamproc.run.transition", f"{prefix}/transitions", transition.label)
+        self._state_events = CloudEvents("streamproc.run.state", f"{prefix}/state", state.label)
+
+    def transitions(self, changes: Sequence[Transition], wall_ms: int) -> list[Message]:
+        """Return a message for each change; record timestamps never lie ahead of `wall_ms`, or a broker refuses them."""
+        if not changes:
+            return []
+        columns = list(zip(*map(astuple, changes), strict=True))
+        payloads = self._transition_rows.encode([*columns[:-1], *self._origin(columns[-1])])
+        header, headers, place = self._transition_header, self._transition_events.headers, self._place
+        return [
+            Message(
+                change.run_id.encode(),
+                header + payload,
+                min(change.occurred_at, wall_ms),
+                headers(f"{place}:{change.offset}", change.occurred_at),
+            )
+            for change, payload in zip(changes, payloads, strict=True)
+        ]
+
+    def states(self, runs: Sequence[Run], wall_ms: int) -> list[Message]:
+        """Return a message with the state of each run."""
+        if not runs:
+            return []
+        *columns, offsets, schemas, events = zip(*map(astuple, runs), strict=True)
+        payloads = self._state_rows.encode([*columns, *self._origin(offsets), schemas])
+        header, headers, place = self._state_header, self._state_events.headers, self._place
+        return [
+            Message(
+                run.run_id.encode(),
+                b"".join((header, varint(len(event)), event, payload)),
+                min(run.status_since, wall_ms),
+                headers(f"{place}:{run.offset}", run.status_since),
+            )
+            for run, event, payload in zip(runs, events, payloads, strict=True)
+        ]
+
+    def tombstones(self, forgotten: Mapping[str, int], now_ms: int, sequence: int, wall_ms: int) -> list[Message]:
+        """Return a null for each run forgotten at `now_ms`; `forgotten` maps run ids to their last event's offset."""
+        headers, place = self._state_events.headers, self._place
+        return [
+            Message(run_id.encode(), None, min(now_ms, wall_ms), headers(f"{place}:{offset}:{sequence}", now_ms))
+            for run_id, offset in forgotten.items()
+        ]
+
+    @property
+    def _place(self) -> str:
+        return f"{self._source.topic}:{self._source.partition}"
+
+    def _origin(self, offsets: Sequence[int]) -> list[Any]:
+        """Return the columns source_topic, source_partition and source_offset."""
+        count = len(offsets)
+        return [[self._source.topic] * count, [self._source.partition] * count, offsets]
+
+
+class _RowEncoder:
+    """Rows of one schema to Avro payloads, by way of Arrow columns."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._text = json.dumps(document)
+        self._arrow = pyruhvro.avro_to_arrow_schema(self._text)
+
+    def encode(self, columns: Sequence[Sequence[Any]]) -> list[bytes]:
+        """Return each row's payload; `columns` in the order of the schema's fields."""
+        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, self._arrow, strict=True)]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self._arrow)
+        payloads: list[bytes] = pyruhvro.serialize_record_batch(batch, self._text, 1)[0].to_pylist()
+        return payloads
+
+
+def without_event(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return RunState's schema behind its first field: the part that goes through the columnar codec."""
+    return {**document, "fields": document["fields"][1:]}

@@ -1,0 +1,115 @@
+"""run-state records back to Runs: what a restart restores from. Needs no registry (rules.md 23).
+
+A new version of RunState adds a name to `VERSIONS`; old ones stay for as long as such records may be out there.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cache
+from sys import intern
+from typing import Any
+
+import pyarrow as pa
+import pyruhvro
+
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.cloudevents import SCHEMA_HEADER
+from streamproc.codec.encode import without_event
+from streamproc.codec.framing import header_of, label
+from streamproc.codec.schemas import WriterSchema, load
+from streamproc.core.model import Run
+from streamproc.errors import ConfigError, RecordRejected
+
+VERSIONS = ("run_state",)
+COLUMNS = ["source_offset" if name == "offset" else name for name in Run.__struct_fields__ if name != "event"]
+LISTS = frozenset(("required_tools", "alerts"))
+SHARED = frozenset(("assistant_id", "model", "status", "error_code", "event_schema"))
+
+
+def decode_runs(records: Sequence[Arrival]) -> list[tuple[str, Run | None]]:
+    """Return each record's run id and Run, None for a tombstone, in the order given.
+
+    Raises ConfigError for a record of a version that this release does not know: it is never skipped.
+    """
+    decoded: dict[int, Run] = {}
+    by_schema: dict[str, list[Arrival]] = {}
+    for record in records:
+        if record.value:
+            by_schema.setdefault(_schema_of(record), []).append(record)
+    for name, group in by_schema.items():
+        for record, run in zip(group, _decode_group(group, _version(name, group[0])), strict=True):
+            decoded[record.offset] = run
+    return [_keyed(record, decoded) for record in records]
+
+
+def _keyed(record: Arrival, decoded: dict[int, Run]) -> tuple[str, Run | None]:
+    run = decoded.get(record.offset)
+    return ((record.key or b"").decode() if run is None else run.run_id), run
+
+
+def _schema_of(record: Arrival) -> str:
+    for name, value in record.headers:
+        if name == SCHEMA_HEADER:
+            return value.decode()
+    try:
+        return label(header_of(record.value))
+    except RecordRejected as error:
+        raise _unreadable(record, str(error)) from error
+
+
+def _version(name: str, record: Arrival) -> WriterSchema:
+    for version in VERSIONS:
+        schema = load(version)
+        if schema.label == name:
+            return schema
+    raise _unreadable(record, f"schema {name} is no version of RunState that this release reads")
+
+
+def _unreadable(record: Arrival, why: str) -> ConfigError:
+    return ConfigError(
+        f"the run-state record at offset {record.offset} cannot be read: {why}. "
+        "Start a release of streamproc that wrote or can read it; a state is never restored in part"
+    )
+
+
+def _decode_group(records: Sequence[Arrival], schema: WriterSchema) -> Iterator[Run]:
+    events, rests = [], []
+    for record in records:
+        value = record.value or b""
+        start, end = _event_span(value)
+        events.append(value[start:end])
+        rests.append(value[end:])
+    batch = pyruhvro.deserialize_array(rests, _rest_of(schema))
+    return map(Run, *(_values(name, batch) for name in COLUMNS), events)
+
+
+def _event_span(value: bytes) -> tuple[int, int]:
+    """Return where the event's bytes start and end: they are the first field, behind their length as an Avro long."""
+    at = len(header_of(value))
+    length = shift = 0
+    while True:
+        byte = value[at]
+        at += 1
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:  # noqa: PLR2004  the last byte of an Avro long
+            return at, at + (length >> 1)
+
+
+@cache
+def _rest_of(schema: WriterSchema) -> str:
+    return json.dumps(without_event(schema.document))
+
+
+def _values(name: str, batch: Any) -> list[Any]:
+    column = batch.column(name)
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64())
+    values: list[Any] = column.to_pylist()
+    if name in SHARED:
+        return [None if value is None else intern(value) for value in values]
+    if name == "usage":
+        return [None if value is None else tuple(value.values()) for value in values]
+    if name in LISTS:
+        return [tuple(map(intern, value)) for value in values]
+    return values

@@ -1,0 +1,110 @@
+"""The schemas that ship with streamproc, and a book of writer schemas by framing header.
+
+The registry client will stand beside `bundled_book`: a header that the book does not know is asked for there.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from secrets import randbits
+from typing import Any
+
+import fastavro
+import pyruhvro
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from streamproc.codec.framing import label, single_object
+from streamproc.errors import ConfigError, RecordRejected
+
+RUN_OBJECT_VERSIONS = ("v1", "v1_5", "v2", "v2_1")
+END_MARK = "streamproc_end"
+"""A field that the fast decoder reads after the last one: it shows whether the payload ended where it should."""
+END = randbits(62)
+"""What the end mark holds: unknown to who writes the payload, so that left-over bytes cannot pass for it."""
+
+
+def varint(number: int) -> bytes:
+    """Return the Avro encoding of a long that is not negative."""
+    rest = number << 1
+    encoded = bytearray()
+    while rest > 0x7F:  # noqa: PLR2004
+        encoded.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    encoded.append(rest)
+    return bytes(encoded)
+
+
+END_BYTES = varint(END)
+
+
+class WriterSchema:
+    """A schema that somebody wrote records with: parsed once, for both decoders.
+
+    `fast` is the schema's text for the columnar decoder, with the end mark; None where that decoder cannot take it.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self.fingerprint = str(fingerprint(to_parsing_canonical_form(document), "CRC-64-AVRO"))
+        self.header = single_object(self.fingerprint)
+        self.label = label(self.header)
+        self.parsed = fastavro.parse_schema(document)
+        self.fast = _columnar(document)
+
+
+def _columnar(document: dict[str, Any]) -> str | None:
+    marked = {**document, "fields": [*document["fields"], {"name": END_MARK, "type": "long"}]}
+    text = json.dumps(marked)
+    try:
+        pyruhvro.avro_to_arrow_schema(text)
+    except Exception:  # noqa: BLE001  whatever it cannot take, the reference decoder can
+        return None
+    return text
+
+
+class SchemaBook:
+    """Writer schemas by framing header."""
+
+    def __init__(self, schemas: Mapping[bytes, WriterSchema]) -> None:
+        self._schemas = dict(schemas)
+
+    def find(self, header: bytes) -> WriterSchema:
+        """Return the schema that `header` points to; raises RecordRejected (`unknown_schema`)."""
+        schema = self._schemas.get(header)
+        if schema is None:
+            raise RecordRejected(
+                "unknown_schema",
+                f"schema {label(header)} is none of the bundled ones and no registry is set: "
+                "`streamproc describe` lists the schemas that are known",
+            )
+        return schema
+
+    def __iter__(self) -> Iterator[WriterSchema]:
+        """Yield every schema."""
+        return iter(self._schemas.values())
+
+
+@cache
+def load(name: str) -> WriterSchema:
+    """Return the bundled schema `name` (a file under schemas/, without its ending)."""
+    try:
+        text = (_directory() / f"{name}.avsc").read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"schema {name} is not part of this installation: reinstall streamproc") from error
+    return WriterSchema(json.loads(text))
+
+
+@cache
+def bundled_book() -> SchemaBook:
+    """Return the book of the RunObject's bundled versions, by fingerprint."""
+    schemas = [load(f"run_object_{version}") for version in RUN_OBJECT_VERSIONS]
+    return SchemaBook({schema.header: schema for schema in schemas})
+
+
+def _directory() -> Traversable:
+    """Return where the .avsc files are: inside the wheel, else beside the package in a checkout."""
+    packaged = files("streamproc") / "schemas"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "schemas"

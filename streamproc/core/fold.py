@@ -1,0 +1,126 @@
+"""One arrival against one run: the verdict, and the run as it is afterwards.
+
+The merge rules answer what real payloads do (domain.md 2): `started_at` moves when a run resumes, so the first one
+stays; `expires_at` turns null at the end, so the last one that was not null stays.
+"""
+
+from copy import copy
+
+from streamproc.core.lifecycle import Move, Profile
+from streamproc.core.model import Moment, Run, RunEvent, Transition, Verdict
+
+REWRITE = Move(Verdict.APPLIED, expected=True)
+DUPLICATE = Move(Verdict.DUPLICATE, expected=True)
+
+
+def judge(run: Run | None, event: RunEvent, profile: Profile) -> Move:
+    """Give the arrival its verdict (rules.md 12 to 14). `run` is None where the run is not remembered."""
+    if run is None:
+        return profile.judge(None, event.status)
+    if run.status != event.status:
+        return profile.judge(run.status, event.status)
+    if run.status in profile.outcomes:
+        brings_news = (run.usage is None and event.usage is not None) or (
+            run.error_code is None and event.error_code is not None
+        )
+        return REWRITE if brings_news else DUPLICATE
+    same = run.event == event.payload and run.event_schema == event.schema
+    return DUPLICATE if same else REWRITE
+
+
+def opened(event: RunEvent, profile: Profile, at: Moment) -> Run:
+    """Return a run as its first event shows it."""
+    return Run(
+        run_id=event.run_id,
+        thread_id=event.thread_id,
+        assistant_id=event.assistant_id,
+        model=event.model,
+        status=event.status,
+        status_since=event.timestamp,
+        first_seen_at=event.timestamp,
+        retained_from=_retained_from(event, profile, at),
+        created_at=event.created_at,
+        started_at=event.started_at,
+        expires_at=event.expires_at,
+        ended_at=ended_at(event, profile),
+        transitions=1,
+        usage=event.usage,
+        error_code=event.error_code,
+        required_tools=event.required_tools,
+        alerts=(),
+        offset=event.offset,
+        event_schema=event.schema,
+        event=event.payload,
+    )
+
+
+def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment) -> Run:
+    """Return a copy of `run` with an applied event merged in; `run` itself stays as it was committed."""
+    new = copy(run)
+    if event.status != run.status:
+        new.status = event.status
+        new.status_since = event.timestamp
+        new.transitions = run.transitions + 1
+        new.retained_from = _retained_from(event, profile, at)
+        new.ended_at = ended_at(event, profile)
+    elif event.status not in profile.outcomes:
+        new.retained_from = event.timestamp
+    _merge_times(new, event)
+    _merge_latest(new, event)
+    new.required_tools = event.required_tools
+    new.offset = event.offset
+    new.event_schema = event.schema
+    new.event = event.payload
+    return new
+
+
+def transition(run: Run | None, event: RunEvent, profile: Profile, *, expected: bool) -> Transition:
+    """Return the change of status that `event` made to `run` (None: a new run)."""
+    return Transition(
+        event.run_id,
+        event.thread_id or (run and run.thread_id),
+        event.assistant_id or (run and run.assistant_id),
+        event.model or (run and run.model),
+        None if run is None else run.status,
+        event.status,
+        event.timestamp,
+        None if run is None else max(0, event.timestamp - run.status_since),
+        expected,
+        profile.outcomes.get(event.status),
+        event.error_code,
+        event.offset,
+    )
+
+
+def ended_at(event: RunEvent, profile: Profile) -> int | None:
+    """Return the end in Unix seconds as the RunObject gives it; None while open, or where it does not say."""
+    field = profile.ended_by.get(event.status)
+    end: int | None = getattr(event, field) if field else None
+    return end
+
+
+def _retained_from(event: RunEvent, profile: Profile, at: Moment) -> int:
+    """Where retention counts from: the commit that ended the run, else its last applied event (rules.md 17)."""
+    return at.wall_ms if event.status in profile.outcomes else event.timestamp
+
+
+def _merge_times(new: Run, event: RunEvent) -> None:
+    if new.created_at is None:
+        new.created_at = event.created_at
+    if new.started_at is None:
+        new.started_at = event.started_at
+    if event.expires_at is not None:
+        new.expires_at = event.expires_at
+
+
+def _merge_latest(new: Run, event: RunEvent) -> None:
+    if event.thread_id is not None:
+        new.thread_id = event.thread_id
+    if event.assistant_id is not None:
+        new.assistant_id = event.assistant_id
+    if event.model is not None:
+        new.model = event.model
+    if event.usage is not None:
+        new.usage = event.usage
+    if event.error_code is not None:
+        new.error_code = event.error_code

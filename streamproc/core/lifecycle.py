@@ -1,0 +1,119 @@
+"""Life cycles as tables: which change of status is documented, which is merely accepted, which ends a run.
+
+A profile is data. A new producer is a new profile, not new code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+from streamproc.core.model import Verdict
+
+
+class Move(NamedTuple):
+    """The verdict on a change of status, and whether the life cycle documents that change."""
+
+    verdict: Verdict
+    expected: bool
+
+
+DOCUMENTED = Move(Verdict.APPLIED, expected=True)
+ACCEPTED = Move(Verdict.APPLIED, expected=False)
+STALE = Move(Verdict.STALE, expected=False)
+ILLEGAL = Move(Verdict.ILLEGAL, expected=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """One producer's life cycle.
+
+    `outcomes` maps each terminal status to its outcome class; `ended_by` names the RunObject time that ends it.
+    """
+
+    name: str
+    initial: str
+    queued: str
+    running: str
+    waiting: str
+    documented: Mapping[str, frozenset[str]]
+    accepted: Mapping[str, frozenset[str]]
+    outcomes: Mapping[str, str]
+    ended_by: Mapping[str, str]
+    moves: Mapping[str | None, Mapping[str, Move]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Unfold the tables into one look-up, so that the hot path decides nothing."""
+        known = self.statuses
+        moves = {start: {to: self._rule(start, to) for to in known} for start in known}
+        fresh = {to: DOCUMENTED if to == self.initial else ACCEPTED for to in known}
+        object.__setattr__(self, "moves", MappingProxyType({None: fresh, **moves}))
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """Every status of the profile, open ones first."""
+        return tuple(self.documented) + tuple(self.outcomes)
+
+    def judge(self, start: str | None, to: str) -> Move:
+        """Decide a change from `start` (None: a new run) to another status; total, for unknown statuses too."""
+        try:
+            return self.moves[start][to]
+        except KeyError:
+            return self._rule(start, to)
+
+    def _rule(self, start: str | None, to: str) -> Move:
+        """Rules 12 to 14 of rules.md, for two statuses that differ."""
+        if start in self.outcomes:
+            return ILLEGAL if to in self.outcomes else STALE
+        if start is None:
+            return DOCUMENTED if to == self.initial else ACCEPTED
+        if to in self.documented.get(start, ()):
+            return DOCUMENTED
+        if to in self.outcomes or to in self.accepted.get(start, ()):
+            return ACCEPTED
+        both_known = start in self.documented and to in self.documented
+        return STALE if both_known else ACCEPTED
+
+
+def _table(**rows: str) -> Mapping[str, frozenset[str]]:
+    return MappingProxyType({status: frozenset(row.split()) for status, row in rows.items()})
+
+
+ASSISTANTS = Profile(
+    name="assistants",
+    initial="queued",
+    queued="queued",
+    running="in_progress",
+    waiting="requires_action",
+    documented=_table(
+        queued="in_progress",
+        in_progress="requires_action completed incomplete failed cancelling expired",
+        requires_action="queued expired",
+        cancelling="cancelled",
+    ),
+    accepted=_table(
+        queued="failed cancelling cancelled expired requires_action completed incomplete",
+        in_progress="cancelled",
+        requires_action="in_progress cancelling cancelled failed",
+        cancelling="completed failed expired incomplete",
+    ),
+    outcomes=MappingProxyType(
+        {
+            "completed": "succeeded",
+            "incomplete": "incomplete",
+            "failed": "failed",
+            "cancelled": "cancelled",
+            "expired": "expired",
+        }
+    ),
+    ended_by=MappingProxyType(
+        {
+            "completed": "completed_at",
+            "incomplete": "completed_at",
+            "failed": "failed_at",
+            "cancelled": "cancelled_at",
+        }
+    ),
+)
+
+PROFILES: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in (ASSISTANTS,)})

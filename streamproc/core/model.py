@@ -1,0 +1,101 @@
+"""The values of the core: what arrives (RunEvent), what is kept (Run), what goes out (Transition).
+
+Structs without garbage-collector tracking (`gc=False`): they hold only scalars, strings and flat tuples of those,
+and there may be millions of them.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+Usage = tuple[int, int, int]
+"""Token counts in the order prompt, completion, total."""
+
+
+class Verdict(StrEnum):
+    """What became of an arrival; each one gets exactly one (rules.md 12 to 14)."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    ILLEGAL = "illegal"
+
+
+class RunEvent(Struct, gc=False, frozen=True):
+    """One decoded RunObject as it arrived. Times of the RunObject in Unix seconds, `timestamp` in milliseconds."""
+
+    run_id: str
+    status: str
+    thread_id: str | None
+    assistant_id: str | None
+    model: str | None
+    created_at: int | None
+    started_at: int | None
+    expires_at: int | None
+    completed_at: int | None
+    failed_at: int | None
+    cancelled_at: int | None
+    usage: Usage | None
+    error_code: str | None
+    required_tools: tuple[str, ...]
+    key: bytes | None
+    timestamp: int
+    offset: int
+    schema: str
+    payload: bytes
+
+
+class Run(Struct, gc=False):
+    """The latest state of one run. Treated as immutable once it is committed: a change makes a copy."""
+
+    run_id: str
+    thread_id: str | None
+    assistant_id: str | None
+    model: str | None
+    status: str
+    status_since: int
+    first_seen_at: int
+    retained_from: int
+    created_at: int | None
+    started_at: int | None
+    expires_at: int | None
+    ended_at: int | None
+    transitions: int
+    usage: Usage | None
+    error_code: str | None
+    required_tools: tuple[str, ...]
+    alerts: tuple[str, ...]
+    offset: int
+    event_schema: str
+    event: bytes
+
+
+class Transition(Struct, gc=False, frozen=True):
+    """One applied change of status. `occurred_at` and `in_from_ms` come from Kafka timestamps (rules.md 15)."""
+
+    run_id: str
+    thread_id: str | None
+    assistant_id: str | None
+    model: str | None
+    from_status: str | None
+    to_status: str
+    occurred_at: int
+    in_from_ms: int | None
+    expected: bool
+    outcome: str | None
+    error_code: str | None
+    offset: int
+
+
+class Moment(Struct, frozen=True):
+    """A reading of the clock, handed in. `caught_up`: nothing is left unread before it (rules.md 16)."""
+
+    wall_ms: int
+    caught_up: bool
+
+
+class Retention(Struct, frozen=True):
+    """How long a run is remembered (rules.md 17)."""
+
+    terminal_ms: int
+    open_ms: int
