@@ -1,0 +1,1 @@
+"""Partition tasks, transactions and the consumer group. The only importer of aiokafka (in `clients`)."""
