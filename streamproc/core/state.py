@@ -1,5 +1,6 @@
-"""The committed state of one partition. Only a confirmed commit changes it."""
+"""The committed state of one partition. Only a confirmed commit, or a restore, changes it."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from streamproc.core.model import Retention, Run
@@ -7,26 +8,38 @@ from streamproc.core.retention import Calendar, due_at
 
 
 class State:
-    """What one partition remembers: its runs, and how far its stream time has come. Changed only by `merge`."""
+    """What one partition remembers: its runs, and how far its stream time has come."""
 
-    def __init__(self, retention: Retention, terminal: Mapping[str, str]) -> None:
+    def __init__(self, retention: Retention, outcomes: Mapping[str, str]) -> None:
+        """Start empty; the keys of `outcomes` are the profile's terminal statuses."""
         self.runs: dict[str, Run] = {}
+        self.by_status: Counter[str] = Counter()
         self.stream_time = 0
         self._retention = retention
-        self._terminal = terminal
+        self._outcomes = outcomes
         self._calendar = Calendar(retention)
 
     def put(self, run: Run) -> None:
         """Set a run's latest state."""
         before = self.runs.get(run.run_id)
         self.runs[run.run_id] = run
+        if before is None or before.status != run.status:
+            self.by_status[run.status] += 1
+            if before is not None:
+                self._leave(before.status)
         # An end brings the due time forward; every other change only moves it back, and the calendar finds that out.
-        if before is None or (run.status in self._terminal and before.status not in self._terminal):
+        if before is None or (run.status in self._outcomes and before.status not in self._outcomes):
             self._calendar.add(run.run_id, self.due_at(run))
+
+    def remove(self, run_id: str) -> None:
+        """Forget a run, if it is there."""
+        run = self.runs.pop(run_id, None)
+        if run is not None:
+            self._leave(run.status)
 
     def due_at(self, run: Run) -> int:
         """Return the instant, in milliseconds, from which the run is forgotten."""
-        return due_at(run, self._retention, terminal=run.status in self._terminal)
+        return due_at(run, self._retention, terminal=run.status in self._outcomes)
 
     def candidates(self, now: int) -> tuple[list[str], int]:
         """Return ids of runs that may be due to be forgotten, and the horizon they were looked for up to."""
@@ -36,7 +49,7 @@ class State:
         """Take over what a confirmed commit changed; None: forgotten."""
         for run_id, run in changed.items():
             if run is None:
-                self.runs.pop(run_id, None)
+                self.remove(run_id)
             else:
                 self.put(run)
         self.stream_time = stream_time
@@ -49,3 +62,8 @@ class State:
         """Return the number of keys once `changed` is merged."""
         runs = self.runs
         return len(runs) + sum((run is not None) - (run_id in runs) for run_id, run in changed.items())
+
+    def _leave(self, status: str) -> None:
+        self.by_status[status] -= 1
+        if not self.by_status[status]:
+            del self.by_status[status]

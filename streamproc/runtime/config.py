@@ -1,0 +1,81 @@
+"""The settings of the runtime: how to reach Kafka, which topics, when to commit. `settings` puts them together."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+
+class Section(BaseModel):
+    """A group of settings. Unknown keys are an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(Section):
+    """How to reach Kafka, and how long to wait for it. Times in milliseconds."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    ssl_password: SecretStr | None = None
+    group_instance_id: str | None = Field(None, description="Static membership: a name that survives restarts.")
+    session_timeout_ms: int = Field(10_000, ge=1_000, le=1_800_000)
+    transaction_timeout_ms: int = Field(15_000, ge=3_000, le=900_000)
+    max_record_bytes: int = Field(1_048_576, ge=1_024, description="The largest input record: key, value and headers.")
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
+
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        if self.security_protocol.startswith("SASL") and (self.sasl_username is None or self.sasl_password is None):
+            message = f"security_protocol {self.security_protocol} needs sasl_username and sasl_password"
+            raise ValueError(message)
+        return self
+
+    @property
+    def request_timeout_ms(self) -> int:
+        """How long one request may take; a join waits for the slowest member, which may take a session's time."""
+        return max(20_000, 2 * self.session_timeout_ms)
+
+    @property
+    def commit_deadline_s(self) -> float:
+        """How long a commit may take before its outcome counts as unknown: the broker aborts it a little later."""
+        return min(self.transaction_timeout_ms, self.request_timeout_ms) * 2 / 3 / 1000
+
+
+class TopicSettings(Section):
+    """Names of the topics; `prefix` goes in front of each."""
+
+    prefix: str = ""
+    events: str = "run-events"
+    state: str = "run-state"
+    transitions: str = "run-transitions"
+    measurements: str = "run-measurements"
+    windows: str = "run-windows"
+    metrics: str = "run-metrics"
+    alerts: str = "run-alerts"
+    dead_letters: str = "run-events-dlq"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [getattr(self, role) for role in type(self).model_fields if role != "prefix"]
+        if len(set(names)) < len(names):
+            message = "two topics have the same name: give each its own"
+            raise ValueError(message)
+        return self
+
+    def named(self) -> Self:
+        """Return the names with the prefix put in front, once."""
+        roles = {role: self.prefix + getattr(self, role) for role in type(self).model_fields if role != "prefix"}
+        return self.model_copy(update={**roles, "prefix": ""})
+
+
+class CommitSettings(Section):
+    """When a transaction is committed: when nothing more is at hand, or one of these is reached."""
+
+    interval_ms: int = Field(100, ge=1, le=10_000)
+    max_records: int = Field(10_000, ge=1, le=1_000_000)

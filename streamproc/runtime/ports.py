@@ -1,0 +1,141 @@
+"""What the runtime asks of Kafka, as narrow as it can be. `clients` does it with aiokafka, the tests with a fake.
+
+The contract suite in tests/contract holds both to the same behaviour.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.encode import Message
+
+
+class Committed(NamedTuple):
+    """A committed offset of the consumer group, with the metadata that was committed along with it."""
+
+    offset: int
+    metadata: str
+
+
+class Fetched(NamedTuple):
+    """What one fetch brought. `caught_up`: it succeeded, brought nothing, and nothing is left before the last stable
+    offset (rules.md 16).
+    """
+
+    records: Sequence[Arrival]
+    caught_up: bool
+
+
+class Reader(Protocol):
+    """Reads one partition with isolation read_committed, apart from any group."""
+
+    async def seek(self, offset: int) -> None:
+        """Read from `offset` on."""
+
+    async def fetch(self, max_records: int, timeout_s: float) -> Fetched:
+        """Return what is at hand, waiting at most `timeout_s` for the first record.
+
+        Raises ConfigError where the position is out of range, BrokerUnavailable where Kafka refuses for now.
+        """
+
+    async def position(self) -> int:
+        """Return the offset that would be read next; it passes control markers and what compaction removed."""
+
+    def lag(self) -> int:
+        """Return how many offsets lie between what was read and the last stable offset, as far as is known."""
+
+    async def close(self) -> None:
+        """Give up the connection; takes a bounded time."""
+
+
+class Transactions(Protocol):
+    """One transactional producer for one input partition. Good until its first failure; then it is thrown away."""
+
+    async def fence(self) -> None:
+        """Fence every earlier producer of the same transactional id and finish its transaction."""
+
+    async def commit(
+        self, outputs: Mapping[str, Sequence[Message]], committed: Committed, may_commit: Callable[[], bool]
+    ) -> None:
+        """Write `outputs` (by topic) and the input offset in one transaction, every record acknowledged.
+
+        `may_commit` is asked right before the end: false aborts. Raises TaskInvalid whenever the outcome is not a
+        confirmed commit.
+        """
+
+    async def close(self) -> None:
+        """Give up the connections, transaction or not; takes a bounded time."""
+
+
+class GroupListener(Protocol):
+    """Called in the group's rebalance: may only take note and signal (rules.md 8)."""
+
+    def revoked(self) -> None:
+        """No partition is ours from here on."""
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        """These partitions of the input are ours, in a new generation."""
+
+
+class Group(Protocol):
+    """Membership in the consumer group. Decides ownership; reads nothing."""
+
+    async def join(self, listener: GroupListener) -> None:
+        """Start taking part."""
+
+    async def confirmed(self) -> bool:
+        """Tell whether the coordinator acknowledges us in the current generation, by a heartbeat sent now."""
+
+    async def poll(self) -> None:
+        """Keep the membership alive; raises ConfigError where it cannot be kept. Call at least every few seconds."""
+
+    async def leave(self) -> None:
+        """Leave the group (a static member only closes); takes a bounded time."""
+
+
+class TopicInfo(NamedTuple):
+    """What a topic check needs: the partition count and the configuration values by name."""
+
+    partitions: int
+    config: Mapping[str, str]
+
+
+class NewTopic(NamedTuple):
+    """A topic to be created."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+
+
+class Kafka(Protocol):
+    """A cluster: makes the parts above, and answers questions about itself."""
+
+    def group(self) -> Group:
+        """Return a membership in the consumer group, not yet joined."""
+
+    def transactions(self, partition: int) -> Transactions:
+        """Return a producer for an input partition, not yet started."""
+
+    async def reader(self, topic: str, partition: int) -> Reader:
+        """Return a started reader; it must be told where to read."""
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the first offset and the last stable offset."""
+
+    async def committed(self, partition: int) -> Committed | None:
+        """Return the group's committed offset of an input partition, None where there is none."""
+
+    async def partition_count(self, topic: str) -> int:
+        """Return the number of partitions, 0 where the topic does not exist."""
+
+    async def topics(self, names: Sequence[str]) -> Mapping[str, TopicInfo]:
+        """Describe those of the topics that exist."""
+
+    async def create(self, topics: Sequence[NewTopic]) -> None:
+        """Create topics."""
+
+    async def close(self) -> None:
+        """Give up the connections; takes a bounded time."""
+
+

@@ -1,0 +1,79 @@
+"""The state of a partition, read back from run-state. Complete and proven right, or not at all (rules.md 6)."""
+
+from asyncio import sleep
+from collections.abc import Callable
+
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.runstate import decode_runs
+from streamproc.core.state import State
+from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.runtime.ports import Kafka
+from streamproc.runtime.position import Position
+
+BATCH_RECORDS = 2_000
+FETCH_TIMEOUT_S = 1.0
+MAX_EMPTY_FETCHES = 30
+
+WAYS_OUT = (
+    "Ways out: restore both the topic and the group's offsets from one backup; or start with a new application_id and "
+    "new output topics, which replays the input from its beginning"
+)
+
+
+async def restore(
+    kafka: Kafka, topic: str, partition: int, state: State, on_progress: Callable[[int], None]
+) -> None:
+    """Read everything below the last stable offset, as it is now, into the empty `state`.
+
+    Raises BrokerUnavailable where reading comes to a halt before that, ConfigError for a record that is unreadable.
+    """
+    first, last = await kafka.bounds(topic, partition)
+    reader = await kafka.reader(topic, partition)
+    try:
+        await reader.seek(first)
+        at, empty = first, 0
+        while at < last:
+            fetched = await reader.fetch(BATCH_RECORDS, FETCH_TIMEOUT_S)
+            _take(fetched.records, last, state)
+            empty = 0 if fetched.records else empty + 1
+            if empty > MAX_EMPTY_FETCHES:
+                message = f"reading {topic} partition {partition} came to a halt at offset {at} of {last}"
+                raise BrokerUnavailable(message)
+            at = await reader.position()
+            on_progress(max(0, last - at))
+            await sleep(0)  # A long restore must not hold up heartbeats.
+    finally:
+        await reader.close()
+
+
+def _take(records: list[Arrival], last: int, state: State) -> None:
+    latest = {record.key: record for record in records if record.offset < last}
+    for run_id, run in decode_runs(list(latest.values())):
+        if run is None:
+            state.remove(run_id)
+        else:
+            state.put(run)
+
+
+def prove(state: State, position: Position, where: str) -> None:
+    """Hold a restored state against what was committed with the offset; raises ConfigError where they differ."""
+    if len(state.runs) != position.live_keys:
+        message = (
+            f"{where} holds {len(state.runs)} runs, but {position.live_keys} were committed with offset "
+            f"{position.offset}: the state topic was deleted, recreated or truncated. {WAYS_OUT}"
+        )
+        raise ConfigError(message)
+    ahead = max((run.offset for run in state.runs.values()), default=-1)
+    if ahead >= position.offset:
+        message = f"{where} is ahead of the committed offset {position.offset}: it holds offset {ahead}. {WAYS_OUT}"
+        raise ConfigError(message)
+
+
+def refuse_orphans(state: State, where: str) -> None:
+    """Refuse a state without a committed offset: offsets expire in groups that are left empty for days."""
+    if state.runs:
+        message = (
+            f"{where} holds {len(state.runs)} runs, but the consumer group has no committed offset for it: offsets "
+            f"expire in a group that is left empty (offsets.retention.minutes). {WAYS_OUT}"
+        )
+        raise ConfigError(message)

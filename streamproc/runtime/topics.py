@@ -1,0 +1,100 @@
+"""The topics that streamproc needs: created on request, checked at every start."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from streamproc.errors import ConfigError
+from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.ports import Kafka, NewTopic, TopicInfo
+
+DAY_MS = 86_400_000
+ENVELOPE_BYTES = 65_536
+"""What a state record or a dead letter may hold beside the input record that it carries."""
+
+
+class Role(NamedTuple):
+    """How a topic is set up. `carries_events`: its records hold whole input records."""
+
+    config: Mapping[str, str]
+    required: bool = False
+    carries_events: bool = False
+
+
+def _log(days: int) -> dict[str, str]:
+    # Append time: an event time far in the past must not make Kafka delete a fresh record, nor one ahead refuse it.
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(days * DAY_MS),
+        "message.timestamp.type": "LogAppendTime",
+    }
+
+
+_TABLE = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+ROLES: Mapping[str, Role] = {
+    "events": Role({"cleanup.policy": "delete"}, required=True),
+    "state": Role(_TABLE, required=True, carries_events=True),
+    "transitions": Role(_log(7), required=True),
+    "dead_letters": Role(_log(30), required=True, carries_events=True),
+    "measurements": Role(_log(2)),
+    "windows": Role(_TABLE),
+    "metrics": Role(_log(30)),
+    "alerts": Role(_log(30)),
+}
+
+
+async def create_topics(kafka: Kafka, topics: TopicSettings, partitions: int, max_record_bytes: int) -> list[str]:
+    """Create what is missing, with the input's partition count where it exists; return the names created."""
+    names = {role: getattr(topics, role) for role in ROLES}
+    existing = await kafka.topics(list(names.values()))
+    if topics.events in existing:
+        partitions = existing[topics.events].partitions
+    missing = [
+        NewTopic(name, partitions, _config(role, max_record_bytes))
+        for role, name in names.items()
+        if name not in existing
+    ]
+    if missing:
+        await kafka.create(missing)
+    return [topic.name for topic in missing]
+
+
+async def check_topics(kafka: Kafka, topics: TopicSettings, max_record_bytes: int) -> int:
+    """Return the input's partition count; raises ConfigError with everything that is wrong and how to put it right."""
+    names = {role: getattr(topics, role) for role, setup in ROLES.items() if setup.required}
+    found = await kafka.topics(list(names.values()))
+    flaws = [f"{name} does not exist: run `streamproc topics create`" for name in names.values() if name not in found]
+    count = found[topics.events].partitions if topics.events in found else 0
+    for role, name in names.items():
+        if name in found:
+            flaws += _flaws(role, name, found[name], topics.events if count else None, count, max_record_bytes)
+    if flaws:
+        raise ConfigError("the topics are not as they must be:\n" + "\n".join(f"  - {flaw}" for flaw in flaws))
+    return count
+
+
+def _config(role: str, max_record_bytes: int) -> Mapping[str, str]:
+    setup = ROLES[role]
+    if setup.carries_events:
+        return {**setup.config, "max.message.bytes": str(2 * (max_record_bytes + ENVELOPE_BYTES))}
+    return setup.config
+
+
+def _flaws(
+    role: str, name: str, info: TopicInfo, events: str | None, count: int, max_record_bytes: int
+) -> list[str]:
+    flaws = []
+    if events is not None and info.partitions != count:
+        flaws.append(
+            f"{name} has {info.partitions} partitions, {events} has {count}: they must be equal; delete {name} while it "
+            "holds nothing you need and run `streamproc topics create`, or set another topic name"
+        )
+    policy = info.config.get("cleanup.policy", "")
+    if role == "state" and policy != "compact":
+        flaws.append(f"{name} has cleanup.policy={policy}, it must be compact: state would be deleted; alter the topic")
+    needed = max_record_bytes + ENVELOPE_BYTES
+    if ROLES[role].carries_events and int(info.config.get("max.message.bytes", needed)) < needed:
+        flaws.append(
+            f"{name} has max.message.bytes={info.config['max.message.bytes']}, kafka.max_record_bytes needs {needed}: "
+            "alter the topic, or lower STREAMPROC_KAFKA__MAX_RECORD_BYTES"
+        )
+    return flaws

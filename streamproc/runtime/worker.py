@@ -1,0 +1,154 @@
+"""The worker: takes part in the consumer group and keeps one running task for each partition that it owns.
+
+The group's callbacks only take note and signal (rules.md 8); the worker's own loop starts and drops tasks.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from streamproc.errors import ConfigError
+from streamproc.runtime.ports import Group
+from streamproc.runtime.task import Job, PartitionTask, partition_count_changed
+from streamproc.runtime.topics import check_topics
+
+POLL_S = 0.5
+PARTITION_CHECK_S = 5.0
+FINISH_S = 4.0
+"""How long a stop waits for commits in hand; what is not committed by then is processed again later."""
+
+
+class Worker:
+    """Runs partition tasks until it is stopped, or until somebody has to step in."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._group: Group = job.kafka.group()
+        self._partitions = 0
+        self._generation = 0
+        self._assigned: frozenset[int] = frozenset()
+        self._rebalanced = False
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._tasks: dict[int, PartitionTask] = {}
+        self._runs: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Work until `stop`; raises ConfigError, or whatever ended a task for good."""
+        self._partitions = await check_topics(self._job.kafka, self._job.topics, self._job.max_record_bytes)
+        try:
+            await self._group.join(self)
+            await self._loop()
+        finally:
+            await self._finish()
+
+    def stop(self) -> None:
+        """Ask the worker to come to an end; `run` then returns within a few seconds."""
+        self._stopping = True
+        self._wake.set()
+
+    def revoked(self) -> None:
+        """Group callback: a rebalance began."""
+        self._generation += 1
+        self._assigned = frozenset()
+        # Nothing is dropped until the new generation's assignment is known: most partitions come back.
+        self._rebalanced = False
+        self._job.observer.revoked()
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        """Group callback: the partitions of the new generation."""
+        self._generation += 1
+        self._assigned = partitions
+        self._rebalanced = True
+        self._job.observer.rebalanced(partitions)
+        self._wake.set()
+
+    async def _loop(self) -> None:
+        next_check = 0.0
+        while not self._stopping:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), POLL_S)
+            self._wake.clear()
+            self._job.observer.progress()
+            await self._group.poll()
+            self._raise_failed()
+            if self._rebalanced:
+                self._rebalanced = False
+                self._reconcile()
+            if time.monotonic() >= next_check:
+                next_check = time.monotonic() + PARTITION_CHECK_S
+                await self._check_partitions()
+
+    def _reconcile(self) -> None:
+        """Start the tasks of the new generation; drop those whose partition went elsewhere."""
+        generation = self._generation
+        for partition in [known for known in self._tasks if known not in self._assigned]:
+            self._runs[partition] = self._spawn(self._drop(self._tasks.pop(partition), self._runs.get(partition)))
+        for partition in sorted(self._assigned):
+            task = self._tasks.get(partition)
+            if task is None:
+                task = PartitionTask(self._job, self._group, partition, self._partitions, self._elsewhere(partition))
+                self._tasks[partition] = task
+            self._runs[partition] = self._spawn(self._resume(task, generation, self._runs.get(partition)))
+
+    async def _resume(self, task: PartitionTask, generation: int, before: asyncio.Task[None] | None) -> None:
+        await _settled(before)
+        await task.run(lambda: self._owns(task.partition, generation))
+
+    async def _drop(self, task: PartitionTask, before: asyncio.Task[None] | None) -> None:
+        await _settled(before)
+        task.close()
+
+    def _owns(self, partition: int, generation: int) -> bool:
+        return generation == self._generation and partition in self._assigned and not self._stopping
+
+    def _elsewhere(self, partition: int) -> "_Elsewhere":
+        return _Elsewhere(self._tasks, partition)
+
+    def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+        run = asyncio.ensure_future(coroutine)
+        run.add_done_callback(lambda _: self._wake.set())
+        return run
+
+    def _raise_failed(self) -> None:
+        for run in self._runs.values():
+            if run.done() and not run.cancelled():
+                run.result()
+
+    async def _check_partitions(self) -> None:
+        count = await self._job.kafka.partition_count(self._job.topics.events)
+        if count and count != self._partitions:
+            raise ConfigError(partition_count_changed(self._job.topics.events, self._partitions, count))
+
+    async def _finish(self) -> None:
+        self._stopping = True
+        runs = set(self._runs.values())
+        if runs:
+            _, late = await asyncio.wait(runs, timeout=FINISH_S)
+            for run in late:
+                run.cancel()
+            await asyncio.wait(runs, timeout=FINISH_S / 2)
+            for run in runs:
+                if run.done() and not run.cancelled():
+                    run.exception()  # Seen: the first one to fail is what `run` raises.
+        await self._group.leave()
+
+
+class _Elsewhere:
+    """Counts runs that live on another partition of this worker too (rules.md 1)."""
+
+    def __init__(self, tasks: dict[int, PartitionTask], partition: int) -> None:
+        self._tasks = tasks
+        self._partition = partition
+
+    def __call__(self, run_ids: Sequence[str]) -> int:
+        """Return how many of `run_ids` another partition's state knows."""
+        states = (task.state for partition, task in self._tasks.items() if partition != self._partition)
+        return sum(len(state.runs.keys() & run_ids) for state in states if state is not None)
+
+
+async def _settled(run: asyncio.Task[None] | None) -> None:
+    """Wait for an earlier run of the same partition; whatever it ended with was its own matter."""
+    if run is not None:
+        await asyncio.wait({run})
