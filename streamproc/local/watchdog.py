@@ -1,0 +1,170 @@
+"""A command and its temporary directory, neither of which outlives its owner.
+
+Both sides of one pipe. `Guarded` is the owner's; it runs this file as a program in a session of its own, the watchdog,
+which runs the command. However the owner ends, SIGKILL included, the pipe ends with it. A JVM cannot watch a pipe, so
+the watchdog does, on Linux and macOS alike.
+
+    stdin   a JSON line for each order: a list is a command to run, null kills the one that runs; the end means stop
+    stdout  {"directory": path} at once, then {"pid": n} and {"exit": code} for each command
+
+Knows nothing of Kafka; the program's side imports nothing outside the standard library.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from types import FrameType
+
+STOP_S = 10.0
+EXIT_UNKNOWN = -1
+
+
+class Guarded:
+    """The owner's side: one command at a time, in one directory. Belongs to the event loop in which it was started."""
+
+    def __init__(self) -> None:
+        self.directory = Path()
+        self.pid = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._replies: asyncio.Task[None] | None = None
+        self._started = asyncio.Event()
+        self._exit: asyncio.Future[int] | None = None
+
+    @property
+    def log_file(self) -> Path:
+        """The output of the running, or else of the last command."""
+        return self.directory / "output.log"
+
+    @property
+    def exit(self) -> asyncio.Future[int] | None:
+        """The exit code of the running command; None when nothing runs."""
+        return self._exit if self._exit and not self._exit.done() else None
+
+    async def open(self) -> None:
+        """Start the watchdog, which makes the directory.
+
+        Raises:
+            OSError: no process or no temporary directory can be had.
+        """
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", __file__),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the owner, who may still need the command
+        )
+        if self._process.stdout is None or not (first := await self._process.stdout.readline()):
+            raise OSError(f"cannot make a temporary directory in {tempfile.gettempdir()}")
+        self.directory = Path(json.loads(first)["directory"])
+        self._replies = asyncio.create_task(self._listen(self._process.stdout))
+
+    async def run(self, *command: str) -> asyncio.Future[int]:
+        """Start a command in the directory, its output in the log file; returns its exit code to come."""
+        self._started.clear()
+        self._exit = exited = asyncio.get_running_loop().create_future()
+        await self._order(command)
+        await self._started.wait()
+        return exited
+
+    async def kill(self) -> None:
+        """SIGKILL the running command, if any, and wait for its end."""
+        if (exited := self.exit) is not None:
+            await self._order(None)
+            await asyncio.wait((exited,))
+
+    async def close(self) -> None:
+        """End the command, in good order if it can, and remove the directory; harmless when there is nothing."""
+        process, self._process = self._process, None
+        if process is None or process.stdin is None:
+            return
+        process.stdin.close()  # all that is needed: the watchdog does the rest even if this task ends here
+        await process.wait()
+        if self._replies is not None:
+            await self._replies
+
+    async def _order(self, order: tuple[str, ...] | None) -> None:
+        if self._process is None or self._process.stdin is None:
+            raise RuntimeError("open() first")
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def _listen(self, replies: asyncio.StreamReader) -> None:
+        async for line in replies:
+            reply = json.loads(line)
+            if "exit" in reply:
+                self._note_exit(reply["exit"])
+            else:
+                self.pid = reply["pid"]
+                self._started.set()
+        self._note_exit(EXIT_UNKNOWN)
+        self._started.set()
+
+    def _note_exit(self, code: int) -> None:
+        if (exited := self.exit) is not None:
+            exited.set_result(code)
+
+
+class _Watchdog:
+    """The program's side."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def obey(self, order: list[str] | None) -> None:
+        if order is None:
+            self._end(patience_s=0)
+            return
+        with (self._directory / "output.log").open("wb") as log:
+            child = subprocess.Popen(order, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._directory)
+        self._child = child
+        _say(pid=child.pid)
+        threading.Thread(target=lambda: _say(exit=child.wait()), daemon=True).start()
+
+    def close(self) -> None:
+        self._end(patience_s=STOP_S)
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _end(self, patience_s: float) -> None:
+        if self._child is None:
+            return
+        if patience_s:
+            self._child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(patience_s)
+        self._child.kill()
+        self._child.wait()
+
+
+def _say(**reply: object) -> None:
+    # Unbuffered and without complaint: when nobody listens any more, the end of stdin says what to do.
+    with contextlib.suppress(OSError):
+        os.write(sys.stdout.fileno(), json.dumps(reply).encode() + b"\n")
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)  # unwinds through close()
+
+
+def _main() -> None:
+    signal.signal(signal.SIGTERM, _leave)
+    directory = Path(tempfile.mkdtemp(prefix="streamproc-"))
+    watchdog = _Watchdog(directory)
+    try:
+        _say(directory=str(directory))
+        for line in sys.stdin:
+            watchdog.obey(json.loads(line))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not stop the removal
+        watchdog.close()
+
+
+if __name__ == "__main__":
+    _main()
