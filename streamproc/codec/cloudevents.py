@@ -3,7 +3,8 @@
 from time import gmtime, strftime
 
 SCHEMA_HEADER = "streamproc.schema"
-Headers = tuple[tuple[str, bytes], ...]
+Headers = list[tuple[str, bytes]]
+"""A list, because aiokafka's batch builder takes nothing else."""
 
 
 MAX_TIME_MS = 253_402_300_799_999
@@ -14,19 +15,19 @@ class CloudEvents:
     """Makes the headers of one kind of output record. `ce_id` is deterministic, so that a consumer can drop repeats."""
 
     def __init__(self, kind: str, source: str, schema_label: str) -> None:
-        self._fixed: Headers = (
+        self._fixed: Headers = [
             ("ce_specversion", b"1.0"),
             ("ce_type", kind.encode()),
             ("ce_source", source.encode()),
             ("content-type", b"application/avro"),
             (SCHEMA_HEADER, schema_label.encode()),
-        )
+        ]
         self._second = -1
         self._prefix = b""
 
     def headers(self, event_id: str, time_ms: int) -> Headers:
         """Return the headers of one record; `time_ms` in milliseconds."""
-        return (*self._fixed, ("ce_id", event_id.encode()), ("ce_time", self._rfc3339(time_ms)))
+        return [*self._fixed, ("ce_id", event_id.encode()), ("ce_time", self._rfc3339(time_ms))]
 
     def _rfc3339(self, time_ms: int) -> bytes:
         second, millisecond = divmod(max(0, min(time_ms, MAX_TIME_MS)), 1000)

@@ -337,10 +337,10 @@ class AioKafka:
 
     async def create(self, topics: Sequence[NewTopic]) -> None:
         """Create topics with the broker's default replication factor."""
-        new = [
-            AdminTopic(name, num_partitions, replication_factor=-1, topic_configs=dict(config))
-            for name, num_partitions, config in topics
-        ]
+        new = [AdminTopic(name, partitions, 1, topic_configs=dict(config)) for name, partitions, config in topics]
+        for topic in new:
+            # The broker's own default; aiokafka's constructor refuses to say so.
+            topic.replication_factor = -1
         response = await self._ask(lambda admin: admin.create_topics(new))
         for name, code, *_ in response.topic_errors:
             error = for_code(code)
