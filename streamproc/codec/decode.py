@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival, Framed
-from streamproc.codec.columnar import BatchFailed, decode_columns
+from streamproc.codec.columnar import BadRecords, decode_columns
 from streamproc.codec.framing import header_of
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import SchemaBook, WriterSchema
 from streamproc.core.model import RunEvent
 from streamproc.errors import RecordRejected
-
-MAX_SEARCHED = 8
-"""A batch that fails is halved down to this many records, which are then decoded one by one."""
 
 
 class Rejection(NamedTuple):
@@ -64,27 +61,27 @@ def _by_schema(
 
 
 def _decode_group(group: list[Framed], schema: WriterSchema, rejections: list[Rejection]) -> list[RunEvent]:
-    if schema.fast is not None:
+    """Decode records of one schema; the reference decoder says why the fast one refuses a record."""
+    if schema.fast is None:
+        return [event for framed in group if (event := _decode_slowly(framed, schema, rejections)) is not None]
+    while group:
         try:
             return decode_columns(group, schema.fast, schema.label)
-        except BatchFailed:
-            half = len(group) // 2
-        if half >= MAX_SEARCHED:
-            return _decode_group(group[:half], schema, rejections) + _decode_group(group[half:], schema, rejections)
-    events = []
-    for framed in group:
-        try:
-            events.append(_decode_both(framed, schema))
-        except RecordRejected as error:
-            rejections.append(Rejection(framed.record, error.reason, str(error)))
-    return events
+        except BadRecords as bad:
+            for row in sorted(bad.rows):
+                _reject(group[row], schema, rejections)
+            group = [framed for row, framed in enumerate(group) if row not in bad.rows]
+    return []
 
 
-def _decode_both(framed: Framed, schema: WriterSchema) -> RunEvent:
-    event = decode_one(framed, schema)
-    if schema.fast is not None:
-        try:
-            decode_columns([framed], schema.fast, schema.label)
-        except BatchFailed as error:
-            raise RecordRejected("undecodable", f"not a valid Avro encoding of {schema.label}") from error
-    return event
+def _decode_slowly(framed: Framed, schema: WriterSchema, rejections: list[Rejection]) -> RunEvent | None:
+    try:
+        return decode_one(framed, schema)
+    except RecordRejected as error:
+        rejections.append(Rejection(framed.record, error.reason, str(error)))
+        return None
+
+
+def _reject(framed: Framed, schema: WriterSchema, rejections: list[Rejection]) -> None:
+    if _decode_slowly(framed, schema, rejections) is not None:
+        rejections.append(Rejection(framed.record, "undecodable", f"not a valid Avro encoding of {schema.label}"))

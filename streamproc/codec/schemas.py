@@ -20,10 +20,13 @@ from streamproc.codec.framing import label, single_object
 from streamproc.errors import ConfigError, RecordRejected
 
 RUN_OBJECT_VERSIONS = ("v1", "v1_5", "v2", "v2_1")
-END_MARK = "streamproc_end"
-"""A field that the fast decoder reads after the last one: it shows whether the payload ended where it should."""
+BEGIN_MARK, END_MARK = "streamproc_begin", "streamproc_end"
+"""Fields that the fast decoder reads before the first and behind the last one: see `columnar`."""
 END = randbits(62)
 """What the end mark holds: unknown to who writes the payload, so that left-over bytes cannot pass for it."""
+NO_BRANCH = 1_000_000 + randbits(24)
+"""A union branch that does not exist, as unknown to others: the fast decoder names it in its error."""
+PROBE_ERROR = f"union branch index: {NO_BRANCH}"
 
 
 def varint(number: int) -> bytes:
@@ -37,13 +40,13 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-END_BYTES = varint(END)
+BEGIN_BYTES, END_BYTES, PROBE = varint(0), varint(END), varint(NO_BRANCH)
 
 
 class WriterSchema:
     """A schema that somebody wrote records with: parsed once, for both decoders.
 
-    `fast` is the schema's text for the columnar decoder, with the end mark; None where that decoder cannot take it.
+    `fast` is the schema's text for the columnar decoder, between the marks; None where that decoder cannot take it.
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
@@ -56,7 +59,8 @@ class WriterSchema:
 
 
 def _columnar(document: dict[str, Any]) -> str | None:
-    marked = {**document, "fields": [*document["fields"], {"name": END_MARK, "type": "long"}]}
+    begin, end = {"name": BEGIN_MARK, "type": ["null", "long"]}, {"name": END_MARK, "type": "long"}
+    marked = {**document, "fields": [begin, *document["fields"], end]}
     text = json.dumps(marked)
     try:
         pyruhvro.avro_to_arrow_schema(text)
