@@ -92,8 +92,8 @@ class LocalKafka:
         """
         if port is not None and not _is_free(port):
             raise ConfigError(f"Port {port} on {HOST} is in use; choose another one.")
-        self._port = port or _free_port()
-        self._controller_port = _free_port()
+        self._port = port or free_port()
+        self._controller_port = free_port()
         self._data_dir = data_dir.absolute() if data_dir else None
         self._heap_mb = heap_mb
         self._properties = dict(properties or {})
@@ -241,7 +241,7 @@ async def _answers(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Free now; that nobody takes it before Kafka does is likely, not certain, hence a random one."""
     return next(port for port in random.sample(PORTS, len(PORTS)) if _is_free(port))
 
