@@ -1,1 +1,1 @@
-"""Partition tasks, transactions and the consumer group. The only importer of aiokafka (in `clients`)."""
+"""Partition tasks, transactions and the consumer group. The only importer of aiokafka (in `aio`)."""

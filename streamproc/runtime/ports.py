@@ -1,4 +1,4 @@
-"""What the runtime asks of Kafka, as narrow as it can be. `clients` does it with aiokafka, the tests with a fake.
+"""What the runtime asks of Kafka, as narrow as it can be. `aio` does it with aiokafka, the tests with a fake.
 
 The contract suite in tests/contract holds both to the same behaviour.
 """

@@ -25,7 +25,7 @@ from streamproc.runtime.restore import prove, refuse_orphans, restore
 
 CHUNK_RECORDS = 1_000
 """Decoded and folded in one go: well under 50 ms of CPU, so that heartbeats are never late."""
-IDLE_FETCH_S = 1.0
+IDLE_FETCH_S = 0.5
 MEMBERSHIP_POLL_S = 0.1
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.1, 5.0
 

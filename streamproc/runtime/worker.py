@@ -23,6 +23,7 @@ class Worker:
     """Runs partition tasks until it is stopped, or until somebody has to step in."""
 
     def __init__(self, job: Job) -> None:
+        self.topic = job.topics.events
         self._job = job
         self._group: Group = job.kafka.group()
         self._partitions = 0

@@ -1,0 +1,101 @@
+"""The command line. Parses, calls, reports; decides nothing else."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from streamproc import app as service
+from streamproc.describe import describe_all
+from streamproc.errors import ConfigError, StreamprocError
+from streamproc.observe.logs import configure as configure_logs
+from streamproc.settings import Settings, load_settings
+
+FAILURE, USAGE = 1, 2
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Run status events in; latest state and transitions out, exactly once, on Apache Kafka.",
+)
+topics_cli = typer.Typer(no_args_is_help=True, help="Create or check the topics.")
+cli.add_typer(topics_cli, name="topics")
+out, err = Console(), Console(stderr=True)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="TOML file with settings; the environment (STREAMPROC_…) goes over it."),
+]
+
+
+def main() -> None:
+    """Entry point; every failure on purpose is a message and an exit code, never a traceback."""
+    try:
+        if not __debug__:
+            message = "python -O takes out checks that streamproc and aiokafka rely on: run without it"
+            raise ConfigError(message)
+        cli()
+    except StreamprocError as error:
+        err.print(f"[bold red]streamproc:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(USAGE if isinstance(error, WrongUsage) else FAILURE)
+
+
+class WrongUsage(ConfigError):
+    """The settings or arguments are wrong: exit code 2."""
+
+
+def _settings(config: Path | None) -> Settings:
+    try:
+        return load_settings(config)
+    except ConfigError as error:
+        raise WrongUsage(str(error)) from None
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run on uvloop where there is one."""
+    try:
+        import uvloop  # noqa: PLC0415  not on Windows
+    except ImportError:
+        return asyncio.run(coroutine)
+    return uvloop.run(coroutine)
+
+
+@cli.command()
+def run(config: Config = None) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    settings = _settings(config)
+    configure_logs(settings.log.level, settings.log.format)
+    _run(service.serve_until_signal(settings))
+
+
+@topics_cli.command()
+def create(
+    partitions: Annotated[int, typer.Option(min=1, max=10_000, help="Of a new input topic.")] = 4,
+    config: Config = None,
+) -> None:
+    """Create the topics that are missing, each with the partitions, clean-up policy and retention it needs."""
+    names = _run(service.create(_settings(config), partitions))
+    for name in names:
+        out.print(f"created {name}", highlight=False)
+    if not names:
+        out.print("all topics exist: `streamproc topics check` tells whether they are as they must be", highlight=False)
+
+
+@topics_cli.command()
+def check(config: Config = None) -> None:
+    """Check that the topics exist and fit together."""
+    count = _run(service.check(_settings(config)))
+    out.print(f"the topics are as they must be, with {count} partitions", highlight=False)
+
+
+@cli.command()
+def describe(config: Config = None) -> None:
+    """Print the effective settings without secrets, the topics, the schemas and the life-cycle table, as JSON."""
+    out.print_json(json.dumps(describe_all(_settings(config))))

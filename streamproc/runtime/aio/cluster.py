@@ -1,0 +1,117 @@
+"""A cluster: makes readers, producers and memberships, and answers questions about offsets and topics."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import NewTopic as AdminTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.runtime.aio.connection import bounded, connection, started
+from streamproc.runtime.aio.group import AioGroup
+from streamproc.runtime.aio.reader import AioReader
+from streamproc.runtime.aio.transactions import AioTransactions
+from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.ports import Committed, NewTopic, TopicInfo
+
+ADMIN_ATTEMPTS = 5
+
+
+class AioKafka:
+    """A cluster, by aiokafka."""
+
+    def __init__(self, settings: KafkaSettings, group_id: str, events: str) -> None:
+        self._settings = settings
+        self._group_id = group_id
+        self._events = events
+        self._admin: AIOKafkaAdminClient | None = None
+
+    def group(self) -> AioGroup:
+        """Return a membership, not yet joined."""
+        return AioGroup(self._settings, self._group_id, self._events)
+
+    def transactions(self, partition: int) -> AioTransactions:
+        """Return a producer, not yet started."""
+        return AioTransactions(self._settings, self._group_id, TopicPartition(self._events, partition))
+
+    async def reader(self, topic: str, partition: int) -> AioReader:
+        """Return a started reader."""
+        reader = AioReader(self._settings, topic, partition)
+        await reader.start()
+        return reader
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the first offset and the last stable offset."""
+        reader = await self.reader(topic, partition)
+        try:
+            return await reader.bounds()
+        finally:
+            await reader.close()
+
+    async def committed(self, partition: int) -> Committed | None:
+        """Return the group's committed offset; the consumer's own call would drop the metadata."""
+        source = TopicPartition(self._events, partition)
+        found = await self._ask(
+            lambda admin: admin.list_consumer_group_offsets(self._group_id, partitions=[source])
+        )
+        offset = found.get(source)
+        return None if offset is None or offset.offset < 0 else Committed(offset.offset, offset.metadata)
+
+    async def partition_count(self, topic: str) -> int:
+        """Return the number of partitions, 0 where the topic does not exist."""
+        return (await self._counts([topic])).get(topic, 0)
+
+    async def topics(self, names: Sequence[str]) -> Mapping[str, TopicInfo]:
+        """Describe those of the topics that exist."""
+        counts = await self._counts(names)
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in counts]
+        found: dict[str, TopicInfo] = {}
+        if resources:
+            for response in await self._ask(lambda admin: admin.describe_configs(resources)):
+                for _, _, _, name, entries in response.resources:
+                    found[name] = TopicInfo(counts[name], {entry[0]: entry[1] for entry in entries})
+        return found
+
+    async def create(self, topics: Sequence[NewTopic]) -> None:
+        """Create topics with the broker's default replication factor."""
+        new = [AdminTopic(name, partitions, 1, topic_configs=dict(config)) for name, partitions, config in topics]
+        for topic in new:
+            # The broker's own default; aiokafka's constructor refuses to say so.
+            topic.replication_factor = -1
+        response = await self._ask(lambda admin: admin.create_topics(new))
+        for name, code, *_ in response.topic_errors:
+            error = for_code(code)
+            if code and error is not TopicAlreadyExistsError:
+                message = f"topic {name} could not be created: {error.__name__}. Create it by hand, or check permissions"
+                raise ConfigError(message)
+
+    async def close(self) -> None:
+        """Give up the connections."""
+        if self._admin is not None:
+            await bounded(self._admin.close())
+
+    async def _counts(self, names: Sequence[str]) -> dict[str, int]:
+        described = await self._ask(lambda admin: admin.describe_topics(list(names)))
+        return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
+
+    async def _ask(self, question: Callable[[AIOKafkaAdminClient], Any]) -> Any:
+        """Ask the admin client, again where it fails: it does not retry when a coordinator has moved."""
+        for attempt in range(ADMIN_ATTEMPTS):
+            try:
+                return await question(await self._admin_client())
+            except KafkaError as error:
+                if attempt == ADMIN_ATTEMPTS - 1:
+                    raise BrokerUnavailable(f"Kafka did not answer: {error!r}") from error
+                await asyncio.sleep(0.1 * 2**attempt)
+        raise AssertionError  # pragma: no cover  the loop returns or raises
+
+    async def _admin_client(self) -> AIOKafkaAdminClient:
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(**connection(self._settings))
+            await started(admin, self._settings)
+            self._admin = admin
+        return self._admin

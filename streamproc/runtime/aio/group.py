@@ -1,0 +1,73 @@
+"""Membership in the consumer group, by a consumer that reads nothing."""
+
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import KafkaError
+
+from streamproc.errors import ConfigError
+from streamproc.runtime.aio.connection import bounded, connection, started
+from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.ports import GroupListener
+
+MAX_HEARTBEAT_MS = 3_000
+
+
+class AioGroup(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Membership in the consumer group, with a consumer that reads nothing."""
+
+    def __init__(self, settings: KafkaSettings, group_id: str, topic: str) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._listener: GroupListener | None = None
+        self._consumer = AIOKafkaConsumer(
+            group_id=group_id,
+            group_instance_id=settings.group_instance_id,
+            partition_assignment_strategy=(StickyPartitionAssignor,),
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=min(MAX_HEARTBEAT_MS, settings.session_timeout_ms // 3),
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            **connection(settings),
+        )
+
+    async def join(self, listener: GroupListener) -> None:
+        """Start taking part."""
+        self._listener = listener
+        await started(self._consumer, self._settings)
+        self._consumer.subscribe([self._topic], listener=self)
+
+    async def confirmed(self) -> bool:
+        """Send a heartbeat now and tell whether the current generation is ours."""
+        coordinator = self._consumer._coordinator  # noqa: SLF001  aiokafka shows a heartbeat's outcome nowhere else
+        if coordinator._rejoin_needed_fut.done() or coordinator.generation < 0:  # noqa: SLF001
+            return False
+        try:
+            acknowledged = bool(await coordinator._do_heartbeat())  # noqa: SLF001
+        except KafkaError:
+            return False
+        return acknowledged and not coordinator._rejoin_needed_fut.done()  # noqa: SLF001
+
+    async def poll(self) -> None:
+        """Keep the membership alive: aiokafka leaves a group whose consumer does not ask for records."""
+        try:
+            await self._consumer.getmany(timeout_ms=0)
+        except KafkaError as error:
+            message = f"the consumer group cannot go on: {error}. Check the broker's log and the group's permissions"
+            raise ConfigError(message) from error
+
+    async def leave(self) -> None:
+        """Leave the group."""
+        await bounded(self._consumer.stop())
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Pass on the callback."""
+        if self._listener is not None:
+            self._listener.revoked()
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Pass on the callback; nothing is ever read here."""
+        self._consumer.pause(*assigned)
+        if self._listener is not None:
+            self._listener.assigned(frozenset(partition for _, partition in assigned))

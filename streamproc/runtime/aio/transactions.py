@@ -1,0 +1,93 @@
+"""One transaction for each commit, in a producer of the partition's own."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from streamproc.codec.encode import Message
+from streamproc.errors import TaskInvalid
+from streamproc.runtime.aio.connection import bounded, connection
+from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.ports import Committed
+
+BATCH_BYTES = 1_000_000
+"""Of records in one produce request for one partition; brokers admit 1,048,588 by default."""
+
+
+class AioTransactions:
+    """A transactional producer for one input partition; thrown away at its first failure."""
+
+    def __init__(self, settings: KafkaSettings, group_id: str, source: TopicPartition) -> None:
+        self._settings = settings
+        self._group_id = group_id
+        self._source = source
+        compression = None if settings.compression == "none" else settings.compression
+        self._producer = AIOKafkaProducer(
+            transactional_id=f"{group_id}:{source.topic}:{source.partition}",
+            transaction_timeout_ms=settings.transaction_timeout_ms,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=4 * settings.max_record_bytes,
+            compression_type=compression,
+            **connection(settings),
+        )
+
+    async def fence(self) -> None:
+        """Start: that fences the earlier producers of the transactional id."""
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_ms / 1000):
+                await self._producer.start()
+        except (KafkaError, TimeoutError) as error:
+            raise TaskInvalid(f"the transactional producer of {self._source} did not start: {error!r}") from error
+
+    async def commit(
+        self, outputs: Mapping[str, Sequence[Message]], committed: Committed, may_commit: Callable[[], bool]
+    ) -> None:
+        """Write everything in one transaction; see the port."""
+        try:
+            # aiokafka would retry the end of a transaction for ever, and a late one could end the next (hazards.md).
+            async with asyncio.timeout(self._settings.commit_deadline_s):
+                await self._producer.begin_transaction()
+                await self._send_all(outputs, committed)
+                if not may_commit():
+                    await self._producer.abort_transaction()
+                    raise TaskInvalid(f"{self._source} was revoked before its commit")
+                await self._producer.commit_transaction()
+        except (KafkaError, TimeoutError, AssertionError) as error:
+            raise TaskInvalid(f"the transaction of {self._source} was not confirmed: {error!r}") from error
+
+    async def close(self) -> None:
+        """Give up the connections, transaction or not."""
+        await bounded(self._producer.stop())
+
+    async def _send_all(self, outputs: Mapping[str, Sequence[Message]], committed: Committed) -> None:
+        offsets = {self._source: OffsetAndMetadata(committed.offset, committed.metadata)}
+        sends = [self._send(topic, messages) for topic, messages in outputs.items()]
+        results = await asyncio.gather(
+            *sends,
+            self._producer.send_offsets_to_transaction(offsets, self._group_id),
+            return_exceptions=True,
+        )
+        # A failed send leaves the transaction committable, without the lost record (hazards.md): look at each one.
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _send(self, topic: str, messages: Sequence[Message]) -> None:
+        futures = []
+        for batch in self._batches(messages):
+            futures.append(await self._producer.send_batch(batch, topic, partition=self._source.partition))
+        await asyncio.gather(*futures)
+
+    def _batches(self, messages: Sequence[Message]) -> Iterator[Any]:
+        batch = self._producer.create_batch()
+        for message in messages:
+            key, value, timestamp, headers = message
+            if batch.append(key=key, value=value, timestamp=timestamp, headers=headers) is None:
+                yield batch
+                batch = self._producer.create_batch()
+                batch.append(key=key, value=value, timestamp=timestamp, headers=headers)
+        yield batch
