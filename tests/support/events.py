@@ -1,0 +1,83 @@
+"""Short ways to make events, and a strategy for whole streams of them."""
+
+from hypothesis import strategies as st
+
+from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.model import Moment, Retention, RunEvent
+from streamproc.core.state import State
+from streamproc.core.step import Outcome, step
+
+START_MS = 1_717_200_000_000
+RETENTION = Retention(terminal_ms=86_400_000, open_ms=604_800_000)
+STATUSES = (*ASSISTANTS.statuses, "paused")
+
+
+def event(status: str, *, at: int = 0, run: str = "run_1", offset: int | None = None, **fields: object) -> RunEvent:
+    """Return an event `at` milliseconds after START_MS; its payload differs with its content."""
+    values: dict[str, object] = {
+        "run_id": run,
+        "status": status,
+        "thread_id": "thread_1",
+        "assistant_id": "asst_1",
+        "model": "gpt-4o",
+        "created_at": START_MS // 1000,
+        "started_at": None,
+        "expires_at": None,
+        "completed_at": None,
+        "failed_at": None,
+        "cancelled_at": None,
+        "usage": None,
+        "error_code": None,
+        "required_tools": (),
+        "key": b"thread_1",
+        "timestamp": START_MS + at,
+        "offset": at if offset is None else offset,
+        "schema": "crc64:0000000000000000",
+        **fields,
+    }
+    content = sorted((name, value) for name, value in values.items() if name not in ("timestamp", "offset", "key"))
+    values.setdefault("payload", repr(content).encode())
+    return RunEvent(**values)  # type: ignore[arg-type]
+
+
+def new_state() -> State:
+    """Return an empty state with the default retention."""
+    return State(RETENTION, ASSISTANTS.outcomes)
+
+
+def moment(at: int = 0, *, caught_up: bool = False) -> Moment:
+    """Return a reading of the clock `at` milliseconds after START_MS."""
+    return Moment(START_MS + at, caught_up)
+
+
+def fold(state: State, *events: RunEvent, at: int = 10_000_000) -> Outcome:
+    """Step and merge, as a commit would."""
+    outcome = step(state, events, moment(at), ASSISTANTS)
+    state.merge(outcome.runs, outcome.stream_time, outcome.horizon)
+    return outcome
+
+
+@st.composite
+def streams(draw: st.DrawFn, runs: int = 4, longest: int = 40) -> list[RunEvent]:
+    """Return a stream of events of several runs, in the order of arrival, exact repeats among them."""
+    events: list[RunEvent] = []
+    clock = 0
+    for offset in range(draw(st.integers(1, longest))):
+        clock += draw(st.integers(0, 5_000))
+        if events and draw(st.integers(0, 5)) == 0:
+            again = draw(st.sampled_from(events))
+            fields = {name: getattr(again, name) for name in RunEvent.__struct_fields__}
+            events.append(RunEvent(**{**fields, "offset": offset, "timestamp": START_MS + clock}))
+            continue
+        events.append(
+            event(
+                draw(st.sampled_from(STATUSES)),
+                run=f"run_{draw(st.integers(1, runs))}",
+                at=clock - draw(st.sampled_from((0, 0, 0, 700))),
+                offset=offset,
+                started_at=draw(st.none() | st.integers(START_MS // 1000, START_MS // 1000 + 9)),
+                usage=draw(st.none() | st.just((1, 2, 3))),
+                error_code=draw(st.none() | st.just("server_error")),
+            )
+        )
+    return events
