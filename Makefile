@@ -34,6 +34,7 @@ bench: $(READY) ## speed on this machine
 lock: $(if $(filter .venv/bin/uv,$(UV)),$(LOCKED)) ## write the lock files; ARGS=--upgrade for newer versions, UV=uv for your own uv
 	@$(COMPILE) pyproject.toml --extra local --group dev -o requirements/dev.lock
 	@$(COMPILE) pyproject.toml --constraints requirements/dev.lock -o requirements/runtime.lock
+	@$(COMPILE) --group build --constraints requirements/dev.lock -o requirements/build.lock
 
 clean: ## remove what was built
 	@rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
