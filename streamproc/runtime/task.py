@@ -163,7 +163,8 @@ class PartitionTask:
         """Fetch until nothing more is at hand or the commit interval is over; then commit."""
         assert self.state is not None and self._position is not None  # noqa: PT018, S101  RUNNING implies both
         commit, observer = self._job.commit, self._job.observer
-        fetched = await reader.fetch(CHUNK_RECORDS, IDLE_FETCH_S)
+        chunk = min(CHUNK_RECORDS, commit.max_records)
+        fetched = await reader.fetch(chunk, IDLE_FETCH_S)
         began = time.monotonic()
         batch = Batch(self._fold, self.state, self._position)
         at = self._moment(caught_up=fetched.caught_up)
@@ -174,7 +175,7 @@ class PartitionTask:
             await asyncio.sleep(0)
             if not still_ours():
                 return
-            fetched = await reader.fetch(CHUNK_RECORDS, 0)
+            fetched = await reader.fetch(chunk, 0)
         batch.pass_time(at)
         self._report_reading(reader, batch, at)
         if fetched.caught_up:

@@ -1,0 +1,260 @@
+"""One contract for the ports of runtime/ports.py, held by the fake and by aiokafka on a real Kafka."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from streamproc.codec.encode import Message
+from streamproc.errors import ConfigError, TaskInvalid
+from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.ports import Committed, Kafka, NewTopic, Reader
+from tests.support.fake_kafka import FakeKafka
+from tests.support.waiting import eventually
+
+PARTITIONS = 2
+LOG, TABLE = {"cleanup.policy": "delete"}, {"cleanup.policy": "compact"}
+
+
+class Setup:
+    """A cluster with an input topic and two output topics."""
+
+    def __init__(self, kafka: Kafka, events: str) -> None:
+        self.kafka, self.events = kafka, events
+        self.log, self.table = f"{events}-log", f"{events}-table"
+
+    async def create(self) -> None:
+        """Create the topics."""
+        topics = [(self.events, LOG), (self.log, LOG), (self.table, TABLE)]
+        await self.kafka.create([NewTopic(name, PARTITIONS, config) for name, config in topics])
+
+
+@pytest.fixture(params=["fake", "real"])
+async def setup(request: pytest.FixtureRequest, unique: Callable[[str], str]) -> AsyncIterator[Setup]:
+    """Both implementations; the real one only where it is asked for, since a broker takes seconds."""
+    events = unique("contract")
+    if request.param == "fake":
+        kafka: Kafka = FakeKafka(events)
+    else:
+        bootstrap = request.getfixturevalue("kafka_bootstrap")
+        kafka = AioKafka(KafkaSettings(bootstrap_servers=bootstrap), unique("group"), events)
+    setup = Setup(kafka, events)
+    await setup.create()
+    yield setup
+    await kafka.close()
+
+
+def message(key: str, value: bytes | None = b"v", timestamp: int = 1_000) -> Message:
+    """Return a message with a header."""
+    return Message(key.encode(), value, timestamp, [("name", b"\xff\x00")])
+
+
+async def commit(setup: Setup, offset: int, *outputs: tuple[str, str], partition: int = 0) -> None:
+    """Commit one message for each (topic, key) in a producer of its own."""
+    transactions = setup.kafka.transactions(partition)
+    await transactions.fence()
+    try:
+        by_topic: dict[str, list[Message]] = {}
+        for topic, key in outputs:
+            by_topic.setdefault(topic, []).append(message(key))
+        await transactions.commit(by_topic, Committed(offset, f"at {offset}"), lambda: True)
+    finally:
+        await transactions.close()
+    await settle(setup, partition)
+
+
+async def settle(setup: Setup, partition: int = 0) -> None:
+    """Fence: a commit is confirmed before its records can be read, a fence waits for that. Restores rely on it."""
+    transactions = setup.kafka.transactions(partition)
+    await transactions.fence()
+    await transactions.close()
+
+
+async def abort(setup: Setup, topic: str) -> None:
+    """Leave an aborted record at the end of the topic."""
+    transactions = setup.kafka.transactions(0)
+    await transactions.fence()
+    with pytest.raises(TaskInvalid):
+        await transactions.commit({topic: [message("aborted")]}, Committed(99, "aborted"), lambda: False)
+    await transactions.close()
+    await settle(setup)
+
+
+async def read_all(reader: Reader, end: int) -> list[str]:
+    """Return the keys from the reader's position to `end`, which it must reach."""
+    keys = []
+    for _ in range(20):
+        if await reader.position() >= end:
+            return keys
+        fetched = await reader.fetch(10, 1.0)
+        keys += [record.key.decode() for record in fetched.records if record.key is not None]
+    pytest.fail(f"the position stays at {await reader.position()}, the end is {end}")
+
+
+async def test_a_commit_stores_outputs_offset_and_metadata(setup: Setup) -> None:
+    """All in one, per partition."""
+    assert await setup.kafka.committed(0) is None
+    await commit(setup, 7, (setup.log, "a"), (setup.table, "b"))
+    assert await setup.kafka.committed(0) == Committed(7, "at 7")
+    assert await setup.kafka.committed(1) is None
+    for topic, key in ((setup.log, "a"), (setup.table, "b")):
+        reader = await setup.kafka.reader(topic, 0)
+        first, last = await setup.kafka.bounds(topic, 0)
+        await reader.seek(first)
+        assert await read_all(reader, last) == [key]
+        await reader.close()
+
+
+async def test_a_commit_without_outputs_moves_the_offset(setup: Setup) -> None:
+    """A batch of duplicates has nothing to say."""
+    await commit(setup, 3)
+    assert await setup.kafka.committed(0) == Committed(3, "at 3")
+
+
+async def test_bytes_arrive_as_they_were_sent(setup: Setup) -> None:
+    """Value, null value, headers and timestamp."""
+    transactions = setup.kafka.transactions(0)
+    await transactions.fence()
+    sent = [message("a", b"\x00\xff", 5_000), message("b", None, 6_000)]
+    await transactions.commit({setup.log: sent}, Committed(1, ""), lambda: True)
+    await settle(setup)
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    got = (await reader.fetch(10, 2.0)).records
+    assert [(r.key, r.value, r.timestamp, list(r.headers)) for r in got] == [tuple(m) for m in sent]
+    await reader.close()
+    await transactions.close()
+
+
+async def test_a_new_producer_fences_the_old_one(setup: Setup) -> None:
+    """The stale owner's transaction fails, and nothing of it is seen."""
+    old, new = setup.kafka.transactions(0), setup.kafka.transactions(0)
+    await old.fence()
+    await old.commit({setup.log: [message("before")]}, Committed(1, ""), lambda: True)
+    await new.fence()
+    with pytest.raises(TaskInvalid):
+        await old.commit({setup.log: [message("stale")]}, Committed(2, ""), lambda: True)
+    await new.commit({setup.log: [message("after")]}, Committed(3, ""), lambda: True)
+    await settle(setup)
+    _, last = await setup.kafka.bounds(setup.log, 0)
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    assert await read_all(reader, last) == ["before", "after"]
+    assert await setup.kafka.committed(0) == Committed(3, "")
+    for part in (reader, old, new):
+        await part.close()
+
+
+async def test_partitions_do_not_fence_each_other(setup: Setup) -> None:
+    """One transactional id for each input partition."""
+    one, other = setup.kafka.transactions(0), setup.kafka.transactions(1)
+    await one.fence()
+    await other.fence()
+    await one.commit({setup.log: [message("a")]}, Committed(1, ""), lambda: True)
+    await other.commit({setup.log: [message("b")]}, Committed(2, ""), lambda: True)
+    await settle(setup, 0)
+    await settle(setup, 1)
+    assert [(await setup.kafka.committed(p)) for p in (0, 1)] == [Committed(1, ""), Committed(2, "")]
+    await one.close()
+    await other.close()
+
+
+async def test_a_commit_that_is_no_longer_allowed_is_aborted(setup: Setup) -> None:
+    """Ownership is asked for right before the end."""
+    await abort(setup, setup.log)
+    assert await setup.kafka.committed(0) is None
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    _, last = await setup.kafka.bounds(setup.log, 0)
+    assert await read_all(reader, last) == []
+    await reader.close()
+
+
+async def test_the_end_is_reached_on_an_empty_topic(setup: Setup) -> None:
+    """A restore must come to an end there too."""
+    assert await setup.kafka.bounds(setup.table, 0) == (0, 0)
+    reader = await setup.kafka.reader(setup.table, 0)
+    await reader.seek(0)
+    assert await read_all(reader, 0) == []
+    await reader.close()
+
+
+async def test_the_end_is_reached_behind_an_aborted_transaction(setup: Setup) -> None:
+    """The position passes control markers and aborted records (aiokafka#911)."""
+    await commit(setup, 1, (setup.table, "a"), (setup.table, "b"))
+    await abort(setup, setup.table)
+    first, last = await setup.kafka.bounds(setup.table, 0)
+    assert last > 2
+    reader = await setup.kafka.reader(setup.table, 0)
+    await reader.seek(first)
+    assert await read_all(reader, last) == ["a", "b"]
+    await reader.close()
+
+
+async def test_a_reader_says_when_nothing_is_left(setup: Setup) -> None:
+    """Only after a fetch that succeeded and found nothing (rules.md 16)."""
+    await commit(setup, 1, (setup.log, "a"), (setup.log, "b"), (setup.log, "c"))
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    first = await reader.fetch(2, 2.0)
+    assert ([r.key for r in first.records], first.caught_up) == ([b"a", b"b"], False)
+    second = await reader.fetch(2, 2.0)
+    assert ([r.key for r in second.records], second.caught_up) == ([b"c"], False)
+    assert (await reader.fetch(2, 0)).caught_up is False
+    for _ in range(10):
+        last = await reader.fetch(2, 1.0)
+        if last.caught_up:
+            break
+    assert (list(last.records), last.caught_up, reader.lag()) == ([], True, 0)
+    await reader.close()
+
+
+async def test_a_position_that_is_gone_is_an_error(setup: Setup) -> None:
+    """Never a silent reset."""
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(1_000)
+    with pytest.raises(ConfigError, match="1000"):
+        await reader.fetch(1, 5.0)
+    await reader.close()
+
+
+async def test_topics_are_described_with_partitions_and_configuration(setup: Setup) -> None:
+    """Those that exist."""
+    found = await setup.kafka.topics([setup.table, "no-such-topic"])
+    assert list(found) == [setup.table]
+    assert found[setup.table].partitions == PARTITIONS
+    assert found[setup.table].config["cleanup.policy"] == "compact"
+    assert int(found[setup.table].config["max.message.bytes"]) > 0
+    assert await setup.kafka.partition_count(setup.table) == PARTITIONS
+    assert await setup.kafka.partition_count("no-such-topic") == 0
+
+
+class Listener:
+    """Takes down what the group says."""
+
+    def __init__(self) -> None:
+        self.partitions: frozenset[int] | None = None
+
+    def revoked(self) -> None:
+        """Nothing is ours."""
+        self.partitions = None
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        """These are ours."""
+        self.partitions = partitions
+
+
+async def test_members_share_the_partitions_and_are_confirmed(setup: Setup) -> None:
+    """A member that left is confirmed no more."""
+    one, other = setup.kafka.group(), setup.kafka.group()
+    first, second = Listener(), Listener()
+    await one.join(first)
+    await eventually(lambda: first.partitions == frozenset(range(PARTITIONS)))
+    assert await one.confirmed()
+    await other.join(second)
+    await eventually(lambda: None not in (first.partitions, second.partitions) and len(first.partitions or ()) == 1)
+    assert (first.partitions or frozenset()) | (second.partitions or frozenset()) == frozenset(range(PARTITIONS))
+    await one.leave()
+    assert not await one.confirmed()
+    await eventually(lambda: second.partitions == frozenset(range(PARTITIONS)))
+    await other.leave()

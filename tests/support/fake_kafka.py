@@ -1,0 +1,263 @@
+"""An in-memory Kafka behind the runtime's ports, with faults on request. tests/contract holds it to the real one.
+
+Transactions, fencing, isolation read_committed, control markers and the last stable offset behave as Kafka's do.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from streamproc.codec.encode import Message
+from streamproc.errors import ConfigError, TaskInvalid
+from streamproc.runtime.ports import Committed, Fetched, GroupListener, NewTopic, TopicInfo
+
+Fault = Callable[[str], None]
+"""Called at named points with their name; raises what shall go wrong there."""
+
+
+@dataclass
+class Entry:
+    """One offset of a log: a record, or a control marker (`status` "marker")."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+    headers: Sequence[tuple[str, bytes]]
+    status: str
+
+
+@dataclass
+class Log:
+    """One partition."""
+
+    entries: list[Entry] = field(default_factory=list)
+    first: int = 0
+
+    @property
+    def end(self) -> int:
+        """The offset after the last entry."""
+        return self.entries[-1].offset + 1 if self.entries else self.first
+
+    @property
+    def last_stable(self) -> int:
+        """The offset of the first record of an open transaction, else the end."""
+        return next((entry.offset for entry in self.entries if entry.status == "open"), self.end)
+
+    def append(self, message: Message, status: str) -> Entry:
+        """Add a record."""
+        entry = Entry(self.end, message.key, message.value, message.timestamp, tuple(message.headers), status)
+        self.entries.append(entry)
+        return entry
+
+    def mark(self) -> None:
+        """Add a control marker, as the end of a transaction does."""
+        self.entries.append(Entry(self.end, None, None, 0, (), "marker"))
+
+    def stable(self, start: int) -> list[Entry]:
+        """Return what a reader with isolation read_committed may see from `start` on."""
+        end = self.last_stable
+        return [entry for entry in self.entries if start <= entry.offset < end and entry.status == "committed"]
+
+
+def no_fault(point: str) -> None:
+    """Let everything succeed."""
+    del point
+
+
+class FakeKafka:
+    """A cluster. `fault` may be exchanged at any time."""
+
+    def __init__(self, events: str) -> None:
+        self.events = events
+        self.fault: Fault = no_fault
+        self.configs: dict[str, Mapping[str, str]] = {}
+        self.logs: dict[str, list[Log]] = {}
+        self.offsets: dict[int, Committed] = {}
+        self.epochs: dict[int, int] = defaultdict(int)
+        self.open: dict[int, list[tuple[Log, Entry]]] = defaultdict(list)
+        self.members: list[FakeGroup] = []
+
+    def group(self) -> "FakeGroup":
+        """Return a membership."""
+        return FakeGroup(self)
+
+    def transactions(self, partition: int) -> "FakeTransactions":
+        """Return a producer."""
+        return FakeTransactions(self, partition)
+
+    async def reader(self, topic: str, partition: int) -> "FakeReader":
+        """Return a reader."""
+        self.fault("reader")
+        return FakeReader(self, topic, partition)
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the first offset and the last stable offset."""
+        self.fault("bounds")
+        log = self.logs[topic][partition]
+        return log.first, log.last_stable
+
+    async def committed(self, partition: int) -> Committed | None:
+        """Return the committed offset."""
+        self.fault("committed")
+        return self.offsets.get(partition)
+
+    async def partition_count(self, topic: str) -> int:
+        """Return the number of partitions."""
+        return len(self.logs.get(topic, ()))
+
+    async def topics(self, names: Sequence[str]) -> Mapping[str, TopicInfo]:
+        """Describe topics."""
+        return {name: TopicInfo(len(self.logs[name]), self.configs[name]) for name in names if name in self.logs}
+
+    async def create(self, topics: Sequence[NewTopic]) -> None:
+        """Create topics."""
+        for topic in topics:
+            self.logs[topic.name] = [Log() for _ in range(topic.partitions)]
+            self.configs[topic.name] = {"max.message.bytes": "1048588", "cleanup.policy": "delete", **topic.config}
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+    def fence(self, partition: int) -> int:
+        """Raise the epoch and abort what an earlier one left open."""
+        self.epochs[partition] += 1
+        self.end(partition, "aborted")
+        return self.epochs[partition]
+
+    def end(self, partition: int, status: str) -> None:
+        """End the partition's open transaction."""
+        for log in {id(log): log for log, _ in self.open[partition]}.values():
+            log.mark()
+        for _, entry in self.open.pop(partition, []):
+            entry.status = status
+
+    def rebalance(self) -> None:
+        """Deal the partitions out anew, in turn."""
+        for member in self.members:
+            member.revoke()
+        for number, member in enumerate(self.members):
+            count = len(self.logs[self.events])
+            member.assign(frozenset(range(number, count, len(self.members))))
+
+
+class FakeReader:
+    """Reads one partition."""
+
+    def __init__(self, kafka: FakeKafka, topic: str, partition: int) -> None:
+        self._kafka = kafka
+        self._log = kafka.logs[topic][partition]
+        self._where = f"{topic} partition {partition}"
+        self._position = 0
+
+    async def seek(self, offset: int) -> None:
+        """Read from `offset` on."""
+        self._position = offset
+
+    async def fetch(self, max_records: int, timeout_s: float) -> Fetched:
+        """Return what is at hand."""
+        self._kafka.fault("fetch")
+        log = self._log
+        if not log.first <= self._position <= log.end:
+            message = f"offset {self._position} of {self._where} is no longer there: {log.first} to {log.end}"
+            raise ConfigError(message)
+        found = log.stable(self._position)[:max_records]
+        await asyncio.sleep(0 if found else min(timeout_s, 0.001))
+        self._position = found[-1].offset + 1 if found else max(self._position, log.last_stable)
+        return Fetched(found, caught_up=not found and timeout_s > 0)
+
+    async def position(self) -> int:
+        """Return the next offset; past markers, as soon as nothing else is left."""
+        return self._position if self._log.stable(self._position) else max(self._position, self._log.last_stable)
+
+    def lag(self) -> int:
+        """Return what is left."""
+        return len(self._log.stable(self._position))
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+
+class FakeTransactions:
+    """A transactional producer."""
+
+    def __init__(self, kafka: FakeKafka, partition: int) -> None:
+        self._kafka = kafka
+        self._partition = partition
+        self._epoch = -1
+
+    async def fence(self) -> None:
+        """Fence the earlier ones."""
+        self._kafka.fault("fence")
+        self._epoch = self._kafka.fence(self._partition)
+
+    async def commit(
+        self, outputs: Mapping[str, Sequence[Message]], committed: Committed, may_commit: Callable[[], bool]
+    ) -> None:
+        """Write everything in one transaction."""
+        self._check()
+        for topic, messages in outputs.items():
+            log = self._kafka.logs[topic][self._partition]
+            for message in messages:
+                self._kafka.open[self._partition].append((log, log.append(message, "open")))
+            self._kafka.fault("send")
+            await asyncio.sleep(0)
+        self._check()
+        if not may_commit():
+            self._kafka.end(self._partition, "aborted")
+            message = "revoked before its commit"
+            raise TaskInvalid(message)
+        self._kafka.fault("before the end")
+        self._check()
+        self._kafka.end(self._partition, "committed")
+        self._kafka.offsets[self._partition] = committed
+        self._kafka.fault("after the end")
+
+    async def close(self) -> None:
+        """Leave the transaction as it is."""
+
+    def _check(self) -> None:
+        if self._epoch != self._kafka.epochs[self._partition]:
+            message = "fenced"
+            raise TaskInvalid(message)
+
+
+class FakeGroup:
+    """A membership."""
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self._kafka = kafka
+        self._listener: GroupListener | None = None
+
+    async def join(self, listener: GroupListener) -> None:
+        """Take part."""
+        self._listener = listener
+        self._kafka.members.append(self)
+        self._kafka.rebalance()
+
+    async def confirmed(self) -> bool:
+        """Tell whether we are a member."""
+        self._kafka.fault("heartbeat")
+        return self in self._kafka.members
+
+    async def poll(self) -> None:
+        """Nothing to keep alive."""
+
+    async def leave(self) -> None:
+        """Go; the others get the partitions."""
+        if self in self._kafka.members:
+            self._kafka.members.remove(self)
+            self._kafka.rebalance()
+
+    def revoke(self) -> None:
+        """Call the listener."""
+        assert self._listener is not None
+        self._listener.revoked()
+
+    def assign(self, partitions: frozenset[int]) -> None:
+        """Call the listener."""
+        assert self._listener is not None
+        self._listener.assigned(partitions)
+
+

@@ -1,0 +1,85 @@
+"""What must come out, by a plain replay of the input through decoder and core: no Kafka, no batches, no restarts."""
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import fastavro
+
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.decode import decode
+from streamproc.codec.framing import SINGLE_OBJECT_BYTES
+from streamproc.codec.schemas import bundled_book, load
+from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.model import Moment, Retention
+from streamproc.core.state import State
+from streamproc.core.step import step
+
+FOREVER = Retention(terminal_ms=10**15, open_ms=10**15)
+NEVER_COMPARED = ("retained_from",)
+"""Depends on when a commit happened."""
+
+
+class Expected(NamedTuple):
+    """Of one input partition: ids of transitions in order, states by run id, offsets of dead letters in order."""
+
+    transitions: list[tuple[str, str | None, str, int]]
+    states: dict[str, dict[str, Any]]
+    dead_letters: list[int]
+
+
+def replay(records: Sequence[Arrival], wall_ms: int) -> Expected:
+    """Fold the records of one partition in one go."""
+    decoded = decode(records, bundled_book())
+    state = State(FOREVER, ASSISTANTS.outcomes)
+    outcome = step(state, decoded.events, Moment(wall_ms, caught_up=False), ASSISTANTS)
+    return Expected(
+        [(t.run_id, t.from_status, t.to_status, t.offset) for t in outcome.transitions],
+        {run_id: _comparable(run) for run_id, run in outcome.runs.items()},
+        [rejection.record.offset for rejection in decoded.rejections],
+    )
+
+
+def written(
+    transitions: Iterable[Arrival], states: Iterable[Arrival], dead_letters: Iterable[Arrival]
+) -> Expected:
+    """Read what the service wrote for one partition in the same form, by the reference decoder."""
+    latest: dict[str, dict[str, Any]] = {}
+    for record in states:
+        assert record.key is not None
+        if record.value is None:
+            latest.pop(record.key.decode(), None)
+        else:
+            latest[record.key.decode()] = _record("run_state", record)
+    return Expected(
+        [
+            (t["run_id"], t["from_status"], t["to_status"], t["source_offset"])
+            for t in (_record("run_transition", record) for record in transitions)
+        ],
+        {run_id: _of_record(state) for run_id, state in latest.items()},
+        [int(dict(record.headers)["streamproc.source.offset"]) for record in dead_letters],
+    )
+
+
+def _record(schema: str, record: Arrival) -> dict[str, Any]:
+    assert record.value is not None
+    found: Any = fastavro.schemaless_reader(
+        io.BytesIO(record.value[SINGLE_OBJECT_BYTES:]), load(schema).parsed, None
+    )
+    return dict(found)
+
+
+def _comparable(run: Any) -> dict[str, Any]:
+    fields = {name: getattr(run, name) for name in run.__struct_fields__ if name not in NEVER_COMPARED}
+    return {**fields, "required_tools": list(run.required_tools), "alerts": list(run.alerts)}
+
+
+def _of_record(state: dict[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in state.items() if name not in (*NEVER_COMPARED, "source_topic")}
+    found["offset"] = found.pop("source_offset")
+    del found["source_partition"]
+    for name in ("status_since", "first_seen_at"):
+        found[name] = round(found[name].timestamp() * 1000)
+    if found["usage"] is not None:
+        found["usage"] = tuple(found["usage"].values())
+    return found
