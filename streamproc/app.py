@@ -13,7 +13,8 @@ from streamproc.core.lifecycle import PROFILES
 from streamproc.core.model import Retention
 from streamproc.observe.fanout import Observers
 from streamproc.observe.health import Health
-from streamproc.observe.http import HttpServer
+from streamproc.observe.http import HttpServer, application
+from streamproc.observe.journal import Journal
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.observer import Observer
@@ -61,14 +62,15 @@ async def serve(
     BrokerUnavailable where the service cannot start or go on.
     """
     metrics, health = MetricsObserver(PROFILES[settings.profile]), Health()
-    observer = Observers(metrics, health, *([] if watch is None else [watch]))
+    observer = Observers(metrics, health, Journal(), *([] if watch is None else [watch]))
     kafka = make_kafka(settings)
     worker = Worker(make_job(settings, kafka, observer))
     stopper = asyncio.create_task(_stop_on(stop, worker))
     try:
-        async with HttpServer(settings.http.host, settings.http.port, metrics, health) as http:
-            on_listening(http.url)
-            log.info("started", http=http.url, application_id=settings.application_id, events=worker.topic)
+        async with HttpServer(application(metrics, health), settings.http.host, settings.http.port) as http:
+            url = f"http://{http.host}:{http.port}"
+            on_listening(url)
+            log.info("started", http=url, application_id=settings.application_id, events=worker.topic)
             await worker.run()
     finally:
         stopper.cancel()
