@@ -1,0 +1,127 @@
+"""The service under SIGKILL and SIGSTOP on a real Kafka: its outputs equal a plain replay of the input."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from streamproc.local.simulate import SimulatedEvent, simulate
+from tests.support.service import Fleet, Worker, fleet
+from tests.support.waiting import eventually
+
+SESSION_MS = 6_000
+
+
+async def _kill_at_random(fleet: Fleet, events: int, kills: int, seed: int) -> int:
+    """Send `events` while two workers with stable names are killed `kills` times; return the records compared."""
+    random = Random(seed)
+    print(f"seed {seed}")
+    names = ["a", "b"]
+    workers: dict[str, Worker] = {}
+
+    def start(name: str) -> None:
+        workers[name] = fleet.start(KAFKA__GROUP_INSTANCE_ID=name, KAFKA__SESSION_TIMEOUT_MS=SESSION_MS)
+
+    for name in names:
+        start(name)
+    stream = _stream(seed, events, schema_version="mixed", bad_ratio=0.005)
+    # The stream lasts as long as the kills do: each one hits a worker in mid-stream.
+    source = asyncio.create_task(fleet.send(stream, per_second=max(1_000, events // (kills * 2))))
+    for number in range(kills):
+        before = await fleet.progress()
+        await eventually(lambda before=before: _moved(fleet, before), deadline_s=60)
+        await asyncio.sleep(random.uniform(0.0, 0.5))
+        victim = random.choice(names)
+        workers[victim].kill()
+        print(f"kill {number + 1}: worker {victim} at {await fleet.progress()} records")
+        start(victim)
+    await source
+    await eventually(fleet.is_done, deadline_s=120)
+    for worker in workers.values():
+        assert worker.stop() == 0
+    return await fleet.check()
+
+
+def _stream(seed: int, events: int, **options: Any) -> Iterator[SimulatedEvent]:
+    """Events of now: an open run of long ago would be forgotten as soon as a worker has caught up (rules.md 17)."""
+    return simulate(seed=seed, events=events, start_ms=int(time.time() * 1000), **options)
+
+
+async def _moved(fleet: Fleet, before: int) -> bool:
+    return await fleet.progress() > before
+
+
+async def test_killed_workers_lose_and_double_nothing(
+    kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The short form: 20,000 events, 5 kills."""
+    async with fleet(kafka_bootstrap, unique("kill"), tmp_path) as it:
+        assert await _kill_at_random(it, 20_000, 5, seed=11) == 20_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_killed_workers_long_form(
+    kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path, seed: int
+) -> None:
+    """200,000 events, 24 kills."""
+    async with fleet(kafka_bootstrap, unique("kill"), tmp_path) as it:
+        assert await _kill_at_random(it, 200_000, 24, seed) == 200_000
+
+
+@pytest.mark.parametrize("static", [True, False], ids=["static", "dynamic"])
+async def test_the_only_worker_killed_processes_again_soon(
+    kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path, static: bool
+) -> None:
+    """Within 5 s of its restart with static membership, else within the session timeout and 5 s more."""
+    membership = {"KAFKA__GROUP_INSTANCE_ID": "only"} if static else {}
+    settings = {"KAFKA__SESSION_TIMEOUT_MS": SESSION_MS, **membership}
+    async with fleet(kafka_bootstrap, unique("recover"), tmp_path) as it:
+        worker = it.start(**settings)
+        await it.send(_stream(5, 2_000))
+        await eventually(it.is_done, deadline_s=30)
+        await it.send(_stream(6, 2_000))
+        worker.kill()
+        before = await it.progress()
+        began = time.monotonic()
+        await it.send(_stream(7, 500))
+        it.start(**settings)
+        await eventually(lambda: _moved(it, before), deadline_s=60)
+        took = time.monotonic() - began
+        print(f"processed again after {took:.2f} s")
+        assert took <= 5 + (0 if static else SESSION_MS / 1000)
+        await eventually(it.is_done, deadline_s=60)
+        assert await it.check() == 4_500
+
+
+async def test_a_zombie_commits_nothing(kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path) -> None:
+    """SIGSTOP past the session, partitions taken over, SIGCONT: the stale owner is fenced."""
+    async with fleet(kafka_bootstrap, unique("zombie"), tmp_path) as it:
+        zombie = it.start(KAFKA__SESSION_TIMEOUT_MS=3_000)
+        source = asyncio.create_task(it.send(_stream(9, 20_000), per_second=1_500))
+        before = await it.progress()
+        await eventually(lambda: _moved(it, before), deadline_s=30)
+        zombie.signal(signal.SIGSTOP)
+        owner = it.start(KAFKA__SESSION_TIMEOUT_MS=3_000)
+        await eventually(lambda: _running(owner) == {0, 1, 2, 3}, deadline_s=30)
+        taken_over = await it.progress()
+        await eventually(lambda: _moved(it, taken_over), deadline_s=30)
+        rebalances = len(owner.events("assigned"))
+        zombie.signal(signal.SIGCONT)
+        # It comes back as a new member: the owner sees one more rebalance, and the two share.
+        await eventually(lambda: len(owner.events("assigned")) > rebalances, deadline_s=30)
+        await source
+        await eventually(it.is_done, deadline_s=60)
+        assert zombie.stop() == 0
+        assert owner.stop() == 0
+        assert await it.check() == 20_000
+
+
+def _running(worker: Worker) -> set[int]:
+    return {line["partition"] for line in worker.events("task") if line["state"] == "running"}

@@ -1,0 +1,160 @@
+"""The service as a child process, its topics, and what is in them."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from streamproc.codec.arrival import Arrival
+from streamproc.local.simulate import SimulatedEvent
+from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.runtime.aio.producer import AioProducer
+from streamproc.runtime.config import KafkaSettings, TopicSettings
+from streamproc.runtime.topics import create_topics
+from tests.support.oracle import replay, written
+
+MAX_RECORD_BYTES = 1_048_576
+
+
+class Fleet:
+    """One application on a real broker: its topics, its source, and the workers started for it."""
+
+    def __init__(self, bootstrap: str, name: str, logs: Path, partitions: int = 4) -> None:
+        self.name = name
+        self.logs = logs
+        self.partitions = partitions
+        self.settings = KafkaSettings(bootstrap_servers=bootstrap)
+        self.topics = TopicSettings(prefix=f"{name}-").named()
+        self.kafka = AioKafka(self.settings, name, self.topics.events)
+        self.workers: list[Worker] = []
+
+    def environment(self, **settings: object) -> dict[str, str]:
+        """Return the environment of a worker; keyword names as in STREAMPROC_KEY."""
+        return {
+            **{key: value for key, value in os.environ.items() if not key.startswith("STREAMPROC_")},
+            "STREAMPROC_KAFKA__BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
+            "STREAMPROC_TOPICS__PREFIX": f"{self.name}-",
+            "STREAMPROC_APPLICATION_ID": self.name,
+            "STREAMPROC_HTTP__PORT": "0",
+            "PYTHONUNBUFFERED": "1",
+            **{f"STREAMPROC_{key}": str(value) for key, value in settings.items()},
+        }
+
+    def start(self, **settings: object) -> "Worker":
+        """Start a worker."""
+        worker = Worker(self.environment(**settings), self.logs / f"worker-{len(self.workers)}.log")
+        self.workers.append(worker)
+        return worker
+
+    async def send(self, events: Iterable[SimulatedEvent], per_second: int | None = None) -> None:
+        """Write events to the input, at most so many a second."""
+        async with AioProducer(self.settings, self.topics.events) as producer:
+            began = time.monotonic()
+            for number, event in enumerate(events):
+                await producer.send(event.key, event.value, event.timestamp_ms)
+                if per_second and number % 500 == 499:
+                    await asyncio.sleep(max(0.0, began + number / per_second - time.monotonic()))
+
+    async def read(self, topic: str, partition: int) -> list[Arrival]:
+        """Return every committed record of a partition."""
+        reader = await self.kafka.reader(topic, partition)
+        try:
+            first, last = await reader.bounds()
+            await reader.seek(first)
+            records: list[Arrival] = []
+            while await reader.position() < last:
+                records += (await reader.fetch(10_000, 2.0)).records
+            return records
+        finally:
+            await reader.close()
+
+    async def progress(self) -> int:
+        """Return the sum of the committed offsets."""
+        committed = [await self.kafka.committed(partition) for partition in range(self.partitions)]
+        return sum(each.offset for each in committed if each is not None)
+
+    async def is_done(self) -> bool:
+        """Whether the whole input is committed."""
+        for partition in range(self.partitions):
+            _, end = await self.kafka.bounds(self.topics.events, partition)
+            committed = await self.kafka.committed(partition)
+            if (committed.offset if committed else 0) < end:
+                return False
+        return True
+
+    async def check(self) -> int:
+        """Hold all outputs against a plain replay of the input; return the number of input records."""
+        total = 0
+        for partition in range(self.partitions):
+            source = await self.read(self.topics.events, partition)
+            total += len(source)
+            names = (self.topics.transitions, self.topics.state, self.topics.dead_letters)
+            found = written(*[await self.read(name, partition) for name in names])
+            expected = replay(source, int(time.time() * 1000))
+            assert found.transitions == expected.transitions, f"transitions of partition {partition}"
+            assert found.dead_letters == expected.dead_letters, f"dead letters of partition {partition}"
+            assert found.states == expected.states, f"states of partition {partition}"
+        return total
+
+
+class Worker:
+    """One service process; its log goes to a file."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streamproc", "run"], env=dict(environment), stdout=stream, stderr=stream
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and take the process off the table."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; return the exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout=15)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the log."""
+        found = []
+        for line in self.log.read_text().splitlines():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return found
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the log lines of one event."""
+        return [line for line in self.lines() if line.get("event") == name]
+
+
+@asynccontextmanager
+async def fleet(bootstrap: str, name: str, logs: Path, partitions: int = 4) -> AsyncIterator[Fleet]:
+    """Create the topics; end every process afterwards. Shows the workers' last words where a test fails."""
+    it = Fleet(bootstrap, name, logs, partitions)
+    await create_topics(it.kafka, it.topics, partitions, MAX_RECORD_BYTES)
+    try:
+        yield it
+    except BaseException:
+        for worker in it.workers[-3:]:
+            print(f"--- {worker.log.name}", *worker.log.read_text().splitlines()[-25:], sep="\n")
+        raise
+    finally:
+        for worker in it.workers:
+            if worker.process.poll() is None:
+                worker.signal(signal.SIGCONT)
+                worker.kill()
+        await it.kafka.close()
