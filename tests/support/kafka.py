@@ -4,6 +4,7 @@ import asyncio
 import os
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import docker
@@ -69,11 +70,13 @@ def _from_container(stack: ExitStack) -> str | None:
 
 @contextmanager
 def _from_packages() -> Iterator[str]:
-    # A loop of its own that runs only for start and stop: each test's loop comes and goes in between.
-    with asyncio.Runner() as runner:
+    # In a thread and a loop of its own: the loops of tests come and go, and one may run when the broker is asked for.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        runner = asyncio.Runner()
         kafka = LocalKafka()
-        runner.run(kafka.start())
         try:
+            thread.submit(runner.run, kafka.start()).result()
             yield kafka.bootstrap_servers
         finally:
-            runner.run(kafka.stop())
+            thread.submit(runner.run, kafka.stop()).result()
+            thread.submit(runner.close).result()
