@@ -1,0 +1,95 @@
+"""Logging: structlog and the standard library's loggers through the same steps, to stderr.
+
+Nothing in a log line can be mistaken for another line or steer a terminal: control characters come out escaped.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+Format = Literal["json", "console"]
+
+MULTI_LINE = ("exception", "stack")
+"""Text of several lines that the processors below make themselves; later lines are indented."""
+
+
+def configure(level: str, fmt: Format) -> None:
+    """Send every log line of `level` and above to stderr. May be called again."""
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    steps = _steps()
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *steps, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_formatter(steps, fmt))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(threshold)
+    # aiokafka's DEBUG prints the SASL request, keys and values; its INFO repeats what the service says itself.
+    logging.getLogger("aiokafka").setLevel(
+        logging.INFO if threshold <= logging.DEBUG else max(threshold, logging.WARNING)
+    )
+
+
+def escape_control_characters(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Replace what is not printable, in every value: a line break in a payload must not forge a line of its own."""
+    return {_escaped(key): _lines(value) if key in MULTI_LINE else _plain(value) for key, value in event.items()}
+
+
+def _steps() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        # Without the frames' local variables: they hold payloads.
+        structlog.processors.format_exc_info,
+    ]
+
+
+def _formatter(steps: list[Processor], fmt: Format) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=steps,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            escape_control_characters,
+            _renderer(fmt),
+        ],
+    )
+
+
+def _renderer(fmt: Format) -> Processor:
+    if fmt == "json":
+        return structlog.processors.JSONRenderer(sort_keys=False)
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that holds nothing but escaped text, numbers, and lists and dicts of those."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {_escaped(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return _escaped(value if isinstance(value, str) else repr(value))
+
+
+def _lines(value: Any) -> str:
+    return "\n    ".join(map(_escaped, str(value).split("\n")))
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

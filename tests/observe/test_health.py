@@ -1,0 +1,327 @@
+"""The probes' answers to what the runtime reports, with a clock that the test sets."""
+
+import json
+
+import pytest
+
+from streamproc.observe.health import Health
+from streamproc.runtime.observer import TaskState
+from tests.observe.reports import report
+
+CREATED, FENCED, RESTORING, RUNNING = TaskState.CREATED, TaskState.FENCED, TaskState.RESTORING, TaskState.RUNNING
+SUSPENDED, CLOSED = TaskState.SUSPENDED, TaskState.CLOSED
+
+
+class Bench:
+    """A Health with a clock, and what commonly happens to one."""
+
+    def __init__(self, **settings):
+        self.now = 1_000.0
+        self.health = Health(lambda: self.now, **settings)
+
+    def pass_time(self, seconds, *, alive=True):
+        self.now += seconds
+        if alive:
+            self.health.progress()
+
+    def assigned(self, *partitions):
+        self.health.progress()
+        self.health.rebalanced(frozenset(partitions))
+
+    def states(self, partition, *states):
+        for state in states:
+            self.health.task_state(partition, state)
+
+    def running(self, *partitions):
+        self.assigned(*partitions)
+        for partition in partitions:
+            self.states(partition, FENCED, RESTORING, RUNNING)
+
+    def ready(self, *partitions):
+        self.running(*partitions)
+        for partition in partitions:
+            self.health.caught_up(partition)
+
+    @property
+    def probes(self):
+        """(livez, readyz, startupz), and the status that all three must name."""
+        answers = [probe() for probe in (self.health.livez, self.health.readyz, self.health.startupz)]
+        (status,) = {reason["status"] for _, reason in answers}
+        assert all(ok is reason["ok"] for ok, reason in answers)
+        return tuple(ok for ok, _ in answers), status
+
+    @property
+    def reason(self):
+        return self.health.readyz()[1]
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+def just_made(bench):
+    """Nothing reported yet."""
+
+
+def waiting_for_a_broker(bench):
+    bench.now += 3_600
+
+
+def joining(bench):
+    bench.pass_time(1)
+    bench.health.revoked()
+
+
+def assigned(bench):
+    bench.assigned(0, 1)
+
+
+def half_restored(bench):
+    bench.running(0, 1)
+    bench.states(1, SUSPENDED, FENCED, RESTORING)
+
+
+def restoring_from_the_start(bench):
+    bench.assigned(0, 1)
+    bench.states(0, FENCED, RESTORING, RUNNING)
+    bench.states(1, FENCED, RESTORING)
+
+
+def behind(bench):
+    bench.running(0, 1)
+    bench.health.caught_up(0)
+
+
+def caught_up(bench):
+    bench.ready(0, 1)
+
+
+def behind_again(bench):
+    bench.ready(0, 1)
+    bench.health.lag(0, 5_000, 9.0)
+
+
+def rebuilt(bench):
+    bench.ready(0)
+    bench.states(0, SUSPENDED, FENCED, RESTORING, RUNNING)
+
+
+def rebalancing(bench):
+    bench.ready(0, 1)
+    bench.health.revoked()
+    bench.states(0, SUSPENDED)
+
+
+def taking_over(bench):
+    rebalancing(bench)
+    bench.assigned(0, 1, 2)
+
+
+def transactions_failing(bench):
+    bench.ready(0, 1)
+    bench.health.transaction_failed(0, "ProducerFenced")
+    bench.states(0, SUSPENDED)
+
+
+def fencing_failing_from_the_start(bench):
+    bench.assigned(0)
+    bench.health.transaction_failed(0, "KafkaConnectionError")
+    bench.states(0, SUSPENDED)
+
+
+def restoring_after_a_failure(bench):
+    transactions_failing(bench)
+    bench.states(0, FENCED, RESTORING)
+
+
+def failed_once(bench):
+    transactions_failing(bench)
+    bench.states(0, FENCED, RESTORING, RUNNING)
+    bench.health.caught_up(0)
+
+
+def loop_stalled(bench):
+    bench.ready(0)
+    bench.pass_time(31, alive=False)
+
+
+def loop_stalled_in_a_restore(bench):
+    bench.assigned(0)
+    bench.states(0, FENCED, RESTORING)
+    bench.pass_time(31, alive=False)
+
+
+def loop_slow(bench):
+    bench.ready(0)
+    bench.pass_time(30, alive=False)
+
+
+def task_stalled(bench):
+    bench.ready(0, 1)
+    bench.health.lag(0, 7, 1.0)
+    bench.pass_time(31)
+
+
+def lagging_but_committing(bench):
+    bench.ready(0)
+    bench.health.lag(0, 7, 1.0)
+    bench.pass_time(20)
+    bench.health.committed(report(0))
+    bench.health.lag(0, 9, 1.0)
+    bench.pass_time(20)
+
+
+def lagging_but_reading(bench):
+    bench.ready(0)
+    bench.health.lag(0, 7, 1.0)
+    bench.pass_time(20)
+    bench.health.lag(0, 6, 1.0)
+    bench.pass_time(20)
+
+
+def first_records_after_a_long_silence(bench):
+    bench.ready(0)
+    bench.pass_time(3_600)
+    bench.health.lag(0, 7, 1.0)
+
+
+def nothing_to_read(bench):
+    bench.ready(0)
+    bench.pass_time(3_600)
+
+
+def standby(bench):
+    bench.assigned()
+
+
+def left_without_partitions(bench):
+    bench.ready(0, 1)
+    bench.health.revoked()
+    bench.states(0, SUSPENDED)
+    bench.states(1, SUSPENDED)
+    bench.assigned()
+
+
+NO, YES = False, True
+
+
+@pytest.mark.parametrize(
+    ("situation", "live", "ready", "started", "status"),
+    [
+        (just_made, YES, NO, NO, "starting"),
+        (waiting_for_a_broker, YES, NO, NO, "starting"),
+        (joining, YES, NO, NO, "starting"),
+        (assigned, YES, NO, NO, "restoring"),
+        (restoring_from_the_start, YES, NO, NO, "restoring"),
+        (half_restored, YES, NO, YES, "restoring"),
+        (behind, YES, NO, YES, "running"),
+        (caught_up, YES, YES, YES, "running"),
+        (behind_again, YES, YES, YES, "running"),
+        (rebuilt, YES, NO, YES, "running"),
+        (rebalancing, YES, NO, YES, "rebalancing"),
+        (taking_over, YES, NO, YES, "restoring"),
+        (transactions_failing, YES, NO, YES, "fenced"),
+        (fencing_failing_from_the_start, YES, NO, NO, "fenced"),
+        (restoring_after_a_failure, YES, NO, YES, "restoring"),
+        (failed_once, YES, YES, YES, "running"),
+        (loop_stalled, NO, NO, YES, "stalled"),
+        (loop_stalled_in_a_restore, NO, NO, NO, "stalled"),
+        (loop_slow, YES, YES, YES, "running"),
+        (task_stalled, YES, NO, YES, "stalled"),
+        (lagging_but_committing, YES, YES, YES, "running"),
+        (lagging_but_reading, YES, YES, YES, "running"),
+        (first_records_after_a_long_silence, YES, YES, YES, "running"),
+        (nothing_to_read, YES, YES, YES, "running"),
+        (standby, YES, YES, YES, "idle"),
+        (left_without_partitions, YES, YES, YES, "idle"),
+    ],
+    ids=lambda given: given.__name__ if callable(given) else None,
+)
+def test_the_probes_in_each_situation(bench, situation, live, ready, started, status):
+    situation(bench)
+    assert bench.probes == ((live, ready, started), status)
+
+
+def test_started_stays_started_though_nobody_asked_in_time(bench):
+    bench.running(0)
+    bench.health.revoked()
+    bench.states(0, SUSPENDED, CLOSED)
+    bench.assigned(1, 2)
+    assert bench.health.startupz()[0]
+    assert not bench.health.readyz()[0]
+
+
+def test_a_rebalance_before_the_first_restore_is_over_is_no_start(bench):
+    bench.assigned(0)
+    bench.states(0, FENCED, RESTORING)
+    bench.health.revoked()
+    bench.states(0, RUNNING)
+    assert not bench.health.startupz()[0]
+
+
+def test_a_loop_that_goes_on_is_alive_again(bench):
+    loop_stalled(bench)
+    bench.pass_time(0)
+    assert bench.health.livez()[0]
+
+
+@pytest.mark.parametrize(("lag", "ready"), [(None, False), (101, False), (100, True), (0, True)])
+def test_with_a_limit_ready_means_that_no_partition_is_further_behind(lag, ready):
+    bench = Bench(ready_lag_records=100)
+    bench.running(0)
+    if lag is not None:
+        bench.health.lag(0, lag, 1.0)
+    assert bench.health.readyz()[0] is ready
+
+
+def test_the_time_after_which_it_is_stalled_is_a_setting():
+    bench = Bench(stall_after_s=5)
+    bench.pass_time(0)
+    bench.pass_time(6, alive=False)
+    assert not bench.health.livez()[0]
+
+
+def test_the_reason_is_json_with_figures(bench):
+    bench.assigned(0, 1, 2)
+    bench.states(0, FENCED, RESTORING, RUNNING)
+    bench.health.lag(0, 40, 2.0)
+    bench.states(1, FENCED, RESTORING)
+    bench.health.restoring(1, 1_234)
+    assert json.loads(json.dumps(bench.reason)) == {
+        "ok": False,
+        "status": "restoring",
+        "message": "bringing back the state of partitions 1, 2: about 1234 records to go",
+        "tasks": {"created": 1, "fenced": 0, "restoring": 1, "running": 1, "suspended": 0},
+        "restore_remaining_records": 1_234,
+        "lag_records": 40,
+        "causes": {},
+    }
+
+
+def test_the_reason_names_the_cause_of_a_failure_until_it_is_over(bench):
+    transactions_failing(bench)
+    assert bench.reason["causes"] == {"0": "ProducerFenced"}
+    assert "ProducerFenced" in bench.reason["message"]
+    bench.states(0, FENCED, RESTORING, RUNNING)
+    assert bench.reason["causes"] == {}
+
+
+def test_the_cause_goes_with_the_partition(bench):
+    transactions_failing(bench)
+    bench.assigned(1)
+    assert bench.reason["causes"] == {}
+
+
+def test_the_message_names_only_a_few_of_many_partitions(bench):
+    bench.assigned(*range(50))
+    assert "partitions 0, 1, 2, 3, 4 and 45 more" in bench.reason["message"]
+
+
+def test_reports_of_a_task_that_is_gone_are_no_error(bench):
+    bench.assigned(0)
+    bench.health.lag(0, 3, 1.0)
+    bench.health.restoring(0, 3)
+    bench.health.committed(report(0))
+    bench.health.caught_up(0)
+    assert bench.reason["lag_records"] == 0
