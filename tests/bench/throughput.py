@@ -1,0 +1,44 @@
+"""The whole service on a backlog: fetch, decode, fold, encode, one transaction after another."""
+
+import asyncio
+import time
+
+from streamproc.local.simulate import simulate
+from tests.bench.floor import floor_cpu_seconds
+from tests.bench.process import MIB, cpu_seconds, resident_bytes
+from tests.support.service import Fleet, Worker
+from tests.support.waiting import eventually
+
+POLL_S = 0.05
+
+
+async def measure(fleet: Fleet, events: int, **settings: str) -> None:
+    """Print the figures of one worker on a backlog of `events`."""
+    start_ms = int(time.time() * 1000) - 3_600_000
+    print(f"writing {events:,} events ...", flush=True)
+    size = 0
+    stream = list(simulate(seed=1, events=events, rate_per_s=1_000, start_ms=start_ms))
+    size = sum(len(event.value or b"") for event in stream)
+    await fleet.send(stream)
+    del stream
+    worker = fleet.start(**settings)
+    await eventually(lambda: _running(worker) == fleet.partitions, deadline_s=60)
+    pid = worker.process.pid
+    # Not from the start of the process: importing Arrow and the rest costs about a CPU-second, once.
+    began, cpu_began, done_began = time.monotonic(), cpu_seconds(pid), await fleet.progress()
+    while (done := await fleet.progress()) < events:
+        await asyncio.sleep(POLL_S)
+    took, cpu, count = time.monotonic() - began, cpu_seconds(pid) - cpu_began, done - done_began
+    resident = resident_bytes(pid)
+    worker.stop()
+    floor = await floor_cpu_seconds(fleet, min(events, 100_000))
+    print(f"throughput: {fleet.partitions} partitions, {events:,} events of {size / events:.0f} bytes on average")
+    print(f"  {count / took:>10,.0f} events/s")
+    print(f"  {cpu / count * 1e6:>10.1f} CPU-seconds per million events of the service's process")
+    print(f"  {floor * 1e6:>10.1f} CPU-seconds per million events of a loop that only reads and decodes with fastavro")
+    print(f"  {cpu / count / floor:>10.2f} times that loop")
+    print(f"  {resident / MIB:>10.0f} MiB resident at the end")
+
+
+def _running(worker: Worker) -> int:
+    return len({line["partition"] for line in worker.events("task") if line["state"] == "running"})
