@@ -42,9 +42,9 @@ def check(event: RunEvent) -> None:
     Raises RecordRejected (`bad_run_id`, `bad_status`, `bad_time`).
     """
     if not 0 < len(event.run_id) <= MAX_ID_CHARS:
-        raise RecordRejected("bad_run_id", f"the run id has {len(event.run_id)} characters: 1 to {MAX_ID_CHARS} are allowed")
+        raise RecordRejected("bad_run_id", f"the run id has {len(event.run_id)} characters: 1 to {MAX_ID_CHARS}")
     if not 0 < len(event.status) <= MAX_STATUS_CHARS:
-        raise RecordRejected("bad_status", f"the status has {len(event.status)} characters: 1 to {MAX_STATUS_CHARS} are allowed")
+        raise RecordRejected("bad_status", f"the status has {len(event.status)} characters: 1 to {MAX_STATUS_CHARS}")
     for name in TIMES:
         seconds = getattr(event, name)
         if seconds is not None and not 0 <= seconds <= MAX_UNIX_SECONDS:

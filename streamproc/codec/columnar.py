@@ -1,11 +1,12 @@
 """The fast decoder: a whole batch of one schema through pyruhvro (Avro to Arrow) into RunEvents.
 
-pyruhvro decodes all of a batch or none of it, reads on past the end of no record, and does not say which one was bad.
-So every payload is put between two marks: the last one shows that the payload ended where it should, the first one lets
-`_refused` look for bad records with probes that fail on purpose, which costs a quarter of one that succeeds.
+pyruhvro decodes all of a batch or none of it, ignores what is left over behind a record, does not look at what is in a
+text, and does not say which record was bad. So every payload is put between two marks: the last one shows that the
+payload ended where it should, the first one lets `_is_good` find bad records with probes that fail on purpose, which
+costs a quarter of one that succeeds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from sys import intern
 from typing import Any
@@ -19,29 +20,101 @@ from streamproc.codec.schemas import BEGIN_BYTES, END, END_BYTES, END_MARK, PROB
 from streamproc.core.model import RunEvent
 from streamproc.errors import RecordRejected
 
-PROBED_AT_ONCE = 64
+SUSPECTS = 8
+"""So few are decoded one by one sooner than probed: a probe takes as long as two of them, however small it is."""
 
 
-class BadRecords(Exception):  # noqa: N818  it says what it holds
-    """Some records of the batch are bad: `rows` has their indices."""
+class BadRecords(Exception):
+    """Some records of the batch are bad: `suspects` has their rows, and few others."""
 
-    def __init__(self, rows: Sequence[int]) -> None:
-        super().__init__(f"{len(rows)} bad records")
-        self.rows = frozenset(rows)
+    def __init__(self, suspects: Sequence[int]) -> None:
+        super().__init__(f"bad records among {len(suspects)}")
+        self.suspects = suspects
+
+
+class Panicked(Exception):
+    """The fast decoder has no answer: the reference decoder has to take this batch."""
+
+
+class _Refused(Exception):
+    """The fast decoder refuses one of the records at least."""
 
 
 def decode_columns(group: Sequence[Framed], fast: str, label: str) -> list[RunEvent]:
-    """Decode a batch whose records all have the schema `fast`; raises BadRecords, never an empty one."""
-    marked = [BEGIN_BYTES + framed.payload + END_BYTES for framed in group]
+    """Decode a batch whose records all have the schema `fast`; raises BadRecords, or Panicked."""
+    marked = _marked(group)
     try:
-        batch = pyruhvro.deserialize_array(marked, fast)
-    except (ValueError, pa.ArrowException) as error:
-        raise BadRecords(_refused(marked, fast)) from error
+        batch = _deserialize(marked, fast)
+    except _Refused as error:
+        raise BadRecords(_narrowed(marked, lambda part: _is_good(part, fast))) from error
+    if not _is_text(batch):
+        raise BadRecords(_narrowed(marked, lambda part: _is_text(_deserialize(part, fast))))
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     events = _events(columns, group, label)
     if not _is_sound(columns, len(group)):
         raise BadRecords(_unsound(columns, events))
     return events
+
+
+def refused(group: Sequence[Framed], fast: str) -> set[int]:
+    """Return the rows that the fast decoder refuses; raises Panicked."""
+    marked = _marked(group)
+    if not marked or _is_good(marked, fast):
+        return set()
+    return {row for row, record in enumerate(marked) if not _is_good([record], fast)}
+
+
+def _marked(group: Sequence[Framed]) -> list[bytes]:
+    return [BEGIN_BYTES + framed.payload + END_BYTES for framed in group]
+
+
+def _deserialize(marked: Sequence[bytes], fast: str) -> Any:
+    try:
+        return pyruhvro.deserialize_array(marked, fast)
+    except (ValueError, pa.ArrowException) as error:
+        raise _Refused(str(error)) from error
+    except BaseException as error:
+        # Rust's panics derive from BaseException, and their type is nowhere to be imported from.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise Panicked(str(error)) from error
+
+
+def _is_good(marked: Sequence[bytes], fast: str) -> bool:
+    """Decode with a record behind that always fails: if it is the one that failed, those before it are good."""
+    try:
+        _deserialize([*marked, PROBE], fast)
+    except _Refused as error:
+        return PROBE_ERROR in str(error)
+    return False
+
+
+def _is_text(batch: Any) -> bool:
+    """Whether every text is UTF-8, also in the columns that are not read."""
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _narrowed(marked: Sequence[bytes], passes: Callable[[Sequence[bytes]], bool]) -> list[int]:
+    """Return the rows of a batch that does not pass without those of its parts that do."""
+    suspects: list[int] = []
+    failed = [(0, len(marked))]
+    while failed:
+        start, end = failed.pop()
+        if end - start <= SUSPECTS:
+            suspects.extend(range(start, end))
+            continue
+        middle = (start + end) // 2
+        left_passes = passes(marked[start:middle])
+        # Where the left half passes, the right one must be what failed.
+        if left_passes or not passes(marked[middle:end]):
+            failed.append((middle, end))
+        if not left_passes:
+            failed.append((start, middle))
+    return suspects
 
 
 def _events(columns: dict[str, Any], group: Sequence[Framed], label: str) -> list[RunEvent]:
@@ -64,33 +137,6 @@ def _events(columns: dict[str, Any], group: Sequence[Framed], label: str) -> lis
             [framed.payload for framed in group],
         )
     )
-
-
-def _refused(marked: Sequence[bytes], fast: str) -> list[int]:
-    """Return the rows that pyruhvro refuses; all of them where it cannot be found out."""
-    rows: list[int] = []
-    for block in range(0, len(marked), PROBED_AT_ONCE):
-        start, end = block, min(block + PROBED_AT_ONCE, len(marked))
-        while start < end and not _is_good(marked[start:end], fast):
-            good, bad = start, end
-            while bad - good > 1:
-                middle = (good + bad) // 2
-                if _is_good(marked[start:middle], fast):
-                    good = middle
-                else:
-                    bad = middle
-            rows.append(good)
-            start = good + 1
-    return rows or list(range(len(marked)))
-
-
-def _is_good(marked: Sequence[bytes], fast: str) -> bool:
-    """Decode with a record behind that always fails: if it is the one that failed, those before it are good."""
-    try:
-        pyruhvro.deserialize_array([*marked, PROBE], fast)
-    except (ValueError, pa.ArrowException) as error:
-        return PROBE_ERROR in str(error)
-    return False
 
 
 def _is_sound(columns: dict[str, Any], count: int) -> bool:
@@ -139,7 +185,8 @@ def _child(column: Any | None, name: str) -> Any | None:
     """Return a field of a column of records, null where the record is null."""
     if _is_void(column):
         return None
-    return column.flatten()[column.type.get_field_index(name)]  # type: ignore[union-attr]
+    index = column.type.get_field_index(name)  # type: ignore[union-attr]
+    return None if index < 0 else column.flatten()[index]  # type: ignore[union-attr]
 
 
 def _usage(column: Any | None) -> Iterable[Any]:

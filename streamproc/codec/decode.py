@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival, Framed
-from streamproc.codec.columnar import BadRecords, decode_columns
+from streamproc.codec.columnar import BadRecords, Panicked, decode_columns, refused
 from streamproc.codec.framing import header_of
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import SchemaBook, WriterSchema
@@ -61,17 +61,42 @@ def _by_schema(
 
 
 def _decode_group(group: list[Framed], schema: WriterSchema, rejections: list[Rejection]) -> list[RunEvent]:
-    """Decode records of one schema; the reference decoder says why the fast one refuses a record."""
-    if schema.fast is None:
-        return [event for framed in group if (event := _decode_slowly(framed, schema, rejections)) is not None]
+    if schema.fast is not None:
+        try:
+            decoded = _decode_fast(group, schema, schema.fast)
+        except Panicked:
+            pass
+        else:
+            rejections += decoded.rejections
+            return decoded.events
+    return [event for framed in group if (event := _decode_slowly(framed, schema, rejections)) is not None]
+
+
+def _decode_fast(group: list[Framed], schema: WriterSchema, fast: str) -> Decoded:
+    """Decode records of one schema; the reference decoder says why the fast one refuses a record. Raises Panicked."""
+    rejections: list[Rejection] = []
     while group:
         try:
-            return decode_columns(group, schema.fast, schema.label)
-        except BadRecords as bad:
-            for row in sorted(bad.rows):
-                _reject(group[row], schema, rejections)
-            group = [framed for row, framed in enumerate(group) if row not in bad.rows]
-    return []
+            return Decoded(decode_columns(group, fast, schema.label), rejections)
+        except BadRecords as error:
+            bad = _bad_rows(group, error.suspects, schema, fast, rejections)
+        if not bad:
+            raise Panicked("the batch is refused, but none of its records")
+        group = [framed for row, framed in enumerate(group) if row not in bad]
+    return Decoded([], rejections)
+
+
+def _bad_rows(
+    group: list[Framed], suspects: Sequence[int], schema: WriterSchema, fast: str, rejections: list[Rejection]
+) -> set[int]:
+    """Reject those of the suspects that one of the decoders refuses, and return their rows."""
+    accepted = [row for row in suspects if _decode_slowly(group[row], schema, rejections) is not None]
+    bad = set(suspects).difference(accepted)
+    for index in refused([group[row] for row in accepted], fast):
+        bad.add(accepted[index])
+        message = f"not a valid Avro encoding of {schema.label}"
+        rejections.append(Rejection(group[accepted[index]].record, "undecodable", message))
+    return bad
 
 
 def _decode_slowly(framed: Framed, schema: WriterSchema, rejections: list[Rejection]) -> RunEvent | None:
@@ -80,8 +105,3 @@ def _decode_slowly(framed: Framed, schema: WriterSchema, rejections: list[Reject
     except RecordRejected as error:
         rejections.append(Rejection(framed.record, error.reason, str(error)))
         return None
-
-
-def _reject(framed: Framed, schema: WriterSchema, rejections: list[Rejection]) -> None:
-    if _decode_slowly(framed, schema, rejections) is not None:
-        rejections.append(Rejection(framed.record, "undecodable", f"not a valid Avro encoding of {schema.label}"))

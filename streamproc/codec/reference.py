@@ -30,7 +30,7 @@ def decode_one(framed: Framed, schema: WriterSchema) -> RunEvent:
 
 def event_of(found: Mapping[str, Any], framed: Framed, label: str) -> RunEvent:
     """Return the RunEvent of a decoded RunObject."""
-    return RunEvent(
+    values: tuple[Any, ...] = (
         found["id"],
         intern(found["status"]),
         found.get("thread_id"),
@@ -46,6 +46,7 @@ def event_of(found: Mapping[str, Any], framed: Framed, label: str) -> RunEvent:
         label,
         framed.payload,
     )
+    return RunEvent(*values)
 
 
 def _shared(text: str | None) -> str | None:
