@@ -1,6 +1,7 @@
 """Puts the parts together: settings in, a running service out."""
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -50,6 +51,17 @@ def make_job(settings: Settings, kafka: AioKafka, observer: Observer) -> Job:
     )
 
 
+def spare_the_collector() -> None:
+    """Let the cyclic garbage collector run rarely.
+
+    A commit makes tens of thousands of tuples that die with it, in no cycle: looking through them again and again took
+    40 % of the time of encoding.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
+
+
 async def serve(
     settings: Settings,
     stop: asyncio.Event,
@@ -91,6 +103,7 @@ async def serve_until_signal(settings: Settings) -> None:
         deadline.daemon = True
         deadline.start()
 
+    spare_the_collector()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     await serve(settings, stop)

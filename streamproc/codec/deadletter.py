@@ -18,4 +18,4 @@ def dead_letter(rejection: Rejection, topic: str, partition: int, wall_ms: int) 
         ("streamproc.source.timestamp", str(record.timestamp)),
     )
     headers = [*record.headers, *((name, text.encode()) for name, text in why)]
-    return Message(record.key, record.value, min(record.timestamp, wall_ms), headers)
+    return record.key, record.value, min(record.timestamp, wall_ms), headers

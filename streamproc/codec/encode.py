@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -13,13 +14,11 @@ from streamproc.codec.schemas import load, varint
 from streamproc.core.model import Run, Transition
 
 
-class Message(NamedTuple):
-    """One record to be produced; its partition is the input's. `timestamp` in milliseconds; a null value: tombstone."""
+Message = tuple[bytes | None, bytes | None, int, Headers]
+"""One record to be produced: key, value (None: a tombstone), timestamp in milliseconds, headers. Its partition is the
+input's. A plain tuple, since two are made for each event."""
 
-    key: bytes | None
-    value: bytes | None
-    timestamp: int
-    headers: Headers
+_length = lru_cache(maxsize=8_192)(varint)
 
 
 class Source(NamedTuple):
@@ -37,6 +36,7 @@ class OutputEncoder:
         transition, state = load("run_transition"), load("run_state")
         prefix = f"/streamproc/{source.application_id}"
         self._source = source
+        self._place = f"{source.topic}:{source.partition}".encode()
         self._transition_header = transition.header
         self._state_header = state.header
         self._transition_rows = _RowEncoder(transition.document)
@@ -45,18 +45,18 @@ class OutputEncoder:
         self._state_events = CloudEvents("streamproc.run.state", f"{prefix}/state", state.label)
 
     def transitions(self, changes: Sequence[Transition], wall_ms: int) -> list[Message]:
-        """Return a message for each change; record timestamps never lie ahead of `wall_ms`, or a broker refuses them."""
+        """Return a message for each change; no record's timestamp is ahead of `wall_ms`, or a broker refuses it."""
         if not changes:
             return []
         columns = list(zip(*map(astuple, changes), strict=True))
         payloads = self._transition_rows.encode([*columns[:-1], *self._origin(columns[-1])])
         header, headers, place = self._transition_header, self._transition_events.headers, self._place
         return [
-            Message(
+            (
                 change.run_id.encode(),
                 header + payload,
-                min(change.occurred_at, wall_ms),
-                headers(f"{place}:{change.offset}", change.occurred_at),
+                change.occurred_at if change.occurred_at < wall_ms else wall_ms,
+                headers(b"%b:%d" % (place, change.offset), change.occurred_at),
             )
             for change, payload in zip(changes, payloads, strict=True)
         ]
@@ -69,11 +69,11 @@ class OutputEncoder:
         payloads = self._state_rows.encode([*columns, *self._origin(offsets), schemas])
         header, headers, place = self._state_header, self._state_events.headers, self._place
         return [
-            Message(
+            (
                 run.run_id.encode(),
-                b"".join((header, varint(len(event)), event, payload)),
-                min(run.status_since, wall_ms),
-                headers(f"{place}:{run.offset}", run.status_since),
+                b"".join((header, _length(len(event)), event, payload)),
+                run.status_since if run.status_since < wall_ms else wall_ms,
+                headers(b"%b:%d" % (place, run.offset), run.status_since),
             )
             for run, event, payload in zip(runs, events, payloads, strict=True)
         ]
@@ -82,13 +82,9 @@ class OutputEncoder:
         """Return a null for each run forgotten at `now_ms`; `forgotten` maps run ids to their last event's offset."""
         headers, place = self._state_events.headers, self._place
         return [
-            Message(run_id.encode(), None, min(now_ms, wall_ms), headers(f"{place}:{offset}:{sequence}", now_ms))
+            (run_id.encode(), None, min(now_ms, wall_ms), headers(b"%b:%d:%d" % (place, offset, sequence), now_ms))
             for run_id, offset in forgotten.items()
         ]
-
-    @property
-    def _place(self) -> str:
-        return f"{self._source.topic}:{self._source.partition}"
 
     def _origin(self, offsets: Sequence[int]) -> list[Any]:
         """Return the columns source_topic, source_partition and source_offset."""

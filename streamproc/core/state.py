@@ -15,6 +15,7 @@ class State:
         self.runs: dict[str, Run] = {}
         self.by_status: Counter[str] = Counter()
         self.stream_time = 0
+        self.shortest_ms = min(retention.terminal_ms, retention.open_ms)
         self._retention = retention
         self._outcomes = outcomes
         self._calendar = Calendar(retention)

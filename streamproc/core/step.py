@@ -65,8 +65,8 @@ def forget(state: State, at: Moment, out: Outcome) -> Outcome:
 def _arrive(state: State, out: Outcome, event: RunEvent, profile: Profile, at: Moment) -> None:
     run_id = event.run_id
     run = out.runs[run_id] if run_id in out.runs else state.runs.get(run_id)
-    if run is not None and state.due_at(run) <= out.stream_time:
-        run = None  # Forgotten by its own stream time, whether or not a commit has said so yet.
+    if run is not None and run.retained_from + state.shortest_ms <= out.stream_time and state.due_at(run) <= out.stream_time:
+        run = None  # Forgotten by stream time, whether or not a commit has said so yet.
     move = judge(run, event, profile)
     out.tally.arrival(event, move.verdict, profile)
     if move.verdict is Verdict.APPLIED:

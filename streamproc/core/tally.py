@@ -30,9 +30,10 @@ class Tally(Struct):
         self.verdicts[verdict] += 1
         if event.status not in profile.moves:
             self.anomalies["unknown_status"] += 1
-        if event.key is None:
+        key = event.key
+        if key is None:
             self.anomalies["key_absent"] += 1
-        elif event.key != event.run_id.encode() and event.key != (event.thread_id or "").encode():
+        elif key != (event.thread_id or "").encode() and key != event.run_id.encode():
             self.anomalies["key_mismatch"] += 1
 
     def moved(self, before: Run | None, after: Run, change: Transition, profile: Profile) -> None:

@@ -46,7 +46,7 @@ async def setup(request: pytest.FixtureRequest, unique: Callable[[str], str]) ->
 
 def message(key: str, value: bytes | None = b"v", timestamp: int = 1_000) -> Message:
     """Return a message with a header."""
-    return Message(key.encode(), value, timestamp, [("name", b"\xff\x00")])
+    return key.encode(), value, timestamp, [("name", b"\xff\x00")]
 
 
 async def commit(setup: Setup, offset: int, *outputs: tuple[str, str], partition: int = 0) -> None:
@@ -121,7 +121,7 @@ async def test_bytes_arrive_as_they_were_sent(setup: Setup) -> None:
     reader = await setup.kafka.reader(setup.log, 0)
     await reader.seek(0)
     got = (await reader.fetch(10, 2.0)).records
-    assert [(r.key, r.value, r.timestamp, list(r.headers)) for r in got] == [tuple(m) for m in sent]
+    assert [(r.key, r.value, r.timestamp, list(r.headers)) for r in got] == sent
     await reader.close()
     await transactions.close()
 

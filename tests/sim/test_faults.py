@@ -12,7 +12,6 @@ from zlib import crc32
 
 import pytest
 
-from streamproc.codec.encode import Message
 from streamproc.codec.schemas import bundled_book
 from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.errors import BrokerUnavailable, TaskInvalid
@@ -86,7 +85,7 @@ class Simulation:
         await create_topics(self.kafka, self.topics, PARTITIONS, 1_000_000)
         for event in simulate(seed=seed, events=EVENTS, bad_ratio=0.02, schema_version="mixed", start_ms=START_MS):
             log = self.input(crc32(event.key) % PARTITIONS)
-            log.append(Message(event.key, event.value, event.timestamp_ms, []), "committed")
+            log.append((event.key, event.value, event.timestamp_ms, []), "committed")
 
     def input(self, partition: int) -> Log:
         """Return an input partition."""

@@ -47,7 +47,8 @@ class Log:
 
     def append(self, message: Message, status: str) -> Entry:
         """Add a record."""
-        entry = Entry(self.end, message.key, message.value, message.timestamp, tuple(message.headers), status)
+        key, value, timestamp, headers = message
+        entry = Entry(self.end, key, value, timestamp, tuple(headers), status)
         self.entries.append(entry)
         return entry
 

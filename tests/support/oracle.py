@@ -79,7 +79,7 @@ def _of_record(state: dict[str, Any]) -> dict[str, Any]:
     found["offset"] = found.pop("source_offset")
     del found["source_partition"]
     for name in ("status_since", "first_seen_at"):
-        found[name] = round(found[name].timestamp() * 1000)
+        found[name] = found[name] if isinstance(found[name], int) else round(found[name].timestamp() * 1000)
     if found["usage"] is not None:
         found["usage"] = tuple(found["usage"].values())
     return found
