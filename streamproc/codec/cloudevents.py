@@ -1,5 +1,6 @@
 """CloudEvents attributes as Kafka headers (binary content mode), and the header that names the schema."""
 
+from functools import lru_cache
 from time import gmtime, strftime
 
 SCHEMA_HEADER = "streamproc.schema"
@@ -24,17 +25,18 @@ class CloudEvents:
             ("content-type", b"application/avro"),
             (SCHEMA_HEADER, schema_label.encode()),
         ]
-        self._second = -1
-        self._prefix = b""
 
     def headers(self, event_id: bytes, time_ms: int) -> Headers:
         """Return the headers of one record; `time_ms` in milliseconds."""
-        return [*self._fixed, ("ce_id", event_id), ("ce_time", self._rfc3339(time_ms))]
+        return [*self._fixed, ("ce_id", event_id), ("ce_time", _rfc3339(time_ms))]
 
-    def _rfc3339(self, time_ms: int) -> bytes:
-        second, millisecond = divmod(max(0, min(time_ms, MAX_TIME_MS)), 1000)
-        if second != self._second:
-            # Formatting a date costs more than encoding a record, and neighbours share their second.
-            self._second = second
-            self._prefix = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second)).encode()
-        return self._prefix + _MILLISECONDS[millisecond]
+
+def _rfc3339(time_ms: int) -> bytes:
+    second, millisecond = divmod(max(0, min(time_ms, MAX_TIME_MS)), 1000)
+    return _second(second) + _MILLISECONDS[millisecond]
+
+
+@lru_cache(maxsize=10_000)
+def _second(second: int) -> bytes:
+    """Format a second; cached, because it costs more than encoding a record, and many records share one."""
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second)).encode()

@@ -4,8 +4,6 @@ The merge rules answer what real payloads do (domain.md 2): `started_at` moves w
 stays; `expires_at` turns null at the end, so the last one that was not null stays.
 """
 
-from copy import copy
-
 from streamproc.core.lifecycle import Move, Profile
 from streamproc.core.model import Moment, Run, RunEvent, Transition, Verdict
 
@@ -56,7 +54,7 @@ def opened(event: RunEvent, profile: Profile, at: Moment) -> Run:
 
 def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment) -> Run:
     """Return a copy of `run` with an applied event merged in; `run` itself stays as it was committed."""
-    new = copy(run)
+    new: Run = run.__copy__()
     if event.status != run.status:
         new.status = event.status
         new.status_since = event.timestamp
@@ -65,8 +63,7 @@ def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment) -> Run:
         new.ended_at = ended_at(event, profile)
     elif event.status not in profile.outcomes:
         new.retained_from = event.timestamp
-    _merge_times(new, event)
-    _merge_latest(new, event)
+    _merge(new, event)
     new.required_tools = event.required_tools
     new.offset = event.offset
     new.event_schema = event.schema
@@ -104,16 +101,14 @@ def _retained_from(event: RunEvent, profile: Profile, at: Moment) -> int:
     return at.wall_ms if event.status in profile.outcomes else event.timestamp
 
 
-def _merge_times(new: Run, event: RunEvent) -> None:
+def _merge(new: Run, event: RunEvent) -> None:
+    """What is first seen, or last seen where it was not null; the rest of the event is in its bytes."""
     if new.created_at is None:
         new.created_at = event.created_at
     if new.started_at is None:
         new.started_at = event.started_at
     if event.expires_at is not None:
         new.expires_at = event.expires_at
-
-
-def _merge_latest(new: Run, event: RunEvent) -> None:
     if event.thread_id is not None:
         new.thread_id = event.thread_id
     if event.assistant_id is not None:
