@@ -99,3 +99,38 @@ def check(config: Config = None) -> None:
 def describe(config: Config = None) -> None:
     """Print the effective settings without secrets, the topics, the schemas and the life-cycle table, as JSON."""
     out.print_json(json.dumps(describe_all(_settings(config))))
+
+
+@cli.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Avro object container files of RunObjects, in their order.")],
+    results: Annotated[Path, typer.Option("--out", help="The directory for the results.")] = Path("replay-out"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the results of an earlier replay.")] = False,
+    config: Config = None,
+) -> None:
+    """Fold files of RunObjects as the service folds a topic, without Kafka; the results are files, too.
+
+    Event time is the latest of each RunObject's own times, and never goes back.
+    """
+    import time
+
+    from rich.table import Table
+
+    from streamproc.core.lifecycle import PROFILES
+    from streamproc.core.model import Retention
+    from streamproc.replay import Rules
+    from streamproc.replay import replay as replay_files
+
+    settings = _settings(config)
+    retention = Retention(settings.retention.terminal_s * 1000, settings.retention.open_s * 1000)
+    now_ms = time.time_ns() // 1_000_000
+    rules = Rules(settings.application_id, PROFILES[settings.profile], retention, now_ms)
+    summary = replay_files(files, results, rules, force=force)
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    for label, count in summary.rows():
+        table.add_row(label, f"{count:,}")
+    out.print(table)
+    for name, count in summary.written.items():
+        out.print(f"{results / name}: {count:,} records", highlight=False, soft_wrap=True)

@@ -1,0 +1,198 @@
+"""Object container files of RunObjects through the same codec and core as the service, results as files, no Kafka.
+
+A file's records carry no Kafka timestamp. Event time is the latest of a RunObject's own times but `expires_at`, and
+never goes back; a time ahead of the clock does not move it. The clock of the core is event time too, so that the same
+files give the same results. What happens between two of a RunObject's own times is not seen: a run that waits for tool
+outputs shows no new time, so `in_from_ms` is a lower bound.
+
+Retention is the service's (rules.md 17), and bounds memory: a run's state is written when it is forgotten, or at the
+end. A run that comes back after that has a second record in run-state.avro; the later one stands, as in the topic.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from io import BytesIO
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fastavro
+
+from streamproc.codec.arrival import MAX_UNIX_SECONDS
+from streamproc.codec.container import ContainerWriter, entries, schema_of
+from streamproc.codec.decode import Rejection, decode
+from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.framing import SINGLE_OBJECT_BYTES
+from streamproc.codec.schemas import SchemaBook, WriterSchema, load
+from streamproc.core.lifecycle import Profile
+from streamproc.core.model import Moment, Retention, Run, Verdict
+from streamproc.core.state import State
+from streamproc.core.step import MAX_AHEAD_MS, Outcome, forget, step
+from streamproc.errors import ConfigError
+
+BATCH = 2_000
+OWN_TIMES = ("created_at", "started_at", "completed_at", "failed_at", "cancelled_at")
+RESULTS = {
+    "run-transitions.avro": "run_transition",
+    "run-state.avro": "run_state",
+    "dead-letters.avro": "replay_dead_letter",
+}
+"""The files and their schemas, in the order of `_Results`."""
+
+
+class Rules(NamedTuple):
+    """What the replay goes by. `now_ms`: the clock, which event times must not be ahead of."""
+
+    application_id: str
+    profile: Profile
+    retention: Retention
+    now_ms: int
+
+
+class Summary(NamedTuple):
+    """What became of the records, each in `verdicts` or `rejected`; `written` counts the results in each file."""
+
+    records: int
+    verdicts: Mapping[Verdict, int]
+    rejected: Mapping[str, int]
+    written: Mapping[str, int]
+
+    def rows(self) -> list[tuple[str, int]]:
+        """Return a table in which the figures under the first one add up to it."""
+        verdicts = [(f"  {verdict.value}", self.verdicts.get(verdict, 0)) for verdict in Verdict]
+        reasons = [(f"    {reason}", count) for reason, count in sorted(self.rejected.items())]
+        return [("records", self.records), *verdicts, ("  rejected", sum(self.rejected.values())), *reasons]
+
+
+class _Record(NamedTuple):
+    """A file's record as the codec takes it: an Arrival. `offset`: its index over all files."""
+
+    offset: int
+    timestamp: int
+    value: bytes
+    key: None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class _Results(NamedTuple):
+    transitions: ContainerWriter
+    states: ContainerWriter
+    dead_letters: ContainerWriter
+
+
+def replay(files: Sequence[Path], directory: Path, rules: Rules, *, force: bool = False) -> Summary:
+    """Replay the files in the order given; raises ConfigError for one that cannot be read, and writes nothing then."""
+    schemas = [schema_of(path) for path in files]
+    with _results(directory, force=force) as results:
+        run = _Replay(files, rules, results)
+        for path, schema in zip(files, schemas, strict=True):
+            run.read(path, schema)
+        return run.finish()
+
+
+@contextmanager
+def _results(directory: Path, *, force: bool) -> Iterator[_Results]:
+    """Open the result files; they appear under their names only when all is done."""
+    partial = {name: directory / f"{name}.partial" for name in RESULTS}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not force and any(directory.iterdir()):
+            raise ConfigError(f"{directory} is not empty: name another --out, or overwrite the results with --force")
+        with ExitStack() as stack:
+            writers = (ContainerWriter(partial[name], load(schema)) for name, schema in RESULTS.items())
+            yield _Results(*map(stack.enter_context, writers))
+        for name, path in partial.items():
+            path.replace(directory / name)
+    except OSError as error:
+        raise ConfigError(f"{directory} cannot be written to: {error.strerror}") from error
+    finally:
+        for path in partial.values():
+            with suppress(OSError):
+                path.unlink()
+
+
+class _Replay:
+    """One replay under way."""
+
+    def __init__(self, files: Sequence[Path], rules: Rules, results: _Results) -> None:
+        self._rules = rules
+        self._results = results
+        self._state = State(rules.retention, rules.profile.outcomes)
+        self._encoders = [OutputEncoder(Source(rules.application_id, path.name, 0)) for path in files]
+        self._starts: list[int] = []
+        self._records = 0
+        self._clock_ms = 0
+        self._verdicts: Counter[Verdict] = Counter()
+        self._rejected: Counter[str] = Counter()
+
+    def read(self, path: Path, schema: WriterSchema) -> None:
+        """Replay the next file."""
+        encoder = self._encoders[len(self._starts)]
+        self._starts.append(self._records)
+        book = SchemaBook({schema.header: schema})
+        arrivals = self._arrivals(path, schema)
+        while batch := list(islice(arrivals, BATCH)):
+            decoded = decode(batch, book)
+            moment = Moment(batch[-1].timestamp, caught_up=False)
+            outcome = step(self._state, decoded.events, moment, self._rules.profile)
+            self._results.transitions.append(_payloads(encoder.transitions(outcome.transitions, moment.wall_ms)))
+            self._results.dead_letters.append(_dead_letter(path, rejection) for rejection in decoded.rejections)
+            self._verdicts += outcome.tally.verdicts
+            self._rejected.update(rejection.reason for rejection in decoded.rejections)
+            self._merge(outcome)
+            self._forget(moment)
+
+    def finish(self) -> Summary:
+        """Write the states of the runs that are still remembered."""
+        self._write_states(list(self._state.runs.values()))
+        written = {name: writer.records for name, writer in zip(RESULTS, self._results, strict=True)}
+        return Summary(self._records, self._verdicts, self._rejected, written)
+
+    def _arrivals(self, path: Path, schema: WriterSchema) -> Iterator[_Record]:
+        for entry in entries(path, schema):
+            self._clock_ms = event_time_ms(entry.found, self._clock_ms, self._rules.now_ms)
+            yield _Record(self._records, self._clock_ms, schema.header + entry.payload)
+            self._records += 1
+
+    def _forget(self, moment: Moment) -> None:
+        outcome = forget(self._state, moment, Outcome(stream_time=self._state.stream_time))
+        self._write_states([self._state.runs[run_id] for run_id in outcome.forgotten])
+        self._merge(outcome)
+
+    def _merge(self, outcome: Outcome) -> None:
+        self._state.merge(outcome.runs, outcome.stream_time, outcome.horizon)
+
+    def _write_states(self, runs: list[Run]) -> None:
+        """Write states, each with the file of its last applied event as its source."""
+        runs.sort(key=lambda run: run.offset)
+        for file, of_file in groupby(runs, lambda run: bisect_right(self._starts, run.offset) - 1):
+            while batch := list(islice(of_file, BATCH)):
+                self._results.states.append(_payloads(self._encoders[file].states(batch, self._clock_ms)))
+
+
+def event_time_ms(found: Mapping[str, Any], before_ms: int, now_ms: int) -> int:
+    """Return a record's event time, given that of the record before it."""
+    times = (found.get(name) for name in OWN_TIMES)
+    latest = max((seconds for seconds in times if seconds is not None and seconds <= MAX_UNIX_SECONDS), default=0)
+    return max(before_ms, latest * 1000) if latest * 1000 <= now_ms + MAX_AHEAD_MS else before_ms
+
+
+def _payloads(messages: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
+    """Take the framing off: a container file names the schema once."""
+    return (message[1][SINGLE_OBJECT_BYTES:] for message in messages)
+
+
+def _dead_letter(path: Path, rejection: Rejection) -> bytes:
+    record = rejection.record
+    buffer = BytesIO()
+    letter = {
+        "reason": rejection.reason,
+        "message": rejection.message,
+        "file": str(path),
+        "index": record.offset,
+        "value": (record.value or b"")[SINGLE_OBJECT_BYTES:],
+    }
+    fastavro.schemaless_writer(buffer, load("replay_dead_letter").parsed, letter)
+    return buffer.getvalue()
