@@ -7,7 +7,7 @@ costs a quarter of one that succeeds.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from itertools import pairwise, repeat
 from sys import intern
 from typing import Any
 
@@ -25,11 +25,15 @@ SUSPECTS = 8
 
 
 class BadRecords(Exception):
-    """Some records of the batch are bad: `suspects` has their rows, and few others."""
+    """Some records of the batch are bad: `suspects` has their rows, and few others.
 
-    def __init__(self, suspects: Sequence[int]) -> None:
+    `events` are those of all other rows where the batch decoded, else None.
+    """
+
+    def __init__(self, suspects: Sequence[int], events: list[RunEvent] | None = None) -> None:
         super().__init__(f"bad records among {len(suspects)}")
         self.suspects = suspects
+        self.events = events
 
 
 class Panicked(Exception):
@@ -52,7 +56,9 @@ def decode_columns(group: Sequence[Framed], fast: str, label: str) -> list[RunEv
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     events = _events(columns, group, label)
     if not _is_sound(columns, len(group)):
-        raise BadRecords(_unsound(columns, events))
+        unsound = _unsound(columns, events)
+        gone = set(unsound)
+        raise BadRecords(unsound, [event for row, event in enumerate(events) if row not in gone])
     return events
 
 
@@ -199,9 +205,11 @@ def _usage(column: Any | None) -> Iterable[Any]:
 
 def _required_tools(column: Any | None) -> Iterable[tuple[str, ...]]:
     calls = _child(_child(column, "submit_tool_outputs"), "tool_calls")
-    if calls is None:
+    if _is_void(calls):
         return repeat(())
-    return [tuple(intern(call["function"]["name"]) for call in found or ()) for found in calls.to_pylist()]
+    names = [intern(name) for name in _child(_child(calls.values, "function"), "name").to_pylist()]  # type: ignore[union-attr]
+    ends = calls.offsets.to_pylist()  # type: ignore[union-attr]
+    return [tuple(names[start:end]) for start, end in pairwise(ends)]
 
 
 def _is_void(column: Any | None) -> bool:

@@ -48,15 +48,20 @@ def _by_schema(
     records: Sequence[Arrival], book: SchemaBook, rejections: list[Rejection]
 ) -> list[tuple[WriterSchema, list[Framed]]]:
     groups: dict[bytes, tuple[WriterSchema, list[Framed]]] = {}
+    header, size, group = b"", 0, None
     for record in records:
-        try:
-            header = header_of(record.value)
-            if header not in groups:
-                groups[header] = book.find(header), []
-        except RecordRejected as error:
-            rejections.append(Rejection(record, error.reason, str(error)))
-        else:
-            groups[header][1].append(Framed(record, record.value[len(header) :]))  # type: ignore[index]
+        value = record.value
+        if group is None or value is None or not value.startswith(header):  # As a rule it is framed like the last one.
+            try:
+                header = header_of(value)
+                if header not in groups:
+                    groups[header] = book.find(header), []
+            except RecordRejected as error:
+                rejections.append(Rejection(record, error.reason, str(error)))
+                group = None
+                continue
+            size, group = len(header), groups[header][1]
+        group.append(Framed(record, value[size:]))  # type: ignore[index]  header_of refuses None
     return list(groups.values())
 
 
@@ -80,6 +85,8 @@ def _decode_fast(group: list[Framed], schema: WriterSchema, fast: str) -> Decode
             return Decoded(decode_columns(group, fast, schema.label), rejections)
         except BadRecords as error:
             bad = _bad_rows(group, error.suspects, schema, fast, rejections)
+            if error.events is not None and len(bad) == len(error.suspects):
+                return Decoded(error.events, rejections)
         if not bad:
             raise Panicked("the batch is refused, but none of its records")
         group = [framed for row, framed in enumerate(group) if row not in bad]

@@ -18,7 +18,7 @@ from streamproc.core.step import step
 from streamproc.local.simulate import simulate
 from tests.support.fake_kafka import Entry
 
-CHUNK = 1_000
+CHUNK = 2_000
 NO_COMPRESSION = 0
 
 
