@@ -5,8 +5,9 @@ Figures are of this machine at this moment, with the broker on it; compare them 
 
 import asyncio
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +17,7 @@ from tests.support.service import fleet
 
 cli = typer.Typer(add_completion=False, invoke_without_command=True)
 Events = Annotated[int, typer.Option(min=1_000, help="How many events.")]
+Setting = Annotated[list[str], typer.Option(help="A setting of the service, e.g. KAFKA__COMPRESSION=zstd.")]
 Runs = Annotated[int, typer.Option(min=1_000, help="How many runs in run-state.")]
 
 
@@ -24,14 +26,16 @@ def everything(context: typer.Context) -> None:
     """Run all of them."""
     if context.invoked_subcommand is None:
         throughput_(500_000)
+        throughput_(200_000, bad_ratio=0.01)
         restore(1_000_000)
         stages_(50_000)
 
 
 @cli.command("throughput")
-def throughput_(events: Events = 500_000, compression: str = "none") -> None:
+def throughput_(events: Events = 500_000, bad_ratio: float = 0.0, setting: Setting = []) -> None:  # noqa: B006
     """Events per second and CPU-seconds per million events, exactly once, with the state topic."""
-    asyncio.run(_on_kafka(throughput.measure, events, KAFKA__COMPRESSION=compression))
+    settings = dict(each.split("=", 1) for each in setting)
+    asyncio.run(_on_kafka(throughput.measure, events, bad_ratio=bad_ratio, settings=settings))
 
 
 @cli.command()
@@ -46,10 +50,10 @@ def stages_(events: Events = 50_000) -> None:
     stages.measure(events)
 
 
-async def _on_kafka(measure: object, count: int, **settings: str) -> None:
+async def _on_kafka(measure: Callable[..., Awaitable[None]], count: int, **options: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="streamproc-bench-") as logs:
         async with local_kafka() as kafka, fleet(kafka.bootstrap_servers, "bench", Path(logs)) as it:
-            await measure(it, count, **settings)  # type: ignore[operator]
+            await measure(it, count, **options)
 
 
 cli()

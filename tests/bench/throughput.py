@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from streamproc.local.simulate import simulate
 from tests.bench.floor import floor_cpu_seconds
@@ -12,12 +13,11 @@ from tests.support.waiting import eventually
 POLL_S = 0.05
 
 
-async def measure(fleet: Fleet, events: int, **settings: str) -> None:
+async def measure(fleet: Fleet, events: int, bad_ratio: float, settings: Mapping[str, str]) -> None:
     """Print the figures of one worker on a backlog of `events`."""
     start_ms = int(time.time() * 1000) - 3_600_000
     print(f"writing {events:,} events ...", flush=True)
-    size = 0
-    stream = list(simulate(seed=1, events=events, rate_per_s=1_000, start_ms=start_ms))
+    stream = list(simulate(seed=1, events=events, rate_per_s=1_000, start_ms=start_ms, bad_ratio=bad_ratio))
     size = sum(len(event.value or b"") for event in stream)
     await fleet.send(stream)
     del stream
@@ -32,7 +32,10 @@ async def measure(fleet: Fleet, events: int, **settings: str) -> None:
     resident = resident_bytes(pid)
     worker.stop()
     floor = await floor_cpu_seconds(fleet, min(events, 100_000))
-    print(f"throughput: {fleet.partitions} partitions, {events:,} events of {size / events:.0f} bytes on average")
+    print(
+        f"throughput: {fleet.partitions} partitions, {events:,} events of {size / events:.0f} bytes on average, "
+        f"{bad_ratio:.1%} bad"
+    )
     print(f"  {count / took:>10,.0f} events/s")
     print(f"  {cpu / count * 1e6:>10.1f} CPU-seconds per million events of the service's process")
     print(f"  {floor * 1e6:>10.1f} CPU-seconds per million events of a loop that only reads and decodes with fastavro")
