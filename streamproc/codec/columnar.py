@@ -205,7 +205,7 @@ def _usage(column: Any | None) -> Iterable[Any]:
 
 def _required_tools(column: Any | None) -> Iterable[tuple[str, ...]]:
     calls = _child(_child(column, "submit_tool_outputs"), "tool_calls")
-    if _is_void(calls):
+    if _is_void(calls) or _is_void(calls.values):  # type: ignore[union-attr]
         return repeat(())
     names = [intern(name) for name in _child(_child(calls.values, "function"), "name").to_pylist()]  # type: ignore[union-attr]
     ends = calls.offsets.to_pylist()  # type: ignore[union-attr]
