@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -33,6 +33,8 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", help="TOML file with settings; the environment (STREAMPROC_…) goes over it."),
 ]
+Seed = Annotated[int | None, typer.Option(help="The same seed gives the same runs; a new one by default.")]
+Version = Literal["v1", "v1_5", "v2", "v2_1", "mixed"]
 
 
 def main() -> None:
@@ -61,7 +63,7 @@ def _settings(config: Path | None) -> Settings:
 def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run on uvloop where there is one."""
     try:
-        import uvloop  # noqa: PLC0415  not on Windows
+        import uvloop  # not on Windows
     except ImportError:
         return asyncio.run(coroutine)
     return uvloop.run(coroutine)
@@ -99,6 +101,67 @@ def check(config: Config = None) -> None:
 def describe(config: Config = None) -> None:
     """Print the effective settings without secrets, the topics, the schemas and the life-cycle table, as JSON."""
     out.print_json(json.dumps(describe_all(_settings(config))))
+
+
+@cli.command()
+def demo(
+    rate: Annotated[float, typer.Option(min=0.1, help="Events per second.")] = 200,
+    events: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long; else Ctrl-C.")] = None,
+    seed: Seed = None,
+    no_tty: Annotated[bool, typer.Option("--no-tty", help="Plain lines, as where stdout is no terminal.")] = False,
+    config: Config = None,
+) -> None:
+    """Show everything on this machine: a Kafka, the service, simulated events, and figures that must add up.
+
+    Uses the broker that STREAMPROC_KAFKA__BOOTSTRAP_SERVERS names, where it is set.
+    """
+    from streamproc.demo.command import run_demo
+    from streamproc.demo.session import Plan
+    from streamproc.demo.source import new_load
+
+    plan = Plan(new_load(seed, events, rate), seconds, no_tty)
+    if not _run(run_demo(_settings(config), plan, out, err)):
+        raise typer.Exit(FAILURE)
+
+
+@cli.command()
+def kafka(
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Any free one by default.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(file_okay=False, help="Keeps the topics; else they go.")] = None,
+) -> None:
+    """Run an Apache Kafka on this machine until interrupted; nothing has to be installed for it."""
+    from streamproc.demo.broker import keep_broker
+
+    def on_address(address: str) -> None:
+        out.print(f"bootstrap servers: {address}", highlight=False)
+        out.print(f"export STREAMPROC_KAFKA__BOOTSTRAP_SERVERS={address}", highlight=False)
+
+    configure_logs("WARNING", "console")
+    _run(keep_broker(port, data_dir, lambda text: err.print(text, highlight=False), on_address))
+
+
+@cli.command()
+def simulate(
+    events: Annotated[int | None, typer.Option(min=1, help="How many; else until Ctrl-C.")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0, help="Events per second; 0: as fast as possible. Default: 0 with --events, else 200."),
+    ] = None,
+    seed: Seed = None,
+    schema_version: Annotated[Version, typer.Option(help="Of the RunObject.")] = "mixed",
+    bad_ratio: Annotated[float, typer.Option(min=0, max=0.4, help="Share of records that cannot be used.")] = 0.002,
+    config: Config = None,
+) -> None:
+    """Send realistic run status events to the input topic, at this moment's time."""
+    from streamproc.demo.source import new_load, send_until_signal
+
+    configure_logs("WARNING", "console")
+    load = new_load(seed, events, rate, schema_version, bad_ratio)
+    if events is None:
+        err.print("sending until Ctrl-C")
+    for line in _run(send_until_signal(_settings(config), load)):
+        out.print(line, highlight=False)
 
 
 @cli.command()

@@ -1,0 +1,74 @@
+"""The broker that things are tried out on: one of the demo's own, or the one that the settings name."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+from streamproc.demo.interrupts import stop_on_signal, unless_stopped
+from streamproc.errors import BrokerUnavailable
+from streamproc.local.kafka import LocalKafka
+from streamproc.settings import Settings
+
+WATCH_S = 0.5
+
+
+def is_given(settings: Settings) -> bool:
+    """Tell whether the settings name a broker, rather than leave it at the default."""
+    return "bootstrap_servers" in settings.kafka.model_fields_set
+
+
+@asynccontextmanager
+async def any_broker(
+    settings: Settings, stop: asyncio.Event, on_progress: Callable[[str], None]
+) -> AsyncIterator[Settings]:
+    """Yield the settings for a broker that is up: a new one, or the given one under names that nobody else has."""
+    if is_given(settings):
+        yield _apart(settings)
+        return
+    kafka = LocalKafka()
+    await unless_stopped(stop, kafka.start(on_progress), "Kafka was up")
+    try:
+        # Whatever is set about security is meant for another broker.
+        address = {"bootstrap_servers": kafka.bootstrap_servers, "security_protocol": "PLAINTEXT"}
+        yield settings.model_copy(update={"kafka": settings.kafka.model_copy(update=address)})
+    finally:
+        await kafka.stop()
+
+
+def _apart(settings: Settings) -> Settings:
+    """Give the settings topics and a group of their own."""
+    name = f"demo-{token_hex(4)}"
+    topics = settings.topics.model_copy(update={"prefix": f"{settings.topics.prefix}{name}."})
+    return settings.model_copy(update={"application_id": f"{settings.application_id}-{name}", "topics": topics})
+
+
+async def keep_broker(
+    port: int | None,
+    data_dir: Path | None,
+    on_progress: Callable[[str], None],
+    on_address: Callable[[str], None],
+) -> None:
+    """Run a broker until SIGINT or SIGTERM; raises BrokerUnavailable where it ends by itself."""
+    with stop_on_signal() as stop:
+        kafka = LocalKafka(port=port, data_dir=data_dir)
+        await unless_stopped(stop, kafka.start(on_progress), "Kafka was up")
+        try:
+            on_address(kafka.bootstrap_servers)
+            await _watch(kafka, stop)
+            on_progress("Stopping Apache Kafka")
+        finally:
+            await kafka.stop()
+
+
+async def _watch(kafka: LocalKafka, stop: asyncio.Event) -> None:
+    """Wait for `stop`, for as long as the broker's process is there."""
+    while not stop.is_set():
+        try:
+            os.kill(kafka.pid, 0)
+        except ProcessLookupError:
+            raise BrokerUnavailable(f"Kafka on {kafka.bootstrap_servers} has ended by itself") from None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), WATCH_S)

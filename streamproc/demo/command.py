@@ -1,0 +1,76 @@
+"""The demo from beginning to end: a broker, its topics, the session, and what it came to."""
+
+import socket
+from collections import Counter
+from contextlib import AsyncExitStack
+
+from rich.console import Console
+
+from streamproc import app
+from streamproc.core.lifecycle import PROFILES
+from streamproc.demo.board import Board, quiet_logs
+from streamproc.demo.broker import any_broker
+from streamproc.demo.interrupts import stop_on_signal, unless_stopped
+from streamproc.demo.screens import LiveScreen, PlainScreen, Screen
+from streamproc.demo.session import Plan, Session
+from streamproc.demo.summary import Summary
+from streamproc.demo.view import WIDTH
+from streamproc.settings import Settings
+
+PARTITIONS = 4
+
+
+async def run_demo(settings: Settings, plan: Plan, out: Console, err: Console) -> bool:
+    """Run the demo; return whether it adds up.
+
+    Raises what LocalKafka and `app.serve` raise, and Interrupted where it was stopped before it began.
+    """
+    plain = plan.plain or not out.is_terminal or out.is_dumb_terminal
+    screen: Screen = PlainScreen(out) if plain else LiveScreen(out, PROFILES[settings.profile])
+    quiet_logs("console")
+
+    def at_once() -> None:
+        screen.restore()
+        err.print("stopped at once; nothing was checked")
+
+    with stop_on_signal(at_once) as stop:
+        async with AsyncExitStack() as stack:
+            with screen.preparing() as say:
+                ready = await stack.enter_async_context(any_broker(settings, stop, say))
+                say("Creating the topics")
+                await unless_stopped(stop, app.create(ready, PARTITIONS), "the topics were there")
+            board = Board(ready.kafka.bootstrap_servers)
+            try:
+                summary = await Session(_with_free_port(ready), plan, board, stop).run(screen)
+            finally:
+                for text in board.log:
+                    err.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            _report(out, summary, board, plan, ready)
+            return summary.adds_up
+
+
+def _report(out: Console, summary: Summary, board: Board, plan: Plan, settings: Settings) -> None:
+    kinds: Counter[str] = Counter()
+    for kind, count in board.sent.items():
+        kinds[kind.partition(":")[0]] += count
+    sent = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    out.print(f"\nSent with --seed {plan.load.seed}: {sent}\n", highlight=False)
+    out.print(summary.render(), width=max(out.width, WIDTH))
+    if settings.topics.prefix:
+        out.print(f"\nThe topics {settings.topics.prefix}* stay on {board.kafka}.", highlight=False, soft_wrap=True)
+
+
+def _with_free_port(settings: Settings) -> Settings:
+    """Take any port where the default one is taken; one that was asked for has to be that one."""
+    http = settings.http
+    if "port" in http.model_fields_set or _is_free(http.host, http.port):
+        return settings
+    return settings.model_copy(update={"http": http.model_copy(update={"port": 0})})
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError:
+        return False
+    return True

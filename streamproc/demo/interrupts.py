@@ -1,0 +1,64 @@
+"""Ctrl-C and SIGTERM: the first asks for an end in good order, the second ends the process at once."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from streamproc.errors import StreamprocError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+EXIT_AT_ONCE = 130
+
+T = TypeVar("T")
+
+
+class Interrupted(StreamprocError):
+    """Somebody did not want to wait for the beginning."""
+
+
+@contextmanager
+def stop_on_signal(at_once: Callable[[], None] = lambda: None) -> Iterator[asyncio.Event]:
+    """Yield an event that the first signal sets. The second one calls `at_once`, which must be quick, and exits.
+
+    A local broker goes with the process even then: its watchdog sees to that.
+    """
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    seen: list[int] = []
+
+    def on_signal(number: int) -> None:
+        if seen:
+            at_once()
+            os._exit(EXIT_AT_ONCE)
+        seen.append(number)
+        stop.set()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield stop
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T], what: str) -> T:
+    """Return what `work` returns; raises Interrupted, with the work cancelled, where `stop` is set before."""
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise Interrupted(f"stopped before {what}")
+    finally:
+        stopped.cancel()
+        await cancelled(working)
+
+
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel what still runs and wait for its end, whatever that is."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

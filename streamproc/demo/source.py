@@ -1,0 +1,131 @@
+"""The simulated source on a real topic: as many events a second as asked for, at this moment's time."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from secrets import randbelow
+
+from msgspec import Struct
+
+from streamproc.app import make_kafka
+from streamproc.demo.interrupts import stop_on_signal
+from streamproc.errors import ConfigError
+from streamproc.local.simulate import MIXED, SimulatedEvent, simulate
+from streamproc.runtime.aio.producer import AioProducer
+from streamproc.settings import Settings
+
+RATE_PER_S = 200.0
+BAD_RATIO = 0.002
+MAX_SEED = 1_000_000
+BURST = 400
+"""Records made and sent in one go: about 15 ms of CPU, for the demo's service runs in the same event loop."""
+TICK_S = 0.02
+HEAD_START_S = 10.0
+"""A stream begins with fewer events than its rate, so its own clock runs ahead: by this much at most, as measured."""
+
+
+class Load(Struct, frozen=True):
+    """What is sent. `events` None: until stopped; `rate_per_s` 0: as fast as possible."""
+
+    seed: int
+    events: int | None = None
+    rate_per_s: float = RATE_PER_S
+    schema_version: str = MIXED
+    bad_ratio: float = BAD_RATIO
+
+
+def new_load(
+    seed: int | None,
+    events: int | None,
+    rate_per_s: float | None,
+    schema_version: str = MIXED,
+    bad_ratio: float = BAD_RATIO,
+) -> Load:
+    """Choose what is not given. A new seed, because the runs of an old one have ended in the topic already."""
+    if seed is None:
+        seed = randbelow(MAX_SEED)
+    if rate_per_s is None:
+        rate_per_s = RATE_PER_S if events is None else 0.0
+    return Load(seed, events, rate_per_s, schema_version, bad_ratio)
+
+
+async def feed(settings: Settings, load: Load, stop: asyncio.Event, on_sent: Callable[[str], None]) -> None:
+    """Send simulated events until `stop` is set or all are sent; `on_sent` is told each one's kind.
+
+    Raises ConfigError where there is no topic to send to, BrokerUnavailable where Kafka takes no records.
+    """
+    topic = settings.topics.named().events
+    await _require(settings, topic)
+    async with AioProducer(settings.kafka, topic) as producer:
+        async for batch in _paced(_events(load), load.rate_per_s, stop):
+            now_ms = int(time.time() * 1000)
+            for event in batch:
+                await producer.send(event.key, event.value, now_ms)
+                on_sent(event.kind)
+
+
+async def send_until_signal(settings: Settings, load: Load) -> list[str]:
+    """Feed until SIGINT, SIGTERM or the last event; return what was sent, for people. Raises as `feed`."""
+    sent: Counter[str] = Counter()
+    began = time.monotonic()
+
+    def on_sent(kind: str) -> None:
+        sent[kind] += 1
+
+    with stop_on_signal() as stop:
+        await feed(settings, load, stop, on_sent)
+    took = f"{time.monotonic() - began:.1f} s with --seed {load.seed}"
+    total = f"sent {sent.total():,} records to {settings.topics.named().events} in {took}"
+    width = max(map(len, sent), default=0)
+    return [total, *(f"  {kind:<{width}}  {count:>9,}" for kind, count in sent.most_common())]
+
+
+async def _require(settings: Settings, topic: str) -> None:
+    """Ask for the topic first: the producer would look for it for 20 s."""
+    kafka = make_kafka(settings)
+    try:
+        if not await kafka.partition_count(topic):
+            raise ConfigError(f"{topic} does not exist: run `streamproc topics create`")
+    finally:
+        await kafka.close()
+
+
+def _events(load: Load) -> Iterator[SimulatedEvent]:
+    """Yield the events; the times inside them lead up to now where they are sent all at once, else they go with it."""
+    rate = load.rate_per_s or RATE_PER_S
+    span_s = 0.0 if load.rate_per_s else (load.events or 0) / rate
+    return simulate(
+        seed=load.seed,
+        events=load.events,
+        schema_version=load.schema_version,
+        rate_per_s=rate,
+        start_ms=int((time.time() - span_s - HEAD_START_S) * 1000),
+        bad_ratio=load.bad_ratio,
+    )
+
+
+async def _paced(
+    events: Iterator[SimulatedEvent], rate_per_s: float, stop: asyncio.Event
+) -> AsyncIterator[Sequence[SimulatedEvent]]:
+    """Yield what is due, in bursts; what falls behind is made up for as fast as possible."""
+    began, sent = time.monotonic(), 0
+    while not stop.is_set():
+        due = int((time.monotonic() - began) * rate_per_s) + 1 - sent if rate_per_s else BURST
+        batch = list(islice(events, min(BURST, due)))
+        if due and not batch:
+            return
+        yield batch
+        sent += len(batch)
+        next_at = began + sent / rate_per_s if rate_per_s else 0.0
+        await _pause(next_at - time.monotonic(), stop)
+
+
+async def _pause(seconds: float, stop: asyncio.Event) -> None:
+    if seconds <= 0:
+        await asyncio.sleep(0)
+        return
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), max(seconds, TICK_S))

@@ -1,0 +1,141 @@
+"""The service's topics as any consumer sees them: committed records only, read through the runtime's reader."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+import fastavro
+from fastavro.types import Schema
+
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.framing import header_of
+from streamproc.codec.schemas import load
+from streamproc.errors import BrokerUnavailable
+from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.ports import Kafka, Reader
+
+FETCH_RECORDS = 2_000
+FETCH_S = 0.5
+MAX_EMPTY_FETCHES = 20
+RETRY_S = 1.0
+FOLLOWED_AT_MOST = 20
+"""Of what comes in at once: nobody sees more go by."""
+
+
+class Held(NamedTuple):
+    """What the topics hold, in records; `runs` is the number of keys of run-state whose last value is no null."""
+
+    events: int
+    dead_letters: int
+    transitions: int
+    runs: int
+
+
+class Change(NamedTuple):
+    """One record of run-transitions, as far as it is shown."""
+
+    at: datetime
+    run_id: str
+    from_status: str | None
+    to_status: str
+    in_from_ms: int | None
+    expected: bool
+    model: str | None
+
+
+async def holdings(kafka: Kafka, topics: TopicSettings) -> Held:
+    """Read the topics, `topics` with their prefix, from beginning to end."""
+    events, dead_letters, transitions = [
+        await _count(kafka, topic) for topic in (topics.events, topics.dead_letters, topics.transitions)
+    ]
+    return Held(events, dead_letters, transitions, await _live_keys(kafka, topics.state))
+
+
+async def ends(kafka: Kafka, topic: str) -> int:
+    """Return how many offsets a topic holds: as many as records, where it is written without transactions."""
+    count = await kafka.partition_count(topic)
+    bounds = await asyncio.gather(*(kafka.bounds(topic, partition) for partition in range(count)))
+    return sum(last - first for first, last in bounds)
+
+
+async def follow(kafka: Kafka, topic: str, on_changes: Callable[[list[Change]], None]) -> None:
+    """Tell `on_changes` of the transitions that appear in `topic`, until cancelled."""
+    count = await kafka.partition_count(topic)
+    await asyncio.gather(*(_follow(kafka, topic, partition, on_changes) for partition in range(count)))
+
+
+def change_of(record: Arrival) -> Change:
+    """Decode a record of run-transitions."""
+    value = record.value or b""
+    stream = io.BytesIO(value[len(header_of(value)) :])
+    found: Any = fastavro.schemaless_reader(stream, _transition(), None)
+    rest = (found[name] for name in Change._fields[1:])
+    return Change(found["occurred_at"], *rest)
+
+
+@cache
+def _transition() -> Schema:
+    """Return the schema with its logical types: the service's own decoders go without."""
+    return fastavro.parse_schema(load("run_transition").document)
+
+
+async def _count(kafka: Kafka, topic: str) -> int:
+    async def count(partition: int) -> int:
+        return sum([len(records) async for records in _read(kafka, topic, partition)])
+
+    return sum(await asyncio.gather(*map(count, range(await kafka.partition_count(topic)))))
+
+
+async def _live_keys(kafka: Kafka, topic: str) -> int:
+    async def live(partition: int) -> int:
+        latest: dict[bytes | None, bool] = {}
+        async for records in _read(kafka, topic, partition):
+            latest.update((record.key, bool(record.value)) for record in records)
+        return sum(latest.values())
+
+    return sum(await asyncio.gather(*map(live, range(await kafka.partition_count(topic)))))
+
+
+async def _read(kafka: Kafka, topic: str, partition: int) -> AsyncIterator[Sequence[Arrival]]:
+    """Yield what a partition holds now; raises BrokerUnavailable where reading comes to a halt before its end."""
+    first, last = await kafka.bounds(topic, partition)
+    reader = await kafka.reader(topic, partition)
+    try:
+        await reader.seek(first)
+        at, empty = first, 0
+        while at < last:
+            records = (await reader.fetch(FETCH_RECORDS, FETCH_S)).records
+            empty = 0 if records else empty + 1
+            if empty > MAX_EMPTY_FETCHES:
+                raise BrokerUnavailable(f"reading {topic} partition {partition} came to a halt at {at} of {last}")
+            yield records
+            at = await reader.position()
+            await asyncio.sleep(0)
+    finally:
+        await reader.close()
+
+
+async def _follow(kafka: Kafka, topic: str, partition: int, on_changes: Callable[[list[Change]], None]) -> None:
+    first, _ = await kafka.bounds(topic, partition)
+    reader = await kafka.reader(topic, partition)
+    try:
+        await reader.seek(first)
+        while True:
+            try:
+                fetched = await reader.fetch(FETCH_RECORDS, FETCH_S)
+            except BrokerUnavailable:
+                await asyncio.sleep(RETRY_S)
+                continue
+            on_changes([change_of(record) for record in fetched.records[-FOLLOWED_AT_MOST:]])
+            await _skip(reader)
+    finally:
+        await reader.close()
+
+
+async def _skip(reader: Reader) -> None:
+    """Pass over what nobody would see go by."""
+    if (behind := reader.lag()) > FOLLOWED_AT_MOST:
+        await reader.seek(await reader.position() + behind - FOLLOWED_AT_MOST)

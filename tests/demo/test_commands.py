@@ -1,0 +1,202 @@
+"""The commands as a newcomer runs them: child processes on a real broker."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+
+from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.topics import ROLES
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.kafka
+
+DEADLINE_S = 60
+SUMMARY = re.compile(
+    r"^ *events in = applied \+ duplicate \+ stale \+ illegal \+ rejected\n"
+    r" *([\d,]+) = +([\d,]+) \+ +([\d,]+) \+ +([\d,]+) \+ +([\d,]+) \+ +([\d,]+)$",
+    re.MULTILINE,
+)
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Of a newcomer: no settings; and a directory for temporary files that shows what is left behind."""
+    (tmp_path / "tmp").mkdir()
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("STREAMPROC_")}
+    return {**kept, "TMPDIR": str(tmp_path / "tmp"), "COLUMNS": "80", "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture
+def on_broker(environment, kafka_bootstrap):
+    return {**environment, "STREAMPROC_KAFKA__BOOTSTRAP_SERVERS": kafka_bootstrap}
+
+
+@contextmanager
+def running(environment, *arguments):
+    command = [sys.executable, "-m", "streamproc", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment, **pipes)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def finished(environment, *arguments):
+    with running(environment, *arguments) as process:
+        output, errors = process.communicate(timeout=DEADLINE_S)
+        return process.returncode, output, errors
+
+
+def read_until(process, text):
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError(f"no {text!r} in {lines}; on stderr: {process.stderr.read()}")
+
+
+def assert_adds_up(output):
+    """Hold the summary's figures against each other, apart from what the demo says of them."""
+    total, *parts = (int(figure.replace(",", "")) for figure in SUMMARY.search(output).groups())
+    assert total == sum(parts) > 0
+    for name in ("sent by the source", "events in", "verdicts and rejected", "rejected", "transitions", "live runs"):
+        counted, held = re.search(rf"^{name} +([\d,]+) +([\d,]+) +run-[a-z-]+ +agree *$", output, re.MULTILINE).groups()
+        assert counted == held
+    assert "It adds up" in output
+    return total
+
+
+def test_demo_for_some_seconds_adds_up(on_broker):
+    code, output, errors = finished(on_broker, "demo", "--seconds", "5", "--no-tty", "--seed", "1")
+    assert code == 0, errors
+    assert errors == ""
+    assert assert_adds_up(output) > 500
+    assert len(re.findall(r"^\d+:\d\d  sent ", output, re.MULTILINE)) >= 4
+
+
+def test_demo_sends_as_many_events_as_told_without_a_terminal(on_broker):
+    code, output, errors = finished(on_broker, "demo", "--events", "3000", "--rate", "2000")
+    assert (code, errors) == (0, "")
+    assert assert_adds_up(output) == 3_000
+    assert "\x1b" not in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_demo_with_a_summary(on_broker, number):
+    with running(on_broker, "demo", "--no-tty") as process:
+        begun = read_until(process, "2  sent")
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=DEADLINE_S)
+        assert (process.returncode, errors) == (0, "")
+        assert_adds_up(begun + output)
+
+
+def test_second_signal_ends_the_demo_at_once(on_broker):
+    with running(on_broker, "demo", "--no-tty") as process:
+        read_until(process, "1  sent")
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)  # two of the same signal at the same time are one
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=5)
+        assert process.returncode == 130
+        assert "nothing was checked" in errors
+
+
+def test_demo_says_that_the_port_asked_for_is_taken(on_broker):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        environment = {**on_broker, "STREAMPROC_HTTP__PORT": str(port)}
+        code, _, errors = finished(environment, "demo", "--no-tty", "--seconds", "1")
+    assert code == 1
+    assert f"port {port} on 127.0.0.1 is in use" in errors
+
+
+def test_demo_takes_another_port_where_the_default_one_is_taken(on_broker):
+    with ExitStack() as stack:
+        with suppress(OSError):  # somebody else has it: as good
+            stack.enter_context(socket.create_server(("127.0.0.1", 8080)))
+        code, output, errors = finished(on_broker, "demo", "--events", "50", "--no-tty")
+    assert (code, errors) == (0, "")
+    assert_adds_up(output)
+
+
+async def test_demo_with_its_own_broker_leaves_nothing(environment, tmp_path):
+    code, output, errors = await asyncio.to_thread(finished, environment, "demo", "--seconds", "2", "--no-tty")
+    assert (code, errors) == (0, "")
+    assert_adds_up(output)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+async def test_demo_that_is_killed_leaves_nothing(environment, tmp_path):
+    with running(environment, "demo", "--no-tty") as process:
+        await asyncio.to_thread(read_until, process, "1  sent")
+        assert list((tmp_path / "tmp").iterdir())
+        process.kill()
+    await eventually(lambda: not list((tmp_path / "tmp").iterdir()), deadline_s=20)
+
+
+async def test_kafka_runs_until_interrupted_and_leaves_nothing(environment, tmp_path):
+    with running(environment, "kafka") as process:
+        address = re.search(r"bootstrap servers: (\S+)", await asyncio.to_thread(read_until, process, "bootstrap"))[1]
+        export = process.stdout.readline().strip()
+        assert export == f"export STREAMPROC_KAFKA__BOOTSTRAP_SERVERS={address}"
+        name, value = export.removeprefix("export ").split("=")
+        code, output, errors = await asyncio.to_thread(finished, {**environment, name: value}, "topics", "create")
+        assert (code, errors) == (0, "")
+        assert output.count("created ") == len(ROLES)
+        process.send_signal(signal.SIGINT)
+        rest, _ = await asyncio.to_thread(process.communicate, timeout=DEADLINE_S)
+        assert (process.returncode, rest) == (0, "")
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+async def test_simulate_sends_as_many_as_told(on_broker, kafka_bootstrap, unique):
+    prefix = f"{unique('simulate')}-"
+    environment = {**on_broker, "STREAMPROC_TOPICS__PREFIX": prefix}
+    code, _, errors = await asyncio.to_thread(finished, environment, "simulate", "--events", "1000")
+    assert code == 1
+    assert f"{prefix}run-events does not exist" in errors
+    await asyncio.to_thread(finished, environment, "topics", "create", "--partitions", "2")
+    code, output, errors = await asyncio.to_thread(finished, environment, "simulate", "--events", "1000", "--seed", "3")
+    assert (code, errors) == (0, "")
+    assert f"sent 1,000 records to {prefix}run-events" in output
+    assert sum(int(count) for count in re.findall(r"^  \S+ +(\d+)$", output, re.MULTILINE)) == 1_000
+    assert await records(kafka_bootstrap, f"{prefix}run-events", 2) == 1_000
+
+
+async def test_simulate_ends_when_interrupted(on_broker, kafka_bootstrap, unique):
+    prefix = f"{unique('simulate')}-"
+    environment = {**on_broker, "STREAMPROC_TOPICS__PREFIX": prefix}
+    await asyncio.to_thread(finished, environment, "topics", "create", "--partitions", "1")
+
+    async def some() -> bool:
+        return await records(kafka_bootstrap, f"{prefix}run-events", 1) > 0
+
+    with running(environment, "simulate", "--rate", "50") as process:
+        await eventually(some)
+        process.send_signal(signal.SIGINT)
+        output, errors = await asyncio.to_thread(process.communicate, timeout=DEADLINE_S)
+        assert (process.returncode, errors) == (0, "sending until Ctrl-C\n")
+    count = int(re.search(r"sent (\d+) records", output)[1])
+    assert 0 < count < 500
+    assert await records(kafka_bootstrap, f"{prefix}run-events", 1) == count
+
+
+async def records(bootstrap, topic, partitions):
+    """Count the records by the offsets: a plain producer leaves no gaps."""
+    kafka = AioKafka(KafkaSettings(bootstrap_servers=bootstrap), "unused", topic)
+    bounds = [await kafka.bounds(topic, partition) for partition in range(partitions)]
+    await kafka.close()
+    return sum(last - first for first, last in bounds)
