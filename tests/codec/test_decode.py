@@ -1,0 +1,323 @@
+"""Records to RunEvents, by example: each kind of bad record and its reason, and schemas that others wrote."""
+
+import struct
+
+import pyruhvro
+import pytest
+
+from streamproc.codec import columnar
+from streamproc.codec.arrival import Framed
+from streamproc.codec.decode import decode
+from streamproc.codec.reference import decode_one
+from streamproc.codec.schemas import PANICS, RUN_OBJECT_VERSIONS, SchemaBook, WriterSchema, bundled_book
+from tests.support.runobjects import SCHEMAS, START_MS, Arrived, arrivals, encode, framed, long, run_object
+
+MARKER = "s3cr3t-payload"
+V2_1 = SCHEMAS["v2_1"]
+GOOD = framed("v2_1", run_object())
+NOT_UTF_8 = b"\xff\xfe"
+
+
+def _decode(*values, book=None):
+    return decode(arrivals(*values), book or bundled_book())
+
+
+def _reasons(*values, book=None):
+    return [rejection.reason for rejection in _decode(*values, book=book).rejections]
+
+
+def _foreign(**types):
+    """A schema that somebody else wrote, with these fields besides the two that must be there."""
+    fields = {"id": "string", "status": "string", **types}
+    listed = [{"name": name, "type": schema} for name, schema in fields.items()]
+    return WriterSchema({"type": "record", "name": "RunObject", "fields": listed})
+
+
+def _one_event(schema, **fields):
+    """The event of one record of `schema`, beside a good one of a bundled schema."""
+    book = SchemaBook({schema.header: schema, V2_1.header: V2_1})
+    events, rejections = _decode(schema.header + encode(schema, run_object(**fields)), GOOD, book=book)
+    assert not rejections
+    return events[0]
+
+
+@pytest.mark.parametrize("version", RUN_OBJECT_VERSIONS)
+def test_each_version_is_decoded_whole(version):
+    found = run_object(
+        thread_id="thread_1",
+        assistant_id="asst_1",
+        model="gpt-4o",
+        created_at=1,
+        started_at=2,
+        expires_at=3,
+        completed_at=4,
+        failed_at=5,
+        cancelled_at=6,
+        usage={"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30},
+        last_error={"code": "server_error"},
+        required_action={
+            "submit_tool_outputs": {"tool_calls": [{"id": "1", "function": {"name": "look", "arguments": "{}"}}]}
+        },
+    )
+    value = framed(version, found)
+    [event], _ = decode([Arrived(41, value, START_MS, b"key")], bundled_book())
+    times = (event.created_at, event.started_at, event.expires_at)
+    ends = (event.completed_at, event.failed_at, event.cancelled_at)
+    assert (event.run_id, event.status, event.thread_id) == ("run_1", "queued", "thread_1")
+    assert (event.assistant_id, event.model) == ("asst_1", "gpt-4o")
+    assert times + ends == (1, 2, 3, 4, 5, 6)
+    assert event.usage == (10, 20, 30)
+    assert (event.error_code, event.required_tools) == ("server_error", ("look",))
+    assert (event.offset, event.timestamp, event.key) == (41, START_MS, b"key")
+    assert (event.schema, event.payload) == (SCHEMAS[version].label, value[10:])
+
+
+def test_the_confluent_wire_format_is_decoded_by_the_registrys_id():
+    book = SchemaBook({b"\x00\x00\x00\x00\x11": V2_1})
+    [event], rejections = _decode(b"\x00\x00\x00\x00\x11" + encode(V2_1, run_object()), book=book)
+    assert not rejections
+    assert event.run_id == "run_1"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "empty_value"),
+        (b"", "empty_value"),
+        (b"{}", "bad_framing"),
+        (b"\xc3\x01unknown!" + GOOD[10:], "unknown_schema"),
+        (b"\x00\x00\x00\x00\x11" + GOOD[10:], "unknown_schema"),
+        (GOOD[:10], "undecodable"),
+        (GOOD[:-1], "undecodable"),
+        (GOOD + b"\x00", "trailing_bytes"),
+        (GOOD + GOOD[10:], "trailing_bytes"),
+        (framed("v2_1", run_object(id="")), "bad_run_id"),
+        (framed("v2_1", run_object(id="r" * 257)), "bad_run_id"),
+        (framed("v2_1", run_object(status="")), "bad_status"),
+        (framed("v2_1", run_object(status="s" * 65)), "bad_status"),
+        (framed("v2_1", run_object(created_at=-1)), "bad_time"),
+        (framed("v2_1", run_object(expires_at=START_MS)), "bad_time"),
+        (GOOD.replace(b"run_1", b"run_\xff"), "undecodable"),
+        (framed("v2_1", run_object(instructions="ab")).replace(b"ab", NOT_UTF_8), "undecodable"),
+        (framed("v2_1", run_object(metadata={"ab": ""})).replace(b"ab", NOT_UTF_8), "undecodable"),
+        (framed("v2_1", run_object(tools=[{"type": "ab"}])).replace(b"ab", NOT_UTF_8), "undecodable"),
+    ],
+)
+def test_a_bad_record_is_rejected_with_its_reason_and_the_good_ones_around_it_go_on(value, reason):
+    events, rejections = _decode(GOOD, value, GOOD)
+    assert [event.offset for event in events] == [7, 13]
+    assert [(rejection.reason, rejection.record.offset) for rejection in rejections] == [(reason, 10)]
+    assert rejections[0].record.value is value
+
+
+@pytest.mark.parametrize("value", [b"\x01\x02", b"\x03", b"\x82" + b"\x80" * 9 + b"\x00\x02"])
+def test_what_only_the_reference_decoder_would_take_is_rejected(value):
+    """Negative union indices and over-long varints; here where the null of `created_at` stands."""
+    head = GOOD[: GOOD.index(b"thread.run") + len("thread.run")]
+    odd = head + value + GOOD[len(head) + 1 :]
+    assert decode_one(Framed(Arrived(0, odd), odd[10:]), V2_1).run_id == "run_1"
+    assert _reasons(GOOD, odd) == ["undecodable"]
+
+
+@pytest.mark.parametrize("count", [2**20, 2**40, 2**62, -(2**40)])
+def test_a_count_of_items_that_are_not_there_is_rejected_at_once(count):
+    """The number of file_ids: no memory may be set aside for what a payload only claims."""
+    good = framed("v1", run_object(file_ids=["one"]))
+    at = good.index(b"\x06one") - 1
+    assert _reasons(good[:at] + long(count) + good[at + 1 :]) == ["undecodable"]
+
+
+def test_versions_and_framings_mixed_in_one_batch_keep_the_order_of_their_offsets():
+    values = [framed(version, run_object(id=version)) for version in RUN_OBJECT_VERSIONS]
+    mixed = [*values, None, *reversed(values), b"{}", GOOD[:-1], *values]
+    events, rejections = _decode(*mixed)
+    offsets = [record.offset for record in arrivals(*mixed)]
+    bad = [offset for offset, value in zip(offsets, mixed, strict=True) if value in (None, b"{}", GOOD[:-1])]
+    assert [event.offset for event in events] == [offset for offset in offsets if offset not in bad]
+    assert [rejection.record.offset for rejection in rejections] == bad
+
+
+def test_no_records_are_no_events():
+    assert decode([], bundled_book()) == ([], [])
+
+
+# Messages
+
+
+@pytest.mark.parametrize("cut", range(0, 400, 7))
+def test_a_message_never_shows_the_payload(cut):
+    """Dead letters and logs go to more people than the payload may."""
+    texts = dict.fromkeys(("object", "thread_id", "assistant_id", "model", "instructions"), MARKER)
+    secret = run_object(id=MARKER * 30, status=MARKER * 8, metadata={MARKER: MARKER}, created_at=-1, **texts)
+    whole = framed("v2_1", secret | {"id": MARKER, "status": MARKER, "created_at": 1})
+    broken = bytearray(whole)
+    broken[10 + cut % (len(whole) - 10)] ^= 0xFF
+    values = [
+        framed("v2_1", secret),
+        framed("v2_1", secret | {"id": MARKER}),
+        framed("v2_1", secret | {"id": MARKER, "status": MARKER}),
+        whole[: 10 + cut % (len(whole) - 10)],
+        bytes(broken),
+        whole + MARKER.encode(),
+        MARKER.encode() * 3,
+        b"\xc3\x01" + MARKER.encode(),
+        whole.replace(b"s3cr3t", b"s3cr3\xff"),
+    ]
+    _, rejections = _decode(*values)
+    assert len(rejections) >= len(values) - 1
+    for rejection in rejections:
+        assert MARKER not in rejection.message
+        assert "s3cr" not in rejection.message
+
+
+# Schemas that others wrote
+
+
+FIXED = {"type": "fixed", "name": "F", "size": 4}
+ENUM = {"type": "enum", "name": "E", "symbols": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("extra", "value", "fast"),
+    [
+        ("bytes", b"\xff", False),
+        (["null", "bytes"], None, False),
+        ({"type": "array", "items": "bytes"}, [b"\xff"], False),
+        (FIXED, b"1234", False),
+        (["null", FIXED], b"1234", False),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 4}, b"\x01", False),
+        ({"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}, bytes(16), False),
+        ({"type": "fixed", "name": "D", "size": 12, "logicalType": "duration"}, bytes(12), False),
+        ({"type": "record", "name": "Nothing", "fields": []}, {}, False),
+        (ENUM, "b", True),
+        (["null", ENUM], "b", True),
+        ({"type": "string", "logicalType": "uuid"}, "no uuid at all", True),
+        ({"type": "int", "logicalType": "date"}, 2**31 - 1, True),
+        ({"type": "int", "logicalType": "time-millis"}, -1, True),
+        ({"type": "long", "logicalType": "time-micros"}, -1, True),
+        ({"type": "long", "logicalType": "timestamp-millis"}, 2**62, True),
+        ({"type": "long", "logicalType": "timestamp-nanos"}, 2**62, True),
+        ({"type": "long", "logicalType": "local-timestamp-millis"}, 2**62, True),
+        ({"type": "string", "avro.java.string": "String"}, "x", True),
+        ({"type": "map", "values": {"type": "map", "values": "float"}}, {"a": {"b": 1.5}}, True),
+        ({"type": "array", "items": ["null", "string", "long"]}, [None, "a", 1], True),
+    ],
+)
+def test_a_foreign_schema_is_decoded_fast_or_slowly_and_in_silence(extra, value, fast, capfd):
+    """Rust panics at bytes and fixed; neither the panic nor its message may come out, at load or at a batch."""
+    schema = _foreign(extra=extra)
+    plain = WriterSchema({**schema.document, "fields": [*schema.document["fields"][:2], _unlogical(extra)]})
+    payload = encode(plain, run_object(extra=value))
+    events, rejections = _decode(schema.header + payload, book=SchemaBook({schema.header: schema}))
+    assert not rejections
+    assert (events[0].run_id, events[0].payload) == ("run_1", payload)
+    assert (schema.fast is not None) is fast
+    assert capfd.readouterr().err == ""
+
+
+def _unlogical(schema):
+    kept = {key: value for key, value in schema.items() if key != "logicalType"} if isinstance(schema, dict) else schema
+    return {"name": "extra", "type": kept}
+
+
+def test_a_slow_schema_rejects_bad_records_too():
+    schema = _foreign(extra="bytes")
+    good = schema.header + encode(schema, run_object(extra=b"abc"))
+    book = SchemaBook({schema.header: schema})
+    assert _reasons(good, good[:-1], good + b"x", good, book=book) == ["undecodable", "trailing_bytes"]
+
+
+def test_fields_that_a_foreign_schema_lacks_are_null():
+    event = _one_event(_foreign())
+    assert (event.thread_id, event.model, event.created_at, event.usage) == (None, None, None, None)
+    assert (event.error_code, event.required_tools) == (None, ())
+
+
+def test_parts_of_records_that_a_foreign_schema_lacks_are_null():
+    """The last field must not be taken for the one that is missing."""
+    error = {"type": "record", "name": "Error", "fields": [{"name": "message", "type": "string"}]}
+    action = {"type": "record", "name": "Action", "fields": [{"name": "type", "type": "string"}]}
+    event = _one_event(
+        _foreign(last_error=error, required_action=["null", action]),
+        last_error={"message": "m"},
+        required_action={"type": "t"},
+    )
+    assert (event.error_code, event.required_tools) == (None, ())
+
+
+def test_int_fields_and_enum_statuses_read_as_long_and_text():
+    status = {"type": "enum", "name": "Status", "symbols": ["queued", "completed"]}
+    event = _one_event(_foreign(status=status, created_at="int"), status="completed", created_at=17)
+    assert (event.status, event.created_at) == ("completed", 17)
+
+
+def test_a_long_where_the_schema_has_an_int_is_not_cut_off():
+    """The fast decoder would wrap it around to a credible time."""
+    schema = _foreign(created_at="int")
+    payload = encode(_foreign(created_at="long"), run_object(created_at=2**40 + 17))
+    assert _reasons(schema.header + payload, book=SchemaBook({schema.header: schema})) == ["bad_time"]
+
+
+def test_a_double_that_is_no_number_is_somebody_elses_business():
+    payload = encode(V2_1, run_object(temperature=1.0)).replace(struct.pack("<d", 1.0), struct.pack("<d", float("nan")))
+    assert _reasons(V2_1.header + payload) == []
+
+
+# Panics
+
+
+class PanicException(BaseException):
+    pass
+
+
+def _raising(error):
+    def deserialize(*_):
+        raise error
+
+    return deserialize
+
+
+def test_a_panic_in_a_batch_leaves_it_to_the_reference_decoder(monkeypatch):
+    monkeypatch.setattr(columnar.pyruhvro, "deserialize_array", _raising(PanicException("not implemented")))
+    events, rejections = _decode(GOOD, GOOD[:-1], GOOD)
+    assert [event.offset for event in events] == [7, 13]
+    assert [rejection.reason for rejection in rejections] == ["undecodable"]
+
+
+def test_a_panic_while_looking_for_bad_records_rejects_none_of_them_twice(monkeypatch):
+    real = pyruhvro.deserialize_array
+    calls = []
+
+    def panic_at_third(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise PanicException
+        return real(*arguments)
+
+    monkeypatch.setattr(columnar.pyruhvro, "deserialize_array", panic_at_third)
+    events, rejections = _decode(*[GOOD] * 20, GOOD[:-1], *[GOOD] * 20)
+    assert len(calls) == 3
+    assert (len(events), len(rejections)) == (40, 1)
+
+
+def test_a_decoder_that_refuses_a_batch_but_none_of_its_records_does_not_loop(monkeypatch):
+    monkeypatch.setattr(columnar, "_is_text", lambda _: False)
+    events, rejections = _decode(GOOD, GOOD)
+    assert (len(events), len(rejections)) == (2, 0)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_is_no_panic(error, monkeypatch):
+    monkeypatch.setattr(columnar.pyruhvro, "deserialize_array", _raising(error()))
+    with pytest.raises(error):
+        _decode(GOOD)
+    with pytest.raises(error):
+        _foreign()
+
+
+def test_what_panics_is_known_by_a_trial_too(monkeypatch, capfd):
+    """Should the list of types that panic be out of date: the schema is tried when it is loaded."""
+    monkeypatch.setattr("streamproc.codec.schemas.PANICS", frozenset())
+    for kind in sorted(PANICS):
+        assert _foreign(extra=FIXED if kind == "fixed" else kind).fast is None
+    capfd.readouterr()
