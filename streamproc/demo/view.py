@@ -38,8 +38,8 @@ def render(board: Board, profile: Profile) -> RenderableType:
     top = Table.grid(expand=False)
     top.add_row(
         _panel("Stream", _pairs(_stream(board)), 24),
-        _panel("Runs by status", _statuses(board, profile), 32),
-        _panel("Verdicts", _pairs(_verdicts(board)), 24),
+        _panel("Runs by status", _statuses(board, profile), 31),
+        _panel("Verdicts", _pairs(_verdicts(board)), 25),
     )
     return Group(_header(board), top, _changes(board), _footer(board))
 
@@ -64,16 +64,16 @@ def _stream(board: Board) -> Iterable[tuple[str, str, str]]:
     yield "commits", f"{figures.commits:,}", ""
     yield "commit time", milliseconds(figures.commit_s), ""
     yield "latency", milliseconds(figures.latency_s), ""
-    yield "partitions", f"{figures.running} running", ""
+    yield "partitions", f"{figures.running}", ""
 
 
 def _statuses(board: Board, profile: Profile) -> Table:
     runs = board.figures.runs_by_status
     most = max(runs.values(), default=0)
-    table = Table.grid(padding=(0, 1))
+    table = Table.grid(expand=True, padding=(0, 1))
     table.add_column(no_wrap=True)
-    table.add_column(justify="right", min_width=7)
-    table.add_column(min_width=BAR)
+    table.add_column(justify="right", min_width=6, no_wrap=True)
+    table.add_column(ratio=1, no_wrap=True, overflow="crop")
     for status in profile.statuses:
         colour = COLOURS.get(status, "white")
         table.add_row(Text(status, colour), f"{runs[status]:,}", Text("█" * bar(runs[status], most), colour))
