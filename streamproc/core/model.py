@@ -45,7 +45,7 @@ class RunEvent(Struct, gc=False, frozen=True):
     payload: bytes
 
 
-class Run(Struct, gc=False):
+class Run(Struct, gc=False, array_like=True):
     """The latest state of one run. Treated as immutable once it is committed: a change makes a copy."""
 
     run_id: str

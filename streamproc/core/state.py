@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from streamproc.core.model import Retention, Run
 from streamproc.core.retention import Calendar, due_at
+from streamproc.core.runs import Runs
 
 
 class State:
@@ -12,7 +13,7 @@ class State:
 
     def __init__(self, retention: Retention, outcomes: Mapping[str, str]) -> None:
         """Start empty; the keys of `outcomes` are the profile's terminal statuses."""
-        self.runs: dict[str, Run] = {}
+        self.runs = Runs(outcomes)
         self.by_status: Counter[str] = Counter()
         self.stream_time = 0
         self.shortest_ms = min(retention.terminal_ms, retention.open_ms)
@@ -34,8 +35,9 @@ class State:
 
     def remove(self, run_id: str) -> None:
         """Forget a run, if it is there."""
-        run = self.runs.pop(run_id, None)
+        run = self.runs.get(run_id)
         if run is not None:
+            del self.runs[run_id]
             self._leave(run.status)
 
     def due_at(self, run: Run) -> int:

@@ -1,7 +1,7 @@
 """The state of a partition, read back from run-state. Complete and proven right, or not at all (rules.md 6)."""
 
 from asyncio import sleep
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.runstate import decode_runs
@@ -22,19 +22,20 @@ WAYS_OUT = (
 
 async def restore(
     kafka: Kafka, topic: str, partition: int, state: State, on_progress: Callable[[int], None]
-) -> None:
+) -> int:
     """Read everything below the last stable offset, as it is now, into the empty `state`.
 
-    Raises BrokerUnavailable where reading comes to a halt before that, ConfigError for a record that is unreadable.
+    Returns the highest input offset that a state came from, -1 where there is none. Raises BrokerUnavailable where
+    reading comes to a halt before that, ConfigError for a record that is unreadable.
     """
     first, last = await kafka.bounds(topic, partition)
     reader = await kafka.reader(topic, partition)
     try:
         await reader.seek(first)
-        at, empty = first, 0
+        at, empty, highest = first, 0, -1
         while at < last:
             fetched = await reader.fetch(BATCH_RECORDS, FETCH_TIMEOUT_S)
-            _take(fetched.records, last, state)
+            highest = max(highest, _take(fetched.records, last, state))
             empty = 0 if fetched.records else empty + 1
             if empty > MAX_EMPTY_FETCHES:
                 message = f"reading {topic} partition {partition} came to a halt at offset {at} of {last}"
@@ -42,20 +43,25 @@ async def restore(
             at = await reader.position()
             on_progress(max(0, last - at))
             await sleep(0)  # A long restore must not hold up heartbeats.
+        return highest
     finally:
         await reader.close()
 
 
-def _take(records: list[Arrival], last: int, state: State) -> None:
+def _take(records: Sequence[Arrival], last: int, state: State) -> int:
+    """Put the latest state of each run of a batch into `state`; return their highest input offset."""
+    highest = -1
     latest = {record.key: record for record in records if record.offset < last}
     for run_id, run in decode_runs(list(latest.values())):
         if run is None:
             state.remove(run_id)
         else:
             state.put(run)
+            highest = max(highest, run.offset)
+    return highest
 
 
-def prove(state: State, position: Position, where: str) -> None:
+def prove(state: State, highest: int, position: Position, where: str) -> None:
     """Hold a restored state against what was committed with the offset; raises ConfigError where they differ."""
     if len(state.runs) != position.live_keys:
         message = (
@@ -63,9 +69,8 @@ def prove(state: State, position: Position, where: str) -> None:
             f"{position.offset}: the state topic was deleted, recreated or truncated. {WAYS_OUT}"
         )
         raise ConfigError(message)
-    ahead = max((run.offset for run in state.runs.values()), default=-1)
-    if ahead >= position.offset:
-        message = f"{where} is ahead of the committed offset {position.offset}: it holds offset {ahead}. {WAYS_OUT}"
+    if highest >= position.offset:
+        message = f"{where} is ahead of the committed offset {position.offset}: it holds offset {highest}. {WAYS_OUT}"
         raise ConfigError(message)
 
 

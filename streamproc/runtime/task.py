@@ -130,7 +130,7 @@ class PartitionTask:
         return reader
 
     async def _start_empty(self) -> Position:
-        self.state = await self._restored(0)
+        self.state, _ = await self._restored(0)
         refuse_orphans(self.state, self._where(self._fold.topics.state))
         first, _ = await self._job.kafka.bounds(self._fold.source.topic, self.partition)
         return Position(first, 0, 0, 0, self._fold.partitions, self._fold.profile.name)
@@ -143,12 +143,13 @@ class PartitionTask:
                 # The commit whose outcome was unknown did happen (rules.md 7).
                 self._merge(self._pending)
             else:
-                self.state = await self._restored(position.stream_time)
-                prove(self.state, position, self._where(self._fold.topics.state))
+                state, highest = await self._restored(position.stream_time)
+                prove(state, highest, position, self._where(self._fold.topics.state))
+                self.state = state
         return position
 
-    async def _restored(self, stream_time: int) -> State:
-        """Return the state as run-state has it; kept out of the task until it is whole."""
+    async def _restored(self, stream_time: int) -> tuple[State, int]:
+        """Return the state as run-state has it, kept out of the task until it is proven, and its highest offset."""
         state = State(self._job.retention, self._fold.profile.outcomes)
         state.stream_time = stream_time
         self.state = None
@@ -156,8 +157,8 @@ class PartitionTask:
         def on_progress(remaining: int) -> None:
             self._job.observer.restoring(self.partition, remaining)
 
-        await restore(self._job.kafka, self._fold.topics.state, self.partition, state, on_progress)
-        return state
+        highest = await restore(self._job.kafka, self._fold.topics.state, self.partition, state, on_progress)
+        return state, highest
 
     async def _cycle(self, reader: Reader, transactions: Transactions, still_ours: StillOurs) -> None:
         """Fetch until nothing more is at hand or the commit interval is over; then commit."""

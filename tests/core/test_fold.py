@@ -150,7 +150,7 @@ def test_late_and_illegal_arrivals_change_nothing_and_are_counted() -> None:
     before = state.runs["run_1"]
     outcome = fold(state, event("in_progress", at=1), event("failed", at=2), event("paused", at=3))
     assert outcome.runs == {}
-    assert state.runs["run_1"] is before
+    assert state.runs["run_1"] == before
     assert outcome.tally.verdicts == {Verdict.STALE: 2, Verdict.ILLEGAL: 1}
     assert outcome.tally.anomalies == {"stale": 2, "illegal": 1, "unknown_status": 1}
 
