@@ -50,6 +50,10 @@ class Figures(Observer):
         latencies = [report.latency_s for report in self._recent if report.records]
         return median(latencies) if latencies else None
 
+    def restored(self, partition: int, runs_by_status: Counter[str]) -> None:
+        """Take over what is there from before."""
+        self._runs[partition] = runs_by_status
+
     def committed(self, report: CommitReport) -> None:
         """Add a commit."""
         self.commits += 1

@@ -1,5 +1,7 @@
 """One observer in front of several."""
 
+from collections import Counter
+
 from streamproc.runtime.observer import CommitReport, Observer, TaskState
 
 
@@ -28,6 +30,11 @@ class Observers(Observer):
         """Pass on."""
         for observer in self._observers:
             observer.restoring(partition, remaining)
+
+    def restored(self, partition: int, runs_by_status: Counter[str]) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.restored(partition, runs_by_status)
 
     def lag(self, partition: int, records: int, seconds: float) -> None:
         """Pass on."""

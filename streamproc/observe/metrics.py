@@ -82,6 +82,11 @@ class MetricsObserver(Observer):
         if task := self._tasks.get(partition):
             task.remaining = remaining
 
+    def restored(self, partition: int, runs_by_status: Counter[str]) -> None:
+        """Note the runs of a partition that may stay idle for long."""
+        if task := self._tasks.get(partition):
+            task.runs = runs_by_status
+
     def lag(self, partition: int, records: int, seconds: float) -> None:
         """Note how far behind the partition is: 0 s where nothing is unread, however old the last record is."""
         if task := self._tasks.get(partition):

@@ -64,6 +64,9 @@ class Observer:
     def restoring(self, partition: int, remaining: int) -> None:
         """A restore has about `remaining` records to go; 0: it is complete."""
 
+    def restored(self, partition: int, runs_by_status: Counter[str]) -> None:
+        """A task is running with this state: read back, or kept from before."""
+
     def lag(self, partition: int, records: int, seconds: float) -> None:
         """The partition is `records` behind the last stable offset, its last read record is `seconds` old."""
 

@@ -127,6 +127,8 @@ class PartitionTask:
         await reader.seek(position.offset)
         self._job.observer.restoring(self.partition, 0)
         self._become(TaskState.RUNNING)
+        if self.state is not None:
+            self._job.observer.restored(self.partition, self.state.by_status.copy())
         return reader
 
     async def _start_empty(self) -> Position:

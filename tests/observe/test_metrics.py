@@ -469,3 +469,11 @@ def _timed(call, *arguments):
     began = time.perf_counter()
     call(*arguments)
     return time.perf_counter() - began
+
+
+def test_runs_of_an_idle_partition_show_as_soon_as_it_runs() -> None:
+    """A restored state is exported before the first commit."""
+    observer = MetricsObserver(ASSISTANTS)
+    observer.task_state(0, TaskState.RUNNING)
+    observer.restored(0, Counter({"queued": 3}))
+    assert 'streamproc_runs{status="queued"} 3.0' in observer.exposition("")[0].decode()
