@@ -4,7 +4,7 @@ A new version of RunState adds a name to `VERSIONS`; old ones stay for as long a
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from sys import intern
 from typing import Any
@@ -21,6 +21,8 @@ from streamproc.core.model import Run
 from streamproc.errors import ConfigError, RecordRejected
 
 VERSIONS = ("run_state",)
+OTHER_RELEASE = "Start a release of streamproc that wrote or can read it"
+REPLAY = "Build the state anew: another application id and topics, and the input from the beginning"
 COLUMNS = ["source_offset" if name == "offset" else name for name in Run.__struct_fields__ if name != "event"]
 LISTS = frozenset(("required_tools", "alerts"))
 SHARED = frozenset(("assistant_id", "model", "status", "error_code", "event_schema"))
@@ -29,7 +31,7 @@ SHARED = frozenset(("assistant_id", "model", "status", "error_code", "event_sche
 def decode_runs(records: Sequence[Arrival]) -> list[tuple[str, Run | None]]:
     """Return each record's run id and Run, None for a tombstone, in the order given.
 
-    Raises ConfigError for a record of a version that this release does not know: it is never skipped.
+    Raises ConfigError for a record that is damaged, or of a version that this release does not know: none is skipped.
     """
     decoded: dict[int, Run] = {}
     by_schema: dict[str, list[Arrival]] = {}
@@ -37,8 +39,8 @@ def decode_runs(records: Sequence[Arrival]) -> list[tuple[str, Run | None]]:
         if record.value:
             by_schema.setdefault(_schema_of(record), []).append(record)
     for name, group in by_schema.items():
-        for record, run in zip(group, _decode_group(group, _version(name, group[0])), strict=True):
-            decoded[record.offset] = run
+        runs = _decode_group(group, _version(name, group[0]))
+        decoded.update(zip((record.offset for record in group), runs, strict=True))
     return [_keyed(record, decoded) for record in records]
 
 
@@ -65,14 +67,24 @@ def _version(name: str, record: Arrival) -> WriterSchema:
     raise _unreadable(record, f"schema {name} is no version of RunState that this release reads")
 
 
-def _unreadable(record: Arrival, why: str) -> ConfigError:
+def _unreadable(record: Arrival, why: str, remedy: str = OTHER_RELEASE) -> ConfigError:
     return ConfigError(
-        f"the run-state record at offset {record.offset} cannot be read: {why}. "
-        "Start a release of streamproc that wrote or can read it; a state is never restored in part"
+        f"the run-state record at offset {record.offset} cannot be read: {why}. {remedy}; "
+        "a state is never restored in part"
     )
 
 
-def _decode_group(records: Sequence[Arrival], schema: WriterSchema) -> Iterator[Run]:
+def _decode_group(records: Sequence[Arrival], schema: WriterSchema) -> list[Run]:
+    try:
+        return _decode_columns(records, schema)
+    except (ValueError, IndexError, pa.ArrowException, RecordRejected) as error:
+        if len(records) == 1:
+            raise _unreadable(records[0], f"it is damaged ({type(error).__name__})", REPLAY) from error
+    # One of them is: name it.
+    return [run for record in records for run in _decode_group([record], schema)]
+
+
+def _decode_columns(records: Sequence[Arrival], schema: WriterSchema) -> list[Run]:
     events, rests = [], []
     for record in records:
         value = record.value or b""
@@ -80,7 +92,7 @@ def _decode_group(records: Sequence[Arrival], schema: WriterSchema) -> Iterator[
         events.append(value[start:end])
         rests.append(value[end:])
     batch = pyruhvro.deserialize_array(rests, _rest_of(schema))
-    return map(Run, *(_values(name, batch) for name in COLUMNS), events)
+    return list(map(Run, *(_values(name, batch) for name in COLUMNS), events))
 
 
 def _event_span(value: bytes) -> tuple[int, int]:
