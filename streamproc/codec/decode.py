@@ -61,7 +61,7 @@ def _by_schema(
                 group = None
                 continue
             size, group = len(header), groups[header][1]
-        group.append(Framed(record, value[size:]))  # type: ignore[index]  header_of refuses None
+        group.append(Framed(record, value[size:]))  # type: ignore[index] # header_of refuses None
     return list(groups.values())
 
 

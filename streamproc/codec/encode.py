@@ -13,7 +13,6 @@ from streamproc.codec.cloudevents import CloudEvents, Headers
 from streamproc.codec.schemas import load, varint
 from streamproc.core.model import Run, Transition
 
-
 Message = tuple[bytes | None, bytes | None, int, Headers]
 """One record to be produced: key, value (None: a tombstone), timestamp in milliseconds, headers. Its partition is the
 input's. A plain tuple, since two are made for each event."""
@@ -55,7 +54,7 @@ class OutputEncoder:
             (
                 change.run_id.encode(),
                 header + payload,
-                change.occurred_at if change.occurred_at < wall_ms else wall_ms,
+                change.occurred_at if change.occurred_at < wall_ms else wall_ms,  # noqa: FURB136  min() is a call
                 headers(b"%b:%d" % (place, change.offset), change.occurred_at),
             )
             for change, payload in zip(changes, payloads, strict=True)
@@ -72,7 +71,7 @@ class OutputEncoder:
             (
                 run.run_id.encode(),
                 b"".join((header, _length(len(event)), event, payload)),
-                run.status_since if run.status_since < wall_ms else wall_ms,
+                run.status_since if run.status_since < wall_ms else wall_ms,  # noqa: FURB136  min() is a call
                 headers(b"%b:%d" % (place, run.offset), run.status_since),
             )
             for run, event, payload in zip(runs, events, payloads, strict=True)
