@@ -1,0 +1,85 @@
+"""A dead letter is the record exactly as it came, and why; whoever repairs it needs every byte."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamproc.codec.deadletter import dead_letter
+from streamproc.codec.decode import Rejection, decode
+from streamproc.codec.schemas import bundled_book
+from tests.support.runobjects import Arrived
+
+WALL_MS = 1_800_000_000_000
+WHY = [
+    "streamproc.error.reason",
+    "streamproc.error.message",
+    "streamproc.source.topic",
+    "streamproc.source.partition",
+    "streamproc.source.offset",
+    "streamproc.source.timestamp",
+]
+
+
+def _letter(record, reason="undecodable", message="why", wall_ms=WALL_MS):
+    return dead_letter(Rejection(record, reason, message), "run-events", 3, wall_ms)
+
+
+@given(
+    st.none() | st.binary(max_size=30),
+    st.none() | st.binary(max_size=30),
+    st.lists(st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=5)), max_size=5),
+    st.integers(0, 2**62),
+)
+def test_value_key_and_headers_are_exactly_as_they_came(value, key, headers, offset):
+    """Null values, repeated names and bytes that are no text among them."""
+    record = Arrived(offset, value, 1_000, key, headers)
+    letter_key, letter_value, timestamp, letter_headers = _letter(record)
+    assert (letter_key, letter_value, timestamp) == (key, value, 1_000)
+    assert letter_headers[: len(headers)] == headers
+    assert [name for name, _ in letter_headers[len(headers) :]] == WHY
+    assert record.headers is headers
+    assert len(record.headers) == len(headers), "the consumed record's own list must not grow"
+
+
+def test_the_headers_say_why_and_where_it_came_from():
+    headers = dict(_letter(Arrived(99, b"v", 1_000), "trailing_bytes", "bytes are left over")[3])
+    assert [headers[name] for name in WHY] == [
+        b"trailing_bytes",
+        b"bytes are left over",
+        b"run-events",
+        b"3",
+        b"99",
+        b"1000",
+    ]
+
+
+def test_a_dead_letter_that_comes_back_and_fails_again_keeps_the_earlier_headers_too():
+    first = _letter(Arrived(1, b"v", 1_000, b"k", [("a", b"1"), ("a", None)]))
+    again = _letter(Arrived(7, first[1], first[2], first[0], first[3]), "bad_framing")
+    assert again[3][:2] == [("a", b"1"), ("a", None)]
+    assert [value for name, value in again[3] if name == "streamproc.error.reason"] == [b"undecodable", b"bad_framing"]
+
+
+def test_headers_given_as_a_tuple_become_the_list_that_aiokafka_needs():
+    assert type(_letter(Arrived(1, b"v", headers=(("a", b"1"),)))[3]) is list
+
+
+def test_the_timestamp_is_the_records_but_never_ahead_of_the_clock():
+    """A replay keeps it (rules.md 15), and a broker refuses one from the future."""
+    assert _letter(Arrived(1, b"v", 500), wall_ms=700)[2] == 500
+    letter = _letter(Arrived(1, b"v", 900), wall_ms=700)
+    assert letter[2] == 700
+    assert dict(letter[3])["streamproc.source.timestamp"] == b"900"
+
+
+def test_a_long_message_is_cut():
+    assert len(dict(_letter(Arrived(1, b"v"), message="x" * 5_000)[3])["streamproc.error.message"]) == 1_000
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{}", b"\xc3\x01unknown!", b"\x00\x00\x00\x00\x01"])
+def test_what_the_decoder_rejects_can_be_a_dead_letter(value):
+    record = Arrived(5, value, 1_000, None, [("h", b"\xff")])
+    [rejection] = decode([record], bundled_book()).rejections
+    key, letter_value, _, headers = dead_letter(rejection, "run-events", 0, WALL_MS)
+    assert (key, letter_value) == (None, value)
+    assert headers[0] == ("h", b"\xff")

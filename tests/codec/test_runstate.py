@@ -1,0 +1,87 @@
+"""run-state back to Runs: what a restart starts from is what was committed (rules.md 23)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.framing import SINGLE_OBJECT_BYTES
+from streamproc.codec.runstate import VERSIONS, decode_runs
+from streamproc.codec.schemas import load
+from streamproc.core.model import Run
+from streamproc.errors import ConfigError
+from tests.support.runobjects import Arrived, runs
+
+ENCODER = OutputEncoder(Source("app", "run-events", 0))
+WALL_MS = 1_800_000_000_000
+RUN = Run(
+    *("run_1", "thread_1", "asst_1", "gpt-4o", "completed", 3, 1, 4, 1, 2, 3, 4, 5, (1, 2, 3), None, ("look",), ()),
+    *(17, "crc64:0123456789abcdef", b"event bytes"),
+)
+
+
+def _record(message, offset=0):
+    key, value, timestamp, headers = message
+    return Arrived(offset, value, timestamp, key, headers)
+
+
+def _committed(run, offset=0):
+    return _record(ENCODER.states([run], WALL_MS)[0], offset)
+
+
+@given(st.lists(runs, max_size=5))
+def test_what_was_encoded_is_restored(states):
+    records = [_record(message, offset) for offset, message in enumerate(ENCODER.states(states, WALL_MS))]
+    assert decode_runs(records) == [(run.run_id, run) for run in states]
+
+
+def test_a_tombstone_restores_to_nothing_in_its_place():
+    gone = _record(ENCODER.tombstones({"run_2": 5}, 1, 1, 1)[0], 1)
+    assert decode_runs([_committed(RUN, 0), gone, _committed(RUN, 2)]) == [
+        ("run_1", RUN),
+        ("run_2", None),
+        ("run_1", RUN),
+    ]
+
+
+def test_texts_that_many_runs_share_are_one_object():
+    """Millions of runs share few statuses and models."""
+    [(_, first), (_, second)] = decode_runs([_committed(RUN, 0), _committed(RUN, 1)])
+    assert first.model is second.model
+    assert first.status is second.status
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_every_version_is_read_in_both_framings_without_a_registry(name):
+    """A registry's id says nothing here: the header names the schema."""
+    record = _committed(RUN)
+    assert dict(record.headers)["streamproc.schema"].decode() == load(name).label
+    confluent = record._replace(value=b"\x00\x00\x00\x00\x11" + record.value[SINGLE_OBJECT_BYTES:])
+    assert decode_runs([record, confluent._replace(offset=1)]) == [("run_1", RUN), ("run_1", RUN)]
+
+
+def test_without_a_header_the_framing_names_the_schema():
+    assert decode_runs([_committed(RUN)._replace(headers=[])]) == [("run_1", RUN)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"headers": [("streamproc.schema", b"crc64:ffffffffffffffff")]},
+        {"headers": [], "value": b"\xc3\x01" + b"\xff" * 8 + b"rest"},
+        {"headers": [], "value": b"\x00\x00\x00\x00\x11rest"},
+        {"headers": [], "value": b"{}"},
+    ],
+)
+def test_an_unknown_version_stops_the_service_and_names_the_offset(changed):
+    """Never skipped: a run that is missing from the state would be counted twice."""
+    with pytest.raises(ConfigError, match="offset 4711") as caught:
+        decode_runs([_committed(RUN, 1), _committed(RUN, 4711)._replace(**changed)])
+    assert "rest" not in str(caught.value).replace("restored", "")
+
+
+@pytest.mark.parametrize("cut", [11, 15, 40, -1])
+def test_a_damaged_record_stops_the_service_and_names_the_offset(cut):
+    record = _committed(RUN, 4711)
+    with pytest.raises(ConfigError, match="offset 4711"):
+        decode_runs([_committed(RUN, 1), record._replace(value=record.value[:cut]), _committed(RUN, 5000)])
