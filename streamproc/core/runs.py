@@ -10,8 +10,15 @@ from msgspec.msgpack import Decoder, Encoder
 
 from streamproc.core.model import Run
 
-_pack = Encoder().encode
+_encoder = Encoder()
 _unpack = Decoder(Run).decode
+
+
+def _pack(run: Run) -> bytes:
+    # `encode` would return bytes that keep the encoder's whole buffer: half as much again.
+    buffer = bytearray()
+    _encoder.encode_into(run, buffer)
+    return bytes(buffer)
 
 
 class Runs(MutableMapping[str, Run]):
