@@ -11,7 +11,7 @@ end. A run that comes back after that has a second record in run-state.avro; the
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from itertools import groupby, islice
@@ -27,7 +27,7 @@ from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.schemas import SchemaBook, WriterSchema, load
 from streamproc.core.lifecycle import Profile
-from streamproc.core.model import Moment, Retention, Run, Verdict
+from streamproc.core.model import Moment, Retention, Verdict
 from streamproc.core.state import State
 from streamproc.core.step import MAX_AHEAD_MS, Outcome, forget, step
 from streamproc.errors import ConfigError
@@ -146,7 +146,7 @@ class _Replay:
 
     def finish(self) -> Summary:
         """Write the states of the runs that are still remembered."""
-        self._write_states(list(self._state.runs.values()))
+        self._write_states(self._state.runs)
         written = {name: writer.records for name, writer in zip(RESULTS, self._results, strict=True)}
         return Summary(self._records, self._verdicts, self._rejected, written)
 
@@ -158,17 +158,18 @@ class _Replay:
 
     def _forget(self, moment: Moment) -> None:
         outcome = forget(self._state, moment, Outcome(stream_time=self._state.stream_time))
-        self._write_states([self._state.runs[run_id] for run_id in outcome.forgotten])
+        self._write_states(outcome.forgotten)
         self._merge(outcome)
 
     def _merge(self, outcome: Outcome) -> None:
         self._state.merge(outcome.runs, outcome.stream_time, outcome.horizon)
 
-    def _write_states(self, runs: list[Run]) -> None:
+    def _write_states(self, run_ids: Iterable[str]) -> None:
         """Write states, each with the file of its last applied event as its source."""
-        runs.sort(key=lambda run: run.offset)
-        for file, of_file in groupby(runs, lambda run: bisect_right(self._starts, run.offset) - 1):
-            while batch := list(islice(of_file, BATCH)):
+        runs = self._state.runs
+        places = sorted((runs[run_id].offset, run_id) for run_id in run_ids)
+        for file, of_file in groupby(places, lambda place: bisect_right(self._starts, place[0]) - 1):
+            while batch := [runs[run_id] for _, run_id in islice(of_file, BATCH)]:
                 self._results.states.append(_payloads(self._encoders[file].states(batch, self._clock_ms)))
 
 
