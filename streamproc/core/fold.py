@@ -4,6 +4,8 @@ The merge rules answer what real payloads do (domain.md 2): `started_at` moves w
 stays; `expires_at` turns null at the end, so the last one that was not null stays.
 """
 
+from copy import copy
+
 from streamproc.core.lifecycle import Move, Profile
 from streamproc.core.model import Moment, Run, RunEvent, Transition, Verdict
 
@@ -54,7 +56,7 @@ def opened(event: RunEvent, profile: Profile, at: Moment) -> Run:
 
 def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment) -> Run:
     """Return a copy of `run` with an applied event merged in; `run` itself stays as it was committed."""
-    new: Run = run.__copy__()
+    new = copy(run)
     if event.status != run.status:
         new.status = event.status
         new.status_since = event.timestamp
@@ -71,17 +73,17 @@ def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment) -> Run:
     return new
 
 
-def transition(run: Run | None, event: RunEvent, profile: Profile, *, expected: bool) -> Transition:
-    """Return the change of status that `event` made to `run` (None: a new run)."""
+def transition(before: Run | None, after: Run, event: RunEvent, profile: Profile, *, expected: bool) -> Transition:
+    """Return the change of status that `event` made from `before` (None: a new run) to `after`."""
     return Transition(
-        event.run_id,
-        event.thread_id or (run and run.thread_id),
-        event.assistant_id or (run and run.assistant_id),
-        event.model or (run and run.model),
-        None if run is None else run.status,
+        after.run_id,
+        after.thread_id,
+        after.assistant_id,
+        after.model,
+        None if before is None else before.status,
         event.status,
         event.timestamp,
-        None if run is None else max(0, event.timestamp - run.status_since),
+        None if before is None else max(0, event.timestamp - before.status_since),
         expected,
         profile.outcomes.get(event.status),
         event.error_code,

@@ -65,7 +65,8 @@ def forget(state: State, at: Moment, out: Outcome) -> Outcome:
 def _arrive(state: State, out: Outcome, event: RunEvent, profile: Profile, at: Moment) -> None:
     run_id = event.run_id
     run = out.runs[run_id] if run_id in out.runs else state.runs.get(run_id)
-    if run is not None and run.retained_from + state.shortest_ms <= out.stream_time and state.due_at(run) <= out.stream_time:
+    old = run is not None and run.retained_from + state.shortest_ms <= out.stream_time
+    if run is not None and old and state.due_at(run) <= out.stream_time:
         run = None  # Forgotten by stream time, whether or not a commit has said so yet.
     move = judge(run, event, profile)
     out.tally.arrival(event, move.verdict, profile)
@@ -80,7 +81,7 @@ def _apply(out: Outcome, run: Run | None, event: RunEvent, profile: Profile, at:
     out.runs[event.run_id] = after
     out.forgotten.pop(event.run_id, None)
     if run is None or run.status != event.status:
-        change = transition(run, event, profile, expected=expected)
+        change = transition(run, after, event, profile, expected=expected)
         out.transitions.append(change)
         out.tally.moved(run, after, change, profile)
     elif run.usage is None and event.status in profile.outcomes:

@@ -1,6 +1,6 @@
 """What a batch amounts to in numbers: the only source of the counters that the service exports.
 
-Closed sets of keys, so that nothing a producer writes can become a new series; models are limited where they are exported.
+Closed sets of keys, so that nothing a producer writes can become a new series; models are limited where exported.
 """
 
 from collections import Counter

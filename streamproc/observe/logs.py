@@ -36,6 +36,11 @@ def configure(level: str, fmt: Format) -> None:
     logging.getLogger("aiokafka").setLevel(
         logging.INFO if threshold <= logging.DEBUG else max(threshold, logging.WARNING)
     )
+    # A broker of Kafka 4 that still verifies a transaction's partition says NOT_ENOUGH_REPLICAS; aiokafka sends the
+    # batch again, and warns each time (aiokafka#1172). A batch that is given up is an error, and fails the transaction.
+    logging.getLogger("aiokafka.producer.sender").setLevel(
+        logging.INFO if threshold <= logging.DEBUG else logging.ERROR
+    )
 
 
 def escape_control_characters(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

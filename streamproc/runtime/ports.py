@@ -18,8 +18,9 @@ class Committed(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """What one fetch brought. `caught_up`: it succeeded, brought nothing, and nothing is left before the last stable
-    offset (rules.md 16).
+    """What one fetch brought.
+
+    `caught_up`: it succeeded, brought nothing, and nothing is left before the last stable offset (rules.md 16).
     """
 
     records: Sequence[Arrival]
@@ -137,5 +138,3 @@ class Kafka(Protocol):
 
     async def close(self) -> None:
         """Give up the connections; takes a bounded time."""
-
-

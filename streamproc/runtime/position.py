@@ -1,7 +1,7 @@
 """What is committed along with each input offset (rules.md 5): enough to tell whether a state belongs to it."""
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.ports import Committed
@@ -34,14 +34,19 @@ class Position(NamedTuple):
     @classmethod
     def of(cls, committed: Committed, where: str) -> "Position":
         """Read a committed offset; raises ConfigError where its metadata is not of this format."""
-        try:
-            fields = json.loads(committed.metadata)
-            if fields.pop("format") != FORMAT:
-                raise ValueError(committed.metadata)
-            return cls(offset=committed.offset, **fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        fields = _fields(committed.metadata)
+        if fields.pop("format", None) != FORMAT or fields.keys() != set(cls._fields) - {"offset"}:
             message = (
                 f"the committed offset {committed.offset} of {where} was not committed by this version of streamproc: "
                 "start it with another application_id, or with the version that committed it"
             )
-            raise ConfigError(message) from error
+            raise ConfigError(message)
+        return cls(offset=committed.offset, **fields)
+
+
+def _fields(metadata: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(metadata)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}

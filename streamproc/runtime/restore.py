@@ -20,9 +20,7 @@ WAYS_OUT = (
 )
 
 
-async def restore(
-    kafka: Kafka, topic: str, partition: int, state: State, on_progress: Callable[[int], None]
-) -> int:
+async def restore(kafka: Kafka, topic: str, partition: int, state: State, on_progress: Callable[[int], None]) -> int:
     """Read everything below the last stable offset, as it is now, into the empty `state`.
 
     Returns the highest input offset that a state came from, -1 where there is none. Raises BrokerUnavailable where

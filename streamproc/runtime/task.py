@@ -100,8 +100,8 @@ class PartitionTask:
         self.state = self._position = self._pending = None
 
     async def _membership(self, still_ours: StillOurs) -> None:
-        """Wait until the coordinator acknowledges us, so that a stalled worker does not fence the owner (rules.md 7)."""
-        while still_ours() and not await self._group.confirmed():
+        """Wait until the coordinator acknowledges us: a stalled worker must not fence the owner (rules.md 7)."""
+        while still_ours() and not await self._group.confirmed():  # noqa: ASYNC110  a heartbeat has to be sent each time
             await asyncio.sleep(MEMBERSHIP_POLL_S)
 
     async def _fence(self) -> Transactions:

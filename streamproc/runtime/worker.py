@@ -5,8 +5,9 @@ The group's callbacks only take note and signal (rules.md 8); the worker's own l
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from typing import Any
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.ports import Group
@@ -107,7 +108,7 @@ class Worker:
     def _elsewhere(self, partition: int) -> "_Elsewhere":
         return _Elsewhere(self._tasks, partition)
 
-    def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         run = asyncio.ensure_future(coroutine)
         run.add_done_callback(lambda _: self._wake.set())
         return run

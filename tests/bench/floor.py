@@ -2,6 +2,7 @@
 
 import io
 import time
+from contextlib import suppress
 
 import fastavro
 
@@ -28,7 +29,5 @@ async def floor_cpu_seconds(fleet: Fleet, events: int) -> float:
 
 
 def _decode(value: bytes, schema: object) -> None:
-    try:
-        fastavro.schemaless_reader(io.BytesIO(value[SINGLE_OBJECT_BYTES:]), schema, None)  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001, S110  the stream has bad records
-        pass
+    with suppress(Exception):  # The stream may have bad records.
+        fastavro.schemaless_reader(io.BytesIO(value[SINGLE_OBJECT_BYTES:]), schema, None)

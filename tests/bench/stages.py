@@ -59,7 +59,7 @@ def _build(messages: list[Message]) -> bytes:
     builder = BatchBuilder(10**8, NO_COMPRESSION, is_transactional=1)
     for key, value, timestamp, headers in messages:
         builder.append(key=key, value=value, timestamp=timestamp, headers=headers)
-    built: bytes = builder._build()  # noqa: SLF001
+    built: bytes = builder._build()
     return built
 
 

@@ -61,7 +61,7 @@ def test_terminal_absorbs(start: str, to: str) -> None:
         ("cancelling", "requires_action", Verdict.STALE, False),
     ],
 )
-def test_the_rows_of_the_table(start: str, to: str, verdict: Verdict, expected: bool) -> None:  # noqa: FBT001
+def test_the_rows_of_the_table(start: str, to: str, verdict: Verdict, expected: bool) -> None:
     """domain.md 3, row by row."""
     assert ASSISTANTS.judge(start, to) == (verdict, expected)
 

@@ -61,13 +61,17 @@ class Faults:
 
     def __call__(self, point: str) -> None:
         """Raise what goes wrong at `point`, if anything."""
-        if point in ("heartbeat",) or self.random.random() >= self.rate:
+        if point == "heartbeat" or self.random.random() >= self.rate:
             return
         kind = self.random.choice(("crash", "failure"))
         self.seen.add((point, kind))
         if kind == "crash":
             raise Crash(point)
-        raise TaskInvalid(point) if point in ("fence", "send", "before the end", "after the end") else BrokerUnavailable(point)
+        raise (
+            TaskInvalid(point)
+            if point in ("fence", "send", "before the end", "after the end")
+            else BrokerUnavailable(point)
+        )
 
 
 class Simulation:
@@ -172,7 +176,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(task, "MIN_BACKOFF_S", 0.0)
     monkeypatch.setattr(task, "MEMBERSHIP_POLL_S", 0.001)
     monkeypatch.setattr("streamproc.runtime.worker.POLL_S", 0.01)
-    yield
+    return
 
 
 def _check(simulation: Simulation) -> None:

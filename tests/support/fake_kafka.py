@@ -164,8 +164,8 @@ class FakeReader:
             message = f"offset {self._position} of {self._where} is no longer there: {log.first} to {log.end}"
             raise ConfigError(message)
         found = log.stable(self._position)[:max_records]
-        await asyncio.sleep(0 if found else min(timeout_s, 0.001))
         self._position = found[-1].offset + 1 if found else max(self._position, log.last_stable)
+        await asyncio.sleep(0 if found else min(timeout_s, 0.001))
         return Fetched(found, caught_up=not found and timeout_s > 0)
 
     async def position(self) -> int:
@@ -260,5 +260,3 @@ class FakeGroup:
         """Call the listener."""
         assert self._listener is not None
         self._listener.assigned(partitions)
-
-

@@ -40,9 +40,7 @@ def replay(records: Sequence[Arrival], wall_ms: int) -> Expected:
     )
 
 
-def written(
-    transitions: Iterable[Arrival], states: Iterable[Arrival], dead_letters: Iterable[Arrival]
-) -> Expected:
+def written(transitions: Iterable[Arrival], states: Iterable[Arrival], dead_letters: Iterable[Arrival]) -> Expected:
     """Read what the service wrote for one partition in the same form, by the reference decoder."""
     latest: dict[str, dict[str, Any]] = {}
     for record in states:
@@ -63,9 +61,7 @@ def written(
 
 def _record(schema: str, record: Arrival) -> dict[str, Any]:
     assert record.value is not None
-    found: Any = fastavro.schemaless_reader(
-        io.BytesIO(record.value[SINGLE_OBJECT_BYTES:]), load(schema).parsed, None
-    )
+    found: Any = fastavro.schemaless_reader(io.BytesIO(record.value[SINGLE_OBJECT_BYTES:]), load(schema).parsed, None)
     return dict(found)
 
 

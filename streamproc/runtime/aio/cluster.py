@@ -55,9 +55,7 @@ class AioKafka:
     async def committed(self, partition: int) -> Committed | None:
         """Return the group's committed offset; the consumer's own call would drop the metadata."""
         source = TopicPartition(self._events, partition)
-        found = await self._ask(
-            lambda admin: admin.list_consumer_group_offsets(self._group_id, partitions=[source])
-        )
+        found = await self._ask(lambda admin: admin.list_consumer_group_offsets(self._group_id, partitions=[source]))
         offset = found.get(source)
         return None if offset is None or offset.offset < 0 else Committed(offset.offset, offset.metadata)
 
@@ -86,7 +84,9 @@ class AioKafka:
         for name, code, *_ in response.topic_errors:
             error = for_code(code)
             if code and error is not TopicAlreadyExistsError:
-                message = f"topic {name} could not be created: {error.__name__}. Create it by hand, or check permissions"
+                message = (
+                    f"topic {name} could not be created: {error.__name__}. Create it by hand, or check permissions"
+                )
                 raise ConfigError(message)
 
     async def close(self) -> None:

@@ -37,10 +37,12 @@ def _tls(settings: KafkaSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.ssl_cafile)
         if settings.ssl_certfile is not None:
-            password = settings.ssl_password and settings.ssl_password.get_secret_value()
+            password = None if settings.ssl_password is None else settings.ssl_password.get_secret_value()
             context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, password)
     except OSError as error:
-        message = f"the TLS files of the kafka settings cannot be used ({error}): check ssl_cafile, ssl_certfile, ssl_keyfile"
+        message = (
+            f"the TLS files of the kafka settings cannot be used ({error}): check ssl_cafile, ssl_certfile, ssl_keyfile"
+        )
         raise ConfigError(message) from error
     return context
 
@@ -50,9 +52,11 @@ async def started(client: Any, settings: KafkaSettings) -> None:
     try:
         async with asyncio.timeout(settings.request_timeout_ms / 1000):
             await client.start()
-    except (KafkaError, TimeoutError, OSError) as error:
+    except BaseException as error:
         with contextlib.suppress(Exception):
             await bounded(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+        if not isinstance(error, KafkaError | TimeoutError | OSError):
+            raise
         why = "no broker answers" if isinstance(error, KafkaConnectionError | TimeoutError | OSError) else repr(error)
         message = (
             f"cannot connect to Kafka at {settings.bootstrap_servers}: {why}. Check that it is running, "

@@ -14,7 +14,7 @@ from streamproc.runtime.ports import GroupListener
 MAX_HEARTBEAT_MS = 3_000
 
 
-class AioGroup(ConsumerRebalanceListener):  # type: ignore[misc]
+class AioGroup(ConsumerRebalanceListener):
     """Membership in the consumer group, with a consumer that reads nothing."""
 
     def __init__(self, settings: KafkaSettings, group_id: str, topic: str) -> None:
@@ -61,7 +61,7 @@ class AioGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         """Leave the group."""
         await bounded(self._consumer.stop())
 
-    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:  # noqa: ARG002  all of them are
         """Pass on the callback."""
         if self._listener is not None:
             self._listener.revoked()

@@ -1,7 +1,8 @@
 """A plain producer, for the simulated source: idempotent, no transactions."""
 
+from asyncio import Future
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -20,6 +21,7 @@ class AioProducer:
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         self._settings = settings
         self._topic = topic
+        self._lost: BaseException | None = None
         self._producer = AIOKafkaProducer(
             enable_idempotence=True,
             linger_ms=LINGER_MS,
@@ -35,15 +37,31 @@ class AioProducer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Send what is left, unless something went wrong, and disconnect."""
+        """Send what is left, unless something went wrong, and disconnect; raises as `send` for a lost record."""
         if error is None:
             await self._producer.flush()
         await bounded(self._producer.stop())
+        if error is None:
+            self._raise_lost()
 
     async def send(self, key: bytes | None, value: bytes | None, timestamp_ms: int) -> None:
         """Queue a record; waits while the queue is full. Raises BrokerUnavailable."""
+        self._raise_lost()
         try:
-            await self._producer.send(self._topic, value, key, timestamp_ms=timestamp_ms)
+            delivery = await self._producer.send(self._topic, value, key, timestamp_ms=timestamp_ms)
         except KafkaError as error:
-            message = f"{self._topic} takes no records: {error!r}. Check that it exists (`streamproc topics create`)"
-            raise BrokerUnavailable(message) from error
+            self._lost = error
+            self._raise_lost()
+        else:
+            delivery.add_done_callback(self._note)
+
+    def _note(self, delivery: Future[Any]) -> None:
+        if not delivery.cancelled() and delivery.exception() is not None:
+            self._lost = delivery.exception()
+
+    def _raise_lost(self) -> None:
+        if self._lost is not None:
+            message = (
+                f"{self._topic} takes no records: {self._lost!r}. Check that it exists (`streamproc topics create`)"
+            )
+            raise BrokerUnavailable(message) from self._lost

@@ -80,7 +80,8 @@ class AioReader:
         topic, partition = self._partition
         at = await self.position()
         if isinstance(error, RecordTooLargeError):
-            return f"the record at {topic} partition {partition} offset {at} is larger than kafka.max_record_bytes: raise it"
+            where = f"{topic} partition {partition} offset {at}"
+            return f"the record at {where} is larger than kafka.max_record_bytes: raise it"
         first, last = await self.bounds()
         return (
             f"offset {at} of {topic} partition {partition} is no longer there (it holds {first} to {last}): retention "

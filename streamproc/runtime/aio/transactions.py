@@ -77,10 +77,9 @@ class AioTransactions:
                 raise result
 
     async def _send(self, topic: str, messages: Sequence[Message]) -> None:
-        futures = []
-        for batch in self._batches(messages):
-            futures.append(await self._producer.send_batch(batch, topic, partition=self._source.partition))
-        await asyncio.gather(*futures)
+        partition = self._source.partition
+        sent = [await self._producer.send_batch(batch, topic, partition=partition) for batch in self._batches(messages)]
+        await asyncio.gather(*sent)
 
     def _batches(self, messages: Sequence[Message]) -> Iterator[Any]:
         batch = self._producer.create_batch()
