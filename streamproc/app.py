@@ -70,8 +70,8 @@ async def serve(
 ) -> None:
     """Run the service until `stop` is set.
 
-    `watch` is told what the metrics are told; `on_listening` gets the address of the HTTP server. Raises ConfigError and
-    BrokerUnavailable where the service cannot start or go on.
+    `watch` is told what the metrics are told; `on_listening` gets the address of the HTTP server. Raises ConfigError
+    and BrokerUnavailable where the service cannot start or go on.
     """
     metrics, health = MetricsObserver(PROFILES[settings.profile]), Health()
     observer = Observers(metrics, health, Journal(), *([] if watch is None else [watch]))

@@ -18,8 +18,9 @@ class Committed(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """What one fetch brought. `caught_up`: it succeeded, brought nothing, and nothing is left before the last stable
-    offset (rules.md 16).
+    """What one fetch brought.
+
+    `caught_up`: it succeeded, brought nothing, and nothing is left before the last stable offset (rules.md 16).
     """
 
     records: Sequence[Arrival]
@@ -60,7 +61,7 @@ class Transactions(Protocol):
         """Write `outputs` (by topic) and the input offset in one transaction, every record acknowledged.
 
         `may_commit` is asked right before the end: false aborts. Raises TaskInvalid whenever the outcome is not a
-        confirmed commit.
+        confirmed commit, ConfigError where it never could be.
         """
 
     async def close(self) -> None:
@@ -137,5 +138,3 @@ class Kafka(Protocol):
 
     async def close(self) -> None:
         """Give up the connections; takes a bounded time."""
-
-

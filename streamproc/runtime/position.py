@@ -37,7 +37,7 @@ class Position(NamedTuple):
         try:
             fields = json.loads(committed.metadata)
             if fields.pop("format") != FORMAT:
-                raise ValueError(committed.metadata)
+                raise ValueError(committed.metadata)  # noqa: TRY301  another format is one more way to be unreadable
             return cls(offset=committed.offset, **fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             message = (

@@ -79,14 +79,12 @@ def _config(role: str, max_record_bytes: int) -> Mapping[str, str]:
     return setup.config
 
 
-def _flaws(
-    role: str, name: str, info: TopicInfo, events: str | None, count: int, max_record_bytes: int
-) -> list[str]:
+def _flaws(role: str, name: str, info: TopicInfo, events: str | None, count: int, max_record_bytes: int) -> list[str]:
     flaws = []
     if events is not None and info.partitions != count:
         flaws.append(
-            f"{name} has {info.partitions} partitions, {events} has {count}: they must be equal; delete {name} while it "
-            "holds nothing you need and run `streamproc topics create`, or set another topic name"
+            f"{name} has {info.partitions} partitions, {events} has {count}: they must be equal; delete {name} while "
+            "it holds nothing you need and run `streamproc topics create`, or set another topic name"
         )
     policy = info.config.get("cleanup.policy", "")
     if role == "state" and policy != "compact":

@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streamproc.errors import BrokerUnavailable
-from streamproc.runtime.aio.connection import bounded, connection, started
+from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.config import KafkaSettings
 
 LINGER_MS = 5
@@ -38,7 +38,7 @@ class AioProducer:
         """Send what is left, unless something went wrong, and disconnect."""
         if error is None:
             await self._producer.flush()
-        await bounded(self._producer.stop())
+        await stopped(self._producer)
 
     async def send(self, key: bytes | None, value: bytes | None, timestamp_ms: int) -> None:
         """Queue a record; waits while the queue is full. Raises BrokerUnavailable."""
