@@ -108,10 +108,13 @@ class Batch:
     def _refuse_oversized(self, records: Sequence[Arrival]) -> None:
         limit, source = self._fold.max_record_bytes, self._fold.source
         for record in records:
-            if record.value is not None and len(record.value) > limit:
+            size = len(record.value or b"") + len(record.key or b"")
+            if record.headers:
+                size += sum(len(name) + len(value or b"") for name, value in record.headers)
+            if size > limit:
                 message = (
                     f"the record at {source.topic} partition {source.partition} offset {record.offset} has "
-                    f"{len(record.value)} bytes, more than kafka.max_record_bytes allows ({limit}): raise it, and "
+                    f"{size} bytes, more than kafka.max_record_bytes allows ({limit}): raise it, and "
                     "max.message.bytes of the state and dead-letter topics with it (`streamproc topics check`)"
                 )
                 raise ConfigError(message)

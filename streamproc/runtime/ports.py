@@ -61,7 +61,7 @@ class Transactions(Protocol):
         """Write `outputs` (by topic) and the input offset in one transaction, every record acknowledged.
 
         `may_commit` is asked right before the end: false aborts. Raises TaskInvalid whenever the outcome is not a
-        confirmed commit.
+        confirmed commit, ConfigError where it never could be.
         """
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from asyncio import sleep
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.runstate import decode_runs
@@ -20,20 +21,27 @@ WAYS_OUT = (
 )
 
 
-async def restore(kafka: Kafka, topic: str, partition: int, state: State, on_progress: Callable[[int], None]) -> int:
+class Found(NamedTuple):
+    """What a restore came across: how many records, and the highest input offset that a state came from (-1: none)."""
+
+    records: int
+    highest: int
+
+
+async def restore(kafka: Kafka, topic: str, partition: int, state: State, on_progress: Callable[[int], None]) -> Found:
     """Read everything below the last stable offset, as it is now, into the empty `state`.
 
-    Returns the highest input offset that a state came from, -1 where there is none. Raises BrokerUnavailable where
-    reading comes to a halt before that, ConfigError for a record that is unreadable.
+    Raises BrokerUnavailable where reading comes to a halt before that, ConfigError for a record that is unreadable.
     """
     first, last = await kafka.bounds(topic, partition)
     reader = await kafka.reader(topic, partition)
     try:
         await reader.seek(first)
-        at, empty, highest = first, 0, -1
+        at, empty, records, highest = first, 0, 0, -1
         while at < last:
             fetched = await reader.fetch(BATCH_RECORDS, FETCH_TIMEOUT_S)
             highest = max(highest, _take(fetched.records, last, state))
+            records += len(fetched.records)
             empty = 0 if fetched.records else empty + 1
             if empty > MAX_EMPTY_FETCHES:
                 message = f"reading {topic} partition {partition} came to a halt at offset {at} of {last}"
@@ -41,7 +49,7 @@ async def restore(kafka: Kafka, topic: str, partition: int, state: State, on_pro
             at = await reader.position()
             on_progress(max(0, last - at))
             await sleep(0)  # A long restore must not hold up heartbeats.
-        return highest
+        return Found(records, highest)
     finally:
         await reader.close()
 
@@ -59,7 +67,7 @@ def _take(records: Sequence[Arrival], last: int, state: State) -> int:
     return highest
 
 
-def prove(state: State, highest: int, position: Position, where: str) -> None:
+def prove(state: State, found: Found, position: Position, where: str) -> None:
     """Hold a restored state against what was committed with the offset; raises ConfigError where they differ."""
     if len(state.runs) != position.live_keys:
         message = (
@@ -67,16 +75,21 @@ def prove(state: State, highest: int, position: Position, where: str) -> None:
             f"{position.offset}: the state topic was deleted, recreated or truncated. {WAYS_OUT}"
         )
         raise ConfigError(message)
-    if highest >= position.offset:
-        message = f"{where} is ahead of the committed offset {position.offset}: it holds offset {highest}. {WAYS_OUT}"
+    if found.highest >= position.offset:
+        message = (
+            f"{where} is ahead of the committed offset {position.offset}: it holds offset {found.highest}. {WAYS_OUT}"
+        )
         raise ConfigError(message)
 
 
-def refuse_orphans(state: State, where: str) -> None:
-    """Refuse a state without a committed offset: offsets expire in groups that are left empty for days."""
-    if state.runs:
+def refuse_orphans(found: Found, where: str) -> None:
+    """Refuse a state without a committed offset: offsets expire in groups that are left empty for days.
+
+    Tombstones count too: every run may have been forgotten, and all of the input be replayed in silence.
+    """
+    if found.records:
         message = (
-            f"{where} holds {len(state.runs)} runs, but the consumer group has no committed offset for it: offsets "
+            f"{where} holds {found.records} records, but the consumer group has no committed offset for it: offsets "
             f"expire in a group that is left empty (offsets.retention.minutes). {WAYS_OUT}"
         )
         raise ConfigError(message)

@@ -21,7 +21,7 @@ from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.observer import CommitReport, Observer, TaskState
 from streamproc.runtime.ports import Committed, Group, Kafka, Reader, Transactions
 from streamproc.runtime.position import Position
-from streamproc.runtime.restore import prove, refuse_orphans, restore
+from streamproc.runtime.restore import Found, prove, refuse_orphans, restore
 
 CHUNK_RECORDS = 2_000
 """Decoded and folded in one go: well under 50 ms of CPU, so that heartbeats are never late."""
@@ -85,8 +85,9 @@ class PartitionTask:
                 while still_ours():
                     await self._cycle(reader, transactions, still_ours)
             except (TaskInvalid, BrokerUnavailable) as error:
-                self._job.observer.transaction_failed(self.partition, type(error.__cause__ or error).__name__)
-                self._failures += 1
+                if still_ours():  # Else it was to be expected: a commit is aborted when the partition goes.
+                    self._job.observer.transaction_failed(self.partition, type(error.__cause__ or error).__name__)
+                    self._failures += 1
             finally:
                 self._become(TaskState.SUSPENDED)
                 await _close(reader, transactions)
@@ -101,7 +102,7 @@ class PartitionTask:
 
     async def _membership(self, still_ours: StillOurs) -> None:
         """Wait until the coordinator acknowledges us: a stalled worker must not fence the owner (rules.md 7)."""
-        while still_ours() and not await self._group.confirmed():  # noqa: ASYNC110  a heartbeat has to be sent each time
+        while still_ours() and not await self._group.confirmed():  # noqa: ASYNC110  asking is how one finds out
             await asyncio.sleep(MEMBERSHIP_POLL_S)
 
     async def _fence(self) -> Transactions:
@@ -132,8 +133,8 @@ class PartitionTask:
         return reader
 
     async def _start_empty(self) -> Position:
-        self.state, _ = await self._restored(0)
-        refuse_orphans(self.state, self._where(self._fold.topics.state))
+        self.state, found = await self._restored(0)
+        refuse_orphans(found, self._where(self._fold.topics.state))
         first, _ = await self._job.kafka.bounds(self._fold.source.topic, self.partition)
         return Position(first, 0, 0, 0, self._fold.partitions, self._fold.profile.name)
 
@@ -145,13 +146,13 @@ class PartitionTask:
                 # The commit whose outcome was unknown did happen (rules.md 7).
                 self._merge(self._pending)
             else:
-                state, highest = await self._restored(position.stream_time)
-                prove(state, highest, position, self._where(self._fold.topics.state))
+                state, found = await self._restored(position.stream_time)
+                prove(state, found, position, self._where(self._fold.topics.state))
                 self.state = state
         return position
 
-    async def _restored(self, stream_time: int) -> tuple[State, int]:
-        """Return the state as run-state has it, kept out of the task until it is proven, and its highest offset."""
+    async def _restored(self, stream_time: int) -> tuple[State, Found]:
+        """Return the state as run-state has it, kept out of the task until it is proven, and what it was made of."""
         state = State(self._job.retention, self._fold.profile.outcomes)
         state.stream_time = stream_time
         self.state = None
@@ -159,8 +160,8 @@ class PartitionTask:
         def on_progress(remaining: int) -> None:
             self._job.observer.restoring(self.partition, remaining)
 
-        highest = await restore(self._job.kafka, self._fold.topics.state, self.partition, state, on_progress)
-        return state, highest
+        found = await restore(self._job.kafka, self._fold.topics.state, self.partition, state, on_progress)
+        return state, found
 
     async def _cycle(self, reader: Reader, transactions: Transactions, still_ours: StillOurs) -> None:
         """Fetch until nothing more is at hand or the commit interval is over; then commit."""

@@ -4,12 +4,11 @@ The group's callbacks only take note and signal (rules.md 8); the worker's own l
 """
 
 import asyncio
-import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
-from streamproc.errors import ConfigError
+from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.ports import Group
 from streamproc.runtime.task import Job, PartitionTask, partition_count_changed
 from streamproc.runtime.topics import check_topics
@@ -32,15 +31,18 @@ class Worker:
         self._assigned: frozenset[int] = frozenset()
         self._rebalanced = False
         self._wake = asyncio.Event()
+        self._recount = asyncio.Event()
         self._stopping = False
         self._tasks: dict[int, PartitionTask] = {}
         self._runs: dict[int, asyncio.Task[None]] = {}
+        self._watch: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Work until `stop`; raises ConfigError, or whatever ended a task for good."""
         self._partitions = await check_topics(self._job.kafka, self._job.topics, self._job.max_record_bytes)
         try:
             await self._group.join(self)
+            self._watch = self._spawn(self._watch_partitions())
             await self._loop()
         finally:
             await self._finish()
@@ -64,10 +66,11 @@ class Worker:
         self._assigned = partitions
         self._rebalanced = True
         self._job.observer.rebalanced(partitions)
+        self._recount.set()
         self._wake.set()
 
     async def _loop(self) -> None:
-        next_check = 0.0
+        """Go round whether or not the broker answers: nothing in here waits for it."""
         while not self._stopping:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_S)
@@ -78,16 +81,14 @@ class Worker:
             if self._rebalanced:
                 self._rebalanced = False
                 self._reconcile()
-            if time.monotonic() >= next_check:
-                next_check = time.monotonic() + PARTITION_CHECK_S
-                await self._check_partitions()
 
     def _reconcile(self) -> None:
         """Start the tasks of the new generation; drop those whose partition went elsewhere."""
         generation = self._generation
         for partition in [known for known in self._tasks if known not in self._assigned]:
             self._runs[partition] = self._spawn(self._drop(self._tasks.pop(partition), self._runs.get(partition)))
-        for partition in sorted(self._assigned):
+        # One that is new has no state; `_watch_partitions` is about to say so.
+        for partition in sorted(partition for partition in self._assigned if partition < self._partitions):
             task = self._tasks.get(partition)
             if task is None:
                 task = PartitionTask(self._job, self._group, partition, self._partitions, self._elsewhere(partition))
@@ -109,22 +110,37 @@ class Worker:
         return _Elsewhere(self._tasks, partition)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        run = asyncio.ensure_future(coroutine)
+        run = asyncio.create_task(coroutine)
         run.add_done_callback(lambda _: self._wake.set())
         return run
 
     def _raise_failed(self) -> None:
-        for run in self._runs.values():
-            if run.done() and not run.cancelled():
+        for run in (*self._runs.values(), self._watch):
+            if run is not None and run.done():
+                if run.cancelled():
+                    # Not by us. A partition that nobody works on any more must not go unnoticed.
+                    raise RuntimeError("a task was cancelled from within")
                 run.result()
 
-    async def _check_partitions(self) -> None:
-        count = await self._job.kafka.partition_count(self._job.topics.events)
-        if count and count != self._partitions:
-            raise ConfigError(partition_count_changed(self._job.topics.events, self._partitions, count))
+    async def _watch_partitions(self) -> None:
+        """Raise ConfigError when the input's partition count changes (rules.md 4).
+
+        Looks every few seconds and after each rebalance; apart from the loop, because a broker that is away may take a
+        minute not to answer.
+        """
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._recount.wait(), PARTITION_CHECK_S)
+            self._recount.clear()
+            with suppress(BrokerUnavailable):
+                count = await self._job.kafka.partition_count(self.topic)
+                if count and count != self._partitions:
+                    raise ConfigError(partition_count_changed(self.topic, self._partitions, count))
 
     async def _finish(self) -> None:
         self._stopping = True
+        if self._watch is not None:
+            self._watch.cancel()
         runs = set(self._runs.values())
         if runs:
             _, late = await asyncio.wait(runs, timeout=FINISH_S)

@@ -8,10 +8,11 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin import NewTopic as AdminTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.structs import OffsetAndMetadata
 
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.aio.connection import bounded, connection, started
+from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.aio.group import AioGroup
 from streamproc.runtime.aio.reader import AioReader
 from streamproc.runtime.aio.transactions import AioTransactions
@@ -19,6 +20,7 @@ from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Committed, NewTopic, TopicInfo
 
 ADMIN_ATTEMPTS = 5
+RETRY_S = 0.1
 
 
 class AioKafka:
@@ -29,6 +31,7 @@ class AioKafka:
         self._group_id = group_id
         self._events = events
         self._admin: AIOKafkaAdminClient | None = None
+        self._starting = asyncio.Lock()
 
     def group(self) -> AioGroup:
         """Return a membership, not yet joined."""
@@ -55,9 +58,8 @@ class AioKafka:
     async def committed(self, partition: int) -> Committed | None:
         """Return the group's committed offset; the consumer's own call would drop the metadata."""
         source = TopicPartition(self._events, partition)
-        found = await self._ask(lambda admin: admin.list_consumer_group_offsets(self._group_id, partitions=[source]))
-        offset = found.get(source)
-        return None if offset is None or offset.offset < 0 else Committed(offset.offset, offset.metadata)
+        offset = await self._ask(lambda admin: _offset(admin, self._group_id, source))
+        return None if offset.offset < 0 else Committed(offset.offset, offset.metadata)
 
     async def partition_count(self, topic: str) -> int:
         """Return the number of partitions, 0 where the topic does not exist."""
@@ -92,7 +94,7 @@ class AioKafka:
     async def close(self) -> None:
         """Give up the connections."""
         if self._admin is not None:
-            await bounded(self._admin.close())
+            await self._discard(self._admin)
 
     async def _counts(self, names: Sequence[str]) -> dict[str, int]:
         described = await self._ask(lambda admin: admin.describe_topics(list(names)))
@@ -101,17 +103,37 @@ class AioKafka:
     async def _ask(self, question: Callable[[AIOKafkaAdminClient], Any]) -> Any:
         """Ask the admin client, again where it fails: it does not retry when a coordinator has moved."""
         for attempt in range(ADMIN_ATTEMPTS):
+            admin = await self._admin_client()
             try:
-                return await question(await self._admin_client())
-            except KafkaError as error:
+                return await question(admin)
+            except (KafkaError, TimeoutError) as error:
+                await self._discard(admin)  # A new one asks the bootstrap servers where the brokers are now.
                 if attempt == ADMIN_ATTEMPTS - 1:
                     raise BrokerUnavailable(f"Kafka did not answer: {error!r}") from error
-                await asyncio.sleep(0.1 * 2**attempt)
+                await asyncio.sleep(RETRY_S * 2**attempt)
         raise AssertionError  # pragma: no cover  the loop returns or raises
 
     async def _admin_client(self) -> AIOKafkaAdminClient:
-        if self._admin is None:
-            admin = AIOKafkaAdminClient(**connection(self._settings))
-            await started(admin, self._settings)
-            self._admin = admin
-        return self._admin
+        async with self._starting:
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(**connection(self._settings))
+                await started(admin, self._settings)
+                self._admin = admin
+            return self._admin
+
+    async def _discard(self, admin: AIOKafkaAdminClient) -> None:
+        if admin is self._admin:
+            self._admin = None
+            await stopped(admin)
+
+
+async def _offset(admin: AIOKafkaAdminClient, group_id: str, source: TopicPartition) -> OffsetAndMetadata:
+    """Return the committed offset, -1 where there is none; raises KafkaError.
+
+    aiokafka overlooks an error about the group as a whole, such as a coordinator that is still loading it: then the
+    partition is missing from the answer. Taken for "nothing committed" it would replay the input.
+    """
+    found = await admin.list_consumer_group_offsets(group_id, partitions=[source])
+    if source not in found:
+        raise GroupCoordinatorNotAvailableError(group_id)
+    return found[source]

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import Any
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
@@ -54,7 +55,7 @@ async def started(client: Any, settings: KafkaSettings) -> None:
             await client.start()
     except BaseException as error:
         with contextlib.suppress(Exception):
-            await bounded(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+            await stopped(client)
         if not isinstance(error, KafkaError | TimeoutError | OSError):
             raise
         why = "no broker answers" if isinstance(error, KafkaConnectionError | TimeoutError | OSError) else repr(error)
@@ -65,7 +66,26 @@ async def started(client: Any, settings: KafkaSettings) -> None:
         raise BrokerUnavailable(message) from error
 
 
-async def bounded(closing: Awaitable[Any]) -> None:
-    """Close a client in a bounded time: aiokafka's own closing hangs while the broker is away (aiokafka#1101)."""
-    with contextlib.suppress(TimeoutError, KafkaError, AssertionError):
-        await asyncio.wait_for(closing, CLOSE_TIMEOUT_S)
+async def stopped(client: Any) -> None:
+    """Stop a client in a bounded time, and raise nothing: the client is done with, whatever becomes of it.
+
+    While the broker is away, aiokafka's own stopping hangs (aiokafka#1101) or raises CancelledError though nobody was
+    cancelled, and either way leaves the sender and the connections to themselves, for good.
+    """
+    if await _ended(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop()):
+        return
+    sender = getattr(client, "_sender", None)
+    if sender is not None and sender.sender_task is not None:
+        # The first time it waits for its requests, which are repeated without end; the second time it drops them.
+        for _ in range(2):
+            sender.sender_task.cancel()
+            await asyncio.sleep(0)
+    await _ended((client.client if isinstance(client, AIOKafkaProducer) else client._client).close())  # noqa: SLF001
+
+
+async def _ended(stopping: Coroutine[Any, Any, None]) -> bool:
+    """Tell whether it came to a good end, in time."""
+    task = asyncio.create_task(stopping)
+    await asyncio.wait({task}, timeout=CLOSE_TIMEOUT_S)
+    task.cancel()
+    return task.done() and not task.cancelled() and task.exception() is None

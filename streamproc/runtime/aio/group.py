@@ -1,17 +1,20 @@
 """Membership in the consumer group, by a consumer that reads nothing."""
 
+import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 
 from streamproc.errors import ConfigError
-from streamproc.runtime.aio.connection import bounded, connection, started
+from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import GroupListener
 
 MAX_HEARTBEAT_MS = 3_000
+POLL_WAIT_S = 0.1
 
 
 class AioGroup(ConsumerRebalanceListener):
@@ -21,6 +24,7 @@ class AioGroup(ConsumerRebalanceListener):
         self._settings = settings
         self._topic = topic
         self._listener: GroupListener | None = None
+        self._polling: asyncio.Task[Any] | None = None
         self._consumer = AIOKafkaConsumer(
             group_id=group_id,
             group_instance_id=settings.group_instance_id,
@@ -41,7 +45,8 @@ class AioGroup(ConsumerRebalanceListener):
     async def confirmed(self) -> bool:
         """Send a heartbeat now and tell whether the current generation is ours."""
         coordinator = self._consumer._coordinator  # noqa: SLF001  aiokafka shows a heartbeat's outcome nowhere else
-        if coordinator._rejoin_needed_fut.done() or coordinator.generation < 0:  # noqa: SLF001
+        is_member = coordinator.coordinator_id is not None and coordinator.generation >= 0
+        if not is_member or coordinator._rejoin_needed_fut.done():  # noqa: SLF001
             return False
         try:
             acknowledged = bool(await coordinator._do_heartbeat())  # noqa: SLF001
@@ -51,17 +56,26 @@ class AioGroup(ConsumerRebalanceListener):
 
     async def poll(self) -> None:
         """Keep the membership alive: aiokafka leaves a group whose consumer does not ask for records."""
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._consumer.getmany(timeout_ms=0))
+        # During a rebalance aiokafka answers only when that is over: not while the broker is away, or a member hangs.
+        await asyncio.wait({self._polling}, timeout=POLL_WAIT_S)
+        if not self._polling.done():
+            return
+        polled, self._polling = self._polling, None
         try:
-            await self._consumer.getmany(timeout_ms=0)
+            polled.result()
         except KafkaError as error:
             message = f"the consumer group cannot go on: {error}. Check the broker's log and the group's permissions"
             raise ConfigError(message) from error
 
     async def leave(self) -> None:
         """Leave the group."""
-        await bounded(self._consumer.stop())
+        if self._polling is not None:
+            self._polling.cancel()
+        await stopped(self._consumer)
 
-    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:  # noqa: ARG002  all of them are
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:  # noqa: ARG002  all of them
         """Pass on the callback."""
         if self._listener is not None:
             self._listener.revoked()

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streamproc.errors import BrokerUnavailable
-from streamproc.runtime.aio.connection import bounded, connection, started
+from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.config import KafkaSettings
 
 LINGER_MS = 5
@@ -40,7 +40,7 @@ class AioProducer:
         """Send what is left, unless something went wrong, and disconnect; raises as `send` for a lost record."""
         if error is None:
             await self._producer.flush()
-        await bounded(self._producer.stop())
+        await stopped(self._producer)
         if error is None:
             self._raise_lost()
 

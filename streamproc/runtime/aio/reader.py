@@ -1,15 +1,21 @@
 """Reads one partition: the input, or a state to restore from."""
 
+import time
+from collections.abc import Sequence
+
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, RecordTooLargeError
 
+from streamproc.codec.arrival import Arrival
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.aio.connection import bounded, connection, started
+from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Fetched
 
 FETCH_BYTES = 4_194_304
 FETCH_MAX_WAIT_MS = 250
+SILENCE_S = 10.0
+"""A broker answers every fetch, with nothing where there is nothing; without an answer for so long it is away."""
 
 
 class AioReader:
@@ -18,6 +24,8 @@ class AioReader:
     def __init__(self, settings: KafkaSettings, topic: str, partition: int) -> None:
         self._partition = TopicPartition(topic, partition)
         self._settings = settings
+        self._answer: int | None = None
+        self._answered_at = time.monotonic()
         self._consumer = AIOKafkaConsumer(
             group_id=None,
             isolation_level="read_committed",
@@ -48,6 +56,7 @@ class AioReader:
         except KafkaError as error:
             raise BrokerUnavailable(str(error)) from error
         records = found.get(partition, ())
+        self._refuse_silence(records)
         # Only an answer that came in during this very call shows that there was nothing to read.
         answered = consumer.last_poll_timestamp(partition) != polled_before
         return Fetched(records, caught_up=not records and answered and self.lag() == 0)
@@ -65,7 +74,7 @@ class AioReader:
 
     async def close(self) -> None:
         """Give up the connection."""
-        await bounded(self._consumer.stop())
+        await stopped(self._consumer)
 
     async def bounds(self) -> tuple[int, int]:
         """Return the first offset and the last stable offset."""
@@ -76,12 +85,23 @@ class AioReader:
             raise BrokerUnavailable(str(error)) from error
         return first[self._partition], last[self._partition]
 
+    def _refuse_silence(self, records: Sequence[Arrival]) -> None:
+        """Raise BrokerUnavailable where nothing came for long: aiokafka itself would wait on without a word."""
+        answer = self._consumer.last_poll_timestamp(self._partition)
+        if records or answer != self._answer:
+            self._answer, self._answered_at = answer, time.monotonic()
+        elif time.monotonic() - self._answered_at > SILENCE_S:
+            raise BrokerUnavailable(f"{self._partition} has had no answer for {SILENCE_S:.0f} s")
+
     async def _unreadable(self, error: KafkaError) -> str:
         topic, partition = self._partition
         at = await self.position()
         if isinstance(error, RecordTooLargeError):
-            where = f"{topic} partition {partition} offset {at}"
-            return f"the record at {where} is larger than kafka.max_record_bytes: raise it"
+            # aiokafka has gone on to the next one already.
+            return (
+                f"the record at {topic} partition {partition} offset {at - 1} is larger than kafka.max_record_bytes: "
+                "raise it"
+            )
         first, last = await self.bounds()
         return (
             f"offset {at} of {topic} partition {partition} is no longer there (it holds {first} to {last}): retention "

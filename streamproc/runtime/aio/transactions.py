@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
 from streamproc.codec.encode import Message
-from streamproc.errors import TaskInvalid
-from streamproc.runtime.aio.connection import bounded, connection
+from streamproc.errors import ConfigError, TaskInvalid
+from streamproc.runtime.aio.connection import connection, stopped
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Committed
 
@@ -56,12 +56,19 @@ class AioTransactions:
                     await self._producer.abort_transaction()
                     raise TaskInvalid(f"{self._source} was revoked before its commit")
                 await self._producer.commit_transaction()
+        except MessageSizeTooLargeError as error:
+            # Again and again it would be: retrying is no way out.
+            message = (
+                f"an output of the records of {self._source.topic} partition {self._source.partition} before offset "
+                f"{committed.offset} is larger than its topic admits: raise max.message.bytes of the output topics"
+            )
+            raise ConfigError(message) from error
         except (KafkaError, TimeoutError, AssertionError) as error:
             raise TaskInvalid(f"the transaction of {self._source} was not confirmed: {error!r}") from error
 
     async def close(self) -> None:
         """Give up the connections, transaction or not."""
-        await bounded(self._producer.stop())
+        await stopped(self._producer)
 
     async def _send_all(self, outputs: Mapping[str, Sequence[Message]], committed: Committed) -> None:
         offsets = {self._source: OffsetAndMetadata(committed.offset, committed.metadata)}
@@ -78,8 +85,10 @@ class AioTransactions:
 
     async def _send(self, topic: str, messages: Sequence[Message]) -> None:
         partition = self._source.partition
-        sent = [await self._producer.send_batch(batch, topic, partition=partition) for batch in self._batches(messages)]
-        await asyncio.gather(*sent)
+        futures = [
+            await self._producer.send_batch(batch, topic, partition=partition) for batch in self._batches(messages)
+        ]
+        await asyncio.gather(*futures)
 
     def _batches(self, messages: Sequence[Message]) -> Iterator[Any]:
         batch = self._producer.create_batch()
