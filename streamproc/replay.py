@@ -27,9 +27,9 @@ from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.schemas import SchemaBook, WriterSchema, load
 from streamproc.core.lifecycle import Profile
-from streamproc.core.model import Moment, Retention, Verdict
+from streamproc.core.model import MAX_AHEAD_MS, Moment, Retention, Verdict
 from streamproc.core.state import State
-from streamproc.core.step import MAX_AHEAD_MS, Outcome, forget, step
+from streamproc.core.step import Outcome, forget, step
 from streamproc.errors import ConfigError
 
 BATCH = 2_000

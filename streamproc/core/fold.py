@@ -5,7 +5,7 @@ stays; `expires_at` turns null at the end, so the last one that was not null sta
 """
 
 from streamproc.core.lifecycle import Move, Profile
-from streamproc.core.model import Moment, Run, RunEvent, Transition, Verdict
+from streamproc.core.model import MAX_AHEAD_MS, Moment, Run, RunEvent, Transition, Verdict
 
 REWRITE = Move(Verdict.APPLIED, expected=True)
 DUPLICATE = Move(Verdict.DUPLICATE, expected=True)
@@ -63,7 +63,7 @@ def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment) -> Run:
         new.retained_from = _retained_from(event, profile, at)
         new.ended_at = ended_at(event, profile)
     elif event.status not in profile.outcomes:
-        new.retained_from = event.timestamp
+        new.retained_from = _retained_from(event, profile, at)
     _merge(new, event)
     new.required_tools = event.required_tools
     new.offset = event.offset
@@ -99,7 +99,9 @@ def ended_at(event: RunEvent, profile: Profile) -> int | None:
 
 def _retained_from(event: RunEvent, profile: Profile, at: Moment) -> int:
     """Where retention counts from: the commit that ended the run, else its last applied event (rules.md 17)."""
-    return at.wall_ms if event.status in profile.outcomes else event.timestamp
+    if event.status in profile.outcomes:
+        return at.wall_ms
+    return min(event.timestamp, at.wall_ms + MAX_AHEAD_MS)
 
 
 def _merge(new: Run, event: RunEvent) -> None:

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+MAX_AHEAD_MS = 300_000
+"""Event times further ahead of the wall clock than this are not believed (as rules.md 18 says of watermarks)."""
 Usage = tuple[int, int, int]
 """Token counts in the order prompt, completion, total."""
 

@@ -38,21 +38,12 @@ class Calendar:
         else:
             ids.append(run_id)
 
-    def candidates(self, now: int, limit: int = MAX_FORGOTTEN_PER_COMMIT) -> tuple[list[str], int]:
-        """Return ids of due buckets, about `limit` of them, and up to which instant that is; changes nothing."""
-        ids: list[str] = []
-        horizon = 0
-        last = now // self._width
-        if not self._order or self._order[0] > last:
-            return ids, horizon
-        for bucket in sorted(bucket for bucket in self._buckets if bucket <= last):
-            ids.extend(self._buckets[bucket])
-            horizon = bucket * self._width
-            if len(ids) >= limit:
-                break
-        return ids, horizon
+    def due_buckets(self, now: int) -> Iterator[tuple[int, list[str]]]:
+        """Yield the ids of each bucket that is due, oldest first, and the horizon up to which it goes."""
+        for bucket in sorted(bucket for bucket in self._order if bucket * self._width <= now):
+            yield bucket * self._width, self._buckets[bucket]
 
     def take(self, horizon: int) -> Iterator[str]:
-        """Remove the buckets up to `horizon`, as `candidates` returned it, and yield their ids."""
+        """Remove the buckets up to `horizon` and yield their ids."""
         while self._order and self._order[0] * self._width <= horizon:
             yield from self._buckets.pop(heappop(self._order))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from streamproc.core.model import Retention, Run
-from streamproc.core.retention import Calendar, due_at
+from streamproc.core.retention import MAX_FORGOTTEN_PER_COMMIT, Calendar, due_at
 from streamproc.core.runs import Runs
 
 
@@ -29,9 +29,9 @@ class State:
             self.by_status[run.status] += 1
             if before is not None:
                 self._leave(before.status)
-        # An end brings the due time forward; every other change only moves it back, and the calendar finds that out.
-        if before is None or (run.status in self._outcomes and before.status not in self._outcomes):
-            self._calendar.add(run.run_id, self.due_at(run))
+        if before is None:
+            # At the earliest time that it may be due, ended or not: then it is looked at again, and filed anew.
+            self._calendar.add(run.run_id, run.retained_from + self.shortest_ms)
 
     def remove(self, run_id: str) -> None:
         """Forget a run, if it is there."""
@@ -44,9 +44,26 @@ class State:
         """Return the instant, in milliseconds, from which the run is forgotten."""
         return due_at(run, self._retention, terminal=run.status in self._outcomes)
 
-    def candidates(self, now: int) -> tuple[list[str], int]:
-        """Return ids of runs that may be due to be forgotten, and the horizon they were looked for up to."""
-        return self._calendar.candidates(now)
+    def due(self, now: int) -> tuple[list[str], int]:
+        """Return the ids of runs to be forgotten, as many as one commit may, and the horizon that these reach."""
+        ids: list[str] = []
+        horizon = 0
+        for horizon_of_bucket, bucket in self._calendar.due_buckets(now):
+            for run_id in bucket:
+                run = self.runs.get(run_id)
+                if run is not None and self.due_at(run) <= now:
+                    ids.append(run_id)
+                    if len(ids) >= MAX_FORGOTTEN_PER_COMMIT:
+                        return ids, horizon
+            horizon = horizon_of_bucket
+        return ids, horizon
+
+    def settle(self, horizon: int) -> None:
+        """File the runs of the calendar anew up to `horizon`, as `due` returned it."""
+        for run_id in list(self._calendar.take(horizon)):
+            kept = self.runs.get(run_id)
+            if kept is not None:
+                self._calendar.add(run_id, self.due_at(kept))
 
     def merge(self, changed: Mapping[str, Run | None], stream_time: int, horizon: int) -> None:
         """Take over what a confirmed commit changed; None: forgotten."""
@@ -56,10 +73,7 @@ class State:
             else:
                 self.put(run)
         self.stream_time = stream_time
-        for run_id in list(self._calendar.take(horizon)):
-            kept = self.runs.get(run_id)
-            if kept is not None:
-                self._calendar.add(run_id, self.due_at(kept))
+        self.settle(horizon)
 
     def live_after(self, changed: Mapping[str, Run | None]) -> int:
         """Return the number of keys once `changed` is merged."""

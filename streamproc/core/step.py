@@ -10,12 +10,9 @@ from msgspec import Struct, field
 
 from streamproc.core.fold import advanced, judge, opened, transition
 from streamproc.core.lifecycle import Profile
-from streamproc.core.model import Moment, Run, RunEvent, Transition, Verdict
+from streamproc.core.model import MAX_AHEAD_MS, Moment, Run, RunEvent, Transition, Verdict
 from streamproc.core.state import State
 from streamproc.core.tally import Tally
-
-MAX_AHEAD_MS = 300_000
-"""Event times further ahead of the wall clock than this never move stream time (as rules.md 18 says of watermarks)."""
 
 
 class Outcome(Struct):
@@ -53,7 +50,7 @@ def step(
 def forget(state: State, at: Moment, out: Outcome) -> Outcome:
     """Mark the runs whose retention is over as forgotten (rules.md 17), by the partition's `now` (rules.md 16)."""
     out.now = at.wall_ms if at.caught_up else out.stream_time
-    ids, out.horizon = state.candidates(out.now)
+    ids, out.horizon = state.due(out.now)
     for run_id in ids:
         run = out.runs.get(run_id, state.runs.get(run_id))
         if run is not None and state.due_at(run) <= out.now:

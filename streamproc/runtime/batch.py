@@ -76,6 +76,10 @@ class Batch:
         """Let the clock do its part: forget what retention is over for."""
         forget(self._state, at, self._outcome)
 
+    def settle(self) -> None:
+        """Where there is nothing to commit: take note of which runs were looked at in vain."""
+        self._state.settle(self._outcome.horizon)
+
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to commit."""

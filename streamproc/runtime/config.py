@@ -4,6 +4,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+BATCH_BYTES = 1_000_000
+"""Of records in one produce request for one partition; a broker's limit is for the batch, 1,048,588 by default."""
+
 
 class Section(BaseModel):
     """A group of settings. Unknown keys are an error."""

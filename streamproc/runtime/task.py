@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from random import uniform
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.schemas import SchemaBook
@@ -45,6 +45,8 @@ class Job(Struct, frozen=True):
     book: SchemaBook
     observer: Observer
     clock: Callable[[], float] = time.time
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held for one stretch of CPU time, so that heartbeats come in between however many partitions have work."""
 
 
 class PartitionTask:
@@ -173,7 +175,8 @@ class PartitionTask:
         batch = Batch(self._fold, self.state, self._position)
         at = self._moment(caught_up=fetched.caught_up)
         while fetched.records:
-            batch.absorb(fetched.records, at)
+            async with self._job.turn:
+                batch.absorb(fetched.records, at)
             if batch.records >= commit.max_records or time.monotonic() - began >= commit.interval_ms / 1000:
                 break
             await asyncio.sleep(0)
@@ -184,13 +187,16 @@ class PartitionTask:
         self._report_reading(reader, batch, at)
         if fetched.caught_up:
             observer.caught_up(self.partition)
-        if not batch.is_empty:
+        if batch.is_empty:
+            batch.settle()
+        else:
             await self._commit(batch, at, transactions, still_ours, began)
 
     async def _commit(
         self, batch: Batch, at: Moment, transactions: Transactions, still_ours: StillOurs, began: float
     ) -> None:
-        pending = batch.close(at, self._count_elsewhere)
+        async with self._job.turn:
+            pending = batch.close(at, self._count_elsewhere)
         self._pending = pending
         await transactions.commit(pending.outputs, pending.position.to_committed(), still_ours)
         self._merge(pending)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from streamproc.errors import ConfigError
-from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.config import BATCH_BYTES, TopicSettings
 from streamproc.runtime.ports import Kafka, NewTopic, TopicInfo
 
 DAY_MS = 86_400_000
@@ -75,8 +75,14 @@ async def check_topics(kafka: Kafka, topics: TopicSettings, max_record_bytes: in
 def _config(role: str, max_record_bytes: int) -> Mapping[str, str]:
     setup = ROLES[role]
     if setup.carries_events:
-        return {**setup.config, "max.message.bytes": str(2 * (max_record_bytes + ENVELOPE_BYTES))}
+        return {**setup.config, "max.message.bytes": str(2 * _needed_bytes(role, max_record_bytes))}
     return setup.config
+
+
+def _needed_bytes(role: str, max_record_bytes: int) -> int:
+    """Return what `max.message.bytes` must admit: a whole batch, or one record that carries the largest event."""
+    largest = max_record_bytes + ENVELOPE_BYTES if ROLES[role].carries_events else 0
+    return max(BATCH_BYTES, largest)
 
 
 def _flaws(role: str, name: str, info: TopicInfo, events: str | None, count: int, max_record_bytes: int) -> list[str]:
@@ -89,10 +95,10 @@ def _flaws(role: str, name: str, info: TopicInfo, events: str | None, count: int
     policy = info.config.get("cleanup.policy", "")
     if role == "state" and policy != "compact":
         flaws.append(f"{name} has cleanup.policy={policy}, it must be compact: state would be deleted; alter the topic")
-    needed = max_record_bytes + ENVELOPE_BYTES
-    if ROLES[role].carries_events and int(info.config.get("max.message.bytes", needed)) < needed:
+    needed = _needed_bytes(role, max_record_bytes)
+    if role != "events" and int(info.config.get("max.message.bytes", needed)) < needed:
         flaws.append(
-            f"{name} has max.message.bytes={info.config['max.message.bytes']}, kafka.max_record_bytes needs {needed}: "
-            "alter the topic, or lower STREAMPROC_KAFKA__MAX_RECORD_BYTES"
+            f"{name} has max.message.bytes={info.config['max.message.bytes']}, it needs {needed}: alter the topic, or "
+            "lower STREAMPROC_KAFKA__MAX_RECORD_BYTES where that is what asks for so much"
         )
     return flaws

@@ -1,5 +1,6 @@
 """When runs are forgotten (rules.md 16 and 17)."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,7 +101,36 @@ def test_the_calendar_yields_each_due_id_once(dues: list[int], now: int) -> None
     calendar = Calendar(RETENTION)
     for number, due in enumerate(dues):
         calendar.add(str(number), due)
-    found, horizon = calendar.candidates(now)
+    due = list(calendar.due_buckets(now))
+    found = [run_id for _, bucket in due for run_id in bucket]
     assert all(dues[int(run_id)] <= now for run_id in found)
-    assert sorted(calendar.take(horizon)) == sorted(found)
-    assert not set(calendar.candidates(now)[0]) & set(found)
+    assert sorted(calendar.take(due[-1][0] if due else 0)) == sorted(found)
+    assert not list(calendar.due_buckets(now))
+
+
+def test_one_commit_forgets_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replayed backlog ends in few buckets; the rest follows in the next commits, none is left out."""
+    monkeypatch.setattr("streamproc.core.state.MAX_FORGOTTEN_PER_COMMIT", 10)
+    state = new_state()
+    fold(state, *(event("completed", run=f"run_{number}") for number in range(35)))
+    now = START_MS + 3 * DAY_MS
+    assert [len(_tick(state, now).runs) for _ in range(5)] == [10, 10, 10, 5, 0]
+    assert len(state.runs) == 0
+
+
+def test_ids_do_not_outlive_their_runs_in_the_calendar() -> None:
+    """An idle partition comes past buckets in which nothing is due, and drops ids of runs that are gone."""
+    state = new_state()
+    fold(state, event("queued"), event("queued", run="run_2"))
+    fold(state, event("completed", at=1), at=1)
+    for day in range(1, 9):
+        _tick(state, START_MS + day * DAY_MS + 200_000)
+    assert len(state.runs) == 0
+    assert list(state._calendar.due_buckets(10**15)) == []
+
+
+def test_an_open_run_from_far_ahead_is_forgotten_in_the_end() -> None:
+    """Retention never counts from a time that is not believed."""
+    state = new_state()
+    fold(state, event("queued", at=3_650 * DAY_MS), at=0)
+    assert _tick(state, START_MS + 8 * DAY_MS).runs == {"run_1": None}

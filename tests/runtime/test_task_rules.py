@@ -21,6 +21,7 @@ from streamproc.runtime.ports import Committed, NewTopic
 from streamproc.runtime.task import Job, PartitionTask
 from streamproc.runtime.topics import check_topics, create_topics
 from streamproc.runtime.worker import Worker
+from tests.support.events import RETENTION
 from tests.support.fake_kafka import FakeGroup, FakeKafka
 from tests.support.waiting import eventually
 
@@ -36,20 +37,20 @@ class Seen(Observer):
         self.reports: list[CommitReport] = []
         self.failures: list[str] = []
 
-    def task_state(self, partition: int, state: TaskState) -> None:
+    def task_state(self, partition: int, state: TaskState) -> None:  # noqa: ARG002
         self.states.append(state)
 
     def committed(self, report: CommitReport) -> None:
         self.reports.append(report)
 
-    def transaction_failed(self, partition: int, cause: str) -> None:
+    def transaction_failed(self, partition: int, cause: str) -> None:  # noqa: ARG002
         self.failures.append(cause)
 
 
 class Bench:
     """A fake cluster with one partition of input, a clock, and tasks on it."""
 
-    def __init__(self, retention: Retention = Retention(86_400_000, 604_800_000)) -> None:
+    def __init__(self, retention: Retention = RETENTION) -> None:
         self.kafka = FakeKafka(TOPICS.events)
         self.group = FakeGroup(self.kafka)
         self.kafka.members.append(self.group)

@@ -106,6 +106,7 @@ class FakeKafka:
 
     async def partition_count(self, topic: str) -> int:
         """Return the number of partitions."""
+        self.fault("partition_count")
         return len(self.logs.get(topic, ()))
 
     async def topics(self, names: Sequence[str]) -> Mapping[str, TopicInfo]:
@@ -164,6 +165,7 @@ class FakeReader:
             message = f"offset {self._position} of {self._where} is no longer there: {log.first} to {log.end}"
             raise ConfigError(message)
         found = log.stable(self._position)[:max_records]
+        # Before the wait: what arrives during it belongs to the next fetch.
         self._position = found[-1].offset + 1 if found else max(self._position, log.last_stable)
         await asyncio.sleep(0 if found else min(timeout_s, 0.001))
         return Fetched(found, caught_up=not found and timeout_s > 0)

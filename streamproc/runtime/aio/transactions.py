@@ -11,11 +11,8 @@ from aiokafka.structs import OffsetAndMetadata
 from streamproc.codec.encode import Message
 from streamproc.errors import ConfigError, TaskInvalid
 from streamproc.runtime.aio.connection import connection, stopped
-from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.config import BATCH_BYTES, KafkaSettings
 from streamproc.runtime.ports import Committed
-
-BATCH_BYTES = 1_000_000
-"""Of records in one produce request for one partition; brokers admit 1,048,588 by default."""
 
 
 class AioTransactions:
