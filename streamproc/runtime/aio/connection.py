@@ -72,20 +72,29 @@ async def stopped(client: Any) -> None:
     While the broker is away, aiokafka's own stopping hangs (aiokafka#1101) or raises CancelledError though nobody was
     cancelled, and either way leaves the sender and the connections to themselves, for good.
     """
-    if await _ended(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop()):
-        return
+    ended = False
+    try:
+        ended = await _ended(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+    finally:
+        if not ended:
+            _drop_sender(client)
+    if not ended:
+        await _ended((client.client if isinstance(client, AIOKafkaProducer) else client._client).close())  # noqa: SLF001
+
+
+def _drop_sender(client: Any) -> None:
     sender = getattr(client, "_sender", None)
     if sender is not None and sender.sender_task is not None:
-        # The first time it waits for its requests, which are repeated without end; the second time it drops them.
-        for _ in range(2):
-            sender.sender_task.cancel()
-            await asyncio.sleep(0)
-    await _ended((client.client if isinstance(client, AIOKafkaProducer) else client._client).close())  # noqa: SLF001
+        # At the first time it waits for its requests, which are repeated without end; at the second it drops them.
+        sender.sender_task.cancel()
+        asyncio.get_running_loop().call_soon(sender.sender_task.cancel)
 
 
 async def _ended(stopping: Coroutine[Any, Any, None]) -> bool:
     """Tell whether it came to a good end, in time."""
     task = asyncio.create_task(stopping)
-    await asyncio.wait({task}, timeout=CLOSE_TIMEOUT_S)
-    task.cancel()
+    try:
+        await asyncio.wait({task}, timeout=CLOSE_TIMEOUT_S)
+    finally:
+        task.cancel()
     return task.done() and not task.cancelled() and task.exception() is None
