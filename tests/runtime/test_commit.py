@@ -1,0 +1,188 @@
+"""What a commit is made of, and when it counts."""
+
+import pytest
+
+from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
+from streamproc.runtime.config import CommitSettings
+from tests.support.application import MAX_RECORD_BYTES, application, once
+from tests.support.runobjects import START_MS
+from tests.support.waiting import eventually
+
+METADATA = {"format", "profile", "sequence", "live_keys", "stream_time", "partitions"}
+
+
+async def test_every_commit_says_what_state_belongs_to_its_offset() -> None:
+    """rules.md 5: format, profile, sequence, live keys, stream time, partition count."""
+    app = await application(partitions=2)
+    async with app.working():
+        app.send("queued", "run_1")
+        app.send("queued", "run_2")
+        await app.drained()
+        found = app.metadata()
+        assert {**found, "sequence": 0} == {
+            "format": 1,
+            "profile": "assistants",
+            "sequence": 0,
+            "live_keys": 2,
+            "stream_time": START_MS,
+            "partitions": 2,
+        }
+        app.send("completed", "run_1", at_ms=START_MS + 500)
+        await app.drained()
+    later = app.metadata()
+    assert later.keys() == METADATA
+    assert (later["sequence"], later["live_keys"]) == (found["sequence"] + 1, 2)
+    assert later["stream_time"] == START_MS + 500
+    assert app.kafka.offsets[0].offset == 3
+
+
+async def test_a_commit_without_outputs_says_so_too() -> None:
+    """rules.md 5: a batch of duplicates moves offset and sequence."""
+    app = await application()
+    async with app.working():
+        for sequence in (1, 2):
+            app.send("queued")
+            await app.drained()
+            assert app.metadata()["sequence"] == sequence
+    assert len(app.output("transitions")) == 1
+
+
+async def test_one_commit_writes_only_the_last_state_of_each_run() -> None:
+    """But every transition (design.md, decision 3)."""
+    app = await application()
+    for status in ("queued", "in_progress", "completed"):
+        app.send(status, "run_1")
+    app.send("queued", "run_2")
+    async with app.working():
+        await app.drained()
+    assert [report.records for report in app.told.reports] == [4]
+    assert [entry.key for entry in app.output("state")] == [b"run_1", b"run_2"]
+    assert app.ids("state") == ["run-events:0:2", "run-events:0:3"]
+    assert app.ids("transitions") == [f"run-events:0:{offset}" for offset in range(4)]
+
+
+async def test_commits_are_cut_at_max_records() -> None:
+    """commit.max_records limits what one transaction holds."""
+    app = await application(max_records=3)
+    for number in range(8):
+        app.send("queued", f"run_{number}")
+    async with app.working():
+        await app.drained()
+    assert [report.records for report in app.told.reports] == [3, 3, 2]
+    assert CommitSettings().max_records == 10_000
+
+
+async def test_an_aborted_commit_leaves_the_state_as_it_was() -> None:
+    """rules.md 9: no restore while offset and sequence match, and the records are processed once."""
+    app = await application()
+    app.send("queued")
+    async with app.working():
+        await app.drained()
+        app.kafka.fault = once("send", TaskInvalid("the broker refused"))
+        app.send("in_progress")
+        await app.drained()
+    assert app.told.failures == ["TaskInvalid"]
+    assert app.kafka.restored == [0]
+    assert app.ids("transitions") == ["run-events:0:0", "run-events:0:1"]
+    assert app.metadata()["sequence"] == 2
+
+
+@pytest.mark.parametrize(("point", "happened"), [("before the end", False), ("after the end", True)])
+async def test_an_unknown_outcome_is_settled_by_reading_the_commit_again(point: str, happened: bool) -> None:
+    """rules.md 7: whether or not it happened nothing is lost or doubled, and the state in memory is kept."""
+    app = await application()
+    app.send("queued")
+    async with app.working():
+        await app.drained()
+        app.kafka.fault = once(point, TaskInvalid("no answer"))
+        app.send("in_progress")
+        await eventually(lambda: bool(app.told.failures))
+        await app.drained()
+        app.send("completed")
+        await app.drained()
+    assert app.kafka.restored == [0]
+    assert app.ids("transitions") == [f"run-events:0:{offset}" for offset in range(3)]
+    assert app.metadata()["sequence"] == 3
+    # rules.md 24: what was not confirmed is never counted, also where it turns out to have happened.
+    assert app.told.records == (2 if happened else 3)
+
+
+async def test_an_unknown_outcome_is_read_after_fencing() -> None:
+    """rules.md 7: an offset read before fencing proves nothing."""
+    app = await application()
+    points: list[str] = []
+    app.kafka.fault = points.append
+    app.send("queued")
+    async with app.working():
+        await app.drained()
+    order = [point for point in points if point in ("heartbeat", "fence", "committed", "reader")]
+    assert order[:3] == ["heartbeat", "fence", "committed"]
+
+
+async def test_the_observer_is_told_only_of_confirmed_commits() -> None:
+    """rules.md 24."""
+    app = await application()
+    seen: list[int] = []
+    app.kafka.fault = lambda point: seen.append(app.told.records) if point == "before the end" else None
+    app.send("queued")
+    async with app.working():
+        await app.drained()
+        await eventually(lambda: app.told.records == 1)
+    assert seen == [0]
+
+
+async def test_a_commit_that_is_given_up_with_its_partition_is_no_failure() -> None:
+    """A stop or a rebalance in mid-commit aborts it; that is no news for whoever watches the failures."""
+    app = await application()
+
+    def stop_in_mid_commit(point: str) -> None:
+        if point == "send":
+            worker.stop()
+
+    app.kafka.fault = stop_in_mid_commit
+    async with app.working() as worker:
+        app.send("queued")
+        await eventually(lambda: not app.kafka.members)
+    assert app.told.failures == []
+    assert 0 not in app.kafka.offsets
+
+
+@pytest.mark.parametrize("failing", ["fence", "committed", "bounds", "reader", "fetch"])
+async def test_a_broker_that_refuses_for_now_is_tried_again(failing: str) -> None:
+    """errors.py: BrokerUnavailable and TaskInvalid rebuild the task, they end nothing."""
+    app = await application()
+    app.kafka.fault = once(failing, TaskInvalid("no") if failing == "fence" else BrokerUnavailable("no"))
+    app.send("queued")
+    async with app.working():
+        await app.drained()
+    assert app.ids("transitions") == ["run-events:0:0"]
+    assert len(app.told.failures) == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"value": b"x" * (MAX_RECORD_BYTES + 1), "key": None},
+        {"value": b"x" * MAX_RECORD_BYTES, "key": b"k"},
+        {"value": b"x" * MAX_RECORD_BYTES, "key": None, "headers": [("h", b"")]},
+        {"value": None, "key": None, "headers": [("h", b"x" * MAX_RECORD_BYTES)]},
+    ],
+    ids=["value", "key", "header name", "header value"],
+)
+async def test_an_oversized_record_is_fatal_and_named(record: dict) -> None:
+    """rules.md 10: key, value and headers together; its dead letter would carry all of them."""
+    app = await application()
+    app.send("queued")
+    app.send_bytes(**record)
+    with pytest.raises(ConfigError, match="run-events partition 0 offset 1 has 100"):
+        await app.run_to_its_end()
+    assert app.output("dead_letters") == []
+
+
+async def test_a_record_of_the_admitted_size_passes() -> None:
+    """rules.md 10: the limit itself is admitted."""
+    app = await application()
+    app.send_bytes(b"\x01" * (MAX_RECORD_BYTES - 2), key=b"k", headers=[("h", b"")])
+    async with app.working():
+        await app.drained()
+    assert len(app.output("dead_letters")) == 1

@@ -1,0 +1,122 @@
+"""The topics: created as they must be, and every flaw named with its fix."""
+
+from typing import Any
+
+import pytest
+
+from streamproc.errors import ConfigError
+from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.ports import NewTopic
+from streamproc.runtime.topics import ENVELOPE_BYTES, ROLES, check_topics, create_topics
+from tests.support.fake_kafka import FakeKafka, Log
+
+LIMIT = 1_048_576
+TOPICS = TopicSettings()
+
+
+async def _created(**changed: Any) -> FakeKafka:
+    """Return a cluster as `topics create` leaves it, with `changed` settings of run-state."""
+    kafka = FakeKafka(TOPICS.events)
+    await create_topics(kafka, TOPICS, 4, LIMIT)
+    kafka.configs[TOPICS.state] = {**kafka.configs[TOPICS.state], **changed}
+    return kafka
+
+
+async def _flaws(kafka: FakeKafka) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        await check_topics(kafka, TOPICS, LIMIT)
+    first, *flaws = str(error.value).splitlines()
+    assert first == "the topics are not as they must be:"
+    return flaws
+
+
+async def test_created_topics_pass_the_check() -> None:
+    """The two agree."""
+    assert await check_topics(await _created(), TOPICS, LIMIT) == 4
+
+
+async def test_created_topics_have_their_policies() -> None:
+    """contract.md: tables are compacted, logs are deleted after a time; append time decides about retention."""
+    kafka = await _created()
+    assert set(kafka.logs) == {getattr(TOPICS, role) for role in ROLES}
+    policies = {name: config["cleanup.policy"] for name, config in kafka.configs.items()}
+    assert {name for name, policy in policies.items() if policy == "compact"} == {"run-state", "run-windows"}
+    stamped = {
+        name for name, config in kafka.configs.items() if config.get("message.timestamp.type") == "LogAppendTime"
+    }
+    assert stamped == set(kafka.configs) - {"run-events"}
+
+
+async def test_topics_get_the_partition_count_of_an_input_that_exists() -> None:
+    """contract.md: --partitions is for a new input topic."""
+    kafka = FakeKafka(TOPICS.events)
+    await kafka.create([NewTopic(TOPICS.events, 7, {})])
+    created = await create_topics(kafka, TOPICS, 4, LIMIT)
+    assert TOPICS.events not in created
+    assert {len(log) for log in kafka.logs.values()} == {7}
+
+
+async def test_what_exists_is_left_as_it_is() -> None:
+    """Only what is missing is created."""
+    kafka = await _created()
+    del kafka.logs[TOPICS.dead_letters]
+    assert await create_topics(kafka, TOPICS, 9, LIMIT) == [TOPICS.dead_letters]
+    assert await create_topics(kafka, TOPICS, 9, LIMIT) == []
+    assert {len(log) for log in kafka.logs.values()} == {4}
+
+
+@pytest.mark.parametrize("name", ["run-events", "run-state", "run-transitions", "run-events-dlq"])
+async def test_a_missing_topic_is_named_with_the_command_that_creates_it(name: str) -> None:
+    """Each of those that are needed, and only those: the others need not exist yet."""
+    kafka = await _created()
+    for spare in ("run-measurements", "run-windows", "run-metrics", "run-alerts"):
+        del kafka.logs[spare]
+    assert await check_topics(kafka, TOPICS, LIMIT) == 4
+    del kafka.logs[name]
+    assert await _flaws(kafka) == [f"  - {name} does not exist: run `streamproc topics create`"]
+
+
+@pytest.mark.parametrize("name", ["run-state", "run-transitions", "run-events-dlq"])
+async def test_unequal_partition_counts_are_named_with_the_fix(name: str) -> None:
+    """hazards.md: refused, because a run's state would be looked for in another partition."""
+    kafka = await _created()
+    kafka.logs[name] = [Log()]
+    [flaw] = await _flaws(kafka)
+    assert flaw.startswith(f"  - {name} has 1 partitions, run-events has 4: they must be equal; delete {name} while it")
+    assert "`streamproc topics create`" in flaw
+
+
+async def test_a_state_topic_that_deletes_is_named_with_the_fix() -> None:
+    """Else Kafka would delete the states of runs that are long open."""
+    [flaw] = await _flaws(await _created(**{"cleanup.policy": "compact,delete"}))
+    assert "run-state has cleanup.policy=compact,delete, it must be compact" in flaw
+    assert "alter the topic" in flaw
+
+
+@pytest.mark.parametrize("name", ["run-state", "run-events-dlq"])
+async def test_a_topic_that_admits_too_little_is_named_with_the_fix(name: str) -> None:
+    """rules.md 10: what carries input records must take the largest that is admitted."""
+    kafka = await _created()
+    needed = LIMIT + ENVELOPE_BYTES
+    kafka.configs[name] = {**kafka.configs[name], "max.message.bytes": str(needed - 1)}
+    [flaw] = await _flaws(kafka)
+    assert flaw.startswith(f"  - {name} has max.message.bytes={needed - 1}, it needs {needed}:")
+    assert "STREAMPROC_KAFKA__MAX_RECORD_BYTES" in flaw
+    kafka.configs[name] = {**kafka.configs[name], "max.message.bytes": str(needed)}
+    assert await check_topics(kafka, TOPICS, LIMIT) == 4
+
+
+async def test_all_flaws_are_reported_at_once() -> None:
+    """Nobody wants to fix them one start at a time."""
+    kafka = await _created(**{"cleanup.policy": "delete", "max.message.bytes": "1000"})
+    del kafka.logs[TOPICS.transitions]
+    kafka.logs[TOPICS.dead_letters] = [Log()]
+    assert len(await _flaws(kafka)) == 4
+
+
+async def test_a_prefix_goes_in_front_of_every_name() -> None:
+    """STREAMPROC_TOPICS__PREFIX, once."""
+    topics = TopicSettings(prefix="mine-").named()
+    kafka = FakeKafka(topics.events)
+    names = await create_topics(kafka, topics.named(), 1, LIMIT)
+    assert sorted(names) == sorted(f"mine-{getattr(TOPICS, role)}" for role in ROLES)

@@ -1,0 +1,180 @@
+"""One application on the fake Kafka: what arrives, who works, what was committed; only the test moves its clock."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from streamproc.codec.schemas import bundled_book
+from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.model import Retention
+from streamproc.runtime.config import CommitSettings, TopicSettings
+from streamproc.runtime.observer import CommitReport, Observer, TaskState
+from streamproc.runtime.ports import Reader
+from streamproc.runtime.task import Job
+from streamproc.runtime.topics import create_topics
+from streamproc.runtime.worker import Worker
+from tests.support.fake_kafka import Entry, FakeKafka, Fault
+from tests.support.oracle import FOREVER
+from tests.support.runobjects import START_MS, framed, run_object
+from tests.support.waiting import eventually
+
+MAX_RECORD_BYTES = 10_000
+
+
+class Told(Observer):
+    """Takes down what the observer is told."""
+
+    def __init__(self) -> None:
+        self.reports: list[CommitReport] = []
+        self.states: list[tuple[int, TaskState]] = []
+        self.failures: list[str] = []
+        self.rounds = 0
+
+    def committed(self, report: CommitReport) -> None:
+        """Take down a commit."""
+        self.reports.append(report)
+
+    def task_state(self, partition: int, state: TaskState) -> None:
+        """Take down a step of a task's life."""
+        self.states.append((partition, state))
+
+    def transaction_failed(self, partition: int, cause: str) -> None:  # noqa: ARG002
+        """Take down a failure."""
+        self.failures.append(cause)
+
+    def progress(self) -> None:
+        """Count the worker's rounds."""
+        self.rounds += 1
+
+    @property
+    def records(self) -> int:
+        """How many records were reported as committed."""
+        return sum(report.records for report in self.reports)
+
+
+class WatchedKafka(FakeKafka):
+    """A fake that remembers which partitions' states were read back."""
+
+    def __init__(self, topics: TopicSettings) -> None:
+        super().__init__(topics.events)
+        self.state_topic = topics.state
+        self.restored: list[int] = []
+
+    async def reader(self, topic: str, partition: int) -> Reader:
+        """Return a reader."""
+        if topic == self.state_topic:
+            self.restored.append(partition)
+        return await super().reader(topic, partition)
+
+
+class Application:
+    """See the module. `kafka.fault` decides what goes wrong."""
+
+    def __init__(self, retention: Retention = FOREVER, max_records: int = 100) -> None:
+        self.topics = TopicSettings()
+        self.kafka = WatchedKafka(self.topics)
+        self.told = Told()
+        self.now_ms = START_MS
+        self._retention = retention
+        self._max_records = max_records
+
+    def job(self) -> Job:
+        """Return what the workers have in common."""
+        return Job(
+            kafka=self.kafka,
+            application_id="app",
+            topics=self.topics,
+            profile=ASSISTANTS,
+            retention=self._retention,
+            commit=CommitSettings(max_records=self._max_records),
+            max_record_bytes=MAX_RECORD_BYTES,
+            book=bundled_book(),
+            observer=self.told,
+            clock=lambda: self.now_ms / 1000,
+        )
+
+    def send(self, status: str, run: str = "run_1", partition: int = 0, at_ms: int | None = None, **fields: Any) -> int:
+        """Add an event to the input, at the clock's time unless told otherwise; return its offset."""
+        value = framed("v2_1", run_object(id=run, status=status, thread_id="thread_1", **fields))
+        return self.send_bytes(value, partition, at_ms)
+
+    def send_bytes(
+        self,
+        value: bytes | None,
+        partition: int = 0,
+        at_ms: int | None = None,
+        headers: Any = (),
+        key: Any = b"thread_1",
+    ) -> int:
+        """Add any record to the input; return its offset."""
+        timestamp = self.now_ms if at_ms is None else at_ms
+        return (
+            self.kafka.logs[self.topics.events][partition].append((key, value, timestamp, headers), "committed").offset
+        )
+
+    def output(self, role: str, partition: int = 0) -> list[Entry]:
+        """Return what may be read of an output topic, by the name of its setting."""
+        return self.kafka.logs[getattr(self.topics, role)][partition].stable(0)
+
+    def ids(self, role: str, partition: int = 0) -> list[str]:
+        """Return the ce_id of each record of an output topic."""
+        return [dict(entry.headers)["ce_id"].decode() for entry in self.output(role, partition)]
+
+    def metadata(self, partition: int = 0) -> dict[str, Any]:
+        """Return what was committed along with the offset."""
+        return dict(json.loads(self.kafka.offsets[partition].metadata))
+
+    def is_drained(self) -> bool:
+        """Whether the whole input is committed."""
+        ends = {number: log.end for number, log in enumerate(self.kafka.logs[self.topics.events])}
+        found = {number: committed.offset for number, committed in self.kafka.offsets.items()}
+        return all(found.get(number, 0) == end for number, end in ends.items())
+
+    async def drained(self) -> None:
+        """Wait until the whole input is committed and reported."""
+        await eventually(self.is_drained)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[Worker]:
+        """Run a worker for the length of the block."""
+        worker = Worker(self.job())
+        run = asyncio.create_task(worker.run())
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            await asyncio.wait_for(run, 10)
+
+    async def run_to_its_end(self) -> None:
+        """Run a worker that is expected to end by itself."""
+        await asyncio.wait_for(Worker(self.job()).run(), 10)
+
+
+async def application(partitions: int = 1, **settings: Any) -> Application:
+    """Return an application with its topics."""
+    it = Application(**settings)
+    await create_topics(it.kafka, it.topics, partitions, MAX_RECORD_BYTES)
+    return it
+
+
+def once(point: str, error: BaseException) -> Fault:
+    """Return a fault that raises `error` the first time that `point` is passed."""
+    left = [error]
+
+    def fault(at: str) -> None:
+        if at == point and left:
+            raise left.pop()
+
+    return fault
+
+
+def always(point: str, make: Callable[[], BaseException]) -> Fault:
+    """Return a fault that raises whenever `point` is passed."""
+
+    def fault(at: str) -> None:
+        if at == point:
+            raise make()
+
+    return fault
