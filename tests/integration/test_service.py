@@ -1,149 +1,198 @@
-"""The whole service as a process on a real Kafka."""
+"""The whole service as a process on a real Kafka: what goes in, what comes out."""
 
 import asyncio
 import json
 import re
 import signal
 import time
-import urllib.request
-from collections.abc import Callable
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
-from urllib.error import HTTPError
 
-import pytest
-
-from streamproc.local.kafka import local_kafka
+from streamproc.codec.schemas import load
 from streamproc.local.simulate import SimulatedEvent, simulate
-from tests.support.service import Fleet, Worker, fleet
+from tests.support.runobjects import framed, run_object
+from tests.support.service import MAX_RECORD_BYTES, Fleet
 from tests.support.waiting import eventually
 
 
 def _fresh(seed: int, events: int, **options: Any) -> list[SimulatedEvent]:
-    return list(simulate(seed=seed, events=events, start_ms=int(time.time() * 1000), **options))
+    """Events of now: a worker that has caught up forgets open runs of long ago (rules.md 17)."""
+    return list(simulate(seed=seed, events=events, start_ms=_now_ms(), **options))
 
 
-def _get(worker: Worker, path: str) -> tuple[int, str]:
-    (started,) = worker.events("started")
-    try:
-        with urllib.request.urlopen(f"{started['http']}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except HTTPError as error:
-        return error.code, error.read().decode()
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
-async def _http(worker: Worker, path: str) -> tuple[int, str]:
-    return await asyncio.to_thread(_get, worker, path)
+def _sum(metrics: str, name: str) -> float:
+    return sum(float(number) for number in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", metrics, re.MULTILINE))
 
 
-async def _ready(worker: Worker) -> bool:
-    return bool(worker.events("started")) and (await _http(worker, "/readyz"))[0] == 200
+async def test_events_in_states_transitions_and_dead_letters_out(service: Fleet) -> None:
+    """All versions, 5 % bad records; counters agree with what was sent; probes pass; a restart repeats nothing."""
+    worker = service.start()
+    await service.send(_fresh(1, 3_000, schema_version="mixed", bad_ratio=0.05))
+    await eventually(service.is_done, deadline_s=30)
+    await eventually(worker.is_ready, deadline_s=30)
+    metrics = (await worker.get("/metrics"))[1]
+    letters = sum([len(await service.read(service.topics.dead_letters, number)) for number in range(4)])
+    moves = sum([len(await service.read(service.topics.transitions, number)) for number in range(4)])
+    assert _sum(metrics, "streamproc_events_consumed_total") == 3_000
+    assert _sum(metrics, "streamproc_events_rejected_total") == letters > 100
+    assert _sum(metrics, "streamproc_event_verdicts_total") == 3_000 - letters
+    assert _sum(metrics, "streamproc_run_transitions_total") == moves
+    assert _sum(metrics, "streamproc_transactions_failed_total") == 0
+    assert [(await worker.get(path))[0] for path in ("/livez", "/readyz", "/startupz", "/no")] == [200, 200, 200, 404]
+    assert worker.stop() == 0
+    again = service.start()
+    await service.send(_fresh(2, 500))
+    await eventually(service.is_done, deadline_s=30)
+    assert again.stop() == 0
+    assert await service.check() == 3_500
 
 
-async def test_events_in_states_transitions_and_dead_letters_out(
-    kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path
-) -> None:
-    """All shapes, 5 % bad records; the metrics agree with what was sent; a restart repeats nothing."""
-    async with fleet(kafka_bootstrap, unique("service"), tmp_path) as it:
-        worker = it.start()
-        await it.send(_fresh(1, 3_000, schema_version="mixed", bad_ratio=0.05))
-        await eventually(it.is_done, deadline_s=30)
-        await eventually(lambda: _ready(worker), deadline_s=30)
-        metrics = (await _http(worker, "/metrics"))[1]
-        verdicts = sum(float(n) for n in re.findall(r"streamproc_event_verdicts_total\{[^}]*\} (\S+)", metrics))
-        rejected = sum(float(n) for n in re.findall(r"streamproc_events_rejected_total\{[^}]*\} (\S+)", metrics))
-        assert verdicts + rejected == 3_000
-        assert "streamproc_events_consumed_total 3000.0" in metrics
-        assert [(await _http(worker, path))[0] for path in ("/livez", "/readyz", "/startupz", "/nothing")] == [
-            200,
-            200,
-            200,
-            404,
-        ]
-        assert worker.stop() == 0
-        again = it.start()
-        await it.send(_fresh(2, 500))
-        await eventually(it.is_done, deadline_s=30)
-        assert again.stop() == 0
-        assert await it.check() == 3_500
-
-
-async def test_a_second_worker_takes_its_share(
-    kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path
-) -> None:
+async def test_a_second_worker_takes_its_share(service: Fleet) -> None:
     """The group does the rest; outputs stay right while partitions move."""
-    async with fleet(kafka_bootstrap, unique("share"), tmp_path) as it:
-        one = it.start()
-        source = asyncio.create_task(it.send(_fresh(3, 6_000), per_second=1_500))
-        await eventually(lambda: len(one.events("assigned")) == 1, deadline_s=30)
-        two = it.start()
-        await eventually(lambda: bool(two.events("assigned")), deadline_s=30)
-        await eventually(lambda: len(one.events("assigned")[-1]["partitions"]) == 2, deadline_s=30)
-        assert len(two.events("assigned")[-1]["partitions"]) == 2
-        await source
-        await eventually(it.is_done, deadline_s=30)
-        assert (one.stop(), two.stop()) == (0, 0)
-        assert await it.check() == 6_000
+    one = service.start()
+    source = asyncio.create_task(service.send(_fresh(3, 6_000), per_second=1_500))
+    await eventually(lambda: len(one.events("assigned")) == 1, deadline_s=30)
+    two = service.start()
+    await eventually(lambda: bool(two.events("assigned")), deadline_s=30)
+    await eventually(lambda: len(one.events("assigned")[-1]["partitions"]) == 2, deadline_s=30)
+    assert len(two.events("assigned")[-1]["partitions"]) == 2
+    await source
+    await eventually(service.is_done, deadline_s=30)
+    assert (one.stop(), two.stop()) == (0, 0)
+    assert await service.check() == 6_000
 
 
-async def test_one_event_is_out_within_two_seconds(
-    kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path
-) -> None:
+async def test_one_event_is_readable_within_two_seconds(service: Fleet) -> None:
     """Low traffic waits for no batch."""
-    async with fleet(kafka_bootstrap, unique("latency"), tmp_path) as it:
-        worker = it.start()
-        await eventually(lambda: _ready(worker), deadline_s=30)
-        began = time.monotonic()
-        await it.send(_fresh(4, 1, bad_ratio=0))
-        await eventually(it.is_done, deadline_s=10)
-        took = time.monotonic() - began
-        print(f"committed {took:.3f} s after it was handed to a new producer")
-        assert took < 2
+    worker = service.start()
+    await eventually(worker.is_ready, deadline_s=30)
+    value = framed("v2_1", run_object(id="run_1", status="queued"))
+    began = time.monotonic()
+    await service.send_records((b"run_1", value, _now_ms(), []))
+    await eventually(lambda: _some(service, service.topics.transitions), deadline_s=10)
+    took = time.monotonic() - began
+    print(f"readable {took:.3f} s after it was handed to a new producer")
+    assert took < 2
 
 
-async def test_an_ended_run_leaves_a_tombstone_and_may_come_again(
-    kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path
-) -> None:
-    """Rule 17, with a retention of two seconds."""
-    async with fleet(kafka_bootstrap, unique("forget"), tmp_path, partitions=1) as it:
-        it.start(RETENTION__TERMINAL_S=2, RETENTION__OPEN_S=2)
-        events = _fresh(5, 40, bad_ratio=0)
-        await it.send(events)
-        await eventually(lambda: _nothing_lives(it), deadline_s=30)
-        before = len(await it.read(it.topics.transitions, 0))
-        again = SimulatedEvent(events[0].key, events[0].value, int(time.time() * 1000), "event")
-        await it.send([again])
-        await eventually(lambda: _more_transitions(it, before), deadline_s=10)
+async def _some(service: Fleet, topic: str) -> bool:
+    return bool(await service.read(topic, 0))
 
 
-async def _nothing_lives(it: Fleet) -> bool:
-    committed = await it.kafka.committed(0)
-    return committed is not None and committed.offset == 40 and json.loads(committed.metadata)["live_keys"] == 0
+async def test_outputs_carry_cloudevents_headers(service: Fleet) -> None:
+    """contract.md, rules.md 22: binary mode on every output, the ids made of the event's place; the key is the run."""
+    at_ms = _now_ms()
+    events = [framed("v2_1", run_object(id="run_1", status=status)) for status in ("queued", "in_progress")]
+    service.start()
+    await service.send_records(*[(b"run_1", value, at_ms + number, []) for number, value in enumerate(events)])
+    await eventually(service.is_done, deadline_s=30)
+    for topic, kind, path, schema in (
+        (service.topics.transitions, "streamproc.run.transition", "transitions", "run_transition"),
+        (service.topics.state, "streamproc.run.state", "state", "run_state"),
+    ):
+        record = (await service.read(topic, 0))[-1]
+        assert record.key == b"run_1"
+        assert dict(record.headers) == {
+            "ce_specversion": b"1.0",
+            "ce_type": kind.encode(),
+            "ce_source": f"/streamproc/{service.name}/{path}".encode(),
+            "ce_id": f"{service.topics.events}:0:1".encode(),
+            "ce_time": _rfc3339(at_ms + 1),
+            "content-type": b"application/avro",
+            "streamproc.schema": load(schema).label.encode(),
+        }
 
 
-async def _more_transitions(it: Fleet, before: int) -> bool:
-    return len(await it.read(it.topics.transitions, 0)) == before + 1
+def _rfc3339(time_ms: int) -> bytes:
+    text = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z").encode()
 
 
-@pytest.mark.timeout(180)
-async def test_a_broker_that_goes_away_pauses_the_service(unique: Callable[[str], str], tmp_path: Path) -> None:
-    """It stays alive, goes on by itself when the broker is back, and stops within 10 s while it is away."""
-    async with local_kafka() as kafka, fleet(kafka.bootstrap_servers, unique("outage"), tmp_path) as it:
-        worker = it.start(KAFKA__SESSION_TIMEOUT_MS=6_000)
-        await it.send(_fresh(6, 2_000))
-        await eventually(it.is_done, deadline_s=30)
-        await kafka.kill()
-        # Long enough for every time-out on the way but the session's own; the clock is what is tested here.
-        await asyncio.sleep(15)
-        assert worker.process.poll() is None
-        assert (await _http(worker, "/livez"))[0] == 200
-        await kafka.start_again()
-        await it.send(_fresh(7, 2_000))
-        await eventually(it.is_done, deadline_s=60)
-        assert await it.check() == 4_000
-        await kafka.kill()
-        began = time.monotonic()
-        worker.signal(signal.SIGTERM)
-        await asyncio.to_thread(worker.process.wait, 12)
-        print(f"stopped in {time.monotonic() - began:.1f} s without a broker")
-        assert time.monotonic() - began < 10
+async def test_dead_letters_are_what_came_and_why(service: Fleet) -> None:
+    """contract.md: value, key and headers exactly, plus where from and the reason; large ones too."""
+    at_ms = _now_ms()
+    sent = [
+        (b"\xff\x00", b"\x07garbage", at_ms, [("trace", b"\x00\xff"), ("trace", b""), ("none", b"x")]),
+        (b"run_1", None, at_ms + 1, []),
+        (b"k", b"\x01" * (MAX_RECORD_BYTES - 2_000), at_ms + 2, [("pad", b"p" * 990)]),
+    ]
+    service.start()
+    await service.send_records(*sent)
+    await eventually(service.is_done, deadline_s=30)
+    letters = await service.read(service.topics.dead_letters, 0)
+    assert len(letters) == len(sent)
+    for offset, (letter, (key, value, timestamp, headers)) in enumerate(zip(letters, sent, strict=True)):
+        assert (letter.key, letter.value) == (key, value)
+        assert list(letter.headers[: len(headers)]) == headers
+        why = dict(letter.headers[len(headers) :])
+        assert why.pop("streamproc.error.reason") == (b"empty_value" if value is None else b"bad_framing")
+        assert why.pop("streamproc.error.message")
+        assert why == {
+            "streamproc.source.topic": service.topics.events.encode(),
+            "streamproc.source.partition": b"0",
+            "streamproc.source.offset": str(offset).encode(),
+            "streamproc.source.timestamp": str(timestamp).encode(),
+        }
+
+
+async def test_the_largest_event_passes_and_is_restored(service: Fleet) -> None:
+    """rules.md 10: its state, which holds its bytes and more, fits into the topic and comes back at a restart."""
+    framing = len(framed("v2_1", run_object(instructions="")))
+    large = framed("v2_1", run_object(instructions="i" * (MAX_RECORD_BYTES - framing - 100)))
+    worker = service.start()
+    await service.send_records((b"run_1", large, _now_ms(), []))
+    await eventually(service.is_done, deadline_s=30)
+    assert worker.stop() == 0
+    again = service.start()
+    await service.send_records((b"run_1", large, _now_ms(), []))
+    await eventually(service.is_done, deadline_s=30)
+    assert again.stop() == 0
+    (state,) = await service.read(service.topics.state, 0)
+    assert large[10:] in (state.value or b"")
+    assert len(await service.read(service.topics.transitions, 0)) == 1
+
+
+async def test_an_ended_run_leaves_a_tombstone_and_may_come_again(service: Fleet) -> None:
+    """rules.md 17, with a retention of two seconds, on a partition without traffic."""
+    completed = framed("v2_1", run_object(id="run_1", status="completed"))
+    service.start(RETENTION__TERMINAL_S=2)
+    await service.send_records((b"run_1", completed, _now_ms(), []))
+    await eventually(lambda: _has(service, 2), deadline_s=30)
+    state, tombstone = await service.read(service.topics.state, 0)
+    committed = await service.kafka.committed(0)
+    metadata = json.loads(committed.metadata if committed else "{}")
+    assert (tombstone.key, tombstone.value) == (state.key, None)
+    assert dict(tombstone.headers)["ce_id"] == f"{service.topics.events}:0:0:{metadata['sequence']}".encode()
+    assert metadata["live_keys"] == 0
+    await service.send_records((b"run_1", completed, _now_ms(), []))
+    await eventually(lambda: _has(service, 3), deadline_s=10)
+    assert len(await service.read(service.topics.transitions, 0)) == 2
+
+
+async def _has(service: Fleet, records: int) -> bool:
+    return len(await service.read(service.topics.state, 0)) >= records
+
+
+async def test_a_stop_under_load_is_quick_and_clean(service: Fleet) -> None:
+    """SIGTERM: exit code 0, the commit in hand given up, the rest is the next one's; no failure is reported."""
+    worker = service.start(COMMIT__MAX_RECORDS=100)
+    await service.send(_fresh(8, 20_000))
+    await eventually(lambda: _moved(service), deadline_s=30)
+    began = time.monotonic()
+    worker.signal(signal.SIGTERM)
+    assert await worker.end(10) == 0
+    print(f"stopped in {time.monotonic() - began:.2f} s under load")
+    assert not await service.is_done()
+    assert [line for line in worker.lines() if line.get("level") in ("warning", "error")] == []
+    again = service.start()
+    await eventually(service.is_done, deadline_s=30)
+    assert again.stop() == 0
+    assert await service.check() == 20_000
+
+
+async def _moved(service: Fleet) -> bool:
+    return await service.progress() > 0

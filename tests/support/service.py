@@ -7,10 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from streamproc.codec.arrival import Arrival
 from streamproc.local.simulate import SimulatedEvent
@@ -21,6 +26,9 @@ from streamproc.runtime.topics import create_topics
 from tests.support.oracle import replay, written
 
 MAX_RECORD_BYTES = 1_048_576
+
+Record = tuple[bytes | None, bytes | None, int, Sequence[tuple[str, bytes]]]
+"""Key, value, timestamp in milliseconds, headers."""
 
 
 class Fleet:
@@ -61,6 +69,25 @@ class Fleet:
                 await producer.send(event.key, event.value, event.timestamp_ms)
                 if per_second and number % 500 == 499:
                     await asyncio.sleep(max(0.0, began + number / per_second - time.monotonic()))
+
+    async def send_records(self, *records: Record) -> None:
+        """Write records of any kind to partition 0 of the input."""
+        async with AIOKafkaProducer(
+            bootstrap_servers=self.settings.bootstrap_servers, max_request_size=2 * MAX_RECORD_BYTES
+        ) as producer:
+            for key, value, timestamp_ms, headers in records:
+                await producer.send_and_wait(
+                    self.topics.events, value, key, 0, timestamp_ms=timestamp_ms, headers=list(headers)
+                )
+
+    async def administer(self, work: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> Any:
+        """Do something to the topics that the service would never do."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.bootstrap_servers)
+        await admin.start()
+        try:
+            return await work(admin)
+        finally:
+            await admin.close()
 
     async def read(self, topic: str, partition: int) -> list[Arrival]:
         """Return every committed record of a partition."""
@@ -128,6 +155,19 @@ class Worker:
         self.process.terminate()
         return self.process.wait(timeout=15)
 
+    async def end(self, deadline_s: float = 30) -> int:
+        """Wait until it ends by itself; return the exit code."""
+        return await asyncio.to_thread(self.process.wait, deadline_s)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Ask its HTTP server; return status and body."""
+        (started,) = self.events("started")
+        return await asyncio.to_thread(_get, started["http"] + path)
+
+    async def is_ready(self) -> bool:
+        """Whether it is up and its readiness probe passes."""
+        return bool(self.events("started")) and (await self.get("/readyz"))[0] == 200
+
     def lines(self) -> list[dict[str, Any]]:
         """Return the log."""
         found = []
@@ -139,6 +179,14 @@ class Worker:
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the log lines of one event."""
         return [line for line in self.lines() if line.get("event") == name]
+
+
+def _get(url: str) -> tuple[int, str]:
+    try:
+        with urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
 
 
 @asynccontextmanager

@@ -1,0 +1,92 @@
+"""Where somebody has to step in, the service ends with exit code 1 and says what to do."""
+
+from typing import Any
+
+import pytest
+from aiokafka.admin import NewPartitions
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from streamproc.local.simulate import simulate
+from streamproc.runtime.topics import create_topics
+from tests.support.runobjects import START_MS, framed, run_object
+from tests.support.service import MAX_RECORD_BYTES, Fleet, Worker
+from tests.support.waiting import eventually
+
+QUEUED = framed("v2_1", run_object(id="run_1", status="queued"))
+
+
+async def _refused(worker: Worker, *words: str) -> None:
+    """Wait for the end, and hold what it says against `words`."""
+    assert await worker.end() == 1
+    said = worker.log.read_text()
+    assert "Traceback" not in said
+    message = said[said.index("streamproc:") :]
+    for word in words:
+        assert word in message
+
+
+async def test_partitions_added_while_running(service: Fleet) -> None:
+    """rules.md 4: keys moved, the states no longer fit; the way to migrate."""
+    worker = service.start()
+    await eventually(worker.is_ready, deadline_s=30)
+    topic = service.topics.events
+    await service.administer(lambda admin: admin.create_partitions({topic: NewPartitions(5)}))
+    words = f"{topic} had 4 partitions and has 5 now", "STREAMPROC_APPLICATION_ID", "streamproc topics create"
+    await _refused(worker, *words)
+    # At the start it is the check of the topics that finds out.
+    await _refused(service.start(), f"{service.topics.state} has 4 partitions, {topic} has 5")
+
+
+async def test_a_record_that_is_too_large(service: Fleet) -> None:
+    """rules.md 10: named by its offset; a start with a higher limit goes on."""
+    await service.send_records(
+        (b"run_1", QUEUED, START_MS, []),
+        (b"run_1", QUEUED, START_MS, [("h", b"x" * 20_000)]),
+    )
+    await _refused(
+        service.start(KAFKA__MAX_RECORD_BYTES=10_000),
+        f"the record at {service.topics.events} partition 0 offset 1 has 20",
+        "max_record_bytes",
+    )
+    service.start()
+    await eventually(service.is_done, deadline_s=30)
+
+
+async def test_an_output_that_its_topic_does_not_admit(service: Fleet) -> None:
+    """Sent again and again it would be: the topic's limit was lowered while the service ran."""
+    worker = service.start()
+    await eventually(worker.is_ready, deadline_s=30)
+    low = ConfigResource(ConfigResourceType.TOPIC, service.topics.transitions, {"max.message.bytes": "100"})
+    await service.administer(lambda admin: admin.alter_configs([low]))
+    await service.send_records((b"run_1", QUEUED, START_MS, []))
+    await _refused(worker, f"{service.topics.events} partition 0 before offset 1", "max.message.bytes")
+    assert await service.kafka.committed(0) is None
+
+
+@pytest.fixture
+async def stopped(service: Fleet) -> Fleet:
+    """An application that has states and stopped."""
+    worker = service.start()
+    await service.send(simulate(seed=1, events=200, bad_ratio=0))
+    await eventually(service.is_done, deadline_s=30)
+    assert worker.stop() == 0
+    return service
+
+
+async def test_a_state_topic_that_was_recreated(stopped: Fleet) -> None:
+    """rules.md 6: never from an empty state in silence."""
+    state = stopped.topics.state
+
+    async def is_gone() -> bool:
+        return await stopped.kafka.partition_count(state) == 0
+
+    await stopped.administer(lambda admin: admin.delete_topics([state]))
+    await eventually(is_gone, deadline_s=30)
+    await create_topics(stopped.kafka, stopped.topics, 4, MAX_RECORD_BYTES)
+    await _refused(stopped.start(), f"{state} partition", "holds 0 runs", "recreated", "Ways out")
+
+
+async def test_a_group_without_offsets(stopped: Fleet) -> None:
+    """rules.md 6: states are there, but what they belong to is unknown; as under another group's name."""
+    words: tuple[Any, ...] = (f"{stopped.topics.state} partition", "no committed offset", "Ways out")
+    await _refused(stopped.start(APPLICATION_ID=f"{stopped.name}-other"), *words)
