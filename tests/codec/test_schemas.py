@@ -20,7 +20,7 @@ DIRECTORY = Path(__file__).parents[2] / "schemas"
 FILES = sorted(path.stem for path in DIRECTORY.glob("*.avsc"))
 RELEASED = {
     "replay_dead_letter": "8c3bdd1b5e4b3981",
-    "run_alert": "ae05363063e8be19",
+    "run_alert": "fe2e565b4d9db02e",
     "run_metrics": "30b3920349a9828e",
     "run_object_v1": "4ec92ffd16296abe",
     "run_object_v1_5": "e5ef092dee83bf4e",
