@@ -1,0 +1,170 @@
+"""A Prometheus on this machine with the shipped rules, where it is installed; nothing is left behind.
+
+For the demo and the tests. Alertmanager, which the tests add, is the same kind of program: see `Server`.
+"""
+
+import asyncio
+import contextlib
+import json
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from streamproc.errors import ConfigError
+from streamproc.local.kafka import HOST, free_port
+from streamproc.local.watchdog import Guarded
+
+JOB = "streamproc"
+"""The rules ask for a job of this name."""
+START_DEADLINE_S = 30.0
+ANSWER_S = 2.0
+POLL_S = 0.05
+LOG_TAIL_LINES = 5
+DATA = "data"
+
+_ALIASES = {"alertmanager": ("alertmanager", "prometheus-alertmanager")}
+"""Debian's names, where they differ."""
+_RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "rules"
+_TARGETS = "targets.json"
+
+
+def find_program(name: str, path: str | None = None) -> Path | None:
+    """Return `prometheus`, `promtool`, `alertmanager` or `amtool` where it is installed; `path` instead of PATH."""
+    found = (shutil.which(alias, path=path) for alias in _ALIASES.get(name, (name,)))
+    return next((Path(program) for program in found if program), None)
+
+
+def shipped_rules() -> Sequence[Path]:
+    """Return the rule files of this checkout; none where streamproc was installed from a wheel."""
+    return sorted(_RULES.glob("*.yml"))
+
+
+class Server:
+    """A program of the Prometheus family: takes its settings from a file, and says when it is ready."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        self._port = free_port()
+        self._guarded = Guarded()
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{HOST}:{self._port}"
+
+    @property
+    def url(self) -> str:
+        """The address for a browser."""
+        return f"http://{self.address}"
+
+    @property
+    def directory(self) -> Path:
+        """Where everything of the server's is, and where it runs; gone after `stop`."""
+        return self._guarded.directory
+
+    async def start(self, settings: Mapping[str, Any], *flags: str) -> None:
+        """Run the program until it answers.
+
+        Raises:
+            ConfigError: it ends, or does not answer in time; the message ends with its log.
+        """
+        try:
+            await self._guarded.open()
+            # JSON is YAML.
+            (self.directory / "settings.yml").write_text(json.dumps(settings), encoding="utf-8")
+            listen = f"--web.listen-address={self.address}"
+            exited = await self._guarded.run(str(self._program), "--config.file=settings.yml", listen, *flags)
+            await self._wait(exited)
+        except BaseException as error:
+            await self.stop()
+            if isinstance(error, OSError):
+                raise ConfigError(f"{self._program} has no place or no process to be had: {error}") from error
+            raise
+
+    async def stop(self) -> None:
+        """End the program and remove what it left; harmless when nothing runs."""
+        await self._guarded.close()
+
+    async def _wait(self, exited: asyncio.Future[int]) -> None:
+        ready = asyncio.create_task(self._ready())
+        try:
+            done, _ = await asyncio.wait((ready, exited), timeout=START_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+        if ready not in done:
+            why = f"ended with code {exited.result()}" if exited.done() else f"not ready after {START_DEADLINE_S:.0f} s"
+            tail = self._guarded.log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+            raise ConfigError("\n  ".join((f"{self._program}: {why}. Its log ends with:", *tail)))
+
+    async def _ready(self) -> None:
+        while not await asyncio.to_thread(_answers, f"{self.url}/-/ready"):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(POLL_S)
+
+
+class LocalPrometheus:
+    """A Prometheus that scrapes what it is shown and evaluates rules. Belongs to the event loop that started it."""
+
+    def __init__(self, program: Path) -> None:
+        self._server = Server(program)
+
+    @property
+    def url(self) -> str:
+        """Where to look at it."""
+        return self._server.url
+
+    async def start(self, rules: Sequence[Path], *, interval_s: int = 1, alertmanager: str | None = None) -> None:
+        """Run it; `interval_s` between scrapes and between evaluations. Raises what `Server.start` raises."""
+        discovery = {"files": [_TARGETS], "refresh_interval": "1s"}
+        settings = {
+            "global": {"scrape_interval": f"{interval_s}s", "evaluation_interval": f"{interval_s}s"},
+            "rule_files": [str(rule) for rule in rules],
+            "scrape_configs": [{"job_name": JOB, "file_sd_configs": [discovery]}],
+            "alerting": {"alertmanagers": [_static(alertmanager)] if alertmanager else []},
+        }
+        await self._server.start(settings, f"--storage.tsdb.path={DATA}")
+
+    def scrape(self, *addresses: str) -> None:
+        """Scrape /metrics of these from now on, and of nothing else."""
+        partial = self._server.directory / f"{_TARGETS}.partial"
+        partial.write_text(json.dumps([{"targets": addresses}]), encoding="utf-8")
+        partial.replace(self._server.directory / _TARGETS)
+
+    async def stop(self) -> None:
+        """End it and remove its data; harmless when nothing runs."""
+        await self._server.stop()
+
+
+@contextlib.asynccontextmanager
+async def local_prometheus() -> AsyncIterator[LocalPrometheus]:
+    """A Prometheus with the shipped rules for the length of a block.
+
+    Raises:
+        ConfigError: it is not installed, there are no rules, or it does not start.
+    """
+    program, rules = find_program("prometheus"), shipped_rules()
+    if program is None:
+        raise ConfigError("prometheus is not in PATH; on Debian and Ubuntu: apt-get install prometheus")
+    if not rules:
+        raise ConfigError(f"there are no rules in {_RULES}: Prometheus is for a checkout, not for an installed package")
+    prometheus = LocalPrometheus(program)
+    await prometheus.start(rules)
+    try:
+        yield prometheus
+    finally:
+        await prometheus.stop()
+
+
+def _static(address: str) -> Mapping[str, Any]:
+    return {"static_configs": [{"targets": [address]}]}
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=ANSWER_S) as answer:  # noqa: S310 - built here, http only
+            return bool(answer.status == HTTPStatus.OK)
+    except (URLError, OSError):
+        return False
