@@ -1,0 +1,208 @@
+"""Push to Alertmanagers: each is told what fires, again and again, and for five minutes what has ended.
+
+As in Prometheus, every Alertmanager gets everything, since a cluster of them shares notifications and silences, not
+alerts. An alert counts as delivered when one has taken it; the others are told in their own time, and one that is away
+holds up nobody.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from math import inf
+from typing import Any
+
+from msgspec import json
+
+from streamproc.core.alerts import Alert
+from streamproc.notify.backoff import Backoff
+from streamproc.notify.board import Board, Held
+from streamproc.notify.complaints import Complaints
+from streamproc.notify.config import AlertmanagerSettings
+from streamproc.notify.http import Client, Outcome
+from streamproc.notify.observer import PushObserver, Result
+from streamproc.notify.postable import Renderer
+from streamproc.runtime.feed import Start
+from streamproc.runtime.ports import Committed
+
+ALERTMANAGER = "alertmanager"
+PATH = "/api/v2/alerts"
+LINGER_S = 0.2
+"""A commit brings several alerts: so long the first waits for the others."""
+MAX_REST_S = 5.0
+MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 30.0
+ABOUT_CONTENT = frozenset((400, 413, 422))
+"""Statuses by which a batch is refused for what is in it: of one alert, as a rule."""
+
+
+class Alertmanagers:
+    """All Alertmanagers of the settings, as one receiver."""
+
+    name = ALERTMANAGER
+
+    def __init__(
+        self,
+        settings: AlertmanagerSettings,
+        application: str,
+        observer: PushObserver,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = Client(settings)
+        self._board = Board(settings.max_alerts)
+        self._limit = settings.max_alerts
+        self._observer = observer
+        self._wall = wall
+        self._complaints = Complaints({"receiver": ALERTMANAGER})
+        self._dropped = 0
+        render = Renderer(
+            application=application,
+            labels=settings.labels,
+            resend_s=settings.resend_s,
+            generator_url=settings.generator_url,
+            runbooks_url=settings.runbooks_url,
+        )
+        self._senders = [
+            _Sender(url, settings, self._board, self._client, lambda held: render(held, self._now_ms()), observer)
+            for url in settings.urls
+        ]
+
+    @property
+    def waiting(self) -> int:
+        """How many alerts no Alertmanager has taken or refused yet."""
+        return self._board.waiting
+
+    def assign(self, starts: Mapping[int, Start]) -> None:
+        """Start anew."""
+        self._board.assign(starts)
+
+    def clear(self) -> None:
+        """From here on nothing is sent: the partitions' next owner may know better what fires."""
+        self._board.clear()
+
+    async def room(self) -> None:
+        """There always is: the table has a limit of its own."""
+
+    def take(self, partition: int, offset: int, alert: Alert, published_ms: int) -> None:
+        """Enter it into the table."""
+        self._board.take(partition, offset, alert, published_ms, self._now_ms())
+        self._wake()
+
+    def skip(self, partition: int, offset: int) -> None:
+        """Pass over a record."""
+        self._board.skip(partition, offset)
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """Send these partitions' alerts from here on."""
+        if self._board.release(partitions):
+            self._wake()
+
+    def settle(self) -> dict[int, Committed]:
+        """Let go of what ended long enough ago."""
+        self._board.expire(self._now_ms())
+        self._tell_dropped()
+        return self._board.offsets()
+
+    async def run(self) -> None:
+        """Send to each, side by side."""
+        async with self._client, asyncio.TaskGroup() as tasks:
+            for sender in self._senders:
+                tasks.create_task(sender.run())
+
+    def _now_ms(self) -> int:
+        return int(self._wall() * 1000)
+
+    def _wake(self) -> None:
+        for sender in self._senders:
+            sender.news.set()
+
+    def _tell_dropped(self) -> None:
+        dropped, self._dropped = self._board.dropped - self._dropped, self._board.dropped
+        if dropped:
+            self._observer.sent(ALERTMANAGER, Result.DROPPED, dropped)
+            self._complaints.warn(
+                "the oldest alerts are no longer sent: find out why so many fire, or raise max_alerts",
+                f"more than {self._limit}",
+                dropped,
+            )
+
+
+class _Sender:
+    """Sends to one Alertmanager what it does not know yet, or should hear again."""
+
+    def __init__(
+        self,
+        url: str,
+        settings: AlertmanagerSettings,
+        board: Board,
+        client: Client,
+        render: Callable[[Held], object],
+        observer: PushObserver,
+    ) -> None:
+        self.news = asyncio.Event()
+        self._url = url
+        self._resend_s = settings.resend_s
+        self._max_batch = settings.max_batch
+        self._board = board
+        self._client = client
+        self._render = render
+        self._observer = observer
+        self._backoff = Backoff(MIN_BACKOFF_S, min(MAX_BACKOFF_S, settings.resend_s))
+        self._complaints = Complaints({"receiver": ALERTMANAGER, "url": url})
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        while True:
+            due = self._board.due(self._url, self._resend_s, time.monotonic())
+            if due:
+                await self._send(due)
+            else:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait for news, and at most until something may have to be sent again."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.news.wait(), min(MAX_REST_S, self._resend_s / 4))
+            await asyncio.sleep(LINGER_S)
+        self.news.clear()
+
+    async def _send(self, due: Sequence[Held]) -> None:
+        """Send in batches, until something goes wrong: what is due may be something else after the wait."""
+        for start in range(0, len(due), self._max_batch):
+            batch = [held for held in due[start : start + self._max_batch] if self._board.holds(held)]
+            if not batch:
+                continue
+            outcome = await self._post(batch)
+            if outcome.result is Result.FAILED or _refuses_all(outcome):
+                await asyncio.sleep(max(self._backoff.failed(), min(outcome.retry_after_s or 0, MAX_BACKOFF_S)))
+                return
+            self._complaints.recovered(self._backoff.succeeded())
+
+    async def _post(self, batch: Sequence[Held]) -> Outcome:
+        """Send a batch; one that is refused for what is in it goes in halves, until the bad alert is alone."""
+        outcome = await self._client.post(self._url + PATH, json.encode([self._render(held) for held in batch]))
+        is_bad = outcome.result is Result.REFUSED and not _refuses_all(outcome)
+        if is_bad and len(batch) > 1:
+            middle = len(batch) // 2
+            first = await self._post(batch[:middle])
+            return first if first.result is Result.FAILED else await self._post(batch[middle:])
+        self._observer.sent(ALERTMANAGER, outcome.result, len(batch))
+        if outcome.result is not Result.FAILED:
+            for held in batch:
+                held.settled = True
+                held.sent[self._url] = inf if is_bad else time.monotonic()
+        self._complain(outcome, batch[0])
+        return outcome
+
+    def _complain(self, outcome: Outcome, held: Held) -> None:
+        if outcome.result is Result.FAILED:
+            self._complaints.warn("the Alertmanager takes no alerts; they are sent again", outcome.why)
+        elif _refuses_all(outcome):
+            self._complaints.warn("the Alertmanager refuses alerts: check the URL and how to log in", outcome.why)
+        elif outcome.result is Result.REFUSED:
+            where: dict[str, Any] = {"partition": held.partition, "offset": held.offset, "kind": held.alert.kind}
+            self._complaints.warn("an alert was refused and is not sent again", outcome.why, **where)
+
+
+def _refuses_all(outcome: Outcome) -> bool:
+    """Tell whether it is not about what was sent, but where to and by whom; such alerts are sent again in time."""
+    return outcome.result is Result.REFUSED and outcome.status not in ABOUT_CONTENT

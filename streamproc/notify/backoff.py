@@ -1,0 +1,25 @@
+"""How long to wait after a failure: twice as long each time, within bounds, and never all at the same moment."""
+
+from random import uniform
+
+SPREAD = 0.5
+
+
+class Backoff:
+    """The waits of one sender, in seconds."""
+
+    def __init__(self, first_s: float, longest_s: float) -> None:
+        self._first = first_s
+        self._longest = longest_s
+        self.failures = 0
+
+    def failed(self) -> float:
+        """Count a failure and return how long to wait: between half of the time and all of it."""
+        whole = min(self._longest, self._first * 2 ** min(self.failures, 32))
+        self.failures += 1
+        return uniform(whole * SPREAD, whole)  # noqa: S311  spreads load, keeps no secret
+
+    def succeeded(self) -> int:
+        """Start anew; return how many failures there were in a row."""
+        failures, self.failures = self.failures, 0
+        return failures

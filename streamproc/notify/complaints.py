@@ -1,0 +1,36 @@
+"""Log lines about receivers: the first of a kind at once, then one a minute that says how many there were."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+INTERVAL_S = 60.0
+OUTAGE = 3
+"""Failures in a row from which on it is worth a line that they are over."""
+
+log = structlog.get_logger(__name__)
+
+
+class Complaints:
+    """What one receiver gives cause to say. `context` is in every line."""
+
+    def __init__(self, context: dict[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
+        self._context = context
+        self._clock = clock
+        self._told: dict[tuple[str, str], float] = {}
+        self._since: dict[tuple[str, str], int] = {}
+
+    def warn(self, event: str, why: str, times: int = 1, **fields: Any) -> None:
+        """Log a warning, unless the same was said within the last minute; `why` is one of a few words."""
+        cause, now = (event, why), self._clock()
+        self._since[cause] = self._since.get(cause, 0) + times
+        if now - self._told.get(cause, -INTERVAL_S - now) >= INTERVAL_S:
+            self._told[cause] = now
+            log.warning(event, why=why, times=self._since.pop(cause), **self._context, **fields)
+
+    def recovered(self, failures: int) -> None:
+        """Say that an outage is over."""
+        if failures >= OUTAGE:
+            log.info("the receiver answers again", failures=failures, **self._context)

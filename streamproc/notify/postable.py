@@ -1,0 +1,81 @@
+"""A RunAlert as Alertmanager's v2 API takes it.
+
+Labels are the identity: what tells one alert from another, and what people route, group and silence by. Everything
+else, and whatever may differ between firing and resolved, is an annotation.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from streamproc.core.alerts import Alert, AlertState
+from streamproc.notify.board import AFTERWARDS_MS, Held
+from streamproc.notify.naming import alert_name
+from streamproc.notify.rendering import bounded, rfc3339
+
+PATIENCE = 4
+"""Intervals of sending again after which an alert of ours ends by itself, as Prometheus has it.
+
+A firing alert always carries an end in the near future. Without it every Alertmanager would apply its own
+resolve_timeout; with it, an alert of a service that died, or whose group lost the partition, ends at a known time,
+while three lost requests in a row end nothing.
+"""
+MAX_SUMMARY_CHARS = 1_000
+
+
+class Renderer(Struct, frozen=True):
+    """What is the same for every alert of an installation."""
+
+    application: str
+    labels: Mapping[str, str]
+    resend_s: float
+    generator_url: str | None
+    runbooks_url: str | None
+
+    def __call__(self, held: Held, now_ms: int) -> dict[str, Any]:
+        """Return the alert as it is at `now_ms`."""
+        starts = min(held.began.since, now_ms)
+        postable = {
+            "labels": self._labels(held.began),
+            "annotations": self._annotations(held),
+            "startsAt": rfc3339(starts),
+            "endsAt": rfc3339(max(starts, self._ends(held, now_ms))),
+        }
+        return postable if self.generator_url is None else {**postable, "generatorURL": self.generator_url}
+
+    def _labels(self, alert: Alert) -> dict[str, str]:
+        values = {
+            "alertname": alert_name(alert.kind),
+            "severity": alert.severity.value,
+            "kind": alert.kind,
+            "alert_id": alert.alert_id,
+            "run_id": alert.run_id,
+            "assistant": alert.assistant_id,
+            "model": alert.model,
+            "application": self.application,
+        }
+        return {**self.labels, **_present(values)}
+
+    def _annotations(self, held: Held) -> dict[str, str]:
+        alert = held.alert
+        source = (alert.source_topic, alert.source_partition, alert.source_offset)
+        values = {
+            "status": alert.status,
+            "thread_id": alert.thread_id,
+            "deadline_at": None if alert.deadline_at is None else rfc3339(alert.deadline_at),
+            "source": None if None in source else ":".join(map(str, source)),
+            "runbook_url": self.runbooks_url and f"{self.runbooks_url.rstrip('/')}/{alert_name(alert.kind)}.md",
+        }
+        return {"summary": alert.summary[:MAX_SUMMARY_CHARS], **_present(values)}
+
+    def _ends(self, held: Held, now_ms: int) -> float:
+        if held.until is None:
+            return now_ms + PATIENCE * self.resend_s * 1000
+        ended = held.alert.ends_at or held.until - AFTERWARDS_MS
+        return min(ended, now_ms) if held.alert.state is AlertState.RESOLVED else ended
+
+
+def _present(values: Mapping[str, str | None]) -> dict[str, str]:
+    """Leave out what there is not: Alertmanager takes an empty label for none."""
+    return {name: bounded(value) for name, value in values.items() if value}

@@ -1,0 +1,107 @@
+"""The push as a whole: a task for each receiver that is set, each with a subscription of its own.
+
+It shares the process and the event loop with the pipeline, and nothing else: whatever fails here is logged and tried
+again, and ends nobody but itself.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import structlog
+
+from streamproc.errors import ConfigError, StreamprocError
+from streamproc.notify.alertmanager import Alertmanagers
+from streamproc.notify.backoff import Backoff
+from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
+from streamproc.notify.observer import PushObserver, Unobserved
+from streamproc.notify.reading import Reading
+from streamproc.notify.sink import Sink
+from streamproc.notify.webhook import Webhook
+from streamproc.runtime.feed import Feed
+
+MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 30.0
+STOP_S = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class Source(NamedTuple):
+    """Where the alerts come from.
+
+    `feed` makes a subscription in the consumer group given; `partitions` returns how many the topic has, 0 where it
+    does not exist.
+    """
+
+    application_id: str
+    topic: str
+    feed: Callable[[str], Feed]
+    partitions: Callable[[], Awaitable[int]]
+
+
+class Pusher:
+    """Pushes while it is entered. Raises ConfigError, when made or entered, where a setting or the topic is wrong."""
+
+    def __init__(
+        self,
+        source: Source,
+        alertmanager: AlertmanagerSettings,
+        webhook: WebhookSettings,
+        observer: PushObserver | None = None,
+    ) -> None:
+        self._source = source
+        self._observer = Unobserved() if observer is None else observer
+        self._sinks: list[Sink] = []
+        if alertmanager.urls:
+            self._sinks.append(Alertmanagers(alertmanager, source.application_id, self._observer))
+        if webhook.url is not None:
+            self._sinks.append(Webhook(webhook, source.application_id, self._observer))
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Start a task for each receiver; none is set by default."""
+        if self._sinks and not await self._source.partitions():
+            raise ConfigError(
+                f"{self._source.topic} does not exist, and alerts shall be pushed from it: run `streamproc topics "
+                "create`, or unset STREAMPROC_ALERTMANAGER__URLS and STREAMPROC_WEBHOOK__URL"
+            )
+        self._tasks = [asyncio.create_task(self._push(sink), name=f"push to {sink.name}") for sink in self._sinks]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop, after 2 s in any case. What is not delivered by then is delivered after the next start."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_S)
+
+    async def _push(self, sink: Sink) -> None:
+        """Read and deliver; after a failure from the last commit on."""
+        backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                feed = self._source.feed(f"{self._source.application_id}.{sink.name}")
+                await Reading(feed, sink, self._observer).run()
+            except Exception as error:  # noqa: BLE001  whatever it is: the pipeline goes on, and so does the push
+                log.warning("the push starts over", receiver=sink.name, why=_why(error))
+            if asyncio.get_running_loop().time() - began > MAX_BACKOFF_S:
+                backoff.succeeded()
+            await asyncio.sleep(backoff.failed())
+
+
+def _why(error: Exception) -> str:
+    """Name the first cause. Only our own errors' texts are known to hold no payload."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, StreamprocError):
+        return str(error)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else f" in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    return type(error).__name__ + where

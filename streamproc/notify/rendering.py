@@ -1,0 +1,23 @@
+"""Values as receivers want them: times as RFC 3339, names and ids of bounded length."""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from streamproc.codec.cloudevents import MAX_TIME_MS
+from streamproc.notify.config import MAX_LABEL_CHARS
+
+DIGEST_CHARS = 16
+
+
+def rfc3339(time_ms: float) -> str:
+    """Return a time in milliseconds as text, at most the end of the year 9999."""
+    moment = datetime.fromtimestamp(max(0, min(time_ms, MAX_TIME_MS)) / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def bounded(text: str) -> str:
+    """Return text of at most MAX_LABEL_CHARS; what is longer keeps its beginning, and what tells it from others."""
+    if len(text) <= MAX_LABEL_CHARS:
+        return text
+    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARS]
+    return f"{text[: MAX_LABEL_CHARS - DIGEST_CHARS - 1]}~{digest}"

@@ -1,0 +1,170 @@
+"""Push to a webhook: each alert once, firing and resolved, until it is taken, refused, or too old to matter.
+
+One alert for each request: then what is refused or repeated is one alert, the idempotency key is its own, and a
+receiver needs no loop. Order is kept for each key (a run's alerts, as a rule), several keys are under way at a time.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from msgspec import json
+from msgspec.structs import asdict
+
+from streamproc.core.alerts import Alert
+from streamproc.notify.backoff import Backoff
+from streamproc.notify.complaints import Complaints
+from streamproc.notify.config import WebhookSettings, origin
+from streamproc.notify.http import Client, Outcome
+from streamproc.notify.naming import alert_name
+from streamproc.notify.observer import PushObserver, Result
+from streamproc.notify.outbox import Item, Outbox
+from streamproc.notify.rendering import bounded, rfc3339
+from streamproc.notify.signature import HEADER, sign
+from streamproc.runtime.feed import Start
+from streamproc.runtime.ports import Committed
+
+WEBHOOK = "webhook"
+IDEMPOTENCY_HEADER = "streamproc-idempotency-key"
+TIMES = ("since", "decided_at", "deadline_at", "ends_at")
+FIRST_LOOK_BACK_MS = 3_600_000
+"""Where nothing was ever delivered, alerts older than that are history: nobody wants a month of them at once."""
+MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 60.0
+MAX_RETRY_AFTER_S = 300.0
+
+log = structlog.get_logger(__name__)
+
+
+class Webhook:
+    """The receiver at `settings.url`, which must be set."""
+
+    name = WEBHOOK
+
+    def __init__(
+        self,
+        settings: WebhookSettings,
+        application: str,
+        observer: PushObserver,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._url = "" if settings.url is None else settings.url.get_secret_value()
+        self._secret = None if settings.secret is None else settings.secret.get_secret_value().encode()
+        self._settings = settings
+        self._application = application
+        self._observer = observer
+        self._wall = wall
+        self._client = Client(settings)
+        self._outbox = Outbox(settings.max_waiting)
+        self._complaints = Complaints({"receiver": WEBHOOK, "url": origin(self._url)})
+        self._next: dict[int, int] = {}
+        self._oldest_ms: dict[int, int] = {}
+        self._not_before = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many alerts are on their way."""
+        return len(self._outbox)
+
+    def assign(self, starts: Mapping[int, Start]) -> None:
+        """Start anew."""
+        self.clear()
+        now_ms = int(self._wall() * 1000)
+        for number, start in starts.items():
+            self._next[number] = start.begin
+            self._oldest_ms[number] = now_ms - FIRST_LOOK_BACK_MS if start.committed is None else 0
+
+    def clear(self) -> None:
+        """Leave what is not delivered to the partitions' next owner."""
+        self._outbox.clear()
+        self._next.clear()
+
+    async def room(self) -> None:
+        """Wait: what finds no room here has room in the topic."""
+        await self._outbox.room()
+
+    def take(self, partition: int, offset: int, alert: Alert, published_ms: int) -> None:
+        """Put it into the outbox."""
+        if partition in self._next and published_ms >= self._oldest_ms[partition]:
+            self._outbox.put(Item(partition, offset, alert, time.monotonic()))
+        self.skip(partition, offset)
+
+    def skip(self, partition: int, offset: int) -> None:
+        """Pass over a record."""
+        if partition in self._next:
+            self._next[partition] = offset + 1
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """Nothing waits for that: each record is delivered, whatever comes after it."""
+
+    def settle(self) -> dict[int, Committed]:
+        """Return what to commit."""
+        oldest = {number: self._outbox.oldest(number) for number in self._next}
+        return {
+            number: Committed(after if (first := oldest[number]) is None else first, "")
+            for number, after in self._next.items()
+        }
+
+    async def run(self) -> None:
+        """Deliver, several at a time."""
+        async with self._client, asyncio.TaskGroup() as tasks:
+            for _ in range(self._settings.concurrency):
+                tasks.create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        while True:
+            item = await self._outbox.next()
+            await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
+            if not self._outbox.holds(item):
+                continue
+            outcome = await self._post(item.alert)
+            self._observer.sent(WEBHOOK, outcome.result, 1)
+            if outcome.result is Result.FAILED:
+                await self._retry(item, outcome, backoff)
+            else:
+                self._outbox.done(item)
+                self._complaints.recovered(backoff.succeeded())
+            if outcome.result is Result.REFUSED:
+                self._complaints.warn("an alert was refused and is not sent again", outcome.why, **_where(item))
+
+    async def _retry(self, item: Item, outcome: Outcome, backoff: Backoff) -> None:
+        """Wait, and let it have its turn again."""
+        self._complaints.warn("the webhook takes no alerts; they are sent again", outcome.why)
+        if time.monotonic() - item.taken_s > self._settings.give_up_s:
+            self._observer.sent(WEBHOOK, Result.DROPPED, 1)
+            self._complaints.warn(
+                "an alert was given up: it was sent in vain for too long", outcome.why, **_where(item)
+            )
+            self._outbox.done(item)
+        if outcome.retry_after_s is not None:
+            self._not_before = time.monotonic() + min(outcome.retry_after_s, MAX_RETRY_AFTER_S)
+        await asyncio.sleep(backoff.failed())
+        self._outbox.again(item)
+
+    async def _post(self, alert: Alert) -> Outcome:
+        key = idempotency_key(alert)
+        body = json.encode(document(alert, self._application))
+        headers = {IDEMPOTENCY_HEADER: quote(key, safe=":._-")}
+        if self._secret is not None:
+            headers[HEADER] = sign(self._secret, int(self._wall()), body)
+        return await self._client.post(self._url, body, headers)
+
+
+def idempotency_key(alert: Alert) -> str:
+    """Return what is the same whenever the same news is sent."""
+    return f"{bounded(alert.alert_id)}:{alert.state.value}"
+
+
+def document(alert: Alert, application: str) -> dict[str, Any]:
+    """Return a request's body: the RunAlert's fields, times as RFC 3339, and under which names to know it."""
+    fields = asdict(alert)
+    times = {name: None if fields[name] is None else rfc3339(fields[name]) for name in TIMES}
+    names = {"idempotency_key": idempotency_key(alert), "name": alert_name(alert.kind), "application": application}
+    return {**names, **fields, **times}
+
+
+def _where(item: Item) -> dict[str, Any]:
+    return {"partition": item.partition, "offset": item.offset, "kind": item.alert.kind}
