@@ -55,9 +55,10 @@ def rule_files() -> Mapping[str, Any]:
     return {path.name: yaml.safe_load(path.read_text()) for path in shipped_rules()}
 
 
-def rules(kind: str) -> Sequence[Mapping[str, Any]]:
-    """Return every `record` or every `alert`."""
-    groups = (group for content in rule_files().values() for group in content["groups"])
+def rules(kind: str, file: str | None = None) -> Sequence[Mapping[str, Any]]:
+    """Return every `record` or every `alert`, of one file or of all."""
+    contents = rule_files().values() if file is None else [rule_files()[file]]
+    groups = (group for content in contents for group in content["groups"])
     return [rule for group in groups for rule in group["rules"] if kind in rule]
 
 
