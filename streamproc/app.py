@@ -11,7 +11,6 @@ import structlog
 
 from streamproc.codec.schemas import bundled_book
 from streamproc.core.lifecycle import PROFILES
-from streamproc.core.model import Retention
 from streamproc.observe.fanout import Observers
 from streamproc.observe.health import Health
 from streamproc.observe.http import HttpServer, application
@@ -32,18 +31,17 @@ log = structlog.get_logger(__name__)
 
 def make_kafka(settings: Settings) -> AioKafka:
     """Return the cluster that the settings name, not yet connected."""
-    return AioKafka(settings.kafka, settings.application_id, settings.topics.named().events)
+    return AioKafka(settings.kafka, settings.application_id)
 
 
 def make_job(settings: Settings, kafka: AioKafka, observer: Observer) -> Job:
     """Return what the worker's tasks have in common."""
-    retention = Retention(settings.retention.terminal_s * 1000, settings.retention.open_s * 1000)
     return Job(
         kafka=kafka,
         application_id=settings.application_id,
         topics=settings.topics.named(),
-        profile=PROFILES[settings.profile],
-        retention=retention,
+        rules=settings.rules(),
+        windows=settings.window_rules(),
         commit=settings.commit,
         max_record_bytes=settings.kafka.max_record_bytes,
         book=bundled_book(),
@@ -73,7 +71,7 @@ async def serve(
     `watch` is told what the metrics are told; `on_listening` gets the address of the HTTP server. Raises ConfigError
     and BrokerUnavailable where the service cannot start or go on.
     """
-    metrics, health = MetricsObserver(PROFILES[settings.profile]), Health()
+    metrics, health = MetricsObserver(PROFILES[settings.profile], settings.metrics), Health()
     observer = Observers(metrics, health, Journal(), *([] if watch is None else [watch]))
     kafka = make_kafka(settings)
     worker = Worker(make_job(settings, kafka, observer))

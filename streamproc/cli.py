@@ -179,16 +179,12 @@ def replay(
 
     from rich.table import Table
 
-    from streamproc.core.lifecycle import PROFILES
-    from streamproc.core.model import Retention
-    from streamproc.replay import Rules
+    from streamproc.replay import Terms
     from streamproc.replay import replay as replay_files
 
     settings = _settings(config)
-    retention = Retention(settings.retention.terminal_s * 1000, settings.retention.open_s * 1000)
-    now_ms = time.time_ns() // 1_000_000
-    rules = Rules(settings.application_id, PROFILES[settings.profile], retention, now_ms)
-    summary = replay_files(files, results, rules, force=force)
+    terms = Terms(settings.application_id, settings.rules(), now_ms=time.time_ns() // 1_000_000)
+    summary = replay_files(files, results, terms, force=force)
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")

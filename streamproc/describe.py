@@ -31,4 +31,5 @@ def _life_cycle(profile: Profile) -> dict[str, Any]:
         "documented": {status: sorted(to) for status, to in profile.documented.items()},
         "also_accepted": {status: sorted(to) for status, to in profile.accepted.items()},
         "terminal": dict(profile.outcomes),
+        "limits_s": dict(profile.limits_s),
     }

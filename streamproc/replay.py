@@ -26,10 +26,10 @@ from streamproc.codec.decode import Rejection, decode
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.schemas import SchemaBook, WriterSchema, load
-from streamproc.core.lifecycle import Profile
-from streamproc.core.model import MAX_AHEAD_MS, Moment, Retention, Verdict
+from streamproc.core.model import MAX_AHEAD_MS, Moment, Verdict
+from streamproc.core.rules import Rules
 from streamproc.core.state import State
-from streamproc.core.step import Outcome, forget, step
+from streamproc.core.step import Outcome, begin, pass_time, step
 from streamproc.errors import ConfigError
 
 BATCH = 2_000
@@ -42,12 +42,11 @@ RESULTS = {
 """The files and their schemas, in the order of `_Results`."""
 
 
-class Rules(NamedTuple):
+class Terms(NamedTuple):
     """What the replay goes by. `now_ms`: the clock, which event times must not be ahead of."""
 
     application_id: str
-    profile: Profile
-    retention: Retention
+    rules: Rules
     now_ms: int
 
 
@@ -82,11 +81,11 @@ class _Results(NamedTuple):
     dead_letters: ContainerWriter
 
 
-def replay(files: Sequence[Path], directory: Path, rules: Rules, *, force: bool = False) -> Summary:
+def replay(files: Sequence[Path], directory: Path, terms: Terms, *, force: bool = False) -> Summary:
     """Replay the files in the order given; raises ConfigError for one that cannot be read, and writes nothing then."""
     schemas = [schema_of(path) for path in files]
     with _results(directory, force=force) as results:
-        run = _Replay(files, rules, results)
+        run = _Replay(files, terms, results)
         for path, schema in zip(files, schemas, strict=True):
             run.read(path, schema)
         return run.finish()
@@ -116,11 +115,11 @@ def _results(directory: Path, *, force: bool) -> Iterator[_Results]:
 class _Replay:
     """One replay under way."""
 
-    def __init__(self, files: Sequence[Path], rules: Rules, results: _Results) -> None:
-        self._rules = rules
+    def __init__(self, files: Sequence[Path], terms: Terms, results: _Results) -> None:
+        self._terms = terms
         self._results = results
-        self._state = State(rules.retention, rules.profile.outcomes)
-        self._encoders = [OutputEncoder(Source(rules.application_id, path.name, 0)) for path in files]
+        self._state = State(terms.rules)
+        self._encoders = [OutputEncoder(Source(terms.application_id, path.name, 0)) for path in files]
         self._starts: list[int] = []
         self._records = 0
         self._clock_ms = 0
@@ -136,7 +135,7 @@ class _Replay:
         while batch := list(islice(arrivals, BATCH)):
             decoded = decode(batch, book)
             moment = Moment(batch[-1].timestamp, caught_up=False)
-            outcome = step(self._state, decoded.events, moment, self._rules.profile)
+            outcome = step(self._state, decoded.events, moment, begin(self._state))
             self._results.transitions.append(_payloads(encoder.transitions(outcome.transitions, moment.wall_ms)))
             self._results.dead_letters.append(_dead_letter(path, rejection) for rejection in decoded.rejections)
             self._verdicts += outcome.tally.verdicts
@@ -152,17 +151,17 @@ class _Replay:
 
     def _arrivals(self, path: Path, schema: WriterSchema) -> Iterator[_Record]:
         for entry in entries(path, schema):
-            self._clock_ms = event_time_ms(entry.found, self._clock_ms, self._rules.now_ms)
+            self._clock_ms = event_time_ms(entry.found, self._clock_ms, self._terms.now_ms)
             yield _Record(self._records, self._clock_ms, schema.header + entry.payload)
             self._records += 1
 
     def _forget(self, moment: Moment) -> None:
-        outcome = forget(self._state, moment, Outcome(stream_time=self._state.stream_time))
+        outcome = pass_time(self._state, moment, begin(self._state))
         self._write_states(outcome.forgotten)
         self._merge(outcome)
 
     def _merge(self, outcome: Outcome) -> None:
-        self._state.merge(outcome.runs, outcome.stream_time, outcome.horizon)
+        self._state.merge(outcome.runs, outcome.stream_time)
 
     def _write_states(self, run_ids: Iterable[str]) -> None:
         """Write states, each with the file of its last applied event as its source."""

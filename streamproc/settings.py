@@ -5,9 +5,9 @@ Only `app`, `demo` and `cli` see them whole; the layers below get their own sect
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,7 +16,19 @@ from pydantic_settings import (
 )
 
 from streamproc.core.lifecycle import PROFILES
+from streamproc.core.rules import Rules
+from streamproc.core.windowstate import WindowRules
 from streamproc.errors import ConfigError
+from streamproc.observe.config import MetricsSettings
+from streamproc.rulebook import (
+    AlertSettings,
+    DeadlineSettings,
+    RetentionSettings,
+    WindowSettings,
+    flaws,
+    rules,
+    window_rules,
+)
 from streamproc.runtime.config import CommitSettings, KafkaSettings, Section, TopicSettings
 
 PREFIX = "STREAMPROC_"
@@ -29,13 +41,6 @@ class HttpSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65_535)
-
-
-class RetentionSettings(Section):
-    """How long a run is remembered, in seconds (rules.md 17)."""
-
-    terminal_s: int = Field(86_400, ge=1)
-    open_s: int = Field(604_800, ge=1)
 
 
 class LogSettings(Section):
@@ -56,6 +61,10 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     commit: CommitSettings = CommitSettings()
     retention: RetentionSettings = RetentionSettings()
+    deadlines: DeadlineSettings = DeadlineSettings()
+    windows: WindowSettings = WindowSettings()
+    alerts: AlertSettings = AlertSettings()
+    metrics: MetricsSettings = MetricsSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
@@ -66,6 +75,21 @@ class Settings(BaseSettings):
             message = f"there is no profile {name!r}; there is: {', '.join(PROFILES)}"
             raise ValueError(message)
         return name
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        found = flaws(PROFILES[self.profile], self.deadlines, self.windows, self.alerts)
+        if found:
+            raise ValueError("; ".join(found))
+        return self
+
+    def rules(self) -> Rules:
+        """Return what the fold of a run goes by."""
+        return rules(PROFILES[self.profile], self.retention, self.deadlines, self.windows)
+
+    def window_rules(self) -> WindowRules:
+        """Return what the windows go by."""
+        return window_rules(self.topics.named().events, self.windows, self.alerts)
 
     @classmethod
     def settings_customise_sources(

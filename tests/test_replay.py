@@ -12,17 +12,21 @@ import pytest
 from streamproc.cli import main
 from streamproc.codec.decode import decode
 from streamproc.codec.schemas import RUN_OBJECT_VERSIONS, bundled_book, load
+from streamproc.core.deadlines import Deadlines
 from streamproc.core.lifecycle import ASSISTANTS
-from streamproc.core.model import Moment, Retention, Verdict
+from streamproc.core.model import Moment, Verdict
+from streamproc.core.retention import Retention
+from streamproc.core.rules import Rules
 from streamproc.core.state import State
-from streamproc.core.step import step
+from streamproc.core.step import begin, step
 from streamproc.local.simulate import simulate
-from streamproc.replay import RESULTS, Rules, event_time_ms, replay
+from streamproc.replay import RESULTS, Terms, event_time_ms, replay
 from tests.support.runobjects import SCHEMAS, Arrived, encode, run_object
 
 NOW_MS = 1_800_000_000_000
 RETENTION = Retention(terminal_ms=86_400_000, open_ms=604_800_000)
-RULES = Rules("app", ASSISTANTS, RETENTION, NOW_MS)
+RULES = Rules(ASSISTANTS, RETENTION, Deadlines(overdue=False))
+TERMS = Terms("app", RULES, NOW_MS)
 T = 1_717_200_000
 DAY_S = 86_400
 
@@ -60,14 +64,14 @@ def out(tmp_path):
 
 def test_the_results_are_those_of_decoder_and_core_alone(tmp_path, out):
     objects = list(_simulated())
-    summary = replay([_write(tmp_path / "a.avro", objects)], out, RULES)
+    summary = replay([_write(tmp_path / "a.avro", objects)], out, TERMS)
 
     clock, records = 0, []
     for offset, found in enumerate(objects):
         clock = event_time_ms(found, clock, NOW_MS)
         records.append(Arrived(offset, SCHEMAS["v2_1"].header + encode(SCHEMAS["v2_1"], found), clock))
-    state = State(RETENTION, ASSISTANTS.outcomes)
-    outcome = step(state, decode(records, bundled_book()).events, Moment(clock, caught_up=False), ASSISTANTS)
+    state = State(RULES)
+    outcome = step(state, decode(records, bundled_book()).events, Moment(clock, caught_up=False), begin(state))
 
     transitions, states, dead_letters = _read(out)
     assert summary.verdicts == outcome.tally.verdicts
@@ -84,7 +88,7 @@ def test_the_results_are_those_of_decoder_and_core_alone(tmp_path, out):
 def test_every_record_is_counted_once(tmp_path, out):
     """As applied, duplicate, stale, illegal or rejected; and the files hold what the summary says."""
     objects = [*_simulated(events=3_000), *(run_object(id="") for _ in range(3)), run_object(status="")]
-    summary = replay([_write(tmp_path / "a.avro", objects)], out, RULES)
+    summary = replay([_write(tmp_path / "a.avro", objects)], out, TERMS)
     assert summary.rejected == {"bad_run_id": 3, "bad_status": 1}
     assert summary.records == 3_004 == sum(summary.verdicts.values()) + sum(summary.rejected.values())
     assert all(summary.verdicts[verdict] for verdict in Verdict)
@@ -96,7 +100,7 @@ def test_every_record_is_counted_once(tmp_path, out):
 @pytest.mark.parametrize("version", RUN_OBJECT_VERSIONS)
 def test_each_version_is_replayed_and_the_event_is_its_exact_payload(version, tmp_path, out):
     objects = list(_simulated(version, events=300))
-    replay([_write(tmp_path / "a.avro", objects, version)], out, RULES)
+    replay([_write(tmp_path / "a.avro", objects, version)], out, TERMS)
     for found in _read(out)[1]:
         original = objects[found["source_offset"]]
         assert found["event"] == encode(SCHEMAS[version], original)
@@ -106,14 +110,14 @@ def test_each_version_is_replayed_and_the_event_is_its_exact_payload(version, tm
 @pytest.mark.parametrize("codec", ["null", "deflate", "snappy", "bzip2", "xz"])
 def test_every_compression_that_can_be_read_is(codec, tmp_path, out):
     path = _write(tmp_path / "a.avro", _simulated(events=100), codec=codec)
-    assert replay([path], out, RULES).records == 100
+    assert replay([path], out, TERMS).records == 100
 
 
 def test_files_are_one_stream_in_the_order_given(tmp_path, out):
     """Also where they differ in version; the source is the file, and the index goes on from file to file."""
     first = _write(tmp_path / "first.avro", [_run("queued"), _run("in_progress", T + 5)], "v1")
     second = _write(tmp_path / "second.avro", [_run("completed", T + 9), _run("queued", T + 9, "run_2")], "v2_1")
-    replay([first, second], out, RULES)
+    replay([first, second], out, TERMS)
     transitions, states, _ = _read(out)
     assert [(found["to_status"], found["source_topic"], found["source_offset"]) for found in transitions] == [
         ("queued", "first.avro", 0),
@@ -126,15 +130,15 @@ def test_files_are_one_stream_in_the_order_given(tmp_path, out):
         ("run_2", "queued", "second.avro"),
     ]
     assert {found["source_partition"] for found in transitions + states} == {0}
-    turned = replay([second, first], out, RULES, force=True)
+    turned = replay([second, first], out, TERMS, force=True)
     assert turned.verdicts[Verdict.STALE] == 2
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path, out):
     path = _write(tmp_path / "a.avro", _simulated(events=5_000))
-    replay([path], out, RULES)
+    replay([path], out, TERMS)
     before = [(out / name).read_bytes() for name in RESULTS]
-    replay([path], out, RULES._replace(now_ms=NOW_MS + DAY_S * 1000), force=True)
+    replay([path], out, TERMS._replace(now_ms=NOW_MS + DAY_S * 1000), force=True)
     assert [(out / name).read_bytes() for name in RESULTS] == before
 
 
@@ -142,7 +146,7 @@ def test_a_dead_letter_says_which_record_of_which_file_and_has_its_bytes(tmp_pat
     good, bad = run_object(), run_object(id="", instructions="s3cr3t")
     first = _write(tmp_path / "first.avro", [good])
     second = _write(tmp_path / "second.avro", [good, bad, good])
-    replay([first, second], out, RULES)
+    replay([first, second], out, TERMS)
     [letter] = _read(out)[2]
     assert letter.pop("value") == encode(SCHEMAS["v2_1"], bad)
     assert "s3cr3t" not in letter["message"]
@@ -153,7 +157,7 @@ def test_text_that_is_not_utf_8_is_a_dead_letter_and_no_damage(tmp_path, out):
     """Where the record ends is known, so the ones behind it can be read."""
     path = _write(tmp_path / "a.avro", [run_object(instructions="qqqq"), run_object(id="run_2")], codec="null")
     path.write_bytes(path.read_bytes().replace(b"qqqq", b"qq\xff\xff"))
-    summary = replay([path], out, RULES)
+    summary = replay([path], out, TERMS)
     assert (summary.records, summary.rejected) == (2, {"undecodable": 1})
 
 
@@ -163,7 +167,7 @@ def test_a_foreign_schema_with_the_fields_that_are_read_is_replayed(tmp_path, ou
     path = tmp_path / "mine.avro"
     with path.open("wb") as file:
         fastavro.writer(file, schema, [{"id": "run_1", "status": "queued", "raw": b"\xff"}])
-    assert replay([path], out, RULES).verdicts == {Verdict.APPLIED: 1}
+    assert replay([path], out, TERMS).verdicts == {Verdict.APPLIED: 1}
 
 
 # Event time
@@ -192,7 +196,7 @@ def test_event_time_is_the_latest_own_time_and_never_goes_back(fields, seconds):
 
 def test_durations_come_from_event_time(tmp_path, out):
     objects = [_run("queued", None), _run("in_progress", T + 5), _run("completed", T + 5, completed_at=T + 65)]
-    replay([_write(tmp_path / "a.avro", objects)], out, RULES)
+    replay([_write(tmp_path / "a.avro", objects)], out, TERMS)
     assert [found["in_from_ms"] for found in _read(out)[0]] == [None, 5_000, 60_000]
 
 
@@ -204,7 +208,7 @@ def test_a_forgotten_runs_state_is_in_the_results_all_the_same(tmp_path, out):
     batches = itertools.chain.from_iterable(
         (_run("completed", T + day * DAY_S, f"run_{day}_{index}") for index in range(2_000)) for day in range(4)
     )
-    replay([_write(tmp_path / "a.avro", batches)], out, RULES)
+    replay([_write(tmp_path / "a.avro", batches)], out, TERMS)
     runs = [found["run_id"] for found in _read(out)[1]]
     assert len(runs) == len(set(runs)) == 8_000
     assert runs[0] == "run_0_0"
@@ -222,8 +226,8 @@ def test_two_hundred_thousand_records_take_bounded_memory(tmp_path, out):
         )
         path = _write(tmp_path / "a.avro", objects)
         script = (
-            "import sys, resource\nfrom pathlib import Path\nfrom tests.test_replay import RULES, replay\n"
-            "replay([Path(sys.argv[1])], Path(sys.argv[2]), RULES, force=True)\n"
+            "import sys, resource\nfrom pathlib import Path\nfrom tests.test_replay import TERMS, replay\n"
+            "replay([Path(sys.argv[1])], Path(sys.argv[2]), TERMS, force=True)\n"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
         done = subprocess.run(
@@ -334,7 +338,7 @@ def test_a_compression_that_cannot_be_read_is_said_to_be_one(tmp_path, out, monk
 
 
 def test_a_file_without_records_has_empty_results(tmp_path, out):
-    assert replay([_write(tmp_path / "a.avro", [])], out, RULES).records == 0
+    assert replay([_write(tmp_path / "a.avro", [])], out, TERMS).records == 0
     assert _read(out) == [[], [], []]
 
 

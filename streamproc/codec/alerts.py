@@ -1,6 +1,6 @@
 """RunAlert records, both ways. There are few of them, so the reference codec does."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
-from streamproc.codec.encode import Message
+from streamproc.codec.encode import Message, Source
 from streamproc.codec.framing import header_of, label
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.alerts import Alert
@@ -26,14 +26,18 @@ class AlertEncoder:
         self._schema = load("run_alert")
         self._events = CloudEvents("streamproc.run.alert", f"/streamproc/{application_id}/alerts", self._schema.label)
 
-    def messages(self, alerts: Iterable[Alert], wall_ms: int) -> list[Message]:
-        """Return a message for each alert; no record's timestamp is ahead of `wall_ms`."""
-        return [self._message(alert, wall_ms) for alert in alerts]
+    def messages(self, alerts: Iterable[Alert], wall_ms: int, source: Source | None = None) -> list[Message]:
+        """Return a message for each alert; no record's timestamp is ahead of `wall_ms`.
 
-    def _message(self, alert: Alert, wall_ms: int) -> Message:
+        `source`: where the runs' events come from, for alerts that have an offset.
+        """
+        place = {} if source is None else {"source_topic": source.topic, "source_partition": source.partition}
+        return [self._message(alert, asdict(alert) | place, wall_ms) for alert in alerts]
+
+    def _message(self, alert: Alert, said: Mapping[str, Any], wall_ms: int) -> Message:
         buffer = BytesIO(self._schema.header)
         buffer.seek(0, 2)
-        fastavro.schemaless_writer(buffer, self._schema.parsed, asdict(alert))
+        fastavro.schemaless_writer(buffer, self._schema.parsed, said)
         headers = self._events.headers(f"{alert.alert_id}:{alert.state}".encode(), alert.decided_at)
         return alert.key.encode(), buffer.getvalue(), max(0, min(alert.decided_at, wall_ms)), headers
 

@@ -12,10 +12,13 @@ from msgspec.structs import astuple
 from streamproc.codec.cloudevents import CloudEvents, Headers
 from streamproc.codec.schemas import load, varint
 from streamproc.core.model import Run, Transition
+from streamproc.core.step import CLOCK
 
 Message = tuple[bytes | None, bytes | None, int, Headers]
 """One record to be produced: key, value (None: a tombstone), timestamp in milliseconds, headers. Its partition is the
 input's. A plain tuple, since two are made for each event."""
+
+NOTHING_ELSE: Mapping[str, int] = {}
 
 _length = lru_cache(maxsize=8_192)(varint)
 
@@ -60,8 +63,14 @@ class OutputEncoder:
             for change, payload in zip(changes, payloads, strict=True)
         ]
 
-    def states(self, runs: Sequence[Run], wall_ms: int) -> list[Message]:
-        """Return a message with the state of each run."""
+    def states(
+        self, runs: Sequence[Run], wall_ms: int, causes: Mapping[str, int] = NOTHING_ELSE, sequence: int = 0
+    ) -> list[Message]:
+        """Return a message with the state of each run.
+
+        `causes`: offsets of the events that changed a state without being applied, CLOCK where it was the clock in the
+        commit `sequence`: else the ids of two states of a run would be the same (rules.md 22).
+        """
         if not runs:
             return []
         *columns, offsets, schemas, events = zip(*map(astuple, runs), strict=True)
@@ -72,7 +81,12 @@ class OutputEncoder:
                 run.run_id.encode(),
                 b"".join((header, _length(len(event)), event, payload)),
                 run.status_since if run.status_since < wall_ms else wall_ms,  # noqa: FURB136  min() is a call
-                headers(b"%b:%d" % (place, run.offset), run.status_since),
+                headers(
+                    b"%b:%d" % (place, run.offset)
+                    if run.run_id not in causes
+                    else _caused(place, run, causes[run.run_id], sequence),
+                    run.status_since,
+                ),
             )
             for run, event, payload in zip(runs, events, payloads, strict=True)
         ]
@@ -89,6 +103,10 @@ class OutputEncoder:
         """Return the columns source_topic, source_partition and source_offset."""
         count = len(offsets)
         return [[self._source.topic] * count, [self._source.partition] * count, offsets]
+
+
+def _caused(place: bytes, run: Run, cause: int, sequence: int) -> bytes:
+    return b"%b:%d:%d" % (place, run.offset, sequence) if cause == CLOCK else b"%b:%d" % (place, cause)
 
 
 class _RowEncoder:

@@ -56,7 +56,7 @@ def _schema_of(record: Arrival) -> str:
     try:
         return label(header_of(record.value))
     except RecordRejected as error:
-        raise _unreadable(record, str(error)) from error
+        raise unreadable(record, str(error)) from error
 
 
 def _version(name: str, record: Arrival) -> WriterSchema:
@@ -64,13 +64,13 @@ def _version(name: str, record: Arrival) -> WriterSchema:
         schema = load(version)
         if schema.label == name:
             return schema
-    raise _unreadable(record, f"schema {name} is no version of RunState that this release reads")
+    raise unreadable(record, f"schema {name} is no version of RunState that this release reads")
 
 
-def _unreadable(record: Arrival, why: str, remedy: str = OTHER_RELEASE) -> ConfigError:
+def unreadable(record: Arrival, why: str, remedy: str = OTHER_RELEASE) -> ConfigError:
+    """Return the error for a state record that must not be skipped."""
     return ConfigError(
-        f"the run-state record at offset {record.offset} cannot be read: {why}. {remedy}; "
-        "a state is never restored in part"
+        f"the state record at offset {record.offset} cannot be read: {why}. {remedy}; a state is never restored in part"
     )
 
 
@@ -79,7 +79,7 @@ def _decode_group(records: Sequence[Arrival], schema: WriterSchema) -> list[Run]
         return _decode_columns(records, schema)
     except (ValueError, IndexError, pa.ArrowException, RecordRejected) as error:
         if len(records) == 1:
-            raise _unreadable(records[0], f"it is damaged ({type(error).__name__})", REPLAY) from error
+            raise unreadable(records[0], f"it is damaged ({type(error).__name__})", REPLAY) from error
     # One of them is: name it.
     return [run for record in records for run in _decode_group([record], schema)]
 

@@ -36,6 +36,7 @@ def opened(event: RunEvent, profile: Profile, at: Moment) -> Run:
         event.model,
         event.status,
         event.timestamp,  # status_since
+        event.offset,  # status_offset
         event.timestamp,  # first_seen_at
         _retained_from(event, profile, at),
         event.created_at,
@@ -59,6 +60,7 @@ def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment) -> Run:
     if event.status != run.status:
         new.status = event.status
         new.status_since = event.timestamp
+        new.status_offset = event.offset
         new.transitions = run.transitions + 1
         new.retained_from = _retained_from(event, profile, at)
         new.ended_at = ended_at(event, profile)

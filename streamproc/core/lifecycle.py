@@ -28,7 +28,8 @@ ILLEGAL = Move(Verdict.ILLEGAL, expected=False)
 class Profile:
     """One producer's life cycle.
 
-    `outcomes` maps each terminal status to its outcome class; `ended_by` names the RunObject time that ends it.
+    `outcomes` maps each terminal status to its outcome class; `ended_by` names the RunObject time that ends it;
+    `limits_s`: how long a run may stay in a status, in seconds, unless the settings say otherwise.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Profile:
     accepted: Mapping[str, frozenset[str]]
     outcomes: Mapping[str, str]
     ended_by: Mapping[str, str]
+    limits_s: Mapping[str, int]
     moves: Mapping[str | None, Mapping[str, Move]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -114,6 +116,7 @@ ASSISTANTS = Profile(
             "cancelled": "cancelled_at",
         }
     ),
+    limits_s=MappingProxyType({"queued": 300, "in_progress": 900, "requires_action": 600, "cancelling": 300}),
 )
 
 PROFILES: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in (ASSISTANTS,)})

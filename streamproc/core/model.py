@@ -56,6 +56,7 @@ class Run(Struct, gc=False, array_like=True):
     model: str | None
     status: str
     status_since: int
+    status_offset: int
     first_seen_at: int
     retained_from: int
     created_at: int | None
@@ -94,10 +95,3 @@ class Moment(Struct, frozen=True):
 
     wall_ms: int
     caught_up: bool
-
-
-class Retention(Struct, frozen=True):
-    """How long a run is remembered (rules.md 17)."""
-
-    terminal_ms: int
-    open_ms: int

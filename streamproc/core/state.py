@@ -1,25 +1,39 @@
 """The committed state of one partition. Only a confirmed commit, or a restore, changes it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, ValuesView
 
-from streamproc.core.model import Retention, Run
-from streamproc.core.retention import MAX_FORGOTTEN_PER_COMMIT, Calendar, due_at
+from streamproc.core.calendar import Calendar
+from streamproc.core.deadlines import TICK_MS
+from streamproc.core.model import Run
+from streamproc.core.rules import Rules
 from streamproc.core.runs import Runs
 
 
 class State:
-    """What one partition remembers: its runs, and how far its stream time has come."""
+    """What one partition remembers: its runs, and how far its stream time has come.
 
-    def __init__(self, retention: Retention, outcomes: Mapping[str, str]) -> None:
-        """Start empty; the keys of `outcomes` are the profile's terminal statuses."""
-        self.runs = Runs(outcomes)
+    The calendars say which runs to look at when: `forgetting` for retention, `limits` for deadlines.
+    """
+
+    def __init__(self, rules: Rules, stream_time: int = 0) -> None:
+        """Start empty."""
+        self.rules = rules
+        self.runs = Runs(rules.profile.outcomes)
         self.by_status: Counter[str] = Counter()
-        self.stream_time = 0
-        self.shortest_ms = min(retention.terminal_ms, retention.open_ms)
-        self._retention = retention
-        self._outcomes = outcomes
-        self._calendar = Calendar(retention)
+        self.stream_time = stream_time
+        self.shortest_ms = rules.retention.shortest_ms
+        self.forgetting: Calendar[str] = Calendar(rules.retention.bucket_ms)
+        self.limits: Calendar[str] = Calendar(TICK_MS)
+
+    @property
+    def live_keys(self) -> int:
+        """How many keys run-state holds."""
+        return len(self.runs)
+
+    def open_runs(self) -> ValuesView[Run]:
+        """Return the runs that have not ended."""
+        return self.runs.open_runs()
 
     def put(self, run: Run) -> None:
         """Set a run's latest state."""
@@ -31,7 +45,18 @@ class State:
                 self._leave(before.status)
         if before is None:
             # At the earliest time that it may be due, ended or not: then it is looked at again, and filed anew.
-            self._calendar.add(run.run_id, run.retained_from + self.shortest_ms)
+            self.forgetting.add(run.run_id, run.retained_from + self.shortest_ms)
+
+    def restore(self, run: Run) -> None:
+        """Set a run's state as it is read back."""
+        self.put(run)
+        self.watch(run)
+
+    def watch(self, run: Run) -> None:
+        """Look at the run when its next deadline passes, if it has one."""
+        due = self.rules.deadlines.next_at(run, self.rules.profile)
+        if due is not None:
+            self.limits.add(run.run_id, due)
 
     def remove(self, run_id: str) -> None:
         """Forget a run, if it is there."""
@@ -42,30 +67,9 @@ class State:
 
     def due_at(self, run: Run) -> int:
         """Return the instant, in milliseconds, from which the run is forgotten."""
-        return due_at(run, self._retention, terminal=run.status in self._outcomes)
+        return self.rules.retention.due_at(run, terminal=run.status in self.rules.profile.outcomes)
 
-    def due(self, now: int) -> tuple[list[str], int]:
-        """Return the ids of runs to be forgotten, as many as one commit may, and the horizon that these reach."""
-        ids: list[str] = []
-        horizon = 0
-        for horizon_of_bucket, bucket in self._calendar.due_buckets(now):
-            for run_id in bucket:
-                run = self.runs.get(run_id)
-                if run is not None and self.due_at(run) <= now:
-                    ids.append(run_id)
-                    if len(ids) >= MAX_FORGOTTEN_PER_COMMIT:
-                        return ids, horizon
-            horizon = horizon_of_bucket
-        return ids, horizon
-
-    def settle(self, horizon: int) -> None:
-        """File the runs of the calendar anew up to `horizon`, as `due` returned it."""
-        for run_id in list(self._calendar.take(horizon)):
-            kept = self.runs.get(run_id)
-            if kept is not None:
-                self._calendar.add(run_id, self.due_at(kept))
-
-    def merge(self, changed: Mapping[str, Run | None], stream_time: int, horizon: int) -> None:
+    def merge(self, changed: Mapping[str, Run | None], stream_time: int) -> None:
         """Take over what a confirmed commit changed; None: forgotten."""
         for run_id, run in changed.items():
             if run is None:
@@ -73,7 +77,17 @@ class State:
             else:
                 self.put(run)
         self.stream_time = stream_time
-        self.settle(horizon)
+        self.settle()
+
+    def settle(self) -> None:
+        """Let the reminders that were looked at be gone."""
+        self.forgetting.keep()
+        self.limits.keep()
+
+    def rewind(self) -> None:
+        """Put back the reminders that an aborted commit had looked at."""
+        self.forgetting.rewind()
+        self.limits.rewind()
 
     def live_after(self, changed: Mapping[str, Run | None]) -> int:
         """Return the number of keys once `changed` is merged."""

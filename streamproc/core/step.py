@@ -8,78 +8,177 @@ from collections.abc import Sequence
 
 from msgspec import Struct, field
 
+from streamproc.core import deadlines
+from streamproc.core.alerts import Alert
 from streamproc.core.fold import advanced, judge, opened, transition
-from streamproc.core.lifecycle import Profile
 from streamproc.core.model import MAX_AHEAD_MS, Moment, Run, RunEvent, Transition, Verdict
+from streamproc.core.retention import MAX_FORGOTTEN_PER_COMMIT
+from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.tally import Tally
+
+MAX_FIRED_PER_EVENT = 20
+"""Where a great many deadlines pass at once, the rest fires with the next events: a commit has to stay small."""
+MAX_FIRED_PER_COMMIT = 5_000
+MAX_LOOKED_AT = 1_000
+
+CLOCK = -1
+"""In `Outcome.causes`: no event, but the time that passed."""
 
 
 class Outcome(Struct):
     """What one commit changes and sends.
 
     `runs`: the last state of each run touched, None where it is forgotten; `forgotten`: the offsets of those runs' last
-    applied events.
+    applied events; `causes`: the offset of the event that changed a state without being applied, or CLOCK.
     """
 
+    tally: Tally
+    stream_time: int
     runs: dict[str, Run | None] = field(default_factory=dict)
     forgotten: dict[str, int] = field(default_factory=dict)
+    causes: dict[str, int] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
-    stream_time: int = 0
+    alerts: list[Alert] = field(default_factory=list)
     now: int = 0
-    horizon: int = 0
 
 
-def step(
-    state: State, events: Sequence[RunEvent], at: Moment, profile: Profile, outcome: Outcome | None = None
-) -> Outcome:
-    """Fold `events` in the order of arrival onto `state`, on top of `outcome` where a commit spans several batches.
+def begin(state: State) -> Outcome:
+    """Return the empty outcome of a new commit on top of `state`; what an aborted one had taken is put back."""
+    state.rewind()
+    return Outcome(Tally(state.rules.base_ms), state.stream_time)
 
-    Cutting the events into other batches gives the same runs, transitions and verdicts.
+
+def step(state: State, events: Sequence[RunEvent], at: Moment, out: Outcome) -> Outcome:
+    """Fold `events` in the order of arrival onto `state`, on top of `out`: a commit may span several batches.
+
+    Cutting the events into other batches gives the same runs, transitions, alerts and verdicts.
     """
-    out = outcome if outcome is not None else Outcome(stream_time=state.stream_time)
     latest_credible = at.wall_ms + MAX_AHEAD_MS
+    limits = state.limits
     for event in events:
         if out.stream_time < event.timestamp <= latest_credible:
             out.stream_time = event.timestamp
-        _arrive(state, out, event, profile, at)
+        _arrive(state, out, event, at)
+        # In between, not at the end of a batch: else it would depend on where batches are cut what fires.
+        if limits.next_at <= out.stream_time:
+            _fire(state, out, out.stream_time, MAX_FIRED_PER_EVENT)
     return out
 
 
-def forget(state: State, at: Moment, out: Outcome) -> Outcome:
-    """Mark the runs whose retention is over as forgotten (rules.md 17), by the partition's `now` (rules.md 16)."""
+def pass_time(state: State, at: Moment, out: Outcome) -> Outcome:
+    """Let the partition's `now` (rules.md 16) do its part: deadlines, then retention."""
     out.now = at.wall_ms if at.caught_up else out.stream_time
-    ids, out.horizon = state.due(out.now)
-    for run_id in ids:
-        run = out.runs.get(run_id, state.runs.get(run_id))
-        if run is not None and state.due_at(run) <= out.now:
-            out.runs[run_id] = None
-            out.forgotten[run_id] = run.offset
+    if at.caught_up:
+        _fire(state, out, out.now, MAX_FIRED_PER_COMMIT)
+    _forget(state, out)
     return out
 
 
-def _arrive(state: State, out: Outcome, event: RunEvent, profile: Profile, at: Moment) -> None:
-    run_id = event.run_id
+def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
+    run_id, rules = event.run_id, state.rules
     run = out.runs[run_id] if run_id in out.runs else state.runs.get(run_id)
     old = run is not None and run.retained_from + state.shortest_ms <= out.stream_time
     if run is not None and old and state.due_at(run) <= out.stream_time:
+        _resolve(out, run, None, rules, out.stream_time)
         run = None  # Forgotten by stream time, whether or not a commit has said so yet.
-    move = judge(run, event, profile)
-    out.tally.arrival(event, move.verdict, profile)
+    move = judge(run, event, rules.profile)
+    out.tally.arrival(event, move.verdict, rules.profile)
     if move.verdict is Verdict.APPLIED:
-        _apply(out, run, event, profile, at, expected=move.expected)
+        _apply(state, out, run, event, at, expected=move.expected)
     elif move.verdict is not Verdict.DUPLICATE:
         out.tally.anomalies[move.verdict.value] += 1
+        if move.verdict is Verdict.ILLEGAL and run is not None:
+            _report_illegal(out, run, event)
 
 
-def _apply(out: Outcome, run: Run | None, event: RunEvent, profile: Profile, at: Moment, *, expected: bool) -> None:
+def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Moment, *, expected: bool) -> None:
+    rules, profile = state.rules, state.rules.profile
     after = opened(event, profile, at) if run is None else advanced(run, event, profile, at)
     out.runs[event.run_id] = after
     out.forgotten.pop(event.run_id, None)
+    out.causes.pop(event.run_id, None)
+    if run is not None and run.alerts:
+        _resolve(out, run, after, rules, event.timestamp)
+    ended = event.status in profile.outcomes
     if run is None or run.status != event.status:
         change = transition(run, after, event, profile, expected=expected)
         out.transitions.append(change)
-        out.tally.moved(run, after, change, profile)
-    elif run.usage is None and event.status in profile.outcomes:
-        out.tally.tokens_of(after)
+        out.tally.moved(run, after, change, profile, _credible(event, out, at))
+        if not ended:
+            state.watch(after)
+    elif ended:
+        out.tally.completed(run, after, _credible(event, out, at))
+    elif run.expires_at != after.expires_at:
+        state.watch(after)
+
+
+def _credible(event: RunEvent, out: Outcome, at: Moment) -> int:
+    """Return the time that an event is measured at: one that is too far ahead would keep a window open for years."""
+    if event.timestamp <= at.wall_ms + MAX_AHEAD_MS:
+        return event.timestamp
+    out.tally.anomalies["future_timestamp"] += 1
+    return out.stream_time
+
+
+def _fire(state: State, out: Outcome, now: int, room: int) -> None:
+    """Fire deadlines that passed, `room` at most, each as of the full second at which it was due to be looked at."""
+    rules, limits = state.rules, state.limits
+    while limits.next_at <= now:
+        tick = limits.next_at
+        ids = limits.take(MAX_LOOKED_AT)
+        for number, run_id in enumerate(ids):
+            if room <= 0:
+                for rest in ids[number:]:
+                    limits.add(rest, tick)
+                return
+            run = out.runs[run_id] if run_id in out.runs else state.runs.get(run_id)
+            fired = [] if run is None else rules.deadlines.passed(run, rules.profile, tick)
+            if run is not None and fired:
+                state.watch(_flagged(out, run, fired, CLOCK))
+                room -= len(fired)
+
+
+def _report_illegal(out: Outcome, run: Run, event: RunEvent) -> None:
+    """Say it once for each run and pair of statuses (rules.md 21)."""
+    alert = deadlines.illegal(run, event, out.stream_time)
+    if alert.alert_id not in run.alerts:
+        _flagged(out, run, [alert], event.offset)
+
+
+def _flagged(out: Outcome, run: Run, fired: Sequence[Alert], cause: int) -> Run:
+    """Send the alerts, and remember in the run's state that they were sent."""
+    new: Run = run.__copy__()  # type: ignore[attr-defined]
+    new.alerts = (*run.alerts, *(alert.alert_id for alert in fired))
+    out.runs[run.run_id] = new
+    out.alerts += fired
+    out.causes[run.run_id] = cause
+    return new
+
+
+def _resolve(out: Outcome, before: Run, after: Run | None, rules: Rules, at: int) -> None:
+    """Resolve what `before` fires and `after` does not; None: the run is forgotten."""
+    gone = rules.deadlines.resolved(before, after, rules.profile, at, out.stream_time)
+    out.alerts += gone
+    if after is not None and gone:
+        ids = {alert.alert_id for alert in gone}
+        after.alerts = tuple(identity for identity in after.alerts if identity not in ids)
+
+
+def _forget(state: State, out: Outcome) -> None:
+    """Mark the runs whose retention is over as forgotten (rules.md 17)."""
+    calendar, room = state.forgetting, MAX_FORGOTTEN_PER_COMMIT
+    while room > 0 and calendar.next_at <= out.now:
+        for run_id in calendar.take(room):
+            run = out.runs[run_id] if run_id in out.runs else state.runs.get(run_id)
+            if run is None:
+                continue
+            due = state.due_at(run)
+            if due > out.now:
+                calendar.add(run_id, due)
+                continue
+            _resolve(out, run, None, state.rules, out.now)
+            out.runs[run_id] = None
+            out.forgotten[run_id] = run.offset
+            out.causes.pop(run_id, None)
+            room -= 1

@@ -1,11 +1,15 @@
 """What the runtime tells whoever watches it. The base class does nothing; `observe` makes metrics and probes of it."""
 
 from collections import Counter
+from collections.abc import Iterable
 from enum import Enum
+from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from streamproc.core.alerts import Alert
 from streamproc.core.tally import Tally
+from streamproc.runtime.ports import TopicPartition
 
 
 class TaskState(Enum):
@@ -34,46 +38,80 @@ _SUCCESSORS = {
 }
 
 
-class CommitReport(Struct):
-    """One confirmed commit of one partition."""
+class Held(Protocol):
+    """A task's state, as far as every stage has one: `core.state.State`, or `core.windowstate.WindowState`."""
 
-    partition: int
+    @property
+    def live_keys(self) -> int:
+        """How many keys its topic holds."""
+
+    @property
+    def stream_time(self) -> int:
+        """How far the partition's time has come, in milliseconds; of windows, their watermark."""
+
+
+class CommitReport(Struct, kw_only=True):
+    """One confirmed commit of one partition, of whichever stage. `alerts`: by kind and state.
+
+    `latency_s`: from the Kafka timestamp of the commit's first record to its confirmation, never below 0.
+    """
+
+    source: TopicPartition
     records: int
-    tally: Tally
-    rejected: Counter[str]
     duration_s: float
     latency_s: float
-    """From the Kafka timestamp of the commit's first record to its confirmation; negative clocks count as 0."""
+    rejected: Counter[str] = field(default_factory=Counter)
+    alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class FoldReport(CommitReport, kw_only=True):
+    """A commit of the fold stage. `seen_at`: the clock when its records were fetched, in milliseconds."""
+
+    tally: Tally
     forgotten: int
-    runs_by_status: Counter[str]
-    """Of the whole partition after this commit; statuses as producers wrote them."""
+    seen_at: int
+
+
+class WindowReport(CommitReport, kw_only=True):
+    """A commit of the window stage. `late` and `dropped` count arrivals, `watermark` is in milliseconds."""
+
+    closed: int
+    revised: int
+    late: int
+    dropped: int
+    watermark: int
+
+
+def count_alerts(alerts: Iterable[Alert]) -> Counter[tuple[str, str]]:
+    """Return how many alerts there are of each kind and state."""
+    return Counter((alert.kind, alert.state.value) for alert in alerts)
 
 
 class Observer:
     """Base observer: ignores everything. All calls come from the event loop and must return at once."""
 
-    def task_state(self, partition: int, state: TaskState) -> None:
+    def task_state(self, source: TopicPartition, state: TaskState) -> None:
         """A task entered `state`."""
 
     def committed(self, report: CommitReport) -> None:
         """A transaction was confirmed. Counters move here and nowhere else (rules.md 24)."""
 
-    def transaction_failed(self, partition: int, cause: str) -> None:
+    def transaction_failed(self, source: TopicPartition, cause: str) -> None:
         """A transaction failed or its outcome is unknown; `cause` is an exception's class name."""
 
-    def restoring(self, partition: int, remaining: int) -> None:
+    def restoring(self, source: TopicPartition, remaining: int) -> None:
         """A restore has about `remaining` records to go; 0: it is complete."""
 
-    def restored(self, partition: int, runs_by_status: Counter[str]) -> None:
-        """A task is running with this state: read back, or kept from before."""
+    def running(self, source: TopicPartition, held: Held) -> None:
+        """A task is running with this state, read back or kept from before: to be read, until its state changes."""
 
-    def lag(self, partition: int, records: int, seconds: float) -> None:
+    def lag(self, source: TopicPartition, records: int, seconds: float) -> None:
         """The partition is `records` behind the last stable offset, its last read record is `seconds` old."""
 
-    def caught_up(self, partition: int) -> None:
+    def caught_up(self, source: TopicPartition) -> None:
         """The partition's last fetch succeeded and found nothing left to read."""
 
-    def rebalanced(self, partitions: frozenset[int]) -> None:
+    def rebalanced(self, sources: frozenset[TopicPartition]) -> None:
         """The group assigned these partitions."""
 
     def revoked(self) -> None:

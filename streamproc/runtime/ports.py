@@ -10,6 +10,20 @@ from streamproc.codec.arrival import Arrival
 from streamproc.codec.encode import Message
 
 
+class TopicPartition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic} partition {self.partition}"
+
+
+Outputs = Mapping[TopicPartition, Sequence[Message]]
+"""What one commit sends."""
+
+
 class Committed(NamedTuple):
     """A committed offset of the consumer group, with the metadata that was committed along with it."""
 
@@ -50,15 +64,16 @@ class Reader(Protocol):
 
 
 class Transactions(Protocol):
-    """One transactional producer for one input partition. Good until its first failure; then it is thrown away."""
+    """One transactional producer for one input partition of a stage.
+
+    Good until its first failure; then it is thrown away.
+    """
 
     async def fence(self) -> None:
         """Fence every earlier producer of the same transactional id and finish its transaction."""
 
-    async def commit(
-        self, outputs: Mapping[str, Sequence[Message]], committed: Committed, may_commit: Callable[[], bool]
-    ) -> None:
-        """Write `outputs` (by topic) and the input offset in one transaction, every record acknowledged.
+    async def commit(self, outputs: Outputs, committed: Committed, may_commit: Callable[[], bool]) -> None:
+        """Write `outputs` and the input offset in one transaction, every record acknowledged.
 
         `may_commit` is asked right before the end: false aborts. Raises TaskInvalid whenever the outcome is not a
         confirmed commit, ConfigError where it never could be.
@@ -74,15 +89,15 @@ class GroupListener(Protocol):
     def revoked(self) -> None:
         """No partition is ours from here on."""
 
-    def assigned(self, partitions: frozenset[int]) -> None:
-        """These partitions of the input are ours, in a new generation."""
+    def assigned(self, sources: frozenset[TopicPartition]) -> None:
+        """These partitions of the inputs are ours, in a new generation."""
 
 
 class Group(Protocol):
     """Membership in the consumer group. Decides ownership; reads nothing."""
 
-    async def join(self, listener: GroupListener) -> None:
-        """Start taking part."""
+    async def join(self, topics: Sequence[str], listener: GroupListener) -> None:
+        """Start taking part in the reading of `topics`."""
 
     async def confirmed(self) -> bool:
         """Tell whether the coordinator acknowledges us in the current generation, by a heartbeat sent now."""
@@ -115,7 +130,7 @@ class Kafka(Protocol):
     def group(self) -> Group:
         """Return a membership in the consumer group, not yet joined."""
 
-    def transactions(self, partition: int) -> Transactions:
+    def transactions(self, source: TopicPartition) -> Transactions:
         """Return a producer for an input partition, not yet started."""
 
     async def reader(self, topic: str, partition: int) -> Reader:
@@ -124,7 +139,7 @@ class Kafka(Protocol):
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset and the last stable offset."""
 
-    async def committed(self, partition: int) -> Committed | None:
+    async def committed(self, source: TopicPartition) -> Committed | None:
         """Return the group's committed offset of an input partition, None where there is none."""
 
     async def partition_count(self, topic: str) -> int:

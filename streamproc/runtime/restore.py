@@ -1,14 +1,12 @@
-"""The state of a partition, read back from run-state. Complete and proven right, or not at all (rules.md 6)."""
+"""The state of a partition, read back from its topic. Complete and proven right, or not at all (rules.md 6)."""
 
 from asyncio import sleep
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.runstate import decode_runs
-from streamproc.core.state import State
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.ports import Kafka
+from streamproc.runtime.ports import Kafka, TopicPartition
 from streamproc.runtime.position import Position
 
 BATCH_RECORDS = 2_000
@@ -28,23 +26,26 @@ class Found(NamedTuple):
     highest: int
 
 
-async def restore(kafka: Kafka, topic: str, partition: int, state: State, on_progress: Callable[[int], None]) -> Found:
-    """Read everything below the last stable offset, as it is now, into the empty `state`.
+async def restore(
+    kafka: Kafka, topic: TopicPartition, load: Callable[[Sequence[Arrival]], int], on_progress: Callable[[int], None]
+) -> Found:
+    """Read everything below the last stable offset, as it is now; `load` takes the latest record of each key.
 
     Raises BrokerUnavailable where reading comes to a halt before that, ConfigError for a record that is unreadable.
     """
-    first, last = await kafka.bounds(topic, partition)
-    reader = await kafka.reader(topic, partition)
+    first, last = await kafka.bounds(*topic)
+    reader = await kafka.reader(*topic)
     try:
         await reader.seek(first)
         at, empty, records, highest = first, 0, 0, -1
         while at < last:
             fetched = await reader.fetch(BATCH_RECORDS, FETCH_TIMEOUT_S)
-            highest = max(highest, _take(fetched.records, last, state))
+            latest = {record.key: record for record in fetched.records if record.offset < last}
+            highest = max(highest, load(list(latest.values())))
             records += len(fetched.records)
             empty = 0 if fetched.records else empty + 1
             if empty > MAX_EMPTY_FETCHES:
-                message = f"reading {topic} partition {partition} came to a halt at offset {at} of {last}"
+                message = f"reading {topic} came to a halt at offset {at} of {last}"
                 raise BrokerUnavailable(message)
             at = await reader.position()
             on_progress(max(0, last - at))
@@ -54,24 +55,11 @@ async def restore(kafka: Kafka, topic: str, partition: int, state: State, on_pro
         await reader.close()
 
 
-def _take(records: Sequence[Arrival], last: int, state: State) -> int:
-    """Put the latest state of each run of a batch into `state`; return their highest input offset."""
-    highest = -1
-    latest = {record.key: record for record in records if record.offset < last}
-    for run_id, run in decode_runs(list(latest.values())):
-        if run is None:
-            state.remove(run_id)
-        else:
-            state.put(run)
-            highest = max(highest, run.offset)
-    return highest
-
-
-def prove(state: State, found: Found, position: Position, where: str) -> None:
+def prove(live_keys: int, found: Found, position: Position, where: str) -> None:
     """Hold a restored state against what was committed with the offset; raises ConfigError where they differ."""
-    if len(state.runs) != position.live_keys:
+    if live_keys != position.live_keys:
         message = (
-            f"{where} holds {len(state.runs)} runs, but {position.live_keys} were committed with offset "
+            f"{where} holds {live_keys} keys, but {position.live_keys} were committed with offset "
             f"{position.offset}: the state topic was deleted, recreated or truncated. {WAYS_OUT}"
         )
         raise ConfigError(message)

@@ -1,27 +1,29 @@
 """The life of one input partition's task: fence, restore, then commit after commit, and again after any failure.
 
-Owns the partition's state. Knows neither aiokafka nor rebalances: it is told whether the partition is still ours.
+The same for every stage. Owns the partition's state. Knows neither aiokafka nor rebalances: it is told whether the
+partition is still ours.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from random import uniform
+from typing import Any
 
 from msgspec import Struct, field
 
-from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.schemas import SchemaBook
-from streamproc.core.lifecycle import Profile
-from streamproc.core.model import Moment, Retention
-from streamproc.core.state import State
+from streamproc.core.model import Moment
+from streamproc.core.rules import Rules
+from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
-from streamproc.runtime.batch import Batch, Fold, Pending
 from streamproc.runtime.config import CommitSettings, TopicSettings
-from streamproc.runtime.observer import CommitReport, Observer, TaskState
-from streamproc.runtime.ports import Committed, Group, Kafka, Reader, Transactions
+from streamproc.runtime.observer import Observer, TaskState
+from streamproc.runtime.ports import Committed, Group, Kafka, Reader, TopicPartition, Transactions
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import Found, prove, refuse_orphans, restore
+from streamproc.runtime.stage import Batch, Pending, Stage
 
 CHUNK_RECORDS = 2_000
 """Decoded and folded in one go: well under 50 ms of CPU, so that heartbeats are never late."""
@@ -38,8 +40,8 @@ class Job(Struct, frozen=True):
     kafka: Kafka
     application_id: str
     topics: TopicSettings
-    profile: Profile
-    retention: Retention
+    rules: Rules
+    windows: WindowRules
     commit: CommitSettings
     max_record_bytes: int
     book: SchemaBook
@@ -52,23 +54,13 @@ class Job(Struct, frozen=True):
 class PartitionTask:
     """The task of one input partition. `run` may be called again after it returned: the state is kept in between."""
 
-    def __init__(
-        self,
-        job: Job,
-        group: Group,
-        partition: int,
-        partitions: int,
-        count_elsewhere: Callable[[Sequence[str]], int] = lambda _: 0,
-    ) -> None:
-        source = Source(job.application_id, job.topics.events, partition)
-        encoder = OutputEncoder(source)
-        self.partition = partition
+    def __init__(self, job: Job, group: Group, stage: Stage[Any]) -> None:
+        self.source = TopicPartition(stage.source.topic, stage.source.partition)
         self.lifecycle = TaskState.CREATED
-        self.state: State | None = None
+        self.state: Any = None
         self._job = job
         self._group = group
-        self._fold = Fold(source, job.topics, job.profile, job.book, encoder, job.max_record_bytes, partitions)
-        self._count_elsewhere = count_elsewhere
+        self._stage = stage
         self._position: Position | None = None
         self._pending: Pending | None = None
         self._failures = 0
@@ -88,7 +80,7 @@ class PartitionTask:
                     await self._cycle(reader, transactions, still_ours)
             except (TaskInvalid, BrokerUnavailable) as error:
                 if still_ours():  # Else it was to be expected: a commit is aborted when the partition goes.
-                    self._job.observer.transaction_failed(self.partition, type(error.__cause__ or error).__name__)
+                    self._job.observer.transaction_failed(self.source, type(error.__cause__ or error).__name__)
                     self._failures += 1
             finally:
                 self._become(TaskState.SUSPENDED)
@@ -108,7 +100,7 @@ class PartitionTask:
             await asyncio.sleep(MEMBERSHIP_POLL_S)
 
     async def _fence(self) -> Transactions:
-        transactions = self._job.kafka.transactions(self.partition)
+        transactions = self._job.kafka.transactions(self.source)
         try:
             await transactions.fence()
         except BaseException:
@@ -119,74 +111,73 @@ class PartitionTask:
 
     async def _recover(self) -> Reader:
         """Bring the state to the last commit; the offset is read after fencing, or it would prove nothing."""
-        committed = await self._job.kafka.committed(self.partition)
+        committed = await self._job.kafka.committed(self.source)
         self._become(TaskState.RESTORING)
         if committed is None:
             position = await self._start_empty()
         else:
             position = await self._return_to(committed)
         self._position, self._pending = position, None
-        reader = await self._job.kafka.reader(self._fold.source.topic, self.partition)
+        reader = await self._job.kafka.reader(*self.source)
         await reader.seek(position.offset)
-        self._job.observer.restoring(self.partition, 0)
+        self._job.observer.restoring(self.source, 0)
         self._become(TaskState.RUNNING)
-        if self.state is not None:
-            self._job.observer.restored(self.partition, self.state.by_status.copy())
+        self._job.observer.running(self.source, self.state)
         return reader
 
     async def _start_empty(self) -> Position:
         self.state, found = await self._restored(0)
-        refuse_orphans(found, self._where(self._fold.topics.state))
-        first, _ = await self._job.kafka.bounds(self._fold.source.topic, self.partition)
-        return Position(first, 0, 0, 0, self._fold.partitions, self._fold.profile.name)
+        refuse_orphans(found, self._where(self._stage.state_topic))
+        first, _ = await self._job.kafka.bounds(*self.source)
+        return Position(first, 0, 0, 0, self._stage.partitions, self._stage.profile)
 
     async def _return_to(self, committed: Committed) -> Position:
-        position = Position.of(committed, self._where(self._fold.source.topic))
+        position = Position.of(committed, str(self.source))
         self._refuse_another_setup(position)
         if self.state is None or position != self._position:
             if self.state is not None and self._pending is not None and position == self._pending.position:
                 # The commit whose outcome was unknown did happen (rules.md 7).
-                self._merge(self._pending)
+                self._pending.apply()
             else:
                 state, found = await self._restored(position.stream_time)
-                prove(state, found, position, self._where(self._fold.topics.state))
+                prove(state.live_keys, found, position, self._where(self._stage.state_topic))
                 self.state = state
         return position
 
-    async def _restored(self, stream_time: int) -> tuple[State, Found]:
-        """Return the state as run-state has it, kept out of the task until it is proven, and what it was made of."""
-        state = State(self._job.retention, self._fold.profile.outcomes)
-        state.stream_time = stream_time
+    async def _restored(self, stream_time: int) -> tuple[Any, Found]:
+        """Return the state as its topic has it, kept out of the task until it is proven, and what it was made of."""
+        state = self._stage.fresh(stream_time)
         self.state = None
 
         def on_progress(remaining: int) -> None:
-            self._job.observer.restoring(self.partition, remaining)
+            self._job.observer.restoring(self.source, remaining)
 
-        found = await restore(self._job.kafka, self._fold.topics.state, self.partition, state, on_progress)
-        return state, found
+        topic = TopicPartition(self._stage.state_topic, self.source.partition)
+        load = partial(self._stage.load, state)
+        return state, await restore(self._job.kafka, topic, load, on_progress)
 
     async def _cycle(self, reader: Reader, transactions: Transactions, still_ours: StillOurs) -> None:
         """Fetch until nothing more is at hand or the commit interval is over; then commit."""
         assert self.state is not None and self._position is not None  # noqa: PT018, S101  RUNNING implies both
-        commit, observer = self._job.commit, self._job.observer
-        chunk = min(CHUNK_RECORDS, commit.max_records)
+        stage, chunk = self._stage, min(CHUNK_RECORDS, self._job.commit.max_records)
         fetched = await reader.fetch(chunk, IDLE_FETCH_S)
         began = time.monotonic()
-        batch = Batch(self._fold, self.state, self._position)
+        batch = stage.begin(self.state, self._position)
         at = self._moment(caught_up=fetched.caught_up)
         while fetched.records:
             async with self._job.turn:
                 batch.absorb(fetched.records, at)
-            if batch.records >= commit.max_records or time.monotonic() - began >= commit.interval_ms / 1000:
+            left_s = began + stage.interval_s - time.monotonic()
+            if batch.is_full or left_s <= 0:
                 break
             await asyncio.sleep(0)
             if not still_ours():
                 return
-            fetched = await reader.fetch(chunk, 0)
+            fetched = await reader.fetch(chunk, min(stage.linger_s, left_s))
         batch.pass_time(at)
         self._report_reading(reader, batch, at)
-        if fetched.caught_up:
-            observer.caught_up(self.partition)
+        if at.caught_up:
+            self._job.observer.caught_up(self.source)
         if batch.is_empty:
             batch.settle()
         else:
@@ -196,44 +187,27 @@ class PartitionTask:
         self, batch: Batch, at: Moment, transactions: Transactions, still_ours: StillOurs, began: float
     ) -> None:
         async with self._job.turn:
-            pending = batch.close(at, self._count_elsewhere)
+            pending = batch.close(at)
         self._pending = pending
         await transactions.commit(pending.outputs, pending.position.to_committed(), still_ours)
-        self._merge(pending)
+        pending.apply()
         self._position, self._pending, self._failures = pending.position, None, 0
-        self._job.observer.committed(self._report(batch, pending, began))
-
-    def _merge(self, pending: Pending) -> None:
-        assert self.state is not None  # noqa: S101  nothing is pending without a state
-        outcome = pending.outcome
-        self.state.merge(outcome.runs, outcome.stream_time, outcome.horizon)
-
-    def _report(self, batch: Batch, pending: Pending, began: float) -> CommitReport:
-        assert self.state is not None  # noqa: S101
-        return CommitReport(
-            partition=self.partition,
-            records=batch.records,
-            tally=pending.outcome.tally,
-            rejected=batch.rejected,
-            duration_s=time.monotonic() - began,
-            latency_s=max(0.0, self._job.clock() - batch.first_timestamp / 1000) if batch.records else 0.0,
-            forgotten=len(pending.outcome.forgotten),
-            runs_by_status=self.state.by_status.copy(),
-        )
+        latency_s = max(0.0, self._job.clock() - batch.first_timestamp / 1000) if batch.records else 0.0
+        self._job.observer.committed(pending.report(time.monotonic() - began, latency_s))
 
     def _report_reading(self, reader: Reader, batch: Batch, at: Moment) -> None:
         lag = reader.lag()
         age_s = max(0.0, (at.wall_ms - batch.last_timestamp) / 1000) if lag and batch.records else 0.0
-        self._job.observer.lag(self.partition, lag, age_s)
+        self._job.observer.lag(self.source, lag, age_s)
 
     def _refuse_another_setup(self, position: Position) -> None:
-        fold = self._fold
-        if position.partitions != fold.partitions:
-            raise ConfigError(partition_count_changed(fold.source.topic, position.partitions, fold.partitions))
-        if position.profile != fold.profile.name:
+        stage = self._stage
+        if position.partitions != stage.partitions:
+            raise ConfigError(partition_count_changed(self.source.topic, position.partitions, stage.partitions))
+        if position.profile != stage.profile:
             message = (
-                f"{self._where(fold.source.topic)} was processed with profile {position.profile}, now it is "
-                f"{fold.profile.name}: set STREAMPROC_PROFILE back, or start with a new application_id and new topics"
+                f"{self.source} was processed with profile {position.profile}, now it is "
+                f"{stage.profile}: set STREAMPROC_PROFILE back, or start with a new application_id and new topics"
             )
             raise ConfigError(message)
 
@@ -244,7 +218,7 @@ class PartitionTask:
             message = f"a task may not go from {self.lifecycle.value} to {successor.value}"
             raise RuntimeError(message)
         self.lifecycle = successor
-        self._job.observer.task_state(self.partition, successor)
+        self._job.observer.task_state(self.source, successor)
 
     def _moment(self, *, caught_up: bool) -> Moment:
         return Moment(int(self._job.clock() * 1000), caught_up)
@@ -253,7 +227,7 @@ class PartitionTask:
         return uniform(0.5, 1.0) * min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** min(self._failures, 10))  # noqa: S311
 
     def _where(self, topic: str) -> str:
-        return f"{topic} partition {self.partition}"
+        return str(TopicPartition(topic, self.source.partition))
 
 
 def partition_count_changed(topic: str, before: int, now: int) -> str:

@@ -16,7 +16,6 @@ class Role(NamedTuple):
     """How a topic is set up. `carries_events`: its records hold whole input records."""
 
     config: Mapping[str, str]
-    required: bool = False
     carries_events: bool = False
 
 
@@ -31,10 +30,10 @@ def _log(days: int) -> dict[str, str]:
 
 _TABLE = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
 ROLES: Mapping[str, Role] = {
-    "events": Role({"cleanup.policy": "delete"}, required=True),
-    "state": Role(_TABLE, required=True, carries_events=True),
-    "transitions": Role(_log(7), required=True),
-    "dead_letters": Role(_log(30), required=True, carries_events=True),
+    "events": Role({"cleanup.policy": "delete"}),
+    "state": Role(_TABLE, carries_events=True),
+    "transitions": Role(_log(7)),
+    "dead_letters": Role(_log(30), carries_events=True),
     "measurements": Role(_log(2)),
     "windows": Role(_TABLE),
     "metrics": Role(_log(30)),
@@ -60,7 +59,7 @@ async def create_topics(kafka: Kafka, topics: TopicSettings, partitions: int, ma
 
 async def check_topics(kafka: Kafka, topics: TopicSettings, max_record_bytes: int) -> int:
     """Return the input's partition count; raises ConfigError with everything that is wrong and how to put it right."""
-    names = {role: getattr(topics, role) for role, setup in ROLES.items() if setup.required}
+    names = {role: getattr(topics, role) for role in ROLES}
     found = await kafka.topics(list(names.values()))
     flaws = [f"{name} does not exist: run `streamproc topics create`" for name in names.values() if name not in found]
     count = found[topics.events].partitions if topics.events in found else 0
@@ -93,7 +92,7 @@ def _flaws(role: str, name: str, info: TopicInfo, events: str | None, count: int
             "it holds nothing you need and run `streamproc topics create`, or set another topic name"
         )
     policy = info.config.get("cleanup.policy", "")
-    if role == "state" and policy != "compact":
+    if ROLES[role].config["cleanup.policy"] == "compact" and policy != "compact":
         flaws.append(f"{name} has cleanup.policy={policy}, it must be compact: state would be deleted; alter the topic")
     needed = _needed_bytes(role, max_record_bytes)
     if role != "events" and int(info.config.get("max.message.bytes", needed)) < needed:

@@ -4,14 +4,21 @@ The group's callbacks only take note and signal (rules.md 8); the worker's own l
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from msgspec import structs
+
+from streamproc.codec.encode import Source
+from streamproc.core.state import State
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.ports import Group
+from streamproc.runtime.fold import FoldSettings, FoldStage
+from streamproc.runtime.ports import Group, TopicPartition
+from streamproc.runtime.stage import Stage
 from streamproc.runtime.task import Job, PartitionTask, partition_count_changed
 from streamproc.runtime.topics import check_topics
+from streamproc.runtime.windowing import WindowStage
 
 POLL_S = 0.5
 PARTITION_CHECK_S = 5.0
@@ -24,24 +31,25 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         self.topic = job.topics.events
+        self._inputs = (job.topics.events, job.topics.measurements)
         self._job = job
         self._group: Group = job.kafka.group()
         self._partitions = 0
         self._generation = 0
-        self._assigned: frozenset[int] = frozenset()
+        self._assigned: frozenset[TopicPartition] = frozenset()
         self._rebalanced = False
         self._wake = asyncio.Event()
         self._recount = asyncio.Event()
         self._stopping = False
-        self._tasks: dict[int, PartitionTask] = {}
-        self._runs: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[TopicPartition, PartitionTask] = {}
+        self._runs: dict[TopicPartition, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Work until `stop`; raises ConfigError, or whatever ended a task for good."""
         self._partitions = await check_topics(self._job.kafka, self._job.topics, self._job.max_record_bytes)
         try:
-            await self._group.join(self)
+            await self._group.join(self._inputs, self)
             self._watch = self._spawn(self._watch_partitions())
             await self._loop()
         finally:
@@ -60,12 +68,12 @@ class Worker:
         self._rebalanced = False
         self._job.observer.revoked()
 
-    def assigned(self, partitions: frozenset[int]) -> None:
+    def assigned(self, sources: frozenset[TopicPartition]) -> None:
         """Group callback: the partitions of the new generation."""
         self._generation += 1
-        self._assigned = partitions
+        self._assigned = sources
         self._rebalanced = True
-        self._job.observer.rebalanced(partitions)
+        self._job.observer.rebalanced(sources)
         self._recount.set()
         self._wake.set()
 
@@ -85,29 +93,34 @@ class Worker:
     def _reconcile(self) -> None:
         """Start the tasks of the new generation; drop those whose partition went elsewhere."""
         generation = self._generation
-        for partition in [known for known in self._tasks if known not in self._assigned]:
-            self._runs[partition] = self._spawn(self._drop(self._tasks.pop(partition), self._runs.get(partition)))
+        for source in [known for known in self._tasks if known not in self._assigned]:
+            self._runs[source] = self._spawn(self._drop(self._tasks.pop(source), self._runs.get(source)))
         # One that is new has no state; `_watch_partitions` is about to say so.
-        for partition in sorted(partition for partition in self._assigned if partition < self._partitions):
-            task = self._tasks.get(partition)
+        for source in sorted(source for source in self._assigned if source.partition < self._partitions):
+            task = self._tasks.get(source)
             if task is None:
-                task = PartitionTask(self._job, self._group, partition, self._partitions, self._elsewhere(partition))
-                self._tasks[partition] = task
-            self._runs[partition] = self._spawn(self._resume(task, generation, self._runs.get(partition)))
+                task = self._tasks[source] = PartitionTask(self._job, self._group, self._stage(source))
+            self._runs[source] = self._spawn(self._resume(task, generation, self._runs.get(source)))
+
+    def _stage(self, source: TopicPartition) -> Stage[Any]:
+        """Return what is to be done with a partition: the one place where a topic gets its stage."""
+        job, place = self._job, Source(self._job.application_id, *source)
+        if source.topic == job.topics.measurements:
+            rules = structs.replace(job.windows, sources=self._partitions)
+            return WindowStage(rules, job.topics, job.rules.profile.name, place)
+        settings = FoldSettings(job.topics, job.rules, job.book, job.commit, job.max_record_bytes)
+        return FoldStage(settings, place, self._partitions, _Elsewhere(self._tasks, source))
 
     async def _resume(self, task: PartitionTask, generation: int, before: asyncio.Task[None] | None) -> None:
         await _settled(before)
-        await task.run(lambda: self._owns(task.partition, generation))
+        await task.run(lambda: self._owns(task.source, generation))
 
     async def _drop(self, task: PartitionTask, before: asyncio.Task[None] | None) -> None:
         await _settled(before)
         task.close()
 
-    def _owns(self, partition: int, generation: int) -> bool:
-        return generation == self._generation and partition in self._assigned and not self._stopping
-
-    def _elsewhere(self, partition: int) -> "_Elsewhere":
-        return _Elsewhere(self._tasks, partition)
+    def _owns(self, source: TopicPartition, generation: int) -> bool:
+        return generation == self._generation and source in self._assigned and not self._stopping
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         run = asyncio.create_task(coroutine)
@@ -133,9 +146,10 @@ class Worker:
                 await asyncio.wait_for(self._recount.wait(), PARTITION_CHECK_S)
             self._recount.clear()
             with suppress(BrokerUnavailable):
-                count = await self._job.kafka.partition_count(self.topic)
-                if count and count != self._partitions:
-                    raise ConfigError(partition_count_changed(self.topic, self._partitions, count))
+                for topic in self._inputs:
+                    count = await self._job.kafka.partition_count(topic)
+                    if count and count != self._partitions:
+                        raise ConfigError(partition_count_changed(topic, self._partitions, count))
 
     async def _finish(self) -> None:
         self._stopping = True
@@ -156,14 +170,14 @@ class Worker:
 class _Elsewhere:
     """Counts runs that live on another partition of this worker too (rules.md 1)."""
 
-    def __init__(self, tasks: dict[int, PartitionTask], partition: int) -> None:
+    def __init__(self, tasks: Mapping[TopicPartition, PartitionTask], source: TopicPartition) -> None:
         self._tasks = tasks
-        self._partition = partition
+        self._source = source
 
     def __call__(self, run_ids: Sequence[str]) -> int:
         """Return how many of `run_ids` another partition's state knows."""
-        states = (task.state for partition, task in self._tasks.items() if partition != self._partition)
-        return sum(len(state.runs.keys() & run_ids) for state in states if state is not None)
+        states = (task.state for source, task in self._tasks.items() if source != self._source)
+        return sum(len(state.runs.keys() & run_ids) for state in states if isinstance(state, State))
 
 
 async def _settled(run: asyncio.Task[None] | None) -> None:

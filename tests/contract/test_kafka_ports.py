@@ -8,7 +8,7 @@ from streamproc.codec.encode import Message
 from streamproc.errors import ConfigError, TaskInvalid
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, Kafka, NewTopic, Reader
+from streamproc.runtime.ports import Committed, Kafka, NewTopic, Reader, TopicPartition
 from tests.support.fake_kafka import FakeKafka
 from tests.support.waiting import eventually
 
@@ -23,6 +23,10 @@ class Setup:
         self.kafka, self.events = kafka, events
         self.log, self.table = f"{events}-log", f"{events}-table"
 
+    def source(self, partition: int) -> TopicPartition:
+        """Return a partition of the input."""
+        return TopicPartition(self.events, partition)
+
     async def create(self) -> None:
         """Create the topics."""
         topics = [(self.events, LOG), (self.log, LOG), (self.table, TABLE)]
@@ -34,10 +38,10 @@ async def setup(request: pytest.FixtureRequest, unique: Callable[[str], str]) ->
     """Both implementations; the real one only where it is asked for, since a broker takes seconds."""
     events = unique("contract")
     if request.param == "fake":
-        kafka: Kafka = FakeKafka(events)
+        kafka: Kafka = FakeKafka()
     else:
         bootstrap = request.getfixturevalue("kafka_bootstrap")
-        kafka = AioKafka(KafkaSettings(bootstrap_servers=bootstrap), unique("group"), events)
+        kafka = AioKafka(KafkaSettings(bootstrap_servers=bootstrap), unique("group"))
     setup = Setup(kafka, events)
     await setup.create()
     yield setup
@@ -51,12 +55,12 @@ def message(key: str, value: bytes | None = b"v", timestamp: int = 1_000) -> Mes
 
 async def commit(setup: Setup, offset: int, *outputs: tuple[str, str], partition: int = 0) -> None:
     """Commit one message for each (topic, key) in a producer of its own."""
-    transactions = setup.kafka.transactions(partition)
+    transactions = setup.kafka.transactions(setup.source(partition))
     await transactions.fence()
     try:
-        by_topic: dict[str, list[Message]] = {}
+        by_topic: dict[TopicPartition, list[Message]] = {}
         for topic, key in outputs:
-            by_topic.setdefault(topic, []).append(message(key))
+            by_topic.setdefault(TopicPartition(topic, partition), []).append(message(key))
         await transactions.commit(by_topic, Committed(offset, f"at {offset}"), lambda: True)
     finally:
         await transactions.close()
@@ -65,17 +69,19 @@ async def commit(setup: Setup, offset: int, *outputs: tuple[str, str], partition
 
 async def settle(setup: Setup, partition: int = 0) -> None:
     """Fence: a commit is confirmed before its records can be read, a fence waits for that. Restores rely on it."""
-    transactions = setup.kafka.transactions(partition)
+    transactions = setup.kafka.transactions(setup.source(partition))
     await transactions.fence()
     await transactions.close()
 
 
 async def abort(setup: Setup, topic: str) -> None:
     """Leave an aborted record at the end of the topic."""
-    transactions = setup.kafka.transactions(0)
+    transactions = setup.kafka.transactions(setup.source(0))
     await transactions.fence()
     with pytest.raises(TaskInvalid):
-        await transactions.commit({topic: [message("aborted")]}, Committed(99, "aborted"), lambda: False)
+        await transactions.commit(
+            {TopicPartition(topic, 0): [message("aborted")]}, Committed(99, "aborted"), lambda: False
+        )
     await transactions.close()
     await settle(setup)
 
@@ -93,10 +99,10 @@ async def read_all(reader: Reader, end: int) -> list[str]:
 
 async def test_a_commit_stores_outputs_offset_and_metadata(setup: Setup) -> None:
     """All in one, per partition."""
-    assert await setup.kafka.committed(0) is None
+    assert await setup.kafka.committed(setup.source(0)) is None
     await commit(setup, 7, (setup.log, "a"), (setup.table, "b"))
-    assert await setup.kafka.committed(0) == Committed(7, "at 7")
-    assert await setup.kafka.committed(1) is None
+    assert await setup.kafka.committed(setup.source(0)) == Committed(7, "at 7")
+    assert await setup.kafka.committed(setup.source(1)) is None
     for topic, key in ((setup.log, "a"), (setup.table, "b")):
         reader = await setup.kafka.reader(topic, 0)
         first, last = await setup.kafka.bounds(topic, 0)
@@ -108,15 +114,15 @@ async def test_a_commit_stores_outputs_offset_and_metadata(setup: Setup) -> None
 async def test_a_commit_without_outputs_moves_the_offset(setup: Setup) -> None:
     """A batch of duplicates has nothing to say."""
     await commit(setup, 3)
-    assert await setup.kafka.committed(0) == Committed(3, "at 3")
+    assert await setup.kafka.committed(setup.source(0)) == Committed(3, "at 3")
 
 
 async def test_bytes_arrive_as_they_were_sent(setup: Setup) -> None:
     """Value, null value, headers and timestamp."""
-    transactions = setup.kafka.transactions(0)
+    transactions = setup.kafka.transactions(setup.source(0))
     await transactions.fence()
     sent = [message("a", b"\x00\xff", 5_000), message("b", None, 6_000)]
-    await transactions.commit({setup.log: sent}, Committed(1, ""), lambda: True)
+    await transactions.commit({TopicPartition(setup.log, 0): sent}, Committed(1, ""), lambda: True)
     await settle(setup)
     reader = await setup.kafka.reader(setup.log, 0)
     await reader.seek(0)
@@ -128,33 +134,33 @@ async def test_bytes_arrive_as_they_were_sent(setup: Setup) -> None:
 
 async def test_a_new_producer_fences_the_old_one(setup: Setup) -> None:
     """The stale owner's transaction fails, and nothing of it is seen."""
-    old, new = setup.kafka.transactions(0), setup.kafka.transactions(0)
+    old, new = setup.kafka.transactions(setup.source(0)), setup.kafka.transactions(setup.source(0))
     await old.fence()
-    await old.commit({setup.log: [message("before")]}, Committed(1, ""), lambda: True)
+    await old.commit({TopicPartition(setup.log, 0): [message("before")]}, Committed(1, ""), lambda: True)
     await new.fence()
     with pytest.raises(TaskInvalid):
-        await old.commit({setup.log: [message("stale")]}, Committed(2, ""), lambda: True)
-    await new.commit({setup.log: [message("after")]}, Committed(3, ""), lambda: True)
+        await old.commit({TopicPartition(setup.log, 0): [message("stale")]}, Committed(2, ""), lambda: True)
+    await new.commit({TopicPartition(setup.log, 0): [message("after")]}, Committed(3, ""), lambda: True)
     await settle(setup)
     _, last = await setup.kafka.bounds(setup.log, 0)
     reader = await setup.kafka.reader(setup.log, 0)
     await reader.seek(0)
     assert await read_all(reader, last) == ["before", "after"]
-    assert await setup.kafka.committed(0) == Committed(3, "")
+    assert await setup.kafka.committed(setup.source(0)) == Committed(3, "")
     for part in (reader, old, new):
         await part.close()
 
 
 async def test_partitions_do_not_fence_each_other(setup: Setup) -> None:
     """One transactional id for each input partition."""
-    one, other = setup.kafka.transactions(0), setup.kafka.transactions(1)
+    one, other = setup.kafka.transactions(setup.source(0)), setup.kafka.transactions(setup.source(1))
     await one.fence()
     await other.fence()
-    await one.commit({setup.log: [message("a")]}, Committed(1, ""), lambda: True)
-    await other.commit({setup.log: [message("b")]}, Committed(2, ""), lambda: True)
+    await one.commit({TopicPartition(setup.log, 0): [message("a")]}, Committed(1, ""), lambda: True)
+    await other.commit({TopicPartition(setup.log, 1): [message("b")]}, Committed(2, ""), lambda: True)
     await settle(setup, 0)
     await settle(setup, 1)
-    assert [(await setup.kafka.committed(p)) for p in (0, 1)] == [Committed(1, ""), Committed(2, "")]
+    assert [(await setup.kafka.committed(setup.source(p))) for p in (0, 1)] == [Committed(1, ""), Committed(2, "")]
     await one.close()
     await other.close()
 
@@ -162,7 +168,7 @@ async def test_partitions_do_not_fence_each_other(setup: Setup) -> None:
 async def test_a_commit_that_is_no_longer_allowed_is_aborted(setup: Setup) -> None:
     """Ownership is asked for right before the end."""
     await abort(setup, setup.log)
-    assert await setup.kafka.committed(0) is None
+    assert await setup.kafka.committed(setup.source(0)) is None
     reader = await setup.kafka.reader(setup.log, 0)
     await reader.seek(0)
     _, last = await setup.kafka.bounds(setup.log, 0)
@@ -233,28 +239,30 @@ class Listener:
     """Takes down what the group says."""
 
     def __init__(self) -> None:
-        self.partitions: frozenset[int] | None = None
+        self.sources: frozenset[TopicPartition] | None = None
 
     def revoked(self) -> None:
         """Nothing is ours."""
-        self.partitions = None
+        self.sources = None
 
-    def assigned(self, partitions: frozenset[int]) -> None:
+    def assigned(self, sources: frozenset[TopicPartition]) -> None:
         """These are ours."""
-        self.partitions = partitions
+        self.sources = sources
 
 
 async def test_members_share_the_partitions_and_are_confirmed(setup: Setup) -> None:
     """A member that left is confirmed no more."""
     one, other = setup.kafka.group(), setup.kafka.group()
+    topics = [setup.events, setup.log]
+    everything = frozenset(TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS))
     first, second = Listener(), Listener()
-    await one.join(first)
-    await eventually(lambda: first.partitions == frozenset(range(PARTITIONS)))
+    await one.join(topics, first)
+    await eventually(lambda: first.sources == everything)
     assert await one.confirmed()
-    await other.join(second)
-    await eventually(lambda: None not in (first.partitions, second.partitions) and len(first.partitions or ()) == 1)
-    assert (first.partitions or frozenset()) | (second.partitions or frozenset()) == frozenset(range(PARTITIONS))
+    await other.join(topics, second)
+    await eventually(lambda: None not in (first.sources, second.sources) and len(first.sources or ()) == PARTITIONS)
+    assert (first.sources or frozenset()) | (second.sources or frozenset()) == everything
     await one.leave()
     assert not await one.confirmed()
-    await eventually(lambda: second.partitions == frozenset(range(PARTITIONS)))
+    await eventually(lambda: second.sources == everything)
     await other.leave()

@@ -1,9 +1,19 @@
 """Verdicts and merge rules by example (rules.md 12 to 15, domain.md 2)."""
 
+from streamproc.core.measure import Histogram, Totals
 from streamproc.core.model import Verdict
+from streamproc.core.step import Outcome
 from tests.support.events import START_MS, event, fold, new_state
 
 CREATED = START_MS // 1000
+
+
+def totals(outcome: Outcome) -> Totals:
+    """Return everything that was measured."""
+    total = Totals()
+    for cell in outcome.tally.cells.values():
+        total.merge(cell)
+    return total
 
 
 def test_an_identical_queued_event_is_a_duplicate() -> None:
@@ -46,8 +56,9 @@ def test_a_terminal_run_takes_late_usage_and_a_late_error_once() -> None:
         {Verdict.APPLIED},
         {Verdict.DUPLICATE},
     ]
-    assert usage.tally.tokens == {("prompt", "gpt-4o"): 1, ("completion", "gpt-4o"): 2}
-    assert not error.tally.tokens
+    assert totals(usage).tokens == {"prompt": 1, "completion": 2}
+    assert not totals(error).tokens
+    assert totals(error).errors == {"server_error": 1}
     assert state.runs["run_1"].error_code == "server_error"
     assert not usage.transitions
 
@@ -57,15 +68,15 @@ def test_tokens_are_counted_once_at_the_end() -> None:
     state = new_state()
     waiting = fold(state, event("requires_action", usage=(5, 5, 10)))
     ended = fold(state, event("completed", at=9, usage=(7, 8, 15)))
-    assert not waiting.tally.tokens
-    assert ended.tally.tokens == {("prompt", "gpt-4o"): 7, ("completion", "gpt-4o"): 8}
+    assert not totals(waiting).tokens
+    assert totals(ended).tokens == {"prompt": 7, "completion": 8}
 
 
 def test_usage_of_an_earlier_event_counts_where_the_last_has_none() -> None:
     """domain.md 2: usage may be absent at the end."""
     state = new_state()
     outcome = fold(state, event("requires_action", usage=(5, 6, 11)), event("completed", at=9))
-    assert outcome.tally.tokens == {("prompt", "gpt-4o"): 5, ("completion", "gpt-4o"): 6}
+    assert totals(outcome).tokens == {"prompt": 5, "completion": 6}
 
 
 def test_the_first_started_at_stays() -> None:
@@ -118,16 +129,16 @@ def test_durations_come_from_the_run_object_else_from_kafka() -> None:
         event("in_progress", run="a", at=100, started_at=CREATED + 4),
         event("completed", run="a", at=200, completed_at=CREATED + 30),
     )
-    assert known.tally.queue_waits == [4.0]
-    assert known.tally.run_durations == [("succeeded", "gpt-4o", 30.0)]
+    assert totals(known).queue_wait == Histogram(4_000, {"5000": 1})
+    assert totals(known).durations == {"succeeded": Histogram(30_000, {"30000": 1})}
     unknown = fold(
         state,
         event("queued", run="b", created_at=None),
         event("in_progress", run="b", at=1_500, created_at=None),
         event("expired", run="b", at=9_000, created_at=None),
     )
-    assert unknown.tally.queue_waits == [1.5]
-    assert unknown.tally.run_durations == [("expired", "gpt-4o", 9.0)]
+    assert totals(unknown).queue_wait == Histogram(1_500, {"2000": 1})
+    assert totals(unknown).durations == {"expired": Histogram(9_000, {"10000": 1})}
 
 
 def test_waiting_for_tools_is_measured_each_time() -> None:
@@ -140,16 +151,18 @@ def test_waiting_for_tools_is_measured_each_time() -> None:
         event("requires_action", at=3_000),
         event("in_progress", at=3_500),
     )
-    assert outcome.tally.action_waits == [2.0, 0.5]
+    assert totals(outcome).action_wait == Histogram(2_500, {"2000": 1, "500": 1})
 
 
 def test_late_and_illegal_arrivals_change_nothing_and_are_counted() -> None:
-    """Rules 13 and 24: counted as anomalies."""
+    """Rules 13 and 24: counted as anomalies; all that an illegal one leaves behind is the note that it was told."""
     state = new_state()
     fold(state, event("completed", completed_at=CREATED + 1))
     before = state.runs["run_1"]
     outcome = fold(state, event("in_progress", at=1), event("failed", at=2), event("paused", at=3))
-    assert outcome.runs == {}
+    assert outcome.transitions == []
+    assert [alert.kind for alert in outcome.alerts] == ["illegal"]
+    before.alerts = (outcome.alerts[0].alert_id,)
     assert state.runs["run_1"] == before
     assert outcome.tally.verdicts == {Verdict.STALE: 2, Verdict.ILLEGAL: 1}
     assert outcome.tally.anomalies == {"stale": 2, "illegal": 1, "unknown_status": 1}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Run, RunEvent, Transition, Verdict
-from streamproc.core.step import Outcome, forget, step
+from streamproc.core.step import Outcome, begin, pass_time, step
 from tests.support.events import fold, moment, new_state, streams
 
 AT = moment(10_000_000)
@@ -37,8 +37,8 @@ def test_cutting_a_batch_anywhere_changes_nothing(events: list[RunEvent], data: 
     twice = fold(commits, *events[:cut]), fold(commits, *events[cut:])
     assert _result(*twice) == _result(once)
     assert commits.runs == whole.runs
-    gathered = step(batches, events[:cut], AT, ASSISTANTS)
-    gathered = step(batches, events[cut:], AT, ASSISTANTS, gathered)
+    gathered = step(batches, events[:cut], AT, begin(batches))
+    gathered = step(batches, events[cut:], AT, gathered)
     assert _result(gathered) == _result(once)
     assert gathered.runs == whole.runs
     assert batches.live_after(gathered.runs) == len(whole.runs)
@@ -76,7 +76,8 @@ def test_terminal_absorbs(events: list[RunEvent]) -> None:
 @given(streams())
 def test_each_arrival_gets_exactly_one_verdict(events: list[RunEvent]) -> None:
     """rules.md 12: total."""
-    outcome = step(new_state(), events, AT, ASSISTANTS)
+    state = new_state()
+    outcome = step(state, events, AT, begin(state))
     assert outcome.tally.verdicts.total() == len(events)
 
 
@@ -88,7 +89,7 @@ def test_step_never_changes_committed_state(events: list[RunEvent]) -> None:
     fold(state, *events[:half])
     before = {run_id: tuple(getattr(run, name) for name in Run.__struct_fields__) for run_id, run in state.runs.items()}
     statuses = state.by_status.copy()
-    forget(state, AT, step(state, events[half:], AT, ASSISTANTS))
+    pass_time(state, AT, step(state, events[half:], AT, begin(state)))
     after = {run_id: tuple(getattr(run, name) for name in Run.__struct_fields__) for run_id, run in state.runs.items()}
     assert (after, state.by_status) == (before, statuses)
 

@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.calendar import NEVER, Calendar
 from streamproc.core.model import Moment, RunEvent, Verdict
-from streamproc.core.retention import Calendar
 from streamproc.core.state import State
-from streamproc.core.step import Outcome, forget, step
+from streamproc.core.step import Outcome, begin, pass_time, step
 from tests.support.events import RETENTION, START_MS, event, fold, new_state, streams
 
 DAY_MS = 86_400_000
@@ -16,8 +15,8 @@ DAY_MS = 86_400_000
 
 def _tick(state: State, now: int, *, caught_up: bool = True) -> Outcome:
     """One commit caused by the clock."""
-    outcome = forget(state, Moment(now, caught_up), Outcome(stream_time=state.stream_time))
-    state.merge(outcome.runs, outcome.stream_time, outcome.horizon)
+    outcome = pass_time(state, Moment(now, caught_up), begin(state))
+    state.merge(outcome.runs, outcome.stream_time)
     return outcome
 
 
@@ -64,8 +63,8 @@ def test_a_run_forgotten_and_opened_anew_leaves_no_tombstone() -> None:
     state = new_state()
     fold(state, event("queued"))
     now = START_MS + 8 * DAY_MS
-    outcome = forget(state, Moment(now, caught_up=True), Outcome(stream_time=state.stream_time))
-    step(state, [event("queued", at=8 * DAY_MS)], Moment(now, caught_up=True), ASSISTANTS, outcome)
+    outcome = pass_time(state, Moment(now, caught_up=True), begin(state))
+    step(state, [event("queued", at=8 * DAY_MS)], Moment(now, caught_up=True), outcome)
     assert outcome.runs["run_1"] is not None
     assert outcome.forgotten == {}
     assert state.live_after(outcome.runs) == 1
@@ -96,21 +95,23 @@ def test_exactly_the_due_runs_are_forgotten(events: list[RunEvent], days: int) -
 
 
 @given(st.lists(st.integers(0, 10_000_000), max_size=50), st.integers(0, 12_000_000))
-def test_the_calendar_yields_each_due_id_once(dues: list[int], now: int) -> None:
-    """Never before it is due; at the latest one bucket later."""
-    calendar = Calendar(RETENTION)
+def test_the_calendar_yields_each_due_key_once(dues: list[int], now: int) -> None:
+    """Never before it is due; at the end of its bucket; and again after a commit that never came about."""
+    calendar: Calendar[int] = Calendar(1_000)
     for number, due in enumerate(dues):
-        calendar.add(str(number), due)
-    due = list(calendar.due_buckets(now))
-    found = [run_id for _, bucket in due for run_id in bucket]
-    assert all(dues[int(run_id)] <= now for run_id in found)
-    assert sorted(calendar.take(due[-1][0] if due else 0)) == sorted(found)
-    assert not list(calendar.due_buckets(now))
+        calendar.add(number, due)
+    for _ in range(2):
+        found = []
+        while calendar.next_at <= now:
+            found += calendar.take(3)
+        assert sorted(found) == [number for number, due in enumerate(dues) if -(-due // 1_000) * 1_000 <= now]
+        calendar.rewind()
+    assert calendar.next_at == min((-(-due // 1_000) * 1_000 for due in dues), default=NEVER)
 
 
 def test_one_commit_forgets_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """A replayed backlog ends in few buckets; the rest follows in the next commits, none is left out."""
-    monkeypatch.setattr("streamproc.core.state.MAX_FORGOTTEN_PER_COMMIT", 10)
+    monkeypatch.setattr("streamproc.core.step.MAX_FORGOTTEN_PER_COMMIT", 10)
     state = new_state()
     fold(state, *(event("completed", run=f"run_{number}") for number in range(35)))
     now = START_MS + 3 * DAY_MS
@@ -126,7 +127,7 @@ def test_ids_do_not_outlive_their_runs_in_the_calendar() -> None:
     for day in range(1, 9):
         _tick(state, START_MS + day * DAY_MS + 200_000)
     assert len(state.runs) == 0
-    assert list(state._calendar.due_buckets(10**15)) == []
+    assert state.forgetting.next_at == NEVER
 
 
 def test_an_open_run_from_far_ahead_is_forgotten_in_the_end() -> None:

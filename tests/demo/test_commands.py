@@ -196,7 +196,7 @@ async def test_simulate_ends_when_interrupted(on_broker, kafka_bootstrap, unique
 
 async def records(bootstrap, topic, partitions):
     """Count the records by the offsets: a plain producer leaves no gaps."""
-    kafka = AioKafka(KafkaSettings(bootstrap_servers=bootstrap), "unused", topic)
+    kafka = AioKafka(KafkaSettings(bootstrap_servers=bootstrap), "unused")
     bounds = [await kafka.bounds(topic, partition) for partition in range(partitions)]
     await kafka.close()
     return sum(last - first for first, last in bounds)

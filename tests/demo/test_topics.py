@@ -9,7 +9,7 @@ from streamproc.core.model import Transition
 from streamproc.demo import topics
 from streamproc.demo.interrupts import cancelled
 from streamproc.runtime.config import TopicSettings
-from streamproc.runtime.ports import Committed, NewTopic
+from streamproc.runtime.ports import Committed, NewTopic, TopicPartition
 from tests.support.fake_kafka import FakeKafka
 from tests.support.waiting import eventually
 
@@ -28,20 +28,21 @@ def transition(run_id, start="queued", to="in_progress"):
 
 @pytest.fixture
 async def kafka():
-    kafka = FakeKafka(NAMES.events)
+    kafka = FakeKafka()
     names = (NAMES.events, NAMES.state, NAMES.transitions, NAMES.dead_letters)
     await kafka.create([NewTopic(name, 2, {}) for name in names])
     return kafka
 
 
 async def commit(kafka, outputs, partition=0, commits=True):
-    transactions = kafka.transactions(partition)
+    placed = {TopicPartition(topic, partition): messages for topic, messages in outputs.items()}
+    transactions = kafka.transactions(TopicPartition(NAMES.events, partition))
     await transactions.fence()
     if commits:
-        await transactions.commit(outputs, Committed(0, ""), lambda: True)
+        await transactions.commit(placed, Committed(0, ""), lambda: True)
     else:
         with pytest.raises(Exception, match="revoked"):
-            await transactions.commit(outputs, Committed(0, ""), lambda: False)
+            await transactions.commit(placed, Committed(0, ""), lambda: False)
 
 
 async def test_counts_what_is_committed(kafka):

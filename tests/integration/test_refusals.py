@@ -60,7 +60,7 @@ async def test_an_output_that_its_topic_does_not_admit(service: Fleet) -> None:
     await service.administer(lambda admin: admin.alter_configs([low]))
     await service.send_records((b"run_1", QUEUED, START_MS, []))
     await _refused(worker, f"{service.topics.events} partition 0 before offset 1", "max.message.bytes")
-    assert await service.kafka.committed(0) is None
+    assert await service.kafka.committed(service.source(0)) is None
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ async def test_an_ended_run_leaves_a_tombstone_and_may_come_again(service: Fleet
     await service.send_records((b"run_1", completed, _now_ms(), []))
     await eventually(lambda: _has(service, 2), deadline_s=30)
     state, tombstone = await service.read(service.topics.state, 0)
-    committed = await service.kafka.committed(0)
+    committed = await service.kafka.committed(service.source(0))
     metadata = json.loads(committed.metadata if committed else "{}")
     assert (tombstone.key, tombstone.value) == (state.key, None)
     assert dict(tombstone.headers)["ce_id"] == f"{service.topics.events}:0:0:{metadata['sequence']}".encode()

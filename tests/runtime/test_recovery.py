@@ -50,12 +50,12 @@ async def test_state_is_read_back_unless_offset_and_sequence_match(offset: int, 
     app.send("queued")
     async with app.working():
         await app.drained()
-        found = app.kafka.offsets[0]
+        found = app.kafka.offsets[app.source()]
         metadata = json.loads(found.metadata)
         metadata["sequence"] += sequence
         app.kafka.rebalance()  # What follows happens before the worker's task comes back.
         app.send_bytes(None)
-        app.kafka.offsets[0] = Committed(found.offset + offset, json.dumps(metadata))
+        app.kafka.offsets[app.source()] = Committed(found.offset + offset, json.dumps(metadata))
         await eventually(lambda: app.kafka.restored == [0, 0])
         app.send("in_progress")
         await app.drained()
@@ -146,15 +146,15 @@ async def test_a_state_that_does_not_hold_the_live_keys_is_refused(damage: Calla
     app = await _ran()
     damage(app)
     await _refused(
-        app, rf"(?s)holds \d runs, but 1 were committed with offset 2: .* recreated or truncated. {WAYS_OUT}"
+        app, rf"(?s)holds \d keys, but 1 were committed with offset 2: .* recreated or truncated. {WAYS_OUT}"
     )
 
 
 async def test_a_state_ahead_of_the_committed_offset_is_refused() -> None:
     """rules.md 6: the offsets were set back, the state was not."""
     app = await _ran()
-    found = app.kafka.offsets[0]
-    app.kafka.offsets[0] = found._replace(offset=1)
+    found = app.kafka.offsets[app.source()]
+    app.kafka.offsets[app.source()] = found._replace(offset=1)
     await _refused(app, rf"(?s)run-state partition 0 is ahead of the committed offset 1: it holds offset 1. {WAYS_OUT}")
 
 
@@ -183,7 +183,7 @@ def _committed(**changes: Any) -> Committed:
 async def test_an_offset_of_another_setup_is_refused(committed: Committed, message: str) -> None:
     """rules.md 4 and 5: the states would not fit."""
     app = await _ran()
-    app.kafka.offsets[0] = committed
+    app.kafka.offsets[app.source()] = committed
     await _refused(app, message)
 
 
@@ -191,16 +191,18 @@ async def test_nobody_is_fenced_before_a_heartbeat_is_confirmed(monkeypatch: pyt
     """rules.md 7: a stalled worker that wakes up must not fence the owner."""
     app = await _ran()
     owner = dict(app.kafka.epochs)
-    answers = [True, False, False, False, False, False]
+    refusals = [False] * 10
 
     async def confirmed(_: FakeGroup) -> bool:
+        if not refusals:
+            return True
         assert app.kafka.epochs == owner
-        return answers.pop()
+        return refusals.pop()
 
     monkeypatch.setattr(FakeGroup, "confirmed", confirmed)
     async with app.working():
         await eventually(lambda: app.kafka.epochs != owner)
-    assert answers == []
+    assert refusals == []
 
 
 async def test_a_confirmation_that_comes_with_a_rebalance_is_worth_nothing() -> None:

@@ -1,6 +1,6 @@
 """Forgetting, as commits: tombstones, and which clock they go by."""
 
-from streamproc.core.model import Retention
+from streamproc.core.retention import Retention
 from streamproc.errors import BrokerUnavailable
 from tests.support.application import Application, always, application
 from tests.support.runobjects import START_MS

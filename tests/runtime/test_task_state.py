@@ -4,7 +4,8 @@ import pytest
 
 from streamproc.runtime.observer import TaskState
 from streamproc.runtime.task import PartitionTask
-from tests.support.application import application
+from streamproc.runtime.worker import Worker
+from tests.support.application import Application, application
 
 LEGAL = {
     "created": "fenced suspended closed",
@@ -16,12 +17,17 @@ LEGAL = {
 }
 
 
+def _task(app: Application) -> PartitionTask:
+    """Return a task of the fold stage, as a worker makes it."""
+    return PartitionTask(app.job(), app.kafka.group(), Worker(app.job())._stage(app.source()))
+
+
 @pytest.mark.parametrize("state", TaskState)
 @pytest.mark.parametrize("successor", TaskState)
 async def test_only_what_the_table_lists_can_happen(state: TaskState, successor: TaskState) -> None:
     """An illegal step raises; a task that stays what it is reports nothing."""
     app = await application()
-    task = PartitionTask(app.job(), app.kafka.group(), 0, 1)
+    task = _task(app)
     task.lifecycle = state
     if state is successor:
         task._become(successor)
@@ -47,6 +53,6 @@ async def test_a_task_goes_through_its_life_in_order() -> None:
 async def test_a_closed_task_keeps_nothing() -> None:
     """Its memory goes with its partition."""
     app = await application()
-    task = PartitionTask(app.job(), app.kafka.group(), 0, 1)
+    task = _task(app)
     task.close()
     assert (task.lifecycle, task.state) == (TaskState.CLOSED, None)

@@ -13,17 +13,17 @@ from zlib import crc32
 import pytest
 
 from streamproc.codec.schemas import bundled_book
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.errors import BrokerUnavailable, TaskInvalid
 from streamproc.local.simulate import simulate
 from streamproc.runtime import task
 from streamproc.runtime.config import CommitSettings, TopicSettings
-from streamproc.runtime.observer import CommitReport, Observer
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer
 from streamproc.runtime.task import Job
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
+from tests.support.application import WINDOWS
 from tests.support.fake_kafka import FakeKafka, Log
-from tests.support.oracle import FOREVER, replay, written
+from tests.support.oracle import PLAIN, replay, written
 from tests.support.waiting import eventually
 
 PARTITIONS = 3
@@ -43,8 +43,9 @@ class Totals(Observer):
         self.records = 0
 
     def committed(self, report: CommitReport) -> None:
-        """Add one commit."""
-        self.records += report.records
+        """Add one commit of the fold stage."""
+        if isinstance(report, FoldReport):
+            self.records += report.records
 
 
 class Faults:
@@ -79,7 +80,7 @@ class Simulation:
 
     def __init__(self, seed: int, rate: float) -> None:
         self.topics = TopicSettings()
-        self.kafka = FakeKafka(self.topics.events)
+        self.kafka = FakeKafka()
         self.faults = Faults(seed, rate)
         self.totals = Totals()
         self.workers: dict[Worker, asyncio.Task[None]] = {}
@@ -101,8 +102,8 @@ class Simulation:
             kafka=self.kafka,
             application_id="sim",
             topics=self.topics,
-            profile=ASSISTANTS,
-            retention=FOREVER,
+            rules=PLAIN,
+            windows=WINDOWS,
             commit=CommitSettings(max_records=25),
             max_record_bytes=1_000_000,
             book=bundled_book(),
@@ -139,7 +140,11 @@ class Simulation:
     def is_done(self) -> bool:
         """Whether everything is committed."""
         ends = {partition: self.input(partition).end for partition in range(PARTITIONS)}
-        found = {partition: committed.offset for partition, committed in self.kafka.offsets.items()}
+        found = {
+            source.partition: committed.offset
+            for source, committed in self.kafka.offsets.items()
+            if source.topic == self.topics.events
+        }
         return ends == found
 
     async def run(self) -> None:

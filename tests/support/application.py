@@ -7,42 +7,50 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from streamproc.codec.schemas import bundled_book
+from streamproc.core.deadlines import Deadlines
 from streamproc.core.lifecycle import ASSISTANTS
-from streamproc.core.model import Retention
+from streamproc.core.retention import Retention
+from streamproc.core.rules import Rules
+from streamproc.core.windowstate import WindowRules
 from streamproc.runtime.config import CommitSettings, TopicSettings
-from streamproc.runtime.observer import CommitReport, Observer, TaskState
-from streamproc.runtime.ports import Reader
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, TaskState
+from streamproc.runtime.ports import Reader, TopicPartition
 from streamproc.runtime.task import Job
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
 from tests.support.fake_kafka import Entry, FakeKafka, Fault
-from tests.support.oracle import FOREVER
+from tests.support.oracle import FOREVER, NO_DEADLINES
 from tests.support.runobjects import START_MS, framed, run_object
 from tests.support.waiting import eventually
 
 MAX_RECORD_BYTES = 10_000
+WINDOWS = WindowRules(sources=0, stream="run-events", silence_ms=0)
 
 
 class Told(Observer):
-    """Takes down what the observer is told."""
+    """Takes down what the observer is told of the fold stage."""
 
-    def __init__(self) -> None:
-        self.reports: list[CommitReport] = []
+    def __init__(self, events: str) -> None:
+        self.events = events
+        self.reports: list[FoldReport] = []
         self.states: list[tuple[int, TaskState]] = []
         self.failures: list[str] = []
         self.rounds = 0
 
     def committed(self, report: CommitReport) -> None:
-        """Take down a commit."""
-        self.reports.append(report)
+        """Take down a commit that had records, or forgot something."""
+        if isinstance(report, FoldReport) and (report.records or report.forgotten or report.alerts):
+            self.reports.append(report)
 
-    def task_state(self, partition: int, state: TaskState) -> None:
+    def task_state(self, source: TopicPartition, state: TaskState) -> None:
         """Take down a step of a task's life."""
-        self.states.append((partition, state))
+        if source.topic == self.events:
+            self.states.append((source.partition, state))
 
-    def transaction_failed(self, partition: int, cause: str) -> None:  # noqa: ARG002
+    def transaction_failed(self, source: TopicPartition, cause: str) -> None:
         """Take down a failure."""
-        self.failures.append(cause)
+        if source.topic == self.events:
+            self.failures.append(cause)
 
     def progress(self) -> None:
         """Count the worker's rounds."""
@@ -58,7 +66,7 @@ class WatchedKafka(FakeKafka):
     """A fake that remembers which partitions' states were read back."""
 
     def __init__(self, topics: TopicSettings) -> None:
-        super().__init__(topics.events)
+        super().__init__()
         self.state_topic = topics.state
         self.restored: list[int] = []
 
@@ -72,12 +80,19 @@ class WatchedKafka(FakeKafka):
 class Application:
     """See the module. `kafka.fault` decides what goes wrong."""
 
-    def __init__(self, retention: Retention = FOREVER, max_records: int = 100) -> None:
+    def __init__(
+        self,
+        retention: Retention = FOREVER,
+        max_records: int = 100,
+        deadlines: Deadlines = NO_DEADLINES,
+        windows: WindowRules = WINDOWS,
+    ) -> None:
         self.topics = TopicSettings()
         self.kafka = WatchedKafka(self.topics)
-        self.told = Told()
+        self.told = Told(self.topics.events)
         self.now_ms = START_MS
-        self._retention = retention
+        self._rules = Rules(ASSISTANTS, retention, deadlines)
+        self._windows = windows
         self._max_records = max_records
 
     def job(self) -> Job:
@@ -86,8 +101,8 @@ class Application:
             kafka=self.kafka,
             application_id="app",
             topics=self.topics,
-            profile=ASSISTANTS,
-            retention=self._retention,
+            rules=self._rules,
+            windows=self._windows,
             commit=CommitSettings(max_records=self._max_records),
             max_record_bytes=MAX_RECORD_BYTES,
             book=bundled_book(),
@@ -124,13 +139,20 @@ class Application:
 
     def metadata(self, partition: int = 0) -> dict[str, Any]:
         """Return what was committed along with the offset."""
-        return dict(json.loads(self.kafka.offsets[partition].metadata))
+        return dict(json.loads(self.kafka.offsets[self.source(partition)].metadata))
+
+    def source(self, partition: int = 0) -> TopicPartition:
+        """Return a partition of the input."""
+        return TopicPartition(self.topics.events, partition)
 
     def is_drained(self) -> bool:
         """Whether the whole input is committed."""
         ends = {number: log.end for number, log in enumerate(self.kafka.logs[self.topics.events])}
-        found = {number: committed.offset for number, committed in self.kafka.offsets.items()}
-        return all(found.get(number, 0) == end for number, end in ends.items())
+        found = self.kafka.offsets
+        return all(
+            (found[self.source(number)].offset if self.source(number) in found else 0) == end
+            for number, end in ends.items()
+        )
 
     async def drained(self) -> None:
         """Wait until the whole input is committed and reported."""

@@ -2,13 +2,17 @@
 
 from hypothesis import strategies as st
 
+from streamproc.core.deadlines import Deadlines
 from streamproc.core.lifecycle import ASSISTANTS
-from streamproc.core.model import Moment, Retention, RunEvent
+from streamproc.core.model import Moment, RunEvent
+from streamproc.core.retention import Retention
+from streamproc.core.rules import Rules
 from streamproc.core.state import State
-from streamproc.core.step import Outcome, step
+from streamproc.core.step import Outcome, begin, step
 
 START_MS = 1_717_200_000_000
 RETENTION = Retention(terminal_ms=86_400_000, open_ms=604_800_000)
+RULES = Rules(ASSISTANTS, RETENTION, Deadlines(overdue=False))
 STATUSES = (*ASSISTANTS.statuses, "paused")
 
 
@@ -41,8 +45,8 @@ def event(status: str, *, at: int = 0, run: str = "run_1", offset: int | None = 
 
 
 def new_state() -> State:
-    """Return an empty state with the default retention."""
-    return State(RETENTION, ASSISTANTS.outcomes)
+    """Return an empty state with the default retention and no deadlines."""
+    return State(RULES)
 
 
 def moment(at: int = 0, *, caught_up: bool = False) -> Moment:
@@ -52,8 +56,8 @@ def moment(at: int = 0, *, caught_up: bool = False) -> Moment:
 
 def fold(state: State, *events: RunEvent, at: int = 10_000_000) -> Outcome:
     """Step and merge, as a commit would."""
-    outcome = step(state, events, moment(at), ASSISTANTS)
-    state.merge(outcome.runs, outcome.stream_time, outcome.horizon)
+    outcome = step(state, events, moment(at), begin(state))
+    state.merge(outcome.runs, outcome.stream_time)
     return outcome
 
 

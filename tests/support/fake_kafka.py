@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 
 from streamproc.codec.encode import Message
 from streamproc.errors import ConfigError, TaskInvalid
-from streamproc.runtime.ports import Committed, Fetched, GroupListener, NewTopic, TopicInfo
+from streamproc.runtime.ports import (
+    Committed,
+    Fetched,
+    GroupListener,
+    NewTopic,
+    Outputs,
+    TopicInfo,
+    TopicPartition,
+)
 
 Fault = Callable[[str], None]
 """Called at named points with their name; raises what shall go wrong there."""
@@ -70,23 +78,22 @@ def no_fault(point: str) -> None:
 class FakeKafka:
     """A cluster. `fault` may be exchanged at any time."""
 
-    def __init__(self, events: str) -> None:
-        self.events = events
+    def __init__(self) -> None:
         self.fault: Fault = no_fault
         self.configs: dict[str, Mapping[str, str]] = {}
         self.logs: dict[str, list[Log]] = {}
-        self.offsets: dict[int, Committed] = {}
-        self.epochs: dict[int, int] = defaultdict(int)
-        self.open: dict[int, list[tuple[Log, Entry]]] = defaultdict(list)
+        self.offsets: dict[TopicPartition, Committed] = {}
+        self.epochs: dict[TopicPartition, int] = defaultdict(int)
+        self.open: dict[TopicPartition, list[tuple[Log, Entry]]] = defaultdict(list)
         self.members: list[FakeGroup] = []
 
     def group(self) -> "FakeGroup":
         """Return a membership."""
         return FakeGroup(self)
 
-    def transactions(self, partition: int) -> "FakeTransactions":
+    def transactions(self, source: TopicPartition) -> "FakeTransactions":
         """Return a producer."""
-        return FakeTransactions(self, partition)
+        return FakeTransactions(self, source)
 
     async def reader(self, topic: str, partition: int) -> "FakeReader":
         """Return a reader."""
@@ -99,10 +106,10 @@ class FakeKafka:
         log = self.logs[topic][partition]
         return log.first, log.last_stable
 
-    async def committed(self, partition: int) -> Committed | None:
+    async def committed(self, source: TopicPartition) -> Committed | None:
         """Return the committed offset."""
         self.fault("committed")
-        return self.offsets.get(partition)
+        return self.offsets.get(source)
 
     async def partition_count(self, topic: str) -> int:
         """Return the number of partitions."""
@@ -122,17 +129,17 @@ class FakeKafka:
     async def close(self) -> None:
         """Nothing to give up."""
 
-    def fence(self, partition: int) -> int:
+    def fence(self, source: TopicPartition) -> int:
         """Raise the epoch and abort what an earlier one left open."""
-        self.epochs[partition] += 1
-        self.end(partition, "aborted")
-        return self.epochs[partition]
+        self.epochs[source] += 1
+        self.end(source, "aborted")
+        return self.epochs[source]
 
-    def end(self, partition: int, status: str) -> None:
-        """End the partition's open transaction."""
-        for log in {id(log): log for log, _ in self.open[partition]}.values():
+    def end(self, source: TopicPartition, status: str) -> None:
+        """End the source's open transaction."""
+        for log in {id(log): log for log, _ in self.open[source]}.values():
             log.mark()
-        for _, entry in self.open.pop(partition, []):
+        for _, entry in self.open.pop(source, []):
             entry.status = status
 
     def rebalance(self) -> None:
@@ -140,8 +147,8 @@ class FakeKafka:
         for member in self.members:
             member.revoke()
         for number, member in enumerate(self.members):
-            count = len(self.logs[self.events])
-            member.assign(frozenset(range(number, count, len(self.members))))
+            places = [TopicPartition(topic, each) for topic in member.topics for each in range(len(self.logs[topic]))]
+            member.assign(frozenset(place for place in places if place.partition % len(self.members) == number))
 
 
 class FakeReader:
@@ -185,43 +192,41 @@ class FakeReader:
 class FakeTransactions:
     """A transactional producer."""
 
-    def __init__(self, kafka: FakeKafka, partition: int) -> None:
+    def __init__(self, kafka: FakeKafka, source: TopicPartition) -> None:
         self._kafka = kafka
-        self._partition = partition
+        self._source = source
         self._epoch = -1
 
     async def fence(self) -> None:
         """Fence the earlier ones."""
         self._kafka.fault("fence")
-        self._epoch = self._kafka.fence(self._partition)
+        self._epoch = self._kafka.fence(self._source)
 
-    async def commit(
-        self, outputs: Mapping[str, Sequence[Message]], committed: Committed, may_commit: Callable[[], bool]
-    ) -> None:
+    async def commit(self, outputs: Outputs, committed: Committed, may_commit: Callable[[], bool]) -> None:
         """Write everything in one transaction."""
         self._check()
-        for topic, messages in outputs.items():
-            log = self._kafka.logs[topic][self._partition]
+        for place, messages in outputs.items():
+            log = self._kafka.logs[place.topic][place.partition]
             for message in messages:
-                self._kafka.open[self._partition].append((log, log.append(message, "open")))
+                self._kafka.open[self._source].append((log, log.append(message, "open")))
             self._kafka.fault("send")
             await asyncio.sleep(0)
         self._check()
         if not may_commit():
-            self._kafka.end(self._partition, "aborted")
+            self._kafka.end(self._source, "aborted")
             message = "revoked before its commit"
             raise TaskInvalid(message)
         self._kafka.fault("before the end")
         self._check()
-        self._kafka.end(self._partition, "committed")
-        self._kafka.offsets[self._partition] = committed
+        self._kafka.end(self._source, "committed")
+        self._kafka.offsets[self._source] = committed
         self._kafka.fault("after the end")
 
     async def close(self) -> None:
         """Leave the transaction as it is."""
 
     def _check(self) -> None:
-        if self._epoch != self._kafka.epochs[self._partition]:
+        if self._epoch != self._kafka.epochs[self._source]:
             message = "fenced"
             raise TaskInvalid(message)
 
@@ -232,9 +237,11 @@ class FakeGroup:
     def __init__(self, kafka: FakeKafka) -> None:
         self._kafka = kafka
         self._listener: GroupListener | None = None
+        self.topics: Sequence[str] = ()
 
-    async def join(self, listener: GroupListener) -> None:
+    async def join(self, topics: Sequence[str], listener: GroupListener) -> None:
         """Take part."""
+        self.topics = topics
         self._listener = listener
         self._kafka.members.append(self)
         self._kafka.rebalance()
@@ -258,7 +265,7 @@ class FakeGroup:
         assert self._listener is not None
         self._listener.revoked()
 
-    def assign(self, partitions: frozenset[int]) -> None:
+    def assign(self, sources: frozenset[TopicPartition]) -> None:
         """Call the listener."""
         assert self._listener is not None
-        self._listener.assigned(partitions)
+        self._listener.assigned(sources)

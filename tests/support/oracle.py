@@ -10,12 +10,18 @@ from streamproc.codec.arrival import Arrival
 from streamproc.codec.decode import decode
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.schemas import bundled_book, load
+from streamproc.core.deadlines import Deadlines
 from streamproc.core.lifecycle import ASSISTANTS
-from streamproc.core.model import Moment, Retention
+from streamproc.core.model import Moment
+from streamproc.core.retention import Retention
+from streamproc.core.rules import Rules
 from streamproc.core.state import State
-from streamproc.core.step import step
+from streamproc.core.step import begin, step
 
 FOREVER = Retention(terminal_ms=10**15, open_ms=10**15)
+NO_DEADLINES = Deadlines(overdue=False)
+PLAIN = Rules(ASSISTANTS, FOREVER, NO_DEADLINES)
+"""Runs are judged, and nothing else happens to them."""
 NEVER_COMPARED = ("retained_from",)
 """Depends on when a commit happened."""
 
@@ -31,8 +37,8 @@ class Expected(NamedTuple):
 def replay(records: Sequence[Arrival], wall_ms: int) -> Expected:
     """Fold the records of one partition in one go."""
     decoded = decode(records, bundled_book())
-    state = State(FOREVER, ASSISTANTS.outcomes)
-    outcome = step(state, decoded.events, Moment(wall_ms, caught_up=False), ASSISTANTS)
+    state = State(PLAIN)
+    outcome = step(state, decoded.events, Moment(wall_ms, caught_up=False), begin(state))
     return Expected(
         [(t.run_id, t.from_status, t.to_status, t.offset) for t in outcome.transitions],
         {run_id: _comparable(run) for run_id, run in outcome.runs.items()},

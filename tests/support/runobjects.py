@@ -114,6 +114,7 @@ runs = st.builds(
     model=names,
     status=texts,
     status_since=instants,
+    status_offset=counts,
     first_seen_at=instants,
     retained_from=instants,
     created_at=seconds,

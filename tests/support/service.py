@@ -22,6 +22,7 @@ from streamproc.local.simulate import SimulatedEvent
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.producer import AioProducer
 from streamproc.runtime.config import KafkaSettings, TopicSettings
+from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.topics import create_topics
 from tests.support.oracle import replay, written
 
@@ -40,7 +41,7 @@ class Fleet:
         self.partitions = partitions
         self.settings = KafkaSettings(bootstrap_servers=bootstrap)
         self.topics = TopicSettings(prefix=f"{name}-").named()
-        self.kafka = AioKafka(self.settings, name, self.topics.events)
+        self.kafka = AioKafka(self.settings, name)
         self.workers: list[Worker] = []
 
     def environment(self, **settings: object) -> dict[str, str]:
@@ -102,16 +103,20 @@ class Fleet:
         finally:
             await reader.close()
 
+    def source(self, partition: int) -> TopicPartition:
+        """Return a partition of the input."""
+        return TopicPartition(self.topics.events, partition)
+
     async def progress(self) -> int:
         """Return the sum of the committed offsets."""
-        committed = [await self.kafka.committed(partition) for partition in range(self.partitions)]
+        committed = [await self.kafka.committed(self.source(partition)) for partition in range(self.partitions)]
         return sum(each.offset for each in committed if each is not None)
 
     async def is_done(self) -> bool:
         """Whether the whole input is committed."""
         for partition in range(self.partitions):
             _, end = await self.kafka.bounds(self.topics.events, partition)
-            committed = await self.kafka.committed(partition)
+            committed = await self.kafka.committed(self.source(partition))
             if (committed.offset if committed else 0) < end:
                 return False
         return True

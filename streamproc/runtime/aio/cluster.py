@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from aiokafka import TopicPartition
+from aiokafka import TopicPartition as AioPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin import NewTopic as AdminTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -17,7 +17,7 @@ from streamproc.runtime.aio.group import AioGroup
 from streamproc.runtime.aio.reader import AioReader
 from streamproc.runtime.aio.transactions import AioTransactions
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, NewTopic, TopicInfo
+from streamproc.runtime.ports import Committed, NewTopic, TopicInfo, TopicPartition
 
 ADMIN_ATTEMPTS = 5
 RETRY_S = 0.1
@@ -26,20 +26,19 @@ RETRY_S = 0.1
 class AioKafka:
     """A cluster, by aiokafka."""
 
-    def __init__(self, settings: KafkaSettings, group_id: str, events: str) -> None:
+    def __init__(self, settings: KafkaSettings, group_id: str) -> None:
         self._settings = settings
         self._group_id = group_id
-        self._events = events
         self._admin: AIOKafkaAdminClient | None = None
         self._starting = asyncio.Lock()
 
     def group(self) -> AioGroup:
         """Return a membership, not yet joined."""
-        return AioGroup(self._settings, self._group_id, self._events)
+        return AioGroup(self._settings, self._group_id)
 
-    def transactions(self, partition: int) -> AioTransactions:
+    def transactions(self, source: TopicPartition) -> AioTransactions:
         """Return a producer, not yet started."""
-        return AioTransactions(self._settings, self._group_id, TopicPartition(self._events, partition))
+        return AioTransactions(self._settings, self._group_id, source)
 
     async def reader(self, topic: str, partition: int) -> AioReader:
         """Return a started reader."""
@@ -55,9 +54,8 @@ class AioKafka:
         finally:
             await reader.close()
 
-    async def committed(self, partition: int) -> Committed | None:
+    async def committed(self, source: TopicPartition) -> Committed | None:
         """Return the group's committed offset; the consumer's own call would drop the metadata."""
-        source = TopicPartition(self._events, partition)
         offset = await self._ask(lambda admin: _offset(admin, self._group_id, source))
         return None if offset.offset < 0 else Committed(offset.offset, offset.metadata)
 
@@ -133,7 +131,8 @@ async def _offset(admin: AIOKafkaAdminClient, group_id: str, source: TopicPartit
     aiokafka overlooks an error about the group as a whole, such as a coordinator that is still loading it: then the
     partition is missing from the answer. Taken for "nothing committed" it would replay the input.
     """
-    found = await admin.list_consumer_group_offsets(group_id, partitions=[source])
-    if source not in found:
+    place = AioPartition(*source)
+    found = await admin.list_consumer_group_offsets(group_id, partitions=[place])
+    if place not in found:
         raise GroupCoordinatorNotAvailableError(group_id)
-    return found[source]
+    return found[place]

@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import TopicPartition as AioPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import GroupListener
+from streamproc.runtime.ports import GroupListener, TopicPartition
 
 MAX_HEARTBEAT_MS = 3_000
 POLL_WAIT_S = 0.1
@@ -20,9 +21,8 @@ POLL_WAIT_S = 0.1
 class AioGroup(ConsumerRebalanceListener):
     """Membership in the consumer group, with a consumer that reads nothing."""
 
-    def __init__(self, settings: KafkaSettings, group_id: str, topic: str) -> None:
+    def __init__(self, settings: KafkaSettings, group_id: str) -> None:
         self._settings = settings
-        self._topic = topic
         self._listener: GroupListener | None = None
         self._polling: asyncio.Task[Any] | None = None
         self._consumer = AIOKafkaConsumer(
@@ -36,11 +36,11 @@ class AioGroup(ConsumerRebalanceListener):
             **connection(settings),
         )
 
-    async def join(self, listener: GroupListener) -> None:
-        """Start taking part."""
+    async def join(self, topics: Sequence[str], listener: GroupListener) -> None:
+        """Start taking part in the reading of `topics`."""
         self._listener = listener
         await started(self._consumer, self._settings)
-        self._consumer.subscribe([self._topic], listener=self)
+        self._consumer.subscribe(list(topics), listener=self)
 
     async def confirmed(self) -> bool:
         """Send a heartbeat now and tell whether the current generation is ours."""
@@ -75,13 +75,13 @@ class AioGroup(ConsumerRebalanceListener):
             self._polling.cancel()
         await stopped(self._consumer)
 
-    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:  # noqa: ARG002  all of them
+    async def on_partitions_revoked(self, revoked: Sequence[AioPartition]) -> None:  # noqa: ARG002  all of them
         """Pass on the callback."""
         if self._listener is not None:
             self._listener.revoked()
 
-    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+    async def on_partitions_assigned(self, assigned: Sequence[AioPartition]) -> None:
         """Pass on the callback; nothing is ever read here."""
         self._consumer.pause(*assigned)
         if self._listener is not None:
-            self._listener.assigned(frozenset(partition for _, partition in assigned))
+            self._listener.assigned(frozenset(TopicPartition(*each) for each in assigned))

@@ -1,10 +1,11 @@
 """One transaction for each commit, in a producer of the partition's own."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
+from aiokafka import TopicPartition as AioPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
@@ -12,7 +13,7 @@ from streamproc.codec.encode import Message
 from streamproc.errors import ConfigError, TaskInvalid
 from streamproc.runtime.aio.connection import connection, stopped
 from streamproc.runtime.config import BATCH_BYTES, KafkaSettings
-from streamproc.runtime.ports import Committed
+from streamproc.runtime.ports import Committed, Outputs, TopicPartition
 
 
 class AioTransactions:
@@ -40,9 +41,7 @@ class AioTransactions:
         except (KafkaError, TimeoutError) as error:
             raise TaskInvalid(f"the transactional producer of {self._source} did not start: {error!r}") from error
 
-    async def commit(
-        self, outputs: Mapping[str, Sequence[Message]], committed: Committed, may_commit: Callable[[], bool]
-    ) -> None:
+    async def commit(self, outputs: Outputs, committed: Committed, may_commit: Callable[[], bool]) -> None:
         """Write everything in one transaction; see the port."""
         try:
             # aiokafka would retry the end of a transaction for ever, and a late one could end the next (hazards.md).
@@ -56,7 +55,7 @@ class AioTransactions:
         except MessageSizeTooLargeError as error:
             # Again and again it would be: retrying is no way out.
             message = (
-                f"an output of the records of {self._source.topic} partition {self._source.partition} before offset "
+                f"an output of the records of {self._source} before offset "
                 f"{committed.offset} is larger than its topic admits: raise max.message.bytes of the output topics"
             )
             raise ConfigError(message) from error
@@ -67,9 +66,9 @@ class AioTransactions:
         """Give up the connections, transaction or not."""
         await stopped(self._producer)
 
-    async def _send_all(self, outputs: Mapping[str, Sequence[Message]], committed: Committed) -> None:
-        offsets = {self._source: OffsetAndMetadata(committed.offset, committed.metadata)}
-        sends = [self._send(topic, messages) for topic, messages in outputs.items()]
+    async def _send_all(self, outputs: Outputs, committed: Committed) -> None:
+        offsets = {AioPartition(*self._source): OffsetAndMetadata(committed.offset, committed.metadata)}
+        sends = [self._send(to, messages) for to, messages in outputs.items()]
         results = await asyncio.gather(
             *sends,
             self._producer.send_offsets_to_transaction(offsets, self._group_id),
@@ -80,10 +79,10 @@ class AioTransactions:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _send(self, topic: str, messages: Sequence[Message]) -> None:
-        partition = self._source.partition
+    async def _send(self, to: TopicPartition, messages: Sequence[Message]) -> None:
         futures = [
-            await self._producer.send_batch(batch, topic, partition=partition) for batch in self._batches(messages)
+            await self._producer.send_batch(batch, to.topic, partition=to.partition)
+            for batch in self._batches(messages)
         ]
         await asyncio.gather(*futures)
 

@@ -1,0 +1,150 @@
+"""What the window stage writes: RunMetrics, and its state, both ways."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import fastavro
+import msgspec
+from msgspec import convert, to_builtins
+
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.cloudevents import CloudEvents
+from streamproc.codec.encode import Message, Source
+from streamproc.codec.framing import header_of, label
+from streamproc.codec.runstate import unreadable
+from streamproc.codec.schemas import WriterSchema, load
+from streamproc.core.alerts import Severity
+from streamproc.core.failures import Failing, group_key
+from streamproc.core.measure import BUCKETS, Histogram
+from streamproc.core.windowstate import (
+    SILENCE_KEY,
+    Closing,
+    Key,
+    Silence,
+    SourceMark,
+    Value,
+    Window,
+    WindowKey,
+)
+from streamproc.errors import RecordRejected
+
+VERSIONS = ("window_state",)
+FIELDS: Mapping[str, type[Value]] = {"window": Window, "source": SourceMark, "failing": Failing, "silence": Silence}
+"""The fields of WindowState, one of which is set, and what it holds."""
+
+
+class WindowEncoder:
+    """Encodes the outputs of one window task."""
+
+    def __init__(self, source: Source) -> None:
+        self._metrics, self._state = load("run_metrics"), load("window_state")
+        prefix = f"/streamproc/{source.application_id}"
+        self._place = f"{source.topic}:{source.partition}"
+        self._metrics_events = CloudEvents("streamproc.run.metrics", f"{prefix}/metrics", self._metrics.label)
+        self._state_events = CloudEvents("streamproc.window.state", f"{prefix}/windows", self._state.label)
+
+    def metrics(self, closings: Iterable[Closing], wall_ms: int) -> list[Message]:
+        """Return a message for each revision of a window, keyed by assistant and model."""
+        return [self._metrics_message(closing, wall_ms) for closing in closings]
+
+    def states(self, changed: Mapping[Key, Value | None], offset: int, sequence: int, wall_ms: int) -> list[Message]:
+        """Return a message for each value that changed, a null where it is gone; `offset`: of the last measurement."""
+        return [
+            (
+                state_key(key),
+                None if value is None else _encoded(self._state, {"source_offset": offset, **_fields(value)}),
+                wall_ms,
+                self._state_events.headers(f"{self._place}:{sequence}:{number}".encode(), wall_ms),
+            )
+            for number, (key, value) in enumerate(changed.items())
+        ]
+
+    def _metrics_message(self, closing: Closing, wall_ms: int) -> Message:
+        key, totals = closing.key, closing.totals
+        end = key.start + key.size_ms
+        said = {
+            "window_start": key.start,
+            "window_end": end,
+            "assistant_id": key.assistant_id,
+            "model": key.model,
+            "revision": closing.revision,
+            "created": totals.created,
+            "ended": totals.ended,
+            "errors": totals.errors,
+            "transitions": totals.transitions,
+            "tokens": totals.tokens,
+            "queue_wait": _histogram(totals.queue_wait),
+            "run_duration": _histogram(totals.run_duration),
+            "action_wait": _histogram(totals.action_wait),
+            "late": closing.late,
+        }
+        window = f"{key.size_ms // 1000}:{key.start}:{closing.revision}"
+        event_id = f"{key.assistant_id or ''}:{key.model or ''}:{window}".encode()
+        headers = self._metrics_events.headers(event_id, end)
+        return group_key(key.group).encode(), _encoded(self._metrics, said), max(0, min(end, wall_ms)), headers
+
+
+def decode_window_states(records: Sequence[Arrival]) -> list[tuple[Key, Value | None, int]]:
+    """Return each record's key, value (None for a tombstone) and source offset (-1 for a tombstone).
+
+    Raises ConfigError for a record that is damaged, or of a version that this release does not know: none is skipped.
+    """
+    return [_decode_state(record) for record in records]
+
+
+def state_key(key: Key) -> bytes:
+    """Return the record key of a value: a JSON array that begins with what it is."""
+    if isinstance(key, WindowKey):
+        return msgspec.json.encode(["window", *key])
+    if isinstance(key, int):
+        return msgspec.json.encode(["source", key])
+    if isinstance(key, str):
+        return msgspec.json.encode([key])
+    group, severity = key
+    return msgspec.json.encode(["failing", *group, severity])
+
+
+def _key_of(record: Arrival) -> Key:
+    kind, *rest = msgspec.json.decode(record.key or b"")
+    if kind == "window":
+        return WindowKey(*rest)
+    if kind == "source":
+        return int(rest[0])
+    if kind == "failing":
+        assistant_id, model, severity = rest
+        return (assistant_id, model), Severity(severity)
+    return SILENCE_KEY
+
+
+def _fields(value: Value) -> dict[str, Any]:
+    name = next(name for name, kind in FIELDS.items() if isinstance(value, kind))
+    return {name: to_builtins(value)}
+
+
+def _decode_state(record: Arrival) -> tuple[Key, Value | None, int]:
+    try:
+        key = _key_of(record)
+        if not record.value:
+            return key, None, -1
+        header = header_of(record.value)
+        schema = next((version for version in map(load, VERSIONS) if version.header == header), None)
+        if schema is None:
+            raise unreadable(record, f"schema {label(header)} is no version of WindowState that this release reads")
+        found: Any = fastavro.schemaless_reader(BytesIO(record.value[len(header) :]), schema.parsed, None)
+        name = next(name for name in FIELDS if found[name] is not None)
+        return key, convert(found[name], FIELDS[name]), found["source_offset"]
+    except (RecordRejected, ValueError, TypeError, KeyError, IndexError, EOFError, StopIteration) as error:
+        raise unreadable(record, f"it is damaged ({type(error).__name__})") from error
+
+
+def _encoded(schema: WriterSchema, said: Mapping[str, Any]) -> bytes:
+    buffer = BytesIO(schema.header)
+    buffer.seek(0, 2)
+    fastavro.schemaless_writer(buffer, schema.parsed, said)
+    return buffer.getvalue()
+
+
+def _histogram(histogram: Histogram) -> dict[str, Any]:
+    buckets = {bound: histogram.buckets.get(bound, 0) for bound in BUCKETS}
+    return {"count": histogram.count, "sum_ms": histogram.sum_ms, "buckets": buckets}

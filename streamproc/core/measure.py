@@ -1,0 +1,147 @@
+"""What is measured of runs: counts and durations that can be added up in any order.
+
+One structure from the fold to the window, so that both stages and the exported counters cannot disagree.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+
+OTHER = "other"
+MAX_NAME_CHARS = 256
+"""A longer name of an assistant or a model is `other`: whoever sends it must not blow up every window."""
+MAX_CODE_CHARS = 64
+MAX_CODES = 100
+"""Different error codes of one assistant and model in a window; those beyond are `other`."""
+MAX_LONG = 2**63 - 1
+
+BOUNDS_MS = (500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000)
+"""Upper bounds of the buckets. A run expires after 600 s, so they go past that."""
+BUCKETS = (*map(str, BOUNDS_MS), "+Inf")
+
+Group = tuple[str | None, str | None]
+"""What is measured apart: assistant and model."""
+
+
+def add(counts: dict[str, int], name: str, amount: int) -> None:
+    """Add to a count, up to what an Avro long holds: token counts are the producer's word."""
+    counts[name] = min(counts.get(name, 0) + amount, MAX_LONG)
+
+
+class Histogram(Struct):
+    """Durations in milliseconds. `buckets`: upper bounds as in BUCKETS to counts, not cumulative, zeros left out."""
+
+    sum_ms: int = 0
+    buckets: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many durations."""
+        return sum(self.buckets.values())
+
+    def add(self, duration_ms: int) -> None:
+        """Add one duration."""
+        add(self.buckets, BUCKETS[bisect_left(BOUNDS_MS, duration_ms)], 1)
+        self.sum_ms = min(self.sum_ms + duration_ms, MAX_LONG)
+
+    def merge(self, other: "Histogram") -> None:
+        """Add all of another's durations."""
+        _merge(self.buckets, other.buckets)
+        self.sum_ms = min(self.sum_ms + other.sum_ms, MAX_LONG)
+
+    def copy(self) -> "Histogram":
+        """Return one that can be changed on its own."""
+        return Histogram(self.sum_ms, dict(self.buckets))
+
+
+class Totals(Struct):
+    """Sums over some events of one group. `arrivals`: how many events were measured; `durations`: by outcome."""
+
+    arrivals: int = 0
+    created: int = 0
+    transitions: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
+    durations: dict[str, Histogram] = field(default_factory=dict)
+    queue_wait: Histogram = field(default_factory=Histogram)
+    action_wait: Histogram = field(default_factory=Histogram)
+
+    @property
+    def ended(self) -> dict[str, int]:
+        """How many runs ended, by outcome."""
+        return {outcome: histogram.count for outcome, histogram in self.durations.items()}
+
+    @property
+    def run_duration(self) -> Histogram:
+        """The durations of all outcomes."""
+        total = Histogram()
+        for histogram in self.durations.values():
+            total.merge(histogram)
+        return total
+
+    def ended_as(self, outcome: str, duration_ms: int) -> None:
+        """Count a run that ended."""
+        histogram = self.durations.get(outcome)
+        if histogram is None:
+            histogram = self.durations[outcome] = Histogram()
+        histogram.add(duration_ms)
+
+    def error(self, code: str) -> None:
+        """Count an error; codes are the producer's words, so there may be only so many."""
+        known = code in self.errors or (len(self.errors) < MAX_CODES and len(code) <= MAX_CODE_CHARS)
+        add(self.errors, code if known else OTHER, 1)
+
+    def merge(self, other: "Totals") -> None:
+        """Add all of another's sums."""
+        self.arrivals += other.arrivals
+        self.created += other.created
+        _merge(self.transitions, other.transitions)
+        _merge(self.tokens, other.tokens)
+        for code, count in other.errors.items():
+            known = code in self.errors or len(self.errors) < MAX_CODES
+            add(self.errors, code if known else OTHER, count)
+        for outcome, histogram in other.durations.items():
+            self.durations.setdefault(outcome, Histogram()).merge(histogram)
+        self.queue_wait.merge(other.queue_wait)
+        self.action_wait.merge(other.action_wait)
+
+    def copy(self) -> "Totals":
+        """Return totals that can be changed on their own."""
+        new = Totals()
+        new.merge(self)
+        return new
+
+
+class Measurement(Struct, frozen=True):
+    """The sums of one commit, group and base window. `start` in milliseconds."""
+
+    source_partition: int
+    assistant_id: str | None
+    model: str | None
+    start: int
+    totals: Totals
+
+
+class Mark(Struct, frozen=True):
+    """How far a source has come (rules.md 18). Times in milliseconds.
+
+    `watermark`: its stream time; `idle`: it is caught up and holds nobody back; `seen_at`: the clock at the last commit
+    that had records, 0 where there was none since the task began; `sent_at`: the clock now.
+    """
+
+    source_partition: int
+    watermark: int
+    idle: bool
+    seen_at: int
+    sent_at: int
+
+
+def name(value: str | None) -> str | None:
+    """Return the name under which an assistant or a model is measured."""
+    return value if value is None or len(value) <= MAX_NAME_CHARS else OTHER
+
+
+def _merge(counts: dict[str, int], other: Mapping[str, int]) -> None:
+    for key, amount in other.items():
+        add(counts, key, amount)

@@ -1,0 +1,16 @@
+"""Everything that the fold of a run goes by, handed in as one value."""
+
+from msgspec import Struct, field
+
+from streamproc.core.deadlines import Deadlines
+from streamproc.core.lifecycle import Profile
+from streamproc.core.retention import Retention
+
+
+class Rules(Struct, frozen=True):
+    """How runs are judged, watched, measured and forgotten; measurements are filed by base windows of `base_ms`."""
+
+    profile: Profile
+    retention: Retention
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    base_ms: int = 60_000

@@ -1,0 +1,163 @@
+"""What a window task remembers, and what one of its commits changes."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from msgspec import Struct, field
+
+from streamproc.core.alerts import Alert, Severity
+from streamproc.core.calendar import Calendar
+from streamproc.core.failures import Failing, FailureRules
+from streamproc.core.measure import Group, Totals
+
+NOT_YET = -1
+"""The revision of a window that has not closed."""
+
+
+class WindowRules(Struct, frozen=True):
+    """How windows are cut and when they close. `sources`: how many partitions measure; `silence_ms` 0: never said."""
+
+    sources: int
+    stream: str
+    sizes_ms: tuple[int, ...] = (60_000,)
+    grace_ms: int = 30_000
+    retention_ms: int = 3_600_000
+    silence_ms: int = 600_000
+    failures: FailureRules = field(default_factory=FailureRules)
+
+    def closes_at(self, key: "WindowKey") -> int:
+        """Return the watermark that closes a window."""
+        return key.start + key.size_ms + self.grace_ms
+
+    def expires_at(self, key: "WindowKey") -> int:
+        """Return the watermark from which on late arrivals are dropped."""
+        return self.closes_at(key) + self.retention_ms
+
+    def fails_until(self, failing: Failing) -> int:
+        """Return the watermark at which the next window of a failing group closes, and tells whether it still fails."""
+        return failing.until + self.failures.window_ms + self.grace_ms
+
+
+class WindowKey(NamedTuple):
+    """A window of a group. Times in milliseconds."""
+
+    assistant_id: str | None
+    model: str | None
+    size_ms: int
+    start: int
+
+    @property
+    def group(self) -> Group:
+        """Return what it is about."""
+        return self.assistant_id, self.model
+
+
+class Window(Struct):
+    """The sums of a window. `revision`: the last one sent, or NOT_YET; `late`: arrivals after it closed."""
+
+    totals: Totals = field(default_factory=Totals)
+    revision: int = NOT_YET
+    late: int = 0
+
+    def copy(self) -> "Window":
+        """Return one that can be changed on its own."""
+        return Window(self.totals.copy(), self.revision, self.late)
+
+
+class SourceMark(Struct, frozen=True):
+    """What is known of a source."""
+
+    watermark: int
+    idle: bool
+    seen_at: int
+
+
+class Silence(Struct, frozen=True):
+    """The silence that was told: since when, by the clock."""
+
+    since: int
+
+
+SILENCE_KEY = "silence"
+FailingKey = tuple[Group, Severity]
+Key = WindowKey | int | FailingKey | str
+"""Of a window, of a source (its partition), of a failing group, of the silence."""
+Value = Window | SourceMark | Failing | Silence
+
+
+class WindowState:
+    """What one measurement partition remembers. `watermark` in milliseconds: it is the stream time of the position."""
+
+    def __init__(self, rules: WindowRules, watermark: int = 0) -> None:
+        self.rules = rules
+        self.values: dict[Key, Value] = {}
+        self.watermark = watermark
+        self.calendar: Calendar[WindowKey | FailingKey] = Calendar(1)
+
+    @property
+    def stream_time(self) -> int:
+        """The watermark."""
+        return self.watermark
+
+    @property
+    def live_keys(self) -> int:
+        """How many keys the state topic holds."""
+        return len(self.values)
+
+    def restore(self, key: Key, value: Value) -> None:
+        """Set a value as it is read back."""
+        self.values[key] = value
+        self.remind(key, value)
+
+    def remind(self, key: Key, value: Value) -> None:
+        """Look at a window when it closes or expires, at a failing group when its next window closes."""
+        if isinstance(key, WindowKey) and isinstance(value, Window):
+            closed = value.revision != NOT_YET
+            self.calendar.add(key, self.rules.expires_at(key) if closed else self.rules.closes_at(key))
+        elif isinstance(value, Failing):
+            self.calendar.add((value.group, value.severity), self.rules.fails_until(value))
+
+    def merge(self, changed: Mapping[Key, Value | None], watermark: int) -> None:
+        """Take over what a confirmed commit changed; None: gone."""
+        for key, value in changed.items():
+            if value is None:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = value
+        self.watermark = watermark
+        self.calendar.keep()
+
+    def live_after(self, changed: Mapping[Key, Value | None]) -> int:
+        """Return the number of keys once `changed` is merged."""
+        held = self.values
+        return len(held) + sum((value is not None) - (key in held) for key, value in changed.items())
+
+
+class Closing(NamedTuple):
+    """A revision of a window, to be sent."""
+
+    key: WindowKey
+    revision: int
+    totals: Totals
+    late: int
+
+
+class WindowOutcome(Struct):
+    """What one commit changes and sends. `changed`: the overlay on the state; `late`, `dropped`: arrivals."""
+
+    watermark: int
+    changed: dict[Key, Value | None] = field(default_factory=dict)
+    closings: list[Closing] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    revised: dict[WindowKey, None] = field(default_factory=dict)
+    late: int = 0
+    dropped: int = 0
+
+    def get(self, state: WindowState, key: Key) -> Value | None:
+        """Return a value as it is on top of `state`."""
+        return self.changed[key] if key in self.changed else state.values.get(key)
+
+    def sources(self, state: WindowState) -> list[SourceMark]:
+        """Return what is known of the sources, as many as have sent a mark."""
+        found = (self.get(state, number) for number in range(state.rules.sources))
+        return [source for source in found if isinstance(source, SourceMark)]

@@ -1,0 +1,121 @@
+"""The settings of the rules: retention, deadlines, windows, alerts; and the core's rules made of them."""
+
+from collections.abc import Mapping
+from math import gcd
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from streamproc.core.alerts import Severity
+from streamproc.core.deadlines import Deadlines
+from streamproc.core.failures import FailureRules
+from streamproc.core.lifecycle import Profile
+from streamproc.core.retention import Retention
+from streamproc.core.rules import Rules
+from streamproc.core.windowstate import WindowRules
+from streamproc.runtime.config import Section
+
+Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
+Ratio = Annotated[float, Field(gt=0, le=1)]
+
+
+class RetentionSettings(Section):
+    """How long a run is remembered, in seconds (rules.md 17)."""
+
+    terminal_s: int = Field(86_400, ge=1)
+    open_s: int = Field(604_800, ge=1)
+
+
+class DeadlineSettings(Section):
+    """How long a run may take, in seconds; 0: as long as it likes. Limits not named are the profile's."""
+
+    allowance_s: Seconds = Field(30, description="After a deadline, for a terminal event that is only late.")
+    overdue: bool = Field(default=True, description="Whether a run past its expires_at is told about.")
+    limits_s: dict[str, Seconds] = Field({}, description="By status.")
+    assistants: dict[str, dict[str, Seconds]] = Field({}, description="By assistant and status; before limits_s.")
+
+
+class WindowSettings(Section):
+    """How run-metrics are summed. Times in seconds."""
+
+    sizes_s: tuple[Annotated[int, Field(ge=1, le=86_400)], ...] = Field((60,), min_length=1, max_length=10)
+    grace_s: Seconds = Field(30, description="How late an event may come for a window's first revision.")
+    retention_s: Seconds = Field(3_600, description="How late for a further revision; then it is counted and dropped.")
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if len(set(self.sizes_s)) < len(self.sizes_s):
+            message = "sizes_s names a size twice"
+            raise ValueError(message)
+        return self
+
+
+class AlertSettings(Section):
+    """Which alerts about rates and silence are sent. Times in seconds."""
+
+    failure_rate_warning: Ratio = 0.1
+    failure_rate_critical: Ratio = 0.3
+    failure_rate_min_ended: int = Field(20, ge=1, description="Below so many ended runs a window tells nothing.")
+    failure_rate_window_s: int | None = Field(None, description="One of windows.sizes_s; the smallest by default.")
+    failure_outcomes: frozenset[str] = Field(frozenset(("failed",)), description="Which ends count as failures.")
+    silence_s: Seconds = Field(600, description="Without an event for so long, the stream is silent; 0: never.")
+
+
+def rules(profile: Profile, retention: RetentionSettings, deadlines: DeadlineSettings, windows: WindowSettings) -> Rules:
+    """Return what the fold of a run goes by."""
+    return Rules(
+        profile,
+        Retention(retention.terminal_s * 1000, retention.open_s * 1000),
+        Deadlines(
+            allowance_ms=deadlines.allowance_s * 1000,
+            overdue=deadlines.overdue,
+            limits=_milliseconds({**profile.limits_s, **deadlines.limits_s}),
+            assistants={name: _milliseconds(limits) for name, limits in deadlines.assistants.items()},
+        ),
+        gcd(*windows.sizes_s) * 1000,
+    )
+
+
+def window_rules(stream: str, windows: WindowSettings, alerts: AlertSettings) -> WindowRules:
+    """Return what the windows go by; `stream` names the input, the number of sources is known only at run time."""
+    failures = FailureRules(
+        window_ms=(alerts.failure_rate_window_s or min(windows.sizes_s)) * 1000,
+        thresholds=(
+            (Severity.WARNING, alerts.failure_rate_warning),
+            (Severity.CRITICAL, alerts.failure_rate_critical),
+        ),
+        min_ended=alerts.failure_rate_min_ended,
+        outcomes=alerts.failure_outcomes,
+    )
+    return WindowRules(
+        sources=0,
+        stream=stream,
+        sizes_ms=tuple(size * 1000 for size in windows.sizes_s),
+        grace_ms=windows.grace_s * 1000,
+        retention_ms=windows.retention_s * 1000,
+        silence_ms=alerts.silence_s * 1000,
+        failures=failures,
+    )
+
+
+def flaws(profile: Profile, deadlines: DeadlineSettings, windows: WindowSettings, alerts: AlertSettings) -> list[str]:
+    """Return what is wrong with the settings taken together."""
+    found = []
+    named = {*deadlines.limits_s, *(status for limits in deadlines.assistants.values() for status in limits)}
+    unknown = sorted(named - set(profile.documented))
+    if unknown:
+        may = ", ".join(profile.documented)
+        found.append(f"deadlines names {', '.join(unknown)}: a deadline may be set for {may}")
+    if alerts.failure_rate_window_s not in (None, *windows.sizes_s):
+        sizes = ", ".join(map(str, windows.sizes_s))
+        found.append(f"alerts.failure_rate_window_s must be one of windows.sizes_s: {sizes}")
+    outcomes = set(profile.outcomes.values())
+    if not alerts.failure_outcomes <= outcomes:
+        found.append(f"alerts.failure_outcomes may hold {', '.join(sorted(outcomes))}")
+    if alerts.failure_rate_critical < alerts.failure_rate_warning:
+        found.append("alerts.failure_rate_critical is below failure_rate_warning")
+    return found
+
+
+def _milliseconds(limits: Mapping[str, int]) -> dict[str, int]:
+    return {status: seconds * 1000 for status, seconds in limits.items()}

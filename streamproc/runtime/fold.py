@@ -1,0 +1,226 @@
+"""The fold stage: run events in; states, transitions, alerts, dead letters and measurements out. No I/O."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from streamproc.codec.alerts import AlertEncoder
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.deadletter import dead_letter
+from streamproc.codec.decode import decode
+from streamproc.codec.encode import Message, OutputEncoder, Source
+from streamproc.codec.measurements import MeasurementEncoder
+from streamproc.codec.runstate import decode_runs
+from streamproc.codec.schemas import SchemaBook
+from streamproc.core.beacon import Beacon
+from streamproc.core.measure import Mark, Measurement
+from streamproc.core.model import Moment
+from streamproc.core.rules import Rules
+from streamproc.core.state import State
+from streamproc.core.step import begin, pass_time, step
+from streamproc.errors import ConfigError
+from streamproc.runtime.config import CommitSettings, TopicSettings
+from streamproc.runtime.observer import CommitReport, FoldReport, count_alerts
+from streamproc.runtime.partitioner import partition_of
+from streamproc.runtime.ports import Outputs, TopicPartition
+from streamproc.runtime.position import Position
+from streamproc.runtime.stage import Pending
+
+MAX_ALERTS_PER_COMMIT = 5_000
+
+
+class FoldSettings(Struct, frozen=True):
+    """What the fold of every partition has in common. `topics` with their prefix."""
+
+    topics: TopicSettings
+    rules: Rules
+    book: SchemaBook
+    commit: CommitSettings
+    max_record_bytes: int
+
+
+class FoldStage:
+    """How the records of one input partition are folded.
+
+    `count_elsewhere` tells how many of some newly opened runs live on another partition.
+    """
+
+    linger_s = 0.0
+
+    def __init__(
+        self,
+        settings: FoldSettings,
+        source: Source,
+        partitions: int,
+        count_elsewhere: Callable[[Sequence[str]], int] = lambda _: 0,
+    ) -> None:
+        self.settings = settings
+        self.source = source
+        self.partitions = partitions
+        self.profile = settings.rules.profile.name
+        self.state_topic = settings.topics.state
+        self.interval_s = settings.commit.interval_ms / 1000
+        self.count_elsewhere = count_elsewhere
+        self.outputs = OutputEncoder(source)
+        self.alerts = AlertEncoder(source.application_id)
+        self.measurements = MeasurementEncoder(source)
+        self.beacon = Beacon(source.partition)
+        self.seen_at = 0
+
+    def fresh(self, stream_time: int) -> State:
+        """Return an empty state; whatever this instance knew of the partition no longer counts."""
+        self.beacon.forget()
+        self.seen_at = 0
+        return State(self.settings.rules, stream_time)
+
+    def load(self, state: State, records: Sequence[Arrival]) -> int:
+        """Put records of run-state into `state`."""
+        highest = -1
+        for run_id, run in decode_runs(records):
+            if run is None:
+                state.remove(run_id)
+            else:
+                state.restore(run)
+                highest = max(highest, run.offset)
+        return highest
+
+    def begin(self, state: State, position: Position) -> "FoldBatch":
+        """Return a new commit on top of `state`."""
+        return FoldBatch(self, state, position)
+
+
+class FoldBatch:
+    """One commit of the fold stage."""
+
+    def __init__(self, stage: FoldStage, state: State, position: Position) -> None:
+        self._stage = stage
+        self._state = state
+        self._from = position
+        self._out = begin(state)
+        self._transitions: list[Message] = []
+        self._dead_letters: list[Message] = []
+        self._next_offset = position.offset
+        self._seen_at = stage.seen_at
+        self._mark: Mark | None = None
+        self._rejected: Counter[str] = Counter()
+        self.records = 0
+        self.first_timestamp = self.last_timestamp = 0
+
+    def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
+        """Decode and fold records that follow on what was absorbed; raises ConfigError for an oversized one."""
+        stage, out = self._stage, self._out
+        self._refuse_oversized(records)
+        decoded = decode(records, stage.settings.book)
+        step(self._state, decoded.events, at, out)
+        self._transitions += stage.outputs.transitions(out.transitions, at.wall_ms)
+        out.transitions.clear()
+        for rejection in decoded.rejections:
+            self._rejected[rejection.reason] += 1
+            self._dead_letters.append(dead_letter(rejection, stage.source.topic, stage.source.partition, at.wall_ms))
+        if not self.records:
+            self.first_timestamp = records[0].timestamp
+        self.records += len(records)
+        self.last_timestamp = records[-1].timestamp
+        self._next_offset = records[-1].offset + 1
+        self._seen_at = at.wall_ms
+
+    def pass_time(self, at: Moment) -> None:
+        """Let the clock do its part: deadlines, retention, and a mark for the windows."""
+        out = pass_time(self._state, at, self._out)
+        self._mark = self._stage.beacon.due(
+            out.stream_time, idle=at.caught_up, seen_at=self._seen_at, wall_ms=at.wall_ms
+        )
+
+    def settle(self) -> None:
+        """Take note of which runs were looked at in vain."""
+        self._state.settle()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it should be committed, though more is at hand."""
+        return self.records >= self._stage.settings.commit.max_records or len(self._out.alerts) >= MAX_ALERTS_PER_COMMIT
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to commit."""
+        return not self.records and not self._out.runs and self._mark is None
+
+    def close(self, at: Moment) -> Pending:
+        """Return the commit."""
+        out, stage = self._out, self._stage
+        elsewhere = stage.count_elsewhere(out.tally.opened)
+        if elsewhere:
+            out.tally.anomalies["two_partitions"] += elsewhere
+        position = Position(
+            offset=self._next_offset,
+            sequence=self._from.sequence + 1,
+            live_keys=self._state.live_after(out.runs),
+            stream_time=out.stream_time,
+            partitions=stage.partitions,
+            profile=stage.profile,
+        )
+        outputs = {**self._local(at, position.sequence), **self._spread(at, position.sequence)}
+        full = {place: messages for place, messages in outputs.items() if messages}
+        return Pending(full, position, self._apply, partial(self._report, at))
+
+    def _local(self, at: Moment, sequence: int) -> Outputs:
+        """Return what stays on the input's partition number (rules.md 2)."""
+        out, stage, topics = self._out, self._stage, self._stage.settings.topics
+        changed = [run for run in out.runs.values() if run is not None]
+        states = stage.outputs.states(changed, at.wall_ms, out.causes, sequence)
+        states += stage.outputs.tombstones(out.forgotten, out.now, sequence, at.wall_ms)
+        by_topic = {
+            topics.transitions: self._transitions,
+            topics.state: states,
+            topics.alerts: stage.alerts.messages(out.alerts, at.wall_ms, stage.source),
+            topics.dead_letters: self._dead_letters,
+        }
+        return {TopicPartition(topic, stage.source.partition): messages for topic, messages in by_topic.items()}
+
+    def _spread(self, at: Moment, sequence: int) -> Outputs:
+        """Return what goes to the windows: measurements by their key, the mark to every partition behind them."""
+        stage, topic = self._stage, self._stage.settings.topics.measurements
+        found = [Measurement(stage.source.partition, *key, totals) for key, totals in self._out.tally.cells.items()]
+        spread: defaultdict[TopicPartition, list[Message]] = defaultdict(list)
+        for message in stage.measurements.measurements(found, sequence, at.wall_ms):
+            spread[TopicPartition(topic, partition_of(message[0] or b"", stage.partitions))].append(message)
+        if self._mark is not None:
+            mark = stage.measurements.mark(self._mark, sequence, at.wall_ms)
+            for number in range(stage.partitions):
+                spread[TopicPartition(topic, number)].append(mark)
+        return spread
+
+    def _apply(self) -> None:
+        self._state.merge(self._out.runs, self._out.stream_time)
+        self._stage.seen_at = self._seen_at
+        if self._mark is not None:
+            self._stage.beacon.sent(self._mark)
+
+    def _report(self, at: Moment, duration_s: float, latency_s: float) -> CommitReport:
+        return FoldReport(
+            source=TopicPartition(self._stage.source.topic, self._stage.source.partition),
+            records=self.records,
+            duration_s=duration_s,
+            latency_s=latency_s,
+            rejected=self._rejected,
+            alerts=count_alerts(self._out.alerts),
+            tally=self._out.tally,
+            forgotten=len(self._out.forgotten),
+            seen_at=at.wall_ms if self.records else 0,
+        )
+
+    def _refuse_oversized(self, records: Sequence[Arrival]) -> None:
+        limit, source = self._stage.settings.max_record_bytes, self._stage.source
+        for record in records:
+            size = len(record.value or b"") + len(record.key or b"")
+            if record.headers:
+                size += sum(len(name) + len(value or b"") for name, value in record.headers)
+            if size > limit:
+                message = (
+                    f"the record at {source.topic} partition {source.partition} offset {record.offset} has "
+                    f"{size} bytes, more than kafka.max_record_bytes allows ({limit}): raise it, and "
+                    "max.message.bytes of the state and dead-letter topics with it (`streamproc topics check`)"
+                )
+                raise ConfigError(message)

@@ -1,0 +1,147 @@
+"""The window stage: measurements in; RunMetrics, failure-rate and silence alerts, and its own state out. No I/O."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from streamproc.codec.alerts import AlertEncoder
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.deadletter import dead_letter
+from streamproc.codec.encode import Message, Source
+from streamproc.codec.measurements import decode_measurements
+from streamproc.codec.windows import WindowEncoder, decode_window_states
+from streamproc.core.model import Moment
+from streamproc.core.windows import absorb, begin_windows, pass_window_time
+from streamproc.core.windowstate import WindowRules, WindowState
+from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.observer import CommitReport, WindowReport, count_alerts
+from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.position import Position
+from streamproc.runtime.stage import Pending
+
+COMMIT_INTERVAL_S = 1.0
+"""Windows close after tens of seconds: fewer commits cost less and make nobody wait."""
+MAX_RECORDS_PER_COMMIT = 10_000
+
+
+class WindowStage:
+    """How the measurements of one partition are summed. `topics` with their prefix."""
+
+    interval_s = linger_s = COMMIT_INTERVAL_S
+
+    def __init__(self, rules: WindowRules, topics: TopicSettings, profile: str, source: Source) -> None:
+        self.rules = rules
+        self.topics = topics
+        self.profile = profile
+        self.source = source
+        self.partitions = rules.sources
+        self.state_topic = topics.windows
+        self.encoder = WindowEncoder(source)
+        self.alerts = AlertEncoder(source.application_id)
+
+    def fresh(self, stream_time: int) -> WindowState:
+        """Return an empty state."""
+        return WindowState(self.rules, stream_time)
+
+    def load(self, state: WindowState, records: Sequence[Arrival]) -> int:
+        """Put records of run-windows into `state`."""
+        highest = -1
+        for key, value, offset in decode_window_states(records):
+            if value is None:
+                state.values.pop(key, None)
+            else:
+                state.restore(key, value)
+                highest = max(highest, offset)
+        return highest
+
+    def begin(self, state: WindowState, position: Position) -> "WindowBatch":
+        """Return a new commit on top of `state`."""
+        return WindowBatch(self, state, position)
+
+
+class WindowBatch:
+    """One commit of the window stage."""
+
+    def __init__(self, stage: WindowStage, state: WindowState, position: Position) -> None:
+        self._stage = stage
+        self._state = state
+        self._from = position
+        self._out = begin_windows(state)
+        self._dead_letters: list[Message] = []
+        self._next_offset = position.offset
+        self._rejected: Counter[str] = Counter()
+        self.records = 0
+        self.first_timestamp = self.last_timestamp = 0
+
+    def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
+        """Add measurements and marks that follow on what was absorbed."""
+        source = self._stage.source
+        measured = decode_measurements(records)
+        absorb(self._state, measured.arrivals, self._out)
+        for rejection in measured.rejections:
+            self._rejected[rejection.reason] += 1
+            self._dead_letters.append(dead_letter(rejection, source.topic, source.partition, at.wall_ms))
+        if not self.records:
+            self.first_timestamp = records[0].timestamp
+        self.records += len(records)
+        self.last_timestamp = records[-1].timestamp
+        self._next_offset = records[-1].offset + 1
+
+    def pass_time(self, at: Moment) -> None:
+        """Let the clock close windows where all is idle; the stream's silence is the business of partition 0."""
+        pass_window_time(self._state, at, self._out, watches_silence=self._stage.source.partition == 0)
+
+    def settle(self) -> None:
+        """Take note of what was looked at in vain."""
+        self._state.calendar.keep()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it should be committed, though more is at hand."""
+        return self.records >= MAX_RECORDS_PER_COMMIT
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to commit."""
+        return not self.records and not self._out.changed and not self._out.closings
+
+    def close(self, at: Moment) -> Pending:
+        """Return the commit."""
+        out, stage, topics = self._out, self._stage, self._stage.topics
+        position = Position(
+            offset=self._next_offset,
+            sequence=self._from.sequence + 1,
+            live_keys=self._state.live_after(out.changed),
+            stream_time=out.watermark,
+            partitions=stage.partitions,
+            profile=stage.profile,
+        )
+        by_topic = {
+            topics.metrics: stage.encoder.metrics(out.closings, at.wall_ms),
+            topics.windows: stage.encoder.states(out.changed, position.offset - 1, position.sequence, at.wall_ms),
+            topics.alerts: stage.alerts.messages(out.alerts, at.wall_ms),
+            topics.dead_letters: self._dead_letters,
+        }
+        outputs = {
+            TopicPartition(topic, stage.source.partition): messages for topic, messages in by_topic.items() if messages
+        }
+        return Pending(outputs, position, self._apply, self._report)
+
+    def _apply(self) -> None:
+        self._state.merge(self._out.changed, self._out.watermark)
+
+    def _report(self, duration_s: float, latency_s: float) -> CommitReport:
+        out = self._out
+        closed = sum(closing.revision == 0 for closing in out.closings)
+        return WindowReport(
+            source=TopicPartition(self._stage.source.topic, self._stage.source.partition),
+            records=self.records,
+            duration_s=duration_s,
+            latency_s=latency_s,
+            rejected=self._rejected,
+            alerts=count_alerts(out.alerts),
+            closed=closed,
+            revised=len(out.closings) - closed,
+            late=out.late,
+            dropped=out.dropped,
+            watermark=out.watermark,
+        )
