@@ -46,10 +46,13 @@ class Held(Struct, eq=False):
 
 
 class _Place(Struct):
-    """A partition: the offset to be read next, and the one below which all was settled at the assignment."""
+    """A partition: the offset to be read next; below which one all was settled when it was assigned; below which one
+    nothing that is over is sent any more.
+    """
 
     next: int
     settled: int
+    history: int
     caught_up: bool
 
 
@@ -67,7 +70,10 @@ class Board:
         """Start anew, with these partitions."""
         self.clear()
         for number, start in starts.items():
-            self._places[number] = _Place(start.begin, _settled_before(start), start.begin >= start.end)
+            settled = _settled_before(start)
+            # At the very first start, what came and went before is nobody's business.
+            history = start.end if start.committed is None else settled
+            self._places[number] = _Place(start.begin, settled, history, caught_up=start.begin >= start.end)
 
     def clear(self) -> None:
         """Nothing is ours."""
@@ -98,7 +104,7 @@ class Board:
         first = offset if before is None else before.first
         until = _until(alert, published_ms, now_ms)
         held = Held(partition, alert, began, first, offset, until, settled=offset < place.settled)
-        if not _is_done(held, now_ms):
+        if until is None or until > now_ms or offset >= place.history:
             (self._firing if until is None else self._ended)[key] = held
             self._make_room()
 
@@ -123,8 +129,9 @@ class Board:
 
     def expire(self, now_ms: int) -> None:
         """Let go of what ended long enough ago and has been settled."""
-        for key in [key for key, held in self._ended.items() if _is_done(held, now_ms)]:
-            del self._ended[key]
+        for key, held in list(self._ended.items()):
+            if held.settled and held.until is not None and held.until <= now_ms:
+                del self._ended[key]
 
     def offsets(self) -> dict[int, Committed]:
         """Return what to commit."""
@@ -159,14 +166,10 @@ def _until(alert: Alert, published_ms: int, now_ms: int) -> int | None:
     return AFTERWARDS_MS + (min(ended, now_ms) if alert.state is AlertState.RESOLVED else ended)
 
 
-def _is_done(held: Held, now_ms: int) -> bool:
-    return held.settled and held.until is not None and held.until <= now_ms
-
-
 def _settled_before(start: Start) -> int:
-    """Return below which offset every record was settled; at the very first start all that is there counts as told."""
+    """Return below which offset every record was settled."""
     if start.committed is None:
-        return start.end
+        return start.begin
     with suppress(ValueError, TypeError, KeyError):
         return int(json.loads(start.committed.metadata)["settled"])
     return start.committed.offset

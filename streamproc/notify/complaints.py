@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 INTERVAL_S = 60.0
+MAX_CAUSES = 100
 OUTAGE = 3
 """Failures in a row from which on it is worth a line that they are over."""
 
@@ -25,6 +26,9 @@ class Complaints:
     def warn(self, event: str, why: str, times: int = 1, **fields: Any) -> None:
         """Log a warning, unless the same was said within the last minute; `why` is one of a few words."""
         cause, now = (event, why), self._clock()
+        if len(self._told) > MAX_CAUSES:
+            self._told.clear()
+            self._since.clear()
         self._since[cause] = self._since.get(cause, 0) + times
         if now - self._told.get(cause, -INTERVAL_S - now) >= INTERVAL_S:
             self._told[cause] = now

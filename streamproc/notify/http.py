@@ -1,6 +1,8 @@
 """One POST and what became of it. Shows neither what was sent nor what came back, only its status."""
 
+import os
 import ssl
+from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -91,8 +93,9 @@ def _seconds(text: str) -> float | None:
 def _why(error: BaseException) -> str:
     """Name a failure without its text, which may show the whole URL."""
     cause = getattr(error, "os_error", error)
-    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else ""
-    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    number = cause.errno if isinstance(cause, OSError) else None
+    # Names that cannot be resolved have negative numbers of their own.
+    return f"{type(error).__name__}: {os.strerror(number)}" if number and number > 0 else type(error).__name__
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext:
@@ -109,8 +112,8 @@ def _authorization(endpoint: Endpoint) -> dict[str, str]:
     if endpoint.bearer_token is not None:
         return {"authorization": f"Bearer {endpoint.bearer_token.get_secret_value()}"}
     if endpoint.username is not None and endpoint.password is not None:
-        secret = endpoint.password.get_secret_value()
-        return {"authorization": aiohttp.BasicAuth(endpoint.username, secret, encoding="utf-8").encode()}
+        pair = f"{endpoint.username}:{endpoint.password.get_secret_value()}".encode()
+        return {"authorization": f"Basic {b64encode(pair).decode()}"}
     return {}
 
 

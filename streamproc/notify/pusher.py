@@ -5,6 +5,7 @@ again, and ends nobody but itself.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from streamproc.errors import ConfigError, StreamprocError
 from streamproc.notify.alertmanager import Alertmanagers
 from streamproc.notify.backoff import Backoff
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
-from streamproc.notify.observer import PushObserver, Unobserved
+from streamproc.notify.observer import PushObserver
 from streamproc.notify.reading import Reading
 from streamproc.notify.sink import Sink
 from streamproc.notify.webhook import Webhook
@@ -49,15 +50,16 @@ class Pusher:
         source: Source,
         alertmanager: AlertmanagerSettings,
         webhook: WebhookSettings,
-        observer: PushObserver | None = None,
+        observer: PushObserver,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
-        self._observer = Unobserved() if observer is None else observer
+        self._observer = observer
         self._sinks: list[Sink] = []
         if alertmanager.urls:
-            self._sinks.append(Alertmanagers(alertmanager, source.application_id, self._observer))
+            self._sinks.append(Alertmanagers(alertmanager, source.application_id, observer, wall))
         if webhook.url is not None:
-            self._sinks.append(Webhook(webhook, source.application_id, self._observer))
+            self._sinks.append(Webhook(webhook, source.application_id, observer, wall))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
