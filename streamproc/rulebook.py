@@ -61,7 +61,9 @@ class AlertSettings(Section):
     silence_s: Seconds = Field(600, description="Without an event for so long, the stream is silent; 0: never.")
 
 
-def rules(profile: Profile, retention: RetentionSettings, deadlines: DeadlineSettings, windows: WindowSettings) -> Rules:
+def rules(
+    profile: Profile, retention: RetentionSettings, deadlines: DeadlineSettings, windows: WindowSettings
+) -> Rules:
     """Return what the fold of a run goes by."""
     return Rules(
         profile,

@@ -26,7 +26,12 @@ class Calendar(Generic[Key]):
 
     def add(self, key: Key, due_ms: int) -> None:
         """Look at the key at the end of the bucket that `due_ms` falls into."""
-        self._put(-(-due_ms // self._width), [key])
+        bucket = -(-due_ms // self._width)
+        held = self._buckets.get(bucket)
+        if held is None:
+            self._put(bucket, [key])
+        else:
+            held.append(key)
 
     def take(self, limit: int = NEVER) -> list[Key]:
         """Remove the keys of the first bucket, at most `limit`, and return them; `rewind` puts them back."""

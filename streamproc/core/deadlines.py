@@ -46,12 +46,19 @@ class Deadlines(Struct, frozen=True):
 
     def next_at(self, run: Run, profile: Profile) -> int | None:
         """Return when the run has to be looked at, in milliseconds; None: not as it is now."""
-        if not run.alerts and run.assistant_id not in self.assistants and run.expires_at is None:
-            # As most changes of status are, in the hot path: without the detour over `of`.
-            limit = self.limits.get(run.status)
+        if run.alerts or run.assistant_id in self.assistants:
+            dues = [due.deadline_at for due in self.of(run, profile) if alert_id(due.kind, run) not in run.alerts]
+            return min(dues) + self.allowance_ms if dues else None
+        # The same without the detour: this is the hot path.
+        if run.status not in profile.documented:
+            return None
+        limit = self.limits.get(run.status)
+        if run.expires_at is None or not self.overdue:
             return run.status_since + limit + self.allowance_ms if limit else None
-        dues = [due.deadline_at for due in self.of(run, profile) if alert_id(due.kind, run) not in run.alerts]
-        return min(dues) + self.allowance_ms if dues else None
+        expires_ms = run.expires_at * 1000
+        if limit and run.status_since + limit < expires_ms:
+            return run.status_since + limit + self.allowance_ms
+        return expires_ms + self.allowance_ms
 
     def passed(self, run: Run, profile: Profile, now: int) -> list[Alert]:
         """Return the alerts that fire for the run at `now`, those that fire already left out."""

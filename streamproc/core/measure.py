@@ -14,6 +14,8 @@ MAX_NAME_CHARS = 256
 MAX_CODE_CHARS = 64
 MAX_CODES = 100
 """Different error codes of one assistant and model in a window; those beyond are `other`."""
+MAX_DURATION_MS = 10**12
+"""Of one run: 31 years. A longer one comes from a wrong clock, and must not drown the sums."""
 MAX_LONG = 2**63 - 1
 
 BOUNDS_MS = (500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000)
@@ -41,9 +43,12 @@ class Histogram(Struct):
         return sum(self.buckets.values())
 
     def add(self, duration_ms: int) -> None:
-        """Add one duration."""
-        add(self.buckets, BUCKETS[bisect_left(BOUNDS_MS, duration_ms)], 1)
-        self.sum_ms = min(self.sum_ms + duration_ms, MAX_LONG)
+        """Add one duration, of MAX_DURATION_MS at most."""
+        if duration_ms > MAX_DURATION_MS:
+            duration_ms = MAX_DURATION_MS
+        bucket = BUCKETS[bisect_left(BOUNDS_MS, duration_ms)]
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+        self.sum_ms += duration_ms
 
     def merge(self, other: "Histogram") -> None:
         """Add all of another's durations."""

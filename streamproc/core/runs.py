@@ -66,6 +66,10 @@ class Runs(MutableMapping[str, Run]):
     def __len__(self) -> int:
         return len(self._open) + len(self._ended)
 
+    def get_open(self, run_id: str) -> Run | None:
+        """Return the run if it has not ended; without unpacking it to find out that it has."""
+        return self._open.get(run_id)
+
     def open_runs(self) -> ValuesView[Run]:
         """Return the runs that have not ended."""
         return self._open.values()

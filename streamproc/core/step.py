@@ -101,24 +101,21 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
     if run is not None and run.alerts:
         _resolve(out, run, after, rules, event.timestamp)
     ended = event.status in profile.outcomes
+    when = event.timestamp
+    if when > at.wall_ms + MAX_AHEAD_MS:
+        # Measured now, as far as is known: in a window of its own it would keep that open for years.
+        when = out.stream_time
+        out.tally.anomalies["future_timestamp"] += 1
     if run is None or run.status != event.status:
         change = transition(run, after, event, profile, expected=expected)
         out.transitions.append(change)
-        out.tally.moved(run, after, change, profile, _credible(event, out, at))
+        out.tally.moved(run, after, change, profile, when)
         if not ended:
             state.watch(after)
     elif ended:
-        out.tally.completed(run, after, _credible(event, out, at))
+        out.tally.completed(run, after, when)
     elif run.expires_at != after.expires_at:
         state.watch(after)
-
-
-def _credible(event: RunEvent, out: Outcome, at: Moment) -> int:
-    """Return the time that an event is measured at: one that is too far ahead would keep a window open for years."""
-    if event.timestamp <= at.wall_ms + MAX_AHEAD_MS:
-        return event.timestamp
-    out.tally.anomalies["future_timestamp"] += 1
-    return out.stream_time
 
 
 def _fire(state: State, out: Outcome, now: int, room: int) -> None:
@@ -132,7 +129,7 @@ def _fire(state: State, out: Outcome, now: int, room: int) -> None:
                 for rest in ids[number:]:
                     limits.add(rest, tick)
                 return
-            run = out.runs[run_id] if run_id in out.runs else state.runs.get(run_id)
+            run = out.runs[run_id] if run_id in out.runs else state.runs.get_open(run_id)
             fired = [] if run is None else rules.deadlines.passed(run, rules.profile, tick)
             if run is not None and fired:
                 state.watch(_flagged(out, run, fired, CLOCK))

@@ -25,16 +25,50 @@ class Exemplar(Struct, frozen=True):
     ended_at: int
 
 
+class Cell(Struct):
+    """What happened in one base window of a group. `moves`: changes of status by where from ("": new) and where to."""
+
+    moves: dict[tuple[str, str], int] = field(default_factory=dict)
+    completions: int = 0
+    sums: Totals = field(default_factory=Totals)
+
+    def totals(self) -> Totals:
+        """Return the sums, with what the moves amount to."""
+        totals = self.sums
+        totals.arrivals = sum(self.moves.values()) + self.completions
+        totals.created = sum(count for (start, _), count in self.moves.items() if not start)
+        totals.transitions = {}
+        for (_, to), count in self.moves.items():
+            add(totals.transitions, to, count)
+        return totals
+
+
+CellKey = tuple[str | None, str | None, int]
+"""Assistant, model, start of the base window in milliseconds."""
+
+
 class Tally(Struct):
-    """Counts of one commit. `cells`: by assistant, model and start of the base window in milliseconds."""
+    """Counts of one commit."""
 
     base_ms: int = 60_000
     verdicts: Counter[Verdict] = field(default_factory=Counter)
-    transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
     anomalies: Counter[str] = field(default_factory=Counter)
-    cells: dict[tuple[str | None, str | None, int], Totals] = field(default_factory=dict)
     exemplars: dict[tuple[str, str | None], Exemplar] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
+    groups: dict[CellKey, Cell] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> dict[CellKey, Totals]:
+        """What was measured, by group and base window."""
+        return {key: cell.totals() for key, cell in self.groups.items()}
+
+    @property
+    def transitions(self) -> Counter[tuple[str, str]]:
+        """Applied changes of status of all groups, by where from ("": new) and where to."""
+        total: Counter[tuple[str, str]] = Counter()
+        for cell in self.groups.values():
+            total.update(cell.moves)
+        return total
 
     def arrival(self, event: RunEvent, verdict: Verdict, profile: Profile) -> None:
         """Count one arrival, and what is odd about it (rules.md 1 and 14)."""
@@ -51,59 +85,53 @@ class Tally(Struct):
         """Count an applied change of status and the time that it ended (rules.md 15), in the window of `event_ms`."""
         start, to = change.from_status, change.to_status
         known = profile.moves
-        if to not in known:
-            to = OTHER
-        self.transitions["" if start is None else start if start in known else OTHER, to] += 1
+        move = "" if start is None else start if start in known else OTHER, to if to in known else OTHER
+        cell = self._cell(after, event_ms)
+        cell.moves[move] = cell.moves.get(move, 0) + 1
         if not change.expected:
             self.anomalies["unexpected_transition"] += 1
-        cell = self._cell(after, event_ms)
-        add(cell.transitions, to, 1)
         if before is None:
             self.opened.append(after.run_id)
-            cell.created += 1
         elif start == profile.waiting:
-            cell.action_wait.add(change.in_from_ms or 0)
+            cell.sums.action_wait.add(change.in_from_ms or 0)
         elif start == profile.queued and to == profile.running and before.started_at is None:
-            cell.queue_wait.add(_milliseconds(after.created_at, after.started_at, change.in_from_ms or 0))
+            cell.sums.queue_wait.add(_milliseconds(after.created_at, after.started_at, change.in_from_ms or 0))
         if change.outcome is not None:
-            self._ended(cell, after, change, change.outcome)
+            self._ended(cell.sums, after, change, change.outcome)
 
     def completed(self, before: Run, after: Run, event_ms: int) -> None:
         """Count what an event first brought of a run that had ended already: usage, an error (rules.md 12)."""
         cell = self._cell(after, event_ms)
+        cell.completions += 1
         if before.usage is None:
-            _count_tokens(cell, after)
-        if before.error_code is None:
-            _count_error(cell, after)
+            _count_tokens(cell.sums, after)
+        if before.error_code is None and after.error_code is not None:
+            cell.sums.error(after.error_code)
 
-    def _cell(self, run: Run, event_ms: int) -> Totals:
+    def _cell(self, run: Run, event_ms: int) -> Cell:
         key = run.assistant_id, run.model, event_ms - event_ms % self.base_ms
-        cell = self.cells.get(key)
+        cell = self.groups.get(key)
         if cell is None:
             key = name(run.assistant_id), name(run.model), key[2]
-            cell = self.cells.get(key)
-            if cell is None:
-                cell = self.cells[key] = Totals()
-        cell.arrivals += 1
+            cell = self.groups.setdefault(key, Cell())
         return cell
 
-    def _ended(self, cell: Totals, run: Run, change: Transition, outcome: str) -> None:
+    def _ended(self, sums: Totals, run: Run, change: Transition, outcome: str) -> None:
         in_kafka_ms = max(0, change.occurred_at - run.first_seen_at)
         duration_ms = _milliseconds(run.created_at, run.ended_at, in_kafka_ms)
-        cell.ended_as(outcome, duration_ms)
+        sums.ended_as(outcome, duration_ms)
         self.exemplars[outcome, run.model] = Exemplar(run.run_id, duration_ms, change.occurred_at)
-        _count_error(cell, run)
-        _count_tokens(cell, run)
+        if run.error_code is not None:
+            sums.error(run.error_code)
+        _count_tokens(sums, run)
 
 
-def _count_tokens(cell: Totals, run: Run) -> None:
-    for kind, count in zip(TOKEN_TYPES, run.usage or (), strict=False):
-        add(cell.tokens, kind, max(0, min(count, MAX_TOKENS)))
-
-
-def _count_error(cell: Totals, run: Run) -> None:
-    if run.error_code is not None:
-        cell.error(run.error_code)
+def _count_tokens(sums: Totals, run: Run) -> None:
+    if run.usage is None:
+        return
+    for kind, count in zip(TOKEN_TYPES, run.usage, strict=False):
+        if count > 0:
+            sums.tokens[kind] = sums.tokens.get(kind, 0) + min(count, MAX_TOKENS)
 
 
 def _milliseconds(start: int | None, end: int | None, else_ms: int) -> int:
