@@ -277,6 +277,17 @@ def service() -> Iterator[Panel]:
         ],
     )
     yield Panel(
+        "Since the last push",
+        "Since a receiver last took alerts. It only matters while alerts wait.",
+        "s",
+        [
+            Query(
+                f"time() - max by (receiver) ({of_job('streamproc_push_last_success_timestamp_seconds')} > 0)",
+                "{{receiver}}",
+            )
+        ],
+    )
+    yield Panel(
         "CPU",
         "Seconds of CPU per second, by instance. One instance uses one core at most.",
         "short",

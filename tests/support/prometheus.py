@@ -1,9 +1,10 @@
 """The real Prometheus and Alertmanager, and their tools: from PATH, else from Debian's packages."""
 
+import asyncio
 import json
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -83,9 +84,9 @@ class Prometheus:
         self.url = local.url
         self.scrape = local.scrape
 
-    def query(self, expression: str) -> list[tuple[Labels, float]]:
+    async def query(self, expression: str) -> list[tuple[Labels, float]]:
         """Return the labels and values of an instant query."""
-        answer = _get(f"{self.url}/api/v1/query?{urlencode({'query': expression})}")
+        answer = await asyncio.to_thread(_get, f"{self.url}/api/v1/query?{urlencode({'query': expression})}")
         assert answer["status"] == "success", answer
         return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
 
@@ -97,9 +98,10 @@ class Alertmanager:
         self.address = server.address
         self.url = server.url
 
-    def alerts(self, *matchers: str) -> list[dict[str, Any]]:
+    async def alerts(self, *matchers: str) -> list[dict[str, Any]]:
         """Return the alerts that are firing, as `amtool alert query` shows them."""
-        code, said = run("amtool", "--alertmanager.url", self.url, "--output", "json", "alert", "query", *matchers)
+        command = ("amtool", "--alertmanager.url", self.url, "--output", "json", "alert", "query", *matchers)
+        code, said = await asyncio.to_thread(run, *command)
         assert code == 0, said
         return list(json.loads(said))
 
@@ -133,8 +135,3 @@ async def alertmanager(settings: Mapping[str, Any] | None = None) -> AsyncIterat
         yield Alertmanager(server)
     finally:
         await server.stop()
-
-
-def holds(question: Callable[[], object]) -> Callable[[], bool]:
-    """Return a condition for `eventually` out of what answers with something or nothing."""
-    return lambda: bool(question())

@@ -1,0 +1,143 @@
+"""The Grafana dashboard: what its source generates, well-formed, and no picture of it is empty."""
+
+import asyncio
+import json
+import re
+import runpy
+from contextlib import asynccontextmanager, suppress
+from math import isnan
+
+import pytest
+
+from streamproc.observe import names
+from streamproc.observe.health import Health
+from streamproc.observe.http import HttpServer, application
+from tests.support import prometheus as prom
+from tests.support.exposed import Exposed
+from tests.support.waiting import eventually
+
+SOURCE = prom.ROOT / "deploy" / "grafana" / "build.py"
+DASHBOARD = json.loads(SOURCE.with_name("streamproc.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+UNITS = {"bytes", "cps", "none", "percentunit", "s", "short"}
+"""Of Grafana's, those that are in use: a misspelt one would be shown as text behind the figure."""
+COMMON = {"ALERTS", "up", "process_cpu_seconds_total", "process_resident_memory_bytes"}
+EXPORTED = {metric.name for metric in vars(names).values() if isinstance(metric, names.Metric)}
+RECORDED = {record["record"] for record in prom.rules("record")}
+VARIABLES = {"$job": ".+", "$__rate_interval": "10s"}
+BEGIN_S, DATA_S = 40, 20
+
+
+def of(panel):
+    return panel["title"]
+
+
+def queries():
+    return [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
+
+
+def test_it_is_what_its_source_generates():
+    """Else: python deploy/grafana/build.py."""
+    assert runpy.run_path(str(SOURCE))["dashboard"]() == DASHBOARD
+
+
+def test_ids_are_unique():
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_titles_are_unique():
+    assert len({panel["title"] for panel in PANELS}) == len(PANELS)
+
+
+def test_panels_fit_the_grid_and_do_not_overlap():
+    taken = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=of)
+def test_a_panel_says_what_it_shows(panel):
+    assert panel["title"]
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+    assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=of)
+def test_a_panel_asks_for_something_of_the_chosen_jobs_and_names_each_line(panel):
+    assert panel["targets"]
+    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+    for target in panel["targets"]:
+        assert target["expr"]
+        assert target["legendFormat"]
+        assert target["datasource"] == panel["datasource"]
+        selectors = re.findall(r"\{[^}]*\}", target["expr"])
+        assert selectors
+        assert all('job=~"$job"' in selector for selector in selectors)
+        assert {f"${name}" for name in re.findall(r"\$(\w+)", target["expr"])} <= set(VARIABLES)
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=of)
+def test_a_panel_asks_only_for_what_there_is(panel):
+    known = COMMON | EXPORTED | RECORDED | {f"{names.BUILD.name}_info"}
+    for target in panel["targets"]:
+        for found in re.findall(r"([A-Za-z_:][\w:]*)\{", target["expr"]):
+            assert found in known or found.removesuffix("_bucket") in EXPORTED, found
+
+
+def test_every_metric_is_on_it():
+    """Itself, or what is recorded of it: a figure that nobody looks at need not be exported."""
+    shown = " ".join(expr for _, expr in queries())
+    recorded = " ".join(rule["expr"] for rule in prom.rules("record") if rule["record"] in shown)
+    assert {name for name in EXPORTED if name not in shown + recorded} == set()
+
+
+@pytest.mark.timeout(180)
+async def test_every_panel_has_data(tmp_path):
+    """With a real Prometheus, the shipped rules, and metrics of a service at work."""
+    async with exposed() as address, prom.prometheus(address, rules=prom.hasty_rules(tmp_path)) as prometheus:
+
+        async def seen():
+            return await prometheus.query("up == 1")
+
+        async def empty():
+            return [query for query in queries() if not await has_data(prometheus, query[1])]
+
+        async def complete():
+            return not await empty()
+
+        await eventually(seen, BEGIN_S)
+        with suppress(AssertionError):
+            await eventually(complete, DATA_S)
+        assert await empty() == []
+
+
+async def has_data(prometheus, expression):
+    for variable, value in VARIABLES.items():
+        expression = expression.replace(variable, value)
+    return any(not isnan(value) for _, value in await prometheus.query(expression))
+
+
+@asynccontextmanager
+async def exposed():
+    """Serve the metrics of a service at work; yield their address."""
+    it = Exposed()
+
+    async def work():
+        while True:
+            it.work()
+            await asyncio.sleep(0.5)
+
+    async with HttpServer(application(it.metrics, Health()), "127.0.0.1", 0) as http:
+        working = asyncio.create_task(work())
+        yield f"127.0.0.1:{http.port}"
+        working.cancel()

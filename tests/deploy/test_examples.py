@@ -1,0 +1,56 @@
+"""The examples of settings are taken by the programs that they are for, and fit the rules."""
+
+import re
+
+import yaml
+
+from streamproc.local.prometheus import JOB
+from tests.support import prometheus as prom
+
+PROMETHEUS = prom.PROMETHEUS / "prometheus.yml"
+ALERTMANAGER = prom.ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+ROUTING = yaml.safe_load(ALERTMANAGER.read_text())
+NAMES = {alert["alert"] for alert in prom.rules("alert")}
+
+
+def route(*labels):
+    code, said = prom.run("amtool", "config", "routes", "test", "--config.file", ALERTMANAGER, *labels)
+    assert code == 0, said
+    return said.splitlines()[-1]
+
+
+def test_promtool_takes_the_prometheus_example():
+    code, said = prom.run("promtool", "check", "config", "--lint=all", "--lint-fatal", PROMETHEUS)
+    assert code == 0, said
+    assert f"{len(prom.shipped_rules())} rule files found" in said
+
+
+def test_prometheus_scrapes_under_the_name_that_the_rules_ask_for():
+    (job,) = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+    asked_for = {name for rule in prom.rules("alert") for name in re.findall(r'job="([^"]*)"', rule["expr"])}
+    assert {job["job_name"]} == asked_for == {JOB}
+
+
+def test_amtool_takes_the_alertmanager_example():
+    code, said = prom.run("amtool", "check-config", ALERTMANAGER)
+    assert code == 0, said
+
+
+def test_each_severity_has_its_receiver():
+    receivers = [route(f"severity={severity}", "alertname=X") for severity in ("critical", "warning", "info")]
+    assert receivers == ["pager", "chat", "journal"]
+
+
+def test_inhibition_names_alerts_that_there_are():
+    """Both what silences and what is silenced."""
+    for rule in ROUTING["inhibit_rules"]:
+        for matcher in rule["source_matchers"] + rule["target_matchers"]:
+            if found := re.fullmatch(r'alertname(=~?)"(.*)"', matcher):
+                for pattern in alternatives(found[2]):
+                    assert any(re.fullmatch(pattern, name) for name in NAMES), pattern
+
+
+def alternatives(pattern):
+    """Split `a(b|c)d` into abd and acd."""
+    before, choice, after = re.fullmatch(r"([^(]*)\(?([^()]*)\)?(.*)", pattern).groups()
+    return [before + one + after for one in choice.split("|")]

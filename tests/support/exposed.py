@@ -1,0 +1,108 @@
+"""A MetricsObserver that is told of a service at work: one commit after the other, through the real core."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+
+from streamproc.core.deadlines import Deadlines
+from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.model import Moment, RunEvent
+from streamproc.core.retention import Retention
+from streamproc.core.rules import Rules
+from streamproc.core.state import State
+from streamproc.core.step import begin, pass_time, step
+from streamproc.core.windowstate import WindowRules, WindowState
+from streamproc.observe.metrics import MetricsObserver
+from streamproc.runtime.observer import FoldReport, Held, TaskState, WindowReport, count_alerts
+from streamproc.runtime.ports import TopicPartition
+from tests.support.events import START_MS, event
+
+EVENTS = TopicPartition("run-events", 0)
+MEASUREMENTS = TopicPartition("run-measurements", 0)
+RESTORED = TopicPartition("run-events", 1)
+ENDS = ("completed", "completed", "completed", "failed", "cancelled", "expired", "incomplete")
+LIMITS = dict.fromkeys(ASSISTANTS.documented, 1_000)
+
+
+class Exposed:
+    """The observer, and the service that it believes to watch."""
+
+    def __init__(self) -> None:
+        self.metrics = MetricsObserver(ASSISTANTS)
+        self._rules = Rules(ASSISTANTS, Retention(1_000, 604_800_000), Deadlines(allowance_ms=0, limits=LIMITS))
+        self._state = State(self._rules)
+        self._numbers = count()
+        self._start(EVENTS, self._state)
+        self._windows = WindowState(WindowRules(sources=1, stream=EVENTS.topic))
+        self._start(MEASUREMENTS, self._windows)
+        self.metrics.task_state(RESTORED, TaskState.RESTORING)
+        self.metrics.restoring(RESTORED, 4_000)
+        self.metrics.rebalanced(frozenset((EVENTS, MEASUREMENTS, RESTORED)))
+
+    def work(self) -> None:
+        """Let every figure move that there is."""
+        now = _now_ms()
+        metrics, at, out = self.metrics, Moment(now, caught_up=True), begin(self._state)
+        pass_time(self._state, at, step(self._state, [*self._events(now)], at, out))
+        self._state.merge(out.runs, out.stream_time)
+        self._windows.merge({}, now - 30_000)
+        metrics.committed(
+            FoldReport(
+                source=EVENTS,
+                records=100,
+                duration_s=0.04,
+                latency_s=0.2,
+                rejected=Counter({"unknown_schema": 2, "bad_time": 1}),
+                alerts=count_alerts(out.alerts),
+                tally=out.tally,
+                forgotten=len(out.forgotten),
+                seen_at=now,
+            )
+        )
+        metrics.committed(
+            WindowReport(
+                source=MEASUREMENTS,
+                records=5,
+                duration_s=1.0,
+                latency_s=1.0,
+                closed=3,
+                revised=2,
+                late=2,
+                dropped=1,
+                watermark=now - 30_000,
+            )
+        )
+        metrics.lag(EVENTS, 20, 0.5)
+        metrics.lag(MEASUREMENTS, 2, 0.1)
+        metrics.transaction_failed(EVENTS, "BrokerUnavailable")
+        metrics.push.sent("alertmanager", "delivered", 2)
+        metrics.push.sent("webhook", "failed", 1)
+        metrics.push.waiting("webhook", 1)
+
+    def _start(self, source: TopicPartition, held: Held) -> None:
+        self.metrics.task_state(source, TaskState.RUNNING)
+        self.metrics.running(source, held)
+
+    def _events(self, now: int) -> Iterator[RunEvent]:
+        """Yield runs of all ends and some that do not end, an illegal end, an unknown status."""
+        for status in ("queued", "in_progress", "requires_action", "cancelling", "paused"):
+            yield self._event(now, f"run_left_{status}", status, created_at=now // 1000 - 60)
+        for end in ENDS:
+            run, seconds = f"run_{next(self._numbers)}", now // 1000
+            fields = {"created_at": seconds - 20, "assistant_id": f"asst_{end}", "usage": (70, 30, 100)}
+            yield self._event(now, run, "queued", **fields)
+            fields["started_at"] = seconds - 10
+            for status in ("in_progress", "requires_action", "queued", "in_progress"):
+                yield self._event(now, run, status, **fields)
+            if end in ASSISTANTS.ended_by:
+                fields[ASSISTANTS.ended_by[end]] = seconds
+            yield self._event(now, run, end, **fields)
+            yield self._event(now, run, "failed" if end == "completed" else "completed", **fields)
+
+    def _event(self, now: int, run: str, status: str, **fields: object) -> RunEvent:
+        return event(status, run=run, at=now - START_MS, offset=next(self._numbers), **fields)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
