@@ -5,7 +5,11 @@ import re
 import pytest
 import yaml
 
+from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.notify.naming import alert_name
 from streamproc.observe import names
+from streamproc.observe.counters import FURTHER_ALERTS
+from streamproc.observe.runs import deadline_kinds
 from tests.support import prometheus as prom
 
 RUNBOOKS = prom.ROOT / "deploy" / "runbooks"
@@ -107,6 +111,12 @@ def test_an_alert_has_a_page_that_says_what_to_do(alert):
 
 def test_there_is_no_page_without_an_alert():
     assert {path.stem for path in RUNBOOKS.glob("Streamproc*.md")} == {alert["alert"] for alert in ALERTS}
+
+
+@pytest.mark.parametrize("kind", [*deadline_kinds(ASSISTANTS), *FURTHER_ALERTS])
+def test_what_the_service_pushes_itself_has_the_name_of_a_rule(kind):
+    """A route, a silence and a page serve both ways."""
+    assert alert_name(kind) in {alert["alert"] for alert in ALERTS}
 
 
 def test_a_name_and_a_severity_are_one_alert():
