@@ -120,7 +120,7 @@ def illegal(run: Run, event: RunEvent, now: int) -> Alert:
 
 def _firing(due: Deadline, run: Run, now: int) -> Alert:
     limit_s = (due.deadline_at - due.since) // 1000
-    what = "is past its expires_at" if due.kind == OVERDUE else f"has been {run.status} for more than {limit_s} s"
+    what = "is past its expires_at" if due.kind == OVERDUE else f"has been in {run.status} for more than {limit_s} s"
     return Alert(
         alert_id=alert_id(due.kind, run),
         kind=due.kind,

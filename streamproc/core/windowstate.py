@@ -92,12 +92,13 @@ class WindowState:
         self.rules = rules
         self.values: dict[Key, Value] = {}
         self.watermark = watermark
+        self.idle_until = 0
         self.calendar: Calendar[WindowKey | FailingKey] = Calendar(1)
 
     @property
     def stream_time(self) -> int:
-        """The watermark."""
-        return self.watermark
+        """How far time has come: the watermark, also where the clock moved it and there was nothing to commit."""
+        return max(self.watermark, self.idle_until)
 
     @property
     def live_keys(self) -> int:
@@ -125,6 +126,11 @@ class WindowState:
             else:
                 self.values[key] = value
         self.watermark = watermark
+        self.calendar.keep()
+
+    def settle(self, watermark: int) -> None:
+        """Take note of what was looked at where there was nothing to commit."""
+        self.idle_until = watermark
         self.calendar.keep()
 
     def live_after(self, changed: Mapping[Key, Value | None]) -> int:

@@ -92,7 +92,7 @@ class WindowBatch:
 
     def settle(self) -> None:
         """Take note of what was looked at in vain."""
-        self._state.calendar.keep()
+        self._state.settle(self._out.watermark)
 
     @property
     def is_full(self) -> bool:
