@@ -23,6 +23,8 @@ JOB = "streamproc"
 START_DEADLINE_S = 30.0
 ANSWER_S = 2.0
 POLL_S = 0.05
+RESEND_S = 5
+"""A minute by default: too long for an Alertmanager that was found only after an alert had fired."""
 LOG_TAIL_LINES = 5
 DATA = "data"
 
@@ -125,7 +127,7 @@ class LocalPrometheus:
             "scrape_configs": [{"job_name": JOB, "file_sd_configs": [discovery]}],
             "alerting": {"alertmanagers": [_static(alertmanager)] if alertmanager else []},
         }
-        await self._server.start(settings, f"--storage.tsdb.path={DATA}")
+        await self._server.start(settings, f"--storage.tsdb.path={DATA}", f"--rules.alert.resend-delay={RESEND_S}s")
 
     def scrape(self, *addresses: str) -> None:
         """Scrape /metrics of these from now on, and of nothing else."""
