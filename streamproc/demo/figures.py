@@ -1,4 +1,4 @@
-"""What the service says it did: the sum of its confirmed commits."""
+"""What the service says it did with the input: the sum of the fold stage's confirmed commits."""
 
 import time
 from collections import Counter, deque
@@ -6,37 +6,41 @@ from collections.abc import Callable
 from statistics import median
 
 from streamproc.core.model import Verdict
-from streamproc.runtime.observer import CommitReport, Observer, TaskState
+from streamproc.core.state import State
+from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, TaskState
+from streamproc.runtime.ports import TopicPartition
 
 RECENT_COMMITS = 100
 SPEED_OVER_S = 5.0
 
 
 class Figures(Observer):
-    """Adds up commit reports, and keeps each partition's latest."""
+    """Adds up commit reports, and looks into the states of running tasks."""
 
     def __init__(self) -> None:
         self.events = self.transitions = self.commits = self.failures = 0
         self.verdicts: Counter[Verdict] = Counter()
         self.rejected: Counter[str] = Counter()
-        self._runs: dict[int, Counter[str]] = {}
-        self._lags: dict[int, int] = {}
-        self._states: dict[int, TaskState] = {}
-        self._recent: deque[CommitReport] = deque(maxlen=RECENT_COMMITS)
+        self._held: dict[TopicPartition, State] = {}
+        self._runs: dict[TopicPartition, Counter[str]] = {}
+        self._lags: dict[TopicPartition, int] = {}
+        self._states: dict[TopicPartition, TaskState] = {}
+        self._recent: deque[FoldReport] = deque(maxlen=RECENT_COMMITS)
 
     @property
     def runs_by_status(self) -> Counter[str]:
-        """The runs of all partitions."""
-        return sum(self._runs.values(), Counter[str]())
+        """The runs of all partitions, those of a task that has stopped as they were when it stopped."""
+        counts = (*self._runs.values(), *(state.by_status for state in self._held.values()))
+        return sum(counts, Counter[str]())
 
     @property
     def behind(self) -> int:
-        """Records not read yet, as of each partition's last fetch."""
+        """Records not read yet by either stage, as of each task's last fetch."""
         return sum(self._lags.values())
 
     @property
-    def running(self) -> int:
-        """How many partitions are running."""
+    def tasks(self) -> int:
+        """How many tasks are running."""
         return sum(state is TaskState.RUNNING for state in self._states.values())
 
     @property
@@ -50,35 +54,40 @@ class Figures(Observer):
         latencies = [report.latency_s for report in self._recent if report.records]
         return median(latencies) if latencies else None
 
-    def restored(self, partition: int, runs_by_status: Counter[str]) -> None:
-        """Take over what is there from before."""
-        self._runs[partition] = runs_by_status
+    def running(self, source: TopicPartition, held: Held) -> None:
+        """Look into the state from now on, until the task leaves RUNNING."""
+        if isinstance(held, State):
+            self._held[source] = held
+            self._runs.pop(source, None)
 
     def committed(self, report: CommitReport) -> None:
         """Add a commit."""
+        if not isinstance(report, FoldReport):
+            return
         self.commits += 1
         self.events += report.records
         self.transitions += report.tally.transitions.total()
         self.verdicts.update(report.tally.verdicts)
         self.rejected.update(report.rejected)
-        self._runs[report.partition] = report.runs_by_status
         self._recent.append(report)
 
-    def transaction_failed(self, partition: int, cause: str) -> None:  # noqa: ARG002  the log tells which and why
+    def transaction_failed(self, source: TopicPartition, cause: str) -> None:  # noqa: ARG002  the log says more
         """Count it: a commit of unknown outcome is in the topics, but in no report."""
         self.failures += 1
 
-    def task_state(self, partition: int, state: TaskState) -> None:
-        """Note what a partition is doing."""
-        self._states[partition] = state
+    def task_state(self, source: TopicPartition, state: TaskState) -> None:
+        """Note what a task is doing; what it held when it stopped is the last that is known."""
+        self._states[source] = state
+        if state is not TaskState.RUNNING and (held := self._held.pop(source, None)):
+            self._runs[source] = Counter(held.by_status)
 
-    def lag(self, partition: int, records: int, seconds: float) -> None:  # noqa: ARG002  latency says more here
-        """Note how far behind a partition is."""
-        self._lags[partition] = records
+    def lag(self, source: TopicPartition, records: int, seconds: float) -> None:  # noqa: ARG002  latency says more here
+        """Note how far behind a task is."""
+        self._lags[source] = records
 
-    def caught_up(self, partition: int) -> None:
-        """Note that a partition has nothing to read."""
-        self._lags[partition] = 0
+    def caught_up(self, source: TopicPartition) -> None:
+        """Note that a task has nothing to read."""
+        self._lags[source] = 0
 
 
 class Speed:

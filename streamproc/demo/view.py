@@ -64,7 +64,7 @@ def _stream(board: Board) -> Iterable[tuple[str, str, str]]:
     yield "commits", f"{figures.commits:,}", ""
     yield "commit time", milliseconds(figures.commit_s), ""
     yield "latency", milliseconds(figures.latency_s), ""
-    yield "partitions", f"{figures.running}", ""
+    yield "tasks", f"{figures.tasks}", ""
 
 
 def _statuses(board: Board, profile: Profile) -> Table:

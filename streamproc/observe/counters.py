@@ -1,18 +1,15 @@
-"""What confirmed commits add up to: the counters and histograms, and the closed sets that their labels come from."""
+"""What confirmed commits add up to, whatever the runs are about; and the closed sets that the labels come from."""
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import product
 
 from prometheus_client.core import Metric as Family
 
-from streamproc.core.lifecycle import Profile
-from streamproc.core.model import Verdict
-from streamproc.core.tally import Tally
+from streamproc.core.alerts import FAILURE_RATE, ILLEGAL, STREAM_SILENT, AlertState
 from streamproc.observe import names
-from streamproc.observe.series import CounterSeries, HistogramSeries, Labels, closed
-from streamproc.runtime.observer import CommitReport
+from streamproc.observe.labels import Labels, closed
+from streamproc.observe.series import CounterSeries, HistogramSeries, gauge
+from streamproc.runtime.observer import CommitReport, FoldReport, WindowReport
 
 REASONS = (
     "bad_framing",
@@ -26,127 +23,88 @@ REASONS = (
 )
 """Why records are rejected; a test holds it equal to what the codec raises."""
 
-ANOMALIES = (
-    "illegal",
-    "key_absent",
-    "key_mismatch",
-    "stale",
-    "two_partitions",
-    "unexpected_transition",
-    "unknown_status",
-)
-"""What is counted as odd; a test holds it equal to what the code counts."""
-
-TOKEN_TYPES = ("prompt", "completion")
+FURTHER_ALERTS = (ILLEGAL, FAILURE_RATE, STREAM_SILENT)
+"""Kinds of alerts beside a profile's deadlines."""
 
 CAUSES = ("BrokerUnavailable", "TaskInvalid")
 MAX_FURTHER_CAUSES = 20
 """A cause is the class name of any error, Kafka's included: too many to list, few enough to limit."""
 
 PIPELINE_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-RUN_BOUNDS_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600)
-"""A run expires after 600 s, so the buckets go past that."""
-
-NEW = "new"
-"""The `from` of a run's first transition: Prometheus takes an empty label for none."""
-UNKNOWN_MODEL = "unknown"
 
 
 class PipelineCounters:
-    """What the service does, whatever the runs are about."""
+    """What both stages do. `deadlines`: the kinds of alerts about a run that is late."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadlines: tuple[str, ...]) -> None:
+        kinds = (*deadlines, *FURTHER_ALERTS)
         self._reasons = closed(REASONS)
+        self._kinds, self._states = closed(kinds), closed(AlertState)
         self._causes = Labels({cause: cause for cause in CAUSES}, room=MAX_FURTHER_CAUSES)
-        self.consumed = CounterSeries(names.EVENTS_CONSUMED)
-        self.rejected = CounterSeries(names.EVENTS_REJECTED, product(REASONS))
-        self.commit_duration = HistogramSeries(names.COMMIT_DURATION, PIPELINE_BOUNDS_S)
-        self.latency = HistogramSeries(names.END_TO_END_LATENCY, PIPELINE_BOUNDS_S)
-        self.failures = CounterSeries(names.TRANSACTIONS_FAILED, product(CAUSES))
-        self.rebalances = CounterSeries(names.REBALANCES)
+        self._rejected = CounterSeries(names.EVENTS_REJECTED, product(REASONS))
+        self._alerts = CounterSeries(names.ALERTS, product(kinds, AlertState))
+        self._failures = CounterSeries(names.TRANSACTIONS_FAILED, product(CAUSES))
+        self._rebalances = CounterSeries(names.REBALANCES)
 
     def add(self, report: CommitReport) -> None:
         """Add one confirmed commit."""
-        self.consumed.add(report.records)
         for reason, count in report.rejected.items():
-            self.rejected.add(count, self._reasons[reason])
-        self.commit_duration.add_all((report.duration_s,))
-        if report.records:  # Where only the clock caused the commit there is no record to be late with.
-            self.latency.add_all((report.latency_s,))
+            self._rejected.add(count, self._reasons[reason])
+        for (kind, state), count in report.alerts.items():
+            self._alerts.add(count, self._kinds[kind], self._states[state])
 
     def failed(self, cause: str) -> None:
         """Count a failed transaction."""
-        self.failures.add(1, self._causes[cause])
+        self._failures.add(1, self._causes[cause])
+
+    def rebalanced(self) -> None:
+        """Count an assignment."""
+        self._rebalances.add(1)
 
     def families(self) -> Iterator[Family]:
         """Yield what Prometheus reads."""
-        series = (self.consumed, self.rejected, self.commit_duration, self.latency, self.failures, self.rebalances)
-        return (one.family() for one in series)
+        return (one.family() for one in (self._rejected, self._alerts, self._failures, self._rebalances))
 
 
-class RunCounters:
-    """What happened to the runs. At most `max_models` models get a label value of their own."""
+class InputCounters:
+    """How the input is read: the fold stage's commits."""
 
-    def __init__(self, profile: Profile, max_models: int) -> None:
-        self.statuses = closed(profile.statuses)
-        self._froms = Labels({"": NEW, **self.statuses})
-        self._kinds = closed(ANOMALIES)
-        self._types = closed(TOKEN_TYPES)
-        self._outcomes = closed(profile.outcomes.values())
-        self._models = Labels({None: UNKNOWN_MODEL, "": UNKNOWN_MODEL, UNKNOWN_MODEL: UNKNOWN_MODEL}, room=max_models)
-        self.verdicts = CounterSeries(names.EVENT_VERDICTS, product(Verdict))
-        self.transitions = CounterSeries(names.RUN_TRANSITIONS, _applied(profile))
-        self.anomalies = CounterSeries(names.RUN_ANOMALIES, product(ANOMALIES))
-        self.duration = HistogramSeries(names.RUN_DURATION, RUN_BOUNDS_S)
-        self.queue_wait = HistogramSeries(names.RUN_QUEUE_WAIT, RUN_BOUNDS_S)
-        self.action_wait = HistogramSeries(names.RUN_ACTION_WAIT, RUN_BOUNDS_S)
-        self.tokens = CounterSeries(names.RUN_TOKENS)
-        self.forgotten = CounterSeries(names.RUNS_FORGOTTEN)
+    def __init__(self) -> None:
+        self._consumed = CounterSeries(names.EVENTS_CONSUMED)
+        self._duration = HistogramSeries(names.COMMIT_DURATION, PIPELINE_BOUNDS_S)
+        self._latency = HistogramSeries(names.END_TO_END_LATENCY, PIPELINE_BOUNDS_S)
+        self._seen_at = 0
 
-    def add(self, tally: Tally, forgotten: int) -> None:
+    def add(self, report: FoldReport) -> None:
         """Add one confirmed commit."""
-        for verdict, count in tally.verdicts.items():
-            self.verdicts.add(count, verdict.value)
-        for (start, to), count in tally.transitions.items():
-            self.transitions.add(count, self._froms[start], self.statuses[to])
-        for kind, count in tally.anomalies.items():
-            self.anomalies.add(count, self._kinds[kind])
-        for (kind, model), count in tally.tokens.items():
-            self.tokens.add(count, self._types[kind], self._models[model])
-        self._add_durations(tally.run_durations)
-        self.queue_wait.add_all(tally.queue_waits)
-        self.action_wait.add_all(tally.action_waits)
-        self.forgotten.add(forgotten)
-
-    def by_status(self, partitions: Iterable[Counter[str]]) -> Counter[str]:
-        """Return how many runs there are under each status' label, the known statuses always among them."""
-        total = Counter(dict.fromkeys(self.statuses.exported(), 0))
-        for partition in partitions:
-            for status, count in partition.items():
-                total[self.statuses[status]] += count
-        return total
+        self._consumed.add(report.records)
+        self._duration.add(report.duration_s)
+        self._seen_at = max(self._seen_at, report.seen_at)
+        if report.records:  # Where only the clock caused the commit there is no record to be late with.
+            self._latency.add(report.latency_s)
 
     def families(self) -> Iterator[Family]:
-        """Yield what Prometheus reads. A model exists with every outcome, so that its first failure is an increase."""
-        models = self._models.exported()
-        self.duration.ensure(product(self._outcomes.values(), models))
-        self.tokens.ensure(product(TOKEN_TYPES, models))
-        counters = (self.verdicts, self.transitions, self.anomalies, self.tokens, self.forgotten)
-        yield from (counter.family() for counter in counters)
-        yield from (histogram.family() for histogram in (self.duration, self.queue_wait, self.action_wait))
-
-    def _add_durations(self, durations: Iterable[tuple[str, str | None, float]]) -> None:
-        """Add each run that ended. The hot loop: a call for each value would double its time."""
-        cells, outcomes, models, bounds = self.duration.cells, self._outcomes, self._models, RUN_BOUNDS_S
-        for outcome, model, seconds in durations:
-            cell = cells[outcomes[outcome], models[model]]
-            cell.counts[bisect_left(bounds, seconds)] += 1
-            cell.sum += seconds
+        """Yield what Prometheus reads."""
+        yield from (one.family() for one in (self._consumed, self._duration, self._latency))
+        yield gauge(names.LAST_EVENT, {(): self._seen_at / 1000})
 
 
-def _applied(profile: Profile) -> Iterator[tuple[str, str]]:
-    """Yield each change of status that the profile documents or accepts."""
-    for start, row in profile.moves.items():
-        for to, move in row.items():
-            if move.verdict is Verdict.APPLIED and start != to:
-                yield (NEW if start is None else start), to
+class WindowCounters:
+    """What became of the windows: the window stage's commits."""
+
+    def __init__(self) -> None:
+        self._closed = CounterSeries(names.WINDOWS_CLOSED)
+        self._revisions = CounterSeries(names.WINDOW_REVISIONS)
+        self._late = CounterSeries(names.WINDOW_LATE)
+        self._dropped = CounterSeries(names.WINDOW_DROPPED)
+
+    def add(self, report: WindowReport) -> None:
+        """Add one confirmed commit."""
+        self._closed.add(report.closed)
+        self._revisions.add(report.revised)
+        self._late.add(report.late)
+        self._dropped.add(report.dropped)
+
+    def families(self) -> Iterator[Family]:
+        """Yield what Prometheus reads."""
+        return (one.family() for one in (self._closed, self._revisions, self._late, self._dropped))

@@ -1,8 +1,7 @@
 """One observer in front of several."""
 
-from collections import Counter
-
-from streamproc.runtime.observer import CommitReport, Observer, TaskState
+from streamproc.runtime.observer import CommitReport, Held, Observer, TaskState
+from streamproc.runtime.ports import TopicPartition
 
 
 class Observers(Observer):
@@ -11,45 +10,45 @@ class Observers(Observer):
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
-    def task_state(self, partition: int, state: TaskState) -> None:
+    def task_state(self, source: TopicPartition, state: TaskState) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.task_state(partition, state)
+            observer.task_state(source, state)
 
     def committed(self, report: CommitReport) -> None:
         """Pass on."""
         for observer in self._observers:
             observer.committed(report)
 
-    def transaction_failed(self, partition: int, cause: str) -> None:
+    def transaction_failed(self, source: TopicPartition, cause: str) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.transaction_failed(partition, cause)
+            observer.transaction_failed(source, cause)
 
-    def restoring(self, partition: int, remaining: int) -> None:
+    def restoring(self, source: TopicPartition, remaining: int) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.restoring(partition, remaining)
+            observer.restoring(source, remaining)
 
-    def restored(self, partition: int, runs_by_status: Counter[str]) -> None:
+    def running(self, source: TopicPartition, held: Held) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.restored(partition, runs_by_status)
+            observer.running(source, held)
 
-    def lag(self, partition: int, records: int, seconds: float) -> None:
+    def lag(self, source: TopicPartition, records: int, seconds: float) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.lag(partition, records, seconds)
+            observer.lag(source, records, seconds)
 
-    def caught_up(self, partition: int) -> None:
+    def caught_up(self, source: TopicPartition) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.caught_up(partition)
+            observer.caught_up(source)
 
-    def rebalanced(self, partitions: frozenset[int]) -> None:
+    def rebalanced(self, sources: frozenset[TopicPartition]) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.rebalanced(partitions)
+            observer.rebalanced(sources)
 
     def revoked(self) -> None:
         """Pass on."""

@@ -6,13 +6,15 @@ process not ready, never dead.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
 
+from streamproc.observe.places import named
 from streamproc.runtime.observer import CommitReport, Observer, TaskState
+from streamproc.runtime.ports import TopicPartition
 
 Answer = tuple[bool, dict[str, Any]]
 """Whether the probe passes, and the reason as JSON: see `Health._answer` for its keys."""
@@ -31,7 +33,7 @@ class Status(StrEnum):
 
 
 class _Task(Struct):
-    """One partition's task in its present state. `moved_at`: when it last read or committed something."""
+    """One task, of either stage, in its present state. `moved_at`: when it last read or committed something."""
 
     state: TaskState
     moved_at: float
@@ -44,8 +46,8 @@ class _Task(Struct):
 class Health(Observer):
     """Answers the probes. `clock` is monotonic, in seconds.
 
-    Ready means that every assigned partition was caught up once since it started running; with `ready_lag_records`,
-    that each one is at most that far behind now.
+    Ready means that every assigned partition, of both stages' topics, was caught up once since it started running; with
+    `ready_lag_records`, that each one is at most that far behind now.
     """
 
     def __init__(
@@ -58,9 +60,9 @@ class Health(Observer):
         self._clock = clock
         self._stall_after_s = stall_after_s
         self._ready_lag_records = ready_lag_records
-        self._tasks: dict[int, _Task] = {}
-        self._causes: dict[int, str] = {}
-        self._assigned: frozenset[int] | None = None
+        self._tasks: dict[TopicPartition, _Task] = {}
+        self._causes: dict[TopicPartition, str] = {}
+        self._assigned: frozenset[TopicPartition] | None = None
         self._rebalancing = False
         self._started = False
         self._progress_at: float | None = None
@@ -88,49 +90,49 @@ class Health(Observer):
         """Pass once an assignment's state was restored as a whole, and from then on."""
         return self._answer(lambda _: self._started)
 
-    def task_state(self, partition: int, state: TaskState) -> None:
+    def task_state(self, source: TopicPartition, state: TaskState) -> None:
         """Take note; what was reported in the state before no longer counts."""
         if state is TaskState.CLOSED:
-            self._tasks.pop(partition, None)
-            self._causes.pop(partition, None)
+            self._tasks.pop(source, None)
+            self._causes.pop(source, None)
         else:
-            self._tasks[partition] = _Task(state, self._clock())
+            self._tasks[source] = _Task(state, self._clock())
         if state is TaskState.RUNNING:
-            self._causes.pop(partition, None)
+            self._causes.pop(source, None)
         self._note_started()
 
     def committed(self, report: CommitReport) -> None:
         """Take note that the partition moves, and that its transactions work."""
-        self._causes.pop(report.partition, None)
-        if task := self._tasks.get(report.partition):
+        self._causes.pop(report.source, None)
+        if task := self._tasks.get(report.source):
             task.moved_at = self._clock()
 
-    def transaction_failed(self, partition: int, cause: str) -> None:
+    def transaction_failed(self, source: TopicPartition, cause: str) -> None:
         """Take note of the cause until the partition is running again."""
-        self._causes[partition] = cause
+        self._causes[source] = cause
 
-    def restoring(self, partition: int, remaining: int) -> None:
+    def restoring(self, source: TopicPartition, remaining: int) -> None:
         """Take note of what is left to read."""
-        if task := self._tasks.get(partition):
+        if task := self._tasks.get(source):
             task.remaining = remaining
 
-    def lag(self, partition: int, records: int, seconds: float) -> None:  # noqa: ARG002  age is no measure of progress
+    def lag(self, source: TopicPartition, records: int, seconds: float) -> None:  # noqa: ARG002  its age is no progress
         """Take note of the distance; a smaller one shows that something was read."""
-        if task := self._tasks.get(partition):
+        if task := self._tasks.get(source):
             if records < task.lag or not task.lag:
                 task.moved_at = self._clock()
             task.lag, task.measured = records, True
             task.caught_up = task.caught_up or not records
 
-    def caught_up(self, partition: int) -> None:
+    def caught_up(self, source: TopicPartition) -> None:
         """Take note that nothing is unread."""
-        self.lag(partition, 0, 0.0)
+        self.lag(source, 0, 0.0)
 
-    def rebalanced(self, partitions: frozenset[int]) -> None:
+    def rebalanced(self, sources: frozenset[TopicPartition]) -> None:
         """Take note of the assignment."""
-        self._assigned = partitions
+        self._assigned = sources
         self._rebalancing = False
-        self._causes = {number: cause for number, cause in self._causes.items() if number in partitions}
+        self._causes = {source: cause for source, cause in self._causes.items() if source in sources}
         self._note_started()
 
     def revoked(self) -> None:
@@ -149,9 +151,9 @@ class Health(Observer):
     def _answer(self, passes: Callable[[Status], bool]) -> Answer:
         status, message = next(self._verdicts())
         ok = passes(status)
-        tasks = [self._tasks[number] for number in self._numbers() if number in self._tasks]
+        tasks = [self._tasks[source] for source in self._sources() if source in self._tasks]
         states = Counter(task.state for task in tasks)
-        states[TaskState.CREATED] += len(self._numbers()) - len(tasks)
+        states[TaskState.CREATED] += len(self._sources()) - len(tasks)
         return ok, {
             "ok": ok,
             "status": status.value,
@@ -159,29 +161,29 @@ class Health(Observer):
             "tasks": {state.value: states[state] for state in TaskState if state is not TaskState.CLOSED},
             "restore_remaining_records": sum(task.remaining for task in tasks),
             "lag_records": sum(task.lag for task in tasks),
-            "causes": {str(number): cause for number, cause in sorted(self._causes.items())},
+            "causes": {str(source): cause for source, cause in sorted(self._causes.items())},
         }
 
     def _verdicts(self) -> Iterator[tuple[Status, str]]:
         return ((status, message) for status, judge in self._judges if (message := judge()))
 
-    def _numbers(self) -> list[int]:
+    def _sources(self) -> list[TopicPartition]:
         return sorted(self._assigned or ())
 
-    def _state(self, number: int) -> TaskState:
-        task = self._tasks.get(number)
+    def _state(self, source: TopicPartition) -> TaskState:
+        task = self._tasks.get(source)
         return TaskState.CREATED if task is None else task.state
 
-    def _not_running(self) -> list[int]:
-        return [number for number in self._numbers() if self._state(number) is not TaskState.RUNNING]
+    def _not_running(self) -> list[TopicPartition]:
+        return [source for source in self._sources() if self._state(source) is not TaskState.RUNNING]
 
-    def _behind(self) -> list[int]:
+    def _behind(self) -> list[TopicPartition]:
         """Return the running partitions that still keep the service from being ready."""
         limit = self._ready_lag_records
-        tasks = ((number, self._tasks[number]) for number in self._numbers())
+        tasks = ((source, self._tasks[source]) for source in self._sources())
         if limit is None:
-            return [number for number, task in tasks if not task.caught_up]
-        return [number for number, task in tasks if not task.measured or task.lag > limit]
+            return [source for source, task in tasks if not task.caught_up]
+        return [source for source, task in tasks if not task.measured or task.lag > limit]
 
     def _stalled_loop(self) -> str:
         quiet_s = 0.0 if self._progress_at is None else self._clock() - self._progress_at
@@ -200,34 +202,29 @@ class Health(Observer):
 
     def _fenced(self) -> str:
         waiting = {
-            number: self._causes[number]
-            for number in self._not_running()
-            if number in self._causes and self._state(number) is not TaskState.RESTORING
+            source: self._causes[source]
+            for source in self._not_running()
+            if source in self._causes and self._state(source) is not TaskState.RESTORING
         }
         causes = ", ".join(sorted(set(waiting.values())))
-        return f"transactions fail on {_partitions(waiting)} ({causes}): trying again with back-off" if waiting else ""
+        return f"transactions fail on {named(waiting)} ({causes}): trying again with back-off" if waiting else ""
 
     def _restoring(self) -> str:
         waiting = self._not_running()
-        remaining = sum(self._tasks[number].remaining for number in waiting if number in self._tasks)
-        return f"bringing back the state of {_partitions(waiting)}: about {remaining} records to go" if waiting else ""
+        remaining = sum(self._tasks[source].remaining for source in waiting if source in self._tasks)
+        return f"bringing back the state of {named(waiting)}: about {remaining} records to go" if waiting else ""
 
     def _stalled_tasks(self) -> str:
         latest = self._clock() - self._stall_after_s
-        stalled = [n for n in self._numbers() if self._tasks[n].lag and self._tasks[n].moved_at < latest]
+        stalled = [
+            source for source in self._sources() if self._tasks[source].lag and self._tasks[source].moved_at < latest
+        ]
         limit_s = f"{self._stall_after_s:.0f} s"
-        return f"nothing was read or committed on {_partitions(stalled)} for {limit_s}" if stalled else ""
+        return f"nothing was read or committed on {named(stalled)} for {limit_s}" if stalled else ""
 
     def _running(self) -> str:
         behind = self._behind()
         if not behind:
-            return f"running {_partitions(self._numbers())}, all of them ready"
-        lag = sum(self._tasks[number].lag for number in behind)
-        return f"running, but {_partitions(behind)} not caught up yet: {lag} records behind"
-
-
-def _partitions(numbers: Collection[int]) -> str:
-    """Name up to five partitions, and count the rest."""
-    shown, more = list(numbers)[:5], len(numbers) - 5
-    names = ", ".join(map(str, shown)) + (f" and {more} more" if more > 0 else "")
-    return f"partition{'s' if len(numbers) > 1 else ''} {names}"
+            return f"running {named(self._sources())}, all of them ready"
+        lag = sum(self._tasks[source].lag for source in behind)
+        return f"running, but {named(behind)} not caught up yet: {lag} records behind"

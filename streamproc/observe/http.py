@@ -33,7 +33,7 @@ def application(metrics: MetricsObserver, health: Health) -> Starlette:
         # Rendered on the loop. Measured with 20 models and 100 partitions (2,200 lines): 10 ms as text, 20 ms as
         # OpenMetrics, 1.5 ms fresh; a batch may take 50. In a thread the loop still waits 10 ms for the interpreter's
         # lock, the scrape takes half as long again, and counters would need locks or a copy.
-        body, content_type = metrics.exposition(request.headers.get("accept", ""))
+        body, content_type = await metrics.exposition(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
     app = Starlette(

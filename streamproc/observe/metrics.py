@@ -1,122 +1,112 @@
 """Prometheus metrics of what the runtime reports.
 
 Counters move only with a confirmed commit (rules.md 24); those of rebalances and failures count what is no commit.
-Gauges are made of the running tasks' latest reports when somebody reads. Sums over replicas are the reader's business.
+Gauges are read from the running tasks' states when somebody asks. Sums over replicas are the reader's business.
 """
 
 import platform
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from msgspec import Struct, field
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import InfoMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import choose_encoder
 
 from streamproc.core.lifecycle import Profile
 from streamproc.observe import names
-from streamproc.observe.counters import PipelineCounters, RunCounters
-from streamproc.runtime.observer import CommitReport, Observer, TaskState
+from streamproc.observe.config import MetricsSettings
+from streamproc.observe.counters import InputCounters, PipelineCounters, WindowCounters
+from streamproc.observe.push import PushMetrics
+from streamproc.observe.runs import RunCounters, deadline_kinds
+from streamproc.observe.tasks import Tasks
+from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, TaskState, WindowReport
+from streamproc.runtime.ports import TopicPartition
 
-LIVING_STATES = tuple(state for state in TaskState if state is not TaskState.CLOSED)
+DEFAULTS = MetricsSettings()
 
 
-class _Task(Struct):
-    """What one partition's task reported last; a new one for each state, so that no report outlives the state."""
+class _Reading:
+    """The families of one scrape, as an encoder takes them."""
 
-    state: TaskState
-    remaining: int = 0
-    lag: tuple[int, float] | None = None
-    runs: Counter[str] = field(default_factory=Counter)
+    def __init__(self, families: Sequence[Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Sequence[Family]:
+        return self._families
 
 
 class MetricsObserver(Observer):
-    """Exports what it is told, on a registry of its own. A model beyond the first `max_models` is `other`."""
+    """Exports what it is told. `push`: who is to be told of the push."""
 
-    def __init__(self, profile: Profile, *, max_models: int = 20) -> None:
-        self._pipeline = PipelineCounters()
-        self._runs = RunCounters(profile, max_models)
-        self._tasks: dict[int, _Task] = {}
+    def __init__(self, profile: Profile, settings: MetricsSettings = DEFAULTS) -> None:
+        self.push = PushMetrics()
+        self._pipeline = PipelineCounters(deadline_kinds(profile))
+        self._input = InputCounters()
+        self._runs = RunCounters(profile, settings)
+        self._windows = WindowCounters()
+        self._tasks = Tasks(profile)
         self._build = _build()
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-        ProcessCollector(registry=self._registry)
+        # Of a registry of its own, or it would end up in the process-wide one.
+        self._process = ProcessCollector(registry=CollectorRegistry())
 
-    def exposition(self, accept: str) -> tuple[bytes, str]:
-        """Return all metrics and their content type, text or OpenMetrics, as the HTTP Accept header `accept` asks."""
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return all metrics and their content type, text or OpenMetrics, as the HTTP Accept header `accept` asks.
+
+        May be called again before it is done.
+        """
         try:
             encode, content_type = choose_encoder(accept)
         except TypeError:  # prometheus_client cannot compare a version like 1.x.
             encode, content_type = choose_encoder("")
-        return encode(self._registry), content_type
+        return encode(_Reading(await self.families())), content_type
 
-    def collect(self) -> Iterator[Family]:
-        """Yield every family: the registry calls this when the metrics are read."""
-        yield self._build
-        yield from self._pipeline.families()
-        yield from self._runs.families()
-        yield from self._gauges()
+    async def families(self) -> list[Family]:
+        """Return every family: all of them as of the same moment, except that the runs are counted shortly before."""
+        census = await self._tasks.census()
+        return [*self._counters(), *self._tasks.families(census), *self._process.collect()]
 
-    def task_state(self, partition: int, state: TaskState) -> None:
-        """Forget what the partition reported in its state before: it may have had another owner since."""
-        if state is TaskState.CLOSED:
-            self._tasks.pop(partition, None)
-        else:
-            self._tasks[partition] = _Task(state)
+    def task_state(self, source: TopicPartition, state: TaskState) -> None:
+        """Take note."""
+        self._tasks.enter(source, state)
 
     def committed(self, report: CommitReport) -> None:
         """Count what a confirmed commit did."""
         self._pipeline.add(report)
-        self._runs.add(report.tally, report.forgotten)
-        if task := self._tasks.get(report.partition):
-            task.runs = report.runs_by_status
+        if isinstance(report, FoldReport):
+            self._input.add(report)
+            self._runs.add(report)
+        elif isinstance(report, WindowReport):
+            self._windows.add(report)
 
-    def transaction_failed(self, partition: int, cause: str) -> None:  # noqa: ARG002  a cause is not a partition's own
+    def transaction_failed(self, source: TopicPartition, cause: str) -> None:  # noqa: ARG002  a cause is nobody's own
         """Count a failure."""
         self._pipeline.failed(cause)
 
-    def restoring(self, partition: int, remaining: int) -> None:
+    def restoring(self, source: TopicPartition, remaining: int) -> None:
         """Note how much is left to read."""
-        if task := self._tasks.get(partition):
-            task.remaining = remaining
+        self._tasks.restore(source, remaining)
 
-    def restored(self, partition: int, runs_by_status: Counter[str]) -> None:
-        """Note the runs of a partition that may stay idle for long."""
-        if task := self._tasks.get(partition):
-            task.runs = runs_by_status
+    def running(self, source: TopicPartition, held: Held) -> None:
+        """Take the state, to be counted when somebody asks: a partition may stay idle for long."""
+        self._tasks.hold(source, held)
 
-    def lag(self, partition: int, records: int, seconds: float) -> None:
-        """Note how far behind the partition is: 0 s where nothing is unread, however old the last record is."""
-        if task := self._tasks.get(partition):
-            task.lag = records, seconds if records else 0.0
+    def lag(self, source: TopicPartition, records: int, seconds: float) -> None:
+        """Note how far behind a task is."""
+        self._tasks.lag(source, records, seconds)
 
-    def caught_up(self, partition: int) -> None:
+    def caught_up(self, source: TopicPartition) -> None:
         """Note that nothing is unread."""
-        self.lag(partition, 0, 0.0)
+        self._tasks.lag(source, 0, 0.0)
 
-    def rebalanced(self, partitions: frozenset[int]) -> None:  # noqa: ARG002  how many is what task_state says
+    def rebalanced(self, sources: frozenset[TopicPartition]) -> None:  # noqa: ARG002  how many is what task_state says
         """Count a rebalance, when it is over."""
-        self._pipeline.rebalances.add(1)
+        self._pipeline.rebalanced()
 
-    def _gauges(self) -> Iterator[Family]:
-        tasks = self._tasks.values()
-        states = Counter(task.state for task in tasks)
-        yield _gauge(names.TASK_STATE, {state.value: states[state] for state in LIVING_STATES})
-        yield GaugeMetricFamily(*names.RESTORE_REMAINING[:2], sum(task.remaining for task in tasks))
-        running = {str(number): task for number, task in self._tasks.items() if task.state is TaskState.RUNNING}
-        yield _gauge(names.RUNS, self._runs.by_status(task.runs for task in running.values()))
-        lag = {number: task.lag for number, task in running.items() if task.lag is not None}
-        yield _gauge(names.CONSUMER_LAG_RECORDS, {number: records for number, (records, _) in lag.items()})
-        yield _gauge(names.CONSUMER_LAG_SECONDS, {number: seconds for number, (_, seconds) in lag.items()})
-
-
-def _gauge(metric: names.Metric, values: dict[str, int] | dict[str, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(metric.name, metric.documentation, labels=metric.labels)
-    for label, value in values.items():
-        family.add_metric([label], value)
-    return family
+    def _counters(self) -> Iterator[Family]:
+        yield self._build
+        for part in (self._input, self._pipeline, self._runs, self._windows, self.push):
+            yield from part.families()
 
 
 def _build() -> InfoMetricFamily:

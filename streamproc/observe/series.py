@@ -1,50 +1,27 @@
 """Counters and histograms as plain numbers; Prometheus families are made of them only when somebody reads.
 
-prometheus_client's own labelled histogram takes 1.6 µs a value (a lock and a label look-up for each), and one commit
-brings thousands; these take about 0.2 µs. Without locks: all of it belongs to the event loop's thread.
+prometheus_client's own labelled histogram takes 1.6 µs a value: a lock and a label look-up for each. Without locks: all
+of it belongs to the event loop's thread.
 """
 
-import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Exemplar as ExportedExemplar
 from prometheus_client.utils import floatToGoString
 
+from streamproc.core.measure import BOUNDS_MS, BUCKETS, Histogram
+from streamproc.core.tally import Exemplar
 from streamproc.observe.names import Metric
 
-OTHER = "other"
-
-# Nothing that an exposition has to escape, or that a person could take for something else.
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/@+-]{0,99}")
-
 LabelValues = tuple[str, ...]
+Bucket = tuple[str, float] | tuple[str, float, ExportedExemplar]
 
-
-class Labels(dict[str | None, str]):
-    """What arrives → its label value: `known` as given, further plain names while there is room, else `other`."""
-
-    def __init__(self, known: Mapping[str | None, str], room: int = 0) -> None:
-        super().__init__(known)
-        self._room = room
-
-    def __missing__(self, value: str | None) -> str:
-        """Admit a plain name for good, first come, first served; any other takes no room."""
-        if self._room <= 0 or value is None or not _PLAIN.fullmatch(value):
-            return OTHER
-        self._room -= 1
-        self[value] = value
-        return value
-
-    def exported(self) -> set[str]:
-        """Return every label value there is so far."""
-        return {*self.values(), OTHER}
-
-
-def closed(values: Iterable[str]) -> Labels:
-    """Return labels that admit nothing but `values`."""
-    return Labels({value: value for value in values})
+MAX_EXEMPLAR_CHARS = 128
+"""Of an exemplar's label names and values together, as OpenMetrics has it."""
 
 
 class CounterSeries:
@@ -61,7 +38,7 @@ class CounterSeries:
             self._counts.setdefault(labels, 0)
 
     def add(self, amount: int, *labels: str) -> None:
-        """Add `amount`; nothing where it is negative, as a producer's token count may be: a counter never goes back."""
+        """Add `amount`; nothing where it is negative: a counter never goes back."""
         if amount > 0:
             self._counts[labels] = self._counts.get(labels, 0) + amount
 
@@ -73,54 +50,88 @@ class CounterSeries:
         return family
 
 
-class Cell:
-    """One histogram: how many values fell into each bucket (the last one: beyond all bounds), and their sum."""
-
-    __slots__ = ("counts", "sum")
-
-    def __init__(self, buckets: int) -> None:
-        self.counts = [0] * buckets
-        self.sum = 0.0
-
-
 class HistogramSeries:
-    """One histogram for each combination of labels; without labels it is there from the start.
-
-    `bounds` are upper bounds in seconds. `cells` makes what is missing: hot loops use it as it is.
-    """
+    """One histogram without labels, of values in seconds. `bounds`: its upper bounds."""
 
     def __init__(self, metric: Metric, bounds: Sequence[float]) -> None:
         self._metric = metric
-        self._names = [*map(floatToGoString, bounds), "+Inf"]
-        self.bounds = bounds
-        self.cells: defaultdict[LabelValues, Cell] = defaultdict(lambda: Cell(len(bounds) + 1))
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Add a value."""
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._sum += seconds
+
+    def family(self) -> HistogramMetricFamily:
+        """Return what Prometheus reads."""
+        family = HistogramMetricFamily(self._metric.name, self._metric.documentation, labels=self._metric.labels)
+        names = (*map(floatToGoString, self._bounds), "+Inf")
+        family.add_metric((), list(zip(names, accumulate(self._counts), strict=True)), self._sum)
+        return family
+
+
+class DurationSeries:
+    """One of the core's own histograms for each combination of labels; without labels it is there from the start.
+
+    The buckets are those of run-metrics, so that the two cannot disagree. Each remembers its latest exemplar.
+    """
+
+    _NAMES = (*map(floatToGoString, [bound / 1000 for bound in BOUNDS_MS]), "+Inf")
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._cells: defaultdict[LabelValues, Histogram] = defaultdict(Histogram)
+        self._exemplars: defaultdict[LabelValues, dict[str, Exemplar]] = defaultdict(dict)
         if not metric.labels:
             self.ensure([()])
 
     def ensure(self, known: Iterable[LabelValues]) -> None:
         """Let these combinations exist."""
         for labels in known:
-            _ = self.cells[labels]
+            _ = self._cells[labels]
 
-    def add_all(self, seconds: Sequence[float]) -> None:
-        """Add values to the histogram without labels."""
-        cell, bounds = self.cells[()], self.bounds
-        counts = cell.counts
-        for value in seconds:
-            counts[bisect_left(bounds, value)] += 1
-        cell.sum += sum(seconds)
+    def merge(self, durations: Histogram, *labels: str) -> None:
+        """Add durations."""
+        if durations.buckets:
+            self._cells[labels].merge(durations)
+
+    def show(self, exemplar: Exemplar, *labels: str) -> None:
+        """Take an exemplar, unless its bucket has a later one: Prometheus takes none that goes back in time."""
+        bucket, shown = BUCKETS[bisect_left(BOUNDS_MS, exemplar.duration_ms)], self._exemplars[labels]
+        before = shown.get(bucket)
+        if _is_showable(exemplar) and (before is None or before.ended_at <= exemplar.ended_at):
+            shown[bucket] = exemplar
 
     def family(self) -> HistogramMetricFamily:
-        """Return what Prometheus reads."""
+        """Return what Prometheus reads; exemplars are left out of the text format by the encoder."""
         family = HistogramMetricFamily(self._metric.name, self._metric.documentation, labels=self._metric.labels)
-        for labels, cell in self.cells.items():
-            family.add_metric(labels, self._cumulative(cell), cell.sum)
+        for labels, cell in self._cells.items():
+            family.add_metric(labels, list(self._buckets(cell, self._exemplars.get(labels, {}))), cell.sum_ms / 1000)
         return family
 
-    def _cumulative(self, cell: Cell) -> list[tuple[str, float]]:
+    def _buckets(self, cell: Histogram, exemplars: Mapping[str, Exemplar]) -> Iterator[Bucket]:
         total = 0
-        buckets: list[tuple[str, float]] = []
-        for name, count in zip(self._names, cell.counts, strict=True):
-            total += count
-            buckets.append((name, total))
-        return buckets
+        for bucket, name in zip(BUCKETS, self._NAMES, strict=True):
+            total += cell.buckets.get(bucket, 0)
+            exemplar = exemplars.get(bucket)
+            yield (name, total) if exemplar is None else (name, total, _exported(exemplar))
+
+
+def gauge(metric: Metric, values: Mapping[LabelValues, float]) -> GaugeMetricFamily:
+    """Return a gauge; `values` by the values of its labels."""
+    family = GaugeMetricFamily(metric.name, metric.documentation, labels=metric.labels)
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def _is_showable(exemplar: Exemplar) -> bool:
+    """Tell whether any parser takes the run id: OpenMetrics allows only so much, and not all read what is escaped."""
+    short = len("run_id") + len(exemplar.run_id) <= MAX_EXEMPLAR_CHARS
+    return short and exemplar.run_id.isprintable() and not set(exemplar.run_id) & set('"\\')
+
+
+def _exported(exemplar: Exemplar) -> ExportedExemplar:
+    return ExportedExemplar({"run_id": exemplar.run_id}, exemplar.duration_ms / 1000, exemplar.ended_at / 1000)

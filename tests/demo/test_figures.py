@@ -1,45 +1,92 @@
-"""The demo's observer: the sum of all commits, and each partition's latest state."""
+"""The demo's observer: the sum of the fold's commits, and what the running tasks hold."""
 
 from collections import Counter
 
 from streamproc.core.model import Verdict
-from streamproc.core.tally import Tally
+from streamproc.core.tally import Cell, Tally
+from streamproc.core.windowstate import WindowRules, WindowState
 from streamproc.demo.figures import Figures, Speed
-from streamproc.runtime.observer import CommitReport, TaskState
+from streamproc.runtime.observer import FoldReport, TaskState, WindowReport
+from streamproc.runtime.ports import TopicPartition
+from tests.support.events import event, fold, new_state
 
 
-def report(partition=0, records=0, verdicts=(), moves=(), rejected=(), runs=(), **times):
-    return CommitReport(
-        partition=partition,
+def source(partition=0):
+    return TopicPartition("run-events", partition)
+
+
+def report(partition=0, records=0, verdicts=(), moves=(), rejected=(), **times):
+    return FoldReport(
+        source=source(partition),
         records=records,
-        tally=Tally(verdicts=Counter(verdicts), transitions=Counter(moves)),
+        tally=Tally(verdicts=Counter(verdicts), groups={("a", "m", 0): Cell(moves=dict(moves))}),
         rejected=Counter(rejected),
-        runs_by_status=Counter(runs),
         forgotten=0,
+        seen_at=0,
         **{"duration_s": 0.01, "latency_s": 0.02, **times},
     )
+
+
+def state_of(*statuses):
+    state = new_state()
+    fold(state, *(event(status, run=f"run_{number}") for number, status in enumerate(statuses)))
+    return state
+
+
+def run_with(figures, partition, held):
+    figures.task_state(source(partition), TaskState.RUNNING)
+    figures.running(source(partition), held)
 
 
 def test_commits_add_up():
     figures = Figures()
     applied, stale = Verdict.APPLIED, Verdict.STALE
-    figures.committed(report(0, 3, {applied: 2}, {("", "queued"): 2}, {"empty_value": 1}, {"queued": 2}))
-    figures.committed(report(1, 1, {applied: 1}, {("", "queued"): 1}, (), {"queued": 1}))
-    figures.committed(report(0, 2, {applied: 1, stale: 1}, {("queued", "failed"): 1}, (), {"queued": 1, "failed": 1}))
+    figures.committed(report(0, 3, {applied: 2}, {("", "queued"): 2}, {"empty_value": 1}))
+    figures.committed(report(1, 1, {applied: 1}, {("", "queued"): 1}))
+    figures.committed(report(0, 2, {applied: 1, stale: 1}, {("queued", "failed"): 1}))
     assert (figures.events, figures.transitions, figures.commits) == (6, 4, 3)
     assert figures.verdicts == {applied: 4, stale: 1}
     assert figures.rejected == {"empty_value": 1}
-    assert figures.runs_by_status == {"queued": 2, "failed": 1}
 
 
-def test_only_the_latest_of_each_partition_counts_for_lag_and_state():
+def test_commits_of_the_windows_are_no_events():
     figures = Figures()
-    figures.lag(0, 500, 1.0)
-    figures.lag(1, 30, 1.0)
-    figures.caught_up(0)
+    counts = dict.fromkeys(("closed", "revised", "late", "dropped", "watermark"), 1)
+    task = TopicPartition("run-measurements", 0)
+    figures.committed(WindowReport(source=task, records=9, duration_s=1.0, latency_s=1.0, **counts))
+    assert (figures.events, figures.commits, figures.commit_s) == (0, 0, None)
+
+
+def test_runs_are_those_that_the_running_tasks_hold_now():
+    figures = Figures()
+    first = state_of("queued", "queued")
+    run_with(figures, 0, first)
+    run_with(figures, 1, state_of("queued", "failed"))
+    figures.running(TopicPartition("run-measurements", 0), WindowState(WindowRules(1, "run-events")))
+    assert figures.runs_by_status == {"queued": 3, "failed": 1}
+    fold(first, event("failed", run="run_0", at=1))
+    assert figures.runs_by_status == {"queued": 2, "failed": 2}
+
+
+def test_runs_of_a_task_that_stopped_stay_as_they_were():
+    """The figures are checked against the topics after the service has stopped."""
+    figures, state = Figures(), state_of("queued")
+    run_with(figures, 0, state)
+    figures.task_state(source(0), TaskState.SUSPENDED)
+    fold(state, event("queued", run="another"))
+    assert figures.runs_by_status == {"queued": 1}
+    run_with(figures, 0, state)
+    assert figures.runs_by_status == {"queued": 2}
+
+
+def test_only_the_latest_of_each_task_counts_for_lag_and_state():
+    figures = Figures()
+    figures.lag(source(0), 500, 1.0)
+    figures.lag(source(1), 30, 1.0)
+    figures.caught_up(source(0))
     for partition, state in ((0, TaskState.RUNNING), (1, TaskState.RUNNING), (1, TaskState.SUSPENDED)):
-        figures.task_state(partition, state)
-    assert (figures.behind, figures.running) == (30, 1)
+        figures.task_state(source(partition), state)
+    assert (figures.behind, figures.tasks) == (30, 1)
 
 
 def test_times_are_unknown_before_the_first_commit_then_medians():

@@ -21,7 +21,7 @@ def summary(*, sent=1_010, events=1_010, applied=950, rejected=6, transitions=90
     figures.events, figures.transitions, figures.failures = events, transitions, failures
     figures.verdicts.update({Verdict.APPLIED: applied, Verdict.DUPLICATE: 40, Verdict.STALE: 13, Verdict.ILLEGAL: 1})
     figures.rejected.update({"empty_value": rejected})
-    figures._runs[0] = Counter(queued=runs)
+    figures._runs["run-events", 0] = Counter(queued=runs)
     return Summary(sent, figures, held, TopicSettings())
 
 

@@ -34,8 +34,8 @@ def board():
     figures.events, figures.transitions, figures.commits = 8_765_432, 7_654_321, 654_321
     figures.verdicts.update(dict.fromkeys(Verdict, 1_234_567))
     figures.rejected.update({"unknown_schema": 54_321, "bad_framing": 4_321, "bad_time": 3, "bad_status": 2, "x": 1})
-    figures._runs[0] = Counter(dict.fromkeys(ASSISTANTS.statuses, 123_456), expired=1)
-    figures._lags[0] = 98_765
+    figures._runs["run-events", 0] = Counter(dict.fromkeys(ASSISTANTS.statuses, 123_456), expired=1)
+    figures._lags["run-events", 0] = 98_765
     board.saw([change(number, f"run_{number:022}", "requires_action", expected=number % 2) for number in range(30)])
     board.log.append("warning " + "y" * 200)
     return board

@@ -1,20 +1,50 @@
-"""Reports as the runtime makes them, with every figure given or 0."""
+"""Reports as the runtime makes them, with every figure given or 0; the partitions of both stages."""
 
-from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from streamproc.core.tally import Tally
-from streamproc.runtime.observer import CommitReport
+from streamproc.core.measure import Totals
+from streamproc.core.tally import Cell, Exemplar, Tally
+from streamproc.runtime.observer import FoldReport, WindowReport
+from streamproc.runtime.ports import TopicPartition
+from tests.support.events import START_MS
 
 
-def report(partition: int = 0, tally: Tally | None = None, **given: Any) -> CommitReport:
-    """Return the report of one commit."""
-    figures: dict[str, Any] = {
-        "records": 0,
-        "rejected": Counter(),
-        "duration_s": 0.0,
-        "latency_s": 0.0,
-        "forgotten": 0,
-        "runs_by_status": Counter(),
-    }
-    return CommitReport(partition=partition, tally=tally or Tally(), **(figures | given))
+def source(partition: int = 0) -> TopicPartition:
+    """Return a partition of the fold stage's input."""
+    return TopicPartition("run-events", partition)
+
+
+def measured(partition: int = 0) -> TopicPartition:
+    """Return a partition of the window stage's input."""
+    return TopicPartition("run-measurements", partition)
+
+
+def report(partition: int = 0, tally: Tally | None = None, **given: Any) -> FoldReport:
+    """Return the report of one commit of the fold stage."""
+    figures: dict[str, Any] = {"records": 0, "duration_s": 0.0, "latency_s": 0.0, "forgotten": 0, "seen_at": START_MS}
+    return FoldReport(source=source(partition), tally=tally or Tally(), **(figures | given))
+
+
+def window_report(partition: int = 0, **given: Any) -> WindowReport:
+    """Return the report of one commit of the window stage."""
+    counts = dict.fromkeys(("records", "closed", "revised", "late", "dropped", "watermark"), 0)
+    times = {"duration_s": 0.0, "latency_s": 0.0}
+    return WindowReport(source=measured(partition), **(counts | times | given))
+
+
+def ended(
+    durations_ms: Iterable[int], outcome: str = "succeeded", model: str | None = "m", assistant: str | None = "a"
+) -> Tally:
+    """Return the tally of runs that ended."""
+    tally, totals = Tally(), Totals()
+    for number, duration_ms in enumerate(durations_ms):
+        totals.ended_as(outcome, duration_ms)
+        tally.exemplars[outcome, model] = Exemplar(f"run_{number}", duration_ms, START_MS)
+    tally.groups[assistant, model, START_MS] = Cell(sums=totals)
+    return tally
+
+
+def tokens(*models: str | None) -> Tally:
+    """Return the tally of one prompt token for each model."""
+    return Tally(groups={("a", model, START_MS): Cell(sums=Totals(tokens={"prompt": 1})) for model in models})

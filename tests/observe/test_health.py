@@ -6,7 +6,7 @@ import pytest
 
 from streamproc.observe.health import Health
 from streamproc.runtime.observer import TaskState
-from tests.observe.reports import report
+from tests.observe.reports import measured, report, source
 
 CREATED, FENCED, RESTORING, RUNNING = TaskState.CREATED, TaskState.FENCED, TaskState.RESTORING, TaskState.RUNNING
 SUSPENDED, CLOSED = TaskState.SUSPENDED, TaskState.CLOSED
@@ -26,11 +26,11 @@ class Bench:
 
     def assigned(self, *partitions):
         self.health.progress()
-        self.health.rebalanced(frozenset(partitions))
+        self.health.rebalanced(frozenset(map(source, partitions)))
 
     def states(self, partition, *states):
         for state in states:
-            self.health.task_state(partition, state)
+            self.health.task_state(source(partition), state)
 
     def running(self, *partitions):
         self.assigned(*partitions)
@@ -40,7 +40,7 @@ class Bench:
     def ready(self, *partitions):
         self.running(*partitions)
         for partition in partitions:
-            self.health.caught_up(partition)
+            self.health.caught_up(source(partition))
 
     @property
     def probes(self):
@@ -90,7 +90,7 @@ def restoring_from_the_start(bench):
 
 def behind(bench):
     bench.running(0, 1)
-    bench.health.caught_up(0)
+    bench.health.caught_up(source(0))
 
 
 def caught_up(bench):
@@ -99,7 +99,7 @@ def caught_up(bench):
 
 def behind_again(bench):
     bench.ready(0, 1)
-    bench.health.lag(0, 5_000, 9.0)
+    bench.health.lag(source(0), 5_000, 9.0)
 
 
 def rebuilt(bench):
@@ -120,13 +120,13 @@ def taking_over(bench):
 
 def transactions_failing(bench):
     bench.ready(0, 1)
-    bench.health.transaction_failed(0, "ProducerFenced")
+    bench.health.transaction_failed(source(0), "ProducerFenced")
     bench.states(0, SUSPENDED)
 
 
 def fencing_failing_from_the_start(bench):
     bench.assigned(0)
-    bench.health.transaction_failed(0, "KafkaConnectionError")
+    bench.health.transaction_failed(source(0), "KafkaConnectionError")
     bench.states(0, SUSPENDED)
 
 
@@ -138,7 +138,7 @@ def restoring_after_a_failure(bench):
 def failed_once(bench):
     transactions_failing(bench)
     bench.states(0, FENCED, RESTORING, RUNNING)
-    bench.health.caught_up(0)
+    bench.health.caught_up(source(0))
 
 
 def loop_stalled(bench):
@@ -159,31 +159,31 @@ def loop_slow(bench):
 
 def task_stalled(bench):
     bench.ready(0, 1)
-    bench.health.lag(0, 7, 1.0)
+    bench.health.lag(source(0), 7, 1.0)
     bench.pass_time(31)
 
 
 def lagging_but_committing(bench):
     bench.ready(0)
-    bench.health.lag(0, 7, 1.0)
+    bench.health.lag(source(0), 7, 1.0)
     bench.pass_time(20)
     bench.health.committed(report(0))
-    bench.health.lag(0, 9, 1.0)
+    bench.health.lag(source(0), 9, 1.0)
     bench.pass_time(20)
 
 
 def lagging_but_reading(bench):
     bench.ready(0)
-    bench.health.lag(0, 7, 1.0)
+    bench.health.lag(source(0), 7, 1.0)
     bench.pass_time(20)
-    bench.health.lag(0, 6, 1.0)
+    bench.health.lag(source(0), 6, 1.0)
     bench.pass_time(20)
 
 
 def first_records_after_a_long_silence(bench):
     bench.ready(0)
     bench.pass_time(3_600)
-    bench.health.lag(0, 7, 1.0)
+    bench.health.lag(source(0), 7, 1.0)
 
 
 def nothing_to_read(bench):
@@ -271,7 +271,7 @@ def test_with_a_limit_ready_means_that_no_partition_is_further_behind(lag, ready
     bench = Bench(ready_lag_records=100)
     bench.running(0)
     if lag is not None:
-        bench.health.lag(0, lag, 1.0)
+        bench.health.lag(source(0), lag, 1.0)
     assert bench.health.readyz()[0] is ready
 
 
@@ -285,13 +285,13 @@ def test_the_time_after_which_it_is_stalled_is_a_setting():
 def test_the_reason_is_json_with_figures(bench):
     bench.assigned(0, 1, 2)
     bench.states(0, FENCED, RESTORING, RUNNING)
-    bench.health.lag(0, 40, 2.0)
+    bench.health.lag(source(0), 40, 2.0)
     bench.states(1, FENCED, RESTORING)
-    bench.health.restoring(1, 1_234)
+    bench.health.restoring(source(1), 1_234)
     assert json.loads(json.dumps(bench.reason)) == {
         "ok": False,
         "status": "restoring",
-        "message": "bringing back the state of partitions 1, 2: about 1234 records to go",
+        "message": "bringing back the state of run-events partitions 1, 2: about 1234 records to go",
         "tasks": {"created": 1, "fenced": 0, "restoring": 1, "running": 1, "suspended": 0},
         "restore_remaining_records": 1_234,
         "lag_records": 40,
@@ -301,7 +301,7 @@ def test_the_reason_is_json_with_figures(bench):
 
 def test_the_reason_names_the_cause_of_a_failure_until_it_is_over(bench):
     transactions_failing(bench)
-    assert bench.reason["causes"] == {"0": "ProducerFenced"}
+    assert bench.reason["causes"] == {"run-events partition 0": "ProducerFenced"}
     assert "ProducerFenced" in bench.reason["message"]
     bench.states(0, FENCED, RESTORING, RUNNING)
     assert bench.reason["causes"] == {}
@@ -315,13 +315,73 @@ def test_the_cause_goes_with_the_partition(bench):
 
 def test_the_message_names_only_a_few_of_many_partitions(bench):
     bench.assigned(*range(50))
-    assert "partitions 0, 1, 2, 3, 4 and 45 more" in bench.reason["message"]
+    assert "run-events partitions 0, 1, 2, 3, 4 and 45 more" in bench.reason["message"]
 
 
 def test_reports_of_a_task_that_is_gone_are_no_error(bench):
     bench.assigned(0)
-    bench.health.lag(0, 3, 1.0)
-    bench.health.restoring(0, 3)
+    bench.health.lag(source(0), 3, 1.0)
+    bench.health.restoring(source(0), 3)
     bench.health.committed(report(0))
-    bench.health.caught_up(0)
+    bench.health.caught_up(source(0))
     assert bench.reason["lag_records"] == 0
+
+
+# Over both stages
+
+
+@pytest.fixture
+def both(bench):
+    """One partition of each stage, the fold's ready."""
+    bench.health.progress()
+    bench.health.rebalanced(frozenset({source(0), measured(0)}))
+    bench.states(0, FENCED, RESTORING, RUNNING)
+    bench.health.caught_up(source(0))
+    return bench
+
+
+def windows(bench, *states):
+    for state in states:
+        bench.health.task_state(measured(0), state)
+
+
+def test_the_service_has_started_when_both_stages_run(both):
+    assert both.probes == ((YES, NO, NO), "restoring")
+    windows(both, FENCED, RESTORING, RUNNING)
+    assert both.probes == ((YES, NO, YES), "running")
+
+
+def test_the_service_is_ready_when_both_stages_are_caught_up(both):
+    windows(both, FENCED, RESTORING, RUNNING)
+    both.health.lag(measured(0), 12, 1.0)
+    assert both.reason["message"] == "running, but run-measurements partition 0 not caught up yet: 12 records behind"
+    both.health.caught_up(measured(0))
+    assert both.probes == ((YES, YES, YES), "running")
+    ready = "running run-events partition 0 and run-measurements partition 0, all of them ready"
+    assert both.reason["message"] == ready
+
+
+def test_partitions_of_the_same_number_are_told_apart(both):
+    windows(both, FENCED, RESTORING, RUNNING)
+    both.health.caught_up(measured(0))
+    both.health.transaction_failed(measured(0), "ProducerFenced")
+    windows(both, SUSPENDED)
+    assert both.probes == ((YES, NO, YES), "fenced")
+    assert both.reason["causes"] == {"run-measurements partition 0": "ProducerFenced"}
+    assert "transactions fail on run-measurements partition 0 (ProducerFenced)" in both.reason["message"]
+
+
+def test_a_window_task_that_no_longer_reads_is_a_stall(both):
+    windows(both, FENCED, RESTORING, RUNNING)
+    both.health.caught_up(measured(0))
+    both.health.lag(measured(0), 7, 1.0)
+    both.pass_time(31)
+    assert both.probes == ((YES, NO, YES), "stalled")
+    assert "run-measurements partition 0" in both.reason["message"]
+
+
+def test_each_topic_names_a_few_of_its_partitions(bench):
+    bench.health.progress()
+    bench.health.rebalanced(frozenset([*map(source, range(7)), *map(measured, range(2))]))
+    expected = "run-events partitions 0, 1, 2, 3, 4 and 2 more and run-measurements partitions 0, 1"
+    assert expected in bench.reason["message"]

@@ -7,19 +7,17 @@ import logging
 import signal
 import socket
 import time
-from collections import Counter
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 from streamproc.core.lifecycle import ASSISTANTS
-from streamproc.core.tally import Tally
 from streamproc.errors import ConfigError
 from streamproc.observe.health import Health
 from streamproc.observe.http import HttpServer, application
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.observer import TaskState
-from tests.observe.reports import report
+from tests.observe.reports import ended, measured, report, source
 
 
 @pytest.fixture
@@ -66,9 +64,10 @@ async def test_metrics_are_text_unless_openmetrics_is_asked_for(app, metrics):
 async def test_the_probes_answer_200_or_503_with_the_reason(app, health):
     async with HttpServer(app, "127.0.0.1", 0) as server:
         before = {path: await ask(server, path) for path in ("/livez", "/readyz", "/startupz")}
-        health.rebalanced(frozenset({0}))
-        health.task_state(0, TaskState.RUNNING)
-        health.caught_up(0)
+        health.rebalanced(frozenset({source(), measured()}))
+        for task in (source(), measured()):
+            health.task_state(task, TaskState.RUNNING)
+            health.caught_up(task)
         after = {path: await ask(server, path) for path in before}
     assert {path: answer[0] for path, answer in before.items()} == {"/livez": 200, "/readyz": 503, "/startupz": 503}
     assert {answer[0] for answer in after.values()} == {200}
@@ -175,11 +174,19 @@ async def test_a_stop_is_bounded_though_a_client_never_reads(metrics):
             assert time.monotonic() - began < 2.5
 
 
-async def test_a_full_exposition_does_not_hold_the_loop_up_for_long(app, metrics):
+async def test_several_scrapes_at_a_time_are_all_answered(app, metrics):
+    metrics.committed(report(records=3))
+    async with HttpServer(app, "127.0.0.1", 0) as server:
+        answers = await asyncio.gather(*(ask(server, "/metrics") for _ in range(10)))
+    assert {status for status, *_ in answers} == {200}
+    assert all(b"streamproc_events_consumed_total 3.0" in body for *_, body in answers)
+
+
+async def test_a_full_exposition_does_not_hold_the_loop_up_for_long(metrics):
     """20 ms measured with every model's series there; the bound leaves room for a slow, busy machine."""
-    names = [f"model-{number}" for number in range(30)]
-    metrics.committed(report(tally=Tally(tokens=Counter({("prompt", name): 1 for name in names}))))
-    metrics.exposition("")
+    for number in range(30):
+        metrics.committed(report(tally=ended([1_000], model=f"model-{number}")))
+    await metrics.exposition("")
     began = time.perf_counter()
-    metrics.exposition("application/openmetrics-text")
+    await metrics.exposition("application/openmetrics-text")
     assert time.perf_counter() - began < 0.25

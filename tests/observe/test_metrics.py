@@ -1,27 +1,36 @@
-"""What Prometheus reads: which series exist from the start, what moves them, and that nobody can make too many."""
+"""What Prometheus reads: which series exist from the start, and what moves the counters."""
 
 import ast
-import random
-import time
+import asyncio
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import streamproc
 from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.measure import BOUNDS_MS, Histogram, Totals
 from streamproc.core.model import Verdict
-from streamproc.core.tally import Tally
+from streamproc.core.tally import Cell, Tally
+from streamproc.notify.observer import PushObserver, Result
 from streamproc.observe import names
-from streamproc.observe.counters import ANOMALIES, REASONS, RUN_BOUNDS_S
+from streamproc.observe.config import MetricsSettings
+from streamproc.observe.counters import REASONS
 from streamproc.observe.metrics import MetricsObserver
+from streamproc.observe.push import RESULTS, PushMetrics
+from streamproc.observe.runs import ANOMALIES
 from streamproc.runtime.observer import TaskState
-from tests.observe.reports import report
+from tests.observe.reading import exposed, samples, value
+from tests.observe.reports import ended, measured, report, source, window_report
+from tests.support.events import START_MS
 
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PACKAGE = Path(streamproc.__file__).parent
+OUTCOMES = sorted(set(ASSISTANTS.outcomes.values()))
+OPEN = ("queued", "in_progress", "requires_action", "cancelling")
+DEADLINES = ("overdue", "stuck_queued", "stuck_in_progress", "stuck_requires_action", "stuck_cancelling")
+ALERTS = (*DEADLINES, "illegal", "failure_rate", "stream_silent")
+RECEIVERS = ("alertmanager", "webhook")
 
 
 @pytest.fixture
@@ -29,51 +38,76 @@ def metrics():
     return MetricsObserver(ASSISTANTS)
 
 
-def samples(metrics):
-    """Every sample as (name, labels) → value, as a Prometheus server reads it."""
-    body, _ = metrics.exposition("")
-    return {
-        (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in parse_text(body.decode())
-        for sample in family.samples
-    }
+def counting(moves=(), **counted):
+    """Return the tally of one group in one base window."""
+    return Tally(groups={("a", "m", START_MS): Cell(moves=dict(moves), sums=Totals(**counted))})
 
 
-def value(metrics, name, **labels):
-    return samples(metrics).get((f"streamproc_{name}", *sorted(labels.items())))
-
-
-def label_values(metrics, name, label):
-    return {dict(key[1:])[label] for key in samples(metrics) if key[0] == f"streamproc_{name}"}
+def histogram(*durations_ms):
+    found = Histogram()
+    for duration_ms in durations_ms:
+        found.add(duration_ms)
+    return found
 
 
 # What exists before anything happened
 
 
-@pytest.mark.parametrize("status", [*ASSISTANTS.statuses, "other"])
-def test_every_status_is_0_from_the_start(metrics, status):
-    assert value(metrics, "runs", status=status) == 0
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        *(("runs", {"status": status}) for status in (*ASSISTANTS.statuses, "other")),
+        *(("oldest_run_created_timestamp_seconds", {"status": status}) for status in (*OPEN, "other")),
+        *(("runs_overdue", {"kind": kind}) for kind in DEADLINES),
+        *(("events_rejected_total", {"reason": reason}) for reason in REASONS),
+        *(("event_verdicts_total", {"verdict": verdict.value}) for verdict in Verdict),
+        *(("run_anomalies_total", {"kind": kind}) for kind in ANOMALIES),
+        *(("alerts_total", {"kind": kind, "state": state}) for kind in ALERTS for state in ("firing", "resolved")),
+        *(("task_state", {"state": state.value}) for state in TaskState if state is not TaskState.CLOSED),
+        *(
+            ("run_duration_seconds_count", {"outcome": outcome, "model": model})
+            for outcome, model in product(OUTCOMES, ("unknown", "other"))
+        ),
+        *(
+            ("runs_ended_total", {"outcome": outcome, "assistant": assistant})
+            for outcome, assistant in product(OUTCOMES, ("unknown", "other"))
+        ),
+        *(
+            ("push_sent_total", {"receiver": receiver, "result": result.value})
+            for receiver, result in product(RECEIVERS, Result)
+        ),
+        *(("push_waiting", {"receiver": receiver}) for receiver in RECEIVERS),
+        *(("push_last_success_timestamp_seconds", {"receiver": receiver}) for receiver in RECEIVERS),
+        *(
+            (name, {})
+            for name in (
+                "events_consumed_total",
+                "rebalances_total",
+                "runs_forgotten_total",
+                "restore_remaining_records",
+                "commit_duration_seconds_count",
+                "end_to_end_latency_seconds_count",
+                "run_queue_wait_seconds_count",
+                "run_action_wait_seconds_count",
+                "last_event_timestamp_seconds",
+                "windows_closed_total",
+                "window_revisions_total",
+                "window_late_total",
+                "window_dropped_total",
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_every_known_series_is_0_from_the_start(metrics, name, labels):
+    assert value(metrics, name, **labels) == 0
 
 
-@pytest.mark.parametrize("reason", REASONS)
-def test_every_reason_is_0_from_the_start(metrics, reason):
-    assert value(metrics, "events_rejected_total", reason=reason) == 0
-
-
-@pytest.mark.parametrize("verdict", Verdict)
-def test_every_verdict_is_0_from_the_start(metrics, verdict):
-    assert value(metrics, "event_verdicts_total", verdict=verdict.value) == 0
-
-
-@pytest.mark.parametrize("kind", ANOMALIES)
-def test_every_anomaly_is_0_from_the_start(metrics, kind):
-    assert value(metrics, "run_anomalies_total", kind=kind) == 0
-
-
-@pytest.mark.parametrize("outcome", sorted(set(ASSISTANTS.outcomes.values())))
-@pytest.mark.parametrize("model", ["unknown", "other"])
-def test_every_outcome_is_0_from_the_start(metrics, outcome, model):
-    assert value(metrics, "run_duration_seconds_count", outcome=outcome, model=model) == 0
+def test_what_an_allow_list_names_is_0_from_the_start():
+    metrics = MetricsObserver(ASSISTANTS, MetricsSettings(models=("gpt-4o",), assistants=("asst_1",)))
+    assert value(metrics, "run_duration_seconds_count", outcome="failed", model="gpt-4o") == 0
+    assert value(metrics, "run_tokens_total", type="prompt", model="gpt-4o") == 0
+    assert value(metrics, "runs_ended_total", outcome="failed", assistant="asst_1") == 0
 
 
 def test_every_change_that_the_life_cycle_applies_is_0_from_the_start_and_no_other_exists(metrics):
@@ -83,40 +117,23 @@ def test_every_change_that_the_life_cycle_applies_is_0_from_the_start_and_no_oth
         for to in ASSISTANTS.statuses
         if start != to and ASSISTANTS.judge(start, to).verdict is Verdict.APPLIED
     }
-    found = {key: count for key, count in samples(metrics).items() if key[0] == "streamproc_run_transitions_total"}
+    found = {k: count for k, count in samples(exposed(metrics)).items() if k[0] == "streamproc_run_transitions_total"}
     assert {(dict(key[1:])["from"], dict(key[1:])["to"]) for key in found} == applied
     assert set(found.values()) == {0}
 
 
-@pytest.mark.parametrize("state", ["created", "fenced", "restoring", "running", "suspended"])
-def test_every_state_of_a_task_is_0_from_the_start(metrics, state):
-    assert value(metrics, "task_state", state=state) == 0
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "events_consumed_total",
-        "rebalances_total",
-        "runs_forgotten_total",
-        "restore_remaining_records",
-        "commit_duration_seconds_count",
-        "end_to_end_latency_seconds_count",
-        "run_queue_wait_seconds_count",
-        "run_action_wait_seconds_count",
-    ],
-)
-def test_what_has_no_labels_is_0_from_the_start(metrics, name):
-    assert value(metrics, name) == 0
-
-
 def test_exactly_the_metrics_of_the_table_of_names_are_exported(metrics):
     table = {metric.name.removesuffix("_total") for metric in vars(names).values() if isinstance(metric, names.Metric)}
-    assert {family.name for family in metrics.collect()} == table
+    exported = {family.name for family in asyncio.run(metrics.families())}
+    assert {name for name in exported if not name.startswith("process_")} == table
+
+
+def test_the_process_itself_is_measured(metrics):
+    assert samples(exposed(metrics))["process_resident_memory_bytes",] > 0
 
 
 def test_the_build_is_named(metrics):
-    assert any(key[0] == "streamproc_build_info" and dict(key[1:])["version"] for key in samples(metrics))
+    assert any(key[0] == "streamproc_build_info" and dict(key[1:])["version"] for key in samples(exposed(metrics)))
 
 
 # The closed sets are those of the code that fills them
@@ -148,301 +165,111 @@ def test_the_anomalies_are_those_that_the_code_counts():
     assert set(literals(kind)) | by_verdict == set(ANOMALIES)
 
 
+def test_the_results_of_a_push_are_those_that_it_reports():
+    assert set(RESULTS) == set(Result)
+
+
 # Counters move with a confirmed commit
 
 
-def test_a_commit_moves_the_counters(metrics):
-    tally = Tally(
-        verdicts=Counter({Verdict.APPLIED: 3, Verdict.STALE: 1}),
-        transitions=Counter({("", "queued"): 2, ("queued", "in_progress"): 1}),
-        anomalies=Counter({"stale": 1}),
-        tokens=Counter({("prompt", "gpt-4o"): 70, ("completion", "gpt-4o"): 30}),
-        run_durations=[("succeeded", "gpt-4o", 700.0)],
-        queue_waits=[1.5],
-        action_waits=[3.0, 4.0],
+def test_a_commit_of_the_fold_moves_the_counters(metrics):
+    tally = counting(
+        moves={("", "queued"): 2, ("queued", "in_progress"): 1},
+        tokens={"prompt": 70, "completion": 30},
+        durations={"succeeded": histogram(700_000), "failed": histogram(1, 2)},
+        queue_wait=histogram(1_500),
+        action_wait=histogram(3_000, 4_000),
     )
+    tally.verdicts.update({Verdict.APPLIED: 3, Verdict.STALE: 1})
+    tally.anomalies["future_timestamp"] += 1
     given = {"records": 5, "rejected": Counter({"bad_time": 1}), "duration_s": 0.03, "latency_s": 0.2, "forgotten": 7}
-    metrics.committed(report(tally=tally, **given))
+    metrics.committed(report(tally=tally, alerts=Counter({("overdue", "firing"): 4}), **given))
     assert value(metrics, "events_consumed_total") == 5
     assert value(metrics, "events_rejected_total", reason="bad_time") == 1
     assert value(metrics, "event_verdicts_total", verdict="applied") == 3
     assert value(metrics, "run_transitions_total", **{"from": "new", "to": "queued"}) == 2
     assert value(metrics, "run_transitions_total", **{"from": "queued", "to": "in_progress"}) == 1
-    assert value(metrics, "run_anomalies_total", kind="stale") == 1
-    assert value(metrics, "run_tokens_total", type="prompt", model="gpt-4o") == 70
-    assert value(metrics, "run_duration_seconds_sum", outcome="succeeded", model="gpt-4o") == 700
+    assert value(metrics, "run_anomalies_total", kind="future_timestamp") == 1
+    assert value(metrics, "run_tokens_total", type="prompt", model="m") == 70
+    assert value(metrics, "run_duration_seconds_sum", outcome="succeeded", model="m") == 700
+    assert value(metrics, "runs_ended_total", outcome="failed", assistant="a") == 2
     assert value(metrics, "run_queue_wait_seconds_sum") == 1.5
     assert value(metrics, "run_action_wait_seconds_count") == 2
     assert value(metrics, "runs_forgotten_total") == 7
     assert value(metrics, "commit_duration_seconds_sum") == 0.03
     assert value(metrics, "end_to_end_latency_seconds_sum") == 0.2
+    assert value(metrics, "alerts_total", kind="overdue", state="firing") == 4
+    assert value(metrics, "last_event_timestamp_seconds") == START_MS / 1000
 
 
-def test_commits_add_up_over_partitions(metrics):
-    metrics.committed(report(0, records=2))
-    metrics.committed(report(1, records=3))
-    assert value(metrics, "events_consumed_total") == 5
+def test_a_commit_of_the_windows_moves_the_counters(metrics):
+    alerts = Counter({("failure_rate", "firing"): 2, ("stream_silent", "resolved"): 1})
+    metrics.committed(window_report(closed=5, revised=4, late=3, dropped=2, alerts=alerts))
+    assert value(metrics, "windows_closed_total") == 5
+    assert value(metrics, "window_revisions_total") == 4
+    assert value(metrics, "window_late_total") == 3
+    assert value(metrics, "window_dropped_total") == 2
+    assert value(metrics, "alerts_total", kind="failure_rate", state="firing") == 2
+    assert value(metrics, "alerts_total", kind="stream_silent", state="resolved") == 1
+
+
+def test_the_windows_consume_no_events_and_are_not_timed_since_they_wait_on_purpose(metrics):
+    metrics.committed(window_report(records=9, duration_s=1.0, latency_s=1.0))
+    assert value(metrics, "events_consumed_total") == 0
+    assert value(metrics, "commit_duration_seconds_count") == 0
+    assert value(metrics, "end_to_end_latency_seconds_count") == 0
+    assert value(metrics, "last_event_timestamp_seconds") == 0
+
+
+def test_rejected_records_of_either_stage_are_counted_as_the_dead_letter_topic_holds_them(metrics):
+    metrics.committed(report(rejected=Counter({"undecodable": 1})))
+    metrics.committed(window_report(rejected=Counter({"undecodable": 1})))
+    assert value(metrics, "events_rejected_total", reason="undecodable") == 2
+
+
+def test_commits_add_up_over_partitions_and_groups(metrics):
+    for partition in range(2):
+        metrics.committed(report(partition, ended([1_000, 2_000]), records=2))
+        metrics.committed(report(partition, ended([4_000], assistant="b"), records=3))
+    assert value(metrics, "events_consumed_total") == 10
+    assert value(metrics, "run_duration_seconds_sum", outcome="succeeded", model="m") == 14
+    assert value(metrics, "runs_ended_total", outcome="succeeded", assistant="a") == 4
+    assert value(metrics, "runs_ended_total", outcome="succeeded", assistant="b") == 2
 
 
 def test_nothing_but_a_commit_moves_an_event_counter(metrics):
     """rules.md 24: not a failed transaction, whose events come again."""
-    before = samples(metrics)
-    metrics.task_state(0, TaskState.RUNNING)
-    metrics.transaction_failed(0, "ProducerFenced")
-    metrics.lag(0, 10, 5.0)
-    metrics.restoring(0, 3)
+    before = samples(exposed(metrics))
+    for task in (source(), measured()):
+        metrics.task_state(task, TaskState.RUNNING)
+        metrics.transaction_failed(task, "ProducerFenced")
+        metrics.lag(task, 10, 5.0)
+        metrics.restoring(task, 3)
     metrics.progress()
-    moved = {key[0] for key, now in samples(metrics).items() if before.get(key, 0) != now and key[0].endswith("_total")}
+    now = samples(exposed(metrics))
+    moved = {key[0] for key, count in now.items() if before.get(key, 0) != count and key[0].endswith("_total")}
     assert {name for name in moved if name.startswith("streamproc_")} == {"streamproc_transactions_failed_total"}
 
 
-def test_a_commit_without_records_has_no_latency(metrics):
-    metrics.committed(report(records=0, duration_s=0.1))
+def test_a_commit_without_records_has_no_latency_and_saw_no_event(metrics):
+    metrics.committed(report(records=0, duration_s=0.1, seen_at=0))
     assert value(metrics, "commit_duration_seconds_count") == 1
     assert value(metrics, "end_to_end_latency_seconds_count") == 0
+    assert value(metrics, "last_event_timestamp_seconds") == 0
+
+
+def test_the_last_event_is_that_of_all_partitions(metrics):
+    for partition, seen_at in ((0, START_MS), (1, START_MS + 5_000), (2, START_MS + 1_000), (1, 0)):
+        metrics.committed(report(partition, seen_at=seen_at))
+    assert value(metrics, "last_event_timestamp_seconds") == START_MS / 1000 + 5
 
 
 def test_failures_and_rebalances_are_counted(metrics):
-    metrics.transaction_failed(0, "ProducerFenced")
-    metrics.transaction_failed(1, "ProducerFenced")
-    metrics.rebalanced(frozenset({0, 1}))
+    metrics.transaction_failed(source(0), "ProducerFenced")
+    metrics.transaction_failed(measured(1), "ProducerFenced")
+    metrics.rebalanced(frozenset({source(0), measured(1)}))
     assert value(metrics, "transactions_failed_total", cause="ProducerFenced") == 2
     assert value(metrics, "rebalances_total") == 1
-
-
-def test_a_negative_token_count_does_not_turn_a_counter_back(metrics):
-    metrics.committed(report(tally=Tally(tokens=Counter({("prompt", "m"): 5}))))
-    metrics.committed(report(tally=Tally(tokens=Counter({("prompt", "m"): -3}))))
-    assert value(metrics, "run_tokens_total", type="prompt", model="m") == 5
-
-
-def test_buckets_hold_what_is_at_most_their_bound(metrics):
-    waits = [0.0, 0.5, 0.6, 600.0, 600.1, 4000.0]
-    metrics.committed(report(tally=Tally(queue_waits=waits)))
-    for bound in RUN_BOUNDS_S:
-        expected = sum(wait <= bound for wait in waits)
-        assert value(metrics, "run_queue_wait_seconds_bucket", le=str(float(bound))) == expected
-    assert value(metrics, "run_queue_wait_seconds_bucket", le="+Inf") == len(waits)
-
-
-def test_a_run_that_took_exactly_a_bound_is_within_it(metrics):
-    metrics.committed(report(tally=Tally(run_durations=[("expired", "m", 600.0)])))
-    labels = {"outcome": "expired", "model": "m"}
-    assert value(metrics, "run_duration_seconds_bucket", le="600.0", **labels) == 1
-    assert value(metrics, "run_duration_seconds_bucket", le="300.0", **labels) == 0
-
-
-def test_buckets_go_past_the_600_s_after_which_a_run_expires():
-    assert max(RUN_BOUNDS_S) > 600
-
-
-# Labels are closed or limited
-
-
-def test_unknown_statuses_are_one_series(metrics):
-    metrics.task_state(0, TaskState.RUNNING)
-    metrics.committed(report(runs_by_status=Counter({"queued": 2, "paused": 3, "\x1b[2J": 4})))
-    assert value(metrics, "runs", status="queued") == 2
-    assert value(metrics, "runs", status="other") == 7
-
-
-def test_words_outside_the_closed_sets_are_other(metrics):
-    tally = Tally(
-        transitions=Counter({("x", "y"): 1}), anomalies=Counter({"odd": 1}), run_durations=[("won", "m", 1.0)]
-    )
-    metrics.committed(report(tally=tally, rejected=Counter({"sneaky": 1})))
-    assert value(metrics, "run_transitions_total", **{"from": "other", "to": "other"}) == 1
-    assert value(metrics, "run_anomalies_total", kind="other") == 1
-    assert value(metrics, "run_duration_seconds_count", outcome="other", model="m") == 1
-    assert value(metrics, "events_rejected_total", reason="other") == 1
-
-
-@pytest.mark.parametrize("model", [None, "", "unknown"])
-def test_a_run_without_a_model_is_unknown(metrics, model):
-    metrics.committed(report(tally=Tally(tokens=Counter({("prompt", model): 1}))))
-    assert value(metrics, "run_tokens_total", type="prompt", model="unknown") == 1
-
-
-@pytest.mark.parametrize(
-    "model",
-    ["gpt-4o", "ft:gpt-3.5-turbo-0125:org:name:8h3j", "meta-llama/Llama-3-70b", "anthropic.claude-3-v1:0", "My Model"],
-)
-def test_a_model_as_they_are_called_has_a_series(metrics, model):
-    metrics.committed(report(tally=Tally(tokens=Counter({("prompt", model): 1}))))
-    assert value(metrics, "run_tokens_total", type="prompt", model=model) == 1
-
-
-def test_models_beyond_the_limit_are_other():
-    metrics = MetricsObserver(ASSISTANTS, max_models=2)
-    durations = [("failed", model, 1.0) for model in ("a", "b", "c", "d", "a")]
-    metrics.committed(report(tally=Tally(run_durations=durations)))
-    counts = {m: value(metrics, "run_duration_seconds_count", outcome="failed", model=m) for m in ("a", "b", "other")}
-    assert counts == {"a": 2, "b": 1, "other": 2}
-    assert label_values(metrics, "run_duration_seconds_count", "model") == {"a", "b", "other", "unknown"}
-
-
-def test_a_model_exists_with_every_outcome_once_it_was_seen(metrics):
-    """So that its first failure is an increase from 0, which an alert can see."""
-    metrics.committed(report(tally=Tally(run_durations=[("succeeded", "gpt-4o", 1.0)])))
-    assert value(metrics, "run_duration_seconds_count", outcome="failed", model="gpt-4o") == 0
-    assert value(metrics, "run_tokens_total", type="completion", model="gpt-4o") == 0
-
-
-def hostile_names(count):
-    parts = [
-        '"',
-        "\\",
-        "\n",
-        "\r",
-        "\x00",
-        "\x1b[2J",
-        "{",
-        "}",
-        " # EOF",
-        ",le=",
-        "\ud800",
-        "\u202e",
-        "ü",
-        "a",
-        "=",
-        "\u2028",
-    ]
-    rng = random.Random(7)
-    fixed = ["# EOF", '"} 1\nstreamproc_runs{status="queued"} 99', "x" * 100_000, " ", "\t", "a\n", "\ud800"]
-    return fixed + ["".join(rng.choices(parts, k=rng.randint(1, 12))) + str(number) for number in range(count)]
-
-
-@pytest.mark.parametrize(("accept", "parse"), [("", parse_text), (OPENMETRICS, parse_openmetrics)])
-def test_ten_thousand_hostile_names_neither_multiply_series_nor_break_the_exposition(metrics, accept, parse):
-    hostile = hostile_names(10_000)
-    tally = Tally(
-        tokens=Counter({(kind, name): 1 for name in hostile for kind in ("prompt", name)}),
-        run_durations=[("failed", name, 1.0) for name in hostile],
-        transitions=Counter({(name, name): 1 for name in hostile}),
-        anomalies=Counter(dict.fromkeys(hostile, 1)),
-    )
-    metrics.task_state(0, TaskState.RUNNING)
-    metrics.committed(report(tally=tally, rejected=Counter(dict.fromkeys(hostile, 1)), runs_by_status=Counter(hostile)))
-    for name in hostile:
-        metrics.transaction_failed(0, name)
-    body, _ = metrics.exposition(accept)
-    found = [sample for family in parse(body.decode()) for sample in family.samples]
-    assert len(found) < 3_000
-    models = {sample.labels["model"] for sample in found if "model" in sample.labels}
-    assert len(models) <= 22
-    failed = [sample.value for sample in found if sample.name == "streamproc_run_duration_seconds_count"]
-    assert sum(failed) == len(hostile), "every run is counted, under whatever name"
-
-
-def test_hostile_names_do_not_take_the_room_of_real_ones(metrics):
-    metrics.committed(
-        report(tally=Tally(tokens=Counter({("prompt", name): 1 for name in ['a"b', "a\nb", "ü", "x" * 101]})))
-    )
-    assert label_values(metrics, "run_tokens_total", "model") == {"unknown", "other"}
-
-
-# Gauges: running tasks only
-
-
-def running(metrics, *partitions):
-    for partition in partitions:
-        metrics.task_state(partition, TaskState.RUNNING)
-        metrics.lag(partition, 10, 2.5)
-        metrics.committed(report(partition, runs_by_status=Counter({"queued": 3})))
-
-
-def test_a_running_task_shows_its_lag_and_runs(metrics):
-    running(metrics, 0, 1)
-    assert value(metrics, "consumer_lag_records", partition="1") == 10
-    assert value(metrics, "consumer_lag_seconds", partition="1") == 2.5
-    assert value(metrics, "runs", status="queued") == 6
-    assert value(metrics, "task_state", state="running") == 2
-
-
-@pytest.mark.parametrize("state", [TaskState.SUSPENDED, TaskState.FENCED, TaskState.RESTORING, TaskState.CLOSED])
-def test_a_task_that_no_longer_runs_takes_its_gauges_along(metrics, state):
-    running(metrics, 0, 1)
-    metrics.task_state(1, state)
-    assert label_values(metrics, "consumer_lag_records", "partition") == {"0"}
-    assert label_values(metrics, "consumer_lag_seconds", "partition") == {"0"}
-    assert value(metrics, "runs", status="queued") == 3
-
-
-def test_a_task_that_runs_again_does_not_show_what_it_reported_before(metrics):
-    running(metrics, 0)
-    metrics.task_state(0, TaskState.SUSPENDED)
-    metrics.task_state(0, TaskState.RUNNING)
-    assert value(metrics, "consumer_lag_records", partition="0") is None
-
-
-def test_late_reports_of_a_suspended_task_are_not_shown(metrics):
-    running(metrics, 0)
-    metrics.task_state(0, TaskState.SUSPENDED)
-    metrics.lag(0, 4, 1.0)
-    metrics.committed(report(0, runs_by_status=Counter({"queued": 3})))
-    assert value(metrics, "runs", status="queued") == 0
-    assert value(metrics, "consumer_lag_records", partition="0") is None
-
-
-def test_reports_of_a_closed_task_are_counted_but_not_shown(metrics):
-    running(metrics, 0)
-    metrics.task_state(0, TaskState.CLOSED)
-    metrics.lag(0, 4, 1.0)
-    metrics.restoring(0, 9)
-    metrics.committed(report(0, records=2, runs_by_status=Counter({"queued": 3})))
-    assert value(metrics, "runs", status="queued") == 0
-    assert value(metrics, "consumer_lag_records", partition="0") is None
-    assert value(metrics, "restore_remaining_records") == 0
-    assert value(metrics, "events_consumed_total") == 2
-
-
-def test_a_closed_task_is_in_no_state(metrics):
-    metrics.task_state(0, TaskState.CLOSED)
-    assert sum(samples(metrics)["streamproc_task_state", ("state", state.value)] for state in list(TaskState)[:-1]) == 0
-
-
-def test_lag_is_0_once_caught_up(metrics):
-    running(metrics, 0)
-    metrics.caught_up(0)
-    assert value(metrics, "consumer_lag_records", partition="0") == 0
-    assert value(metrics, "consumer_lag_seconds", partition="0") == 0
-
-
-def test_nothing_unread_is_0_seconds_however_old_the_last_record_is(metrics):
-    metrics.task_state(0, TaskState.RUNNING)
-    metrics.lag(0, 0, 172_800.0)
-    assert value(metrics, "consumer_lag_seconds", partition="0") == 0
-
-
-def test_restores_add_up_until_they_are_over(metrics):
-    for partition, remaining in ((0, 100), (1, 20)):
-        metrics.task_state(partition, TaskState.RESTORING)
-        metrics.restoring(partition, remaining)
-    assert value(metrics, "restore_remaining_records") == 120
-    metrics.restoring(0, 0)
-    metrics.task_state(1, TaskState.RUNNING)
-    assert value(metrics, "restore_remaining_records") == 0
-
-
-# Formats
-
-
-@pytest.mark.parametrize(
-    ("accept", "content_type", "parse"),
-    [
-        ("", "text/plain", parse_text),
-        ("text/html, */*", "text/plain", parse_text),
-        (OPENMETRICS, "application/openmetrics-text", parse_openmetrics),
-        ("application/openmetrics-text", "application/openmetrics-text", parse_openmetrics),
-        ("application/openmetrics-text; version=x.y", "text/plain", parse_text),
-        ("text/plain; version=;;;=,,", "text/plain", parse_text),
-    ],
-)
-def test_the_accept_header_chooses_the_format(metrics, accept, content_type, parse):
-    running(metrics, 0)
-    body, answered = metrics.exposition(accept)
-    assert answered.startswith(content_type)
-    assert sum(len(family.samples) for family in parse(body.decode())) > 100
 
 
 def test_two_observers_share_nothing():
@@ -451,29 +278,56 @@ def test_two_observers_share_nothing():
     assert value(two, "events_consumed_total") == 0
 
 
-# Speed
+# Durations
 
 
-def test_a_big_commit_is_added_in_time(metrics):
-    """Measured: 0.27 µs a run that ended, 0.13 µs a wait; the bound leaves room for a slow, busy machine."""
-    rng = random.Random(1)
-    outcomes = sorted(set(ASSISTANTS.outcomes.values()))
-    durations = [(rng.choice(outcomes), f"model-{rng.randint(0, 30)}", rng.random() * 700) for _ in range(10_000)]
-    big = report(records=10_000, tally=Tally(run_durations=durations, queue_waits=[1.0] * 10_000))
-    best_s = min(_timed(metrics.committed, big) for _ in range(20))
-    print(f"{best_s / 20_000 * 1e6:.2f} µs a duration")
-    assert best_s / 20_000 < 3e-6
+def test_buckets_are_those_of_the_windows_in_seconds_and_hold_what_is_at_most_their_bound(metrics):
+    waits = [0, 500, 501, 600_000, 600_001, 4_000_000]
+    metrics.committed(report(tally=counting(queue_wait=histogram(*waits))))
+    for bound in BOUNDS_MS:
+        expected = sum(wait <= bound for wait in waits)
+        assert value(metrics, "run_queue_wait_seconds_bucket", le=str(bound / 1000)) == expected
+    assert value(metrics, "run_queue_wait_seconds_bucket", le="+Inf") == len(waits)
 
 
-def _timed(call, *arguments):
-    began = time.perf_counter()
-    call(*arguments)
-    return time.perf_counter() - began
+def test_a_run_that_took_exactly_a_bound_is_within_it(metrics):
+    metrics.committed(report(tally=ended([600_000], "expired")))
+    labels = {"outcome": "expired", "model": "m"}
+    assert value(metrics, "run_duration_seconds_bucket", le="600.0", **labels) == 1
+    assert value(metrics, "run_duration_seconds_bucket", le="300.0", **labels) == 0
 
 
-def test_runs_of_an_idle_partition_show_as_soon_as_it_runs() -> None:
-    """A restored state is exported before the first commit."""
-    observer = MetricsObserver(ASSISTANTS)
-    observer.task_state(0, TaskState.RUNNING)
-    observer.restored(0, Counter({"queued": 3}))
-    assert 'streamproc_runs{status="queued"} 3.0' in observer.exposition("")[0].decode()
+def test_a_report_is_left_as_it_was(metrics):
+    """The commit's tally is sent to the windows as well."""
+    tally = ended([1_000])
+    metrics.committed(report(tally=tally))
+    metrics.committed(report(tally=ended([2_000])))
+    assert tally == ended([1_000])
+
+
+# The push
+
+
+def test_the_observer_of_the_push_is_one():
+    observer: PushObserver = PushMetrics()
+    assert {name for name in vars(PushObserver) if not name.startswith("_")} <= set(dir(observer))
+
+
+def test_what_receivers_say_is_counted(metrics):
+    metrics.push.sent("alertmanager", Result.DELIVERED, 64)
+    metrics.push.sent("alertmanager", Result.DELIVERED, 1)
+    metrics.push.sent("webhook", Result.FAILED, 3)
+    metrics.push.waiting("webhook", 17)
+    assert value(metrics, "push_sent_total", receiver="alertmanager", result="delivered") == 65
+    assert value(metrics, "push_sent_total", receiver="webhook", result="failed") == 3
+    assert value(metrics, "push_sent_total", receiver="webhook", result="delivered") == 0
+    assert value(metrics, "push_waiting", receiver="webhook") == 17
+    assert value(metrics, "push_waiting", receiver="alertmanager") == 0
+
+
+def test_only_a_delivery_is_a_success():
+    push = PushMetrics(lambda: 1_717_200_000.5)
+    for result in Result:
+        push.sent("webhook", result, 1)
+        last = {sample.labels["receiver"]: sample.value for sample in list(push.families())[-1].samples}
+        assert last == {"alertmanager": 0, "webhook": 1_717_200_000.5}, result

@@ -1,0 +1,107 @@
+"""What the tasks are doing, and what the running ones hold: gauges, made when somebody reads."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from msgspec import Struct
+from prometheus_client.core import Metric as Family
+
+from streamproc.core.lifecycle import Profile
+from streamproc.core.state import State
+from streamproc.core.windowstate import WindowState
+from streamproc.observe import names
+from streamproc.observe.census import Census, take
+from streamproc.observe.labels import Labels, closed
+from streamproc.observe.runs import deadline_kinds
+from streamproc.observe.series import LabelValues, gauge
+from streamproc.runtime.observer import Held, TaskState
+from streamproc.runtime.ports import TopicPartition
+
+LIVING_STATES = tuple(state for state in TaskState if state is not TaskState.CLOSED)
+
+
+class _Task(Struct, eq=False):
+    """What one task reported last; a new one for each state, so that no report outlives the state."""
+
+    state: TaskState
+    remaining: int = 0
+    lag: tuple[int, float] | None = None
+    held: Held | None = None
+
+
+class Tasks:
+    """The tasks that this worker has, of both stages."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._statuses = closed(profile.statuses)
+        self._open = closed(profile.documented)
+        self._kinds = deadline_kinds(profile)
+        self._tasks: dict[TopicPartition, _Task] = {}
+
+    def enter(self, source: TopicPartition, state: TaskState) -> None:
+        """Forget what the task reported in its state before: the partition may have had another owner since."""
+        if state is TaskState.CLOSED:
+            self._tasks.pop(source, None)
+        else:
+            self._tasks[source] = _Task(state)
+
+    def hold(self, source: TopicPartition, held: Held) -> None:
+        """Read this state from now on, until the task leaves RUNNING."""
+        if task := self._tasks.get(source):
+            task.held = held
+
+    def restore(self, source: TopicPartition, remaining: int) -> None:
+        """Note how much is left to read."""
+        if task := self._tasks.get(source):
+            task.remaining = remaining
+
+    def lag(self, source: TopicPartition, records: int, seconds: float) -> None:
+        """Note how far behind the task is: 0 s where nothing is unread, however old the last record is."""
+        if task := self._tasks.get(source):
+            task.lag = records, seconds if records else 0.0
+
+    async def census(self) -> Census:
+        """Count the runs of the running tasks; those that ceased to run meanwhile are left out."""
+        running = [(source, task, task.held) for source, task in self._running() if isinstance(task.held, State)]
+        total = Census()
+        for (source, task, _), census in zip(running, await take([held for *_, held in running]), strict=True):
+            if self._tasks.get(source) is task:
+                total.merge(census)
+        return total
+
+    def families(self, census: Census) -> Iterator[Family]:
+        """Yield what Prometheus reads."""
+        tasks = self._tasks.values()
+        states = Counter(task.state for task in tasks)
+        yield gauge(names.TASK_STATE, {(state.value,): states[state] for state in LIVING_STATES})
+        yield gauge(names.RESTORE_REMAINING, {(): sum(task.remaining for task in tasks)})
+        yield gauge(names.RUNS, _sums(self._statuses, census.by_status))
+        yield gauge(names.OLDEST_RUN_CREATED, self._oldest(census))
+        yield gauge(names.RUNS_OVERDUE, {(kind,): census.late[kind] for kind in self._kinds})
+        lag = {(topic, str(number)): task.lag for (topic, number), task in self._running() if task.lag is not None}
+        yield gauge(names.CONSUMER_LAG_RECORDS, {labels: records for labels, (records, _) in lag.items()})
+        yield gauge(names.CONSUMER_LAG_SECONDS, {labels: seconds for labels, (_, seconds) in lag.items()})
+        yield gauge(names.WINDOW_WATERMARK, self._watermarks())
+
+    def _running(self) -> list[tuple[TopicPartition, _Task]]:
+        return [(source, task) for source, task in self._tasks.items() if task.state is TaskState.RUNNING]
+
+    def _oldest(self, census: Census) -> dict[LabelValues, int]:
+        """Return the time for each open status; what the profile does not know counts as open (rules.md 14)."""
+        oldest: dict[LabelValues, int] = {(label,): 0 for label in sorted(self._open.exported())}
+        for status, created in census.oldest.items():
+            labels = (self._open[status],)
+            oldest[labels] = min(created, oldest[labels] or created)
+        return oldest
+
+    def _watermarks(self) -> dict[LabelValues, float]:
+        held = {str(source.partition): task.held for source, task in self._running()}
+        return {(name,): state.watermark / 1000 for name, state in held.items() if isinstance(state, WindowState)}
+
+
+def _sums(labels: Labels, counts: Counter[str]) -> dict[LabelValues, int]:
+    """Return the counts by label value, every known one among them."""
+    sums: dict[LabelValues, int] = {(label,): 0 for label in sorted(labels.exported())}
+    for name, count in counts.items():
+        sums[(labels[name],)] += count
+    return sums
