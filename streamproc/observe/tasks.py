@@ -96,7 +96,7 @@ class Tasks:
 
     def _watermarks(self) -> dict[LabelValues, float]:
         held = {str(source.partition): task.held for source, task in self._running()}
-        return {(name,): state.watermark / 1000 for name, state in held.items() if isinstance(state, WindowState)}
+        return {(name,): state.stream_time / 1000 for name, state in held.items() if isinstance(state, WindowState)}
 
 
 def _sums(labels: Labels, counts: Counter[str]) -> dict[LabelValues, int]:
