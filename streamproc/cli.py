@@ -110,6 +110,10 @@ def demo(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long; else Ctrl-C.")] = None,
     seed: Seed = None,
     no_tty: Annotated[bool, typer.Option("--no-tty", help="Plain lines, as where stdout is no terminal.")] = False,
+    prometheus: Annotated[
+        bool,
+        typer.Option("--prometheus", help="Also run the Prometheus that is installed here, with the shipped rules."),
+    ] = False,
     config: Config = None,
 ) -> None:
     """Show everything on this machine: a Kafka, the service, simulated events, and figures that must add up.
@@ -120,7 +124,7 @@ def demo(
     from streamproc.demo.session import Plan
     from streamproc.demo.source import new_load
 
-    plan = Plan(new_load(seed, events, rate), seconds, no_tty)
+    plan = Plan(new_load(seed, events, rate), seconds, no_tty, prometheus)
     if not _run(run_demo(_settings(config), plan, out, err)):
         raise typer.Exit(FAILURE)
 

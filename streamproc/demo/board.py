@@ -22,6 +22,7 @@ class Board:
     def __init__(self, kafka: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.kafka = kafka
         self.metrics_url = ""
+        self.prometheus_url = ""
         self.phase = ""
         self.sent: Counter[str] = Counter()
         self.figures = Figures()

@@ -11,10 +11,11 @@ from streamproc.core.lifecycle import PROFILES
 from streamproc.demo.board import Board, quiet_logs
 from streamproc.demo.broker import any_broker
 from streamproc.demo.interrupts import stop_on_signal, unless_stopped
-from streamproc.demo.screens import LiveScreen, PlainScreen, Screen
+from streamproc.demo.screens import LiveScreen, PlainScreen, Say, Screen
 from streamproc.demo.session import Plan, Session
 from streamproc.demo.summary import Summary
 from streamproc.demo.view import WIDTH
+from streamproc.local.prometheus import LocalPrometheus, local_prometheus
 from streamproc.settings import Settings
 
 PARTITIONS = 4
@@ -23,7 +24,7 @@ PARTITIONS = 4
 async def run_demo(settings: Settings, plan: Plan, out: Console, err: Console) -> bool:
     """Run the demo; return whether it adds up.
 
-    Raises what LocalKafka and `app.serve` raise, and Interrupted where it was stopped before it began.
+    Raises what LocalKafka, LocalPrometheus and `app.serve` raise, and Interrupted where it was stopped before it began.
     """
     plain = plan.plain or not out.is_terminal or out.is_dumb_terminal
     screen: Screen = PlainScreen(out) if plain else LiveScreen(out, PROFILES[settings.profile])
@@ -36,17 +37,27 @@ async def run_demo(settings: Settings, plan: Plan, out: Console, err: Console) -
     with stop_on_signal(at_once) as stop:
         async with AsyncExitStack() as stack:
             with screen.preparing() as say:
+                prometheus = await _prometheus(stack, say) if plan.prometheus else None
                 ready = await stack.enter_async_context(any_broker(settings, stop, say))
                 say("Creating the topics")
                 await unless_stopped(stop, app.create(ready, PARTITIONS), "the topics were there")
             board = Board(ready.kafka.bootstrap_servers)
+            board.prometheus_url = prometheus.url if prometheus else ""
             try:
-                summary = await Session(_with_free_port(ready), plan, board, stop).run(screen)
+                summary = await Session(_with_free_port(ready), plan, board, stop, prometheus).run(screen)
             finally:
                 for text in board.log:
                     err.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
             _report(out, summary, board, plan, ready)
             return summary.adds_up
+
+
+async def _prometheus(stack: AsyncExitStack, say: Say) -> LocalPrometheus:
+    """Start it before anything else: it takes a moment, and says at once where it is not installed."""
+    say("Starting Prometheus")
+    prometheus = await stack.enter_async_context(local_prometheus())
+    say(f"Prometheus is at {prometheus.url}")
+    return prometheus
 
 
 def _report(out: Console, summary: Summary, board: Board, plan: Plan, settings: Settings) -> None:

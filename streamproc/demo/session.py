@@ -15,6 +15,7 @@ from streamproc.demo.screens import Screen
 from streamproc.demo.source import Load
 from streamproc.demo.summary import Summary
 from streamproc.errors import BrokerUnavailable
+from streamproc.local.prometheus import LocalPrometheus
 from streamproc.runtime.ports import Kafka
 from streamproc.settings import Settings
 
@@ -32,17 +33,26 @@ class Plan(Struct, frozen=True):
     load: Load
     seconds: float | None = None
     plain: bool = False
+    prometheus: bool = False
 
 
 class Session:
     """One run of service and source, and of what watches them."""
 
-    def __init__(self, settings: Settings, plan: Plan, board: Board, stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        plan: Plan,
+        board: Board,
+        stop: asyncio.Event,
+        prometheus: LocalPrometheus | None = None,
+    ) -> None:
         self._settings = settings
         self._topics = settings.topics.named()
         self._plan = plan
         self._board = board
         self._stop = stop
+        self._prometheus = prometheus
         self._listening = asyncio.Event()
         self._companions: set[asyncio.Task[None]] = set()
 
@@ -68,6 +78,8 @@ class Session:
     async def _serve(self, stop: asyncio.Event) -> None:
         def on_listening(url: str) -> None:
             self._board.metrics_url = f"{url}/metrics"
+            if self._prometheus:
+                self._prometheus.scrape(url.removeprefix("http://"))
             self._listening.set()
 
         await app.serve(self._settings, stop, self._board.figures, on_listening)

@@ -78,8 +78,9 @@ class Server:
             await self._guarded.open()
             # JSON is YAML.
             (self.directory / "settings.yml").write_text(json.dumps(settings), encoding="utf-8")
-            listen = f"--web.listen-address={self.address}"
-            exited = await self._guarded.run(str(self._program), "--config.file=settings.yml", listen, *flags)
+            # Quiet, so that the log's end is what went wrong and not how it stopped.
+            common = ("--config.file=settings.yml", f"--web.listen-address={self.address}", "--log.level=warn")
+            exited = await self._guarded.run(str(self._program), *common, *flags)
             await self._wait(exited)
         except BaseException as error:
             await self.stop()

@@ -86,9 +86,7 @@ class Prometheus:
 
     async def query(self, expression: str) -> list[tuple[Labels, float]]:
         """Return the labels and values of an instant query."""
-        answer = await asyncio.to_thread(_get, f"{self.url}/api/v1/query?{urlencode({'query': expression})}")
-        assert answer["status"] == "success", answer
-        return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
+        return await query(self.url, expression)
 
 
 class Alertmanager:
@@ -104,6 +102,13 @@ class Alertmanager:
         code, said = await asyncio.to_thread(run, *command)
         assert code == 0, said
         return list(json.loads(said))
+
+
+async def query(url: str, expression: str) -> list[tuple[Labels, float]]:
+    """Return the labels and values of an instant query to the Prometheus at `url`."""
+    answer = await asyncio.to_thread(_get, f"{url}/api/v1/query?{urlencode({'query': expression})}")
+    assert answer["status"] == "success", answer
+    return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
 
 
 def _get(url: str) -> Any:
