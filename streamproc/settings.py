@@ -19,6 +19,7 @@ from streamproc.core.lifecycle import PROFILES
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import ConfigError
+from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.observe.config import MetricsSettings
 from streamproc.rulebook import (
     AlertSettings,
@@ -65,6 +66,8 @@ class Settings(BaseSettings):
     windows: WindowSettings = WindowSettings()
     alerts: AlertSettings = AlertSettings()
     metrics: MetricsSettings = MetricsSettings()
+    alertmanager: AlertmanagerSettings = AlertmanagerSettings()
+    webhook: WebhookSettings = WebhookSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
