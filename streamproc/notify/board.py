@@ -46,8 +46,10 @@ class Held(Struct, eq=False):
 
 
 class _Place(Struct):
-    """A partition: the offset to be read next; below which one all was settled when it was assigned; below which one
-    nothing that is over is sent any more.
+    """A partition: offsets.
+
+    The one to be read next; the one below which all was settled when it was assigned; and the one below which nothing
+    that is over is sent any more.
     """
 
     next: int

@@ -123,7 +123,7 @@ async def test_offsets_that_cannot_be_stored_end_nothing(pushing: Pushing, serve
 
 
 async def test_a_cancellation_from_within_is_an_error(pushing: Pushing, server: Receiver) -> None:
-    """aiokafka raises such; a subscription must not end in silence."""
+    """As aiokafka raises it; a subscription must not end in silence."""
     async with pushing.to_alertmanagers(server.url):
         await eventually(lambda: pushing.topic.members[ALERTMANAGER])
         (feed,) = pushing.topic.members[ALERTMANAGER]
@@ -191,6 +191,6 @@ async def test_settings_from_the_environment_reach_it(monkeypatch: pytest.Monkey
         Unobserved(),
     )
     monkeypatch.setenv("STREAMPROC_ALERTMANAGER__URLS", f"http://u:{SECRET}@a")
-    with pytest.raises(ConfigError, match="STREAMPROC_ALERTMANAGER__URLS.*no user or password") as refusal:
+    with pytest.raises(ConfigError, match=r"STREAMPROC_ALERTMANAGER__URLS.*no user or password") as refusal:
         load_settings()
     assert SECRET not in str(refusal.value)
