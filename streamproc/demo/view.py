@@ -46,7 +46,8 @@ def render(board: Board, profile: Profile) -> RenderableType:
 
 def _header(board: Board) -> Text:
     title = Text(" streamproc demo ", "bold reverse")
-    parts = (title, f"  {duration(board.elapsed_s)}  ", _link(board.metrics_url), f"  Kafka {board.kafka}")
+    link = _link(board.prometheus_url or board.metrics_url)
+    parts = (title, f"  {duration(board.elapsed_s)}  ", link, f"  Kafka {board.kafka}")
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 
