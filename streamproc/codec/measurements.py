@@ -14,7 +14,7 @@ from streamproc.codec.encode import Message, Source
 from streamproc.codec.framing import header_of, label
 from streamproc.codec.schemas import load
 from streamproc.core.failures import group_key
-from streamproc.core.measure import Mark, Measurement, Totals
+from streamproc.core.measure import Histogram, Mark, Measurement, Totals
 from streamproc.errors import RecordRejected
 
 VERSIONS = ("run_measurement",)
@@ -33,7 +33,7 @@ class MeasurementEncoder:
         """Return a message for each measurement of the commit `sequence`, keyed by assistant and model."""
         return [
             self._message(
-                group_key((each.assistant_id, each.model)).encode(), to_builtins(each), f"{sequence}:{number}", wall_ms
+                group_key((each.assistant_id, each.model)).encode(), _said(each), f"{sequence}:{number}", wall_ms
             )
             for number, each in enumerate(found)
         ]
@@ -48,6 +48,31 @@ class MeasurementEncoder:
         buffer.seek(0, 2)
         fastavro.schemaless_writer(buffer, self._schema.parsed, said)
         return key, buffer.getvalue(), wall_ms, self._events.headers(f"{self._place}:{number}".encode(), wall_ms)
+
+
+def _said(measurement: Measurement) -> dict[str, Any]:
+    # One by one, since that is half the time of msgspec's to_builtins, which copies every map.
+    totals = measurement.totals
+    return {
+        "source_partition": measurement.source_partition,
+        "assistant_id": measurement.assistant_id,
+        "model": measurement.model,
+        "start": measurement.start,
+        "totals": {
+            "arrivals": totals.arrivals,
+            "created": totals.created,
+            "transitions": totals.transitions,
+            "errors": totals.errors,
+            "tokens": totals.tokens,
+            "durations": {outcome: _durations(each) for outcome, each in totals.durations.items()},
+            "queue_wait": _durations(totals.queue_wait),
+            "action_wait": _durations(totals.action_wait),
+        },
+    }
+
+
+def _durations(histogram: Histogram) -> dict[str, Any]:
+    return {"sum_ms": histogram.sum_ms, "buckets": histogram.buckets}
 
 
 class Measured(NamedTuple):

@@ -31,7 +31,7 @@ async def measure(fleet: Fleet, runs: int) -> None:
     worker = fleet.start()
     await eventually(lambda: len(worker.events("assigned")) > 0, deadline_s=60)
     assigned = time.monotonic()
-    await eventually(lambda: _running(worker.lines()) == fleet.partitions, deadline_s=600)
+    await eventually(lambda: len(worker.running()) == 2 * fleet.partitions, deadline_s=600)
     ended = time.monotonic()
     resident = resident_bytes(worker.process.pid)
     worker.stop()
@@ -90,14 +90,4 @@ def _run(partition: int, number: int, event: bytes, label: str, now: int) -> Run
         offset=-1,
         event_schema=label,
         event=event,
-    )
-
-
-def _running(lines: list[dict[str, object]]) -> int:
-    return len(
-        {
-            line["partition"]
-            for line in lines
-            if line.get("event") == "task" and line.get("state") == "running" and "events" in str(line["topic"])
-        }
     )

@@ -113,13 +113,24 @@ class Fleet:
         return sum(each.offset for each in committed if each is not None)
 
     async def is_done(self) -> bool:
-        """Whether the whole input is committed."""
-        for partition in range(self.partitions):
-            _, end = await self.kafka.bounds(self.topics.events, partition)
-            committed = await self.kafka.committed(self.source(partition))
-            if (committed.offset if committed else 0) < end:
-                return False
-        return True
+        """Whether both stages have committed all that is there to be read."""
+        topics = (self.topics.events, self.topics.measurements)
+        places = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions)]
+        return all([await self._is_committed(place) for place in places])
+
+    async def _is_committed(self, source: TopicPartition) -> bool:
+        _, end = await self.kafka.bounds(*source)
+        committed = await self.kafka.committed(source)
+        offset = committed.offset if committed else 0
+        if offset >= end:
+            return True
+        # Behind the last record there may be only the markers of transactions, which nobody can commit.
+        reader = await self.kafka.reader(*source)
+        try:
+            await reader.seek(offset)
+            return (await reader.fetch(1, 1.0)).caught_up
+        finally:
+            await reader.close()
 
     async def check(self) -> int:
         """Hold all outputs against a plain replay of the input; return the number of input records."""
@@ -172,6 +183,10 @@ class Worker:
     async def is_ready(self) -> bool:
         """Whether it is up and its readiness probe passes."""
         return bool(self.events("started")) and (await self.get("/readyz"))[0] == 200
+
+    def running(self) -> set[tuple[str, int]]:
+        """Return the partitions whose tasks ran at some time, by topic."""
+        return {(line["topic"], line["partition"]) for line in self.events("task") if line["state"] == "running"}
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the log."""
