@@ -1,6 +1,6 @@
 """One contract for the Feed port, held by the fake and by aiokafka on a real Kafka."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
