@@ -7,8 +7,9 @@ import yaml
 from streamproc.local.prometheus import JOB
 from tests.support import prometheus as prom
 
+DEPLOY = prom.ROOT / "deploy"
 PROMETHEUS = prom.PROMETHEUS / "prometheus.yml"
-ALERTMANAGER = prom.ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+ALERTMANAGER = DEPLOY / "alertmanager" / "alertmanager.yml"
 ROUTING = yaml.safe_load(ALERTMANAGER.read_text())
 NAMES = {alert["alert"] for alert in prom.rules("alert")}
 
@@ -48,6 +49,17 @@ def test_inhibition_names_alerts_that_there_are():
             if found := re.fullmatch(r'alertname(=~?)"(.*)"', matcher):
                 for pattern in alternatives(found[2]):
                     assert any(re.fullmatch(pattern, name) for name in NAMES), pattern
+
+
+def test_compose_starts_each_program_with_files_that_there_are_and_under_the_names_of_the_examples():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    monitoring = {name: service for name, service in services.items() if "monitoring" in service.get("profiles", [])}
+    assert set(monitoring) == {"prometheus", "alertmanager", "grafana"}
+    for service in monitoring.values():
+        for volume in service["volumes"]:
+            assert (DEPLOY / volume.split(":")[0]).exists()
+    scraped, told = (host for host, _ in re.findall(r"targets: \[(\w+):(\d+)\]", PROMETHEUS.read_text()))
+    assert {scraped, told} <= set(services)
 
 
 def alternatives(pattern):

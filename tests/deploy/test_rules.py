@@ -13,6 +13,7 @@ from streamproc.observe.runs import deadline_kinds
 from tests.support import prometheus as prom
 
 RUNBOOKS = prom.ROOT / "deploy" / "runbooks"
+OVERVIEW = (prom.ROOT / "deploy" / "README.md").read_text()
 RULE_FILES = sorted((prom.PROMETHEUS / "rules").glob("*.yml"))
 TEST_FILES = sorted((prom.PROMETHEUS / "tests").glob("*.yml"))
 ALERTS = prom.rules("alert")
@@ -107,6 +108,18 @@ def test_an_alert_has_a_page_that_says_what_to_do(alert):
         "What to do",
         "When it is harmless",
     ]
+
+
+def test_the_overview_names_each_alert_with_its_severities_and_how_long_it_waits():
+    listed = re.findall(r"^\| \[(\w+)\]\(runbooks/\1\.md\) \| ([^|]+) \| ([^|]+) \|$", OVERVIEW, re.MULTILINE)
+    expected = {}
+    for alert in ALERTS:
+        severities, waits = expected.setdefault(alert["alert"], ([], []))
+        severities.append(alert["labels"]["severity"])
+        waits.append(alert.get("for", "at once"))
+    assert {name: (severities, waits) for name, severities, waits in listed} == {
+        name: (", ".join(severities), ", ".join(dict.fromkeys(waits))) for name, (severities, waits) in expected.items()
+    }
 
 
 def test_there_is_no_page_without_an_alert():
