@@ -11,12 +11,15 @@ import structlog
 
 from streamproc.codec.schemas import bundled_book
 from streamproc.core.lifecycle import PROFILES
+from streamproc.notify.observer import PushObserver
+from streamproc.notify.pusher import Pusher, Source
 from streamproc.observe.fanout import Observers
 from streamproc.observe.health import Health
 from streamproc.observe.http import HttpServer, application
 from streamproc.observe.journal import Journal
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.runtime.aio.feed import AioFeed
 from streamproc.runtime.observer import Observer
 from streamproc.runtime.task import Job
 from streamproc.runtime.topics import check_topics, create_topics
@@ -49,6 +52,17 @@ def make_job(settings: Settings, kafka: AioKafka, observer: Observer) -> Job:
     )
 
 
+def make_pusher(settings: Settings, kafka: AioKafka, observer: PushObserver) -> Pusher:
+    """Return the push of alerts to the receivers that are set; raises ConfigError where a setting cannot be used."""
+    topic = settings.topics.named().alerts
+
+    def feed(group_id: str) -> AioFeed:
+        return AioFeed(settings.kafka, group_id, topic)
+
+    source = Source(settings.application_id, topic, feed, lambda: kafka.partition_count(topic))
+    return Pusher(source, settings.alertmanager, settings.webhook, observer)
+
+
 def spare_the_collector() -> None:
     """Let the cyclic garbage collector run rarely.
 
@@ -75,9 +89,11 @@ async def serve(
     observer = Observers(metrics, health, Journal(), *([] if watch is None else [watch]))
     kafka = make_kafka(settings)
     worker = Worker(make_job(settings, kafka, observer))
-    stopper = asyncio.create_task(_stop_on(stop, worker))
+    pusher = make_pusher(settings, kafka, metrics.push)
+    stopper = asyncio.create_task(_stop_on(stop, worker, pusher))
+    server = HttpServer(application(metrics, health), settings.http.host, settings.http.port)
     try:
-        async with HttpServer(application(metrics, health), settings.http.host, settings.http.port) as http:
+        async with server as http, pusher:
             url = f"http://{http.host}:{http.port}"
             on_listening(url)
             log.info("started", http=url, application_id=settings.application_id, events=worker.topic)
@@ -125,6 +141,7 @@ async def check(settings: Settings) -> int:
         await kafka.close()
 
 
-async def _stop_on(stop: asyncio.Event, worker: Worker) -> None:
+async def _stop_on(stop: asyncio.Event, worker: Worker, pusher: Pusher) -> None:
     await stop.wait()
     worker.stop()
+    pusher.stop()

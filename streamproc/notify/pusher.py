@@ -76,10 +76,15 @@ class Pusher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop, after 2 s in any case. What is not delivered by then is delivered after the next start."""
-        for task in self._tasks:
-            task.cancel()
+        self.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_S)
+
+    def stop(self) -> None:
+        """Begin to stop: the pipeline may take its time for that, and the push uses the same."""
+        for task in self._tasks:
+            if not task.cancelling():  # A second time it would cut short how the first one ends.
+                task.cancel()
 
     async def _push(self, sink: Sink) -> None:
         """Read and deliver; after a failure from the last commit on."""
