@@ -24,21 +24,25 @@ TOOL_S = 60
 Labels = Mapping[str, str]
 
 
-@cache
 def program(name: str) -> Path:
     """Return one of the programs; where there is no way to it, skip the test, or fail it in CI."""
-    found, why = find_program(name), ""
-    if found is None:
-        try:
-            found = find_program(name, str(fetch()))
-        except Unfetchable as reason:
-            why = f" and {reason}"
-    if found is None:
-        message = f"{name} is not installed{why}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
+    found = find(name)
+    if isinstance(found, Path):
+        return found
+    if os.environ.get("CI") == "true":
+        pytest.fail(found)
+    pytest.skip(found)
+
+
+@cache
+def find(name: str) -> Path | str:
+    """Return one of the programs, fetched where it has to be, or why there is none."""
+    if found := find_program(name):
+        return found
+    try:
+        return find_program(name, str(fetch())) or f"{name} is not installed, and Debian's packages do not have it"
+    except Unfetchable as reason:
+        return f"{name} is not installed, and {reason}"
 
 
 def run(name: str, *arguments: str | Path, stdin: bytes | None = None) -> tuple[int, str]:
