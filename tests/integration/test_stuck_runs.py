@@ -1,0 +1,52 @@
+"""From an event to a person: a run that does not move on becomes an alert in a real Alertmanager, and ends there."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.prometheus import Alertmanager, alertmanager
+from tests.support.receiver import receiver
+from tests.support.runobjects import framed, run_object
+from tests.support.service import Fleet, Worker
+from tests.support.waiting import eventually
+
+
+def _event(status: str, **fields: Any) -> tuple[bytes, bytes, int, list[Any]]:
+    now_ms = int(time.time() * 1000)
+    value = framed("v2_1", run_object(id="run_1", status=status, created_at=now_ms // 1000, **fields))
+    return b"run_1", value, now_ms, []
+
+
+async def _shows(am: Alertmanager, *names: str) -> bool:
+    return {alert["labels"]["alertname"] for alert in await am.alerts("run_id=run_1")} == set(names)
+
+
+async def _says(worker: Worker, metric: str, value: int) -> bool:
+    _, text = await worker.get("/metrics")
+    (line,) = [line for line in text.splitlines() if line.startswith(f'{metric}{{receiver="alertmanager"}}')]
+    return float(line.split()[-1]) == value
+
+
+@pytest.mark.timeout(180)
+async def test_a_run_left_in_requires_action_is_an_alert_until_it_completes(service: Fleet, tmp_path: Path) -> None:
+    """The service with its settings, as it is run; a restart in between leaves the alert firing."""
+    settings = {"DEADLINES__LIMITS_S": '{"requires_action": 1}', "DEADLINES__ALLOWANCE_S": 0}
+    async with alertmanager() as am, receiver() as hook:
+        push = {"ALERTMANAGER__URLS": am.url, "ALERTMANAGER__RESEND_S": 1, "WEBHOOK__URL": f"{hook.url}/secret-path"}
+        worker = service.start(**settings, **push)
+        await service.send_records(_event("requires_action", expires_at=None))
+        await eventually(lambda: _shows(am, "StreamprocRunsStuckInRequiresAction"), deadline_s=60)
+        await eventually(lambda: _says(worker, "streamproc_push_waiting", 0))
+        assert not await _says(worker, "streamproc_push_last_success_timestamp_seconds", 0)
+        assert worker.stop() == 0
+        again = service.start(**settings, **push)
+        await eventually(again.is_ready, deadline_s=60)
+        assert await _shows(am, "StreamprocRunsStuckInRequiresAction")
+        await service.send_records(_event("completed", expires_at=None))
+        await eventually(lambda: _shows(am), deadline_s=30)
+        await eventually(lambda: len(hook.got) == 2)
+    assert [got.content["state"] for got in hook.got] == ["firing", "resolved"]
+    assert again.stop() == 0
+    assert "secret-path" not in worker.log.read_text() + again.log.read_text()
