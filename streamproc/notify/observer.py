@@ -24,13 +24,3 @@ class PushObserver(Protocol):
 
     def waiting(self, receiver: str, count: int) -> None:
         """So many alerts were read and have neither been delivered nor refused yet."""
-
-
-class Unobserved:
-    """Base observer: ignores everything."""
-
-    def sent(self, receiver: str, result: str, count: int) -> None:
-        """Ignore it."""
-
-    def waiting(self, receiver: str, count: int) -> None:
-        """Ignore it."""

@@ -59,6 +59,8 @@ class Reading:
                 continue
             for partition, records in fetched.records.items():
                 self._take(partition, records)
+                # What is at hand comes without a wait: a long backlog must leave the pipeline its turns.
+                await asyncio.sleep(0)
             self._sink.release(fetched.caught_up)
 
     def _assign(self, assigned: Assigned) -> None:

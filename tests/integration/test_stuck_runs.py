@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from streamproc.local.kafka import free_port
+from streamproc.local.simulate import simulate
 from tests.support.prometheus import Alertmanager, alertmanager
-from tests.support.receiver import receiver
+from tests.support.receiver import never, receiver
 from tests.support.runobjects import framed, run_object
 from tests.support.service import Fleet, Worker
 from tests.support.waiting import eventually
@@ -50,3 +52,23 @@ async def test_a_run_left_in_requires_action_is_an_alert_until_it_completes(serv
     assert [got.content["state"] for got in hook.got] == ["firing", "resolved"]
     assert again.stop() == 0
     assert "secret-path" not in worker.log.read_text() + again.log.read_text()
+
+
+async def test_receivers_that_hang_hold_up_nothing(service: Fleet) -> None:
+    """Neither the pipeline, nor its readiness, nor its end."""
+    async with receiver() as hung:
+        hung.behave = never
+        worker = service.start(
+            DEADLINES__LIMITS_S='{"queued": 1, "in_progress": 1, "requires_action": 1}',
+            DEADLINES__ALLOWANCE_S=0,
+            ALERTMANAGER__URLS=f"{hung.url},http://127.0.0.1:{free_port()}",
+            WEBHOOK__URL=hung.url,
+        )
+        await service.send_records(_event("requires_action", expires_at=None))
+        await eventually(lambda: {got.path for got in hung.got} == {"/", "/api/v2/alerts"}, deadline_s=60)
+        await service.send(simulate(seed=4, events=20_000, start_ms=int(time.time() * 1000)))
+        await eventually(service.is_done, deadline_s=30)
+        await eventually(worker.is_ready)
+        began = time.monotonic()
+        assert worker.stop() == 0
+        assert time.monotonic() - began < 4

@@ -9,12 +9,12 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from streamproc.app import make_kafka, make_pusher
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.notify.observer import Unobserved
-from streamproc.notify.pusher import Pusher, Source
 from streamproc.observe.logs import configure
+from streamproc.settings import load_settings
 from tests.support.alerts import firing
-from tests.support.pushing import ALERTMANAGER, WEBHOOK, Pushing
+from tests.support.pushing import ALERTMANAGER, WEBHOOK, Pushing, Told
 from tests.support.receiver import Receiver, never, status
 from tests.support.waiting import eventually
 
@@ -174,8 +174,6 @@ async def test_secrets_are_never_logged(pushing: Pushing, server: Receiver, said
 
 
 async def test_settings_from_the_environment_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from streamproc.settings import load_settings
-
     monkeypatch.setenv("STREAMPROC_ALERTMANAGER__URLS", "http://a:9093,http://b:9093")
     monkeypatch.setenv("STREAMPROC_ALERTMANAGER__LABELS__CLUSTER", "eu")
     monkeypatch.setenv("STREAMPROC_WEBHOOK__URL", f"https://chat.example/{SECRET}")
@@ -184,12 +182,8 @@ async def test_settings_from_the_environment_reach_it(monkeypatch: pytest.Monkey
     assert settings.alertmanager.urls == ("http://a:9093", "http://b:9093")
     assert settings.alertmanager.labels == {"cluster": "eu"}
     assert SECRET not in settings.model_dump_json() + repr(settings)
-    Pusher(
-        Source("app", "run-alerts", Pushing().topic.feed, Pushing()._partitions),
-        settings.alertmanager,
-        settings.webhook,
-        Unobserved(),
-    )
+    sinks = make_pusher(settings, make_kafka(settings), Told())._sinks
+    assert [sink.name for sink in sinks] == ["alertmanager", "webhook"]
     monkeypatch.setenv("STREAMPROC_ALERTMANAGER__URLS", f"http://u:{SECRET}@a")
     with pytest.raises(ConfigError, match=r"STREAMPROC_ALERTMANAGER__URLS.*no user or password") as refusal:
         load_settings()
