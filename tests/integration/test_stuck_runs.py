@@ -1,7 +1,6 @@
 """From an event to a person: a run that does not move on becomes an alert in a real Alertmanager, and ends there."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,9 @@ from tests.support.receiver import never, receiver
 from tests.support.runobjects import framed, run_object
 from tests.support.service import Fleet, Worker
 from tests.support.waiting import eventually
+
+RESEND_S = 5
+"""An alert that is not sent again ends there after four times that: longer than a restart takes."""
 
 
 def _event(status: str, **fields: Any) -> tuple[bytes, bytes, int, list[Any]]:
@@ -32,11 +34,15 @@ async def _says(worker: Worker, metric: str, value: int) -> bool:
 
 
 @pytest.mark.timeout(180)
-async def test_a_run_left_in_requires_action_is_an_alert_until_it_completes(service: Fleet, tmp_path: Path) -> None:
+async def test_a_run_left_in_requires_action_is_an_alert_until_it_completes(service: Fleet) -> None:
     """The service with its settings, as it is run; a restart in between leaves the alert firing."""
     settings = {"DEADLINES__LIMITS_S": '{"requires_action": 1}', "DEADLINES__ALLOWANCE_S": 0}
     async with alertmanager() as am, receiver() as hook:
-        push = {"ALERTMANAGER__URLS": am.url, "ALERTMANAGER__RESEND_S": 1, "WEBHOOK__URL": f"{hook.url}/secret-path"}
+        push = {
+            "ALERTMANAGER__URLS": am.url,
+            "ALERTMANAGER__RESEND_S": RESEND_S,
+            "WEBHOOK__URL": f"{hook.url}/secret-path",
+        }
         worker = service.start(**settings, **push)
         await service.send_records(_event("requires_action", expires_at=None))
         await eventually(lambda: _shows(am, "StreamprocRunsStuckInRequiresAction"), deadline_s=60)
