@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from streamproc.core.model import RunEvent
+from streamproc.core.model import MAX_TIME_MS, RunEvent
 from streamproc.errors import RecordRejected
 
 MAX_ID_CHARS = 256
@@ -34,6 +34,13 @@ class Framed(NamedTuple):
 
     record: Arrival
     payload: bytes
+
+
+def instants(timestamps: Sequence[int]) -> Sequence[int]:
+    """Return Kafka timestamps as times between 1970 and 9999: a broker admits any long, and sums of two are none."""
+    if min(timestamps, default=0) >= 0 and max(timestamps, default=0) <= MAX_TIME_MS:
+        return timestamps
+    return [max(0, min(timestamp, MAX_TIME_MS)) for timestamp in timestamps]
 
 
 def check(event: RunEvent) -> None:

@@ -3,13 +3,12 @@
 from functools import lru_cache
 from time import gmtime, strftime
 
+from streamproc.core.model import MAX_TIME_MS
+
 SCHEMA_HEADER = "streamproc.schema"
 Headers = list[tuple[str, bytes]]
 """A list, because aiokafka's batch builder takes nothing else."""
 
-
-MAX_TIME_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999: RFC 3339 ends there, Kafka timestamps do not."""
 
 _MILLISECONDS = [b".%03dZ" % millisecond for millisecond in range(1000)]
 

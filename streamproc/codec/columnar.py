@@ -15,7 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyruhvro
 
-from streamproc.codec.arrival import MAX_ID_CHARS, MAX_STATUS_CHARS, MAX_UNIX_SECONDS, TIMES, USAGE, Framed, check
+from streamproc.codec.arrival import (
+    MAX_ID_CHARS,
+    MAX_STATUS_CHARS,
+    MAX_UNIX_SECONDS,
+    TIMES,
+    USAGE,
+    Framed,
+    check,
+    instants,
+)
 from streamproc.codec.schemas import BEGIN_BYTES, END, END_BYTES, END_MARK, PROBE, PROBE_ERROR
 from streamproc.core.model import RunEvent
 from streamproc.errors import RecordRejected
@@ -137,7 +146,7 @@ def _events(columns: dict[str, Any], group: Sequence[Framed], label: str) -> lis
             _shared(_child(columns.get("last_error"), "code")),
             _required_tools(columns.get("required_action")),
             [framed.record.key for framed in group],
-            [framed.record.timestamp for framed in group],
+            instants([framed.record.timestamp for framed in group]),
             [framed.record.offset for framed in group],
             repeat(label),
             [framed.payload for framed in group],

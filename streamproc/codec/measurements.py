@@ -15,6 +15,7 @@ from streamproc.codec.framing import header_of, label
 from streamproc.codec.schemas import load
 from streamproc.core.failures import group_key
 from streamproc.core.measure import Histogram, Mark, Measurement, Totals
+from streamproc.core.model import MAX_TIME_MS
 from streamproc.errors import RecordRejected
 
 VERSIONS = ("run_measurement",)
@@ -103,8 +104,10 @@ def _decode(record: Arrival) -> Measurement | Mark:
         found: Any = fastavro.schemaless_reader(BytesIO((record.value or b"")[len(header) :]), schema.parsed, None)
         partition, mark, totals = found["source_partition"], found["mark"], found["totals"]
         if mark is not None:
-            return Mark(partition, mark["watermark"], mark["idle"], mark["seen_at"], mark["sent_at"])
+            return convert({"source_partition": partition, **mark}, Mark)
         measured = convert(totals, Totals)
+        if not 0 <= found["start"] <= MAX_TIME_MS:
+            raise ValueError("start is out of range")  # noqa: TRY301
         return Measurement(partition, found["assistant_id"], found["model"], int(found["start"]), measured)
     except Exception as error:  # whatever damaged bytes make the decoder raise
         raise RecordRejected("undecodable", f"no valid RunMeasurement ({type(error).__name__})") from error

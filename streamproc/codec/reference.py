@@ -7,7 +7,7 @@ from typing import Any
 
 import fastavro
 
-from streamproc.codec.arrival import TIMES, USAGE, Framed, check
+from streamproc.codec.arrival import TIMES, USAGE, Framed, check, instants
 from streamproc.codec.schemas import WriterSchema
 from streamproc.core.model import RunEvent, Usage
 from streamproc.errors import RecordRejected
@@ -41,7 +41,7 @@ def event_of(found: Mapping[str, Any], framed: Framed, label: str) -> RunEvent:
         _shared((found.get("last_error") or {}).get("code")),
         _required_tools(found.get("required_action")),
         framed.record.key,
-        framed.record.timestamp,
+        instants([framed.record.timestamp])[0],
         framed.record.offset,
         label,
         framed.payload,

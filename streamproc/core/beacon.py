@@ -3,6 +3,8 @@
 from streamproc.core.measure import Mark
 
 MARK_INTERVAL_MS = 1_000
+IDLE_INTERVAL_MS = 5_000
+"""A source that stays idle says so again: windows close by what it has read until then, and no further."""
 
 
 class Beacon:
@@ -17,7 +19,9 @@ class Beacon:
         last = self._last
         if last is not None:
             same = (last.watermark, last.idle, last.seen_at) == (watermark, idle, seen_at)
-            if same or 0 <= wall_ms - last.sent_at < MARK_INTERVAL_MS:
+            if same and not idle:
+                return None
+            if 0 <= wall_ms - last.sent_at < (IDLE_INTERVAL_MS if same else MARK_INTERVAL_MS):
                 return None
         return Mark(self._partition, watermark, idle, seen_at, wall_ms)
 

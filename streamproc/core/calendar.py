@@ -46,6 +46,12 @@ class Calendar(Generic[Key]):
         self._taken.append((bucket, taken))
         return taken
 
+    def give_back(self, keys: list[Key]) -> None:
+        """Put back some of those that were taken last: they are to be taken again."""
+        bucket, taken = self._taken[-1]
+        self._taken[-1] = bucket, taken[: len(taken) - len(keys)]
+        self._put(bucket, keys)
+
     def keep(self) -> None:
         """Let what was taken be gone: the commit that it led to is confirmed."""
         self._taken.clear()

@@ -89,12 +89,12 @@ class Deadlines(Struct, frozen=True):
 def alert_id(kind: str, run: Run) -> str:
     """Return the id of a run's alert: kind, run, and the offset of its entry into the status (rules.md 21).
 
-    An overdue run keeps its alert when it changes its status, so there an id that fires already stands.
+    An overdue run keeps its alert when it changes its status, so there an id that fires already stands. It may be
+    overdue twice in a status, when its expires_at is moved; so there the offset is that of its last event.
     """
     if kind == OVERDUE:
-        for identity in run.alerts:
-            if identity.startswith("overdue:"):
-                return identity
+        fires = (identity for identity in run.alerts if identity.startswith("overdue:"))
+        return next(fires, f"{OVERDUE}:{run.run_id}:{run.offset}")
     return f"{kind}:{run.run_id}:{run.status_offset}"
 
 
@@ -105,7 +105,7 @@ def illegal(run: Run, event: RunEvent, now: int) -> Alert:
         kind=ILLEGAL,
         severity=Severity.WARNING,
         state=AlertState.FIRING,
-        since=event.timestamp,
+        since=min(event.timestamp, now),
         decided_at=now,
         summary=f"run {run.run_id} had ended as {run.status} when an event said {event.status}",
         run_id=run.run_id,
@@ -113,7 +113,7 @@ def illegal(run: Run, event: RunEvent, now: int) -> Alert:
         assistant_id=run.assistant_id,
         model=run.model,
         status=event.status,
-        ends_at=event.timestamp + NEWS_MS,
+        ends_at=min(event.timestamp, now) + NEWS_MS,
         source_offset=event.offset,
     )
 
@@ -157,6 +157,6 @@ def _resolved(identity: str, kind: str, since: int, run: Run, at: int, now: int)
         assistant_id=run.assistant_id,
         model=run.model,
         status=run.status,
-        ends_at=at,
+        ends_at=max(since, min(at, now)),
         source_offset=run.offset,
     )

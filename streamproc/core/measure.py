@@ -5,8 +5,11 @@ One structure from the fold to the window, so that both stages and the exported 
 
 from bisect import bisect_left
 from collections.abc import Mapping
+from typing import Annotated
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
+
+from streamproc.core.model import MAX_TIME_MS
 
 OTHER = "other"
 MAX_NAME_CHARS = 256
@@ -22,6 +25,9 @@ BOUNDS_MS = (500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000,
 """Upper bounds of the buckets. A run expires after 600 s, so they go past that."""
 BUCKETS = (*map(str, BOUNDS_MS), "+Inf")
 
+Instant = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
+Count = Annotated[int, Meta(ge=0)]
+
 Group = tuple[str | None, str | None]
 """What is measured apart: assistant and model."""
 
@@ -34,8 +40,8 @@ def add(counts: dict[str, int], name: str, amount: int) -> None:
 class Histogram(Struct):
     """Durations in milliseconds. `buckets`: upper bounds as in BUCKETS to counts, not cumulative, zeros left out."""
 
-    sum_ms: int = 0
-    buckets: dict[str, int] = field(default_factory=dict)
+    sum_ms: Count = 0
+    buckets: dict[str, Count] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -44,8 +50,7 @@ class Histogram(Struct):
 
     def add(self, duration_ms: int) -> None:
         """Add one duration, of MAX_DURATION_MS at most."""
-        if duration_ms > MAX_DURATION_MS:
-            duration_ms = MAX_DURATION_MS
+        duration_ms = min(duration_ms, MAX_DURATION_MS)
         bucket = BUCKETS[bisect_left(BOUNDS_MS, duration_ms)]
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
         self.sum_ms += duration_ms
@@ -63,11 +68,11 @@ class Histogram(Struct):
 class Totals(Struct):
     """Sums over some events of one group. `arrivals`: how many events were measured; `durations`: by outcome."""
 
-    arrivals: int = 0
-    created: int = 0
-    transitions: dict[str, int] = field(default_factory=dict)
-    errors: dict[str, int] = field(default_factory=dict)
-    tokens: dict[str, int] = field(default_factory=dict)
+    arrivals: Count = 0
+    created: Count = 0
+    transitions: dict[str, Count] = field(default_factory=dict)
+    errors: dict[str, Count] = field(default_factory=dict)
+    tokens: dict[str, Count] = field(default_factory=dict)
     durations: dict[str, Histogram] = field(default_factory=dict)
     queue_wait: Histogram = field(default_factory=Histogram)
     action_wait: Histogram = field(default_factory=Histogram)
@@ -99,8 +104,8 @@ class Totals(Struct):
 
     def merge(self, other: "Totals") -> None:
         """Add all of another's sums."""
-        self.arrivals += other.arrivals
-        self.created += other.created
+        self.arrivals = min(self.arrivals + other.arrivals, MAX_LONG)
+        self.created = min(self.created + other.created, MAX_LONG)
         _merge(self.transitions, other.transitions)
         _merge(self.tokens, other.tokens)
         for code, count in other.errors.items():
@@ -136,10 +141,10 @@ class Mark(Struct, frozen=True):
     """
 
     source_partition: int
-    watermark: int
+    watermark: Instant
     idle: bool
-    seen_at: int
-    sent_at: int
+    seen_at: Instant
+    sent_at: Instant
 
 
 def name(value: str | None) -> str | None:

@@ -10,6 +10,8 @@ from msgspec import Struct
 
 MAX_AHEAD_MS = 300_000
 """Event times further ahead of the wall clock than this are not believed (as rules.md 18 says of watermarks)."""
+MAX_TIME_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: RFC 3339 ends there, Kafka timestamps do not."""
 Usage = tuple[int, int, int]
 """Token counts in the order prompt, completion, total."""
 

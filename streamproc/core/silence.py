@@ -4,14 +4,18 @@ from streamproc.core.alerts import STREAM_SILENT, Alert, AlertState, Severity
 from streamproc.core.windowstate import SILENCE_KEY, Silence, WindowOutcome, WindowRules, WindowState
 
 
-def watch(state: WindowState, out: WindowOutcome, seen_at: int, wall_ms: int) -> None:
-    """Fire where the last event was seen too long ago, by the clock."""
-    rules = state.rules
-    if rules.silence_ms and wall_ms - seen_at >= rules.silence_ms and out.get(state, SILENCE_KEY) is None:
+def watch(state: WindowState, out: WindowOutcome) -> None:
+    """Fire where every source is caught up, and the last event was seen too long before."""
+    rules, sources = state.rules, out.sources(state)
+    if not rules.silence_ms or len(sources) < rules.sources or out.get(state, SILENCE_KEY) is not None:
+        return
+    seen_at = max(source.seen_at for source in sources)
+    read_until = min(source.read_until for source in sources)
+    if read_until - seen_at >= rules.silence_ms:
         silence = Silence(seen_at)
         out.changed[SILENCE_KEY] = silence
         summary = f"no event has come on {rules.stream} for {rules.silence_ms // 1000} s"
-        out.alerts.append(_alert(silence, rules, AlertState.FIRING, wall_ms, summary))
+        out.alerts.append(_alert(silence, rules, AlertState.FIRING, read_until, summary))
 
 
 def end(state: WindowState, out: WindowOutcome, seen_at: int) -> None:

@@ -19,7 +19,7 @@ from streamproc.core.tally import Tally
 
 MAX_FIRED_PER_EVENT = 20
 """Where a great many deadlines pass at once, the rest fires with the next events: a commit has to stay small."""
-MAX_FIRED_PER_COMMIT = 5_000
+MAX_FIRED_PER_COMMIT = 2_000
 MAX_LOOKED_AT = 1_000
 
 CLOCK = -1
@@ -114,7 +114,7 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
             state.watch(after)
     elif ended:
         out.tally.completed(run, after, when)
-    elif run.expires_at != after.expires_at:
+    elif (run.expires_at, run.assistant_id) != (after.expires_at, after.assistant_id):
         state.watch(after)
 
 
@@ -126,12 +126,13 @@ def _fire(state: State, out: Outcome, now: int, room: int) -> None:
         ids = limits.take(MAX_LOOKED_AT)
         for number, run_id in enumerate(ids):
             if room <= 0:
-                for rest in ids[number:]:
-                    limits.add(rest, tick)
+                limits.give_back(ids[number:])
                 return
             run = out.runs[run_id] if run_id in out.runs else state.runs.get_open(run_id)
-            fired = [] if run is None else rules.deadlines.passed(run, rules.profile, tick)
-            if run is not None and fired:
+            if run is None or state.due_at(run) <= tick:
+                continue  # Ended or forgotten, whether or not a commit has said so yet.
+            fired = rules.deadlines.passed(run, rules.profile, tick)
+            if fired:
                 state.watch(_flagged(out, run, fired, CLOCK))
                 room -= len(fired)
 

@@ -10,7 +10,6 @@ from streamproc.core import silence
 from streamproc.core.alerts import AlertState
 from streamproc.core.failures import Failing
 from streamproc.core.measure import Mark, Measurement, Totals
-from streamproc.core.model import Moment
 from streamproc.core.windowstate import (
     NOT_YET,
     Closing,
@@ -22,10 +21,13 @@ from streamproc.core.windowstate import (
     WindowState,
 )
 
+MAX_LOOKED_AT = 1_000
+"""Windows that one mark, or one look at the clock, closes or drops."""
+
 
 def begin_windows(state: WindowState) -> WindowOutcome:
     """Return the empty outcome of a new commit on top of `state`; what an aborted one had taken is put back."""
-    state.calendar.rewind()
+    state.rewind()
     return WindowOutcome(state.watermark)
 
 
@@ -41,20 +43,20 @@ def absorb(state: WindowState, arrivals: Iterable[Measurement | Mark], out: Wind
                 _measure(state, out, key, arrival.totals)
 
 
-def pass_window_time(state: WindowState, at: Moment, out: WindowOutcome, *, watches_silence: bool) -> None:
-    """Let the clock do its part, where nothing is unread and every source is idle; then number the revisions."""
-    sources = out.sources(state)
-    all_idle = len(sources) >= state.rules.sources and all(source.idle for source in sources)
-    if at.caught_up and all_idle:
-        _advance(state, out, at.wall_ms)
-        if watches_silence:
-            silence.watch(state, out, max(source.seen_at for source in sources), at.wall_ms)
+def finish(state: WindowState, out: WindowOutcome, *, watches_silence: bool) -> None:
+    """End a commit: number the revisions, and tell of silence."""
     for key in out.revised:
         window = out.get(state, key)
         if isinstance(window, Window):
-            window.revision += 1
-            out.closings.append(Closing(key, window.revision, window.totals, window.late))
+            _revise(out, key, window)
     out.revised.clear()
+    if watches_silence:
+        silence.watch(state, out)
+
+
+def _revise(out: WindowOutcome, key: WindowKey, window: Window) -> None:
+    window.revision += 1
+    out.closings.append(Closing(key, window.revision, window.totals, window.late))
 
 
 def _measure(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals) -> None:
@@ -70,7 +72,7 @@ def _measure(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Tot
         if not isinstance(committed, Window):
             state.remind(key, window)
     window.totals.merge(totals)
-    if rules.closes_at(key) <= out.watermark:
+    if window.revision != NOT_YET or rules.closes_at(key) <= out.watermark:
         window.late += totals.arrivals
         out.late += totals.arrivals
         out.revised[key] = None
@@ -78,31 +80,37 @@ def _measure(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Tot
 
 def _mark(state: WindowState, out: WindowOutcome, mark: Mark) -> None:
     before = out.get(state, mark.source_partition)
-    known = before if isinstance(before, SourceMark) else SourceMark(0, idle=False, seen_at=mark.sent_at)
+    known = before if isinstance(before, SourceMark) else SourceMark(0, read_until=0, seen_at=mark.sent_at)
+    # A source that is caught up has read all there was when it said so: its time is the clock's as of then.
+    watermark = max(known.watermark, mark.watermark, mark.sent_at if mark.idle else 0)
     seen_at = max(known.seen_at, mark.seen_at)
-    watermark = max(known.watermark, mark.watermark)
-    out.changed[mark.source_partition] = SourceMark(watermark, mark.idle, seen_at)
+    read_until = mark.sent_at if mark.idle else 0
+    out.changed[mark.source_partition] = SourceMark(watermark, read_until, seen_at)
     silence.end(state, out, mark.seen_at)
     sources = out.sources(state)
-    busy = [source.watermark for source in sources if not source.idle]
-    if busy and len(sources) >= state.rules.sources:
-        _advance(state, out, min(busy))
+    if len(sources) >= state.rules.sources:
+        _advance(state, out, min(source.watermark for source in sources))
 
 
 def _advance(state: WindowState, out: WindowOutcome, watermark: int) -> None:
-    """Move the watermark on, and close and drop what it passes, in the order of time."""
+    """Move the watermark on, and close and drop what it passes, in the order of time.
+
+    Where more than MAX_LOOKED_AT windows are passed at once, it stays in front of the rest: a commit has to stay small.
+    """
+    room = MAX_LOOKED_AT
+    while (now := min(state.closing.next_at, state.failing.next_at)) <= watermark:
+        if room <= 0:
+            watermark = now - 1
+            break
+        # Windows first: those that close at the same moment tell whether a group still fails.
+        if state.closing.next_at == now:
+            for key in state.closing.take(room):
+                room -= 1
+                _look_at(state, out, key, now)
+        else:
+            for group in state.failing.take():
+                _look_again(state, out, group, now)
     out.watermark = max(out.watermark, watermark)
-    calendar = state.calendar
-    while calendar.next_at <= out.watermark:
-        now = calendar.next_at
-        keys = calendar.take()
-        windows = [key for key in keys if isinstance(key, WindowKey)]
-        for key in windows:
-            _look_at(state, out, key, now)
-        # Behind the windows that close at the same moment: these tell whether the group still fails.
-        for failing in keys:
-            if not isinstance(failing, WindowKey):
-                _look_again(state, out, failing, now)
 
 
 def _look_at(state: WindowState, out: WindowOutcome, key: WindowKey, now: int) -> None:
@@ -110,8 +118,10 @@ def _look_at(state: WindowState, out: WindowOutcome, key: WindowKey, now: int) -
     if not isinstance(window, Window):
         return
     if state.rules.expires_at(key) <= now:
+        if key in out.revised:
+            _revise(out, key, window)
+            del out.revised[key]
         out.changed[key] = None
-        out.revised.pop(key, None)
     elif window.revision == NOT_YET and key not in out.revised:
         new = window if key in out.changed else window.copy()
         new.revision = 0
@@ -121,7 +131,7 @@ def _look_at(state: WindowState, out: WindowOutcome, key: WindowKey, now: int) -
         _judge_failures(state, out, key, new.totals, now)
     else:
         # It closed already, or came about late: what is collected in this commit is its next revision.
-        state.calendar.add(key, state.rules.expires_at(key))
+        state.closing.add(key, state.rules.expires_at(key))
 
 
 def _judge_failures(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals, now: int) -> None:

@@ -65,10 +65,14 @@ class Window(Struct):
 
 
 class SourceMark(Struct, frozen=True):
-    """What is known of a source."""
+    """What is known of a source. Times in milliseconds.
+
+    `watermark`: no event before it is unread; `read_until`: when it was last caught up, by the clock, 0 while it is
+    not; `seen_at`: the clock when it last had an event.
+    """
 
     watermark: int
-    idle: bool
+    read_until: int
     seen_at: int
 
 
@@ -93,7 +97,8 @@ class WindowState:
         self.values: dict[Key, Value] = {}
         self.watermark = watermark
         self.idle_until = 0
-        self.calendar: Calendar[WindowKey | FailingKey] = Calendar(1)
+        self.closing: Calendar[WindowKey] = Calendar(1)
+        self.failing: Calendar[FailingKey] = Calendar(1)
 
     @property
     def stream_time(self) -> int:
@@ -114,9 +119,9 @@ class WindowState:
         """Look at a window when it closes or expires, at a failing group when its next window closes."""
         if isinstance(key, WindowKey) and isinstance(value, Window):
             closed = value.revision != NOT_YET
-            self.calendar.add(key, self.rules.expires_at(key) if closed else self.rules.closes_at(key))
+            self.closing.add(key, self.rules.expires_at(key) if closed else self.rules.closes_at(key))
         elif isinstance(value, Failing):
-            self.calendar.add((value.group, value.severity), self.rules.fails_until(value))
+            self.failing.add((value.group, value.severity), self.rules.fails_until(value))
 
     def merge(self, changed: Mapping[Key, Value | None], watermark: int) -> None:
         """Take over what a confirmed commit changed; None: gone."""
@@ -126,17 +131,26 @@ class WindowState:
             else:
                 self.values[key] = value
         self.watermark = watermark
-        self.calendar.keep()
+        self._keep()
 
     def settle(self, watermark: int) -> None:
         """Take note of what was looked at where there was nothing to commit."""
         self.idle_until = watermark
-        self.calendar.keep()
+        self._keep()
+
+    def rewind(self) -> None:
+        """Put back the reminders that an aborted commit had looked at."""
+        self.closing.rewind()
+        self.failing.rewind()
 
     def live_after(self, changed: Mapping[Key, Value | None]) -> int:
         """Return the number of keys once `changed` is merged."""
         held = self.values
         return len(held) + sum((value is not None) - (key in held) for key, value in changed.items())
+
+    def _keep(self) -> None:
+        self.closing.keep()
+        self.failing.keep()
 
 
 class Closing(NamedTuple):

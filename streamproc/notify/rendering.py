@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from streamproc.codec.cloudevents import MAX_TIME_MS
+from streamproc.core.model import MAX_TIME_MS
 from streamproc.notify.config import MAX_LABEL_CHARS
 
 DIGEST_CHARS = 16

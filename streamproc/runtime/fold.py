@@ -23,22 +23,23 @@ from streamproc.core.step import begin, pass_time, step
 from streamproc.errors import ConfigError
 from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.observer import CommitReport, FoldReport, count_alerts
-from streamproc.runtime.partitioner import partition_of
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
 from streamproc.runtime.stage import Pending
 
-MAX_ALERTS_PER_COMMIT = 5_000
+MAX_SPOKEN_PER_COMMIT = 2_000
+"""Alerts and measurements, which are encoded one by one: well under 100 ms of CPU."""
 
 
 class FoldSettings(Struct, frozen=True):
-    """What the fold of every partition has in common. `topics` with their prefix."""
+    """What the fold of every partition has in common. `topics` with their prefix; `partition_of`: see the ports."""
 
     topics: TopicSettings
     rules: Rules
     book: SchemaBook
     commit: CommitSettings
     max_record_bytes: int
+    partition_of: Callable[[bytes, int], int]
 
 
 class FoldStage:
@@ -140,7 +141,9 @@ class FoldBatch:
     @property
     def is_full(self) -> bool:
         """Whether it should be committed, though more is at hand."""
-        return self.records >= self._stage.settings.commit.max_records or len(self._out.alerts) >= MAX_ALERTS_PER_COMMIT
+        out = self._out
+        spoken = len(out.alerts) + len(out.tally.groups)
+        return self.records >= self._stage.settings.commit.max_records or spoken >= MAX_SPOKEN_PER_COMMIT
 
     @property
     def is_empty(self) -> bool:
@@ -182,6 +185,7 @@ class FoldBatch:
     def _spread(self, at: Moment, sequence: int) -> Outputs:
         """Return what goes to the windows: measurements by their key, the mark to every partition behind them."""
         stage, topic = self._stage, self._stage.settings.topics.measurements
+        partition_of = stage.settings.partition_of
         found = [Measurement(stage.source.partition, *key, totals) for key, totals in self._out.tally.cells.items()]
         spread: defaultdict[TopicPartition, list[Message]] = defaultdict(list)
         for message in stage.measurements.measurements(found, sequence, at.wall_ms):

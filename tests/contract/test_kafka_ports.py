@@ -251,17 +251,22 @@ class Listener:
 
 
 async def test_members_share_the_partitions_and_are_confirmed(setup: Setup) -> None:
-    """A member that left is confirmed no more."""
-    one, other = setup.kafka.group(), setup.kafka.group()
+    """Each gets its share of every topic, the same numbers; a member that left is confirmed no more."""
     topics = [setup.events, setup.log]
+    one, other = setup.kafka.group(topics), setup.kafka.group(topics)
     everything = frozenset(TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS))
     first, second = Listener(), Listener()
-    await one.join(topics, first)
+    await one.join(first)
     await eventually(lambda: first.sources == everything)
     assert await one.confirmed()
-    await other.join(topics, second)
+    await other.join(second)
     await eventually(lambda: None not in (first.sources, second.sources) and len(first.sources or ()) == PARTITIONS)
     assert (first.sources or frozenset()) | (second.sources or frozenset()) == everything
+    for listener in (first, second):
+        mine = listener.sources or frozenset()
+        assert {source.partition for source in mine if source.topic == setup.events} == {
+            source.partition for source in mine if source.topic == setup.log
+        }
     await one.leave()
     assert not await one.confirmed()
     await eventually(lambda: second.sources == everything)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from streamproc.codec.encode import Message
 from streamproc.errors import ConfigError, TaskInvalid
+from streamproc.runtime.aio.partitioner import partition_of
 from streamproc.runtime.ports import (
     Committed,
     Fetched,
@@ -87,9 +88,13 @@ class FakeKafka:
         self.open: dict[TopicPartition, list[tuple[Log, Entry]]] = defaultdict(list)
         self.members: list[FakeGroup] = []
 
-    def group(self) -> "FakeGroup":
+    def group(self, topics: Sequence[str]) -> "FakeGroup":
         """Return a membership."""
-        return FakeGroup(self)
+        return FakeGroup(self, topics)
+
+    def partition_of(self, key: bytes, partitions: int) -> int:
+        """Return the partition that a key goes to."""
+        return partition_of(key, partitions)
 
     def transactions(self, source: TopicPartition) -> "FakeTransactions":
         """Return a producer."""
@@ -234,14 +239,13 @@ class FakeTransactions:
 class FakeGroup:
     """A membership."""
 
-    def __init__(self, kafka: FakeKafka) -> None:
+    def __init__(self, kafka: FakeKafka, topics: Sequence[str]) -> None:
         self._kafka = kafka
         self._listener: GroupListener | None = None
-        self.topics: Sequence[str] = ()
-
-    async def join(self, topics: Sequence[str], listener: GroupListener) -> None:
-        """Take part."""
         self.topics = topics
+
+    async def join(self, listener: GroupListener) -> None:
+        """Take part."""
         self._listener = listener
         self._kafka.members.append(self)
         self._kafka.rebalance()

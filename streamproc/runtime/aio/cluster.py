@@ -14,6 +14,7 @@ from aiokafka.structs import OffsetAndMetadata
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.aio.group import AioGroup
+from streamproc.runtime.aio.partitioner import partition_of
 from streamproc.runtime.aio.reader import AioReader
 from streamproc.runtime.aio.transactions import AioTransactions
 from streamproc.runtime.config import KafkaSettings
@@ -32,9 +33,13 @@ class AioKafka:
         self._admin: AIOKafkaAdminClient | None = None
         self._starting = asyncio.Lock()
 
-    def group(self) -> AioGroup:
+    def group(self, topics: Sequence[str]) -> AioGroup:
         """Return a membership, not yet joined."""
-        return AioGroup(self._settings, self._group_id)
+        return AioGroup(self._settings, self._group_id, topics)
+
+    def partition_of(self, key: bytes, partitions: int) -> int:
+        """Return the partition that a key goes to."""
+        return partition_of(key, partitions)
 
     def transactions(self, source: TopicPartition) -> AioTransactions:
         """Return a producer, not yet started."""

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from streamproc.errors import BrokerUnavailable
+from streamproc.runtime.aio.assignor import sticky
 from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.aio.group import MAX_HEARTBEAT_MS
 from streamproc.runtime.config import KafkaSettings
@@ -37,7 +37,7 @@ class AioFeed(ConsumerRebalanceListener):
         self._consumer = AIOKafkaConsumer(
             group_id=group_id,
             group_instance_id=settings.group_instance_id,
-            partition_assignment_strategy=(StickyPartitionAssignor,),
+            partition_assignment_strategy=(sticky(),),
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=min(MAX_HEARTBEAT_MS, settings.session_timeout_ms // 3),
             max_poll_interval_ms=PATIENCE_MS,

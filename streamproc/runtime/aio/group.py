@@ -6,10 +6,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as AioPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 
 from streamproc.errors import ConfigError
+from streamproc.runtime.aio.assignor import paired
 from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import GroupListener, TopicPartition
@@ -21,14 +21,15 @@ POLL_WAIT_S = 0.1
 class AioGroup(ConsumerRebalanceListener):
     """Membership in the consumer group, with a consumer that reads nothing."""
 
-    def __init__(self, settings: KafkaSettings, group_id: str) -> None:
+    def __init__(self, settings: KafkaSettings, group_id: str, topics: Sequence[str]) -> None:
         self._settings = settings
+        self._topics = topics
         self._listener: GroupListener | None = None
         self._polling: asyncio.Task[Any] | None = None
         self._consumer = AIOKafkaConsumer(
             group_id=group_id,
             group_instance_id=settings.group_instance_id,
-            partition_assignment_strategy=(StickyPartitionAssignor,),
+            partition_assignment_strategy=(paired(topics[0]),),
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=min(MAX_HEARTBEAT_MS, settings.session_timeout_ms // 3),
             auto_offset_reset="earliest",
@@ -36,11 +37,11 @@ class AioGroup(ConsumerRebalanceListener):
             **connection(settings),
         )
 
-    async def join(self, topics: Sequence[str], listener: GroupListener) -> None:
-        """Start taking part in the reading of `topics`."""
+    async def join(self, listener: GroupListener) -> None:
+        """Start taking part."""
         self._listener = listener
         await started(self._consumer, self._settings)
-        self._consumer.subscribe(list(topics), listener=self)
+        self._consumer.subscribe(list(self._topics), listener=self)
 
     async def confirmed(self) -> bool:
         """Send a heartbeat now and tell whether the current generation is ours."""
