@@ -1,0 +1,206 @@
+"""What holds of windows whatever arrives, in whatever batches, with whatever aborts and restarts in between."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from streamproc.core.alerts import Severity
+from streamproc.core.failures import FailureRules
+from streamproc.core.measure import Mark, Measurement
+from tests.support.metrics_oracle import FailureLimits, Said, WindowOf, failure_alerts, total
+from tests.support.windowing import MINUTE_MS, RULES, Windows, ended, idle, mark, remembered, reminders
+
+GRACE_MS, RETENTION_MS = 30_000, 120_000
+FAILURES = FailureRules(window_ms=MINUTE_MS, thresholds=((Severity.WARNING, 0.3),), min_ended=2)
+SMALL = structs.replace(
+    RULES,
+    sources=2,
+    sizes_ms=(MINUTE_MS, 3 * MINUTE_MS),
+    grace_ms=GRACE_MS,
+    retention_ms=RETENTION_MS,
+    failures=FAILURES,
+)
+Arrivals = list[Measurement | Mark]
+
+
+@st.composite
+def arrivals(draw: st.DrawFn, longest: int = 30) -> Arrivals:
+    """Return measurements and marks of two sources, in any order; watermarks go on, and sometimes jump far."""
+    found: Arrivals = []
+    reached = [0, 0]
+    for _ in range(draw(st.integers(1, longest))):
+        source = draw(st.integers(0, 1))
+        if draw(st.integers(0, 2)):
+            at = max(0, reached[source] + draw(st.integers(-5, 2)) * MINUTE_MS)
+            failed, succeeded = draw(st.integers(0, 3)), draw(st.integers(1, 3))
+            subject = {"assistant": draw(st.sampled_from(("asst_1", "asst_2")))}
+            found.append(ended(at, failed=failed, succeeded=succeeded, **subject))
+        else:
+            reached[source] += draw(st.sampled_from((0, 1_000, 29_999, 30_000, 60_000, 90_000, 600_000)))
+            make = idle if draw(st.integers(0, 3)) == 0 else mark
+            found.append(make(reached[source], source=source))
+    return found
+
+
+cuts = st.lists(st.integers(0, 30), max_size=6).map(sorted)
+
+
+def _parts(found: Arrivals, where: Sequence[int]) -> list[Arrivals]:
+    edges = [0, *where, len(found)]
+    return [found[start:end] for start, end in pairwise(edges)]
+
+
+def _committed(found: Arrivals, where: Sequence[int] = (), *, restarts: bool = False, aborts: bool = False) -> Windows:
+    windows = Windows(SMALL)
+    for part in _parts(found, where):
+        if aborts:
+            windows.attempt(*part)
+            windows.attempt(*part[: len(part) // 2], idle(10**9, source=0), idle(10**9, source=1))
+        windows.commit(*part)
+        if restarts:
+            windows.restart()
+    return windows
+
+
+def _outcome(windows: Windows) -> tuple[dict, list[Said], int, int]:
+    return windows.latest, sorted(windows.said), windows.late, windows.dropped
+
+
+def _ends(windows: Windows) -> Windows:
+    """Let everything close and be forgotten."""
+    windows.commit(mark(10**9, source=0), mark(10**9, source=1))
+    return windows
+
+
+@given(arrivals(), cuts)
+def test_cutting_batches_anywhere_closes_the_same_windows_with_the_same_sums(found: Arrivals, where: list[int]) -> None:
+    """Only how many revisions there are depends on it: the highest ones, the alerts and the counts do not."""
+    whole, cut = _ends(_committed(found)), _ends(_committed(found, where))
+    assert _outcome(cut) == _outcome(whole)
+
+
+@given(arrivals(), cuts, st.booleans())
+def test_aborted_commits_and_restarts_change_nothing(found: Arrivals, where: list[int], restarts: bool) -> None:
+    """rules.md 9: what was not committed is as if it had never been tried; what was comes back as it was."""
+    undisturbed, disturbed = _committed(found, where), _committed(found, where, restarts=restarts, aborts=True)
+    assert remembered(disturbed.state) == remembered(undisturbed.state)
+    undisturbed, disturbed = _ends(undisturbed), _ends(disturbed)
+    assert sorted(disturbed.closings, key=repr) == sorted(undisturbed.closings, key=repr)
+    assert _outcome(disturbed) == _outcome(undisturbed)
+
+
+@given(arrivals(), cuts)
+def test_a_commit_changes_no_committed_value(found: Arrivals, where: list[int]) -> None:
+    """rules.md 9: an overlay is returned."""
+    windows = Windows(SMALL)
+    for part in _parts(found, where):
+        before = remembered(windows.state)
+        windows.attempt(*part)
+        assert remembered(windows.state) == before
+        windows.commit(*part)
+
+
+@given(arrivals(), cuts)
+def test_revisions_of_a_window_count_from_zero(found: Arrivals, where: list[int]) -> None:
+    """rules.md 19: each number once, none left out."""
+    for window, numbers in _ends(_committed(found, where)).revisions.items():
+        assert numbers == list(range(len(numbers))), window
+
+
+@given(arrivals(), cuts)
+def test_every_arrival_is_in_the_highest_revision_or_was_counted_as_dropped(found: Arrivals, where: list[int]) -> None:
+    """rules.md 19: nothing is lost without a count, and nothing is in twice."""
+    windows = _ends(_committed(found, where))
+    highest = {closing.key: closing.totals.arrivals for closing in windows.closings}
+    sent = sum(arrival.totals.arrivals for arrival in found if isinstance(arrival, Measurement))
+    assert sum(highest.values()) + windows.dropped == sent * len(SMALL.sizes_ms)
+
+
+@given(arrivals(), cuts)
+def test_late_says_how_many_came_after_the_close(found: Arrivals, where: list[int]) -> None:
+    """Of what is in the highest revision."""
+    windows = _ends(_committed(found, where))
+    assert sum({closing.key: closing.late for closing in windows.closings}.values()) == windows.late
+
+
+@given(arrivals(), cuts)
+def test_nothing_is_remembered_for_ever(found: Arrivals, where: list[int]) -> None:
+    """Windows and failing groups get their tombstone, and the calendar holds no reminder of them."""
+    windows = _ends(_committed(found, where))
+    assert windows.state.values.keys() == {0, 1}
+    assert windows.state.live_keys == 2
+    assert reminders(windows.state) == 0
+
+
+@given(arrivals(), cuts)
+def test_live_keys_are_known_before_the_commit(found: Arrivals, where: list[int]) -> None:
+    """rules.md 6: they are committed along with the offset."""
+    windows = Windows(SMALL)
+    for part in _parts(found, where):
+        out = windows.attempt(*part)
+        expected = windows.state.live_after(out.changed)
+        windows.commit(*part)
+        assert windows.state.live_keys == expected
+
+
+@given(arrivals())
+def test_the_watermark_is_the_least_that_a_source_has_read(found: Arrivals) -> None:
+    """rules.md 18: it never goes back, and stands still until every source was heard of."""
+    windows, expected, sources = Windows(SMALL), 0, [0, 0]
+    for arrival in found:
+        windows.commit(arrival)
+        if isinstance(arrival, Mark):
+            said = max(arrival.watermark, arrival.sent_at) if arrival.idle else arrival.watermark
+            sources[arrival.source_partition] = max(sources[arrival.source_partition], said)
+            expected = min(sources)
+        assert windows.state.watermark == expected
+
+
+@given(arrivals(), cuts)
+def test_alerts_about_failures_come_in_pairs(found: Arrivals, where: list[int]) -> None:
+    """Firing, then resolved, each once, with one id; the next one of a group has another id."""
+    said = _ends(_committed(found, where)).said
+    firing = Counter(alert.alert_id for alert in said if alert.state == "firing")
+    assert Counter(alert.alert_id for alert in said if alert.state == "resolved") == firing
+    assert set(firing.values()) <= {1}
+    for group in {alert.subject for alert in said}:
+        states = [alert.state for alert in said if alert.subject == group]
+        assert states == ["firing", "resolved"] * (len(states) // 2)
+
+
+@st.composite
+def in_time(draw: st.DrawFn) -> Arrivals:
+    """Return measurements of one source, none later than the grace, with a mark for how far it has come."""
+    found: Arrivals = []
+    reached = 0
+    for _ in range(draw(st.integers(1, 40))):
+        at = draw(st.integers(max(0, reached - GRACE_MS), reached + MINUTE_MS))
+        subject = {"assistant": draw(st.sampled_from(("asst_1", "asst_2", None)))}
+        found.append(ended(at, failed=draw(st.integers(0, 2)), succeeded=draw(st.integers(1, 3)), **subject))
+        reached = max(reached, at)
+        if draw(st.booleans()):
+            found.append(mark(reached))
+        reached += draw(st.sampled_from((0, 0, 0, 300_000)))
+    return found
+
+
+@given(in_time(), cuts)
+def test_failure_alerts_are_those_of_one_pass_over_the_windows(found: Arrivals, where: list[int]) -> None:
+    """rules.md 20: each window judged once, by the totals of its first revision, the empty one after it too."""
+    windows = Windows(structs.replace(SMALL, sources=1))
+    for part in _parts(found, where):
+        windows.commit(*part)
+    windows.commit(mark(10**9))
+    totals: dict[WindowOf, list] = {}
+    for arrival in found:
+        if isinstance(arrival, Measurement):
+            window = WindowOf(arrival.assistant_id, arrival.model, MINUTE_MS, arrival.start)
+            totals.setdefault(window, []).append(arrival.totals.ended)
+    summed = {window: {**total([]), "ended": sum(map(Counter, held), Counter())} for window, held in totals.items()}
+    expected = failure_alerts(summed, FailureLimits(MINUTE_MS, GRACE_MS, min_ended=2, rates={"warning": "0.3"}))
+    assert sorted(windows.said) == sorted(expected)
+    assert windows.late == windows.dropped == 0
