@@ -9,10 +9,20 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from streamproc.core.alerts import Severity
+from streamproc.core.beacon import Beacon
+from streamproc.core.deadlines import Deadlines
 from streamproc.core.failures import FailureRules
+from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.measure import Mark, Measurement
-from tests.support.metrics_oracle import FailureLimits, Said, WindowOf, failure_alerts, total
-from tests.support.windowing import MINUTE_MS, RULES, Windows, ended, idle, mark, remembered, reminders
+from streamproc.core.model import Moment, RunEvent
+from streamproc.core.rules import Rules
+from streamproc.core.state import State
+from streamproc.core.step import begin, pass_time, step
+from tests.support.events import streams
+from tests.support.metrics_oracle import FailureLimits, Said, WindowOf, failure_alerts, one_pass, total
+from tests.support.metrics_oracle import windows as every_window
+from tests.support.oracle import FOREVER
+from tests.support.windowing import MINUTE_MS, RULES, START_MS, Windows, ended, idle, mark, remembered, reminders
 
 GRACE_MS, RETENTION_MS = 30_000, 120_000
 FAILURES = FailureRules(window_ms=MINUTE_MS, thresholds=((Severity.WARNING, 0.3),), min_ended=2)
@@ -204,3 +214,76 @@ def test_failure_alerts_are_those_of_one_pass_over_the_windows(found: Arrivals, 
     expected = failure_alerts(summed, FailureLimits(MINUTE_MS, GRACE_MS, min_ended=2, rates={"warning": "0.3"}))
     assert sorted(windows.said) == sorted(expected)
     assert windows.late == windows.dropped == 0
+
+
+# Both stages
+
+
+class Source:
+    """The fold of one input partition, and what it sends on. Its clock is far ahead of its events."""
+
+    def __init__(self, number: int, events: list[RunEvent]) -> None:
+        self.left = events
+        self._number = number
+        self._state = State(Rules(ASSISTANTS, FOREVER, Deadlines(overdue=False), MINUTE_MS))
+        self._beacon = Beacon(number)
+
+    def commit(self, count: int, wall_ms: int) -> Arrivals:
+        """Fold so many of the events left; none are left: it is caught up."""
+        events, self.left = self.left[:count], self.left[count:]
+        at = Moment(wall_ms, caught_up=not events)
+        out = pass_time(self._state, at, step(self._state, events, at, begin(self._state)))
+        sent: Arrivals = [Measurement(self._number, *key, totals) for key, totals in out.tally.cells.items()]
+        due = self._beacon.due(out.stream_time, idle=at.caught_up, seen_at=wall_ms, wall_ms=wall_ms)
+        if due is not None:
+            self._beacon.sent(due)
+            sent.append(due)
+        self._state.merge(out.runs, out.stream_time)
+        return sent
+
+
+@st.composite
+def inputs(draw: st.DrawFn) -> list[list[RunEvent]]:
+    """Return the events of three partitions, spread over a few minutes; the disorder stays within the grace."""
+    found = []
+    for number in range(3):
+        events = draw(streams(runs=3, longest=20))
+        slow = draw(st.sampled_from((1, 1, 10)))
+        found.append(
+            [
+                structs.replace(
+                    event,
+                    run_id=f"{event.run_id}_{number}",
+                    assistant_id=f"asst_{event.run_id[-1]}",
+                    timestamp=START_MS + (event.timestamp - START_MS) * slow,
+                )
+                for event in events
+            ]
+        )
+    return found
+
+
+@given(inputs(), st.data())
+def test_both_stages_together_make_the_totals_of_one_pass(events: list[list[RunEvent]], data: st.DataObject) -> None:
+    """Whichever source is ahead, however the commits of either stage are cut: highest revisions, and failure alerts."""
+    wall_ms = START_MS + 10**9
+    facts = [fact for part in events for fact in one_pass(part, wall_ms).facts]
+    sources = [Source(number, part) for number, part in enumerate(events)]
+    windows = Windows(structs.replace(SMALL, sources=3, retention_ms=10**9))
+    pending: Arrivals = []
+    while any(source.left for source in sources):
+        wall_ms += 700
+        source = data.draw(st.sampled_from([source for source in sources if source.left]))
+        pending += source.commit(data.draw(st.integers(1, 10)), wall_ms)
+        if data.draw(st.booleans()):
+            windows.commit(*pending)
+            pending = []
+    for source in sources:
+        pending += source.commit(1, wall_ms + 10**6)
+    windows.commit(*pending)
+    expected = every_window(facts, SMALL.sizes_ms)
+    assert windows.latest == expected
+    assert windows.dropped == 0
+    assert {tuple(numbers) for numbers in windows.revisions.values()} == {(0,)}
+    limits = FailureLimits(MINUTE_MS, GRACE_MS, min_ended=2, rates={"warning": "0.3"})
+    assert sorted(windows.said) == sorted(failure_alerts(expected, limits))
