@@ -201,6 +201,56 @@ async def test_one_that_refuses_everything_is_not_asked_without_pause(
     assert runs(server) == ["a", "b", "a"]
 
 
+async def test_one_that_refuses_everything_is_not_asked_batch_after_batch(
+    pushing: Pushing, server: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamproc.notify.alertmanager.MIN_BACKOFF_S", 10.0)
+    monkeypatch.setattr("streamproc.notify.alertmanager.MAX_BACKOFF_S", 10.0)
+    server.behave = status(401)
+    pushing.publish(*(firing(f"run_{number}") for number in range(20)))
+    async with pushing.to_alertmanagers(server.url, max_batch=1):
+        await eventually(lambda: server.got)
+        await asyncio.sleep(0.2)
+    assert len(server.got) == 1
+
+
+async def test_what_is_no_longer_true_is_not_sent(pushing: Pushing, server: Receiver) -> None:
+    """While a batch is under way, an alert of the next one may end."""
+    answered = asyncio.Event()
+
+    async def slow(_: Got) -> web.Response:
+        await answered.wait()
+        return web.Response()
+
+    server.script = [slow]
+    pushing.publish(firing("a"), firing("b"))
+    async with pushing.to_alertmanagers(server.url, max_batch=1):
+        await eventually(lambda: server.got)
+        pushing.publish(resolved("b"))
+        await eventually(lambda: pushing.told.now_waiting.get("alertmanager") == 2)
+        await asyncio.sleep(0.1)
+        answered.set()
+        await eventually(lambda: len(server.got) == 2)
+        await eventually(lambda: pushing.told.now_waiting["alertmanager"] == 0)
+    assert runs(server) == ["a", "b"]
+    assert last_end(server, "b") == "2024-06-01T00:00:00.000Z"
+
+
+async def test_nothing_is_sent_while_nobody_owns_the_partition(pushing: Pushing, server: Receiver) -> None:
+    """From the revocation on somebody else may know better, however long the rebalance takes."""
+    async with pushing.to_alertmanagers(server.url, resend_s=0.05):
+        pushing.publish(firing())
+        await eventually(lambda: len(server.got) >= 2)
+        (feed,) = pushing.topic.members[ALERTMANAGER]
+        feed.revoke()
+        await asyncio.sleep(0.1)
+        count = len(server.got)
+        await asyncio.sleep(0.3)
+        assert len(server.got) == count
+        pushing.topic.rebalance(ALERTMANAGER)
+        await eventually(lambda: len(server.got) > count)
+
+
 async def test_partitions_that_go_are_told_by_their_new_owner(server: Receiver) -> None:
     """From the revocation on the old owner says nothing, and at the end all is told by whoever owns it."""
     pushing = Pushing(partitions=2)

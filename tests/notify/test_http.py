@@ -121,9 +121,10 @@ async def test_both_ways_to_log_in(server: Receiver) -> None:
 
 async def test_cookies_are_not_kept(server: Receiver) -> None:
     server.behave = status(200, set_cookie="a=b")
+    url = server.url.replace("127.0.0.1", "localhost")  # Of an address no library keeps any.
     async with Client(Endpoint()) as client:
-        await client.post(server.url, BODY)
-        await client.post(server.url, BODY)
+        await client.post(url, BODY)
+        await client.post(url, BODY)
     assert "Cookie" not in server.got[1].headers
 
 

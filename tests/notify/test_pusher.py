@@ -80,6 +80,20 @@ async def test_it_ends_at_once_and_leaves_nothing(pushing: Pushing, server: Rece
     assert not pushing.topic.members[ALERTMANAGER]
 
 
+async def test_a_stop_in_two_steps_stores_what_was_done(
+    pushing: Pushing, server: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`stop`, while the pipeline ends, and the exit; the second must not cut the first one short."""
+    monkeypatch.setattr("streamproc.notify.reading.COMMIT_S", 60.0)
+    async with pushing.pusher(webhook={"url": SecretStr(server.url)}) as pusher:
+        pushing.publish(firing())
+        await eventually(lambda: pushing.told.results["webhook", "delivered"] == 1)
+        pusher.stop()
+        await asyncio.sleep(0)
+    assert pushing.topic.committed(WEBHOOK) == 1
+    assert not pushing.topic.members[WEBHOOK]
+
+
 def _own_tasks() -> list[asyncio.Task[object]]:
     code = ((task, task.get_coro().cr_code.co_filename) for task in asyncio.all_tasks())
     return [task for task, file in code if "/streamproc/notify/" in file]

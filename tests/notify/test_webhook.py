@@ -239,6 +239,23 @@ async def test_partitions_that_go_are_delivered_by_their_new_owner(server: Recei
     assert {"a:firing", "b:firing"} == set(news(server))
 
 
+async def test_what_is_no_longer_ours_is_not_sent(pushing: Pushing, server: Receiver) -> None:
+    """A sender that waits as it was asked to may find that the partition went."""
+    server.script = [status(429, retry_after="1")]
+    async with to_webhook(pushing, server):
+        pushing.publish(firing("a"))
+        await eventually(lambda: server.got)
+        pushing.publish(firing("b"))
+        await eventually(lambda: pushing.told.now_waiting.get("webhook") == 2)
+        (feed,) = pushing.topic.members[WEBHOOK]
+        feed.revoke()
+        await asyncio.sleep(1.2)
+        assert len(server.got) == 1
+        pushing.topic.rebalance(WEBHOOK)
+        await eventually(lambda: pushing.topic.committed(WEBHOOK) == 2)
+    assert sorted(news(server)) == ["a:firing", "a:firing", "b:firing"]
+
+
 @pytest.mark.parametrize(
     "run", ["run\r\nx-evil: 1", "rün✓", "r" * 5_000, "a b,c;d=e"], ids=["crlf", "utf8", "long", "odd"]
 )
@@ -270,6 +287,10 @@ async def test_nothing_of_a_cleared_outbox_comes_back() -> None:
     box.done(item)
     assert await box.next() is again
     assert box.oldest(0) == 0
+    box.done(again)
+    other = Item(0, 1, firing("run_2"), time.monotonic())
+    box.put(other)
+    assert await box.next() is other
 
 
 def _item(offset: int) -> Any:

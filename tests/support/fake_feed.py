@@ -108,6 +108,7 @@ class FakeFeed:
     async def commit(self, offsets: Mapping[int, Committed]) -> bool:
         """Store offsets."""
         self._topic.check()
+        await asyncio.sleep(0)
         if not offsets.keys() <= self._position.keys():
             return False
         self._topic.offsets[self._group].update(offsets)
@@ -116,6 +117,7 @@ class FakeFeed:
 
     async def close(self) -> None:
         """Go; the others get the partitions."""
+        await asyncio.sleep(0)
         members = self._topic.members[self._group]
         if self in members:
             members.remove(self)
