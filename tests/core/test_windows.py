@@ -355,3 +355,10 @@ def test_sums_end_at_what_a_record_can_hold(windows: Windows) -> None:
     totals: Totals = closing.totals
     assert (totals.created, totals.tokens, totals.errors) == (most, {"prompt": most}, {"a": most})
     assert max(totals.queue_wait.count, totals.queue_wait.sum_ms, closing.late, totals.arrivals) <= most
+
+
+def test_lateness_stays_within_what_a_record_can_hold(windows: Windows) -> None:
+    """An Avro long, too."""
+    windows.commit(mark(CLOSES_MS))
+    windows.commit(measured(arrivals=2**63 - 1), measured(arrivals=2**63 - 1))
+    assert windows.closings[0].late <= 2**63 - 1

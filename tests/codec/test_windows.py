@@ -1,0 +1,153 @@
+"""run-metrics, and run-windows both ways: what a window task restores is what it committed."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamproc.codec.encode import Source
+from streamproc.codec.schemas import load
+from streamproc.codec.windows import WindowEncoder, decode_window_states, state_key
+from streamproc.core.measure import BUCKETS, Totals
+from streamproc.core.windowstate import Closing, Silence, SourceMark, WindowKey
+from streamproc.errors import ConfigError
+from tests.support.metrics_oracle import WindowOf, read, revisions, totals_of
+from tests.support.runobjects import Arrived
+from tests.support.sums import totals, values
+
+ENCODER = WindowEncoder(Source("app", "run-measurements", 2))
+WALL_MS = 1_800_000_000_000
+START_MS = 1_717_200_000_000
+KEY = WindowKey("asst_1", "gpt-4o", 60_000, START_MS)
+
+
+def _record(message, offset=0) -> Arrived:
+    key, value, timestamp, headers = message
+    return Arrived(offset, value, timestamp, key, headers)
+
+
+def _sample() -> Totals:
+    sums = Totals(arrivals=9, created=2, transitions={"queued": 2}, errors={"server_error": 1}, tokens={"prompt": 5})
+    sums.ended_as("failed", 700)
+    sums.ended_as("failed", 800)
+    sums.ended_as("succeeded", 10**9)
+    sums.queue_wait.add(3)
+    return sums
+
+
+# State
+
+
+@given(st.dictionaries(values.map(lambda found: found[0]), st.none(), max_size=3), st.lists(values, max_size=5))
+def test_what_was_encoded_is_restored(gone, found):
+    """Tombstones too, in their place."""
+    changed = {**gone, **dict(found)}
+    messages = ENCODER.states(changed, 41, 7, WALL_MS)
+    restored = decode_window_states([_record(message) for message in messages])
+    assert restored == [(key, value, -1 if value is None else 41) for key, value in changed.items()]
+
+
+@given(values, values)
+def test_different_keys_are_different_records(one, other):
+    """Compaction must not take one for the other."""
+    assert (state_key(one[0]) == state_key(other[0])) == (one[0] == other[0])
+
+
+@pytest.mark.parametrize("names", [(None, ""), ("a", 'a"'), ('x","y', "x")])
+def test_names_are_told_apart(names):
+    """Whatever is in them: null is not empty, and quotes are no way out."""
+    assert len({state_key(KEY._replace(assistant_id=name)) for name in names}) == 2
+
+
+def test_ids_of_states_are_of_the_commit():
+    """rules.md 22: where they come from, the commit, the number in it."""
+    messages = ENCODER.states({KEY: None, 0: SourceMark(1, 2, 3)}, 41, 7, WALL_MS)
+    assert [dict(headers)["ce_id"] for *_, headers in messages] == [
+        b"run-measurements:2:7:0",
+        b"run-measurements:2:7:1",
+    ]
+
+
+DAMAGED = {
+    "no key": Arrived(5, b"x", key=None),
+    "a key of something else": Arrived(5, b"x", key=b'"run_1"'),
+    "an unknown kind": Arrived(5, None, key=b'["unheard","of"]'),
+    "a short key": Arrived(5, None, key=b'["window","a"]'),
+    "a foreign value": Arrived(5, b"\x07garbage", key=state_key(KEY)),
+    "another schema": Arrived(5, load("run_metrics").header + b"\x00" * 40, key=state_key(KEY)),
+    "cut short": Arrived(5, (ENCODER.states({0: SourceMark(1, 2, 3)}, 1, 1, 1)[0][1] or b"")[:-1], key=state_key(0)),
+    "the value of another kind": Arrived(
+        5, ENCODER.states({0: SourceMark(1, 2, 3)}, 1, 1, 1)[0][1], key=state_key(KEY)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_state_that_cannot_be_read_is_refused(name):
+    """rules.md 23: never skipped; it says where."""
+    with pytest.raises(ConfigError, match="5"):
+        decode_window_states([DAMAGED[name]])
+
+
+@given(values, st.binary(max_size=20), st.data())
+def test_damaged_states_are_refused_or_are_another_value(found, noise, data):
+    """Nothing but ConfigError is raised."""
+    key, value, _, _ = ENCODER.states(dict([found]), 1, 1, 1)[0]
+    at = data.draw(st.integers(0, len(value or b"")))
+    for record in (Arrived(0, (value or b"")[:at] + noise, key=key), Arrived(0, value, key=(key or b"")[:at] + noise)):
+        try:
+            decode_window_states([record])
+        except ConfigError:
+            continue
+
+
+# Metrics
+
+
+@given(totals, st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1))
+def test_metrics_hold_the_totals(sums, revision, late):
+    """As the contract names them."""
+    found = revisions([_record(*ENCODER.metrics([Closing(KEY, revision, sums, late)], WALL_MS))])
+    ((window, (sent,)),) = found.items()
+    assert window == WindowOf(*KEY)
+    assert sent == (revision, totals_of(sums), late)
+
+
+def test_a_histogram_names_all_its_buckets():
+    """So that a reader can add up without knowing them; zeros too. Not cumulative."""
+    found = read(_record(*ENCODER.metrics([Closing(KEY, 0, _sample(), 0)], WALL_MS)), "run_metrics")
+    assert found["run_duration"]["buckets"] == {**dict.fromkeys(BUCKETS, 0), "1000": 2, "+Inf": 1}
+    assert (found["run_duration"]["count"], found["run_duration"]["sum_ms"]) == (3, 10**9 + 1_500)
+    assert (found["ended"], found["window_end"] - found["window_start"]) == ({"failed": 2, "succeeded": 1}, 60_000)
+
+
+def test_metrics_are_keyed_as_measurements_are():
+    """rules.md 2 and 22; ce_time is the window's end, the record's timestamp never ahead of the clock."""
+    key, _, timestamp, headers = ENCODER.metrics([Closing(KEY, 4, _sample(), 0)], WALL_MS)[0]
+    assert json.loads(key or b"") == ["asst_1", "gpt-4o"]
+    assert timestamp == START_MS + 60_000
+    assert dict(headers)["ce_id"] == b"asst_1:gpt-4o:60:1717200000000:4"
+    assert dict(headers)["ce_time"] == b"2024-06-01T00:01:00.000Z"
+    assert dict(headers)["ce_type"] == b"streamproc.run.metrics"
+    (_, _, timestamp, _) = ENCODER.metrics([Closing(KEY, 4, _sample(), 0)], START_MS)[0]
+    assert timestamp == START_MS
+
+
+@pytest.mark.parametrize(
+    "groups", [((None, "m"), ("", "m")), (("a:b", "c"), ("a", "b:c")), ((None, None), ("null", "null"))]
+)
+def test_different_windows_have_different_ids(groups):
+    """A consumer drops repeats by them."""
+    ids = {
+        dict(headers)["ce_id"]
+        for group in groups
+        for *_, headers in ENCODER.metrics([Closing(WindowKey(*group, 60_000, 0), 0, Totals(), 0)], WALL_MS)
+    }
+    assert len(ids) == 2
+
+
+def test_silence_and_sources_have_fixed_keys():
+    """One each."""
+    messages = ENCODER.states({"silence": Silence(1), 7: SourceMark(1, 2, 3)}, 1, 1, 1)
+    assert [json.loads(key or b"") for key, *_ in messages] == [["silence"], ["source", 7]]
