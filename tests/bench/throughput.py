@@ -30,7 +30,7 @@ async def measure(fleet: Fleet, events: int, bad_ratio: float, settings: Mapping
         await asyncio.sleep(POLL_S)
     took, count = time.monotonic() - began, done - done_began
     # The windows have their share in the CPU time, and come a second behind.
-    await eventually(fleet.is_done, deadline_s=60)
+    await fleet.drained()
     cpu = cpu_seconds(pid) - cpu_began
     resident = resident_bytes(pid)
     worker.stop()

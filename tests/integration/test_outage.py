@@ -66,6 +66,7 @@ class _Listener:
 
 async def test_a_poll_does_not_wait_for_the_end_of_a_rebalance(service: Fleet) -> None:
     """It lasts as long as a member hangs, or the broker is away; the worker's loop must go round, and hear a stop."""
+    topics = [service.topics.events]
     frozen, member = service.kafka.group(topics), service.kafka.group(topics)
     for group in (frozen, member):
         await group.join(_Listener())

@@ -60,7 +60,9 @@ async def test_an_output_that_its_topic_does_not_admit(service: Fleet) -> None:
     await service.administer(lambda admin: admin.alter_configs([low]))
     await service.send_records((b"run_1", QUEUED, START_MS, []))
     await _refused(worker, f"{service.topics.events} partition 0 before offset 1", "max.message.bytes")
-    assert await service.kafka.committed(service.source(0)) is None
+    committed = await service.kafka.committed(service.source(0))
+    assert committed is not None
+    assert committed.offset == 0
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ async def test_a_state_topic_that_was_recreated(stopped: Fleet) -> None:
     await stopped.administer(lambda admin: admin.delete_topics([state]))
     await eventually(is_gone, deadline_s=30)
     await create_topics(stopped.kafka, stopped.topics, 4, MAX_RECORD_BYTES)
-    await _refused(stopped.start(), f"{state} partition", "holds 0 runs", "recreated", "Ways out")
+    await _refused(stopped.start(), f"{state} partition", "holds 0 keys", "recreated", "Ways out")
 
 
 async def test_a_group_without_offsets(stopped: Fleet) -> None:

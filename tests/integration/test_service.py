@@ -11,7 +11,7 @@ from typing import Any
 from streamproc.codec.schemas import load
 from streamproc.local.simulate import SimulatedEvent, simulate
 from tests.support.runobjects import framed, run_object
-from tests.support.service import MAX_RECORD_BYTES, Fleet
+from tests.support.service import MAX_RECORD_BYTES, Fleet, Worker
 from tests.support.waiting import eventually
 
 
@@ -58,8 +58,8 @@ async def test_a_second_worker_takes_its_share(service: Fleet) -> None:
     await eventually(lambda: len(one.events("assigned")) == 1, deadline_s=30)
     two = service.start()
     await eventually(lambda: bool(two.events("assigned")), deadline_s=30)
-    await eventually(lambda: len(one.events("assigned")[-1]["partitions"]) == 2, deadline_s=30)
-    assert len(two.events("assigned")[-1]["partitions"]) == 2
+    await eventually(lambda: _shares(one) == [2, 2], deadline_s=30)
+    assert _shares(two) == [2, 2]
     await source
     await eventually(service.is_done, deadline_s=30)
     assert (one.stop(), two.stop()) == (0, 0)
@@ -192,6 +192,11 @@ async def test_a_stop_under_load_is_quick_and_clean(service: Fleet) -> None:
     await eventually(service.is_done, deadline_s=30)
     assert again.stop() == 0
     assert await service.check() == 20_000
+
+
+def _shares(worker: Worker) -> list[int]:
+    """Return how many partitions of each topic the worker was given last."""
+    return [len(numbers) for numbers in worker.events("assigned")[-1]["partitions"].values()]
 
 
 async def _moved(service: Fleet) -> bool:

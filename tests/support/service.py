@@ -25,6 +25,7 @@ from streamproc.runtime.config import KafkaSettings, TopicSettings
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.topics import create_topics
 from tests.support.oracle import replay, written
+from tests.support.waiting import eventually
 
 MAX_RECORD_BYTES = 1_048_576
 
@@ -113,24 +114,32 @@ class Fleet:
         return sum(each.offset for each in committed if each is not None)
 
     async def is_done(self) -> bool:
-        """Whether both stages have committed all that is there to be read."""
-        topics = (self.topics.events, self.topics.measurements)
-        places = [TopicPartition(topic, number) for topic in topics for number in range(self.partitions)]
-        return all([await self._is_committed(place) for place in places])
+        """Whether the whole input is committed."""
+        _, behind = await self._behind(self.topics.events)
+        return not behind
 
-    async def _is_committed(self, source: TopicPartition) -> bool:
-        _, end = await self.kafka.bounds(*source)
-        committed = await self.kafka.committed(source)
-        offset = committed.offset if committed else 0
-        if offset >= end:
-            return True
-        # Behind the last record there may be only the markers of transactions, which nobody can commit.
-        reader = await self.kafka.reader(*source)
-        try:
-            await reader.seek(offset)
-            return (await reader.fetch(1, 1.0)).caught_up
-        finally:
-            await reader.close()
+    async def drained(self, deadline_s: float = 60) -> None:
+        """Wait until the whole input is committed, and then until the windows have taken what came of it."""
+        await eventually(self.is_done, deadline_s)
+        ends, _ = await self._behind(self.topics.measurements)
+
+        async def passed() -> bool:
+            # Marks go on for ever, so the windows come past every offset; "all of it" would hardly ever be true.
+            found = [await self.kafka.committed(TopicPartition(self.topics.measurements, n)) for n in range(len(ends))]
+            return all(each is not None and each.offset >= end for each, end in zip(found, ends, strict=True))
+
+        await eventually(passed, deadline_s)
+
+    async def _behind(self, topic: str) -> tuple[list[int], list[int]]:
+        """Return the end of each partition, and the numbers of those that are not committed up to there."""
+        ends, behind = [], []
+        for partition in range(self.partitions):
+            _, end = await self.kafka.bounds(topic, partition)
+            committed = await self.kafka.committed(TopicPartition(topic, partition))
+            ends.append(end)
+            if (committed.offset if committed else 0) < end:
+                behind.append(partition)
+        return ends, behind
 
     async def check(self) -> int:
         """Hold all outputs against a plain replay of the input; return the number of input records."""
