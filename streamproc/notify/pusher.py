@@ -61,6 +61,7 @@ class Pusher:
         if webhook.url is not None:
             self._sinks.append(Webhook(webhook, source.application_id, observer, wall))
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     async def __aenter__(self) -> Self:
         """Start a task for each receiver; none is set by default."""
@@ -82,8 +83,9 @@ class Pusher:
 
     def stop(self) -> None:
         """Begin to stop: the pipeline may take its time for that, and the push uses the same."""
-        for task in self._tasks:
-            if not task.cancelling():  # A second time it would cut short how the first one ends.
+        if not self._stopping:  # A second time it would cut short how the first one ends.
+            self._stopping = True
+            for task in self._tasks:
                 task.cancel()
 
     async def _push(self, sink: Sink) -> None:

@@ -90,6 +90,7 @@ async def test_a_stop_in_two_steps_stores_what_was_done(
         await eventually(lambda: pushing.told.results["webhook", "delivered"] == 1)
         pusher.stop()
         await asyncio.sleep(0)
+        assert pushing.topic.committed(WEBHOOK) is None
     assert pushing.topic.committed(WEBHOOK) == 1
     assert not pushing.topic.members[WEBHOOK]
 
@@ -117,6 +118,9 @@ async def test_after_a_failure_it_starts_over_from_what_was_stored(pushing: Push
         pushing.topic.down = False
         pushing.publish(firing("b"))
         await eventually(lambda: any("b" in str(got.content) for got in server.got[1:]))
+        began = time.monotonic()
+    assert time.monotonic() - began < 1
+    await eventually(lambda: not _own_tasks())
 
 
 async def test_offsets_that_cannot_be_stored_end_nothing(pushing: Pushing, server: Receiver) -> None:
