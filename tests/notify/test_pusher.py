@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import structlog
@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from streamproc.app import make_kafka, make_pusher
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.observe.logs import configure
+from streamproc.runtime.ports import Committed
 from streamproc.settings import load_settings
 from tests.support.alerts import firing
 from tests.support.pushing import ALERTMANAGER, WEBHOOK, Pushing, Told
@@ -88,9 +89,17 @@ async def test_a_stop_in_two_steps_stores_what_was_done(
     async with pushing.pusher(webhook={"url": SecretStr(server.url)}) as pusher:
         pushing.publish(firing())
         await eventually(lambda: pushing.told.results["webhook", "delivered"] == 1)
+        (feed,) = pushing.topic.members[WEBHOOK]
+        commit, under_way = feed.commit, asyncio.Event()
+
+        async def slow(offsets: Mapping[int, Committed]) -> bool:
+            under_way.set()
+            await asyncio.sleep(0.05)
+            return await commit(offsets)
+
+        feed.commit = slow
         pusher.stop()
-        await asyncio.sleep(0)
-        assert pushing.topic.committed(WEBHOOK) is None
+        await under_way.wait()
     assert pushing.topic.committed(WEBHOOK) == 1
     assert not pushing.topic.members[WEBHOOK]
 
