@@ -4,21 +4,27 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import gcd
 from typing import Any
 
+from streamproc.codec.decode import decode
+from streamproc.codec.measurements import decode_measurements
 from streamproc.codec.schemas import bundled_book
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.measure import Mark, Measurement
+from streamproc.core.model import RunEvent
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
 from streamproc.runtime.config import CommitSettings, TopicSettings
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer, TaskState
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, TaskState, WindowReport
 from streamproc.runtime.ports import Reader, TopicPartition
 from streamproc.runtime.task import Job
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
 from tests.support.fake_kafka import Entry, FakeKafka, Fault
+from tests.support.metrics_oracle import Revision, Said, WindowOf, alerts, revisions
 from tests.support.oracle import FOREVER, NO_DEADLINES
 from tests.support.runobjects import START_MS, framed, run_object
 from tests.support.waiting import eventually
@@ -28,29 +34,33 @@ WINDOWS = WindowRules(sources=0, stream="run-events", silence_ms=0)
 
 
 class Told(Observer):
-    """Takes down what the observer is told of the fold stage."""
+    """Takes down what the observer is told: of the fold stage, and of the windows apart from it."""
 
     def __init__(self, events: str) -> None:
         self.events = events
         self.reports: list[FoldReport] = []
         self.states: list[tuple[int, TaskState]] = []
         self.failures: list[str] = []
+        self.windows: list[WindowReport] = []
+        self.window_states: list[tuple[int, TaskState]] = []
+        self.window_failures: list[str] = []
         self.rounds = 0
 
     def committed(self, report: CommitReport) -> None:
         """Take down a commit that had records, or forgot something."""
         if isinstance(report, FoldReport) and (report.records or report.forgotten or report.alerts):
             self.reports.append(report)
+        if isinstance(report, WindowReport):
+            self.windows.append(report)
 
     def task_state(self, source: TopicPartition, state: TaskState) -> None:
         """Take down a step of a task's life."""
-        if source.topic == self.events:
-            self.states.append((source.partition, state))
+        known = self.states if source.topic == self.events else self.window_states
+        known.append((source.partition, state))
 
     def transaction_failed(self, source: TopicPartition, cause: str) -> None:
         """Take down a failure."""
-        if source.topic == self.events:
-            self.failures.append(cause)
+        (self.failures if source.topic == self.events else self.window_failures).append(cause)
 
     def progress(self) -> None:
         """Count the worker's rounds."""
@@ -69,16 +79,18 @@ class WatchedKafka(FakeKafka):
         super().__init__()
         self.state_topic = topics.state
         self.restored: list[int] = []
+        self.read_back: list[str] = []
 
     async def reader(self, topic: str, partition: int) -> Reader:
         """Return a reader."""
         if topic == self.state_topic:
             self.restored.append(partition)
+        self.read_back.append(topic)
         return await super().reader(topic, partition)
 
 
 class Application:
-    """See the module. `kafka.fault` decides what goes wrong."""
+    """See the module. `kafka.fault` decides what goes wrong; rules count from the next worker on."""
 
     def __init__(
         self,
@@ -91,8 +103,9 @@ class Application:
         self.kafka = WatchedKafka(self.topics)
         self.told = Told(self.topics.events)
         self.now_ms = START_MS
-        self._rules = Rules(ASSISTANTS, retention, deadlines)
-        self._windows = windows
+        self.retention = retention
+        self.deadlines = deadlines
+        self.windows = windows
         self._max_records = max_records
 
     def job(self) -> Job:
@@ -101,8 +114,8 @@ class Application:
             kafka=self.kafka,
             application_id="app",
             topics=self.topics,
-            rules=self._rules,
-            windows=self._windows,
+            rules=Rules(ASSISTANTS, self.retention, self.deadlines, gcd(*self.windows.sizes_ms)),
+            windows=self.windows,
             commit=CommitSettings(max_records=self._max_records),
             max_record_bytes=MAX_RECORD_BYTES,
             book=bundled_book(),
@@ -137,6 +150,30 @@ class Application:
         """Return the ce_id of each record of an output topic."""
         return [dict(entry.headers)["ce_id"].decode() for entry in self.output(role, partition)]
 
+    def outputs(self, role: str) -> list[Entry]:
+        """Return what may be read of an output topic, partition after partition."""
+        return [entry for log in self.kafka.logs[getattr(self.topics, role)] for entry in log.stable(0)]
+
+    def revisions(self) -> dict[WindowOf, list[Revision]]:
+        """Return what run-metrics holds, by window."""
+        return revisions(self.outputs("metrics"))
+
+    def alerts(self) -> list[Said]:
+        """Return what run-alerts holds."""
+        return alerts(self.outputs("alerts"))
+
+    def events(self, partition: int = 0) -> list[RunEvent]:
+        """Return the good events of an input partition."""
+        return decode(self.kafka.logs[self.topics.events][partition].stable(0), bundled_book()).events
+
+    def measurements(self, partition: int = 0) -> list[Measurement | Mark]:
+        """Return what run-measurements holds."""
+        return decode_measurements(self.output("measurements", partition)).arrivals
+
+    def marks(self, partition: int = 0) -> list[Mark]:
+        """Return the marks that a measurement partition was sent."""
+        return [arrival for arrival in self.measurements(partition) if isinstance(arrival, Mark)]
+
     def metadata(self, partition: int = 0) -> dict[str, Any]:
         """Return what was committed along with the offset."""
         return dict(json.loads(self.kafka.offsets[self.source(partition)].metadata))
@@ -144,6 +181,10 @@ class Application:
     def source(self, partition: int = 0) -> TopicPartition:
         """Return a partition of the input."""
         return TopicPartition(self.topics.events, partition)
+
+    def measured(self, partition: int = 0) -> TopicPartition:
+        """Return a partition of the measurements."""
+        return TopicPartition(self.topics.measurements, partition)
 
     def is_drained(self) -> bool:
         """Whether the whole input is committed."""
@@ -153,6 +194,17 @@ class Application:
             (found[self.source(number)].offset if self.source(number) in found else 0) == end
             for number, end in ends.items()
         )
+
+    def is_summed(self) -> bool:
+        """Whether the input is committed, and all that was measured of it."""
+        found, topic = self.kafka.offsets, self.topics.measurements
+        committed = {place.partition: each.offset for place, each in found.items() if place.topic == topic}
+        logs = enumerate(self.kafka.logs[topic])
+        return self.is_drained() and not any(log.stable(committed.get(number, 0)) for number, log in logs)
+
+    async def summed(self) -> None:
+        """Wait until the input and what was measured of it are committed."""
+        await eventually(self.is_summed)
 
     async def drained(self) -> None:
         """Wait until the whole input is committed and reported."""
