@@ -12,7 +12,7 @@ from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import Message, Source
 from streamproc.codec.framing import header_of, label
-from streamproc.codec.runstate import unreadable
+from streamproc.codec.runstate import REPLAY, unreadable
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.alerts import Severity
 from streamproc.core.failures import Failing, group_key
@@ -80,7 +80,7 @@ class WindowEncoder:
             "late": closing.late,
         }
         window = f"{key.size_ms // 1000}:{key.start}:{closing.revision}"
-        event_id = f"{key.assistant_id or ''}:{key.model or ''}:{window}".encode()
+        event_id = f"{_part(key.assistant_id)}:{_part(key.model)}:{window}".encode()
         headers = self._metrics_events.headers(event_id, end)
         return group_key(key.group).encode(), _encoded(self._metrics, said), max(0, min(end, wall_ms)), headers
 
@@ -105,8 +105,7 @@ def state_key(key: Key) -> bytes:
     return msgspec.json.encode(["failing", *group, severity])
 
 
-def _key_of(record: Arrival) -> Key:
-    kind, *rest = msgspec.json.decode(record.key or b"")
+def _key_of(kind: str, rest: Sequence[Any]) -> Key:
     if kind == "window":
         return WindowKey(*rest)
     if kind == "source":
@@ -114,7 +113,9 @@ def _key_of(record: Arrival) -> Key:
     if kind == "failing":
         assistant_id, model, severity = rest
         return (assistant_id, model), Severity(severity)
-    return SILENCE_KEY
+    if kind == SILENCE_KEY and not rest:
+        return SILENCE_KEY
+    raise ValueError("a key of an unknown kind")
 
 
 def _fields(value: Value) -> dict[str, Any]:
@@ -124,7 +125,8 @@ def _fields(value: Value) -> dict[str, Any]:
 
 def _decode_state(record: Arrival) -> tuple[Key, Value | None, int]:
     try:
-        key = _key_of(record)
+        kind, *rest = msgspec.json.decode(record.key or b"")
+        key = _key_of(kind, rest)
         if not record.value:
             return key, None, -1
         header = header_of(record.value)
@@ -132,10 +134,9 @@ def _decode_state(record: Arrival) -> tuple[Key, Value | None, int]:
         if schema is None:
             raise unreadable(record, f"schema {label(header)} is no version of WindowState that this release reads")
         found: Any = fastavro.schemaless_reader(BytesIO(record.value[len(header) :]), schema.parsed, None)
-        name = next(name for name in FIELDS if found[name] is not None)
-        return key, convert(found[name], FIELDS[name]), found["source_offset"]
-    except (RecordRejected, ValueError, TypeError, KeyError, IndexError, EOFError, StopIteration) as error:
-        raise unreadable(record, f"it is damaged ({type(error).__name__})") from error
+        return key, convert(found[kind], FIELDS[kind]), found["source_offset"]
+    except (RecordRejected, msgspec.MsgspecError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
+        raise unreadable(record, f"it is damaged ({type(error).__name__})", REPLAY) from error
 
 
 def _encoded(schema: WriterSchema, said: Mapping[str, Any]) -> bytes:
@@ -143,6 +144,13 @@ def _encoded(schema: WriterSchema, said: Mapping[str, Any]) -> bytes:
     buffer.seek(0, 2)
     fastavro.schemaless_writer(buffer, schema.parsed, said)
     return buffer.getvalue()
+
+
+def _part(name: str | None) -> str:
+    """Return a name as a part of an id: different ones must not make the same id."""
+    if name is None:
+        return ""
+    return name.replace("%", "%25").replace(":", "%3A") or "%00"
 
 
 def _histogram(histogram: Histogram) -> dict[str, Any]:

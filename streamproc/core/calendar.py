@@ -21,11 +21,13 @@ class Calendar(Generic[Key]):
         self._buckets: dict[int, list[Key]] = {}
         self._order: list[int] = []
         self._taken: list[tuple[int, list[Key]]] = []
+        self._added = False
         self.next_at = NEVER
         """The instant at which the first bucket is due, in milliseconds."""
 
     def add(self, key: Key, due_ms: int) -> None:
         """Look at the key at the end of the bucket that `due_ms` falls into."""
+        self._added = True
         bucket = -(-due_ms // self._width)
         held = self._buckets.get(bucket)
         if held is None:
@@ -55,12 +57,17 @@ class Calendar(Generic[Key]):
     def keep(self) -> None:
         """Let what was taken be gone: the commit that it led to is confirmed."""
         self._taken.clear()
+        self._added = False
 
     def rewind(self) -> None:
         """Put back what was taken for a commit that never came about."""
         for bucket, keys in self._taken:
             self._put(bucket, keys)
         self._taken.clear()
+        if self._added:
+            # What the aborted commit added is about to be added again, and again after that.
+            self._buckets = {bucket: list(dict.fromkeys(keys)) for bucket, keys in self._buckets.items()}
+            self._added = False
 
     def _put(self, bucket: int, keys: list[Key]) -> None:
         held = self._buckets.get(bucket)

@@ -29,7 +29,7 @@ class FailureRules(Struct, frozen=True):
         """Yield each severity whose condition holds, and what there is to say."""
         failed, ended = self.rate(totals)
         for severity, threshold in self.thresholds:
-            if ended >= self.min_ended and failed >= threshold * ended and failed:
+            if ended >= self.min_ended and failed and failed / ended >= threshold:
                 yield severity, f"{failed} of {ended} runs failed ({failed / ended:.0%}; the limit is {threshold:.0%})"
 
 

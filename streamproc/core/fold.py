@@ -64,8 +64,10 @@ def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment) -> Run:
         new.transitions = run.transitions + 1
         new.retained_from = _retained_from(event, profile, at)
         new.ended_at = ended_at(event, profile)
+        if event.status not in profile.outcomes:
+            new.retained_from = max(run.retained_from, new.retained_from)
     elif event.status not in profile.outcomes:
-        new.retained_from = _retained_from(event, profile, at)
+        new.retained_from = max(run.retained_from, _retained_from(event, profile, at))
     _merge(new, event)
     new.required_tools = event.required_tools
     new.offset = event.offset

@@ -34,7 +34,12 @@ Group = tuple[str | None, str | None]
 
 def add(counts: dict[str, int], name: str, amount: int) -> None:
     """Add to a count, up to what an Avro long holds: token counts are the producer's word."""
-    counts[name] = min(counts.get(name, 0) + amount, MAX_LONG)
+    counts[name] = add_up(counts.get(name, 0), amount)
+
+
+def add_up(count: int, amount: int) -> int:
+    """Return the sum, or the most that a record can hold."""
+    return min(count + amount, MAX_LONG)
 
 
 class Histogram(Struct):
@@ -46,7 +51,7 @@ class Histogram(Struct):
     @property
     def count(self) -> int:
         """How many durations."""
-        return sum(self.buckets.values())
+        return min(sum(self.buckets.values()), MAX_LONG)
 
     def add(self, duration_ms: int) -> None:
         """Add one duration, of MAX_DURATION_MS at most."""
@@ -58,7 +63,7 @@ class Histogram(Struct):
     def merge(self, other: "Histogram") -> None:
         """Add all of another's durations."""
         _merge(self.buckets, other.buckets)
-        self.sum_ms = min(self.sum_ms + other.sum_ms, MAX_LONG)
+        self.sum_ms = add_up(self.sum_ms, other.sum_ms)
 
     def copy(self) -> "Histogram":
         """Return one that can be changed on its own."""
@@ -104,8 +109,8 @@ class Totals(Struct):
 
     def merge(self, other: "Totals") -> None:
         """Add all of another's sums."""
-        self.arrivals = min(self.arrivals + other.arrivals, MAX_LONG)
-        self.created = min(self.created + other.created, MAX_LONG)
+        self.arrivals = add_up(self.arrivals, other.arrivals)
+        self.created = add_up(self.created, other.created)
         _merge(self.transitions, other.transitions)
         _merge(self.tokens, other.tokens)
         for code, count in other.errors.items():

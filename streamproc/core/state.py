@@ -47,10 +47,11 @@ class State:
             # At the earliest time that it may be due, ended or not: then it is looked at again, and filed anew.
             self.forgetting.add(run.run_id, run.retained_from + self.shortest_ms)
 
-    def restore(self, run: Run) -> None:
-        """Set a run's state as it is read back."""
-        self.put(run)
-        self.watch(run)
+    def arm(self) -> None:
+        """Watch the deadlines of a state that was read back."""
+        for run in self.runs.open_runs():
+            self.watch(run)
+        self.settle()
 
     def watch(self, run: Run) -> None:
         """Look at the run when its next deadline passes, if it has one."""

@@ -17,10 +17,10 @@ from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.tally import Tally
 
-MAX_FIRED_PER_EVENT = 20
-"""Where a great many deadlines pass at once, the rest fires with the next events: a commit has to stay small."""
 MAX_FIRED_PER_COMMIT = 2_000
-MAX_LOOKED_AT = 1_000
+"""Where a great many deadlines pass at once, the rest fires in the next commits: each has to stay small."""
+MAX_LOOKED_AT = 20_000
+"""Reminders that one event, or one look at the clock, goes through: most of them are of runs that have moved on."""
 
 CLOCK = -1
 """In `Outcome.causes`: no event, but the time that passed."""
@@ -30,7 +30,8 @@ class Outcome(Struct):
     """What one commit changes and sends.
 
     `runs`: the last state of each run touched, None where it is forgotten; `forgotten`: the offsets of those runs' last
-    applied events; `causes`: the offset of the event that changed a state without being applied, or CLOCK.
+    applied events; `causes`: the offset of the event that changed a state without being applied, or CLOCK; `room`: how
+    many deadlines may still fire.
     """
 
     tally: Tally
@@ -41,6 +42,7 @@ class Outcome(Struct):
     transitions: list[Transition] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     now: int = 0
+    room: int = MAX_FIRED_PER_COMMIT
 
 
 def begin(state: State) -> Outcome:
@@ -62,7 +64,7 @@ def step(state: State, events: Sequence[RunEvent], at: Moment, out: Outcome) -> 
         _arrive(state, out, event, at)
         # In between, not at the end of a batch: else it would depend on where batches are cut what fires.
         if limits.next_at <= out.stream_time:
-            _fire(state, out, out.stream_time, MAX_FIRED_PER_EVENT)
+            _fire(state, out, out.stream_time)
     return out
 
 
@@ -70,7 +72,7 @@ def pass_time(state: State, at: Moment, out: Outcome) -> Outcome:
     """Let the partition's `now` (rules.md 16) do its part: deadlines, then retention."""
     out.now = at.wall_ms if at.caught_up else out.stream_time
     if at.caught_up:
-        _fire(state, out, out.now, MAX_FIRED_PER_COMMIT)
+        _fire(state, out, out.now)
     _forget(state, out)
     return out
 
@@ -80,7 +82,7 @@ def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
     run = out.runs[run_id] if run_id in out.runs else state.runs.get(run_id)
     old = run is not None and run.retained_from + state.shortest_ms <= out.stream_time
     if run is not None and old and state.due_at(run) <= out.stream_time:
-        _resolve(out, run, None, rules, out.stream_time)
+        _resolve(out, run, None, rules, out.stream_time, out.stream_time)
         run = None  # Forgotten by stream time, whether or not a commit has said so yet.
     move = judge(run, event, rules.profile)
     out.tally.arrival(event, move.verdict, rules.profile)
@@ -99,7 +101,7 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
     out.forgotten.pop(event.run_id, None)
     out.causes.pop(event.run_id, None)
     if run is not None and run.alerts:
-        _resolve(out, run, after, rules, event.timestamp)
+        _resolve(out, run, after, rules, event.timestamp, out.stream_time)
     ended = event.status in profile.outcomes
     when = event.timestamp
     if when > at.wall_ms + MAX_AHEAD_MS:
@@ -118,14 +120,16 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
         state.watch(after)
 
 
-def _fire(state: State, out: Outcome, now: int, room: int) -> None:
-    """Fire deadlines that passed, `room` at most, each as of the full second at which it was due to be looked at."""
+def _fire(state: State, out: Outcome, now: int) -> None:
+    """Fire deadlines that passed, each as of the full second at which it was due to be looked at."""
     rules, limits = state.rules, state.limits
-    while limits.next_at <= now:
+    looks = MAX_LOOKED_AT
+    while limits.next_at <= now and looks > 0 and out.room > 0:
         tick = limits.next_at
-        ids = limits.take(MAX_LOOKED_AT)
+        ids = limits.take(looks)
+        looks -= len(ids)
         for number, run_id in enumerate(ids):
-            if room <= 0:
+            if out.room <= 0:
                 limits.give_back(ids[number:])
                 return
             run = out.runs[run_id] if run_id in out.runs else state.runs.get_open(run_id)
@@ -134,7 +138,7 @@ def _fire(state: State, out: Outcome, now: int, room: int) -> None:
             fired = rules.deadlines.passed(run, rules.profile, tick)
             if fired:
                 state.watch(_flagged(out, run, fired, CLOCK))
-                room -= len(fired)
+                out.room -= len(fired)
 
 
 def _report_illegal(out: Outcome, run: Run, event: RunEvent) -> None:
@@ -154,9 +158,9 @@ def _flagged(out: Outcome, run: Run, fired: Sequence[Alert], cause: int) -> Run:
     return new
 
 
-def _resolve(out: Outcome, before: Run, after: Run | None, rules: Rules, at: int) -> None:
+def _resolve(out: Outcome, before: Run, after: Run | None, rules: Rules, at: int, now: int) -> None:
     """Resolve what `before` fires and `after` does not; None: the run is forgotten."""
-    gone = rules.deadlines.resolved(before, after, rules.profile, at, out.stream_time)
+    gone = rules.deadlines.resolved(before, after, rules.profile, at, now)
     out.alerts += gone
     if after is not None and gone:
         ids = {alert.alert_id for alert in gone}
@@ -175,7 +179,7 @@ def _forget(state: State, out: Outcome) -> None:
             if due > out.now:
                 calendar.add(run_id, due)
                 continue
-            _resolve(out, run, None, state.rules, out.now)
+            _resolve(out, run, None, state.rules, out.now, out.now)
             out.runs[run_id] = None
             out.forgotten[run_id] = run.offset
             out.causes.pop(run_id, None)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from streamproc.core import silence
 from streamproc.core.alerts import AlertState
 from streamproc.core.failures import Failing
-from streamproc.core.measure import Mark, Measurement, Totals
+from streamproc.core.measure import Mark, Measurement, Totals, add_up
 from streamproc.core.windowstate import (
     NOT_YET,
     Closing,
@@ -21,14 +21,13 @@ from streamproc.core.windowstate import (
     WindowState,
 )
 
-MAX_LOOKED_AT = 1_000
-"""Windows that one mark, or one look at the clock, closes or drops."""
-
 
 def begin_windows(state: WindowState) -> WindowOutcome:
     """Return the empty outcome of a new commit on top of `state`; what an aborted one had taken is put back."""
     state.rewind()
-    return WindowOutcome(state.watermark)
+    out = WindowOutcome(state.watermark)
+    out.target = _target(state, out)
+    return out
 
 
 def absorb(state: WindowState, arrivals: Iterable[Measurement | Mark], out: WindowOutcome) -> None:
@@ -37,33 +36,36 @@ def absorb(state: WindowState, arrivals: Iterable[Measurement | Mark], out: Wind
         if isinstance(arrival, Mark):
             _mark(state, out, arrival)
         else:
-            for size_ms in state.rules.sizes_ms:
-                start = arrival.start - arrival.start % size_ms
-                key = WindowKey(arrival.assistant_id, arrival.model, size_ms, start)
-                _measure(state, out, key, arrival.totals)
+            _measure(state, out, arrival)
 
 
 def finish(state: WindowState, out: WindowOutcome, *, watches_silence: bool) -> None:
-    """End a commit: number the revisions, and tell of silence."""
-    for key in out.revised:
-        window = out.get(state, key)
-        if isinstance(window, Window):
-            _revise(out, key, window)
-    out.revised.clear()
+    """End a commit: close what an earlier one had no room for, number the revisions, tell of silence."""
+    _advance(state, out)
+    for key in list(out.revised):
+        _revise(state, out, key)
     if watches_silence:
         silence.watch(state, out)
 
 
-def _revise(out: WindowOutcome, key: WindowKey, window: Window) -> None:
-    window.revision += 1
-    out.closings.append(Closing(key, window.revision, window.totals, window.late))
+def _measure(state: WindowState, out: WindowOutcome, measurement: Measurement) -> None:
+    """Add to the window of each size; what is late or dropped for one of them counts once."""
+    late = dropped = False
+    for size_ms in state.rules.sizes_ms:
+        start = measurement.start - measurement.start % size_ms
+        key = WindowKey(measurement.assistant_id, measurement.model, size_ms, start)
+        if state.rules.expires_at(key) <= out.target:
+            dropped = True
+        else:
+            late |= _add(state, out, key, measurement.totals)
+    if dropped:
+        out.dropped = add_up(out.dropped, measurement.totals.arrivals)
+    elif late:
+        out.late = add_up(out.late, measurement.totals.arrivals)
 
 
-def _measure(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals) -> None:
-    rules = state.rules
-    if rules.expires_at(key) <= out.watermark:
-        out.dropped += totals.arrivals
-        return
+def _add(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals) -> bool:
+    """Add to a window; return whether that comes after it closed."""
     window = out.changed.get(key)
     if not isinstance(window, Window):
         committed = state.values.get(key) if key not in out.changed else None
@@ -72,10 +74,11 @@ def _measure(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Tot
         if not isinstance(committed, Window):
             state.remind(key, window)
     window.totals.merge(totals)
-    if window.revision != NOT_YET or rules.closes_at(key) <= out.watermark:
-        window.late += totals.arrivals
-        out.late += totals.arrivals
-        out.revised[key] = None
+    if window.revision == NOT_YET and state.rules.closes_at(key) > out.watermark:
+        return False
+    window.late = add_up(window.late, totals.arrivals)
+    out.revised[key] = None
+    return True
 
 
 def _mark(state: WindowState, out: WindowOutcome, mark: Mark) -> None:
@@ -87,51 +90,64 @@ def _mark(state: WindowState, out: WindowOutcome, mark: Mark) -> None:
     read_until = mark.sent_at if mark.idle else 0
     out.changed[mark.source_partition] = SourceMark(watermark, read_until, seen_at)
     silence.end(state, out, mark.seen_at)
+    out.target = _target(state, out)
+    _advance(state, out)
+
+
+def _target(state: WindowState, out: WindowOutcome) -> int:
+    """Return the watermark that the marks allow: none before every source has sent one."""
     sources = out.sources(state)
-    if len(sources) >= state.rules.sources:
-        _advance(state, out, min(source.watermark for source in sources))
+    known = len(sources) >= state.rules.sources
+    return max(out.watermark, min((source.watermark for source in sources), default=0) if known else 0)
 
 
-def _advance(state: WindowState, out: WindowOutcome, watermark: int) -> None:
-    """Move the watermark on, and close and drop what it passes, in the order of time.
+def _advance(state: WindowState, out: WindowOutcome) -> None:
+    """Move the watermark to its target, and close and drop what it passes, in the order of time.
 
-    Where more than MAX_LOOKED_AT windows are passed at once, it stays in front of the rest: a commit has to stay small.
+    Where a commit has no room for all of it, the watermark stays in front of the rest until the next one.
     """
-    room = MAX_LOOKED_AT
-    while (now := min(state.closing.next_at, state.failing.next_at)) <= watermark:
-        if room <= 0:
-            watermark = now - 1
-            break
+    while (now := min(state.closing.next_at, state.failing.next_at)) <= out.target:
+        if out.room <= 0:
+            out.watermark = max(out.watermark, now - 1)
+            return
         # Windows first: those that close at the same moment tell whether a group still fails.
         if state.closing.next_at == now:
-            for key in state.closing.take(room):
-                room -= 1
+            for key in state.closing.take(out.room):
+                out.room -= 1
                 _look_at(state, out, key, now)
         else:
             for group in state.failing.take():
                 _look_again(state, out, group, now)
-    out.watermark = max(out.watermark, watermark)
+    out.watermark = out.target
 
 
 def _look_at(state: WindowState, out: WindowOutcome, key: WindowKey, now: int) -> None:
     window = out.get(state, key)
     if not isinstance(window, Window):
         return
-    if state.rules.expires_at(key) <= now:
-        if key in out.revised:
-            _revise(out, key, window)
-            del out.revised[key]
-        out.changed[key] = None
-    elif window.revision == NOT_YET and key not in out.revised:
+    if window.revision == NOT_YET and key not in out.revised:
         new = window if key in out.changed else window.copy()
         new.revision = 0
         out.changed[key] = new
         out.closings.append(Closing(key, 0, new.totals.copy(), new.late))
         state.remind(key, new)
         _judge_failures(state, out, key, new.totals, now)
+    elif state.rules.expires_at(key) <= now:
+        _revise(state, out, key)
+        out.changed[key] = None
     else:
-        # It closed already, or came about late: what is collected in this commit is its next revision.
         state.closing.add(key, state.rules.expires_at(key))
+
+
+def _revise(state: WindowState, out: WindowOutcome, key: WindowKey) -> None:
+    """Send what came late in this commit, if anything did."""
+    window = out.changed.get(key)
+    if key in out.revised and isinstance(window, Window):
+        del out.revised[key]
+        window.revision += 1
+        out.closings.append(Closing(key, window.revision, window.totals.copy(), window.late))
+        if window.revision == 0:
+            _judge_failures(state, out, key, window.totals, out.watermark)
 
 
 def _judge_failures(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals, now: int) -> None:
@@ -142,6 +158,8 @@ def _judge_failures(state: WindowState, out: WindowOutcome, key: WindowKey, tota
     for severity, summary in rules.holding(totals):
         identity = key.group, severity
         before = out.get(state, identity)
+        if isinstance(before, Failing) and before.until >= end:
+            continue  # A window that came about late says nothing about those behind it.
         since = before.since if isinstance(before, Failing) else key.start
         failing = Failing(key.assistant_id, key.model, severity, since, end)
         out.changed[identity] = failing

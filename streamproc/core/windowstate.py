@@ -10,6 +10,8 @@ from streamproc.core.calendar import Calendar
 from streamproc.core.failures import Failing, FailureRules
 from streamproc.core.measure import Group, Totals
 
+MAX_LOOKED_AT = 2_000
+"""Windows that one commit closes or drops: it has to stay small."""
 NOT_YET = -1
 """The revision of a window that has not closed."""
 
@@ -110,10 +112,11 @@ class WindowState:
         """How many keys the state topic holds."""
         return len(self.values)
 
-    def restore(self, key: Key, value: Value) -> None:
-        """Set a value as it is read back."""
-        self.values[key] = value
-        self.remind(key, value)
+    def arm(self) -> None:
+        """Watch the windows of a state that was read back."""
+        for key, value in self.values.items():
+            self.remind(key, value)
+        self._keep()
 
     def remind(self, key: Key, value: Value) -> None:
         """Look at a window when it closes or expires, at a failing group when its next window closes."""
@@ -163,9 +166,15 @@ class Closing(NamedTuple):
 
 
 class WindowOutcome(Struct):
-    """What one commit changes and sends. `changed`: the overlay on the state; `late`, `dropped`: arrivals."""
+    """What one commit changes and sends.
+
+    `target`: the watermark that the marks allow; `room`: how many windows may still be closed or dropped; `changed`:
+    the overlay on the state; `late`, `dropped`: arrivals.
+    """
 
     watermark: int
+    target: int = 0
+    room: int = MAX_LOOKED_AT
     changed: dict[Key, Value | None] = field(default_factory=dict)
     closings: list[Closing] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)

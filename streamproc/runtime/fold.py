@@ -83,7 +83,7 @@ class FoldStage:
             if run is None:
                 state.remove(run_id)
             else:
-                state.restore(run)
+                state.put(run)
                 highest = max(highest, run.offset)
         return highest
 

@@ -41,6 +41,9 @@ _SUCCESSORS = {
 class Held(Protocol):
     """A task's state, as far as every stage has one: `core.state.State`, or `core.windowstate.WindowState`."""
 
+    def arm(self) -> None:
+        """Get ready, once everything was read back."""
+
     @property
     def live_keys(self) -> int:
         """How many keys its topic holds."""

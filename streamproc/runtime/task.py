@@ -141,6 +141,7 @@ class PartitionTask:
             else:
                 state, found = await self._restored(position.stream_time)
                 prove(state.live_keys, found, position, self._where(self._stage.state_topic))
+                state.arm()
                 self.state = state
         return position
 

@@ -51,7 +51,7 @@ class WindowStage:
             if value is None:
                 state.values.pop(key, None)
             else:
-                state.restore(key, value)
+                state.values[key] = value
                 highest = max(highest, offset)
         return highest
 
