@@ -209,8 +209,8 @@ class FakeTransactions:
 
     async def commit(self, outputs: Outputs, committed: Committed, may_commit: Callable[[], bool]) -> None:
         """Write everything in one transaction."""
-        self._check()
         for place, messages in outputs.items():
+            self._check()  # A broker refuses each record of a producer that was fenced in the meantime.
             log = self._kafka.logs[place.topic][place.partition]
             for message in messages:
                 self._kafka.open[self._source].append((log, log.append(message, "open")))
