@@ -108,7 +108,7 @@ async def test_missing_and_unequal_topics_are_named(kafka_bootstrap: str, unique
     refused(streamproc("run", **settings), 1, f"{prefix}run-events does not exist", "streamproc topics create")
     refused(streamproc("topics", "create", "--partitions", "3", **settings), 0, f"created {prefix}run-state")
     refused(streamproc("topics", "check", **settings), 0, "3 partitions")
-    kafka = AioKafka(KafkaSettings(bootstrap_servers=kafka_bootstrap), prefix, f"{prefix}run-events")
+    kafka = AioKafka(KafkaSettings(bootstrap_servers=kafka_bootstrap), prefix)
     await kafka.create([NewTopic(f"{prefix}wrong", 2, {"cleanup.policy": "compact"})])
     await kafka.close()
     wrong = {**settings, "TOPICS__TRANSITIONS": "wrong"}
