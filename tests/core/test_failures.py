@@ -129,14 +129,34 @@ def test_a_jump_of_the_watermark_judges_window_after_window() -> None:
     assert [alert.decided_at for alert in windows.said] == closes
 
 
-def test_late_arrivals_are_not_judged() -> None:
-    """rules.md 20: revision 0 only; neither one that closed nor one that came about late."""
+def test_later_revisions_are_not_judged() -> None:
+    """rules.md 20: revision 0 only, neither to fire nor to resolve."""
     windows = Windows(DEFAULT)
-    windows.commit(ended(0, succeeded=10), mark(_closes(1)))
-    windows.commit(ended(0, failed=90), ended(MINUTE_MS, failed=90))
-    assert [closing.revision for closing in windows.closings] == [0, 1, 0]
-    windows.commit(mark(_closes(5)))
-    assert windows.alerts == []
+    windows.commit(ended(0, succeeded=10), ended(MINUTE_MS, failed=10), mark(_closes(1)))
+    fired = list(windows.alerts)
+    windows.commit(ended(0, failed=90), ended(MINUTE_MS, succeeded=990))
+    assert [closing.revision for closing in windows.closings] == [0, 0, 1, 1]
+    assert windows.alerts == fired
+
+
+def test_a_window_that_comes_about_late_is_judged_by_its_first_revision() -> None:
+    """As one that was never judged; what fires then has its end at the next look."""
+    windows = Windows(DEFAULT)
+    windows.commit(mark(_closes(1)))
+    windows.commit(ended(MINUTE_MS, failed=2, succeeded=8), mark(_closes(1)))
+    windows.commit(ended(MINUTE_MS, failed=90), mark(_closes(3)))
+    assert _brief(windows) == [("warning", "firing", 1), ("warning", "resolved", 1)]
+
+
+def test_a_late_window_says_nothing_about_those_behind_it() -> None:
+    """What fires goes on firing until a window behind it does not hold."""
+    windows = _minutes(0, 0, 2)
+    windows.commit(ended(3 * MINUTE_MS, failed=2, succeeded=8, model="m"), mark(_closes(3) - 1))
+    windows.commit(ended(MINUTE_MS, failed=2, succeeded=8, model="late"), ended(0, failed=10))
+    windows.commit(mark(_closes(9)))
+    for model in ("gpt-4o", "late", "m"):
+        states = [alert.state for alert in windows.said if alert.subject[2] == model and alert.severity == "warning"]
+        assert states == ["firing", "resolved"], model
 
 
 def test_groups_fail_apart_from_each_other() -> None:

@@ -1,18 +1,27 @@
 """Workers on the fake Kafka under random faults: crashes, unknown outcomes, outages, rebalances, zombies.
 
-Every seed is a schedule of its own; whatever happens, the outputs equal a plain replay. Run one again with
-`pytest tests/sim -k "seed7"`, many more with `-m slow`.
+Every seed is a schedule of its own; whatever happens, the outputs of both stages equal a plain replay. Run one again
+with `pytest tests/sim -k "seed7"`, many more with `-m slow`.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from random import Random
 from zlib import crc32
 
 import pytest
+from msgspec import structs
 
+from streamproc.codec.decode import decode
 from streamproc.codec.schemas import bundled_book
+from streamproc.core.alerts import Severity
+from streamproc.core.deadlines import Deadlines
+from streamproc.core.failures import FailureRules
+from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.rules import Rules
 from streamproc.errors import BrokerUnavailable, TaskInvalid
 from streamproc.local.simulate import simulate
 from streamproc.runtime import task
@@ -22,21 +31,55 @@ from streamproc.runtime.task import Job
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
 from tests.support.application import WINDOWS
-from tests.support.fake_kafka import FakeKafka, Log
-from tests.support.oracle import PLAIN, replay, written
+from tests.support.fake_kafka import Entry, FakeKafka, Log
+from tests.support.metrics_oracle import (
+    FailureLimits,
+    Limits,
+    Said,
+    SourcePass,
+    alerts,
+    failure_alerts,
+    latest,
+    one_pass,
+    read,
+    revisions,
+    windows,
+)
+from tests.support.oracle import FOREVER, replay, written
 from tests.support.waiting import eventually
 
 PARTITIONS = 3
 EVENTS = 600
+EVENTS_PER_S = 20
 START_MS = 1_717_200_000_000
 WALL_S = START_MS / 1000 + 100_000
+LOOK_S = 0.05
+"""By so much the clock goes on whenever somebody looks at it."""
+
+SIZES_MS, GRACE_MS = (2_000, 10_000), 1_000
+LIMITS = Limits(1, overdue=True, stuck_s={"queued": 1, "in_progress": 4, "requires_action": 6, "cancelling": 1})
+RATES = {"warning": "0.3", "critical": "0.6"}
+RULES = Rules(
+    ASSISTANTS,
+    FOREVER,
+    Deadlines(1_000, overdue=True, limits={status: 1_000 * limit for status, limit in LIMITS.stuck_s.items()}),
+    base_ms=2_000,
+)
+WINDOW_RULES = structs.replace(
+    WINDOWS,
+    sizes_ms=SIZES_MS,
+    grace_ms=GRACE_MS,
+    retention_ms=10**12,
+    failures=FailureRules(2_000, tuple((Severity(name), float(rate)) for name, rate in RATES.items()), min_ended=2),
+)
+FAILURES = FailureLimits(2_000, GRACE_MS, min_ended=2, rates=RATES)
 
 
 class Crash(BaseException):
     """The process ends at once."""
 
 
-class Totals(Observer):
+class Reported(Observer):
     """Adds up what was reported as committed."""
 
     def __init__(self) -> None:
@@ -82,15 +125,30 @@ class Simulation:
         self.topics = TopicSettings()
         self.kafka = FakeKafka()
         self.faults = Faults(seed, rate)
-        self.totals = Totals()
+        self.totals = Reported()
         self.workers: dict[Worker, asyncio.Task[None]] = {}
+        self.looks = self.windows = self.told = 0
+        # Where nothing comes late, it is determined which windows fail; else it depends on when they close.
+        self.late_ratio = 0.01 if seed % 2 else 0.0
 
     async def fill(self, seed: int) -> None:
         """Create the topics and write the input."""
         await create_topics(self.kafka, self.topics, PARTITIONS, 1_000_000)
-        for event in simulate(seed=seed, events=EVENTS, bad_ratio=0.02, schema_version="mixed", start_ms=START_MS):
+        for event in simulate(
+            seed=seed,
+            events=EVENTS,
+            bad_ratio=0.02,
+            illegal_ratio=0.005,
+            late_ratio=self.late_ratio,
+            schema_version="mixed",
+            start_ms=START_MS,
+            rate_per_s=EVENTS_PER_S,
+        ):
             log = self.input(crc32(event.key) % PARTITIONS)
             log.append((event.key, event.value, event.timestamp_ms, []), "committed")
+        passes = self.expected()
+        self.windows = len(windows((fact for each in passes for fact in each.facts), SIZES_MS))
+        self.told = sum(len(each.alerts) for each in passes)
 
     def input(self, partition: int) -> Log:
         """Return an input partition."""
@@ -102,14 +160,19 @@ class Simulation:
             kafka=self.kafka,
             application_id="sim",
             topics=self.topics,
-            rules=PLAIN,
-            windows=WINDOWS,
+            rules=RULES,
+            windows=WINDOW_RULES,
             commit=CommitSettings(max_records=25),
             max_record_bytes=1_000_000,
             book=bundled_book(),
             observer=self.totals,
-            clock=lambda: WALL_S,
+            clock=self.look,
         )
+
+    def look(self) -> float:
+        """Return the time, long after the events."""
+        self.looks += 1
+        return WALL_S + self.looks * LOOK_S
 
     def start(self) -> None:
         """Add a worker."""
@@ -137,15 +200,34 @@ class Simulation:
         elif choice == "rebalance" and self.kafka.members:
             self.kafka.rebalance()
 
+    def outputs(self, topic: str) -> list[Entry]:
+        """Return what may be read of a topic, partition after partition."""
+        return [entry for log in self.kafka.logs[topic] for entry in log.stable(0)]
+
+    def expected(self) -> list[SourcePass]:
+        """Return what one pass over each input partition makes of it, and then the clock."""
+        found = []
+        for partition in range(PARTITIONS):
+            events = decode(self.input(partition).stable(0), bundled_book()).events
+            each = one_pass(events, int(WALL_S * 1000), LIMITS, partition)
+            each.pass_time(int(WALL_S * 1000))
+            found.append(each)
+        return found
+
     def is_done(self) -> bool:
-        """Whether everything is committed."""
-        ends = {partition: self.input(partition).end for partition in range(PARTITIONS)}
-        found = {
-            source.partition: committed.offset
-            for source, committed in self.kafka.offsets.items()
-            if source.topic == self.topics.events
-        }
-        return ends == found
+        """Whether everything is committed, all windows are closed, and every deadline was told."""
+        found, topics = self.kafka.offsets, self.topics
+        committed = {(source.topic, source.partition): each.offset for source, each in found.items()}
+        ends = [self.input(partition).end for partition in range(PARTITIONS)]
+        logs = self.kafka.logs[topics.measurements]
+        # A transaction that a crash left open holds back what stands behind it, until somebody fences it.
+        return (
+            [committed.get((topics.events, partition)) for partition in range(PARTITIONS)] == ends
+            and all(log.last_stable == log.end for log in logs)
+            and not any(log.stable(committed.get((topics.measurements, number), 0)) for number, log in enumerate(logs))
+            and len(revisions(self.outputs(topics.metrics))) >= self.windows
+            and len([said for said in alerts(self.outputs(topics.alerts)) if said.kind != "failure_rate"]) >= self.told
+        )
 
     async def run(self) -> None:
         """Disturb the workers until half is through, then let them finish."""
@@ -185,10 +267,38 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _check(simulation: Simulation) -> None:
+    passes = simulation.expected()
+    for partition, expected in enumerate(passes):
+        _check_runs(simulation, partition, expected)
+    _check_windows(simulation, passes)
+
+
+def _check_runs(simulation: Simulation, partition: int, expected: SourcePass) -> None:
     logs, topics = simulation.kafka.logs, simulation.topics
-    for partition in range(PARTITIONS):
-        outputs = [logs[name][partition].stable(0) for name in (topics.transitions, topics.state, topics.dead_letters)]
-        assert written(*outputs) == replay(simulation.input(partition).stable(0), int(WALL_S * 1000))
+    transitions, states, letters, told = (
+        logs[name][partition].stable(0)
+        for name in (topics.transitions, topics.state, topics.dead_letters, topics.alerts)
+    )
+    source = simulation.input(partition).stable(0)
+    assert written(transitions, states, letters) == replay(source, int(WALL_S * 1000))
+    found = [alert for alert in alerts(told) if alert.kind != "failure_rate"]
+    assert sorted(found, key=repr) == sorted(expected.alerts, key=repr)
+    ended = {alert.alert_id for alert in found if alert.state == "resolved"}
+    flags = {entry.key: read(entry, "run_state")["alerts"] for entry in states}
+    assert sorted(chain(*flags.values())) == sorted({alert.alert_id for alert in found} - ended)
+
+
+def _check_windows(simulation: Simulation, passes: list[SourcePass]) -> None:
+    topics = simulation.topics
+    expected = windows((fact for each in passes for fact in each.facts), SIZES_MS)
+    assert latest(revisions(simulation.outputs(topics.metrics))) == expected
+    said = [alert for alert in alerts(simulation.outputs(topics.alerts)) if alert.kind == "failure_rate"]
+    if not simulation.late_ratio:
+        assert sorted(said) == sorted(failure_alerts(expected, FAILURES))
+    states: dict[str, list[Said]] = defaultdict(list)
+    for alert in said:
+        states[alert.alert_id].append(alert)
+    assert all([alert.state for alert in pair] == ["firing", "resolved"] for pair in states.values())
 
 
 async def test_without_faults_outputs_equal_a_plain_replay() -> None:

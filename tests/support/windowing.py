@@ -58,7 +58,8 @@ class Windows:
         values, watermark = self.state.values, self.state.watermark
         self.state = WindowState(self.state.rules, watermark)
         for key in sorted(values, key=repr):
-            self.state.restore(key, copied(values[key]))
+            self.state.values[key] = copied(values[key])
+        self.state.arm()
 
     @property
     def revisions(self) -> dict[WindowOf, list[int]]:
