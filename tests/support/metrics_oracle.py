@@ -121,6 +121,7 @@ class SourcePass:
     facts: list[Fact] = field(default_factory=list)
     alerts: list[Said] = field(default_factory=list)
     stream_time: int = 0
+    second: int = -1
 
     def arrive(self, event: RunEvent, wall_ms: int) -> None:
         """Take one event."""
@@ -138,11 +139,14 @@ class SourcePass:
                 self._resolve(before, after, event)
         elif move.verdict is Verdict.ILLEGAL and before is not None:
             self._illegal(before, event)
-        self.pass_time(self.stream_time)
+        second, self.second = self.second, self.stream_time // 1000
+        # In between, only the event's own run can have got a deadline that has passed.
+        only = self.runs.get(event.run_id) if second == self.second else None
+        self.pass_time(self.stream_time, self.runs.values() if only is None else [only])
 
-    def pass_time(self, now: int) -> None:
+    def pass_time(self, now: int, runs: Iterable[Run] | None = None) -> None:
         """Fire what passed: judged at every full second."""
-        for run in self.runs.values():
+        for run in self.runs.values() if runs is None else runs:
             for kind, (since, deadline) in self.limits.of(run).items():
                 tick = -(-(deadline + self.limits.allowance_s * 1000) // 1000) * 1000
                 if tick <= now and kind not in self.firing[run.run_id]:
