@@ -41,6 +41,9 @@ class WindowSettings(Section):
     sizes_s: tuple[Annotated[int, Field(ge=1, le=86_400)], ...] = Field((60,), min_length=1, max_length=10)
     grace_s: Seconds = Field(30, description="How late an event may come for a window's first revision.")
     retention_s: Seconds = Field(3_600, description="How late for a further revision; then it is counted and dropped.")
+    max_groups: int = Field(
+        5_000, ge=1, description="Assistants and models that a partition tells apart in a window; the rest is `other`."
+    )
 
     @model_validator(mode="after")
     def _different(self) -> Self:
@@ -75,6 +78,7 @@ def rules(
             assistants={name: _milliseconds(limits) for name, limits in deadlines.assistants.items()},
         ),
         gcd(*windows.sizes_s) * 1000,
+        windows.max_groups,
     )
 
 

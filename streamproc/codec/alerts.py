@@ -1,18 +1,15 @@
 """RunAlert records, both ways. There are few of them, so the reference codec does."""
 
 from collections.abc import Iterable, Mapping
-from io import BytesIO
 from typing import Any
 
-import fastavro
 from msgspec import convert
 from msgspec.structs import asdict
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import Message, Source
-from streamproc.codec.framing import header_of, label
-from streamproc.codec.schemas import WriterSchema, load
+from streamproc.codec.schemas import load, unframe
 from streamproc.core.alerts import Alert
 from streamproc.errors import RecordRejected
 
@@ -35,28 +32,15 @@ class AlertEncoder:
         return [self._message(alert, asdict(alert) | place, wall_ms) for alert in alerts]
 
     def _message(self, alert: Alert, said: Mapping[str, Any], wall_ms: int) -> Message:
-        buffer = BytesIO(self._schema.header)
-        buffer.seek(0, 2)
-        fastavro.schemaless_writer(buffer, self._schema.parsed, said)
         headers = self._events.headers(f"{alert.alert_id}:{alert.state}".encode(), alert.decided_at)
-        return alert.key.encode(), buffer.getvalue(), max(0, min(alert.decided_at, wall_ms)), headers
+        return alert.key.encode(), self._schema.frame(said), max(0, min(alert.decided_at, wall_ms)), headers
 
 
 def decode_alert(record: Arrival) -> Alert:
     """Return the alert that a record holds; raises RecordRejected where it holds none that this release can read."""
-    header = header_of(record.value)
-    payload = (record.value or b"")[len(header) :]
     try:
-        found: Any = fastavro.schemaless_reader(BytesIO(payload), _version(header).parsed, None)
-        return convert(found, Alert)
+        return convert(unframe(record.value, VERSIONS, "RunAlert"), Alert)
     except RecordRejected:
         raise
     except Exception as error:  # whatever damaged bytes make the decoder raise
         raise RecordRejected("undecodable", f"no valid RunAlert ({type(error).__name__})") from error
-
-
-def _version(header: bytes) -> WriterSchema:
-    for version in map(load, VERSIONS):
-        if version.header == header:
-            return version
-    raise RecordRejected("unknown_schema", f"schema {label(header)} is no RunAlert that this release reads")

@@ -1,18 +1,16 @@
 """RunMeasurement records, both ways: what the fold stage sends on to the windows."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any, NamedTuple
 
-import fastavro
 from msgspec import convert, to_builtins
+from msgspec.structs import replace
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.decode import Rejection
 from streamproc.codec.encode import Message, Source
-from streamproc.codec.framing import header_of, label
-from streamproc.codec.schemas import load
+from streamproc.codec.schemas import load, unframe
 from streamproc.core.failures import group_key
 from streamproc.core.measure import Histogram, Mark, Measurement, Totals
 from streamproc.core.model import MAX_TIME_MS
@@ -45,10 +43,7 @@ class MeasurementEncoder:
         return self._message(None, said, f"{sequence}:mark", wall_ms)
 
     def _message(self, key: bytes | None, said: dict[str, Any], number: str, wall_ms: int) -> Message:
-        buffer = BytesIO(self._schema.header)
-        buffer.seek(0, 2)
-        fastavro.schemaless_writer(buffer, self._schema.parsed, said)
-        return key, buffer.getvalue(), wall_ms, self._events.headers(f"{self._place}:{number}".encode(), wall_ms)
+        return key, self._schema.frame(said), wall_ms, self._events.headers(f"{self._place}:{number}".encode(), wall_ms)
 
 
 def _said(measurement: Measurement) -> dict[str, Any]:
@@ -96,18 +91,18 @@ def decode_measurements(records: Sequence[Arrival]) -> Measured:
 
 
 def _decode(record: Arrival) -> Measurement | Mark:
-    header = header_of(record.value)
-    schema = next((version for version in map(load, VERSIONS) if version.header == header), None)
-    if schema is None:
-        raise RecordRejected("unknown_schema", f"schema {label(header)} is no RunMeasurement that this release reads")
     try:
-        found: Any = fastavro.schemaless_reader(BytesIO((record.value or b"")[len(header) :]), schema.parsed, None)
+        found = unframe(record.value, VERSIONS, "RunMeasurement")
         partition, mark, totals = found["source_partition"], found["mark"], found["totals"]
         if mark is not None:
-            return convert({"source_partition": partition, **mark}, Mark)
+            said = convert({"source_partition": partition, **mark}, Mark)
+            # By the broker's clock where the source's is ahead: a watermark never goes back.
+            return replace(said, sent_at=max(0, min(said.sent_at, record.timestamp)))
         measured = convert(totals, Totals)
         if not 0 <= found["start"] <= MAX_TIME_MS:
             raise ValueError("start is out of range")  # noqa: TRY301
         return Measurement(partition, found["assistant_id"], found["model"], int(found["start"]), measured)
+    except RecordRejected:
+        raise
     except Exception as error:  # whatever damaged bytes make the decoder raise
         raise RecordRejected("undecodable", f"no valid RunMeasurement ({type(error).__name__})") from error

@@ -4,10 +4,11 @@ The registry client will stand beside `bundled_book`: a header that the book doe
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from io import BytesIO
 from pathlib import Path
 from secrets import randbits
 from typing import Any
@@ -16,7 +17,7 @@ import fastavro
 import pyruhvro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from streamproc.codec.framing import label, single_object
+from streamproc.codec.framing import header_of, label, single_object
 from streamproc.codec.vet import MAX_TYPES, kind, nodes, plain
 from streamproc.errors import ConfigError, RecordRejected
 
@@ -60,6 +61,13 @@ class WriterSchema:
         decoded = plain(document)
         self.parsed = fastavro.parse_schema(decoded)
         self.fast = _columnar(decoded)
+
+    def frame(self, value: Mapping[str, Any]) -> bytes:
+        """Return a value as single-object encoding, by the reference codec: for records of which there are few."""
+        buffer = BytesIO()
+        buffer.write(self.header)
+        fastavro.schemaless_writer(buffer, self.parsed, value)
+        return buffer.getvalue()
 
 
 def _columnar(document: dict[str, Any]) -> str | None:
@@ -114,6 +122,18 @@ def bundled_book() -> SchemaBook:
     """Return the book of the RunObject's bundled versions, by fingerprint."""
     schemas = [load(f"run_object_{version}") for version in RUN_OBJECT_VERSIONS]
     return SchemaBook({schema.header: schema for schema in schemas})
+
+
+def unframe(value: bytes | None, versions: Iterable[str], kind: str) -> Any:
+    """Return what a record of one of our own schemas holds; raises RecordRejected, and anything for damaged bytes.
+
+    `versions`: the bundled schemas that this release reads as `kind`.
+    """
+    header = header_of(value)
+    for schema in map(load, versions):
+        if schema.header == header:
+            return fastavro.schemaless_reader(BytesIO((value or b"")[len(header) :]), schema.parsed, None)
+    raise RecordRejected("unknown_schema", f"schema {label(header)} is no {kind} that this release reads")
 
 
 def _directory() -> Traversable:

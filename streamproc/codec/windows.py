@@ -1,19 +1,16 @@
 """What the window stage writes: RunMetrics, and its state, both ways."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
-import fastavro
 import msgspec
 from msgspec import convert, to_builtins
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import Message, Source
-from streamproc.codec.framing import header_of, label
 from streamproc.codec.runstate import REPLAY, unreadable
-from streamproc.codec.schemas import WriterSchema, load
+from streamproc.codec.schemas import load, unframe
 from streamproc.core.alerts import Severity
 from streamproc.core.failures import Failing, group_key
 from streamproc.core.measure import BUCKETS, Histogram
@@ -53,7 +50,7 @@ class WindowEncoder:
         return [
             (
                 state_key(key),
-                None if value is None else _encoded(self._state, {"source_offset": offset, **_fields(value)}),
+                None if value is None else self._state.frame({"source_offset": offset, **_fields(value)}),
                 wall_ms,
                 self._state_events.headers(f"{self._place}:{sequence}:{number}".encode(), wall_ms),
             )
@@ -82,7 +79,7 @@ class WindowEncoder:
         window = f"{key.size_ms // 1000}:{key.start}:{closing.revision}"
         event_id = f"{_part(key.assistant_id)}:{_part(key.model)}:{window}".encode()
         headers = self._metrics_events.headers(event_id, end)
-        return group_key(key.group).encode(), _encoded(self._metrics, said), max(0, min(end, wall_ms)), headers
+        return group_key(key.group).encode(), self._metrics.frame(said), max(0, min(end, wall_ms)), headers
 
 
 def decode_window_states(records: Sequence[Arrival]) -> list[tuple[Key, Value | None, int]]:
@@ -129,21 +126,12 @@ def _decode_state(record: Arrival) -> tuple[Key, Value | None, int]:
         key = _key_of(kind, rest)
         if not record.value:
             return key, None, -1
-        header = header_of(record.value)
-        schema = next((version for version in map(load, VERSIONS) if version.header == header), None)
-        if schema is None:
-            raise unreadable(record, f"schema {label(header)} is no version of WindowState that this release reads")
-        found: Any = fastavro.schemaless_reader(BytesIO(record.value[len(header) :]), schema.parsed, None)
+        found = unframe(record.value, VERSIONS, "WindowState")
         return key, convert(found[kind], FIELDS[kind]), found["source_offset"]
-    except (RecordRejected, msgspec.MsgspecError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
+    except RecordRejected as error:
+        raise unreadable(record, str(error)) from error
+    except (msgspec.MsgspecError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
         raise unreadable(record, f"it is damaged ({type(error).__name__})", REPLAY) from error
-
-
-def _encoded(schema: WriterSchema, said: Mapping[str, Any]) -> bytes:
-    buffer = BytesIO(schema.header)
-    buffer.seek(0, 2)
-    fastavro.schemaless_writer(buffer, schema.parsed, said)
-    return buffer.getvalue()
 
 
 def _part(name: str | None) -> str:

@@ -8,9 +8,13 @@ from streamproc.core.retention import Retention
 
 
 class Rules(Struct, frozen=True):
-    """How runs are judged, watched, measured and forgotten; measurements are filed by base windows of `base_ms`."""
+    """How runs are judged, watched, measured and forgotten.
+
+    Measurements are filed by base windows of `base_ms`, in which `max_groups` assistants and models are told apart.
+    """
 
     profile: Profile
     retention: Retention
     deadlines: Deadlines = field(default_factory=Deadlines)
     base_ms: int = 60_000
+    max_groups: int = 5_000

@@ -8,6 +8,7 @@ from streamproc.core.deadlines import TICK_MS
 from streamproc.core.model import Run
 from streamproc.core.rules import Rules
 from streamproc.core.runs import Runs
+from streamproc.core.tally import Limiter
 
 
 class State:
@@ -23,6 +24,7 @@ class State:
         self.by_status: Counter[str] = Counter()
         self.stream_time = stream_time
         self.shortest_ms = rules.retention.shortest_ms
+        self.limiter = Limiter(rules.max_groups)
         self.forgetting: Calendar[str] = Calendar(rules.retention.bucket_ms)
         self.limits: Calendar[str] = Calendar(TICK_MS)
 

@@ -48,7 +48,7 @@ class Outcome(Struct):
 def begin(state: State) -> Outcome:
     """Return the empty outcome of a new commit on top of `state`; what an aborted one had taken is put back."""
     state.rewind()
-    return Outcome(Tally(state.rules.base_ms), state.stream_time)
+    return Outcome(Tally(state.rules.base_ms, state.limiter), state.stream_time)
 
 
 def step(state: State, events: Sequence[RunEvent], at: Moment, out: Outcome) -> Outcome:

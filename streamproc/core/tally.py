@@ -9,7 +9,7 @@ from collections import Counter
 from msgspec import Struct, field
 
 from streamproc.core.lifecycle import Profile
-from streamproc.core.measure import OTHER, Totals, add, name
+from streamproc.core.measure import OTHER, Group, Totals, add, name
 from streamproc.core.model import Run, RunEvent, Transition, Verdict
 
 TOKEN_TYPES = ("prompt", "completion")
@@ -43,6 +43,32 @@ class Cell(Struct):
         return totals
 
 
+class Limiter:
+    """Tells so many groups of a base window apart, first come, first served; any other is `other`.
+
+    A hint of one task, never stored: it bounds the memory of the windows, whatever names producers make up.
+    """
+
+    def __init__(self, max_groups: int = 5_000, windows: int = 10) -> None:
+        """Remember the groups of the last `windows` base windows that came up."""
+        self._max_groups = max_groups
+        self._windows = windows
+        self._groups: dict[int, set[Group]] = {}
+
+    def admit(self, group: Group, start: int) -> Group:
+        """Return the group under which to measure in the base window that begins at `start`."""
+        known = self._groups.get(start)
+        if known is None:
+            if len(self._groups) >= self._windows:
+                del self._groups[min(self._groups)]
+            known = self._groups[start] = set()
+        if group not in known:
+            if len(known) >= self._max_groups:
+                return OTHER, OTHER
+            known.add(group)
+        return group
+
+
 CellKey = tuple[str | None, str | None, int]
 """Assistant, model, start of the base window in milliseconds."""
 
@@ -51,6 +77,7 @@ class Tally(Struct):
     """Counts of one commit."""
 
     base_ms: int = 60_000
+    limiter: Limiter = field(default_factory=Limiter)
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     anomalies: Counter[str] = field(default_factory=Counter)
     exemplars: dict[tuple[str, str | None], Exemplar] = field(default_factory=dict)
@@ -112,8 +139,8 @@ class Tally(Struct):
         key = run.assistant_id, run.model, event_ms - event_ms % self.base_ms
         cell = self.groups.get(key)
         if cell is None:
-            key = name(run.assistant_id), name(run.model), key[2]
-            cell = self.groups.setdefault(key, Cell())
+            group = self.limiter.admit((name(run.assistant_id), name(run.model)), key[2])
+            cell = self.groups.setdefault((*group, key[2]), Cell())
         return cell
 
     def _ended(self, sums: Totals, run: Run, change: Transition, outcome: str) -> None:

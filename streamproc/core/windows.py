@@ -43,7 +43,7 @@ def finish(state: WindowState, out: WindowOutcome, *, watches_silence: bool) -> 
     """End a commit: close what an earlier one had no room for, number the revisions, tell of silence."""
     _advance(state, out)
     for key in list(out.revised):
-        _revise(state, out, key)
+        _revise(out, key)
     if watches_silence:
         silence.watch(state, out)
 
@@ -133,21 +133,22 @@ def _look_at(state: WindowState, out: WindowOutcome, key: WindowKey, now: int) -
         state.remind(key, new)
         _judge_failures(state, out, key, new.totals, now)
     elif state.rules.expires_at(key) <= now:
-        _revise(state, out, key)
+        _revise(out, key)
         out.changed[key] = None
     else:
         state.closing.add(key, state.rules.expires_at(key))
 
 
-def _revise(state: WindowState, out: WindowOutcome, key: WindowKey) -> None:
-    """Send what came late in this commit, if anything did."""
+def _revise(out: WindowOutcome, key: WindowKey) -> None:
+    """Send what came late in this commit, if anything did.
+
+    One that came about late is not judged for its failure rate: what is in its first revision depends on the commit.
+    """
     window = out.changed.get(key)
     if key in out.revised and isinstance(window, Window):
         del out.revised[key]
         window.revision += 1
         out.closings.append(Closing(key, window.revision, window.totals.copy(), window.late))
-        if window.revision == 0:
-            _judge_failures(state, out, key, window.totals, out.watermark)
 
 
 def _judge_failures(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals, now: int) -> None:
@@ -158,8 +159,6 @@ def _judge_failures(state: WindowState, out: WindowOutcome, key: WindowKey, tota
     for severity, summary in rules.holding(totals):
         identity = key.group, severity
         before = out.get(state, identity)
-        if isinstance(before, Failing) and before.until >= end:
-            continue  # A window that came about late says nothing about those behind it.
         since = before.since if isinstance(before, Failing) else key.start
         failing = Failing(key.assistant_id, key.model, severity, since, end)
         out.changed[identity] = failing

@@ -127,11 +127,14 @@ class FoldBatch:
         self._next_offset = records[-1].offset + 1
         self._seen_at = at.wall_ms
 
-    def pass_time(self, at: Moment) -> None:
+    def pass_time(self, at: Moment, *, read_all: bool) -> None:
         """Let the clock do its part: deadlines, retention, and a mark for the windows."""
         out = pass_time(self._state, at, self._out)
+        # Bad records, and times that are not believed, keep a partition from falling idle and move no time: it must not
+        # hold back the windows of all the others.
+        stands_still = read_all and out.stream_time == self._state.stream_time
         self._mark = self._stage.beacon.due(
-            out.stream_time, idle=at.caught_up, seen_at=self._seen_at, wall_ms=at.wall_ms
+            out.stream_time, idle=at.caught_up or stands_still, seen_at=self._seen_at, wall_ms=at.wall_ms
         )
 
     def settle(self) -> None:

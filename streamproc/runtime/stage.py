@@ -33,8 +33,8 @@ class Batch(Protocol):
     def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
         """Take records that follow on what was absorbed; raises ConfigError for one that cannot be processed at all."""
 
-    def pass_time(self, at: Moment) -> None:
-        """Let the clock do its part."""
+    def pass_time(self, at: Moment, *, read_all: bool) -> None:
+        """Let the clock do its part; `read_all`: nothing is left before the last stable offset, as far as is known."""
 
     @property
     def is_full(self) -> bool:

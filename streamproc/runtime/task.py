@@ -175,7 +175,7 @@ class PartitionTask:
             if not still_ours():
                 return
             fetched = await reader.fetch(chunk, min(stage.linger_s, left_s))
-        batch.pass_time(at)
+        batch.pass_time(at, read_all=reader.lag() == 0)
         self._report_reading(reader, batch, at)
         if at.caught_up:
             self._job.observer.caught_up(self.source)

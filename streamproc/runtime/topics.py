@@ -28,14 +28,23 @@ def _log(days: int) -> dict[str, str]:
     }
 
 
-_TABLE = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+def _table(segment_mib: int) -> dict[str, str]:
+    # Kafka never compacts the segment that it writes to, and a restore reads all of it: by default a week, or 1 GB.
+    return {
+        "cleanup.policy": "compact",
+        "message.timestamp.type": "LogAppendTime",
+        "segment.bytes": str(segment_mib << 20),
+        "segment.ms": str(DAY_MS // 24),
+    }
+
+
 ROLES: Mapping[str, Role] = {
     "events": Role({"cleanup.policy": "delete"}),
-    "state": Role(_TABLE, carries_events=True),
+    "state": Role(_table(256), carries_events=True),
     "transitions": Role(_log(7)),
     "dead_letters": Role(_log(30), carries_events=True),
     "measurements": Role(_log(2)),
-    "windows": Role(_TABLE),
+    "windows": Role(_table(16)),
     "metrics": Role(_log(30)),
     "alerts": Role(_log(30)),
 }

@@ -88,7 +88,7 @@ class WindowBatch:
         self.last_timestamp = records[-1].timestamp
         self._next_offset = records[-1].offset + 1
 
-    def pass_time(self, at: Moment) -> None:  # noqa: ARG002  the marks bring the time
+    def pass_time(self, at: Moment, *, read_all: bool) -> None:  # noqa: ARG002  the marks bring the time
         """Finish what the marks began; the stream's silence is the business of partition 0 (rules.md 20)."""
         finish(self._state, self._out, watches_silence=self._stage.source.partition == 0)
 

@@ -144,7 +144,7 @@ def hostile_names(count):
 
 def folded(names):
     """Return the reports of a fold stage that gets a run of each name, from its beginning to its end."""
-    settings = FoldSettings(TopicSettings(), RULES, bundled_book(), CommitSettings(), 1_000_000)
+    settings = FoldSettings(TopicSettings(), RULES, bundled_book(), CommitSettings(), 1_000_000, lambda *_: 0)
     stage = FoldStage(settings, Source("app", *source()), 1)
     state, position = stage.fresh(0), Position(0, 0, 0, 0, 1, "assistants")
     at = Moment(START_MS + 60_000, caught_up=True)
