@@ -4,7 +4,7 @@ A deadline fires once `allowance_ms` after it passed: a terminal event that is o
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
@@ -100,20 +100,17 @@ def alert_id(kind: str, run: Run) -> str:
 
 def illegal(run: Run, event: RunEvent, now: int) -> Alert:
     """Return the alert for a second, different end of a run: an occurrence, nothing to resolve."""
-    return Alert(
+    since = min(event.timestamp, now)
+    return _about(
+        run,
         alert_id=f"{ILLEGAL}:{run.run_id}:{run.status}:{event.status}:{run.status_offset}",
         kind=ILLEGAL,
-        severity=Severity.WARNING,
         state=AlertState.FIRING,
-        since=min(event.timestamp, now),
+        since=since,
         decided_at=now,
         summary=f"run {run.run_id} had ended as {run.status} when an event said {event.status}",
-        run_id=run.run_id,
-        thread_id=run.thread_id,
-        assistant_id=run.assistant_id,
-        model=run.model,
         status=event.status,
-        ends_at=min(event.timestamp, now) + NEWS_MS,
+        ends_at=since + NEWS_MS,
         source_offset=event.offset,
     )
 
@@ -121,21 +118,15 @@ def illegal(run: Run, event: RunEvent, now: int) -> Alert:
 def _firing(due: Deadline, run: Run, now: int) -> Alert:
     limit_s = (due.deadline_at - due.since) // 1000
     what = "is past its expires_at" if due.kind == OVERDUE else f"has been in {run.status} for more than {limit_s} s"
-    return Alert(
+    return _about(
+        run,
         alert_id=alert_id(due.kind, run),
         kind=due.kind,
-        severity=Severity.WARNING,
         state=AlertState.FIRING,
         since=due.since,
         decided_at=now,
         summary=f"run {run.run_id} {what}",
-        run_id=run.run_id,
-        thread_id=run.thread_id,
-        assistant_id=run.assistant_id,
-        model=run.model,
-        status=run.status,
         deadline_at=due.deadline_at,
-        source_offset=run.offset,
     )
 
 
@@ -144,19 +135,27 @@ def _since(kind: str, run: Run) -> int:
 
 
 def _resolved(identity: str, kind: str, since: int, run: Run, at: int, now: int) -> Alert:
-    return Alert(
+    what = "overdue" if kind == OVERDUE else f"stuck in {kind.removeprefix(STUCK)}"
+    return _about(
+        run,
         alert_id=identity,
         kind=kind,
-        severity=Severity.WARNING,
         state=AlertState.RESOLVED,
         since=since,
         decided_at=now,
-        summary=f"run {run.run_id} is {kind.removeprefix(STUCK)} no longer",
+        summary=f"run {run.run_id} is no longer {what}",
+        ends_at=max(since, min(at, now)),
+    )
+
+
+def _about(run: Run, **said: Any) -> Alert:
+    """Return an alert about a run, as of its last event unless it is said otherwise."""
+    fields = {"status": run.status, "source_offset": run.offset, **said}
+    return Alert(
+        severity=Severity.WARNING,
         run_id=run.run_id,
         thread_id=run.thread_id,
         assistant_id=run.assistant_id,
         model=run.model,
-        status=run.status,
-        ends_at=max(since, min(at, now)),
-        source_offset=run.offset,
+        **fields,
     )

@@ -91,7 +91,7 @@ def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
     elif move.verdict is not Verdict.DUPLICATE:
         out.tally.anomalies[move.verdict.value] += 1
         if move.verdict is Verdict.ILLEGAL and run is not None:
-            _report_illegal(out, run, event)
+            _report_illegal(out, run, event, out.stream_time or at.wall_ms)
 
 
 def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Moment, *, expected: bool) -> None:
@@ -141,9 +141,9 @@ def _fire(state: State, out: Outcome, now: int) -> None:
                 out.room -= len(fired)
 
 
-def _report_illegal(out: Outcome, run: Run, event: RunEvent) -> None:
+def _report_illegal(out: Outcome, run: Run, event: RunEvent, now: int) -> None:
     """Say it once for each run and pair of statuses (rules.md 21)."""
-    alert = deadlines.illegal(run, event, out.stream_time)
+    alert = deadlines.illegal(run, event, now)
     if alert.alert_id not in run.alerts:
         _flagged(out, run, [alert], event.offset)
 
