@@ -250,6 +250,33 @@ def test_long_names_are_one_group() -> None:
     assert (name(""), name(None)) == ("", None)
 
 
+def test_so_many_groups_are_told_apart_in_a_window() -> None:
+    """First come, first served; those beyond are one group, and none is lost. Each window anew."""
+    few = Rules(ASSISTANTS, FOREVER, Deadlines(overdue=False), BASE_MS, max_groups=10)
+    state = State(few)
+    for window in range(3):
+        events = [
+            event("queued", run=f"run_{window}_{n}", at=window * BASE_MS, offset=n, model=f"model_{n}")
+            for n in range(50)
+        ]
+        found: dict[str | None, int] = {}
+        for part in (events[:5], events[5:], events[:3]):
+            out = step(state, part, Moment(WALL_MS, caught_up=False), begin(state))
+            for (_, model, _), totals in out.tally.cells.items():
+                found[model] = found.get(model, 0) + totals.created
+            state.merge(out.runs, out.stream_time)
+        assert found == {**{f"model_{n}": 1 for n in range(10)}, OTHER: 40}
+
+
+def test_old_windows_do_not_take_the_memory_of_groups() -> None:
+    """However many different times producers send."""
+    state = State(RULES)
+    for number in range(500):
+        events = [event("queued", run=f"run_{number}", at=-number * 10**8, offset=number)]
+        step(state, events, Moment(WALL_MS, caught_up=False), begin(state))
+    assert len(state.limiter._groups) <= 10
+
+
 def test_error_codes_are_limited_and_none_is_lost() -> None:
     """5,000 codes, some of a megabyte: what is beyond the limit is `other`, in one commit and in the sum of several."""
     events = [event("failed", run=f"run_{n}", offset=n, error_code=f"code_{n}" + "x" * (n % 100)) for n in range(5_000)]

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from streamproc.codec.encode import Source
+from streamproc.codec.measurements import decode_measurements
 from streamproc.core.failures import FailureRules
 from streamproc.core.measure import Mark, Measurement
-from streamproc.core.model import MAX_AHEAD_MS
+from streamproc.core.model import MAX_AHEAD_MS, Moment
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
+from streamproc.runtime.fold import FoldSettings, FoldStage
 from streamproc.runtime.observer import TaskState
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import WAYS_OUT
@@ -26,13 +29,14 @@ from tests.support.metrics_oracle import (
     one_pass,
     windows,
 )
-from tests.support.runobjects import START_MS
+from tests.support.runobjects import START_MS, Arrived, framed, run_object
 from tests.support.waiting import eventually
 
 MINUTE_MS = 60_000
 GRACE_MS, RETENTION_MS = 30_000, 600_000
 RULES = structs.replace(WINDOWS, grace_ms=GRACE_MS, retention_ms=RETENTION_MS)
 CLOSES_MS = MINUTE_MS + GRACE_MS
+QUEUED = framed("v2_1", run_object(status="queued"))
 
 
 async def _application(partitions: int = 1, rules: WindowRules = RULES, **settings: Any) -> Application:
@@ -265,6 +269,38 @@ async def test_an_event_far_ahead_moves_no_watermark_and_keeps_no_window_open() 
         assert max(mark.watermark for mark in app.marks()) == START_MS
         await _time_passes(app)
     assert _created(app) == [(0, 3, 0)]
+
+
+def _batch(app: Application, *records: Arrived, read_all: bool) -> Mark:
+    """Return the mark of a commit of these records by the fold of partition 0, on top of an event at START_MS."""
+    job = app.job()
+    settings = FoldSettings(app.topics, job.rules, job.book, job.commit, job.max_record_bytes, app.kafka.partition_of)
+    stage = FoldStage(settings, Source("app", app.topics.events, 0), 1)
+    at = Moment(START_MS, caught_up=False)
+    batch = stage.begin(stage.fresh(START_MS), Position(0, 0, 0, START_MS, 1, "assistants"))
+    batch.absorb(records, at)
+    batch.pass_time(at, read_all=read_all)
+    outputs = batch.close(at).outputs[app.measured()]
+    sent = [Arrived(0, value, timestamp, key) for key, value, timestamp, _ in outputs]
+    (mark,) = (arrival for arrival in decode_measurements(sent).arrivals if isinstance(arrival, Mark))
+    return mark
+
+
+@pytest.mark.parametrize(
+    ("value", "at_ms", "idle"),
+    [
+        (b"garbage", START_MS + 1, True),
+        (QUEUED, START_MS + MAX_AHEAD_MS + 1, True),
+        (QUEUED, START_MS - 5_000, True),
+        (QUEUED, START_MS + 1, False),
+    ],
+    ids=["a bad record", "a time that is not believed", "a late event", "an event"],
+)
+async def test_records_that_move_no_time_hold_nobody_back(value: bytes, at_ms: int, idle: bool) -> None:
+    """A partition that gets nothing else, but that all the time, is as good as idle once all was read."""
+    app = await _application()
+    assert _batch(app, Arrived(0, value, at_ms), read_all=True).idle is idle
+    assert _batch(app, Arrived(0, value, at_ms), read_all=False).idle is False
 
 
 # Late, and too late
