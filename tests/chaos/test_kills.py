@@ -54,8 +54,8 @@ async def _kill_at_random(fleet: Fleet, events: int, kills: int, seed: int) -> i
     source = asyncio.create_task(fleet.send(stream, per_second=max(1_000, events // (kills * 2))))
     for number in range(kills):
         before = await fleet.progress()
-        await eventually(lambda before=before: _moved(fleet, before), deadline_s=60)
-        await asyncio.sleep(random.uniform(0.0, 0.5))
+        await eventually(lambda before=before: source.done() or _moved(fleet, before), deadline_s=60)
+        await asyncio.sleep(random.uniform(0.0, 1.5))
         victim = random.choice(names)
         workers[victim].kill()
         print(f"kill {number + 1}: worker {victim} at {await fleet.progress()} records")
