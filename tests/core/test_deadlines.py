@@ -223,7 +223,8 @@ def test_what_a_commit_had_no_room_for_may_still_move_on(partition: Partition) -
 
 def test_commits_tried_again_and_again_need_no_more_memory(partition: Partition) -> None:
     """An outage is many aborted commits: each puts back what it took, and no more."""
-    partition.commit(*(event("queued", run=f"run_{number}", offset=number) for number in range(2_000)))
+    many = MAX_FIRED_PER_COMMIT + 500
+    partition.commit(*(event("queued", run=f"run_{number}", offset=number) for number in range(many)))
     events = [event("completed", run="run_x", at=7_000 + number) for number in range(10)]
     sizes = []
     for _ in range(5):
@@ -422,6 +423,16 @@ def test_another_end_is_told_once_for_each_pair(partition: Partition) -> None:
         "illegal:run_1:completed:expired:3"
     ]
     assert partition.state.runs["run_1"].status == "completed"
+
+
+def test_nothing_resolves_a_second_end() -> None:
+    """Neither news of the run's own end nor that it is forgotten: an occurrence has its end time from the beginning."""
+    partition = Partition(retention=Retention(terminal_ms=60_000, open_ms=60_000))
+    partition.commit(event("completed"), event("failed", at=1, offset=1), at=0)
+    assert partition.commit(event("completed", at=2, offset=2, usage=(1, 2, 3)), at=0) == []
+    assert partition.commit(event("failed", at=3, offset=3), at=0) == []
+    assert partition.tick(200_000) == []
+    assert dict(partition.state.runs) == {}
 
 
 def test_the_state_written_for_a_second_end_is_named_by_its_event(partition: Partition) -> None:

@@ -113,6 +113,17 @@ def test_later_marks_go_on_with_what_one_left(windows: Windows) -> None:
     assert windows.state.watermark == START_MS + CLOSES_MS
 
 
+def test_the_next_commit_goes_on_with_what_one_left(windows: Windows) -> None:
+    """Whether or not anything arrived; also after a restart."""
+    windows.commit(*(measured(model=f"model_{number}") for number in range(5_000)))
+    windows.commit(mark(CLOSES_MS))
+    windows.restart()
+    for _ in range(20):
+        windows.commit()
+    assert len(windows.closings) == 5_000
+    assert windows.state.watermark == START_MS + CLOSES_MS
+
+
 def test_where_a_mark_leaves_off_nothing_is_late_that_has_not_closed(windows: Windows) -> None:
     """The watermark stays in front of what it has not closed; what it has closed gets revisions."""
     windows.commit(*(measured(model=f"model_{number}") for number in range(3_000)))

@@ -126,10 +126,10 @@ def ended(at: int = 0, *, failed: int = 0, succeeded: int = 0, **subject: str | 
     return Measurement(0, found.assistant_id, found.model, found.start, totals)
 
 
-def mark(watermark: int, *, source: int = 0, seen_at: int | None = None) -> Mark:
+def mark(watermark: int, *, source: int = 0, seen_at: int | None = None, sent_at: int = 0) -> Mark:
     """Return the mark of a busy source; `seen_at` None: nothing was seen since its task began."""
     seen = 0 if seen_at is None else START_MS + seen_at
-    return Mark(source, START_MS + watermark, idle=False, seen_at=seen, sent_at=START_MS)
+    return Mark(source, START_MS + watermark, idle=False, seen_at=seen, sent_at=START_MS + sent_at)
 
 
 def idle(at: int, *, source: int = 0, watermark: int = 0, seen_at: int | None = None) -> Mark:
