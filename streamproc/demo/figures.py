@@ -1,4 +1,4 @@
-"""What the service says it did with the input: the sum of the fold stage's confirmed commits."""
+"""What the service says it did: the sum of its confirmed commits."""
 
 import time
 from collections import Counter, deque
@@ -7,7 +7,7 @@ from statistics import median
 
 from streamproc.core.model import Verdict
 from streamproc.core.state import State
-from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, TaskState
+from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, TaskState, WindowReport
 from streamproc.runtime.ports import TopicPartition
 
 RECENT_COMMITS = 100
@@ -18,7 +18,7 @@ class Figures(Observer):
     """Adds up commit reports, and looks into the states of running tasks."""
 
     def __init__(self) -> None:
-        self.events = self.transitions = self.commits = self.failures = 0
+        self.events = self.transitions = self.alerts = self.revisions = self.commits = self.failures = 0
         self.verdicts: Counter[Verdict] = Counter()
         self.rejected: Counter[str] = Counter()
         self._held: dict[TopicPartition, State] = {}
@@ -61,7 +61,10 @@ class Figures(Observer):
             self._runs.pop(source, None)
 
     def committed(self, report: CommitReport) -> None:
-        """Add a commit."""
+        """Add a commit of either stage; how many, and how long they take, is told of the fold."""
+        self.alerts += report.alerts.total()
+        if isinstance(report, WindowReport):
+            self.revisions += report.closed + report.revised
         if not isinstance(report, FoldReport):
             return
         self.commits += 1

@@ -44,6 +44,8 @@ class Summary:
             Line("rejected", rejected, topics.dead_letters, held.dead_letters),
             Line("transitions", figures.transitions, topics.transitions, held.transitions),
             Line("live runs", live, topics.state, held.runs),
+            Line("alerts", figures.alerts, topics.alerts, held.alerts),
+            Line("windows sent", figures.revisions, topics.metrics, held.metrics),
         )
 
     @property

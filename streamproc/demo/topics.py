@@ -32,6 +32,8 @@ class Held(NamedTuple):
     dead_letters: int
     transitions: int
     runs: int
+    alerts: int
+    metrics: int
 
 
 class Change(NamedTuple):
@@ -48,10 +50,9 @@ class Change(NamedTuple):
 
 async def holdings(kafka: Kafka, topics: TopicSettings) -> Held:
     """Read the topics, `topics` with their prefix, from beginning to end."""
-    events, dead_letters, transitions = [
-        await _count(kafka, topic) for topic in (topics.events, topics.dead_letters, topics.transitions)
-    ]
-    return Held(events, dead_letters, transitions, await _live_keys(kafka, topics.state))
+    logs = (topics.events, topics.dead_letters, topics.transitions, topics.alerts, topics.metrics)
+    events, dead_letters, transitions, alerts, metrics = [await _count(kafka, topic) for topic in logs]
+    return Held(events, dead_letters, transitions, await _live_keys(kafka, topics.state), alerts, metrics)
 
 
 async def ends(kafka: Kafka, topic: str) -> int:

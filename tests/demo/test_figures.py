@@ -55,6 +55,7 @@ def test_commits_of_the_windows_are_no_events():
     task = TopicPartition("run-measurements", 0)
     figures.committed(WindowReport(source=task, records=9, duration_s=1.0, latency_s=1.0, **counts))
     assert (figures.events, figures.commits, figures.commit_s) == (0, 0, None)
+    assert figures.revisions == 2
 
 
 def test_runs_are_those_that_the_running_tasks_hold_now():

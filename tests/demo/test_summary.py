@@ -13,11 +13,14 @@ from streamproc.demo.summary import Summary
 from streamproc.demo.topics import Held
 from streamproc.runtime.config import TopicSettings
 
-HELD = Held(events=1_010, dead_letters=6, transitions=900, runs=300)
+HELD = Held(events=1_010, dead_letters=6, transitions=900, runs=300, alerts=5, metrics=12)
 
 
-def summary(*, sent=1_010, events=1_010, applied=950, rejected=6, transitions=900, runs=300, failures=0, held=HELD):
+def summary(
+    *, sent=1_010, events=1_010, applied=950, rejected=6, transitions=900, runs=300, failures=0, alerts=5, held=HELD
+):
     figures = Figures()
+    figures.alerts, figures.revisions = alerts, 12
     figures.events, figures.transitions, figures.failures = events, transitions, failures
     figures.verdicts.update({Verdict.APPLIED: applied, Verdict.DUPLICATE: 40, Verdict.STALE: 13, Verdict.ILLEGAL: 1})
     figures.rejected.update({"empty_value": rejected})
@@ -41,6 +44,8 @@ def test_adds_up():
         "run-events-dlq",
         "run-transitions",
         "run-state",
+        "run-alerts",
+        "run-metrics",
     ]
 
 
@@ -58,6 +63,7 @@ def test_parts_stand_under_their_names():
     [
         ({"sent": 1_011}, {"sent by the source"}),
         ({"events": 1_009}, {"events in"}),
+        ({"alerts": 4}, {"alerts"}),
         ({"applied": 951}, {"verdicts and rejected"}),
         ({"rejected": 7, "applied": 949}, {"rejected"}),
         ({"transitions": 899}, {"transitions"}),

@@ -244,6 +244,21 @@ async def test_a_source_that_is_caught_up_says_so() -> None:
     ]
 
 
+async def test_a_source_whose_state_was_read_back_says_anew_where_it_is() -> None:
+    """Somebody else may have said otherwise in between; until then it is not late by a second, either."""
+    app = await _application()
+    app.send("queued")
+    async with app.working():
+        await app.summed()
+        before = len(app.marks())
+        found = app.kafka.offsets[app.source()]
+        metadata = {**json.loads(found.metadata), "sequence": 99}
+        app.kafka.rebalance()  # What follows happens before the worker's task comes back.
+        app.kafka.offsets[app.source()] = found._replace(metadata=json.dumps(metadata))
+        await eventually(lambda: len(app.marks()) > before)
+    assert app.marks()[-1].sent_at == app.marks()[0].sent_at == START_MS
+
+
 async def test_an_idle_application_commits_hardly_anything() -> None:
     """While the clock stands still, nothing; and then a few marks a minute."""
     app = await _application(2)
