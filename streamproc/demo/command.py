@@ -16,6 +16,7 @@ from streamproc.demo.session import Plan, Session
 from streamproc.demo.summary import Summary
 from streamproc.demo.view import WIDTH
 from streamproc.local.prometheus import LocalPrometheus, local_prometheus
+from streamproc.rulebook import WindowSettings
 from streamproc.settings import Settings
 
 PARTITIONS = 4
@@ -44,7 +45,9 @@ async def run_demo(settings: Settings, plan: Plan, out: Console, err: Console) -
             board = Board(ready.kafka.bootstrap_servers)
             board.prometheus_url = prometheus.url if prometheus else ""
             try:
-                summary = await Session(_with_free_port(ready), plan, board, stop, prometheus).run(screen)
+                summary = await Session(_with_short_windows(_with_free_port(ready)), plan, board, stop, prometheus).run(
+                    screen
+                )
             finally:
                 for text in board.log:
                     err.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -77,6 +80,13 @@ def _with_free_port(settings: Settings) -> Settings:
     if "port" in http.model_fields_set or _is_free(http.host, http.port):
         return settings
     return settings.model_copy(update={"http": http.model_copy(update={"port": 0})})
+
+
+def _with_short_windows(settings: Settings) -> Settings:
+    """Close windows while somebody watches, unless their sizes were asked for."""
+    if settings.windows.model_fields_set:
+        return settings
+    return settings.model_copy(update={"windows": WindowSettings(sizes_s=(5,), grace_s=2)})
 
 
 def _is_free(host: str, port: int) -> bool:
