@@ -344,6 +344,15 @@ def test_a_run_that_comes_again_after_its_time_resolves_what_it_fired() -> None:
     assert _brief(partition.tick(100_000)) == [("stuck_queued:run_1:1", "firing", 77_000)]
 
 
+@pytest.mark.parametrize("status", ["queued", "in_progress"], ids=["the same status", "another status"])
+def test_an_event_of_long_ago_does_not_end_the_memory_of_a_run(status: str) -> None:
+    """Nor of what it fires: a timestamp out of order, or none, opens nothing anew."""
+    partition = Partition(retention=Retention(terminal_ms=60_000, open_ms=60_000))
+    partition.commit(event("queued", at=50_000), event(status, at=-(10**9), required_tools=("a",)), at=60_000)
+    partition.tick(100_000)
+    assert partition.state.runs["run_1"].retained_from == START_MS + 50_000
+
+
 def test_what_is_over_by_retention_fires_no_more() -> None:
     """Whether or not a commit in between said that it is forgotten."""
     late = LIMITS._replace(stuck_s={"queued": 100}, overdue=False)
