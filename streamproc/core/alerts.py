@@ -12,6 +12,11 @@ FAILURE_RATE = "failure_rate"
 STREAM_SILENT = "stream_silent"
 
 
+def kind_of(alert_id: str) -> str:
+    """Return the kind of the alert that an id is of: every id begins with it, and no kind holds a colon."""
+    return alert_id.partition(":")[0]
+
+
 class Severity(StrEnum):
     """How urgent it is, in the words that alerting systems route by."""
 

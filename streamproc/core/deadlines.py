@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
-from streamproc.core.alerts import ILLEGAL, OVERDUE, STUCK, Alert, AlertState, Severity
+from streamproc.core.alerts import ILLEGAL, OVERDUE, STUCK, Alert, AlertState, Severity, kind_of
 from streamproc.core.lifecycle import Profile
 from streamproc.core.model import Run, RunEvent
 
@@ -76,7 +76,7 @@ class Deadlines(Struct, frozen=True):
         held = [] if after is None else [(due.kind, due.since) for due in self.of(after, profile)]
         gone: list[Alert] = []
         for identity in before.alerts:
-            kind = identity.partition(":")[0]
+            kind = kind_of(identity)
             if kind == ILLEGAL:
                 continue
             since = _since(kind, before)
@@ -93,7 +93,7 @@ def alert_id(kind: str, run: Run) -> str:
     overdue twice in a status, when its expires_at is moved; so there the offset is that of its last event.
     """
     if kind == OVERDUE:
-        fires = (identity for identity in run.alerts if identity.startswith("overdue:"))
+        fires = (identity for identity in run.alerts if kind_of(identity) == OVERDUE)
         return next(fires, f"{OVERDUE}:{run.run_id}:{run.offset}")
     return f"{kind}:{run.run_id}:{run.status_offset}"
 

@@ -15,13 +15,13 @@ from typing import Any
 from msgspec import json
 
 from streamproc.core.alerts import Alert
-from streamproc.notify.backoff import Backoff
 from streamproc.notify.board import Board, Held
 from streamproc.notify.complaints import Complaints
 from streamproc.notify.config import AlertmanagerSettings
 from streamproc.notify.http import Client, Outcome
 from streamproc.notify.observer import PushObserver, Result
 from streamproc.notify.postable import Renderer
+from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.feed import Start
 from streamproc.runtime.ports import Committed
 

@@ -15,7 +15,6 @@ from msgspec import json
 from msgspec.structs import asdict
 
 from streamproc.core.alerts import Alert
-from streamproc.notify.backoff import Backoff
 from streamproc.notify.complaints import Complaints
 from streamproc.notify.config import WebhookSettings, origin
 from streamproc.notify.http import Client, Outcome
@@ -24,6 +23,7 @@ from streamproc.notify.observer import PushObserver, Result
 from streamproc.notify.outbox import Item, Outbox
 from streamproc.notify.rendering import bounded, rfc3339
 from streamproc.notify.signature import HEADER, sign
+from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.feed import Start
 from streamproc.runtime.ports import Committed
 

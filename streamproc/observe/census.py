@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
+from streamproc.core.alerts import kind_of
 from streamproc.core.model import Run
 from streamproc.core.state import State
 
@@ -36,7 +37,7 @@ class Census(Struct):
             if status not in oldest or created < oldest[status]:
                 oldest[status] = created
             if run.alerts:
-                late.update({identity.partition(":")[0] for identity in run.alerts})
+                late.update({kind_of(identity) for identity in run.alerts})
 
     def merge(self, other: "Census") -> None:
         """Add another task's."""

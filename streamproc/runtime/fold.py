@@ -1,6 +1,6 @@
 """The fold stage: run events in; states, transitions, alerts, dead letters and measurements out. No I/O."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.deadletter import dead_letter
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import Message, OutputEncoder, Source
 from streamproc.codec.measurements import MeasurementEncoder
@@ -25,7 +24,7 @@ from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.observer import CommitReport, FoldReport, count_alerts
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
-from streamproc.runtime.stage import Pending
+from streamproc.runtime.stage import Batch, Pending
 
 MAX_SPOKEN_PER_COMMIT = 2_000
 """Alerts and measurements, which are encoded one by one: well under 100 ms of CPU."""
@@ -92,22 +91,17 @@ class FoldStage:
         return FoldBatch(self, state, position)
 
 
-class FoldBatch:
+class FoldBatch(Batch):
     """One commit of the fold stage."""
 
     def __init__(self, stage: FoldStage, state: State, position: Position) -> None:
+        super().__init__(stage.source, position)
         self._stage = stage
         self._state = state
-        self._from = position
         self._out = begin(state)
         self._transitions: list[Message] = []
-        self._dead_letters: list[Message] = []
-        self._next_offset = position.offset
         self._seen_at = stage.seen_at
         self._mark: Mark | None = None
-        self._rejected: Counter[str] = Counter()
-        self.records = 0
-        self.first_timestamp = self.last_timestamp = 0
 
     def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
         """Decode and fold records that follow on what was absorbed; raises ConfigError for an oversized one."""
@@ -117,14 +111,7 @@ class FoldBatch:
         step(self._state, decoded.events, at, out)
         self._transitions += stage.outputs.transitions(out.transitions, at.wall_ms)
         out.transitions.clear()
-        for rejection in decoded.rejections:
-            self._rejected[rejection.reason] += 1
-            self._dead_letters.append(dead_letter(rejection, stage.source.topic, stage.source.partition, at.wall_ms))
-        if not self.records:
-            self.first_timestamp = records[0].timestamp
-        self.records += len(records)
-        self.last_timestamp = records[-1].timestamp
-        self._next_offset = records[-1].offset + 1
+        self._took(records, decoded.rejections, at)
         self._seen_at = at.wall_ms
 
     def pass_time(self, at: Moment, *, read_all: bool) -> None:
@@ -159,17 +146,9 @@ class FoldBatch:
         elsewhere = stage.count_elsewhere(out.tally.opened)
         if elsewhere:
             out.tally.anomalies["two_partitions"] += elsewhere
-        position = Position(
-            offset=self._next_offset,
-            sequence=self._from.sequence + 1,
-            live_keys=self._state.live_after(out.runs),
-            stream_time=out.stream_time,
-            partitions=stage.partitions,
-            profile=stage.profile,
-        )
+        position = self._position(self._state.live_after(out.runs), out.stream_time)
         outputs = {**self._local(at, position.sequence), **self._spread(at, position.sequence)}
-        full = {place: messages for place, messages in outputs.items() if messages}
-        return Pending(full, position, self._apply, partial(self._report, at))
+        return Pending(outputs, position, self._apply, partial(self._report, at))
 
     def _local(self, at: Moment, sequence: int) -> Outputs:
         """Return what stays on the input's partition number (rules.md 2)."""
@@ -183,7 +162,7 @@ class FoldBatch:
             topics.alerts: stage.alerts.messages(out.alerts, at.wall_ms, stage.source),
             topics.dead_letters: self._dead_letters,
         }
-        return {TopicPartition(topic, stage.source.partition): messages for topic, messages in by_topic.items()}
+        return self._here(by_topic)
 
     def _spread(self, at: Moment, sequence: int) -> Outputs:
         """Return what goes to the windows: measurements by their key, the mark to every partition behind them."""

@@ -1,13 +1,17 @@
 """What a partition's task does with its records: the fold of runs, or the windows. The task itself is the same."""
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.encode import Source
+from streamproc.codec.deadletter import dead_letter
+from streamproc.codec.decode import Rejection
+from streamproc.codec.encode import Message, Source
 from streamproc.core.model import Moment
 from streamproc.runtime.observer import CommitReport, Held
-from streamproc.runtime.ports import Outputs
+from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
 
 
@@ -23,32 +27,72 @@ class Pending(NamedTuple):
     report: Callable[[float, float], CommitReport]
 
 
-class Batch(Protocol):
-    """Gathers one commit over one or more fetches, on top of a committed state that it never changes."""
+class Batch(ABC):
+    """Gathers one commit over one or more fetches, on top of a committed state that it never changes.
 
-    records: int
-    first_timestamp: int
-    last_timestamp: int
+    What every stage does alike is here: counting what was read, dead letters, the next position.
+    """
 
+    def __init__(self, source: Source, position: Position) -> None:
+        self._source = source
+        self._from = position
+        self._next_offset = position.offset
+        self._rejected: Counter[str] = Counter()
+        self._dead_letters: list[Message] = []
+        self.records = 0
+        self.first_timestamp = self.last_timestamp = 0
+
+    @abstractmethod
     def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
         """Take records that follow on what was absorbed; raises ConfigError for one that cannot be processed at all."""
 
+    @abstractmethod
     def pass_time(self, at: Moment, *, read_all: bool) -> None:
         """Let the clock do its part; `read_all`: nothing is left before the last stable offset, as far as is known."""
 
     @property
+    @abstractmethod
     def is_full(self) -> bool:
         """Whether it should be committed, though more is at hand."""
 
     @property
+    @abstractmethod
     def is_empty(self) -> bool:
         """Whether there is nothing to commit."""
 
+    @abstractmethod
     def settle(self) -> None:
         """Take note, where there is nothing to commit, of what was looked at in vain."""
 
+    @abstractmethod
     def close(self, at: Moment) -> Pending:
         """Return the commit."""
+
+    def _took(self, records: Sequence[Arrival], rejections: Sequence[Rejection], at: Moment) -> None:
+        """Take note of records that were absorbed, and of those among them that cannot be used."""
+        for rejection in rejections:
+            self._rejected[rejection.reason] += 1
+            letter = dead_letter(rejection, self._source.topic, self._source.partition, at.wall_ms)
+            self._dead_letters.append(letter)
+        if not self.records:
+            self.first_timestamp = records[0].timestamp
+        self.records += len(records)
+        self.last_timestamp = records[-1].timestamp
+        self._next_offset = records[-1].offset + 1
+
+    def _position(self, live_keys: int, stream_time: int) -> Position:
+        """Return the position that this is committed with."""
+        return self._from._replace(
+            offset=self._next_offset,
+            sequence=self._from.sequence + 1,
+            live_keys=live_keys,
+            stream_time=stream_time,
+        )
+
+    def _here(self, by_topic: Mapping[str, Sequence[Message]]) -> Outputs:
+        """Return what goes to the partitions of the source's own number (rules.md 2)."""
+        partition = self._source.partition
+        return {TopicPartition(topic, partition): messages for topic, messages in by_topic.items() if messages}
 
 
 State = TypeVar("State", bound=Held)

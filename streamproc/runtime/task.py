@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
-from random import uniform
 from typing import Any
 
 from msgspec import Struct, field
@@ -18,6 +17,7 @@ from streamproc.core.model import Moment
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
+from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.observer import Observer, TaskState
 from streamproc.runtime.ports import Committed, Group, Kafka, Reader, TopicPartition, Transactions
@@ -29,7 +29,7 @@ CHUNK_RECORDS = 2_000
 """Decoded and folded in one go: well under 50 ms of CPU, so that heartbeats are never late."""
 IDLE_FETCH_S = 0.5
 MEMBERSHIP_POLL_S = 0.1
-MIN_BACKOFF_S, MAX_BACKOFF_S = 0.1, 5.0
+MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 
 StillOurs = Callable[[], bool]
 
@@ -63,13 +63,14 @@ class PartitionTask:
         self._stage = stage
         self._position: Position | None = None
         self._pending: Pending | None = None
-        self._failures = 0
+        self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
 
     async def run(self, still_ours: StillOurs) -> None:
         """Process the partition for as long as it is ours; raises ConfigError where somebody has to step in."""
         while still_ours():
             transactions: Transactions | None = None
             reader: Reader | None = None
+            wait_s: float | None = None
             try:
                 await self._membership(still_ours)
                 if not still_ours():
@@ -81,12 +82,12 @@ class PartitionTask:
             except (TaskInvalid, BrokerUnavailable) as error:
                 if still_ours():  # Else it was to be expected: a commit is aborted when the partition goes.
                     self._job.observer.transaction_failed(self.source, type(error.__cause__ or error).__name__)
-                    self._failures += 1
+                    wait_s = self._backoff.failed()
             finally:
                 self._become(TaskState.SUSPENDED)
                 await _close(reader, transactions)
-            if self._failures and still_ours():
-                await asyncio.sleep(self._backoff_s())
+            if wait_s is not None and still_ours():
+                await asyncio.sleep(wait_s)
         self._become(TaskState.SUSPENDED)
 
     def close(self) -> None:
@@ -192,7 +193,8 @@ class PartitionTask:
         self._pending = pending
         await transactions.commit(pending.outputs, pending.position.to_committed(), still_ours)
         pending.apply()
-        self._position, self._pending, self._failures = pending.position, None, 0
+        self._position, self._pending = pending.position, None
+        self._backoff.succeeded()
         latency_s = max(0.0, self._job.clock() - batch.first_timestamp / 1000) if batch.records else 0.0
         self._job.observer.committed(pending.report(time.monotonic() - began, latency_s))
 
@@ -223,9 +225,6 @@ class PartitionTask:
 
     def _moment(self, *, caught_up: bool) -> Moment:
         return Moment(int(self._job.clock() * 1000), caught_up)
-
-    def _backoff_s(self) -> float:
-        return uniform(0.5, 1.0) * min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** min(self._failures, 10))  # noqa: S311
 
     def _where(self, topic: str) -> str:
         return str(TopicPartition(topic, self.source.partition))

@@ -1,12 +1,10 @@
 """The window stage: measurements in; RunMetrics, failure-rate and silence alerts, and its own state out. No I/O."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.deadletter import dead_letter
-from streamproc.codec.encode import Message, Source
+from streamproc.codec.encode import Source
 from streamproc.codec.measurements import decode_measurements
 from streamproc.codec.windows import WindowEncoder, decode_window_states
 from streamproc.core.model import Moment
@@ -16,7 +14,7 @@ from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.observer import CommitReport, WindowReport, count_alerts
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.position import Position
-from streamproc.runtime.stage import Pending
+from streamproc.runtime.stage import Batch, Pending
 
 COMMIT_INTERVAL_S = 1.0
 """Windows close after tens of seconds: fewer commits cost less and make nobody wait."""
@@ -60,33 +58,20 @@ class WindowStage:
         return WindowBatch(self, state, position)
 
 
-class WindowBatch:
+class WindowBatch(Batch):
     """One commit of the window stage."""
 
     def __init__(self, stage: WindowStage, state: WindowState, position: Position) -> None:
+        super().__init__(stage.source, position)
         self._stage = stage
         self._state = state
-        self._from = position
         self._out = begin_windows(state)
-        self._dead_letters: list[Message] = []
-        self._next_offset = position.offset
-        self._rejected: Counter[str] = Counter()
-        self.records = 0
-        self.first_timestamp = self.last_timestamp = 0
 
     def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
         """Add measurements and marks that follow on what was absorbed."""
-        source = self._stage.source
         measured = decode_measurements(records)
         absorb(self._state, measured.arrivals, self._out)
-        for rejection in measured.rejections:
-            self._rejected[rejection.reason] += 1
-            self._dead_letters.append(dead_letter(rejection, source.topic, source.partition, at.wall_ms))
-        if not self.records:
-            self.first_timestamp = records[0].timestamp
-        self.records += len(records)
-        self.last_timestamp = records[-1].timestamp
-        self._next_offset = records[-1].offset + 1
+        self._took(records, measured.rejections, at)
 
     def pass_time(self, at: Moment, *, read_all: bool) -> None:  # noqa: ARG002  the marks bring the time
         """Finish what the marks began; the stream's silence is the business of partition 0 (rules.md 20)."""
@@ -109,24 +94,14 @@ class WindowBatch:
     def close(self, at: Moment) -> Pending:
         """Return the commit."""
         out, stage, topics = self._out, self._stage, self._stage.topics
-        position = Position(
-            offset=self._next_offset,
-            sequence=self._from.sequence + 1,
-            live_keys=self._state.live_after(out.changed),
-            stream_time=out.watermark,
-            partitions=stage.partitions,
-            profile=stage.profile,
-        )
+        position = self._position(self._state.live_after(out.changed), out.watermark)
         by_topic = {
             topics.metrics: stage.encoder.metrics(out.closings, at.wall_ms),
             topics.windows: stage.encoder.states(out.changed, position.offset - 1, position.sequence, at.wall_ms),
             topics.alerts: stage.alerts.messages(out.alerts, at.wall_ms),
             topics.dead_letters: self._dead_letters,
         }
-        outputs = {
-            TopicPartition(topic, stage.source.partition): messages for topic, messages in by_topic.items() if messages
-        }
-        return Pending(outputs, position, self._apply, self._report)
+        return Pending(self._here(by_topic), position, self._apply, self._report)
 
     def _apply(self) -> None:
         self._state.merge(self._out.changed, self._out.watermark)

@@ -6,7 +6,7 @@ SPREAD = 0.5
 
 
 class Backoff:
-    """The waits of one sender, in seconds."""
+    """The waits of one task or sender, in seconds."""
 
     def __init__(self, first_s: float, longest_s: float) -> None:
         self._first = first_s
