@@ -1,7 +1,6 @@
 """The architecture is a failing test: sizes, and what the import contracts in pyproject.toml do not say."""
 
 import ast
-import gc
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import grimp
 import pytest
+
+from tests.support.source import parsed
 
 PACKAGE = Path(__file__).parents[1] / "streamproc"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -29,18 +30,9 @@ def _name(path: Path) -> str:
     return path.relative_to(PACKAGE.parent).as_posix()
 
 
-def _parsed(path: Path) -> ast.Module:
-    """Parse without a garbage collection in the midst of it: Python before 3.11.8 may lose count there (gh-106905)."""
-    gc.disable()
-    try:
-        return ast.parse(path.read_text())
-    finally:
-        gc.enable()
-
-
 def _functions() -> Iterator[tuple[str, int]]:
     for path in MODULES:
-        for node in ast.walk(_parsed(path)):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{_name(path)}:{node.lineno} {node.name}", (node.end_lineno or 0) - node.lineno + 1
 

@@ -24,6 +24,7 @@ from streamproc.runtime.observer import TaskState
 from tests.observe.reading import exposed, samples, value
 from tests.observe.reports import ended, measured, report, source, window_report
 from tests.support.events import START_MS
+from tests.support.source import parsed
 
 PACKAGE = Path(streamproc.__file__).parent
 OUTCOMES = sorted(set(ASSISTANTS.outcomes.values()))
@@ -142,7 +143,7 @@ def test_the_build_is_named(metrics):
 def literals(call_or_key):
     """First arguments of `RecordRejected(...)`, and keys of `...anomalies[...]`, wherever the package has them."""
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             found = call_or_key(node)
             if isinstance(found, ast.Constant):
                 yield found.value
