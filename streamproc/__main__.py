@@ -1,5 +1,23 @@
-"""`python -m streamproc`."""
+"""The entry point, also of `python -m streamproc`: light, so that a Ctrl-C finds it before everything else is there."""
 
-from streamproc.cli import main
+import os
+import signal
 
-main()
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Load the command line and run it; an interruption meanwhile ends the process in silence."""
+    # At once: raised in the middle of an import, it would come out as a traceback, or as another error of a library's.
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_heard:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    from streamproc.cli import main as run  # noqa: PLC0415  what takes its time
+
+    if is_heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -5,12 +5,13 @@ import gc
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
-from streamproc.codec.schemas import bundled_book
-from streamproc.core.lifecycle import PROFILES
+from streamproc.codec.book import SchemaBook
+from streamproc.codec.schemas import SINGLE_OBJECTS
 from streamproc.notify.observer import PushObserver
 from streamproc.notify.pusher import Pusher, Source
 from streamproc.observe.fanout import Observers
@@ -18,11 +19,15 @@ from streamproc.observe.health import Health
 from streamproc.observe.http import HttpServer, application
 from streamproc.observe.journal import Journal
 from streamproc.observe.metrics import MetricsObserver
+from streamproc.profilebook import book_of
+from streamproc.registry.link import RegistryLink, registry_link
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.feed import AioFeed
+from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.observer import Observer
+from streamproc.runtime.ports import Kafka
 from streamproc.runtime.task import Job
-from streamproc.runtime.topics import check_topics, create_topics
+from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
 from streamproc.settings import Settings
 
@@ -31,13 +36,28 @@ STOP_DEADLINE_S = 9.0
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 
 def make_kafka(settings: Settings) -> AioKafka:
     """Return the cluster that the settings name, not yet connected."""
     return AioKafka(settings.kafka, settings.application_id)
 
 
-def make_job(settings: Settings, kafka: AioKafka, observer: Observer) -> Job:
+def make_book(settings: Settings) -> SchemaBook:
+    """Return the book of the schemas that are known from the start; raises ConfigError for a file that is none."""
+    return book_of(
+        settings.life_cycle,
+        json=settings.input.takes_json,
+        registered=bool(settings.registry.url),
+        max_learned=settings.registry.max_schemas,
+        negative_ttl_s=settings.registry.negative_ttl_s,
+    )
+
+
+def make_job(
+    settings: Settings, kafka: AioKafka, observer: Observer, book: SchemaBook, link: RegistryLink | None = None
+) -> Job:
     """Return what the worker's tasks have in common."""
     return Job(
         kafka=kafka,
@@ -46,8 +66,11 @@ def make_job(settings: Settings, kafka: AioKafka, observer: Observer) -> Job:
         rules=settings.rules(),
         windows=settings.window_rules(),
         commit=settings.commit,
+        dead_letters=settings.dead_letters,
         max_record_bytes=settings.kafka.max_record_bytes,
-        book=bundled_book(),
+        book=book,
+        frames=SINGLE_OBJECTS if link is None else link.frames,
+        registry=None if link is None else link.learner,
         observer=observer,
     )
 
@@ -85,23 +108,41 @@ async def serve(
     `watch` is told what the metrics are told; `on_listening` gets the address of the HTTP server. Raises ConfigError
     and BrokerUnavailable where the service cannot start or go on.
     """
-    metrics, health = MetricsObserver(PROFILES[settings.profile], settings.metrics), Health()
-    observer = Observers(metrics, health, Journal(), *([] if watch is None else [watch]))
+    metrics, health = MetricsObserver(settings.life_cycle, settings.metrics), Health()
+    journal = Journal(payloads=settings.log.payloads)
+    observer = Observers(metrics, health, journal, *([] if watch is None else [watch]))
     kafka = make_kafka(settings)
-    worker = Worker(make_job(settings, kafka, observer))
+    book = make_book(settings)
     pusher = make_pusher(settings, kafka, metrics.push)
-    stopper = asyncio.create_task(_stop_on(stop, worker, pusher))
     server = HttpServer(application(metrics, health), settings.http.host, settings.http.port)
     try:
         async with server as http, pusher:
             url = f"http://{http.host}:{http.port}"
             on_listening(url)
-            log.info("started", http=url, application_id=settings.application_id, events=worker.topic)
-            await worker.run()
+            log.info("started", http=url, **_about(settings))
+            async with registry_link(settings.registry, settings.topics.named(), book, metrics.registry) as link:
+                if link is None or await link.is_ready(observer.held_up, stop):
+                    await _work(Worker(make_job(settings, kafka, observer, book, link)), pusher, stop)
     finally:
-        stopper.cancel()
         await kafka.close()
     log.info("stopped")
+
+
+def _about(settings: Settings) -> dict[str, str]:
+    """Return what tells this service from another one."""
+    return {
+        "application_id": settings.application_id,
+        "profile": settings.life_cycle.name,
+        "events": settings.topics.named().events,
+    }
+
+
+async def _work(worker: Worker, pusher: Pusher, stop: asyncio.Event) -> None:
+    stopper = asyncio.create_task(_stop_on(stop, worker, pusher))
+    try:
+        await worker.run()
+    finally:
+        stopper.cancel()
 
 
 async def serve_until_signal(settings: Settings) -> None:
@@ -123,11 +164,26 @@ async def serve_until_signal(settings: Settings) -> None:
     await serve(settings, stop)
 
 
-async def create(settings: Settings, partitions: int) -> list[str]:
-    """Create the topics that are missing; return their names. Raises as `serve` does."""
-    kafka = make_kafka(settings)
+async def create(settings: Settings, partitions: int | None = None, replication_factor: int | None = None) -> list[str]:
+    """Create the topics that are missing; return their names. Raises as `serve` does.
+
+    `partitions` that were asked for and that existing topics do not have are a ConfigError, too.
+    """
+    kafka, topics = make_kafka(settings), settings.topics.named()
     try:
-        return await create_topics(kafka, settings.topics.named(), partitions, settings.kafka.max_record_bytes)
+        if partitions is not None:
+            await refuse_other_counts(kafka, topics, partitions)
+        limit = settings.kafka.max_record_bytes
+        return await create_topics(kafka, topics, partitions or PARTITIONS, limit, replication_factor)
+    finally:
+        await kafka.close()
+
+
+async def with_dead_letters(settings: Settings, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
+    """Return what `work` returns; its transactions and group are of their own, so that it fences no service."""
+    kafka = AioKafka(settings.kafka, f"{settings.application_id}.dlq")
+    try:
+        return await work(kafka, settings.topics.named())
     finally:
         await kafka.close()
 

@@ -1,38 +1,46 @@
 """The command line. Parses, calls, reports; decides nothing else."""
 
-import asyncio
 import json
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from streamproc import app as service
 from streamproc.describe import describe_all
+from streamproc.dlq_cli import dlq_cli
 from streamproc.errors import ConfigError, StreamprocError
+from streamproc.escaping import escaped_lines
 from streamproc.observe.logs import configure as configure_logs
-from streamproc.settings import Settings, load_settings
-
-FAILURE, USAGE = 1, 2
+from streamproc.schema_cli import schema_cli
+from streamproc.shell import (
+    FAILURE,
+    USAGE,
+    Config,
+    WrongUsage,
+    counted,
+    err,
+    never_unprintable,
+    out,
+    run_async,
+    settings_of,
+    untyped_flags,
+)
+from streamproc.version import installed
 
 cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Run status events in; latest state and transitions out, exactly once, on Apache Kafka.",
+    help="Run status events in; latest states, transitions, metrics and alerts out, exactly once, on Apache Kafka.",
 )
 topics_cli = typer.Typer(no_args_is_help=True, help="Create or check the topics.")
 cli.add_typer(topics_cli, name="topics")
-out, err = Console(), Console(stderr=True)
+cli.add_typer(dlq_cli, name="dlq")
+cli.add_typer(schema_cli, name="schema")
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="TOML file with settings; the environment (STREAMPROC_…) goes over it."),
-]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same runs; a new one by default.")]
 Version = Literal["v1", "v1_5", "v2", "v2_1", "mixed"]
 
@@ -43,47 +51,53 @@ def main() -> None:
         if not __debug__:
             message = "python -O takes out checks that streamproc and aiokafka rely on: run without it"
             raise ConfigError(message)
+        never_unprintable()
+        untyped_flags()
         cli()
     except StreamprocError as error:
-        err.print(f"[bold red]streamproc:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]streamproc:[/] {escape(escaped_lines(str(error)))}", highlight=False, soft_wrap=True)
         sys.exit(USAGE if isinstance(error, WrongUsage) else FAILURE)
 
 
-class WrongUsage(ConfigError):
-    """The settings or arguments are wrong: exit code 2."""
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"streamproc {installed()}", highlight=False)
+        raise typer.Exit
 
 
-def _settings(config: Path | None) -> Settings:
-    try:
-        return load_settings(config)
-    except ConfigError as error:
-        raise WrongUsage(str(error)) from None
-
-
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run on uvloop where there is one."""
-    try:
-        import uvloop  # not on Windows
-    except ImportError:
-        return asyncio.run(coroutine)
-    return uvloop.run(coroutine)
+@cli.callback()
+def _of_all_commands(
+    _: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What goes before any command."""
 
 
 @cli.command()
 def run(config: Config = None) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
-    settings = _settings(config)
+    settings = settings_of(config)
     configure_logs(settings.log.level, settings.log.format)
-    _run(service.serve_until_signal(settings))
+    run_async(service.serve_until_signal(settings))
 
 
 @topics_cli.command()
 def create(
-    partitions: Annotated[int, typer.Option(min=1, max=10_000, help="Of a new input topic.")] = 4,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Of a new input topic; 4 by default, and never changed later.")
+    ] = None,
+    replication_factor: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=100, help="Copies of each new topic; the broker's default by default. 3 in production."
+        ),
+    ] = None,
     config: Config = None,
 ) -> None:
     """Create the topics that are missing, each with the partitions, clean-up policy and retention it needs."""
-    names = _run(service.create(_settings(config), partitions))
+    configure_logs("ERROR", "console")
+    names = run_async(service.create(settings_of(config), partitions, replication_factor))
     for name in names:
         out.print(f"created {name}", highlight=False)
     if not names:
@@ -93,14 +107,15 @@ def create(
 @topics_cli.command()
 def check(config: Config = None) -> None:
     """Check that the topics exist and fit together."""
-    count = _run(service.check(_settings(config)))
-    out.print(f"the topics are as they must be, with {count} partitions", highlight=False)
+    configure_logs("ERROR", "console")
+    count = run_async(service.check(settings_of(config)))
+    out.print(f"the topics are as they must be, with {counted(count, 'partition')}", highlight=False)
 
 
 @cli.command()
 def describe(config: Config = None) -> None:
     """Print the effective settings without secrets, the topics, the schemas and the life-cycle table, as JSON."""
-    out.print_json(json.dumps(describe_all(_settings(config))))
+    out.print_json(json.dumps(describe_all(settings_of(config))))
 
 
 @cli.command()
@@ -118,14 +133,14 @@ def demo(
 ) -> None:
     """Show everything on this machine: a Kafka, the service, simulated events, and figures that must add up.
 
-    Uses the broker that STREAMPROC_KAFKA__BOOTSTRAP_SERVERS names, where it is set.
+    Uses the broker that STREAMPROC_KAFKA__BOOTSTRAP_SERVERS names, where it is set: it creates topics demo-… there.
     """
     from streamproc.demo.command import run_demo
     from streamproc.demo.session import Plan
     from streamproc.demo.source import new_load
 
     plan = Plan(new_load(seed, events, rate), seconds, no_tty, prometheus)
-    if not _run(run_demo(_settings(config), plan, out, err)):
+    if not run_async(run_demo(settings_of(config), plan, out, err)):
         raise typer.Exit(FAILURE)
 
 
@@ -142,7 +157,7 @@ def kafka(
         out.print(f"export STREAMPROC_KAFKA__BOOTSTRAP_SERVERS={address}", highlight=False)
 
     configure_logs("WARNING", "console")
-    _run(keep_broker(port, data_dir, lambda text: err.print(text, highlight=False), on_address))
+    run_async(keep_broker(port, data_dir, lambda text: err.print(text, highlight=False), on_address))
 
 
 @cli.command()
@@ -164,7 +179,7 @@ def simulate(
     load = new_load(seed, events, rate, schema_version, bad_ratio)
     if events is None:
         err.print("sending until Ctrl-C")
-    for line in _run(send_until_signal(_settings(config), load)):
+    for line in run_async(send_until_signal(settings_of(config), load)):
         out.print(line, highlight=False)
 
 
@@ -186,7 +201,7 @@ def replay(
     from streamproc.replay import Terms
     from streamproc.replay import replay as replay_files
 
-    settings = _settings(config)
+    settings = settings_of(config)
     terms = Terms(settings.application_id, settings.rules(), now_ms=time.time_ns() // 1_000_000)
     summary = replay_files(files, results, terms, force=force)
     table = Table.grid(padding=(0, 2))
@@ -196,4 +211,4 @@ def replay(
         table.add_row(label, f"{count:,}")
     out.print(table)
     for name, count in summary.written.items():
-        out.print(f"{results / name}: {count:,} records", highlight=False, soft_wrap=True)
+        out.print(f"{results / name}: {counted(count, 'record')}", highlight=False, soft_wrap=True)

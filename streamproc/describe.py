@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from streamproc.codec.schemas import bundled_book, load
-from streamproc.core.lifecycle import PROFILES, Profile
+from streamproc.codec.schemas import WriterSchema, load
+from streamproc.core.lifecycle import Profile
+from streamproc.profilebook import book_of
 from streamproc.runtime.topics import ROLES
 from streamproc.settings import Settings
 
@@ -12,24 +13,35 @@ OUTPUTS = ("run_transition", "run_state", "run_metrics", "run_alert")
 
 def describe_all(settings: Settings) -> dict[str, Any]:
     """Return the document; secrets show as asterisks."""
-    topics = settings.topics.named()
+    topics, profile = settings.topics.named(), settings.life_cycle
     return {
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json", by_alias=True),
         "topics": {role: {"name": getattr(topics, role), "config": dict(ROLES[role].config)} for role in ROLES},
         "schemas": {
-            "input": {schema.label: schema.document["doc"] for schema in bundled_book()},
+            "input": {schema.label: _about(schema) for schema in book_of(profile)},
             "output": {load(name).label: load(name).document["name"] for name in OUTPUTS},
         },
-        "life_cycle": _life_cycle(PROFILES[settings.profile]),
+        "life_cycle": _life_cycle(profile),
     }
+
+
+def _about(schema: WriterSchema) -> str:
+    return str(schema.document.get("doc", schema.document["name"]))
 
 
 def _life_cycle(profile: Profile) -> dict[str, Any]:
     return {
         "profile": profile.name,
-        "initial": profile.initial,
+        "initial": sorted(profile.initial),
         "documented": {status: sorted(to) for status, to in profile.documented.items()},
         "also_accepted": {status: sorted(to) for status, to in profile.accepted.items()},
         "terminal": dict(profile.outcomes),
         "limits_s": dict(profile.limits_s),
+        "queued": sorted(profile.queued),
+        "running": sorted(profile.running),
+        "waiting": sorted(profile.waiting),
+        "ended_by": dict(profile.ended_by),
+        "statuses": dict(profile.shape.statuses),
+        "time_unit": profile.shape.time_unit,
+        "paths": {target: list(paths) for target, paths in profile.shape.paths.items()},
     }

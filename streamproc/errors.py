@@ -3,6 +3,8 @@
 Messages say where (topic, partition, offset, schema id) and what to do, never the payload.
 """
 
+from collections.abc import Sequence
+
 
 class StreamprocError(Exception):
     """Base of every error that streamproc raises on purpose."""
@@ -23,8 +25,23 @@ class RecordRejected(StreamprocError):
         self.reason = reason
 
 
+class Unfit(RecordRejected):
+    """No record of this schema can be used, whatever is in it. `faults`: what is wrong with it, one by one."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("unfit_schema", f"its schema cannot be used: {'; '.join(faults)}")
+        self.faults = tuple(faults)
+
+
 class RegistryUnavailable(StreamprocError):
-    """The schema registry does not answer: pause the partition and retry. Never dead-letters."""
+    """The schema registry does not answer: pause the partition and retry. Never dead-letters.
+
+    `retry_after_s`: how long it asks to be left alone, at most a minute; None where it does not say.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class TaskFenced(StreamprocError):

@@ -20,12 +20,14 @@ from typing import Any, NamedTuple
 
 import fastavro
 
-from streamproc.codec.arrival import MAX_UNIX_SECONDS
+from streamproc.codec.arrival import MAX_UNIX_SECONDS, Rejection
+from streamproc.codec.book import SchemaBook
 from streamproc.codec.container import ContainerWriter, entries, schema_of
-from streamproc.codec.decode import Rejection, decode
+from streamproc.codec.decode import decode
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
-from streamproc.codec.schemas import SchemaBook, WriterSchema, load
+from streamproc.codec.reading import Getters
+from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.model import MAX_AHEAD_MS, Moment, Verdict
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
@@ -83,7 +85,7 @@ class _Results(NamedTuple):
 
 def replay(files: Sequence[Path], directory: Path, terms: Terms, *, force: bool = False) -> Summary:
     """Replay the files in the order given; raises ConfigError for one that cannot be read, and writes nothing then."""
-    schemas = [schema_of(path) for path in files]
+    schemas = [schema_of(path, terms.rules.profile.shape) for path in files]
     with _results(directory, force=force) as results:
         run = _Replay(files, terms, results)
         for path, schema in zip(files, schemas, strict=True):
@@ -130,7 +132,7 @@ class _Replay:
         """Replay the next file."""
         encoder = self._encoders[len(self._starts)]
         self._starts.append(self._records)
-        book = SchemaBook({schema.header: schema})
+        book = SchemaBook([schema], self._terms.rules.profile.shape)
         arrivals = self._arrivals(path, schema)
         while batch := list(islice(arrivals, BATCH)):
             decoded = decode(batch, book)
@@ -151,7 +153,7 @@ class _Replay:
 
     def _arrivals(self, path: Path, schema: WriterSchema) -> Iterator[_Record]:
         for entry in entries(path, schema):
-            self._clock_ms = event_time_ms(entry.found, self._clock_ms, self._terms.now_ms)
+            self._clock_ms = event_time_ms(entry.found, schema.getters, self._clock_ms, self._terms.now_ms)
             yield _Record(self._records, self._clock_ms, schema.header + entry.payload)
             self._records += 1
 
@@ -172,10 +174,10 @@ class _Replay:
                 self._results.states.append(_payloads(self._encoders[file].states(batch, self._clock_ms)))
 
 
-def event_time_ms(found: Mapping[str, Any], before_ms: int, now_ms: int) -> int:
+def event_time_ms(found: Mapping[str, Any], getters: Getters, before_ms: int, now_ms: int) -> int:
     """Return a record's event time, given that of the record before it."""
-    times = (found.get(name) for name in OWN_TIMES)
-    latest = max((seconds for seconds in times if seconds is not None and seconds <= MAX_UNIX_SECONDS), default=0)
+    times = (getters.time(found, name) for name in OWN_TIMES)
+    latest = max((time for time in times if time is not None and time <= MAX_UNIX_SECONDS), default=0)
     return max(before_ms, latest * 1000) if latest * 1000 <= now_ms + MAX_AHEAD_MS else before_ms
 
 

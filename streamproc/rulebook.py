@@ -74,8 +74,8 @@ def rules(
         Deadlines(
             allowance_ms=deadlines.allowance_s * 1000,
             overdue=deadlines.overdue,
-            limits=_milliseconds({**profile.limits_s, **deadlines.limits_s}),
-            assistants={name: _milliseconds(limits) for name, limits in deadlines.assistants.items()},
+            limits=_milliseconds({**profile.limits_s, **_spelt(deadlines.limits_s, profile)}),
+            assistants={name: _milliseconds(_spelt(limits, profile)) for name, limits in deadlines.assistants.items()},
         ),
         gcd(*windows.sizes_s) * 1000,
         windows.max_groups,
@@ -107,7 +107,8 @@ def window_rules(stream: str, windows: WindowSettings, alerts: AlertSettings) ->
 def flaws(profile: Profile, deadlines: DeadlineSettings, windows: WindowSettings, alerts: AlertSettings) -> list[str]:
     """Return what is wrong with the settings taken together."""
     found = []
-    named = {*deadlines.limits_s, *(status for limits in deadlines.assistants.values() for status in limits)}
+    limits = (deadlines.limits_s, *deadlines.assistants.values())
+    named = {status for each in limits for status in _spelt(each, profile)}
     unknown = sorted(named - set(profile.documented))
     if unknown:
         may = ", ".join(profile.documented)
@@ -116,11 +117,19 @@ def flaws(profile: Profile, deadlines: DeadlineSettings, windows: WindowSettings
         sizes = ", ".join(map(str, windows.sizes_s))
         found.append(f"alerts.failure_rate_window_s must be one of windows.sizes_s: {sizes}")
     outcomes = set(profile.outcomes.values())
-    if not alerts.failure_outcomes <= outcomes:
+    if "failure_outcomes" in alerts.model_fields_set and not alerts.failure_outcomes <= outcomes:
         found.append(f"alerts.failure_outcomes may hold {', '.join(sorted(outcomes))}")
     if alerts.failure_rate_critical < alerts.failure_rate_warning:
         found.append("alerts.failure_rate_critical is below failure_rate_warning")
     return found
+
+
+def _spelt(limits: Mapping[str, int], profile: Profile) -> dict[str, int]:
+    """Return limits under the statuses' own spelling: the name of an environment variable comes without case."""
+    own = {status.casefold(): status for status in profile.documented}
+    return {
+        name if name in profile.documented else own.get(name.casefold(), name): limit for name, limit in limits.items()
+    }
 
 
 def _milliseconds(limits: Mapping[str, int]) -> dict[str, int]:

@@ -4,23 +4,31 @@ Only `app`, `demo` and `cli` see them whole; the layers below get their own sect
 """
 
 import os
+import re
+from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
-from streamproc.core.lifecycle import PROFILES
+from streamproc.core.lifecycle import Profile
+from streamproc.core.profiles import PROFILES
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import ConfigError
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.observe.config import MetricsSettings
+from streamproc.observe.counters import REASONS
+from streamproc.profilebook import AVSC, ProfileSettings, made
+from streamproc.registry.config import RegistrySettings
 from streamproc.rulebook import (
     AlertSettings,
     DeadlineSettings,
@@ -30,7 +38,7 @@ from streamproc.rulebook import (
     rules,
     window_rules,
 )
-from streamproc.runtime.config import CommitSettings, KafkaSettings, Section, TopicSettings
+from streamproc.runtime.config import CommitSettings, DeadLetterSettings, KafkaSettings, Section, TopicSettings
 
 PREFIX = "STREAMPROC_"
 TEST_PREFIX = "STREAMPROC_TEST_"
@@ -44,11 +52,33 @@ class HttpSettings(Section):
     port: int = Field(8080, ge=0, le=65_535)
 
 
+class InputSettings(Section):
+    """What run-events may hold."""
+
+    takes_json: bool = Field(default=True, alias="json", description="JSON objects beside Avro: slower.")
+
+
 class LogSettings(Section):
     """What is logged, and how."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["json", "console"] = "json"
+    payloads: bool = Field(default=False, description="Whether the first bytes of rejected records are logged.")
+
+
+class _Toml(TomlConfigSettingsSource):
+    """The TOML file. Files that it names are looked for beside it, not where the service happens to be started."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        profiles = found.get("profiles")
+        for profile in profiles.values() if isinstance(profiles, dict) else ():
+            if isinstance(profile, dict) and isinstance(profile.get("schemas"), list):
+                profile["schemas"] = [self._beside(name) for name in profile["schemas"]]
+        return found
+
+    def _beside(self, name: Any) -> Any:
+        return str(Path(self.toml_file_path).parent / name) if isinstance(name, str) and name.endswith(AVSC) else name  # type: ignore[arg-type]
 
 
 class Settings(BaseSettings):
@@ -58,9 +88,12 @@ class Settings(BaseSettings):
 
     application_id: str = Field("streamproc", pattern=r"^[A-Za-z0-9._-]{1,200}$")
     profile: str = "assistants"
+    profiles: dict[str, ProfileSettings] = Field({}, description="Your own, by name.")
+    input: InputSettings = InputSettings()
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     commit: CommitSettings = CommitSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
     retention: RetentionSettings = RetentionSettings()
     deadlines: DeadlineSettings = DeadlineSettings()
     windows: WindowSettings = WindowSettings()
@@ -68,27 +101,44 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = MetricsSettings()
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     webhook: WebhookSettings = WebhookSettings()
+    registry: RegistrySettings = RegistrySettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
-    @field_validator("profile")
+    @field_validator("profiles")
     @classmethod
-    def _known_profile(cls, name: str) -> str:
-        if name not in PROFILES:
-            message = f"there is no profile {name!r}; there is: {', '.join(PROFILES)}"
-            raise ValueError(message)
-        return name
+    def _sound_profiles(cls, profiles: dict[str, ProfileSettings]) -> dict[str, ProfileSettings]:
+        for name, profile in profiles.items():
+            made(name, profile)
+        return profiles
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        found = flaws(PROFILES[self.profile], self.deadlines, self.windows, self.alerts)
+        names = [*PROFILES, *self.profiles]
+        if self.profile not in names:
+            message = f"{PREFIX}PROFILE is {self.profile!r}; there is: {', '.join(names)}"
+            raise ValueError(message)
+        found = [*flaws(self.life_cycle, self.deadlines, self.windows, self.alerts), *self._unknown_causes()]
         if found:
             raise ValueError("; ".join(found))
         return self
 
+    def _unknown_causes(self) -> list[str]:
+        """Say which causes are limited that there are not: such a limit would never hold."""
+        unknown = sorted(self.dead_letters.max_per_minute_of.keys() - set(REASONS))
+        known = ", ".join(REASONS)
+        return [
+            f"dead_letters.max_per_minute_of: no record is rejected as {cause}; there is: {known}" for cause in unknown
+        ]
+
+    @cached_property
+    def life_cycle(self) -> Profile:
+        """The profile in force, built in or the user's own."""
+        return PROFILES[self.profile] if self.profile in PROFILES else made(self.profile, self.profiles[self.profile])
+
     def rules(self) -> Rules:
         """Return what the fold of a run goes by."""
-        return rules(PROFILES[self.profile], self.retention, self.deadlines, self.windows)
+        return rules(self.life_cycle, self.retention, self.deadlines, self.windows)
 
     def window_rules(self) -> WindowRules:
         """Return what the windows go by."""
@@ -104,25 +154,41 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Leave out .env files and secret directories: two places are enough to look in."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, _Toml(settings_cls)
 
 
 def load_settings(config: Path | None = None) -> Settings:
     """Read the settings; raises ConfigError that names each wrong one and says what it must be."""
     _refuse_unknown_variables()
-    if config is not None and not config.is_file():
-        message = f"--config {config}: there is no such file"
-        raise ConfigError(message)
+    if config is not None:
+        _refuse_unreadable(config)
     source = type("Settings", (Settings,), {"model_config": {**Settings.model_config, "toml_file": config}})
     try:
         settings: Settings = source()
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
-    except ValueError as error:
-        # A TOML syntax error, or a section given as something that is no section.
-        message = f"the settings cannot be read: {error}"
-        raise ConfigError(message) from None
+    except SettingsError as error:
+        raise ConfigError(_unparsed(error)) from None
+    except ValueError as error:  # Of TOML, or of UTF-8.
+        raise ConfigError(f"--config {config} cannot be read, it is no TOML: {error}") from None
     return settings
+
+
+def _unparsed(error: SettingsError) -> str:
+    """Say which variable is no JSON, where only JSON makes a table or a list."""
+    found = re.search(r'field "(\w+)"', str(error))
+    return f"{PREFIX}{found[1].upper() if found else ''}…: a variable of this name is to be JSON, and is not"
+
+
+def _refuse_unreadable(config: Path) -> None:
+    """Tell before pydantic-settings does, which raises whatever comes."""
+    try:
+        if not config.is_file():
+            what = "is a directory" if config.is_dir() else "there is no such file"
+            raise ConfigError(f"--config {config}: {what}")
+        config.open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"--config {config} cannot be read: {error.strerror}") from None
 
 
 def _refuse_unknown_variables() -> None:
@@ -145,6 +211,20 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for flaw in error.errors(include_input=False, include_url=False):
         path = [str(part) for part in flaw["loc"]]
-        hint = " (unknown setting)" if flaw["type"] == "extra_forbidden" else ""
-        lines.append(f"  - {PREFIX}{'__'.join(path).upper()}: {flaw['msg']}{hint}")
+        said = flaw["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+        if flaw["type"] == "extra_forbidden":
+            said = f"there is no such setting{_meant(path)}"
+        where = f"{'.'.join(path)} ({PREFIX}{'__'.join(path).upper()}): " if path else ""
+        lines.append(f"  - {where}{said}")
     return "these settings are wrong:\n" + "\n".join(lines)
+
+
+def _meant(path: list[str]) -> str:
+    """Return the setting beside an unknown one that has nearly its name."""
+    section: Any = Settings
+    for part in path[:-1]:
+        field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
+        section = None if field is None else field.annotation
+    fields = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
+    near = get_close_matches(path[-1], [field.alias or name for name, field in fields.items()], 1)
+    return f": {near[0]}?" if near else ""

@@ -11,16 +11,17 @@ import pytest
 
 from streamproc.cli import main
 from streamproc.codec.decode import decode
-from streamproc.codec.schemas import RUN_OBJECT_VERSIONS, bundled_book, load
+from streamproc.codec.schemas import load
 from streamproc.core.deadlines import Deadlines
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Moment, Verdict
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, step
 from streamproc.local.simulate import simulate
 from streamproc.replay import RESULTS, Terms, event_time_ms, replay
+from tests.support.books import RUN_OBJECT_VERSIONS, bundled_book
 from tests.support.runobjects import SCHEMAS, Arrived, encode, run_object
 
 NOW_MS = 1_800_000_000_000
@@ -68,7 +69,7 @@ def test_the_results_are_those_of_decoder_and_core_alone(tmp_path, out):
 
     clock, records = 0, []
     for offset, found in enumerate(objects):
-        clock = event_time_ms(found, clock, NOW_MS)
+        clock = event_time_ms(found, SCHEMAS["v2_1"].getters, clock, NOW_MS)
         records.append(Arrived(offset, SCHEMAS["v2_1"].header + encode(SCHEMAS["v2_1"], found), clock))
     state = State(RULES)
     outcome = step(state, decode(records, bundled_book()).events, Moment(clock, caught_up=False), begin(state))
@@ -191,7 +192,7 @@ def test_a_foreign_schema_with_the_fields_that_are_read_is_replayed(tmp_path, ou
 )
 def test_event_time_is_the_latest_own_time_and_never_goes_back(fields, seconds):
     """Nor is it moved by a time that lies ahead of the clock, or by one that is none."""
-    assert event_time_ms(fields, (T - 100) * 1000, NOW_MS) == seconds * 1000
+    assert event_time_ms(fields, SCHEMAS["v2_1"].getters, (T - 100) * 1000, NOW_MS) == seconds * 1000
 
 
 def test_durations_come_from_event_time(tmp_path, out):

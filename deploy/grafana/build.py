@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 TARGET = Path(__file__).with_name("streamproc.json")
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS, WIDTH, HEIGHT = 24, 8, 7
-ENDED = "completed|incomplete|failed|cancelled|expired"
 
 
 class Query(NamedTuple):
@@ -73,12 +72,12 @@ def runs() -> Iterator[Panel]:
         "Open runs by status",
         "Where runs are. One line that only grows: nothing leaves that status.",
         "short",
-        [Query(of_job("job_status:streamproc_runs:sum", f'status!~"{ENDED}"'), "{{status}}")],
+        [Query(of_job("job_status:streamproc_runs_open:sum"), "{{status}}")],
         stacked=True,
     )
     yield Panel(
         "Age of the oldest run",
-        "By status, since the creation of the run. A run expires after 600 s.",
+        "By status, since the creation of the run. A run of the Assistants API expires after 600 s.",
         "s",
         [Query(of_job("job_status:streamproc_oldest_run_age_seconds:max"), "{{status}}")],
     )
@@ -121,7 +120,7 @@ def runs() -> Iterator[Panel]:
     )
     yield Panel(
         "Wait for tool outputs",
-        "How long runs stayed in requires_action.",
+        "How long runs stayed in a status in which they wait for somebody else, such as requires_action.",
         "s",
         quantiles("streamproc_run_action_wait_seconds"),
     )
@@ -229,6 +228,13 @@ def service() -> Iterator[Panel]:
         stacked=True,
     )
     yield Panel(
+        "Paused",
+        "Partitions that wait, by what for. Their events stay in the input.",
+        "short",
+        [Query(f"sum by (reason) ({of_job('streamproc_partitions_paused')})", "{{reason}}")],
+        stacked=True,
+    )
+    yield Panel(
         "Lag",
         "Records that are not read yet, by topic.",
         "short",
@@ -288,6 +294,12 @@ def service() -> Iterator[Panel]:
         ],
     )
     yield Panel(
+        "Schema registry",
+        "Requests per second to the schema registry, by what became of them. None while every schema is known.",
+        "short",
+        [Query(rate("streamproc_registry_requests_total", "result"), "{{result}}")],
+    )
+    yield Panel(
         "CPU",
         "Seconds of CPU per second, by instance. One instance uses one core at most.",
         "short",
@@ -301,9 +313,9 @@ def service() -> Iterator[Panel]:
     )
     yield Panel(
         "Version",
-        "What runs where.",
+        "What runs where, and under which profile.",
         "none",
-        [Query(of_job("streamproc_build_info"), "{{instance}} {{version}}")],
+        [Query(of_job("streamproc_build_info"), "{{instance}} {{version}} {{profile}}")],
         type="table",
     )
 

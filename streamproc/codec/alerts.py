@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import Message, Source
-from streamproc.codec.schemas import load, unframe
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, unframe
 from streamproc.core.alerts import Alert
 from streamproc.errors import RecordRejected
 
@@ -19,8 +19,8 @@ VERSIONS = ("run_alert",)
 class AlertEncoder:
     """Encodes the alerts of one application."""
 
-    def __init__(self, application_id: str) -> None:
-        self._schema = load("run_alert")
+    def __init__(self, application_id: str, frames: Frames = SINGLE_OBJECTS) -> None:
+        self._schema = load_framed("run_alert", frames)
         self._events = CloudEvents("streamproc.run.alert", f"/streamproc/{application_id}/alerts", self._schema.label)
 
     def messages(self, alerts: Iterable[Alert], wall_ms: int, source: Source | None = None) -> list[Message]:
@@ -39,7 +39,7 @@ class AlertEncoder:
 def decode_alert(record: Arrival) -> Alert:
     """Return the alert that a record holds; raises RecordRejected where it holds none that this release can read."""
     try:
-        return convert(unframe(record.value, VERSIONS, "RunAlert"), Alert)
+        return convert(unframe(record, VERSIONS, "RunAlert"), Alert)
     except RecordRejected:
         raise
     except Exception as error:  # whatever damaged bytes make the decoder raise

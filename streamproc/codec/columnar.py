@@ -6,30 +6,31 @@ payload ended where it should, the first one lets `_is_good` find bad records wi
 costs a quarter of one that succeeds.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise, repeat
-from sys import intern
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyruhvro
 
 from streamproc.codec.arrival import (
     MAX_ID_CHARS,
+    MAX_NAME_CHARS,
     MAX_STATUS_CHARS,
     MAX_UNIX_SECONDS,
-    TIMES,
-    USAGE,
     Framed,
     check,
     instants,
+    is_text,
 )
-from streamproc.codec.schemas import BEGIN_BYTES, END, END_BYTES, END_MARK, PROBE, PROBE_ERROR
+from streamproc.codec.avro import Names, branches, kind, parts
+from streamproc.codec.columns import Columns
+from streamproc.codec.schemas import BEGIN_BYTES, END, END_BYTES, PROBE, PROBE_ERROR, WriterSchema
 from streamproc.core.model import RunEvent
+from streamproc.core.shape import NAMES, TIMES, TOOLS
 from streamproc.errors import RecordRejected
 
-SUSPECTS = 8
+SUSPECTS = 4
 """So few are decoded one by one sooner than probed: a probe takes as long as two of them, however small it is."""
 
 
@@ -53,30 +54,30 @@ class _Refused(Exception):
     """The fast decoder refuses one of the records at least."""
 
 
-def decode_columns(group: Sequence[Framed], fast: str, label: str) -> list[RunEvent]:
-    """Decode a batch whose records all have the schema `fast`; raises BadRecords, or Panicked."""
+def decode_columns(group: Sequence[Framed], schema: WriterSchema, fast: str) -> list[RunEvent]:
+    """Decode a batch whose records all have the schema; `fast` is its text. Raises BadRecords, or Panicked."""
+    try:
+        return _decoded(group, schema, fast)
+    except (BadRecords, Panicked):
+        raise
+    except Exception as error:  # Of a schema that nobody foresaw: the reference decoder takes every one.
+        raise Panicked(type(error).__name__) from error
+
+
+def _decoded(group: Sequence[Framed], schema: WriterSchema, fast: str) -> list[RunEvent]:
     marked = _marked(group)
     try:
         batch = _deserialize(marked, fast)
     except _Refused as error:
         raise BadRecords(_narrowed(marked, lambda part: _is_good(part, fast))) from error
-    if not _is_text(batch):
-        raise BadRecords(_narrowed(marked, lambda part: _is_text(_deserialize(part, fast))))
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    events = _events(columns, group, label)
-    if not _is_sound(columns, len(group)):
-        unsound = _unsound(columns, events)
+    if not _is_text(batch, schema):
+        raise BadRecords(_narrowed(marked, lambda part: _is_text(_deserialize(part, fast), schema)))
+    columns = Columns(batch, schema.plan)
+    events = _events(columns, group, schema.label)
+    if unsound := _unsound(columns, events):
         gone = set(unsound)
         raise BadRecords(unsound, [event for row, event in enumerate(events) if row not in gone])
     return events
-
-
-def refused(group: Sequence[Framed], fast: str) -> set[int]:
-    """Return the rows that the fast decoder refuses; raises Panicked."""
-    marked = _marked(group)
-    if not marked or _is_good(marked, fast):
-        return set()
-    return {row for row, record in enumerate(marked) if not _is_good([record], fast)}
 
 
 def _marked(group: Sequence[Framed]) -> list[bytes]:
@@ -104,13 +105,35 @@ def _is_good(marked: Sequence[bytes], fast: str) -> bool:
     return False
 
 
-def _is_text(batch: Any) -> bool:
+def _is_text(batch: Any, schema: WriterSchema) -> bool:
     """Whether every text is UTF-8, also in the columns that are not read."""
     try:
-        batch.validate(full=True)
+        if not schema.opaque:
+            batch.validate(full=True)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True) if schema.opaque else ():
+            _validate(column, schema.opaque.get(name), schema.names)
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def _validate(column: Any, found: Any | None, names: Names) -> None:
+    """Validate a column but for the bytes in it; `found`: its type, None where it has none of them."""
+    several = found is None or len(branches(found, names)) != 1  # Where there are several, none of them is of bytes.
+    value: Any = None if several else branches(found, names)[0]
+    match kind(value):
+        case "bytes":
+            pass
+        case "record" | "error":
+            for number, field in enumerate(parts(value)):
+                _validate(column.field(number), field, names)
+        case "array":
+            _validate(column.values, value["items"], names)
+        case "map":
+            column.keys.validate(full=True)
+            _validate(column.items, value["values"], names)
+        case _:
+            column.validate(full=True)
 
 
 def _narrowed(marked: Sequence[bytes], passes: Callable[[Sequence[bytes]], bool]) -> list[int]:
@@ -132,48 +155,56 @@ def _narrowed(marked: Sequence[bytes], passes: Callable[[Sequence[bytes]], bool]
     return suspects
 
 
-def _events(columns: dict[str, Any], group: Sequence[Framed], label: str) -> list[RunEvent]:
+def _events(columns: Columns, group: Sequence[Framed], label: str) -> list[RunEvent]:
+    tools, too_many = columns.tools()
     return list(
         map(
             RunEvent,
-            columns["id"].to_pylist(),
-            _shared(columns["status"]),
-            _plain(columns.get("thread_id")),
-            _shared(columns.get("assistant_id")),
-            _shared(columns.get("model")),
-            *(_plain(columns.get(name)) for name in TIMES),
-            _usage(columns.get("usage")),
-            _shared(_child(columns.get("last_error"), "code")),
-            _required_tools(columns.get("required_action")),
+            columns.texts("id"),
+            columns.statuses(),
+            columns.texts("thread_id"),
+            columns.shared("assistant_id"),
+            columns.shared("model"),
+            *(columns.times(target) for target in TIMES),
+            columns.usage(),
+            columns.shared("error_code"),
+            tools,
             [framed.record.key for framed in group],
             instants([framed.record.timestamp for framed in group]),
             [framed.record.offset for framed in group],
             repeat(label),
             [framed.payload for framed in group],
+            columns.flags(too_many),
         )
     )
 
 
-def _is_sound(columns: dict[str, Any], count: int) -> bool:
-    """Hold a whole batch against the limits of `arrival.check`, a column at a time."""
-    return (
-        columns[END_MARK].to_pylist().count(END) == count
-        and _within(pc.utf8_length(columns["id"]), 1, MAX_ID_CHARS)
-        and _within(pc.utf8_length(columns["status"]), 1, MAX_STATUS_CHARS)
-        and all(_within(columns[name], 0, MAX_UNIX_SECONDS) for name in TIMES if name in columns)
-    )
+def _unsound(columns: Columns, events: Sequence[RunEvent]) -> list[int]:
+    """Return the rows that `arrival.check` refuses, or that do not end where they should, in their order."""
+    cut = {row for row, end in enumerate(columns.ends()) if end != END} if columns.have_odd_ends() else set()
+    suspects = {row for row in _suspects(columns, events) if row not in cut}
+    return sorted(cut | {row for row in suspects if not _passes(events[row])})
 
 
-def _within(column: Any, lowest: int, highest: int) -> bool:
-    if column.null_count == len(column):
-        return True
-    bounds = pc.min_max(column).as_py()
-    return bool(lowest <= bounds["min"] and bounds["max"] <= highest)
-
-
-def _unsound(columns: dict[str, Any], events: Sequence[RunEvent]) -> list[int]:
-    ends = columns[END_MARK].to_pylist()
-    return [row for row, (event, end) in enumerate(zip(events, ends, strict=True)) if end != END or not _passes(event)]
+def _suspects(columns: Columns, events: Sequence[RunEvent]) -> Iterator[int]:
+    """Yield rows that may be refused. A column that is sound as a whole costs no look at its rows."""
+    for target, limit in (("id", MAX_ID_CHARS), ("status", MAX_STATUS_CHARS)):
+        texts = [event.run_id if target == "id" else event.status for event in events]
+        if columns.is_nameless(target):
+            yield from (row for row, text in enumerate(texts) if not text)
+        if not columns.are_short(target, limit):
+            yield from (row for row, text in enumerate(texts) if text and len(text) > limit)
+        if not "".join([text or "" for text in texts]).isprintable():
+            yield from (row for row, text in enumerate(texts) if text and not is_text(text))
+    for target in NAMES:
+        if not columns.are_short(target, MAX_NAME_CHARS):
+            yield from (row for row, event in enumerate(events) if len(getattr(event, target) or "") > MAX_NAME_CHARS)
+    if not columns.are_short(TOOLS, MAX_NAME_CHARS):
+        yield from (row for row, event in enumerate(events) if event.required_tools)
+    for target in TIMES:
+        if not columns.are_in_range(target):
+            times = (getattr(event, target) for event in events)
+            yield from (row for row, time in enumerate(times) if not 0 <= (time or 0) <= MAX_UNIX_SECONDS)
 
 
 def _passes(event: RunEvent) -> bool:
@@ -182,44 +213,3 @@ def _passes(event: RunEvent) -> bool:
     except RecordRejected:
         return False
     return True
-
-
-def _plain(column: Any | None) -> Iterable[Any]:
-    """Return a column's values; Nones without end where there are none."""
-    return repeat(None) if _is_void(column) else column.to_pylist()  # type: ignore[union-attr]
-
-
-def _shared(column: Any | None) -> Iterable[str | None]:
-    """Return a text column in which equal values are one object: millions of runs share few statuses and models."""
-    if _is_void(column):
-        return repeat(None)
-    return [None if text is None else intern(text) for text in column.to_pylist()]  # type: ignore[union-attr]
-
-
-def _child(column: Any | None, name: str) -> Any | None:
-    """Return a field of a column of records, null where the record is null."""
-    if _is_void(column):
-        return None
-    index = column.type.get_field_index(name)  # type: ignore[union-attr]
-    return None if index < 0 else column.flatten()[index]  # type: ignore[union-attr]
-
-
-def _usage(column: Any | None) -> Iterable[Any]:
-    if _is_void(column):
-        return repeat(None)
-    present = column.is_valid().to_pylist()  # type: ignore[union-attr]
-    counts = zip(*(_child(column, name).to_pylist() for name in USAGE), strict=True)  # type: ignore[union-attr]
-    return [usage if there else None for there, usage in zip(present, counts, strict=True)]
-
-
-def _required_tools(column: Any | None) -> Iterable[tuple[str, ...]]:
-    calls = _child(_child(column, "submit_tool_outputs"), "tool_calls")
-    if _is_void(calls) or _is_void(calls.values):  # type: ignore[union-attr]
-        return repeat(())
-    names = [intern(name) for name in _child(_child(calls.values, "function"), "name").to_pylist()]  # type: ignore[union-attr]
-    ends = calls.offsets.to_pylist()  # type: ignore[union-attr]
-    return [tuple(names[start:end]) for start, end in pairwise(ends)]
-
-
-def _is_void(column: Any | None) -> bool:
-    return column is None or column.null_count == len(column)

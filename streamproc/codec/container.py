@@ -13,15 +13,14 @@ from typing import IO, Any, NamedTuple, Self
 
 import fastavro
 
-from streamproc.codec.schemas import WriterSchema, varint
-from streamproc.codec.vet import faults
-from streamproc.errors import ConfigError
+from streamproc.codec.schemas import Schema, WriterSchema, varint
+from streamproc.core.shape import Shape
+from streamproc.errors import ConfigError, RecordRejected
 
 MAGIC = b"Obj\x01"
 CODECS = ("null", "deflate", "snappy", "bzip2", "xz")
 """What fastavro reads with the packages that streamproc has anyway."""
 BLOCK_BYTES = 64_000
-MAX_FAULTS_SHOWN = 5
 
 
 class Entry(NamedTuple):
@@ -31,18 +30,17 @@ class Entry(NamedTuple):
     found: Mapping[str, Any]
 
 
-def schema_of(path: Path) -> WriterSchema:
+def schema_of(path: Path, shape: Shape) -> WriterSchema:
     """Return the schema of a file of RunObjects; raises ConfigError where the file holds anything else."""
     with _open(path) as file:
         metadata = _reader(file, path).metadata
     codec = metadata.get("avro.codec", "null")
     if codec not in CODECS:
         raise ConfigError(f"{path} is compressed with {codec}: write it again with one of {', '.join(CODECS)}")
-    document = json.loads(metadata["avro.schema"])
-    found = faults(document)
-    if found:
-        raise ConfigError(f"{path} holds no RunObjects: in its schema, {'; '.join(found[:MAX_FAULTS_SHOWN])}")
-    return WriterSchema(document)
+    try:
+        return WriterSchema(json.loads(metadata["avro.schema"]), shape)
+    except RecordRejected as error:
+        raise ConfigError(f"{path} holds no RunObjects: {error}") from None
 
 
 def entries(path: Path, schema: WriterSchema) -> Iterator[Entry]:
@@ -104,7 +102,7 @@ def _damaged(path: Path, at: int, why: str) -> ConfigError:
 class ContainerWriter:
     """Writes payloads of one schema into a new file. The same payloads make the same file."""
 
-    def __init__(self, path: Path, schema: WriterSchema) -> None:
+    def __init__(self, path: Path, schema: Schema) -> None:
         text = json.dumps(schema.document).encode()
         self._file = path.open("wb")
         self._sync = blake2b(text, digest_size=16).digest()

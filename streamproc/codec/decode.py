@@ -1,114 +1,202 @@
 """Framed values to RunEvents, a whole batch at a time: columnar first, record by record where that fails.
 
-A record is good only if no decoder that takes its schema refuses it: fastavro alone would let negative union indices
-and over-long integers through.
+Both decoders take and refuse the same records, and read the same from them: a property test holds it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
-from streamproc.codec.arrival import Arrival, Framed
-from streamproc.codec.columnar import BadRecords, Panicked, decode_columns, refused
-from streamproc.codec.framing import header_of
-from streamproc.codec.reference import decode_one
-from streamproc.codec.schemas import SchemaBook, WriterSchema
+from streamproc.codec.arrival import Arrival, Framed, Rejection
+from streamproc.codec.book import SchemaBook, SchemaMissing
+from streamproc.codec.columnar import BadRecords, Panicked, decode_columns
+from streamproc.codec.framing import JSON, header_of
+from streamproc.codec.jsonobject import JsonFormat
+from streamproc.codec.reference import decode_one, skim
+from streamproc.codec.schemas import WriterSchema
 from streamproc.core.model import RunEvent
 from streamproc.errors import RecordRejected
 
+MAX_MISSING = 64
+"""Headers that one batch asks a registry for at a time."""
+BATCH_CELLS, RECORD_CELLS = 16_000_000, 100_000
+"""Room for values that a batch of columns may take at the very most, some 10 bytes each; wider records go alone."""
 
-class Rejection(NamedTuple):
-    """A record that cannot be used: a reason from a closed set, and a message that does not show the payload."""
-
-    record: Arrival
-    reason: str
-    message: str
+Format = WriterSchema | JsonFormat
+Groups = dict[bytes, tuple[Format, list[Framed]]]
 
 
 class Decoded(NamedTuple):
-    """What a batch of records turned out to be. Each record is in exactly one of the two, both in offset order."""
+    """What a batch of records turned out to be. Each one taken is in exactly one of the two, both in offset order.
+
+    `taken`: how many were decoded, from the first on. The next one needs the first of the schemas `missing`, headers
+    that a registry has to be asked for; the others are needed by records behind it.
+    """
 
     events: list[RunEvent]
     rejections: list[Rejection]
+    taken: int
+    missing: tuple[bytes, ...] = ()
+
+    def before(self, offset: int) -> "Decoded":
+        """Return what lies before a record, as if the batch had ended there."""
+        events = [event for event in self.events if event.offset < offset]
+        rejections = [rejection for rejection in self.rejections if rejection.record.offset < offset]
+        return Decoded(events, rejections, len(events) + len(rejections))
 
 
 def decode(records: Sequence[Arrival], book: SchemaBook) -> Decoded:
     """Decode a batch of one partition. Raises nothing for bad input: what cannot be used is in `rejections`."""
     rejections: list[Rejection] = []
-    groups = _by_schema(records, book, rejections)
+    groups: Groups = {}
+    taken = _by_schema(records, book, groups, rejections)
     events: list[RunEvent] = []
-    for schema, group in groups:
+    for schema, group in groups.values():
         events += _decode_group(group, schema, rejections)
-    if len(groups) > 1:
-        events.sort(key=lambda event: event.offset)
+    events.sort(key=attrgetter("offset"))
     rejections.sort(key=lambda rejection: rejection.record.offset)
-    return Decoded(events, rejections)
+    return Decoded(events, rejections, taken, _missing(records[taken:], book))
 
 
-def _by_schema(
-    records: Sequence[Arrival], book: SchemaBook, rejections: list[Rejection]
-) -> list[tuple[WriterSchema, list[Framed]]]:
-    groups: dict[bytes, tuple[WriterSchema, list[Framed]]] = {}
-    header, size, group = b"", 0, None
-    for record in records:
+def _by_schema(records: Sequence[Arrival], book: SchemaBook, groups: Groups, rejections: list[Rejection]) -> int:
+    """Sort records by schema, and reject those without; return how many come before one whose schema is missing."""
+    header, size = b"", 0
+    group: list[Framed] | None = None
+    for number, record in enumerate(records):
         value = record.value
         if group is None or value is None or not value.startswith(header):  # As a rule it is framed like the last one.
             try:
                 header = header_of(value)
                 if header not in groups:
                     groups[header] = book.find(header), []
+            except SchemaMissing:
+                return number
             except RecordRejected as error:
                 rejections.append(Rejection(record, error.reason, str(error)))
                 group = None
                 continue
-            size, group = len(header), groups[header][1]
+            group = groups[header][1]
+            size = 0 if header == JSON else len(header)
         group.append(Framed(record, value[size:]))  # type: ignore[index] # header_of refuses None
-    return list(groups.values())
+    return len(records)
 
 
-def _decode_group(group: list[Framed], schema: WriterSchema, rejections: list[Rejection]) -> list[RunEvent]:
-    if schema.fast is not None:
-        try:
-            decoded = _decode_fast(group, schema, schema.fast)
-        except Panicked:
-            pass
-        else:
-            rejections += decoded.rejections
-            return decoded.events
-    return [event for framed in group if (event := _decode_slowly(framed, schema, rejections)) is not None]
+def _skimmed(framed: Framed, schema: WriterSchema, rejections: list[Rejection]) -> int:
+    """Look over a payload without making objects of what is in it; return its cells, -1 where it is refused."""
+    try:
+        return skim(framed, schema)
+    except RecordRejected as error:
+        rejections.append(Rejection(framed.record, error.reason, str(error)))
+        return -1
 
 
-def _decode_fast(group: list[Framed], schema: WriterSchema, fast: str) -> Decoded:
+def _fits(framed: Framed, schema: WriterSchema, rejections: list[Rejection]) -> bool:
+    return _skimmed(framed, schema, rejections) >= 0
+
+
+def _missing(records: Sequence[Arrival], book: SchemaBook) -> tuple[bytes, ...]:
+    """Return the headers that a registry has to be asked for, in the order in which they are needed."""
+    missing: dict[bytes, None] = {}
+    for record in records:
+        header = _asked_for(record, book)
+        if header is not None:
+            missing[header] = None
+            if len(missing) == MAX_MISSING:
+                break
+    return tuple(missing)
+
+
+def _asked_for(record: Arrival, book: SchemaBook) -> bytes | None:
+    try:
+        header = header_of(record.value)
+    except RecordRejected:
+        return None
+    try:
+        book.find(header)
+    except SchemaMissing:
+        return header
+    except RecordRejected:
+        pass
+    return None
+
+
+def _decode_group(group: list[Framed], schema: Format, rejections: list[Rejection]) -> list[RunEvent]:
+    if not isinstance(schema, WriterSchema) or schema.fast is None:
+        return _read_each(group, schema, rejections)
+    wide: list[Framed] = []
+    events: list[RunEvent] = []
+    for part in _parts(group, schema, wide, rejections):
+        events += _decode_columns(part, schema, schema.fast, rejections)
+    return events + _read_each(wide, schema, rejections)
+
+
+def _parts(
+    group: Sequence[Framed], schema: WriterSchema, wide: list[Framed], rejections: list[Rejection]
+) -> Iterator[list[Framed]]:
+    """Yield what may be made columns of, so much at a time; put what takes too much room there into `wide`.
+
+    Rejects what is no record of the schema, as far as it had to be looked at.
+    """
+    part: list[Framed] = []
+    total = 0
+    for framed in group:
+        size = len(framed.payload)
+        cells = schema.cells(size)
+        if size >= schema.skim_from or cells > RECORD_CELLS:
+            cells = _skimmed(framed, schema, rejections)
+            if cells > RECORD_CELLS:
+                wide.append(framed)
+            if not 0 <= cells <= RECORD_CELLS:
+                continue
+        if total + cells > BATCH_CELLS:
+            yield part
+            part, total = [], 0
+        part.append(framed)
+        total += cells
+    if part:
+        yield part
+
+
+def _decode_columns(
+    group: list[Framed], schema: WriterSchema, fast: str, rejections: list[Rejection]
+) -> list[RunEvent]:
+    try:
+        events, refused = _decode_fast(group, schema, fast)
+    except Panicked:
+        return _read_each(group, schema, rejections)
+    rejections += refused
+    return events
+
+
+def _read_each(group: Sequence[Framed], schema: Format, rejections: list[Rejection]) -> list[RunEvent]:
+    return [event for framed in group if (event := _read(framed, schema, rejections)) is not None]
+
+
+def _decode_fast(group: list[Framed], schema: WriterSchema, fast: str) -> tuple[list[RunEvent], list[Rejection]]:
     """Decode records of one schema; the reference decoder says why the fast one refuses a record. Raises Panicked."""
     rejections: list[Rejection] = []
     while group:
         try:
-            return Decoded(decode_columns(group, fast, schema.label), rejections)
+            return decode_columns(group, schema, fast), rejections
         except BadRecords as error:
-            bad = _bad_rows(group, error.suspects, schema, fast, rejections)
+            # Where the batch decoded, what is wrong with a record is what it says; else how it says it.
+            is_good = _fits if error.events is None else _reads
+            bad = {row for row in error.suspects if not is_good(group[row], schema, rejections)}
             if error.events is not None and len(bad) == len(error.suspects):
-                return Decoded(error.events, rejections)
+                return error.events, rejections
         if not bad:
             raise Panicked("the batch is refused, but none of its records")
         group = [framed for row, framed in enumerate(group) if row not in bad]
-    return Decoded([], rejections)
+    return [], rejections
 
 
-def _bad_rows(
-    group: list[Framed], suspects: Sequence[int], schema: WriterSchema, fast: str, rejections: list[Rejection]
-) -> set[int]:
-    """Reject those of the suspects that one of the decoders refuses, and return their rows."""
-    accepted = [row for row in suspects if _decode_slowly(group[row], schema, rejections) is not None]
-    bad = set(suspects).difference(accepted)
-    for index in refused([group[row] for row in accepted], fast):
-        bad.add(accepted[index])
-        message = f"not a valid Avro encoding of {schema.label}"
-        rejections.append(Rejection(group[accepted[index]].record, "undecodable", message))
-    return bad
+def _reads(framed: Framed, schema: Format, rejections: list[Rejection]) -> bool:
+    return _read(framed, schema, rejections) is not None
 
 
-def _decode_slowly(framed: Framed, schema: WriterSchema, rejections: list[Rejection]) -> RunEvent | None:
+def _read(framed: Framed, schema: Format, rejections: list[Rejection]) -> RunEvent | None:
     try:
-        return decode_one(framed, schema)
+        return schema.read(framed) if isinstance(schema, JsonFormat) else decode_one(framed, schema)
     except RecordRejected as error:
         rejections.append(Rejection(framed.record, error.reason, str(error)))
         return None

@@ -10,7 +10,7 @@ import pyruhvro
 from msgspec.structs import astuple
 
 from streamproc.codec.cloudevents import CloudEvents, Headers
-from streamproc.codec.schemas import load, varint
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, varint
 from streamproc.core.model import Run, Transition
 from streamproc.core.step import CLOCK
 
@@ -34,8 +34,8 @@ class Source(NamedTuple):
 class OutputEncoder:
     """Encodes the outputs of one input partition."""
 
-    def __init__(self, source: Source) -> None:
-        transition, state = load("run_transition"), load("run_state")
+    def __init__(self, source: Source, frames: Frames = SINGLE_OBJECTS) -> None:
+        transition, state = load_framed("run_transition", frames), load_framed("run_state", frames)
         prefix = f"/streamproc/{source.application_id}"
         self._source = source
         self._place = f"{source.topic}:{source.partition}".encode()

@@ -1,7 +1,8 @@
-"""The two framings of an Avro payload: single-object encoding, and the Confluent wire format.
+"""How a value says what it is: single-object encoding, the Confluent wire format, or JSON.
 
 Single-object: C3 01, the 8-byte CRC-64-AVRO fingerprint (little-endian), payload.
 Confluent: byte 0, a 4-byte big-endian schema id, payload.
+JSON: an object; its opening brace is the header, and part of the payload, as is white space in front of it.
 """
 
 from streamproc.errors import RecordRejected
@@ -10,6 +11,8 @@ SINGLE_OBJECT = b"\xc3\x01"
 SINGLE_OBJECT_BYTES = 10
 CONFLUENT_MAGIC = 0
 CONFLUENT_BYTES = 5
+JSON = b"{"
+BOM = b"\xef\xbb\xbf"
 
 
 def header_of(value: bytes | None) -> bytes:
@@ -18,15 +21,17 @@ def header_of(value: bytes | None) -> bytes:
     Raises RecordRejected: `empty_value`, or `bad_framing` where it is neither framing.
     """
     if not value:
-        raise RecordRejected("empty_value", "the record has no value: send an Avro RunObject, or nothing at all")
+        raise RecordRejected("empty_value", "the record has no value: send a run, or nothing at all")
     if value[0] == SINGLE_OBJECT[0] and value[:2] == SINGLE_OBJECT and len(value) >= SINGLE_OBJECT_BYTES:
         return value[:SINGLE_OBJECT_BYTES]
     if value[0] == CONFLUENT_MAGIC and len(value) >= CONFLUENT_BYTES:
         return value[:CONFLUENT_BYTES]
+    if value[:1] == JSON or value.removeprefix(BOM).lstrip()[:1] == JSON:
+        return JSON
     raise RecordRejected(
         "bad_framing",
         f"the value starts with 0x{value[:2].hex()}: frame it as Avro single-object encoding (C3 01) "
-        "or in the Confluent wire format (00)",
+        "or in the Confluent wire format (00), or send a JSON object",
     )
 
 
@@ -35,8 +40,15 @@ def single_object(fingerprint: str) -> bytes:
     return SINGLE_OBJECT + bytes.fromhex(fingerprint)
 
 
+def confluent(schema_id: int) -> bytes:
+    """Return the header for a schema id of a registry."""
+    return bytes((CONFLUENT_MAGIC,)) + schema_id.to_bytes(4, "big")
+
+
 def label(header: bytes) -> str:
-    """Name the schema that a header points to: `crc64:` and 16 hex digits, or `id:` and the number."""
+    """Name the schema that a header points to: `crc64:` and 16 hex digits, `id:` and the number, or `json`."""
+    if header == JSON:
+        return "json"
     if header[0] == SINGLE_OBJECT[0]:
         return f"crc64:{header[2:].hex()}"
     return f"id:{int.from_bytes(header[1:], 'big')}"

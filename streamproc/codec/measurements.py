@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 from msgspec import convert, to_builtins
 from msgspec.structs import replace
 
-from streamproc.codec.arrival import Arrival
+from streamproc.codec.arrival import Arrival, Rejection
 from streamproc.codec.cloudevents import CloudEvents
-from streamproc.codec.decode import Rejection
 from streamproc.codec.encode import Message, Source
 from streamproc.codec.schemas import load, unframe
 from streamproc.core.failures import group_key
@@ -92,7 +91,7 @@ def decode_measurements(records: Sequence[Arrival]) -> Measured:
 
 def _decode(record: Arrival) -> Measurement | Mark:
     try:
-        found = unframe(record.value, VERSIONS, "RunMeasurement")
+        found = unframe(record, VERSIONS, "RunMeasurement")
         partition, mark, totals = found["source_partition"], found["mark"], found["totals"]
         if mark is not None:
             said = convert({"source_partition": partition, **mark}, Mark)

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyruhvro
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.cloudevents import SCHEMA_HEADER
 from streamproc.codec.encode import without_event
-from streamproc.codec.framing import header_of, label
-from streamproc.codec.schemas import WriterSchema, load
+from streamproc.codec.framing import header_of
+from streamproc.codec.schemas import Schema, load, written_with
 from streamproc.core.model import Run
 from streamproc.errors import ConfigError, RecordRejected
 
@@ -50,16 +49,13 @@ def _keyed(record: Arrival, decoded: dict[int, Run]) -> tuple[str, Run | None]:
 
 
 def _schema_of(record: Arrival) -> str:
-    for name, value in record.headers:
-        if name == SCHEMA_HEADER:
-            return value.decode()
     try:
-        return label(header_of(record.value))
+        return written_with(record)
     except RecordRejected as error:
         raise unreadable(record, str(error)) from error
 
 
-def _version(name: str, record: Arrival) -> WriterSchema:
+def _version(name: str, record: Arrival) -> Schema:
     for version in VERSIONS:
         schema = load(version)
         if schema.label == name:
@@ -74,7 +70,7 @@ def unreadable(record: Arrival, why: str, remedy: str = OTHER_RELEASE) -> Config
     )
 
 
-def _decode_group(records: Sequence[Arrival], schema: WriterSchema) -> list[Run]:
+def _decode_group(records: Sequence[Arrival], schema: Schema) -> list[Run]:
     try:
         return _decode_columns(records, schema)
     except (ValueError, IndexError, pa.ArrowException, RecordRejected) as error:
@@ -84,7 +80,7 @@ def _decode_group(records: Sequence[Arrival], schema: WriterSchema) -> list[Run]
     return [run for record in records for run in _decode_group([record], schema)]
 
 
-def _decode_columns(records: Sequence[Arrival], schema: WriterSchema) -> list[Run]:
+def _decode_columns(records: Sequence[Arrival], schema: Schema) -> list[Run]:
     events, rests = [], []
     for record in records:
         value = record.value or b""
@@ -109,7 +105,7 @@ def _event_span(value: bytes) -> tuple[int, int]:
 
 
 @cache
-def _rest_of(schema: WriterSchema) -> str:
+def _rest_of(schema: Schema) -> str:
     return json.dumps(without_event(schema.document))
 
 

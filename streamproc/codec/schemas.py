@@ -1,10 +1,8 @@
-"""The schemas that ship with streamproc, and a book of writer schemas by framing header.
-
-The registry client will stand beside `bundled_book`: a header that the book does not know is asked for there.
-"""
+"""Schemas: those that ship with streamproc, and those that producers write with, made ready for both decoders."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -17,11 +15,18 @@ import fastavro
 import pyruhvro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.avro import Names, bytes_as_text, kind, nodes, parts, plain, resolved
+from streamproc.codec.cloudevents import SCHEMA_HEADER
 from streamproc.codec.framing import header_of, label, single_object
-from streamproc.codec.vet import MAX_TYPES, kind, nodes, plain
+from streamproc.codec.plan import Plan, make_plan
+from streamproc.codec.reading import getters_of
+from streamproc.codec.skim import MAX_VALUES, Skimmer
+from streamproc.codec.vet import MAX_TYPES, dangers, unfit
+from streamproc.codec.weight import cells, cells_per_byte, most_values, values_per_byte
+from streamproc.core.shape import Shape
 from streamproc.errors import ConfigError, RecordRejected
 
-RUN_OBJECT_VERSIONS = ("v1", "v1_5", "v2", "v2_1")
 BEGIN_MARK, END_MARK = "streamproc_begin", "streamproc_end"
 """Fields that the fast decoder reads before the first and behind the last one: see `columnar`."""
 END = randbits(62)
@@ -29,8 +34,15 @@ END = randbits(62)
 NO_BRANCH = 1_000_000 + randbits(24)
 """A union branch that does not exist, as unknown to others: the fast decoder names it in its error."""
 PROBE_ERROR = f"union branch index: {NO_BRANCH}"
-PANICS = frozenset(("bytes", "fixed"))
+MAX_COMPILED_CHARS = 8 << 20
+"""Of schemas that the fast decoder was given in this process: it keeps each for good, at some 22 times its size."""
+PANICS = frozenset(("fixed",))
 """What the fast decoder is known not to take; trying would put Rust's panic message on stderr."""
+
+Frames = Mapping[str, bytes]
+"""What records of an output schema begin with, by its name: where a registry gave it an id."""
+SINGLE_OBJECTS: Frames = {}
+"""No registry: every record begins with its schema's fingerprint."""
 
 
 def varint(number: int) -> bytes:
@@ -47,20 +59,16 @@ def varint(number: int) -> bytes:
 BEGIN_BYTES, END_BYTES, PROBE = varint(0), varint(END), varint(NO_BRANCH)
 
 
-class WriterSchema:
-    """A schema that somebody wrote records with: parsed once, for both decoders.
-
-    `fast` is the schema's text for the columnar decoder, between the marks; None where that decoder cannot take it.
-    """
+class Schema:
+    """An Avro schema: its document, and what identifies it."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
         self.fingerprint = str(fingerprint(to_parsing_canonical_form(document), "CRC-64-AVRO"))
         self.header = single_object(self.fingerprint)
         self.label = label(self.header)
-        decoded = plain(document)
-        self.parsed = fastavro.parse_schema(decoded)
-        self.fast = _columnar(decoded)
+        self.names: dict[str, Any] = {}
+        self.parsed = fastavro.parse_schema(plain(document), self.names)
 
     def frame(self, value: Mapping[str, Any]) -> bytes:
         """Return a value as single-object encoding, by the reference codec: for records of which there are few."""
@@ -70,11 +78,84 @@ class WriterSchema:
         return buffer.getvalue()
 
 
+class WriterSchema(Schema):
+    """A schema that a producer writes runs with: vetted, and compiled once for both decoders.
+
+    `header`: what records of it begin with, its own single-object header by default. `where` names it for people.
+    `fast` is the schema's text for the columnar decoder, between the marks; None where that decoder cannot take it.
+    `opaque`: the fields with bytes in them, and their types: to that decoder they are texts, but need not be UTF-8.
+    `slow`: why it cannot, in words. `skim_from`: shorter payloads cannot hold too many values.
+    Raises RecordRejected (`unfit_schema`) that says what is wrong with it, field by field.
+    """
+
+    def __init__(
+        self, document: dict[str, Any], shape: Shape, header: bytes | None = None, where: str | None = None
+    ) -> None:
+        faults = dangers(document)
+        if faults:
+            raise unfit(faults)
+        try:
+            self.plan, faults = make_plan(document, shape)
+            super().__init__(document)
+        except Exception as error:  # whatever `dangers` overlooked: it may be any JSON
+            raise unfit([f"it is no Avro schema ({type(error).__name__})"]) from error
+        if faults:
+            raise unfit(faults)
+        if header is not None:
+            self.header, self.label = header, label(header)
+        self.where = where or self.label
+        self.getters = getters_of(self.plan)
+        self.skimmer = Skimmer(self.parsed, self.names)
+        self.skim_from = (MAX_VALUES - most_values(self.parsed, self.names)) // values_per_byte(self.parsed, self.names)
+        self._cells = cells(self.parsed, self.names), cells_per_byte(self.parsed, self.names)
+        fields: Any = self.parsed["fields"]  # type: ignore[index, call-overload]  # `dangers` saw that it is a record
+        self.opaque = {each["name"]: each["type"] for each in fields if _has_bytes(each["type"], self.names)}
+        self.slow = _not_columnar(self.parsed, self.names, self.plan)
+        self.fast = None if self.slow else _columnar(plain(document))
+        if self.fast is None:
+            self.slow = self.slow or "it has a type that the fast one does not know, or there are too many schemas"
+
+    def cells(self, payload_bytes: int) -> int:
+        """Return how many values a columnar decoder has to make room for at most, of a payload of so many bytes."""
+        width, per_byte = self._cells
+        return width + per_byte * payload_bytes
+
+
+def _has_bytes(schema: Any, names: Names) -> bool:
+    schema = resolved(schema, names)
+    return kind(schema) == "bytes" or any(_has_bytes(part, names) for part in parts(schema))
+
+
+def _not_columnar(schema: Any, names: Names, plan: Plan) -> str:
+    """Return why the columnar decoder cannot take a schema, empty where it should."""
+    kinds = {kind(node) for node in nodes(schema)}
+    unions = [node for node in nodes(schema) if kind(node) == "union" and not _is_optional(node)]
+    if kinds & PANICS:
+        return f"it has a {' and a '.join(sorted(kinds & PANICS))}"
+    if any(field.kind == "bytes" for fields in plan.fields.values() for field in fields):
+        return "it has bytes where a text is read"
+    if not plan.is_direct:
+        return "it has a union of several types where something is read, or several types for one thing"
+    if any(_has_bytes(branch, names) for union in unions for branch in union):
+        return "it has bytes among the several types of a union"
+    return ""
+
+
+def _is_optional(union: Sequence[Any]) -> bool:
+    return len(union) == 2 and "null" in union  # noqa: PLR2004  null and a type
+
+
+compiled: set[str] = set()
+
+
 def _columnar(document: dict[str, Any]) -> str | None:
-    if any(kind(node) in PANICS for node in nodes(document)):
-        return None
+    """Return a schema as the columnar decoder is to read it, None where that turns out not to take it, or is full."""
+    document = bytes_as_text(document)
     begin, end = {"name": BEGIN_MARK, "type": ["null", "long"]}, {"name": END_MARK, "type": "long"}
     text = json.dumps({**document, "fields": [begin, *document["fields"], end]})
+    if text not in compiled and sum(map(len, compiled)) + len(text) > MAX_COMPILED_CHARS:
+        return None
+    compiled.add(text)
     try:
         # Zeros are a value of every type, of at most 8 bytes each: nulls, empty texts and lists, first symbols.
         pyruhvro.deserialize_array([bytes(8 * MAX_TYPES)], text).validate(full=True)
@@ -85,55 +166,43 @@ def _columnar(document: dict[str, Any]) -> str | None:
     return text
 
 
-class SchemaBook:
-    """Writer schemas by framing header."""
-
-    def __init__(self, schemas: Mapping[bytes, WriterSchema]) -> None:
-        self._schemas = dict(schemas)
-
-    def find(self, header: bytes) -> WriterSchema:
-        """Return the schema that `header` points to; raises RecordRejected (`unknown_schema`)."""
-        schema = self._schemas.get(header)
-        if schema is None:
-            raise RecordRejected(
-                "unknown_schema",
-                f"schema {label(header)} is none of the bundled ones and no registry is set: "
-                "`streamproc describe` lists the schemas that are known",
-            )
-        return schema
-
-    def __iter__(self) -> Iterator[WriterSchema]:
-        """Yield every schema."""
-        return iter(self._schemas.values())
-
-
 @cache
-def load(name: str) -> WriterSchema:
+def load(name: str) -> Schema:
     """Return the bundled schema `name` (a file under schemas/, without its ending)."""
     try:
         text = (_directory() / f"{name}.avsc").read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"schema {name} is not part of this installation: reinstall streamproc") from error
-    return WriterSchema(json.loads(text))
+    return Schema(json.loads(text))
 
 
-@cache
-def bundled_book() -> SchemaBook:
-    """Return the book of the RunObject's bundled versions, by fingerprint."""
-    schemas = [load(f"run_object_{version}") for version in RUN_OBJECT_VERSIONS]
-    return SchemaBook({schema.header: schema for schema in schemas})
+def load_framed(name: str, frames: Frames) -> Schema:
+    """Return the bundled schema `name` with the header that its records are to begin with."""
+    schema = load(name)
+    if name in frames:
+        schema = copy(schema)
+        schema.header = frames[name]
+    return schema
 
 
-def unframe(value: bytes | None, versions: Iterable[str], kind: str) -> Any:
+def written_with(record: Arrival) -> str:
+    """Return the label of the schema of one of our own records, in either framing, without a registry (rules.md 23)."""
+    for name, value in record.headers:
+        if name == SCHEMA_HEADER:
+            return value.decode()
+    return label(header_of(record.value))
+
+
+def unframe(record: Arrival, versions: Iterable[str], kind: str) -> Any:
     """Return what a record of one of our own schemas holds; raises RecordRejected, and anything for damaged bytes.
 
     `versions`: the bundled schemas that this release reads as `kind`.
     """
-    header = header_of(value)
+    header, written = header_of(record.value), written_with(record)
     for schema in map(load, versions):
-        if schema.header == header:
-            return fastavro.schemaless_reader(BytesIO((value or b"")[len(header) :]), schema.parsed, None)
-    raise RecordRejected("unknown_schema", f"schema {label(header)} is no {kind} that this release reads")
+        if schema.label == written:
+            return fastavro.schemaless_reader(BytesIO((record.value or b"")[len(header) :]), schema.parsed, None)
+    raise RecordRejected("unknown_schema", f"schema {written} is no {kind} that this release reads")
 
 
 def _directory() -> Traversable:

@@ -1,169 +1,157 @@
-"""Whether a writer's schema is fit to be read: it is a RunObject's, and nothing in it lets few bytes kill a decoder."""
+"""Whether a schema is safe to decode with: nothing in it lets few bytes of payload kill the process.
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+The limits are on the schema, once; `skim` has those on each record.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
 
 import fastavro
-from fastavro.schema import to_parsing_canonical_form
+from fastavro.schema import UnknownType, to_parsing_canonical_form
 
-from streamproc.codec.arrival import TIMES, USAGE
+from streamproc.codec.avro import RECORDS, Names, kind, plain, resolved
+from streamproc.codec.inline import shown
+from streamproc.codec.weight import min_bytes
+from streamproc.errors import Unfit
+from streamproc.escaping import escaped
 
-MAX_TYPES = 10_000
-OPEN = -1
-"""The weight of a type that is still being weighed."""
-Names = Mapping[str, Any]
+MAX_SCHEMA_BYTES = 262_144
+MAX_DEPTH = 32
+"""Types within types, names replaced by what they stand for."""
+MAX_FIELDS = 2_000
+"""Of one record, and branches of one union."""
+MAX_TYPES = 5_000
+"""In all, names replaced by what they stand for."""
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MAX_FAULTS_SHOWN, MAX_FAULT_CHARS = 20, 500
+MAX_FIXED_BYTES = 1 << 20
 
 
 class _Unsafe(Exception):
-    """A payload of a few bytes could kill the decoder."""
+    """No schema, or one with which a payload of a few bytes could kill the decoder."""
 
 
-class Shape(NamedTuple):
-    """What the decoders need of a type. `optional`: may be absent or null."""
-
-    kinds: tuple[str, ...]
-    optional: bool = True
-    fields: Mapping[str, "Shape"] = {}
-    items: "Shape | None" = None
+def unfit(faults: list[str]) -> Unfit:
+    """Return the error for records of a schema that cannot be used, whatever is in them."""
+    return Unfit([escaped(fault)[:MAX_FAULT_CHARS] for fault in faults[:MAX_FAULTS_SHOWN]])
 
 
-_TEXT, _WHOLE = Shape(("string", "enum")), Shape(("long", "int"))
-_COUNT = _WHOLE._replace(optional=False)
-_FUNCTION = Shape(("record",), optional=False, fields={"name": _TEXT._replace(optional=False)})
-_CALL = Shape(("record",), optional=False, fields={"function": _FUNCTION})
-_CALLS = Shape(("array",), items=_CALL)
-RUN_OBJECT = Shape(
-    ("record",),
-    optional=False,
-    fields={
-        "id": Shape(("string",), optional=False),
-        "status": _TEXT._replace(optional=False),
-        **dict.fromkeys(("thread_id", "assistant_id", "model"), _TEXT),
-        **dict.fromkeys(TIMES, _WHOLE),
-        "usage": Shape(("record",), fields=dict.fromkeys(USAGE, _COUNT)),
-        "last_error": Shape(("record",), fields={"code": _TEXT}),
-        "required_action": Shape(
-            ("record",), fields={"submit_tool_outputs": Shape(("record",), fields={"tool_calls": _CALLS})}
-        ),
-    },
-)
-"""The fields that the core reads. All others may be of any type."""
+def dangers(document: Any) -> list[str]:
+    """Return what makes a schema unsafe or no schema at all, in words for people; nothing where it is safe.
 
-
-def faults(document: Any) -> list[str]:
-    """Return what makes a schema unfit for RunObjects, in words for people; nothing where it is fit."""
+    Of what is in the schema it shows names only.
+    """
     try:
+        if len(json.dumps(document)) > MAX_SCHEMA_BYTES:
+            raise _Unsafe(f"it has more than {MAX_SCHEMA_BYTES:,} bytes")  # noqa: TRY301  one way out for all dangers
+        _refuse_odd(document, "")
         to_parsing_canonical_form(document)
         names: dict[str, Any] = {}
         schema = fastavro.parse_schema(plain(document), names)
-        _weigh(schema, names, {})
-        _refuse_empty_items(schema, names)
-        return list(_misfits(schema, RUN_OBJECT, "", names))
+        if kind(schema) != "record":
+            raise _Unsafe("it must be a record")  # noqa: TRY301
+        _Scale(names).weigh(schema, "", 0)
     except _Unsafe as error:
         return [str(error)]
+    except UnknownType as error:
+        return [f"it uses {shown(str(error.name))}, which it does not define"]
     except RecursionError:
         return ["it is nested too deeply"]
-    except Exception as error:  # noqa: BLE001  it may be any JSON: fastavro raises whatever comes
-        return [f"it is no Avro schema ({type(error).__name__}: {error})"]
+    except Exception as error:  # noqa: BLE001  it may be any JSON: fastavro raises whatever comes, and quotes it
+        return [f"it is no Avro schema ({type(error).__name__})"]
+    return []
 
 
-def plain(schema: Any) -> Any:
-    """Return a schema of the same encoding with nothing in it but names and types.
-
-    No logical types, because the core reads plain values: they cost time, and the decoders differ in what they refuse.
-    No `int`, because the fast decoder cuts longer numbers off. No defaults: nothing is resolved against another schema.
-    """
-    if isinstance(schema, list):
-        return [plain(branch) for branch in schema]
-    if not isinstance(schema, dict):
-        return "long" if schema == "int" else schema
-    kept = {key: schema[key] for key in ("type", "name", "namespace", "symbols", "size") if key in schema}
-    if schema["type"] in ("record", "error"):
-        fields = [{"name": field["name"], "type": plain(field["type"])} for field in schema["fields"]]
-        return {**kept, "fields": fields}
-    if schema["type"] in ("array", "map"):
-        part = "items" if schema["type"] == "array" else "values"
-        return {**kept, part: plain(schema[part])}
-    return kept if schema["type"] in ("enum", "fixed") else plain(schema["type"])
-
-
-def nodes(schema: Any) -> Iterator[Any]:
-    """Yield a schema and all that stands inside it; a name stands for itself."""
-    yield schema
-    for part in _parts(schema):
-        yield from nodes(part)
-
-
-def kind(schema: Any) -> str:
-    """Return a type's kind: `record`, `long`, ..., `union`."""
-    if isinstance(schema, list):
-        return "union"
-    return str(schema["type"] if isinstance(schema, dict) else schema)
-
-
-def _parts(schema: Any) -> list[Any]:
-    if isinstance(schema, list):
-        return schema
-    if not isinstance(schema, dict):
-        return []
-    fields = [field["type"] for field in schema.get("fields", ())]
-    return fields + [schema[part] for part in ("items", "values") if part in schema]
-
-
-def _resolved(schema: Any, names: Names) -> Any:
-    return names.get(schema, schema) if isinstance(schema, str) else schema
-
-
-def _weigh(schema: Any, names: Names, weights: dict[str, int]) -> int:
-    """Return how many types a schema has once every name is replaced by what it stands for."""
-    schema = _resolved(schema, names)
-    name = schema.get("name") if isinstance(schema, dict) else None
-    if name is not None and name in weights:
-        if weights[name] == OPEN:
-            raise _Unsafe(f"{name} contains itself: a few bytes of payload could overflow the stack")
-        return weights[name]
-    if name is not None:
-        weights[name] = OPEN
-    weight = 1 + sum(_weigh(part, names, weights) for part in _parts(schema))
-    if weight > MAX_TYPES:
-        raise _Unsafe(f"it has more than {MAX_TYPES:,} types")
-    if name is not None:
-        weights[name] = weight
-    return weight
-
-
-def _refuse_empty_items(schema: Any, names: Names) -> None:
-    for node in nodes(schema):
-        if kind(node) == "array" and _is_empty(node["items"], names):
-            raise _Unsafe("it has an array whose items take no bytes: a few bytes could be millions of items")
-
-
-def _is_empty(schema: Any, names: Names) -> bool:
-    schema = _resolved(schema, names)
-    if kind(schema) == "record":
-        return all(_is_empty(part, names) for part in _parts(schema))
-    return schema == "null" or (kind(schema) == "fixed" and not schema["size"])
-
-
-def _misfits(schema: Any, shape: Shape, path: str, names: Names) -> Iterator[str]:
-    """Yield where a type is not what the decoders read."""
-    found = _resolved(_value_type(schema) if shape.optional else schema, names)
-    if kind(found) not in shape.kinds:
-        wanted = " or ".join(shape.kinds) + (", or null" if shape.optional else "")
-        yield f"{path or 'it'} must be {wanted}"
+def _refuse_odd(node: Any, at: str) -> None:
+    """Hold a schema, which may be any JSON, against Avro's rules for names, sizes and symbols; fastavro has few."""
+    if isinstance(node, str):
         return
-    if shape.items is not None:
-        yield from _misfits(found["items"], shape.items, f"{path}[]", names)
-    types = {field["name"]: field["type"] for field in found.get("fields", ())} if shape.fields else {}
-    for name, wanted_shape in shape.fields.items():
-        where = f"{path}.{name}" if path else name
-        if name in types:
-            yield from _misfits(types[name], wanted_shape, where, names)
-        elif not wanted_shape.optional:
-            yield f"{where} is missing"
+    if node == []:
+        raise _Unsafe(f"{at or 'it'} is a union of nothing, so no record can be written")
+    if not isinstance(node, dict | list) or (isinstance(node, dict) and "type" not in node):
+        raise _Unsafe(f"{at or 'it'} is no Avro schema: a type is a name, a list, or an object with a type")
+    if isinstance(node, dict):
+        match node["type"]:
+            case "record" | "error":
+                _refuse_odd_fields(node.get("fields"), at)
+            case "enum":
+                _refuse_odd_symbols(node.get("symbols"), at)
+            case "fixed" if type(node.get("size")) is not int or not 0 <= node["size"] <= MAX_FIXED_BYTES:
+                raise _Unsafe(f"{at}: the size of a fixed is no number from 0 to {MAX_FIXED_BYTES:,}")
+            case "array" | "map" as of if {"array": "items", "map": "values"}[of] not in node:
+                raise _Unsafe(f"{at} is no Avro schema: it does not say what is in the {of}")
+    for step, part in _inside(node):
+        _refuse_odd(part, f"{at}{step}".removeprefix("."))
 
 
-def _value_type(schema: Any) -> Any:
-    """Return what a union with null holds besides it."""
-    values = [branch for branch in schema if branch != "null"] if isinstance(schema, list) else []
-    return values[0] if len(values) == 1 and len(schema) > 1 else schema
+def _refuse_odd_fields(fields: Any, at: str) -> None:
+    if not isinstance(fields, list) or not all(isinstance(field, dict) for field in fields):
+        raise _Unsafe(f"{at or 'it'} is no Avro schema: its fields are no list of objects")
+    seen = set()
+    for number, field in enumerate(fields):
+        name = field.get("name")
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            called = shown(name) if isinstance(name, str) else f"field {number}"
+            raise _Unsafe(f"{f'{at}.{called}'.removeprefix('.')}: a field's name is made of letters, digits and _")
+        if name in seen:
+            raise _Unsafe(f"{f'{at}.{name}'.removeprefix('.')} stands twice")
+        if "type" not in field:
+            raise _Unsafe(f"{f'{at}.{name}'.removeprefix('.')} is no Avro schema: it has no type")
+        seen.add(name)
+
+
+def _refuse_odd_symbols(symbols: Any, at: str) -> None:
+    if not isinstance(symbols, list) or not symbols or not all(isinstance(symbol, str) for symbol in symbols):
+        raise _Unsafe(f"{at}: the symbols of an enum are no list of texts")
+    if not all(NAME.fullmatch(symbol) for symbol in symbols) or len(set(symbols)) < len(symbols):
+        raise _Unsafe(f"{at}: the symbols of an enum are made of letters, digits and _, each of them once")
+
+
+def _inside(node: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the types right inside one, each with what it adds to the path."""
+    if isinstance(node, list):
+        yield from (("", branch) for branch in node)
+    elif isinstance(node, dict):
+        if "fields" in node:
+            yield from ((f".{field['name']}", field["type"]) for field in node["fields"])
+        for part, step in (("items", "[]"), ("values", "{}")):
+            if part in node:
+                yield step, node[part]
+        if not isinstance(node["type"], str):
+            yield "", node["type"]
+
+
+class _Scale:
+    """Weighs the types of one schema, as fastavro has parsed it."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._open = set[str]()
+
+    def weigh(self, schema: Any, at: str, depth: int) -> int:
+        """Return how many types a schema has once every name is replaced by what it stands for."""
+        schema = resolved(schema, self._names)
+        if depth > MAX_DEPTH:
+            raise _Unsafe(f"{at}: it is nested deeper than {MAX_DEPTH} types")
+        name = schema.get("name", "") if isinstance(schema, dict) else ""
+        if name in self._open:
+            raise _Unsafe(f"{at}: {name} contains itself: a few bytes of payload could overflow the stack")
+        inside = list(_inside(schema))
+        if len(inside) > MAX_FIELDS:
+            what = "fields" if kind(schema) in RECORDS else "branches"
+            raise _Unsafe(f"{at or 'it'} has more than {MAX_FIELDS:,} {what}")
+        # A name may stand deeper the next time: it is walked again, which `MAX_TYPES` bounds.
+        if name:
+            self._open.add(name)
+        weight = 1
+        for step, part in inside:
+            there = f"{at}{step}".removeprefix(".")
+            weight += self.weigh(part, there, depth + 1)
+            if weight > MAX_TYPES:
+                raise _Unsafe(f"it has more than {MAX_TYPES:,} types")
+            if kind(schema) in ("array", "map") and min_bytes(part, self._names) == 0:
+                raise _Unsafe(f"{there}: its items take no bytes: a payload of a few could have millions of them")
+        self._open.discard(name)
+        return weight

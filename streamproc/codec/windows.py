@@ -10,7 +10,7 @@ from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import Message, Source
 from streamproc.codec.runstate import REPLAY, unreadable
-from streamproc.codec.schemas import load, unframe
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load, load_framed, unframe
 from streamproc.core.alerts import Severity
 from streamproc.core.failures import Failing, group_key
 from streamproc.core.measure import BUCKETS, Histogram
@@ -34,8 +34,8 @@ FIELDS: Mapping[str, type[Value]] = {"window": Window, "source": SourceMark, "fa
 class WindowEncoder:
     """Encodes the outputs of one window task."""
 
-    def __init__(self, source: Source) -> None:
-        self._metrics, self._state = load("run_metrics"), load("window_state")
+    def __init__(self, source: Source, frames: Frames = SINGLE_OBJECTS) -> None:
+        self._metrics, self._state = load_framed("run_metrics", frames), load("window_state")
         prefix = f"/streamproc/{source.application_id}"
         self._place = f"{source.topic}:{source.partition}"
         self._metrics_events = CloudEvents("streamproc.run.metrics", f"{prefix}/metrics", self._metrics.label)
@@ -126,7 +126,7 @@ def _decode_state(record: Arrival) -> tuple[Key, Value | None, int]:
         key = _key_of(kind, rest)
         if not record.value:
             return key, None, -1
-        found = unframe(record.value, VERSIONS, "WindowState")
+        found = unframe(record, VERSIONS, "WindowState")
         return key, convert(found[kind], FIELDS[kind]), found["source_offset"]
     except RecordRejected as error:
         raise unreadable(record, str(error)) from error

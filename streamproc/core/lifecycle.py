@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from streamproc.core.model import Verdict
+from streamproc.core.shape import Shape
 
 
 class Move(NamedTuple):
@@ -28,27 +29,32 @@ ILLEGAL = Move(Verdict.ILLEGAL, expected=False)
 class Profile:
     """One producer's life cycle.
 
-    `outcomes` maps each terminal status to its outcome class; `ended_by` names the RunObject time that ends it;
-    `limits_s`: how long a run may stay in a status, in seconds, unless the settings say otherwise.
+    `initial`: the statuses with which a run is expected to begin.
+    `queued` and `running` are the active statuses between which a run's wait for its start is measured, in `waiting` it
+    waits for somebody else. `outcomes` maps each terminal status to its outcome class; `ended_by` names the time, one
+    of `shape.TIMES`, that ends it; `limits_s`: how long a run may stay in a status, in seconds, unless the settings say
+    otherwise. `shape`: where the producer's object holds what is read; `schemas`: those that ship with streamproc.
     """
 
     name: str
-    initial: str
-    queued: str
-    running: str
-    waiting: str
+    initial: frozenset[str]
+    queued: frozenset[str]
+    running: frozenset[str]
+    waiting: frozenset[str]
     documented: Mapping[str, frozenset[str]]
     accepted: Mapping[str, frozenset[str]]
     outcomes: Mapping[str, str]
     ended_by: Mapping[str, str]
     limits_s: Mapping[str, int]
+    shape: Shape
+    schemas: tuple[str, ...] = ()
     moves: Mapping[str | None, Mapping[str, Move]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Unfold the tables into one look-up, so that the hot path decides nothing."""
         known = self.statuses
         moves = {start: {to: self._rule(start, to) for to in known} for start in known}
-        fresh = {to: DOCUMENTED if to == self.initial else ACCEPTED for to in known}
+        fresh = {to: DOCUMENTED if to in self.initial else ACCEPTED for to in known}
         object.__setattr__(self, "moves", MappingProxyType({None: fresh, **moves}))
 
     @property
@@ -68,55 +74,10 @@ class Profile:
         if start in self.outcomes:
             return ILLEGAL if to in self.outcomes else STALE
         if start is None:
-            return DOCUMENTED if to == self.initial else ACCEPTED
+            return DOCUMENTED if to in self.initial else ACCEPTED
         if to in self.documented.get(start, ()):
             return DOCUMENTED
         if to in self.outcomes or to in self.accepted.get(start, ()):
             return ACCEPTED
         both_known = start in self.documented and to in self.documented
         return STALE if both_known else ACCEPTED
-
-
-def _table(**rows: str) -> Mapping[str, frozenset[str]]:
-    return MappingProxyType({status: frozenset(row.split()) for status, row in rows.items()})
-
-
-ASSISTANTS = Profile(
-    name="assistants",
-    initial="queued",
-    queued="queued",
-    running="in_progress",
-    waiting="requires_action",
-    documented=_table(
-        queued="in_progress",
-        in_progress="requires_action completed incomplete failed cancelling expired",
-        requires_action="queued expired",
-        cancelling="cancelled",
-    ),
-    accepted=_table(
-        queued="failed cancelling cancelled expired requires_action completed incomplete",
-        in_progress="cancelled",
-        requires_action="in_progress cancelling cancelled failed",
-        cancelling="completed failed expired incomplete",
-    ),
-    outcomes=MappingProxyType(
-        {
-            "completed": "succeeded",
-            "incomplete": "incomplete",
-            "failed": "failed",
-            "cancelled": "cancelled",
-            "expired": "expired",
-        }
-    ),
-    ended_by=MappingProxyType(
-        {
-            "completed": "completed_at",
-            "incomplete": "completed_at",
-            "failed": "failed_at",
-            "cancelled": "cancelled_at",
-        }
-    ),
-    limits_s=MappingProxyType({"queued": 300, "in_progress": 900, "requires_action": 600, "cancelling": 300}),
-)
-
-PROFILES: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in (ASSISTANTS,)})

@@ -47,6 +47,7 @@ class RunEvent(Struct, gc=False, frozen=True):
     offset: int
     schema: str
     payload: bytes
+    flags: tuple[str, ...] = ()
 
 
 class Run(Struct, gc=False, array_like=True):

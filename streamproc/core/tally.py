@@ -102,6 +102,8 @@ class Tally(Struct):
         self.verdicts[verdict] += 1
         if event.status not in profile.moves:
             self.anomalies["unknown_status"] += 1
+        for flag in event.flags:
+            self.anomalies[flag] += 1
         key = event.key
         if key is None:
             self.anomalies["key_absent"] += 1
@@ -119,9 +121,9 @@ class Tally(Struct):
             self.anomalies["unexpected_transition"] += 1
         if before is None:
             self.opened.append(after.run_id)
-        elif start == profile.waiting:
+        elif start in profile.waiting:
             cell.sums.action_wait.add(change.in_from_ms or 0)
-        elif start == profile.queued and to == profile.running and before.started_at is None:
+        elif start in profile.queued and to in profile.running and before.started_at is None:
             cell.sums.queue_wait.add(_milliseconds(after.created_at, after.started_at, change.in_from_ms or 0))
         if change.outcome is not None:
             self._ended(cell.sums, after, change, change.outcome)

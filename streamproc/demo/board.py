@@ -24,6 +24,7 @@ class Board:
         self.metrics_url = ""
         self.prometheus_url = ""
         self.phase = ""
+        self.is_stopped = False
         self.sent: Counter[str] = Counter()
         self.figures = Figures()
         self.changes: Sequence[Change] = ()
@@ -38,6 +39,11 @@ class Board:
     def elapsed_s(self) -> float:
         """Time since the beginning."""
         return self._clock() - self._began
+
+    @property
+    def behind(self) -> int:
+        """Records that are in no confirmed commit yet: a task knows how far behind it is only once it has fetched."""
+        return max(self.figures.behind, self.sent.total() - self.figures.events)
 
     def measure(self) -> None:
         """Bring the speed up to date."""

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-from streamproc.demo.interrupts import stop_on_signal, unless_stopped
 from streamproc.errors import BrokerUnavailable
+from streamproc.interrupts import stop_on_signal, unless_stopped
 from streamproc.local.kafka import LocalKafka
 from streamproc.settings import Settings
 
@@ -18,6 +18,14 @@ WATCH_S = 0.5
 def is_given(settings: Settings) -> bool:
     """Tell whether the settings name a broker, rather than leave it at the default."""
     return "bootstrap_servers" in settings.kafka.model_fields_set
+
+
+def announcement(settings: Settings) -> str:
+    """Say which broker is about to be used, and what will be left there: it may be one that others use, too."""
+    if not is_given(settings):
+        return "Uses a Kafka of its own on this machine, which goes with the demo."
+    named = f"Uses the Kafka at {settings.kafka.bootstrap_servers} (STREAMPROC_KAFKA__BOOTSTRAP_SERVERS)"
+    return f"{named}: creates topics {settings.topics.prefix}demo-….run-* there, which stay."
 
 
 @asynccontextmanager

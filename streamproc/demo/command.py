@@ -7,19 +7,22 @@ from contextlib import AsyncExitStack
 from rich.console import Console
 
 from streamproc import app
-from streamproc.core.lifecycle import PROFILES
 from streamproc.demo.board import Board, quiet_logs
-from streamproc.demo.broker import any_broker
-from streamproc.demo.interrupts import stop_on_signal, unless_stopped
+from streamproc.demo.broker import announcement, any_broker
 from streamproc.demo.screens import LiveScreen, PlainScreen, Say, Screen
 from streamproc.demo.session import Plan, Session
+from streamproc.demo.source import refuse_other_profiles
 from streamproc.demo.summary import Summary
 from streamproc.demo.view import WIDTH
+from streamproc.interrupts import stop_on_signal, unless_stopped
 from streamproc.local.prometheus import LocalPrometheus, local_prometheus
 from streamproc.rulebook import WindowSettings
 from streamproc.settings import Settings
 
-PARTITIONS = 4
+VERDICTS_DIFFER = (
+    "What each was found to be, below, goes by what came before it, so the kinds need not match: a duplicate may come "
+    "after its run has moved on (stale, or applied once more), a late event may still fit (applied)."
+)
 
 
 async def run_demo(settings: Settings, plan: Plan, out: Console, err: Console) -> bool:
@@ -27,8 +30,10 @@ async def run_demo(settings: Settings, plan: Plan, out: Console, err: Console) -
 
     Raises what LocalKafka, LocalPrometheus and `app.serve` raise, and Interrupted where it was stopped before it began.
     """
+    refuse_other_profiles(settings)
+    out.print(announcement(settings), markup=False, highlight=False, soft_wrap=True)
     plain = plan.plain or not out.is_terminal or out.is_dumb_terminal
-    screen: Screen = PlainScreen(out) if plain else LiveScreen(out, PROFILES[settings.profile])
+    screen: Screen = PlainScreen(out) if plain else LiveScreen(out, settings.life_cycle)
     quiet_logs("console")
 
     def at_once() -> None:
@@ -41,7 +46,7 @@ async def run_demo(settings: Settings, plan: Plan, out: Console, err: Console) -
                 prometheus = await _prometheus(stack, say) if plan.prometheus else None
                 ready = await stack.enter_async_context(any_broker(settings, stop, say))
                 say("Creating the topics")
-                await unless_stopped(stop, app.create(ready, PARTITIONS), "the topics were there")
+                await unless_stopped(stop, app.create(ready), "the topics were there")
             board = Board(ready.kafka.bootstrap_servers)
             board.prometheus_url = prometheus.url if prometheus else ""
             try:
@@ -68,7 +73,7 @@ def _report(out: Console, summary: Summary, board: Board, plan: Plan, settings: 
     for kind, count in board.sent.items():
         kinds[kind.partition(":")[0]] += count
     sent = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-    out.print(f"\nSent with --seed {plan.load.seed}: {sent}\n", highlight=False)
+    out.print(f"\nSent with --seed {plan.load.seed}, as they were made: {sent}\n{VERDICTS_DIFFER}\n", highlight=False)
     out.print(summary.render(), width=max(out.width, WIDTH))
     if settings.topics.prefix:
         out.print(f"\nThe topics {settings.topics.prefix}* stay on {board.kafka}.", highlight=False, soft_wrap=True)

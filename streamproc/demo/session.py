@@ -10,11 +10,11 @@ from msgspec import Struct
 from streamproc import app
 from streamproc.demo import source, topics
 from streamproc.demo.board import Board
-from streamproc.demo.interrupts import cancelled
 from streamproc.demo.screens import Screen
 from streamproc.demo.source import Load
 from streamproc.demo.summary import Summary
 from streamproc.errors import BrokerUnavailable
+from streamproc.interrupts import cancelled
 from streamproc.local.prometheus import LocalPrometheus
 from streamproc.runtime.ports import Kafka
 from streamproc.settings import Settings
@@ -70,6 +70,7 @@ class Session:
             self._companions.discard(service)
             stop_service.set()
             await service
+            self._board.is_stopped = True
             return await self._beside(self._check(kafka))
         finally:
             await cancelled(*self._companions)

@@ -11,11 +11,13 @@ from secrets import randbelow
 from msgspec import Struct
 
 from streamproc.app import make_kafka
-from streamproc.demo.interrupts import stop_on_signal
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
+from streamproc.interrupts import stop_on_signal
 from streamproc.local.simulate import MIXED, SimulatedEvent, simulate
 from streamproc.runtime.aio.producer import AioProducer
 from streamproc.settings import Settings
+from streamproc.shell import counted
 
 RATE_PER_S = 200.0
 BAD_RATIO = 0.002
@@ -52,11 +54,21 @@ def new_load(
     return Load(seed, events, rate_per_s, schema_version, bad_ratio)
 
 
+def refuse_other_profiles(settings: Settings) -> None:
+    """Raise ConfigError where the profile in force cannot read what is simulated."""
+    if not set(ASSISTANTS.schemas) <= set(settings.life_cycle.schemas):
+        raise ConfigError(
+            f"simulated events are of profile {ASSISTANTS.name}, which {settings.profile} does not read: "
+            f"set STREAMPROC_PROFILE={ASSISTANTS.name}"
+        )
+
+
 async def feed(settings: Settings, load: Load, stop: asyncio.Event, on_sent: Callable[[str], None]) -> None:
     """Send simulated events until `stop` is set or all are sent; `on_sent` is told each one's kind.
 
     Raises ConfigError where there is no topic to send to, BrokerUnavailable where Kafka takes no records.
     """
+    refuse_other_profiles(settings)
     topic = settings.topics.named().events
     await _require(settings, topic)
     async with AioProducer(settings.kafka, topic) as producer:
@@ -78,7 +90,7 @@ async def send_until_signal(settings: Settings, load: Load) -> list[str]:
     with stop_on_signal() as stop:
         await feed(settings, load, stop, on_sent)
     took = f"{time.monotonic() - began:.1f} s with --seed {load.seed}"
-    total = f"sent {sent.total():,} records to {settings.topics.named().events} in {took}"
+    total = f"sent {counted(sent.total(), 'record')} to {settings.topics.named().events} in {took}"
     width = max(map(len, sent), default=0)
     return [total, *(f"  {kind:<{width}}  {count:>9,}" for kind, count in sent.most_common())]
 

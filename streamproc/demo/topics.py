@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -15,11 +15,11 @@ from streamproc.codec.framing import header_of
 from streamproc.codec.schemas import load
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.config import TopicSettings
-from streamproc.runtime.ports import Kafka, Reader
+from streamproc.runtime.ports import Kafka, Reader, TopicPartition
+from streamproc.runtime.reading import read_all
 
 FETCH_RECORDS = 2_000
 FETCH_S = 0.5
-MAX_EMPTY_FETCHES = 20
 RETRY_S = 1.0
 FOLLOWED_AT_MOST = 20
 """Of what comes in at once: nobody sees more go by."""
@@ -85,7 +85,7 @@ def _transition() -> Schema:
 
 async def _count(kafka: Kafka, topic: str) -> int:
     async def count(partition: int) -> int:
-        return sum([len(records) async for records in _read(kafka, topic, partition)])
+        return sum([len(records) async for records in read_all(kafka, TopicPartition(topic, partition))])
 
     return sum(await asyncio.gather(*map(count, range(await kafka.partition_count(topic)))))
 
@@ -93,30 +93,11 @@ async def _count(kafka: Kafka, topic: str) -> int:
 async def _live_keys(kafka: Kafka, topic: str) -> int:
     async def live(partition: int) -> int:
         latest: dict[bytes | None, bool] = {}
-        async for records in _read(kafka, topic, partition):
+        async for records in read_all(kafka, TopicPartition(topic, partition)):
             latest.update((record.key, bool(record.value)) for record in records)
         return sum(latest.values())
 
     return sum(await asyncio.gather(*map(live, range(await kafka.partition_count(topic)))))
-
-
-async def _read(kafka: Kafka, topic: str, partition: int) -> AsyncIterator[Sequence[Arrival]]:
-    """Yield what a partition holds now; raises BrokerUnavailable where reading comes to a halt before its end."""
-    first, last = await kafka.bounds(topic, partition)
-    reader = await kafka.reader(topic, partition)
-    try:
-        await reader.seek(first)
-        at, empty = first, 0
-        while at < last:
-            records = (await reader.fetch(FETCH_RECORDS, FETCH_S)).records
-            empty = 0 if records else empty + 1
-            if empty > MAX_EMPTY_FETCHES:
-                raise BrokerUnavailable(f"reading {topic} partition {partition} came to a halt at {at} of {last}")
-            yield records
-            at = await reader.position()
-            await asyncio.sleep(0)
-    finally:
-        await reader.close()
 
 
 async def _follow(kafka: Kafka, topic: str, partition: int, on_changes: Callable[[list[Change]], None]) -> None:
@@ -138,5 +119,5 @@ async def _follow(kafka: Kafka, topic: str, partition: int, on_changes: Callable
 
 async def _skip(reader: Reader) -> None:
     """Pass over what nobody would see go by."""
-    if (behind := reader.lag()) > FOLLOWED_AT_MOST:
+    if (behind := reader.lag() or 0) > FOLLOWED_AT_MOST:
         await reader.seek(await reader.position() + behind - FOLLOWED_AT_MOST)

@@ -60,12 +60,12 @@ def _stream(board: Board) -> Iterable[tuple[str, str, str]]:
     yield "sent", f"{board.sent.total():,}", ""
     yield "events in", f"{figures.events:,}", "bold"
     yield "events/s", f"{board.events_per_s:,.0f}", "bold"
-    yield "lag", f"{figures.behind:,}", ""
+    yield "lag", f"{board.behind:,}", ""
     yield "transitions", f"{figures.transitions:,}", ""
     yield "commits", f"{figures.commits:,}", ""
     yield "commit time", milliseconds(figures.commit_s), ""
     yield "latency", milliseconds(figures.latency_s), ""
-    yield "tasks", f"{figures.tasks}", ""
+    yield "tasks", "stopped" if board.is_stopped else f"{figures.tasks}", ""
 
 
 def _statuses(board: Board, profile: Profile) -> Table:
@@ -153,7 +153,7 @@ def line(board: Board) -> str:
     parts: Mapping[str, str] = {
         "sent": f"{board.sent.total():,}",
         "events in": f"{figures.events:,} ({board.events_per_s:,.0f}/s)",
-        "lag": f"{figures.behind:,}",
+        "lag": f"{board.behind:,}",
         "runs": f"{figures.runs_by_status.total():,}",
         "transitions": f"{figures.transitions:,}",
         "rejected": f"{figures.rejected.total():,}",

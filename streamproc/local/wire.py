@@ -1,7 +1,6 @@
 """A simulated run's events as bytes: Avro single-object encoding, and the ways in which such bytes go bad."""
 
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from random import Random
@@ -93,8 +92,8 @@ def _encode(schema: Schema, values: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _json_event(rng: Random, _value: bytes) -> bytes:
-    return json.dumps({"id": f"run_{rng.getrandbits(64):x}", "status": "queued"}).encode()
+def _text_event(rng: Random, _value: bytes) -> bytes:
+    return f"id=run_{rng.getrandbits(64):x}&status=queued".encode()
 
 
 def _other_fingerprint(rng: Random, value: bytes) -> bytes:
@@ -123,7 +122,7 @@ def _empty_run_id(_rng: Random, value: bytes) -> bytes:
 BAD_VALUES: Mapping[str, Callable[[Random, bytes], bytes | None]] = {
     "null_value": lambda _rng, _value: None,
     "empty_value": lambda _rng, _value: b"",
-    "unknown_magic": _json_event,
+    "unknown_magic": _text_event,
     "unknown_fingerprint": _other_fingerprint,
     "unknown_schema_id": _other_framing,
     "truncated": _truncated,

@@ -7,6 +7,7 @@ then serves both ways.
 import re
 
 from streamproc.core.alerts import FAILURE_RATE, ILLEGAL, OVERDUE, STREAM_SILENT, STUCK
+from streamproc.core.profiles import ASSISTANTS
 
 PREFIX = "Streamproc"
 _NAMES = {
@@ -20,8 +21,14 @@ _NAMES = {
 def alert_name(kind: str) -> str:
     """Return the CamelCase name of a kind: `stuck_requires_action` is StreamprocRunsStuckInRequiresAction."""
     if kind.startswith(STUCK):
-        return f"{PREFIX}RunsStuckIn{_camel(kind.removeprefix(STUCK)).removeprefix('In')}"
+        return f"{PREFIX}RunsStuckIn{_camel(kind.removeprefix(STUCK).removeprefix('in_'))}"
     return PREFIX + (_NAMES.get(kind) or _camel(kind))
+
+
+def page_name(kind: str) -> str:
+    """Return the name of the runbook's page: the alert's own, or that for all statuses without a rule of their own."""
+    has_own = not kind.startswith(STUCK) or kind.removeprefix(STUCK) in ASSISTANTS.limits_s
+    return alert_name(kind) if has_own else f"{PREFIX}RunsStuck"
 
 
 def _camel(text: str) -> str:

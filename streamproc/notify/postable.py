@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from streamproc.core.alerts import Alert, AlertState
 from streamproc.notify.board import AFTERWARDS_MS, Held
-from streamproc.notify.naming import alert_name
+from streamproc.notify.naming import alert_name, page_name
 from streamproc.notify.rendering import bounded, rfc3339
 
 PATIENCE = 4
@@ -65,7 +65,7 @@ class Renderer(Struct, frozen=True):
             "thread_id": alert.thread_id,
             "deadline_at": None if alert.deadline_at is None else rfc3339(alert.deadline_at),
             "source": None if None in source else ":".join(map(str, source)),
-            "runbook_url": self.runbooks_url and f"{self.runbooks_url.rstrip('/')}/{alert_name(alert.kind)}.md",
+            "runbook_url": self.runbooks_url and f"{self.runbooks_url.rstrip('/')}/{page_name(alert.kind)}.md",
         }
         return {"summary": alert.summary[:MAX_SUMMARY_CHARS], **_present(values)}
 

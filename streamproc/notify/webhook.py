@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 
 from streamproc.core.alerts import Alert
 from streamproc.notify.complaints import Complaints
-from streamproc.notify.config import WebhookSettings, origin
+from streamproc.notify.config import WebhookSettings
 from streamproc.notify.http import Client, Outcome
 from streamproc.notify.naming import alert_name
 from streamproc.notify.observer import PushObserver, Result
@@ -26,6 +26,7 @@ from streamproc.notify.signature import HEADER, sign
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.feed import Start
 from streamproc.runtime.ports import Committed
+from streamproc.web.config import origin
 
 WEBHOOK = "webhook"
 IDEMPOTENCY_HEADER = "streamproc-idempotency-key"

@@ -15,10 +15,13 @@ REASONS = (
     "bad_framing",
     "bad_run_id",
     "bad_status",
+    "bad_text",
     "bad_time",
     "empty_value",
+    "too_complex",
     "trailing_bytes",
     "undecodable",
+    "unfit_schema",
     "unknown_schema",
 )
 """Why records are rejected; a test holds it equal to what the codec raises."""

@@ -1,6 +1,6 @@
 """One observer in front of several."""
 
-from streamproc.runtime.observer import CommitReport, Held, Observer, TaskState
+from streamproc.runtime.observer import CommitReport, Held, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
 
@@ -54,6 +54,21 @@ class Observers(Observer):
         """Pass on."""
         for observer in self._observers:
             observer.revoked()
+
+    def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.paused(source, why, message)
+
+    def resumed(self, source: TopicPartition) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.resumed(source)
+
+    def held_up(self, message: str) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.held_up(message)
 
     def progress(self) -> None:
         """Pass on."""

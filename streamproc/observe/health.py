@@ -12,8 +12,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from streamproc.observe.causes import UNANSWERED, Cause
 from streamproc.observe.places import named
-from streamproc.runtime.observer import CommitReport, Observer, TaskState
+from streamproc.runtime.observer import CommitReport, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
 Answer = tuple[bool, dict[str, Any]]
@@ -25,7 +26,9 @@ class Status(StrEnum):
 
     STARTING = "starting"
     RESTORING = "restoring"
+    PAUSED = "paused"
     REBALANCING = "rebalancing"
+    BROKER_UNAVAILABLE = "broker_unavailable"
     FENCED = "fenced"
     STALLED = "stalled"
     IDLE = "idle"
@@ -41,10 +44,12 @@ class _Task(Struct):
     lag: int = 0
     measured: bool = False
     caught_up: bool = False
+    pause: tuple[Pause, str] | None = None
+    paused_at: float = 0.0
 
 
 class Health(Observer):
-    """Answers the probes. `clock` is monotonic, in seconds.
+    """Answers the probes. `clock` is monotonic, in seconds; `wall_clock` is what people read times by.
 
     Ready means that every assigned partition, of both stages' topics, was caught up once since it started running; with
     `ready_lag_records`, that each one is at most that far behind now.
@@ -56,24 +61,30 @@ class Health(Observer):
         *,
         stall_after_s: float = 30.0,
         ready_lag_records: int | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
+        self._wall_clock = wall_clock
         self._stall_after_s = stall_after_s
         self._ready_lag_records = ready_lag_records
         self._tasks: dict[TopicPartition, _Task] = {}
-        self._causes: dict[TopicPartition, str] = {}
+        self._causes: dict[TopicPartition, Cause] = {}
         self._assigned: frozenset[TopicPartition] | None = None
         self._rebalancing = False
         self._started = False
+        self._held_up = ""
         self._progress_at: float | None = None
         # The first that has something to say names the status: whoever looks wants to know what holds the others up.
         self._judges: tuple[tuple[Status, Callable[[], str]], ...] = (
             (Status.STALLED, self._stalled_loop),
+            (Status.STARTING, lambda: self._held_up),
             (Status.STARTING, self._starting),
             (Status.REBALANCING, self._in_rebalance),
             (Status.IDLE, self._idle),
+            (Status.BROKER_UNAVAILABLE, self._broker_unavailable),
             (Status.FENCED, self._fenced),
             (Status.RESTORING, self._restoring),
+            (Status.PAUSED, self._paused),
             (Status.STALLED, self._stalled_tasks),
             (Status.RUNNING, self._running),
         )
@@ -108,8 +119,9 @@ class Health(Observer):
             task.moved_at = self._clock()
 
     def transaction_failed(self, source: TopicPartition, cause: str) -> None:
-        """Take note of the cause until the partition is running again."""
-        self._causes[source] = cause
+        """Take note of the cause, and of when the first one came, until the partition is running again."""
+        before = self._causes.get(source)
+        self._causes[source] = Cause(cause, self._wall_clock() if before is None else before.since)
 
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """Take note of what is left to read."""
@@ -124,14 +136,31 @@ class Health(Observer):
             task.lag, task.measured = records, True
             task.caught_up = task.caught_up or not records
 
+    def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
+        """Take note of what a partition waits for: that is no stall."""
+        if task := self._tasks.get(source):
+            if task.pause is None or task.pause[0] is not why:
+                task.paused_at = self._wall_clock()
+            task.pause = why, message
+
+    def resumed(self, source: TopicPartition) -> None:
+        """Take note that a partition goes on."""
+        if task := self._tasks.get(source):
+            task.pause, task.moved_at = None, self._clock()
+
+    def held_up(self, message: str) -> None:
+        """Take note of what the start waits for."""
+        self._held_up = message
+
     def caught_up(self, source: TopicPartition) -> None:
         """Take note that nothing is unread."""
         self.lag(source, 0, 0.0)
 
     def rebalanced(self, sources: frozenset[TopicPartition]) -> None:
-        """Take note of the assignment."""
+        """Take note of the assignment; what a task of the one before was doing no longer counts."""
         self._assigned = sources
         self._rebalancing = False
+        self._tasks = {source: _Task(TaskState.SUSPENDED, self._clock()) for source in self._tasks}
         self._causes = {source: cause for source, cause in self._causes.items() if source in sources}
         self._note_started()
 
@@ -161,8 +190,17 @@ class Health(Observer):
             "tasks": {state.value: states[state] for state in TaskState if state is not TaskState.CLOSED},
             "restore_remaining_records": sum(task.remaining for task in tasks),
             "lag_records": sum(task.lag for task in tasks),
-            "causes": {str(source): cause for source, cause in sorted(self._causes.items())},
+            "causes": {str(source): cause.shown() for source, cause in sorted(self._waiting_for().items())},
         }
+
+    def _waiting_for(self) -> dict[TopicPartition, Cause]:
+        """Return the partitions that do not go on: those whose transactions fail, and those that are paused."""
+        pauses = {
+            source: Cause(task.pause[0].value, task.paused_at)
+            for source, task in self._tasks.items()
+            if task.pause is not None
+        }
+        return {**pauses, **self._causes}
 
     def _verdicts(self) -> Iterator[tuple[Status, str]]:
         return ((status, message) for status, judge in self._judges if (message := judge()))
@@ -200,24 +238,43 @@ class Health(Observer):
     def _idle(self) -> str:
         return "" if self._assigned else "no partition is assigned: a standby, until another instance goes"
 
-    def _fenced(self) -> str:
-        waiting = {
-            source: self._causes[source]
+    def _failing(self) -> dict[TopicPartition, str]:
+        """Return the partitions that have yet to be fenced anew, each with the cause."""
+        return {
+            source: self._causes[source].reason
             for source in self._not_running()
             if source in self._causes and self._state(source) is not TaskState.RESTORING
         }
-        causes = ", ".join(sorted(set(waiting.values())))
-        return f"transactions fail on {named(waiting)} ({causes}): trying again with back-off" if waiting else ""
+
+    def _broker_unavailable(self) -> str:
+        failing = self._failing()
+        causes = ", ".join(sorted(UNANSWERED.intersection(failing.values())))
+        return f"Kafka does not answer ({causes}): {named(failing)} trying again with back-off" if causes else ""
+
+    def _fenced(self) -> str:
+        failing = self._failing()
+        causes = ", ".join(sorted(set(failing.values())))
+        return f"transactions fail on {named(failing)} ({causes}): trying again with back-off" if failing else ""
 
     def _restoring(self) -> str:
         waiting = self._not_running()
         remaining = sum(self._tasks[source].remaining for source in waiting if source in self._tasks)
         return f"bringing back the state of {named(waiting)}: about {remaining} records to go" if waiting else ""
 
+    def _paused(self) -> str:
+        """Name the partitions by what they wait for, each reason with what the first of them says."""
+        waiting: dict[Pause, tuple[list[TopicPartition], str]] = {}
+        for source in self._sources():
+            if (pause := self._tasks[source].pause) is not None:
+                waiting.setdefault(pause[0], ([], pause[1]))[0].append(source)
+        return "; ".join(f"{named(sources)} waiting: {message}" for sources, message in waiting.values())
+
     def _stalled_tasks(self) -> str:
         latest = self._clock() - self._stall_after_s
         stalled = [
-            source for source in self._sources() if self._tasks[source].lag and self._tasks[source].moved_at < latest
+            source
+            for source in self._sources()
+            if (task := self._tasks[source]).lag and task.moved_at < latest and task.pause is None
         ]
         limit_s = f"{self._stall_after_s:.0f} s"
         return f"nothing was read or committed on {named(stalled)} for {limit_s}" if stalled else ""

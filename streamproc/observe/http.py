@@ -7,7 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 from starlette.applications import Starlette
@@ -51,9 +51,16 @@ def application(metrics: MetricsObserver, health: Health) -> Starlette:
 def _probe(answer: Callable[[], Answer]) -> Callable[[Request], Awaitable[Response]]:
     async def respond(_: Request) -> Response:
         ok, reason = answer()
-        return JSONResponse(reason, status_code=200 if ok else 503, headers={"cache-control": "no-store"})
+        return _Line(reason, status_code=200 if ok else 503, headers={"cache-control": "no-store"})
 
     return respond
+
+
+class _Line(JSONResponse):
+    """JSON with an end of line: what a terminal shows next stands below it."""
+
+    def render(self, content: Any) -> bytes:
+        return super().render(content) + b"\n"
 
 
 class HttpServer:

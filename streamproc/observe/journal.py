@@ -1,16 +1,34 @@
 """The service's log lines about its partitions: what an operator reads first when something is wrong."""
 
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
 import structlog
 
+from streamproc.codec.arrival import Rejection
 from streamproc.observe.places import by_topic
-from streamproc.runtime.observer import Observer, TaskState
+from streamproc.runtime.observer import CommitReport, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
 _log = structlog.get_logger(__name__)
+REJECTIONS_EVERY_S = 10.0
+"""At most one line for each partition and reason in that time; it says how many there were since the last one."""
+MAX_SHOWN_BYTES = 256
 
 
 class Journal(Observer):
-    """Logs what changes: assignments, task states, failed transactions. Never an event's content."""
+    """Logs what changes: assignments, task states, pauses, rejections, failed transactions.
+
+    Never an event's content, unless `payloads` says so: then the first bytes of a rejected record, in hexadecimal.
+    """
+
+    def __init__(self, *, payloads: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self._payloads = payloads
+        self._clock = clock
+        self._pauses: dict[TopicPartition, Pause] = {}
+        self._unsaid: Counter[tuple[TopicPartition, str]] = Counter()
+        self._said_at: dict[tuple[TopicPartition, str], float] = {}
 
     def rebalanced(self, sources: frozenset[TopicPartition]) -> None:
         """Log the assignment."""
@@ -23,8 +41,52 @@ class Journal(Observer):
     def task_state(self, source: TopicPartition, state: TaskState) -> None:
         """Log a task's step through its life cycle."""
         _log.info("task", topic=source.topic, partition=source.partition, state=state.value)
+        if state is TaskState.CLOSED:
+            self._say_rejected(source, {}, at_once=True)
+            self._said_at = {key: at for key, at in self._said_at.items() if key[0] != source}
+        # A stop outlives whatever happens to the task: it is said once.
+        if state is TaskState.CLOSED or self._pauses.get(source) is not Pause.REJECTIONS:
+            self._pauses.pop(source, None)
 
     def transaction_failed(self, source: TopicPartition, cause: str) -> None:
         """Log what made a task start over from its last commit."""
         message = "transaction failed, the task is rebuilt from its last commit"
         _log.warning(message, topic=source.topic, partition=source.partition, cause=cause)
+
+    def committed(self, report: CommitReport) -> None:
+        """Log what was rejected, here or before, and an example from this commit."""
+        for reason, count in report.rejected.items():
+            self._unsaid[report.source, reason] += count
+        if self._unsaid:
+            self._say_rejected(report.source, report.samples)
+
+    def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
+        """Log once that a partition waits, and what for; one that only a restart lets go on is an error."""
+        if self._pauses.get(source) is not why:
+            self._pauses[source] = why
+            self._say_rejected(source, {}, at_once=True)
+            log = _log.error if why is Pause.REJECTIONS else _log.warning
+            log("paused", topic=source.topic, partition=source.partition, reason=why.value, why=message)
+
+    def resumed(self, source: TopicPartition) -> None:
+        """Log that a partition goes on."""
+        if self._pauses.pop(source, None) is not None:
+            _log.info("resumed", topic=source.topic, partition=source.partition)
+
+    def held_up(self, message: str) -> None:
+        """Log what the start waits for."""
+        if message:
+            _log.warning("waiting", why=message)
+
+    def _say_rejected(self, source: TopicPartition, samples: Mapping[str, Rejection], *, at_once: bool = False) -> None:
+        now = self._clock()
+        for key in [key for key in self._unsaid if key[0] == source]:
+            if at_once or now - self._said_at.get(key, now - REJECTIONS_EVERY_S) >= REJECTIONS_EVERY_S:
+                self._said_at[key] = now
+                self._log_rejected(source, key[1], self._unsaid.pop(key), samples.get(key[1]))
+
+    def _log_rejected(self, source: TopicPartition, reason: str, count: int, sample: Rejection | None) -> None:
+        said = {} if sample is None else {"offset": sample.record.offset, "why": sample.message}
+        if sample is not None and self._payloads and sample.record.value is not None:
+            said["payload"] = sample.record.value[:MAX_SHOWN_BYTES].hex()
+        _log.info("rejected", topic=source.topic, partition=source.partition, reason=reason, records=count, **said)

@@ -11,6 +11,9 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from streamproc.escaping import escaped, escaped_lines
+from streamproc.observe.noise import Noise
+
 Format = Literal["json", "console"]
 
 MULTI_LINE = ("exception", "stack")
@@ -29,6 +32,7 @@ def configure(level: str, fmt: Format) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(steps, fmt))
+    handler.addFilter(Noise(threshold))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(threshold)
@@ -45,7 +49,10 @@ def configure(level: str, fmt: Format) -> None:
 
 def escape_control_characters(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Replace what is not printable, in every value: a line break in a payload must not forge a line of its own."""
-    return {_escaped(key): _lines(value) if key in MULTI_LINE else _plain(value) for key, value in event.items()}
+    return {
+        escaped(key): escaped_lines(str(value), "\n    ") if key in MULTI_LINE else _plain(value)
+        for key, value in event.items()
+    }
 
 
 def _steps() -> list[Processor]:
@@ -62,7 +69,7 @@ def _steps() -> list[Processor]:
 
 def _formatter(steps: list[Processor], fmt: Format) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=steps,
+        foreign_pre_chain=[*steps, structlog.stdlib.ExtraAdder(allow=["repeated"])],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             escape_control_characters,
@@ -84,17 +91,7 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {_escaped(str(key)): _plain(item) for key, item in value.items()}
+        return {escaped(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in value]
-    return _escaped(value if isinstance(value, str) else repr(value))
-
-
-def _lines(value: Any) -> str:
-    return "\n    ".join(map(_escaped, str(value).split("\n")))
-
-
-def _escaped(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return escaped(value if isinstance(value, str) else repr(value))

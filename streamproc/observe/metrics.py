@@ -6,7 +6,6 @@ Gauges are read from the running tasks' states when somebody asks. Sums over rep
 
 import platform
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import InfoMetricFamily
@@ -18,10 +17,12 @@ from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import InputCounters, PipelineCounters, WindowCounters
 from streamproc.observe.push import PushMetrics
+from streamproc.observe.registry import RegistryMetrics
 from streamproc.observe.runs import RunCounters, deadline_kinds
 from streamproc.observe.tasks import Tasks
-from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, TaskState, WindowReport
+from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, Pause, TaskState, WindowReport
 from streamproc.runtime.ports import TopicPartition
+from streamproc.version import installed
 
 DEFAULTS = MetricsSettings()
 
@@ -37,16 +38,17 @@ class _Reading:
 
 
 class MetricsObserver(Observer):
-    """Exports what it is told. `push`: who is to be told of the push."""
+    """Exports what it is told. `push` and `registry`: who is to be told of those."""
 
     def __init__(self, profile: Profile, settings: MetricsSettings = DEFAULTS) -> None:
         self.push = PushMetrics()
+        self.registry = RegistryMetrics()
         self._pipeline = PipelineCounters(deadline_kinds(profile))
         self._input = InputCounters()
         self._runs = RunCounters(profile, settings)
         self._windows = WindowCounters()
         self._tasks = Tasks(profile)
-        self._build = _build()
+        self._build = _build(profile.name)
         # Of a registry of its own, or it would end up in the process-wide one.
         self._process = ProcessCollector(registry=CollectorRegistry())
 
@@ -99,20 +101,24 @@ class MetricsObserver(Observer):
         """Note that nothing is unread."""
         self._tasks.lag(source, 0, 0.0)
 
+    def paused(self, source: TopicPartition, why: Pause, message: str) -> None:  # noqa: ARG002  for people
+        """Note what a task waits for."""
+        self._tasks.pause(source, why)
+
+    def resumed(self, source: TopicPartition) -> None:
+        """Note that a task goes on."""
+        self._tasks.pause(source, None)
+
     def rebalanced(self, sources: frozenset[TopicPartition]) -> None:  # noqa: ARG002  how many is what task_state says
         """Count a rebalance, when it is over."""
         self._pipeline.rebalanced()
 
     def _counters(self) -> Iterator[Family]:
         yield self._build
-        for part in (self._input, self._pipeline, self._runs, self._windows, self.push):
+        for part in (self._input, self._pipeline, self._runs, self._windows, self.push, self.registry):
             yield from part.families()
 
 
-def _build() -> InfoMetricFamily:
-    try:
-        installed = version("streamproc")
-    except PackageNotFoundError:  # A checkout on the path, not installed.
-        installed = "unknown"
-    about = {"version": installed, "python": platform.python_version()}
+def _build(profile: str) -> InfoMetricFamily:
+    about = {"version": installed(), "python": platform.python_version(), "profile": profile}
     return InfoMetricFamily(names.BUILD.name, names.BUILD.documentation, about)

@@ -46,6 +46,12 @@ RESTORE_REMAINING = Metric(
     "streamproc_restore_remaining_records", "State records still to be read by tasks that are restoring, about."
 )
 
+PARTITIONS_PAUSED = Metric(
+    "streamproc_partitions_paused",
+    "Running tasks that wait, by what for; their records stay in the input.",
+    ("reason",),
+)
+
 RUNS = Metric("streamproc_runs", "Runs remembered by the running tasks, by their latest status.", ("status",))
 OLDEST_RUN_CREATED = Metric(
     "streamproc_oldest_run_created_timestamp_seconds",
@@ -83,4 +89,8 @@ PUSH_LAST_SUCCESS = Metric(
     "streamproc_push_last_success_timestamp_seconds", "When a receiver last took alerts; 0: never.", ("receiver",)
 )
 
-BUILD = Metric("streamproc_build", "The version that is running.")
+REGISTRY_REQUESTS = Metric(
+    "streamproc_registry_requests_total", "Requests to the schema registry, by what became of them.", ("result",)
+)
+
+BUILD = Metric("streamproc_build", "The version that is running, and the profile in force.")

@@ -6,6 +6,7 @@ from itertools import product
 
 from prometheus_client.core import Metric as Family
 
+from streamproc.codec.arrival import FLAGS
 from streamproc.core.alerts import OVERDUE, STUCK
 from streamproc.core.lifecycle import Profile
 from streamproc.core.measure import Histogram, Totals
@@ -18,6 +19,7 @@ from streamproc.observe.series import CounterSeries, DurationSeries
 from streamproc.runtime.observer import FoldReport
 
 ANOMALIES = (
+    *FLAGS,
     "future_timestamp",
     "illegal",
     "key_absent",

@@ -14,7 +14,7 @@ from streamproc.observe.census import Census, take
 from streamproc.observe.labels import Labels, closed
 from streamproc.observe.runs import deadline_kinds
 from streamproc.observe.series import LabelValues, gauge
-from streamproc.runtime.observer import Held, TaskState
+from streamproc.runtime.observer import Held, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
 LIVING_STATES = tuple(state for state in TaskState if state is not TaskState.CLOSED)
@@ -27,6 +27,7 @@ class _Task(Struct, eq=False):
     remaining: int = 0
     lag: tuple[int, float] | None = None
     held: Held | None = None
+    pause: Pause | None = None
 
 
 class Tasks:
@@ -60,6 +61,11 @@ class Tasks:
         if task := self._tasks.get(source):
             task.lag = records, seconds if records else 0.0
 
+    def pause(self, source: TopicPartition, why: Pause | None) -> None:
+        """Note what the task waits for; None: for nothing."""
+        if task := self._tasks.get(source):
+            task.pause = why
+
     async def census(self) -> Census:
         """Count the runs of the running tasks; those that ceased to run meanwhile are left out."""
         running = [(source, task, task.held) for source, task in self._running() if isinstance(task.held, State)]
@@ -75,6 +81,8 @@ class Tasks:
         states = Counter(task.state for task in tasks)
         yield gauge(names.TASK_STATE, {(state.value,): states[state] for state in LIVING_STATES})
         yield gauge(names.RESTORE_REMAINING, {(): sum(task.remaining for task in tasks)})
+        pauses = Counter(task.pause for task in tasks)
+        yield gauge(names.PARTITIONS_PAUSED, {(why.value,): pauses[why] for why in Pause})
         yield gauge(names.RUNS, _sums(self._statuses, census.by_status))
         yield gauge(names.OLDEST_RUN_CREATED, self._oldest(census))
         yield gauge(names.RUNS_OVERDUE, {(kind,): census.late[kind] for kind in self._kinds})

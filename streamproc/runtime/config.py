@@ -1,8 +1,9 @@
 """The settings of the runtime: how to reach Kafka, which topics, when to commit. `settings` puts them together."""
 
-from typing import Literal, Self
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 BATCH_BYTES = 1_000_000
 """Of records in one produce request for one partition; a broker's limit is for the batch, 1,048,588 by default."""
@@ -30,6 +31,7 @@ class KafkaSettings(Section):
     session_timeout_ms: int = Field(10_000, ge=1_000, le=1_800_000)
     transaction_timeout_ms: int = Field(15_000, ge=3_000, le=900_000)
     max_record_bytes: int = Field(1_048_576, ge=1_024, description="The largest input record: key, value and headers.")
+    max_batch_bytes: int = Field(67_108_864, ge=1_048_576, description="Of one batch of records, once decompressed.")
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
 
     @model_validator(mode="after")
@@ -63,6 +65,13 @@ class TopicSettings(Section):
     alerts: str = "run-alerts"
     dead_letters: str = "run-events-dlq"
 
+    @field_validator("*")
+    @classmethod
+    def _legal(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{0,249}", name):
+            raise ValueError("a topic's name is made of letters, digits, dot, _ and -")
+        return name
+
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         names = [getattr(self, role) for role in type(self).model_fields if role != "prefix"]
@@ -75,6 +84,24 @@ class TopicSettings(Section):
         """Return the names with the prefix put in front, once."""
         roles = {role: self.prefix + getattr(self, role) for role in type(self).model_fields if role != "prefix"}
         return self.model_copy(update={**roles, "prefix": ""})
+
+
+class DeadLetterSettings(Section):
+    """How many records may be rejected before a partition waits, or stops. None: as many as there are."""
+
+    max_per_minute: int | None = Field(
+        None, ge=1, description="Of each cause and partition; the next one waits in the input, with what is behind it."
+    )
+    max_per_minute_of: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="By cause; before max_per_minute."
+    )
+    stop_percent: float | None = Field(
+        None,
+        ge=0,
+        lt=100,
+        description="Of a partition's records of a minute, at a commit; above, it stops until a restart or a move.",
+    )
+    stop_min_records: int = Field(100, ge=1, description="Below so many in a minute stop_percent tells nothing.")
 
 
 class CommitSettings(Section):

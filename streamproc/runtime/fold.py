@@ -8,11 +8,13 @@ from msgspec import Struct
 
 from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival
+from streamproc.codec.book import SchemaBook
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import Message, OutputEncoder, Source
 from streamproc.codec.measurements import MeasurementEncoder
 from streamproc.codec.runstate import decode_runs
-from streamproc.codec.schemas import SchemaBook
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
+from streamproc.codec.sizes import headers_bytes
 from streamproc.core.beacon import Beacon
 from streamproc.core.measure import Mark, Measurement
 from streamproc.core.model import Moment
@@ -39,6 +41,7 @@ class FoldSettings(Struct, frozen=True):
     commit: CommitSettings
     max_record_bytes: int
     partition_of: Callable[[bytes, int], int]
+    frames: Frames = SINGLE_OBJECTS
 
 
 class FoldStage:
@@ -63,8 +66,8 @@ class FoldStage:
         self.state_topic = settings.topics.state
         self.interval_s = settings.commit.interval_ms / 1000
         self.count_elsewhere = count_elsewhere
-        self.outputs = OutputEncoder(source)
-        self.alerts = AlertEncoder(source.application_id)
+        self.outputs = OutputEncoder(source, settings.frames)
+        self.alerts = AlertEncoder(source.application_id, settings.frames)
         self.measurements = MeasurementEncoder(source)
         self.beacon = Beacon(source.partition)
         self.seen_at = 0
@@ -104,19 +107,30 @@ class FoldBatch(Batch):
         self._mark: Mark | None = None
 
     def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
-        """Decode and fold records that follow on what was absorbed; raises ConfigError for an oversized one."""
+        """Decode and fold records that follow on what was absorbed, up to one that is `held` or has a `missing` schema.
+
+        Raises ConfigError for an oversized one.
+        """
         stage, out = self._stage, self._out
         self._refuse_oversized(records)
         decoded = decode(records, stage.settings.book)
+        if over := self._over_limit(decoded.rejections):
+            self.held = over.reason
+            decoded = decoded.before(over.record.offset)
         step(self._state, decoded.events, at, out)
         self._transitions += stage.outputs.transitions(out.transitions, at.wall_ms)
         out.transitions.clear()
-        self._took(records, decoded.rejections, at)
+        self.missing = decoded.missing
+        self._took(records[: decoded.taken], decoded.rejections, at)
+        if decoded.missing or self.held:
+            self.last_timestamp = records[decoded.taken].timestamp
         self._seen_at = at.wall_ms
 
     def pass_time(self, at: Moment, *, read_all: bool) -> None:
         """Let the clock do its part: deadlines, retention, and a mark for the windows."""
         out = pass_time(self._state, at, self._out)
+        if not self.heard(at):
+            return  # No answer, or an open transaction: what was known before does not tell of the time since.
         # Bad records, and times that are not believed, keep a partition from falling idle and move no time: it must not
         # hold back the windows of all the others.
         stands_still = read_all and out.stream_time == self._state.stream_time
@@ -191,6 +205,7 @@ class FoldBatch(Batch):
             duration_s=duration_s,
             latency_s=latency_s,
             rejected=self._rejected,
+            samples=self._samples,
             alerts=count_alerts(self._out.alerts),
             tally=self._out.tally,
             forgotten=len(self._out.forgotten),
@@ -202,7 +217,7 @@ class FoldBatch(Batch):
         for record in records:
             size = len(record.value or b"") + len(record.key or b"")
             if record.headers:
-                size += sum(len(name) + len(value or b"") for name, value in record.headers)
+                size += headers_bytes(record.headers)
             if size > limit:
                 message = (
                     f"the record at {source.topic} partition {source.partition} offset {record.offset} has "

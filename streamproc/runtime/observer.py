@@ -1,12 +1,13 @@
 """What the runtime tells whoever watches it. The base class does nothing; `observe` makes metrics and probes of it."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
 from msgspec import Struct, field
 
+from streamproc.codec.arrival import Rejection
 from streamproc.core.alerts import Alert
 from streamproc.core.tally import Tally
 from streamproc.runtime.ports import TopicPartition
@@ -38,6 +39,14 @@ _SUCCESSORS = {
 }
 
 
+class Pause(Enum):
+    """Why a partition that could be read waits."""
+
+    REGISTRY = "registry"
+    RATE = "rate"
+    REJECTIONS = "rejections"
+
+
 class Held(Protocol):
     """A task's state, as far as every stage has one: `core.state.State`, or `core.windowstate.WindowState`."""
 
@@ -56,6 +65,7 @@ class Held(Protocol):
 class CommitReport(Struct, kw_only=True):
     """One confirmed commit of one partition, of whichever stage. `alerts`: by kind and state.
 
+    `samples`: the first rejection of each reason.
     `latency_s`: from the Kafka timestamp of the commit's first record to its confirmation, never below 0.
     """
 
@@ -65,6 +75,7 @@ class CommitReport(Struct, kw_only=True):
     latency_s: float
     rejected: Counter[str] = field(default_factory=Counter)
     alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    samples: Mapping[str, Rejection] = field(default_factory=dict)
 
 
 class FoldReport(CommitReport, kw_only=True):
@@ -119,6 +130,15 @@ class Observer:
 
     def revoked(self) -> None:
         """A rebalance began."""
+
+    def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
+        """A running task waits, and says what for; told again as long as it does."""
+
+    def resumed(self, source: TopicPartition) -> None:
+        """A running task no longer waits."""
+
+    def held_up(self, message: str) -> None:
+        """The service waits for something before it can start; empty: no longer."""
 
     def progress(self) -> None:
         """The worker's loop went round: it is alive, whether or not the broker answers."""

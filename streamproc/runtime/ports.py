@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.encode import Message
+from streamproc.errors import ConfigError
 
 
 class TopicPartition(NamedTuple):
@@ -34,11 +35,19 @@ class Committed(NamedTuple):
 class Fetched(NamedTuple):
     """What one fetch brought.
 
-    `caught_up`: it succeeded, brought nothing, and nothing is left before the last stable offset (rules.md 16).
+    `caught_up`: it succeeded, brought nothing, and nothing is left, as `Reader.read_all` has it (rules.md 16).
     """
 
     records: Sequence[Arrival]
     caught_up: bool
+
+
+class Gone(ConfigError):
+    """What would be read next is not there. `first`: the offset to go on from where retention removed it, else None."""
+
+    def __init__(self, message: str, first: int | None) -> None:
+        super().__init__(message)
+        self.first = first
 
 
 class Reader(Protocol):
@@ -50,14 +59,24 @@ class Reader(Protocol):
     async def fetch(self, max_records: int, timeout_s: float) -> Fetched:
         """Return what is at hand, waiting at most `timeout_s` for the first record.
 
-        Raises ConfigError where the position is out of range, BrokerUnavailable where Kafka refuses for now.
+        Raises Gone where the position is out of range, ConfigError where what is there cannot be read,
+        BrokerUnavailable where Kafka refuses for now.
         """
 
     async def position(self) -> int:
         """Return the offset that would be read next; it passes control markers and what compaction removed."""
 
-    def lag(self) -> int:
-        """Return how many offsets lie between what was read and the last stable offset, as far as is known."""
+    def lag(self) -> int | None:
+        """Return how many offsets lie between what was read and the last stable offset heard of; None before any."""
+
+    def read_all(self) -> bool:
+        """Return whether the broker said just now that nothing is unread; what an open transaction holds back is."""
+
+    async def look(self) -> None:
+        """Find out how far the partition goes by now, for `lag`: who fetches nothing hears of nothing that is new.
+
+        Raises BrokerUnavailable.
+        """
 
     async def close(self) -> None:
         """Give up the connection; takes a bounded time."""
@@ -109,6 +128,17 @@ class Group(Protocol):
         """Leave the group (a static member only closes); takes a bounded time."""
 
 
+class Registry(Protocol):
+    """Where schemas are asked for that the book does not know."""
+
+    async def learn(self, headers: Sequence[bytes]) -> None:
+        """Put into the book what the registry says of the schema behind the first framing header, a no as well.
+
+        What it says of the others may come in later. Takes a bounded time. Raises RegistryUnavailable where it says
+        nothing of the first.
+        """
+
+
 class TopicInfo(NamedTuple):
     """What a topic check needs: the partition count and the configuration values by name."""
 
@@ -117,11 +147,12 @@ class TopicInfo(NamedTuple):
 
 
 class NewTopic(NamedTuple):
-    """A topic to be created."""
+    """A topic to be created. `replication_factor` -1: the broker's default."""
 
     name: str
     partitions: int
     config: Mapping[str, str]
+    replication_factor: int = -1
 
 
 class Kafka(Protocol):

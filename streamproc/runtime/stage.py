@@ -5,14 +5,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from streamproc.codec.arrival import Arrival
+from streamproc.codec.arrival import Arrival, Rejection
 from streamproc.codec.deadletter import dead_letter
-from streamproc.codec.decode import Rejection
 from streamproc.codec.encode import Message, Source
 from streamproc.core.model import Moment
 from streamproc.runtime.observer import CommitReport, Held
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
+
+Allows = Callable[[str, int], bool]
+"""Whether a commit may reject so many records for a reason."""
 
 
 class Pending(NamedTuple):
@@ -30,14 +32,21 @@ class Pending(NamedTuple):
 class Batch(ABC):
     """Gathers one commit over one or more fetches, on top of a committed state that it never changes.
 
-    What every stage does alike is here: counting what was read, dead letters, the next position.
+    What every stage does alike is here: counting what was read, dead letters, the next position. `missing`: headers of
+    schemas that have to be asked for before the record at `next_offset` can be absorbed; `held`: the reason for which
+    that one would be rejected, and must not be yet. `last_timestamp` is then its.
     """
+
+    allows: Allows | None = None
 
     def __init__(self, source: Source, position: Position) -> None:
         self._source = source
         self._from = position
-        self._next_offset = position.offset
+        self.next_offset = position.offset
+        self.missing: tuple[bytes, ...] = ()
+        self.held = ""
         self._rejected: Counter[str] = Counter()
+        self._samples: dict[str, Rejection] = {}
         self._dead_letters: list[Message] = []
         self.records = 0
         self.first_timestamp = self.last_timestamp = 0
@@ -48,7 +57,7 @@ class Batch(ABC):
 
     @abstractmethod
     def pass_time(self, at: Moment, *, read_all: bool) -> None:
-        """Let the clock do its part; `read_all`: nothing is left before the last stable offset, as far as is known."""
+        """Let the clock do its part; `read_all`: nothing is left, as `Reader.read_all` has it."""
 
     @property
     @abstractmethod
@@ -68,22 +77,40 @@ class Batch(ABC):
     def close(self, at: Moment) -> Pending:
         """Return the commit."""
 
+    def heard(self, at: Moment) -> bool:
+        """Return whether the broker has answered: with records, taken or not, or that there are none."""
+        return bool(self.records or self.missing or self.held or at.caught_up)
+
     def _took(self, records: Sequence[Arrival], rejections: Sequence[Rejection], at: Moment) -> None:
         """Take note of records that were absorbed, and of those among them that cannot be used."""
         for rejection in rejections:
             self._rejected[rejection.reason] += 1
+            self._samples.setdefault(rejection.reason, rejection)
             letter = dead_letter(rejection, self._source.topic, self._source.partition, at.wall_ms)
             self._dead_letters.append(letter)
+        if not records:
+            return
         if not self.records:
             self.first_timestamp = records[0].timestamp
         self.records += len(records)
         self.last_timestamp = records[-1].timestamp
-        self._next_offset = records[-1].offset + 1
+        self.next_offset = records[-1].offset + 1
+
+    def _over_limit(self, rejections: Sequence[Rejection]) -> Rejection | None:
+        """Return the first of rejections to come that is over a limit."""
+        if self.allows is None or not rejections:
+            return None
+        counts = self._rejected.copy()
+        for rejection in rejections:
+            counts[rejection.reason] += 1
+            if not self.allows(rejection.reason, counts[rejection.reason]):
+                return rejection
+        return None
 
     def _position(self, live_keys: int, stream_time: int) -> Position:
         """Return the position that this is committed with."""
         return self._from._replace(
-            offset=self._next_offset,
+            offset=self.next_offset,
             sequence=self._from.sequence + 1,
             live_keys=live_keys,
             stream_time=stream_time,

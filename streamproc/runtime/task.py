@@ -6,36 +6,39 @@ partition is still ours.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from msgspec import Struct, field
 
-from streamproc.codec.schemas import SchemaBook
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.book import SchemaBook
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.core.model import Moment
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.runtime.backoff import Backoff
-from streamproc.runtime.config import CommitSettings, TopicSettings
+from streamproc.runtime.config import CommitSettings, DeadLetterSettings, TopicSettings
 from streamproc.runtime.observer import Observer, TaskState
-from streamproc.runtime.ports import Committed, Group, Kafka, Reader, TopicPartition, Transactions
+from streamproc.runtime.pace import Pace
+from streamproc.runtime.pausing import Pauses, StillOurs
+from streamproc.runtime.ports import Committed, Gone, Group, Kafka, Reader, Registry, TopicPartition, Transactions
 from streamproc.runtime.position import Position
-from streamproc.runtime.restore import Found, prove, refuse_orphans, restore
+from streamproc.runtime.restore import WAYS_OUT, Found, prove, refuse_orphans, restore
 from streamproc.runtime.stage import Batch, Pending, Stage
 
-CHUNK_RECORDS = 2_000
-"""Decoded and folded in one go: well under 50 ms of CPU, so that heartbeats are never late."""
 IDLE_FETCH_S = 0.5
 MEMBERSHIP_POLL_S = 0.1
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 
-StillOurs = Callable[[], bool]
-
 
 class Job(Struct, frozen=True):
-    """What the tasks of one worker have in common. `topics` with their prefix; `clock` gives wall time in seconds."""
+    """What the tasks of one worker have in common.
+
+    `topics` with their prefix; `frames`: what outputs begin with; `clock` gives wall time in seconds.
+    """
 
     kafka: Kafka
     application_id: str
@@ -46,6 +49,9 @@ class Job(Struct, frozen=True):
     max_record_bytes: int
     book: SchemaBook
     observer: Observer
+    frames: Frames = SINGLE_OBJECTS
+    registry: Registry | None = None
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
     clock: Callable[[], float] = time.time
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held for one stretch of CPU time, so that heartbeats come in between however many partitions have work."""
@@ -64,9 +70,14 @@ class PartitionTask:
         self._position: Position | None = None
         self._pending: Pending | None = None
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        self._pace = Pace()
+        self._pauses = Pauses(self.source, job.registry, job.dead_letters, job.observer, self._now_ms)
+        self._read_to_ms = 0
 
     async def run(self, still_ours: StillOurs) -> None:
         """Process the partition for as long as it is ours; raises ConfigError where somebody has to step in."""
+        # Somebody else may have had it: what equals the position of a commit of ours may be another commit.
+        self._pending = None
         while still_ours():
             transactions: Transactions | None = None
             reader: Reader | None = None
@@ -79,6 +90,8 @@ class PartitionTask:
                 reader = await self._recover()
                 while still_ours():
                     await self._cycle(reader, transactions, still_ours)
+            except Gone as error:
+                raise ConfigError(f"{error}. {WAYS_OUT}") from error
             except (TaskInvalid, BrokerUnavailable) as error:
                 if still_ours():  # Else it was to be expected: a commit is aborted when the partition goes.
                     self._job.observer.transaction_failed(self.source, type(error.__cause__ or error).__name__)
@@ -159,31 +172,64 @@ class PartitionTask:
         return state, await restore(self._job.kafka, topic, load, on_progress)
 
     async def _cycle(self, reader: Reader, transactions: Transactions, still_ours: StillOurs) -> None:
-        """Fetch until nothing more is at hand or the commit interval is over; then commit."""
-        assert self.state is not None and self._position is not None  # noqa: PT018, S101  RUNNING implies both
-        stage, chunk = self._stage, min(CHUNK_RECORDS, self._job.commit.max_records)
-        fetched = await reader.fetch(chunk, IDLE_FETCH_S)
-        began = time.monotonic()
-        batch = stage.begin(self.state, self._position)
-        at = self._moment(caught_up=fetched.caught_up)
-        while fetched.records:
-            async with self._job.turn:
-                batch.absorb(fetched.records, at)
-            left_s = began + stage.interval_s - time.monotonic()
-            if batch.is_full or left_s <= 0:
-                break
-            await asyncio.sleep(0)
-            if not still_ours():
-                return
-            fetched = await reader.fetch(chunk, min(stage.linger_s, left_s))
-        batch.pass_time(at, read_all=reader.lag() == 0)
-        self._report_reading(reader, batch, at)
+        """Commit what is at hand, up to a record that has to wait; what it waits for is no transaction's business."""
+        await self._pauses.at_gate(still_ours, reader, lambda: self._report_lag(reader))
+        if not still_ours():
+            return
+        gathered = await self._gather(reader, still_ours)
+        if gathered is None:
+            return
+        batch, at, began = gathered
+        if batch.missing or batch.held:
+            # Before anybody asks what is unread: all from here on is, so the partition is neither idle nor caught up.
+            await reader.seek(batch.next_offset)
+        batch.pass_time(at, read_all=reader.read_all())
+        if batch.heard(at):  # Else what was read last still is.
+            self._read_to_ms = batch.last_timestamp
+        self._report_lag(reader)
         if at.caught_up:
             self._job.observer.caught_up(self.source)
         if batch.is_empty:
             batch.settle()
         else:
             await self._commit(batch, at, transactions, still_ours, began)
+        if batch.missing:
+            await self._pauses.learn(batch.missing, batch.next_offset, still_ours)
+        elif batch.held:
+            self._pauses.hold(batch.held)
+        else:
+            # Also where another partition has learned what this one was waiting for.
+            self._pauses.go_on()
+
+    async def _gather(self, reader: Reader, still_ours: StillOurs) -> tuple[Batch, Moment, float] | None:
+        """Fetch until nothing more is at hand or the commit interval is over.
+
+        Returns the batch and the time of its first fetch, by the job's clock and by the monotonic one; None where the
+        partition went meanwhile.
+        """
+        assert self.state is not None and self._position is not None  # noqa: PT018, S101  RUNNING implies both
+        stage, most = self._stage, self._job.commit.max_records
+        fetched = await reader.fetch(min(self._pace.records, most), IDLE_FETCH_S)
+        began = time.monotonic()
+        batch = stage.begin(self.state, self._position)
+        batch.allows = self._pauses.allows()
+        at = self._moment(caught_up=fetched.caught_up)
+        while fetched.records:
+            async with self._job.turn:
+                self._absorb(batch, fetched.records, at)
+            left_s = began + stage.interval_s - time.monotonic()
+            if batch.missing or batch.held or batch.is_full or left_s <= 0:
+                break
+            await asyncio.sleep(0)
+            if not still_ours():
+                return None
+            fetched = await reader.fetch(min(self._pace.records, most), min(stage.linger_s, left_s))
+        return batch, at, began
+
+    def _absorb(self, batch: Batch, records: Sequence[Arrival], at: Moment) -> None:
+        began = time.monotonic()
+        batch.absorb(records, at)
+        self._pace.took(len(records), time.monotonic() - began)
 
     async def _commit(
         self, batch: Batch, at: Moment, transactions: Transactions, still_ours: StillOurs, began: float
@@ -196,11 +242,15 @@ class PartitionTask:
         self._position, self._pending = pending.position, None
         self._backoff.succeeded()
         latency_s = max(0.0, self._job.clock() - batch.first_timestamp / 1000) if batch.records else 0.0
-        self._job.observer.committed(pending.report(time.monotonic() - began, latency_s))
+        report = pending.report(time.monotonic() - began, latency_s)
+        self._pauses.committed(report)
+        self._job.observer.committed(report)
 
-    def _report_reading(self, reader: Reader, batch: Batch, at: Moment) -> None:
+    def _report_lag(self, reader: Reader) -> None:
         lag = reader.lag()
-        age_s = max(0.0, (at.wall_ms - batch.last_timestamp) / 1000) if lag and batch.records else 0.0
+        if lag is None:
+            return
+        age_s = max(0.0, (self._now_ms() - self._read_to_ms) / 1000) if lag and self._read_to_ms else 0.0
         self._job.observer.lag(self.source, lag, age_s)
 
     def _refuse_another_setup(self, position: Position) -> None:
@@ -221,10 +271,14 @@ class PartitionTask:
             message = f"a task may not go from {self.lifecycle.value} to {successor.value}"
             raise RuntimeError(message)
         self.lifecycle = successor
+        self._pauses.reset()
         self._job.observer.task_state(self.source, successor)
 
     def _moment(self, *, caught_up: bool) -> Moment:
-        return Moment(int(self._job.clock() * 1000), caught_up)
+        return Moment(self._now_ms(), caught_up)
+
+    def _now_ms(self) -> int:
+        return int(self._job.clock() * 1000)
 
     def _where(self, topic: str) -> str:
         return str(TopicPartition(topic, self.source.partition))

@@ -8,6 +8,8 @@ from streamproc.runtime.config import BATCH_BYTES, TopicSettings
 from streamproc.runtime.ports import Kafka, NewTopic, TopicInfo
 
 DAY_MS = 86_400_000
+PARTITIONS = 4
+"""Of a new input topic, where nobody says otherwise."""
 ENVELOPE_BYTES = 65_536
 """What a state record or a dead letter may hold beside the input record that it carries."""
 
@@ -49,21 +51,49 @@ ROLES: Mapping[str, Role] = {
     "alerts": Role(_log(30)),
 }
 
+RECEIPTS = Role(_table(16))
+"""Which dead letters were replayed. Only `dlq replay` needs it, and creates it: the service does without."""
 
-async def create_topics(kafka: Kafka, topics: TopicSettings, partitions: int, max_record_bytes: int) -> list[str]:
-    """Create what is missing, with the input's partition count where it exists; return the names created."""
+
+def receipts_topic(dead_letters: str) -> str:
+    """Return the name of the topic of receipts that belongs to a dead-letter topic."""
+    return f"{dead_letters}-replays"
+
+
+async def create_topics(
+    kafka: Kafka, topics: TopicSettings, partitions: int, max_record_bytes: int, replication_factor: int | None = None
+) -> list[str]:
+    """Create what is missing, with the input's partition count where it exists; return the names created.
+
+    `replication_factor` None: the broker's default.
+    """
     names = {role: getattr(topics, role) for role in ROLES}
     existing = await kafka.topics(list(names.values()))
     if topics.events in existing:
         partitions = existing[topics.events].partitions
     missing = [
-        NewTopic(name, partitions, _config(role, max_record_bytes))
+        NewTopic(name, partitions, _config(role, max_record_bytes), replication_factor or -1)
         for role, name in names.items()
         if name not in existing
     ]
     if missing:
         await kafka.create(missing)
     return [topic.name for topic in missing]
+
+
+async def refuse_other_counts(kafka: Kafka, topics: TopicSettings, partitions: int) -> None:
+    """Raise ConfigError where topics exist with another count than was asked for: it is never changed (rules.md 4)."""
+    found = await kafka.topics([getattr(topics, role) for role in ROLES])
+    counts = {info.partitions for info in found.values()} - {partitions}
+    others = {count: sorted(name for name, info in found.items() if info.partitions == count) for count in counts}
+    if others:
+        there = "\n".join(f"  - {count} partitions: {', '.join(names)}" for count, names in sorted(others.items()))
+        raise ConfigError(
+            f"these topics exist with another count than {partitions} and are left as they are:\n{there}\n"
+            "With another count keys would go to other partitions, where their states are not: it needs a new "
+            "STREAMPROC_APPLICATION_ID and new topics (STREAMPROC_TOPICS__PREFIX). Without --partitions this command "
+            "creates what is missing with the count that the input has"
+        )
 
 
 async def check_topics(kafka: Kafka, topics: TopicSettings, max_record_bytes: int) -> int:

@@ -6,6 +6,7 @@ from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.encode import Source
 from streamproc.codec.measurements import decode_measurements
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.codec.windows import WindowEncoder, decode_window_states
 from streamproc.core.model import Moment
 from streamproc.core.windows import absorb, begin_windows, finish
@@ -28,15 +29,22 @@ class WindowStage:
 
     interval_s = linger_s = COMMIT_INTERVAL_S
 
-    def __init__(self, rules: WindowRules, topics: TopicSettings, profile: str, source: Source) -> None:
+    def __init__(
+        self,
+        rules: WindowRules,
+        topics: TopicSettings,
+        profile: str,
+        source: Source,
+        frames: Frames = SINGLE_OBJECTS,
+    ) -> None:
         self.rules = rules
         self.topics = topics
         self.profile = profile
         self.source = source
         self.partitions = rules.sources
         self.state_topic = topics.windows
-        self.encoder = WindowEncoder(source)
-        self.alerts = AlertEncoder(source.application_id)
+        self.encoder = WindowEncoder(source, frames)
+        self.alerts = AlertEncoder(source.application_id, frames)
 
     def fresh(self, stream_time: int) -> WindowState:
         """Return an empty state."""
@@ -115,6 +123,7 @@ class WindowBatch(Batch):
             duration_s=duration_s,
             latency_s=latency_s,
             rejected=self._rejected,
+            samples=self._samples,
             alerts=count_alerts(out.alerts),
             closed=closed,
             revised=len(out.closings) - closed,

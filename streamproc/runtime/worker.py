@@ -107,9 +107,11 @@ class Worker:
         job, place = self._job, Source(self._job.application_id, *source)
         if source.topic == job.topics.measurements:
             rules = structs.replace(job.windows, sources=self._partitions)
-            return WindowStage(rules, job.topics, job.rules.profile.name, place)
+            return WindowStage(rules, job.topics, job.rules.profile.name, place, job.frames)
         partition_of = job.kafka.partition_of
-        settings = FoldSettings(job.topics, job.rules, job.book, job.commit, job.max_record_bytes, partition_of)
+        settings = FoldSettings(
+            job.topics, job.rules, job.book, job.commit, job.max_record_bytes, partition_of, job.frames
+        )
         return FoldStage(settings, place, self._partitions, _Elsewhere(self._tasks, source))
 
     async def _resume(self, task: PartitionTask, generation: int, before: asyncio.Task[None] | None) -> None:

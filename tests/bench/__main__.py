@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from streamproc.local.kafka import local_kafka
-from tests.bench import restoring, stages, throughput
+from tests.bench import killers, restoring, stages, throughput
 from tests.support.service import fleet
 
 cli = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -29,6 +29,7 @@ def everything(context: typer.Context) -> None:
         throughput_(200_000, bad_ratio=0.01)
         restore(1_000_000)
         stages_(50_000)
+        killers_()
 
 
 @cli.command("throughput")
@@ -36,6 +37,17 @@ def throughput_(events: Events = 500_000, bad_ratio: float = 0.0, setting: Setti
     """Events per second and CPU-seconds per million events, exactly once, with the state topic."""
     settings = dict(each.split("=", 1) for each in setting)
     asyncio.run(_on_kafka(throughput.measure, events, bad_ratio=bad_ratio, settings=settings))
+
+
+@cli.command("bad")
+def bad_(events: Events = 200_000, bad_ratio: float = 0.01, rounds: int = 2) -> None:
+    """Throughput with bad records, as a share of that without, in turn."""
+    rates: dict[float, list[float]] = {0.0: [], bad_ratio: []}
+    for _ in range(rounds):
+        for ratio, found in rates.items():
+            found.append(asyncio.run(_on_kafka(throughput.measure, events, bad_ratio=ratio, settings={})))
+    shares = [bad / good for good, bad in zip(rates[0.0], rates[bad_ratio], strict=True)]
+    print(f"throughput at {bad_ratio:.1%} bad: {', '.join(f'{share:.2f}' for share in shares)} of that at 0 %")
 
 
 @cli.command()
@@ -50,10 +62,16 @@ def stages_(events: Events = 50_000) -> None:
     stages.measure(events)
 
 
-async def _on_kafka(measure: Callable[..., Awaitable[None]], count: int, **options: Any) -> None:
+@cli.command("killers")
+def killers_() -> None:
+    """Memory and time that hostile payloads take."""
+    killers.measure()
+
+
+async def _on_kafka(measure: Callable[..., Awaitable[Any]], count: int, **options: Any) -> Any:
     with tempfile.TemporaryDirectory(prefix="streamproc-bench-") as logs:
         async with local_kafka() as kafka, fleet(kafka.bootstrap_servers, "bench", Path(logs)) as it:
-            await measure(it, count, **options)
+            return await measure(it, count, **options)
 
 
 cli()

@@ -5,8 +5,8 @@ from itertools import islice
 
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.schemas import load
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Run
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.local.simulate import simulate
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.position import Position

@@ -11,16 +11,16 @@ from streamproc.codec.arrival import Arrival
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import Message, OutputEncoder, Source
 from streamproc.codec.measurements import MeasurementEncoder
-from streamproc.codec.schemas import bundled_book
 from streamproc.core.deadlines import Deadlines
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.measure import Measurement
 from streamproc.core.model import Moment
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, step
 from streamproc.local.simulate import simulate
+from tests.support.books import bundled_book
 from tests.support.fake_kafka import Entry
 
 CHUNK = 2_000

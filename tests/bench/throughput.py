@@ -13,8 +13,8 @@ from tests.support.waiting import eventually
 POLL_S = 0.05
 
 
-async def measure(fleet: Fleet, events: int, bad_ratio: float, settings: Mapping[str, str]) -> None:
-    """Print the figures of one worker on a backlog of `events`."""
+async def measure(fleet: Fleet, events: int, bad_ratio: float, settings: Mapping[str, str]) -> float:
+    """Print the figures of one worker on a backlog of `events`; return events per second."""
     start_ms = int(time.time() * 1000) - 3_600_000
     print(f"writing {events:,} events ...", flush=True)
     stream = list(simulate(seed=1, events=events, rate_per_s=1_000, start_ms=start_ms, bad_ratio=bad_ratio))
@@ -44,3 +44,4 @@ async def measure(fleet: Fleet, events: int, bad_ratio: float, settings: Mapping
     print(f"  {floor * 1e6:>10.1f} CPU-seconds per million events of a loop that only reads and decodes with fastavro")
     print(f"  {cpu / count / floor:>10.2f} times that loop")
     print(f"  {resident / MIB:>10.0f} MiB resident at the end")
+    return count / took

@@ -118,6 +118,7 @@ async def test_killed_workers_long_form(
         assert await _kill_at_random(it, 100_000, 24, seed) == 100_000
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("static", [True, False], ids=["static", "dynamic"])
 async def test_the_only_worker_killed_processes_again_soon(
     kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path, static: bool

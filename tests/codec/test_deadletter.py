@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streamproc.codec.deadletter import dead_letter
 from streamproc.codec.decode import Rejection, decode
-from streamproc.codec.schemas import bundled_book
+from tests.support.books import bundled_book
 from tests.support.runobjects import Arrived
 
 WALL_MS = 1_800_000_000_000

@@ -1,15 +1,21 @@
 """Records to RunEvents, by example: each kind of bad record and its reason, and schemas that others wrote."""
 
+import io
 import struct
 
+import fastavro
 import pyruhvro
 import pytest
 
 from streamproc.codec import columnar
 from streamproc.codec.arrival import Framed
+from streamproc.codec.book import SchemaBook
 from streamproc.codec.decode import decode
 from streamproc.codec.reference import decode_one
-from streamproc.codec.schemas import PANICS, RUN_OBJECT_VERSIONS, SchemaBook, WriterSchema, bundled_book
+from streamproc.codec.schemas import PANICS, WriterSchema
+from streamproc.core.profiles import ASSISTANTS
+from streamproc.errors import RecordRejected
+from tests.support.books import RUN_OBJECT_VERSIONS, book_of, bundled_book
 from tests.support.runobjects import SCHEMAS, START_MS, Arrived, arrivals, encode, framed, long, run_object
 
 MARKER = "s3cr3t-payload"
@@ -30,13 +36,13 @@ def _foreign(**types):
     """A schema that somebody else wrote, with these fields besides the two that must be there."""
     fields = {"id": "string", "status": "string", **types}
     listed = [{"name": name, "type": schema} for name, schema in fields.items()]
-    return WriterSchema({"type": "record", "name": "RunObject", "fields": listed})
+    return WriterSchema({"type": "record", "name": "RunObject", "fields": listed}, ASSISTANTS.shape)
 
 
 def _one_event(schema, **fields):
     """The event of one record of `schema`, beside a good one of a bundled schema."""
-    book = SchemaBook({schema.header: schema, V2_1.header: V2_1})
-    events, rejections = _decode(schema.header + encode(schema, run_object(**fields)), GOOD, book=book)
+    book = book_of(schema, V2_1)
+    events, rejections, *_ = _decode(schema.header + encode(schema, run_object(**fields)), GOOD, book=book)
     assert not rejections
     return events[0]
 
@@ -60,7 +66,7 @@ def test_each_version_is_decoded_whole(version):
         },
     )
     value = framed(version, found)
-    [event], _ = decode([Arrived(41, value, START_MS, b"key")], bundled_book())
+    [event], *_ = decode([Arrived(41, value, START_MS, b"key")], bundled_book())
     times = (event.created_at, event.started_at, event.expires_at)
     ends = (event.completed_at, event.failed_at, event.cancelled_at)
     assert (event.run_id, event.status, event.thread_id) == ("run_1", "queued", "thread_1")
@@ -73,10 +79,12 @@ def test_each_version_is_decoded_whole(version):
 
 
 def test_the_confluent_wire_format_is_decoded_by_the_registrys_id():
-    book = SchemaBook({b"\x00\x00\x00\x00\x11": V2_1})
-    [event], rejections = _decode(b"\x00\x00\x00\x00\x11" + encode(V2_1, run_object()), book=book)
-    assert not rejections
-    assert event.run_id == "run_1"
+    header = b"\x00\x00\x00\x00\x11"
+    book = SchemaBook([], ASSISTANTS.shape, registered=True)
+    book.learn(header, WriterSchema(V2_1.document, ASSISTANTS.shape, header, "id 17 (runs-value version 2)"))
+    [event], rejections, *_ = _decode(header + encode(V2_1, run_object()), header, book=book)
+    assert (event.run_id, event.schema) == ("run_1", "id:17")
+    assert "id 17 (runs-value version 2)" in rejections[0].message
 
 
 @pytest.mark.parametrize(
@@ -84,7 +92,8 @@ def test_the_confluent_wire_format_is_decoded_by_the_registrys_id():
     [
         (None, "empty_value"),
         (b"", "empty_value"),
-        (b"{}", "bad_framing"),
+        (b"[]", "bad_framing"),
+        (b"{}", "bad_run_id"),
         (b"\xc3\x01unknown!" + GOOD[10:], "unknown_schema"),
         (b"\x00\x00\x00\x00\x11" + GOOD[10:], "unknown_schema"),
         (GOOD[:10], "undecodable"),
@@ -104,18 +113,20 @@ def test_the_confluent_wire_format_is_decoded_by_the_registrys_id():
     ],
 )
 def test_a_bad_record_is_rejected_with_its_reason_and_the_good_ones_around_it_go_on(value, reason):
-    events, rejections = _decode(GOOD, value, GOOD)
+    events, rejections, *_ = _decode(GOOD, value, GOOD)
     assert [event.offset for event in events] == [7, 13]
     assert [(rejection.reason, rejection.record.offset) for rejection in rejections] == [(reason, 10)]
     assert rejections[0].record.value is value
 
 
 @pytest.mark.parametrize("value", [b"\x01\x02", b"\x03", b"\x82" + b"\x80" * 9 + b"\x00\x02"])
-def test_what_only_the_reference_decoder_would_take_is_rejected(value):
+def test_what_fastavro_alone_would_take_is_rejected_by_both_decoders(value):
     """Negative union indices and over-long varints; here where the null of `created_at` stands."""
     head = GOOD[: GOOD.index(b"thread.run") + len("thread.run")]
     odd = head + value + GOOD[len(head) + 1 :]
-    assert decode_one(Framed(Arrived(0, odd), odd[10:]), V2_1).run_id == "run_1"
+    assert fastavro.schemaless_reader(io.BytesIO(odd[10:]), V2_1.parsed, None)["id"] == "run_1"
+    with pytest.raises(RecordRejected, match=r"range|10 bytes"):
+        decode_one(Framed(Arrived(0, odd), odd[10:]), V2_1)
     assert _reasons(GOOD, odd) == ["undecodable"]
 
 
@@ -130,7 +141,7 @@ def test_a_count_of_items_that_are_not_there_is_rejected_at_once(count):
 def test_versions_and_framings_mixed_in_one_batch_keep_the_order_of_their_offsets():
     values = [framed(version, run_object(id=version)) for version in RUN_OBJECT_VERSIONS]
     mixed = [*values, None, *reversed(values), b"{}", GOOD[:-1], *values]
-    events, rejections = _decode(*mixed)
+    events, rejections, *_ = _decode(*mixed)
     offsets = [record.offset for record in arrivals(*mixed)]
     bad = [offset for offset, value in zip(offsets, mixed, strict=True) if value in (None, b"{}", GOOD[:-1])]
     assert [event.offset for event in events] == [offset for offset in offsets if offset not in bad]
@@ -138,7 +149,7 @@ def test_versions_and_framings_mixed_in_one_batch_keep_the_order_of_their_offset
 
 
 def test_no_records_are_no_events():
-    assert decode([], bundled_book()) == ([], [])
+    assert decode([], bundled_book()) == ([], [], 0, ())
 
 
 # Messages
@@ -163,7 +174,7 @@ def test_a_message_never_shows_the_payload(cut):
         b"\xc3\x01" + MARKER.encode(),
         whole.replace(b"s3cr3t", b"s3cr3\xff"),
     ]
-    _, rejections = _decode(*values)
+    _, rejections, *_ = _decode(*values)
     assert len(rejections) >= len(values) - 1
     for rejection in rejections:
         assert MARKER not in rejection.message
@@ -180,12 +191,15 @@ ENUM = {"type": "enum", "name": "E", "symbols": ["a", "b"]}
 @pytest.mark.parametrize(
     ("extra", "value", "fast"),
     [
-        ("bytes", b"\xff", False),
-        (["null", "bytes"], None, False),
-        ({"type": "array", "items": "bytes"}, [b"\xff"], False),
+        ("bytes", b"\xff", True),
+        (["null", "bytes"], None, True),
+        (["null", "bytes"], b"\xff\xfe", True),
+        ({"type": "array", "items": "bytes"}, [b"\xff", b""], True),
+        ({"type": "map", "values": ["null", "bytes"]}, {"a": b"\xff", "b": None}, True),
+        (["null", "bytes", "string"], b"\xff", False),
         (FIXED, b"1234", False),
         (["null", FIXED], b"1234", False),
-        ({"type": "bytes", "logicalType": "decimal", "precision": 4}, b"\x01", False),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 4}, b"\xff\x01", True),
         ({"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}, bytes(16), False),
         ({"type": "fixed", "name": "D", "size": 12, "logicalType": "duration"}, bytes(12), False),
         ({"type": "record", "name": "Nothing", "fields": []}, {}, False),
@@ -206,9 +220,10 @@ ENUM = {"type": "enum", "name": "E", "symbols": ["a", "b"]}
 def test_a_foreign_schema_is_decoded_fast_or_slowly_and_in_silence(extra, value, fast, capfd):
     """Rust panics at bytes and fixed; neither the panic nor its message may come out, at load or at a batch."""
     schema = _foreign(extra=extra)
-    plain = WriterSchema({**schema.document, "fields": [*schema.document["fields"][:2], _unlogical(extra)]})
+    fields = [*schema.document["fields"][:2], _unlogical(extra)]
+    plain = WriterSchema({**schema.document, "fields": fields}, ASSISTANTS.shape)
     payload = encode(plain, run_object(extra=value))
-    events, rejections = _decode(schema.header + payload, book=SchemaBook({schema.header: schema}))
+    events, rejections, *_ = _decode(schema.header + payload, book=book_of(schema))
     assert not rejections
     assert (events[0].run_id, events[0].payload) == ("run_1", payload)
     assert (schema.fast is not None) is fast
@@ -221,9 +236,9 @@ def _unlogical(schema):
 
 
 def test_a_slow_schema_rejects_bad_records_too():
-    schema = _foreign(extra="bytes")
-    good = schema.header + encode(schema, run_object(extra=b"abc"))
-    book = SchemaBook({schema.header: schema})
+    schema = _foreign(extra=FIXED)
+    good = schema.header + encode(schema, run_object(extra=b"abcd"))
+    book = book_of(schema)
     assert _reasons(good, good[:-1], good + b"x", good, book=book) == ["undecodable", "trailing_bytes"]
 
 
@@ -255,7 +270,7 @@ def test_a_long_where_the_schema_has_an_int_is_not_cut_off():
     """The fast decoder would wrap it around to a credible time."""
     schema = _foreign(created_at="int")
     payload = encode(_foreign(created_at="long"), run_object(created_at=2**40 + 17))
-    assert _reasons(schema.header + payload, book=SchemaBook({schema.header: schema})) == ["bad_time"]
+    assert _reasons(schema.header + payload, book=book_of(schema)) == ["bad_time"]
 
 
 def test_a_double_that_is_no_number_is_somebody_elses_business():
@@ -279,7 +294,7 @@ def _raising(error):
 
 def test_a_panic_in_a_batch_leaves_it_to_the_reference_decoder(monkeypatch):
     monkeypatch.setattr(columnar.pyruhvro, "deserialize_array", _raising(PanicException("not implemented")))
-    events, rejections = _decode(GOOD, GOOD[:-1], GOOD)
+    events, rejections, *_ = _decode(GOOD, GOOD[:-1], GOOD)
     assert [event.offset for event in events] == [7, 13]
     assert [rejection.reason for rejection in rejections] == ["undecodable"]
 
@@ -295,14 +310,14 @@ def test_a_panic_while_looking_for_bad_records_rejects_none_of_them_twice(monkey
         return real(*arguments)
 
     monkeypatch.setattr(columnar.pyruhvro, "deserialize_array", panic_at_third)
-    events, rejections = _decode(*[GOOD] * 20, GOOD[:-1], *[GOOD] * 20)
+    events, rejections, *_ = _decode(*[GOOD] * 20, GOOD[:-1], *[GOOD] * 20)
     assert len(calls) == 3
     assert (len(events), len(rejections)) == (40, 1)
 
 
 def test_a_decoder_that_refuses_a_batch_but_none_of_its_records_does_not_loop(monkeypatch):
-    monkeypatch.setattr(columnar, "_is_text", lambda _: False)
-    events, rejections = _decode(GOOD, GOOD)
+    monkeypatch.setattr(columnar, "_is_text", lambda *_: False)
+    events, rejections, *_ = _decode(GOOD, GOOD)
     assert (len(events), len(rejections)) == (2, 0)
 
 

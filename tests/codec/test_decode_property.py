@@ -10,15 +10,15 @@ from streamproc.codec.arrival import Framed
 from streamproc.codec.columnar import decode_columns
 from streamproc.codec.decode import decode
 from streamproc.codec.reference import decode_one
-from streamproc.codec.schemas import RUN_OBJECT_VERSIONS, bundled_book
 from streamproc.errors import RecordRejected
 from streamproc.local.simulate import simulate
+from tests.support.books import RUN_OBJECT_VERSIONS, bundled_book
 from tests.support.runobjects import RUN_OBJECTS, SCHEMAS, Arrived, arrivals, encode, framed_objects
 from tests.support.strict_avro import is_valid
 
 REASONS = {
     *("empty_value", "bad_framing", "unknown_schema", "undecodable", "trailing_bytes"),
-    *("bad_run_id", "bad_status", "bad_time"),
+    *("bad_run_id", "bad_status", "bad_time", "bad_text", "too_complex"),
 }
 """The closed set: a reason is a metric's label."""
 MUTATIONS = 4_000
@@ -104,7 +104,7 @@ def test_both_decoders_read_the_same_from_every_good_runobject(version, data):
     found = data.draw(st.lists(RUN_OBJECTS[version], min_size=1, max_size=3))
     payloads = [encode(schema, each) for each in found]
     group = [Framed(record, payload) for record, payload in zip(arrivals(*payloads), payloads, strict=True)]
-    columns = decode_columns(group, schema.fast, schema.label)
+    columns = decode_columns(group, schema, schema.fast)
     assert columns == [decode_one(framed, schema) for framed in group]
     assert [(event.run_id, event.status) for event in columns] == [(each["id"], each["status"]) for each in found]
     assert [event.payload for event in columns] == payloads
@@ -139,7 +139,7 @@ def test_bad_records_anywhere_leave_the_good_ones_around_them_and_are_rejected_o
     """In the order of arrival, and in whatever batches they arrive."""
     values = [value if mutate is None else mutate(value) for value, mutate in drawn]
     records = arrivals(*values)
-    events, rejections = decode(records, bundled_book())
+    events, rejections, *_ = decode(records, bundled_book())
     untouched = [record.offset for record, (_, mutate) in zip(records, drawn, strict=True) if mutate is None]
     offsets, refused = [event.offset for event in events], [rejection.record.offset for rejection in rejections]
     assert offsets == sorted(offsets)
@@ -155,7 +155,7 @@ def test_bad_records_anywhere_leave_the_good_ones_around_them_and_are_rejected_o
 
 @given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: SCHEMAS["v1"].header + rest) | st.none())
 def test_any_value_at_all_is_an_event_or_a_rejection(value):
-    events, rejections = decode([Arrived(3, value)], bundled_book())
+    events, rejections, *_ = decode([Arrived(3, value)], bundled_book())
     assert len(events) + len(rejections) == 1
 
 
@@ -167,6 +167,6 @@ def test_bad_records_are_found_at_every_place_of_a_batch(size):
     for share in (0.01, 0.1, 0.5, 1):
         bad = {at for at in range(size) if rng.random() < share} or {rng.randrange(size)}
         records = arrivals(*(value[:-5] if at in bad else value for at in range(size)))
-        events, rejections = decode(records, bundled_book())
+        events, rejections, *_ = decode(records, bundled_book())
         assert [event.offset for event in events] == [records[at].offset for at in range(size) if at not in bad]
         assert [rejection.record for rejection in rejections] == [records[at] for at in sorted(bad)]

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.codec.framing import header_of, label, single_object
-from streamproc.codec.schemas import RUN_OBJECT_VERSIONS, load
+from streamproc.codec.schemas import load
 from streamproc.errors import RecordRejected
+from tests.support.books import RUN_OBJECT_VERSIONS
 
 EMPTY_FINGERPRINT = 0xC15D213AA4D7A795
 
@@ -69,7 +70,7 @@ def test_no_value_is_a_bad_record(value):
 
 @pytest.mark.parametrize(
     "value",
-    [b"\xc3", b"\xc3\x01", b"\xc3\x01" + bytes(7), b"\xc3\x02" + bytes(9), b"\x00", bytes(4), b'{"id": "run_1"}'],
+    [b"\xc3", b"\xc3\x01", b"\xc3\x01" + bytes(7), b"\xc3\x02" + bytes(9), b"\x00", bytes(4), b"[1]", b"id=1"],
 )
 def test_neither_framing_is_a_bad_record(value):
     with pytest.raises(RecordRejected) as caught:

@@ -1,18 +1,21 @@
 """One contract for the ports of runtime/ports.py, held by the fake and by aiokafka on a real Kafka."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from streamproc.codec.encode import Message
-from streamproc.errors import ConfigError, TaskInvalid
+from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, Kafka, NewTopic, Reader, TopicPartition
+from streamproc.runtime.ports import Committed, Gone, Kafka, NewTopic, Reader, TopicPartition
 from tests.support.fake_kafka import FakeKafka
 from tests.support.waiting import eventually
 
 PARTITIONS = 2
+ODD = b"\xff\xfe".decode("utf-8", "surrogateescape")
 LOG, TABLE = {"cleanup.policy": "delete"}, {"cleanup.policy": "compact"}
 
 
@@ -86,6 +89,23 @@ async def abort(setup: Setup, topic: str) -> None:
     await settle(setup)
 
 
+@asynccontextmanager
+async def open_transaction(setup: Setup, topic: str) -> AsyncIterator[None]:
+    """Keep somebody's transaction open at the end of the topic, then abort it."""
+    if isinstance(setup.kafka, FakeKafka):
+        entry = setup.kafka.logs[topic][0].append(message("a"), "open")
+        yield
+        entry.status = "aborted"
+        setup.kafka.logs[topic][0].mark()
+        return
+    bootstrap = setup.kafka._settings.bootstrap_servers
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=f"{topic}-other") as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"v", b"a", 0)
+        yield
+        await producer.abort_transaction()
+
+
 async def read_all(reader: Reader, end: int) -> list[str]:
     """Return the keys from the reader's position to `end`, which it must reach."""
     keys = []
@@ -95,6 +115,17 @@ async def read_all(reader: Reader, end: int) -> list[str]:
         fetched = await reader.fetch(10, 1.0)
         keys += [record.key.decode() for record in fetched.records if record.key is not None]
     pytest.fail(f"the position stays at {await reader.position()}, the end is {end}")
+
+
+async def caught_up(reader: Reader) -> list[bytes | None]:
+    """Fetch until nothing is left; return the keys."""
+    keys: list[bytes | None] = []
+    for _ in range(20):
+        fetched = await reader.fetch(10, 1.0)
+        keys += [record.key for record in fetched.records]
+        if fetched.caught_up:
+            return keys
+    pytest.fail("never caught up")
 
 
 async def test_a_commit_stores_outputs_offset_and_metadata(setup: Setup) -> None:
@@ -118,10 +149,11 @@ async def test_a_commit_without_outputs_moves_the_offset(setup: Setup) -> None:
 
 
 async def test_bytes_arrive_as_they_were_sent(setup: Setup) -> None:
-    """Value, null value, headers and timestamp."""
+    """Value, null value, headers and timestamp; names of headers too, which need not be UTF-8."""
     transactions = setup.kafka.transactions(setup.source(0))
     await transactions.fence()
-    sent = [message("a", b"\x00\xff", 5_000), message("b", None, 6_000)]
+    odd = b"k", b"v", 5_500, [(ODD, b"1"), ("\u00e9", None), (ODD, b"")]
+    sent = [message("a", b"\x00\xff", 5_000), odd, message("b", None, 6_000)]
     await transactions.commit({TopicPartition(setup.log, 0): sent}, Committed(1, ""), lambda: True)
     await settle(setup)
     reader = await setup.kafka.reader(setup.log, 0)
@@ -207,11 +239,51 @@ async def test_a_reader_says_when_nothing_is_left(setup: Setup) -> None:
     second = await reader.fetch(2, 2.0)
     assert ([r.key for r in second.records], second.caught_up) == ([b"c"], False)
     assert (await reader.fetch(2, 0)).caught_up is False
-    for _ in range(10):
-        last = await reader.fetch(2, 1.0)
-        if last.caught_up:
-            break
-    assert (list(last.records), last.caught_up, reader.lag()) == ([], True, 0)
+    assert (await caught_up(reader), reader.lag()) == ([], 0)
+    await reader.close()
+
+
+async def test_nothing_is_known_before_the_first_answer(setup: Setup) -> None:
+    """Neither that all was read nor how much was not."""
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    assert (reader.lag(), reader.read_all()) == (None, False)
+    await reader.close()
+
+
+async def test_all_is_read_behind_an_aborted_transaction(setup: Setup) -> None:
+    """Its records and the marker do not count."""
+    await commit(setup, 1, (setup.log, "a"))
+    await abort(setup, setup.log)
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    assert await caught_up(reader) == [b"a"]
+    assert (reader.read_all(), reader.lag()) == (True, 0)
+    await reader.close()
+
+
+async def test_what_an_open_transaction_holds_back_is_unread(setup: Setup) -> None:
+    """Though Kafka counts none of it as lag: the end of a run may lie there (rules.md 16)."""
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    async with open_transaction(setup, setup.log):
+        held_back = [await reader.fetch(10, 0.5) for _ in range(3)]
+        assert [(list(each.records), each.caught_up) for each in held_back] == [([], False)] * 3
+        assert (reader.read_all(), reader.lag() or 0) == (False, 0)
+    assert await caught_up(reader) == []
+    await reader.close()
+
+
+async def test_a_reader_that_fetches_nothing_hears_of_what_is_new_when_it_looks(setup: Setup) -> None:
+    """Else the lag of a partition that waits would stand still."""
+    await commit(setup, 1, (setup.log, "a"), (setup.log, "b"))
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    await reader.fetch(1, 2.0)
+    before = reader.lag()
+    await commit(setup, 2, *[(setup.log, str(number)) for number in range(10)])
+    await reader.look()
+    assert reader.lag() >= before + 10
     await reader.close()
 
 
@@ -219,8 +291,9 @@ async def test_a_position_that_is_gone_is_an_error(setup: Setup) -> None:
     """Never a silent reset."""
     reader = await setup.kafka.reader(setup.log, 0)
     await reader.seek(1_000)
-    with pytest.raises(ConfigError, match="1000"):
+    with pytest.raises(Gone, match="1000") as caught:
         await reader.fetch(1, 5.0)
+    assert caught.value.first is None, "retention did not remove it: it never was there"
     await reader.close()
 
 

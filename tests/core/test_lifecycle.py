@@ -2,8 +2,9 @@
 
 import pytest
 
-from streamproc.core.lifecycle import ASSISTANTS, PROFILES, Profile
+from streamproc.core.lifecycle import Profile
 from streamproc.core.model import Verdict
+from streamproc.core.profiles import ASSISTANTS, PROFILES
 
 OPEN = tuple(ASSISTANTS.documented)
 TERMINAL = tuple(ASSISTANTS.outcomes)
@@ -80,7 +81,7 @@ def test_the_tables_are_whole(profile: Profile) -> None:
     named = {to for row in (*profile.documented.values(), *profile.accepted.values()) for to in row}
     assert named <= set(profile.statuses)
     assert not set(profile.documented) & set(profile.outcomes)
-    assert {profile.initial, profile.queued, profile.running, profile.waiting} <= set(profile.documented)
+    assert {*profile.initial, *profile.queued, *profile.running, *profile.waiting} <= set(profile.documented)
     assert set(profile.ended_by) <= set(profile.outcomes)
     for status in profile.documented:
         assert not profile.documented[status] & profile.accepted.get(status, frozenset())

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from streamproc.core.deadlines import Deadlines
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.measure import (
     BUCKETS,
     MAX_CODES,
@@ -20,6 +19,7 @@ from streamproc.core.measure import (
     name,
 )
 from streamproc.core.model import MAX_AHEAD_MS, Moment, RunEvent
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, step

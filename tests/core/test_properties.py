@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Run, RunEvent, Transition, Verdict
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.step import Outcome, begin, pass_time, step
 from tests.support.events import fold, moment, new_state, streams
 

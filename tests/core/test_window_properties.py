@@ -12,9 +12,9 @@ from streamproc.core.alerts import Severity
 from streamproc.core.beacon import Beacon
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.failures import FailureRules
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.measure import Mark, Measurement
 from streamproc.core.model import Moment, RunEvent
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step

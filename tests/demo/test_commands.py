@@ -83,6 +83,10 @@ def test_demo_for_some_seconds_adds_up(on_broker):
     assert code == 0, errors
     assert errors == ""
     assert assert_adds_up(output) > 500
+    first, *_ = output.splitlines()
+    broker = on_broker["STREAMPROC_KAFKA__BOOTSTRAP_SERVERS"]
+    assert first.startswith(f"Uses the Kafka at {broker} (STREAMPROC_KAFKA__BOOTSTRAP_SERVERS): creates topics demo-")
+    assert "as they were made" in output, "kinds and verdicts need not match"
     assert len(re.findall(r"^\d+:\d\d  sent ", output, re.MULTILINE)) >= 4
 
 
@@ -136,6 +140,7 @@ async def test_demo_with_its_own_broker_leaves_nothing(environment, tmp_path):
     code, output, errors = await asyncio.to_thread(finished, environment, "demo", "--seconds", "2", "--no-tty")
     assert (code, errors) == (0, "")
     assert_adds_up(output)
+    assert output.startswith("Uses a Kafka of its own")
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -182,7 +187,7 @@ async def test_simulate_ends_when_interrupted(on_broker, kafka_bootstrap, unique
     await asyncio.to_thread(finished, environment, "topics", "create", "--partitions", "1")
 
     async def some() -> bool:
-        return await records(kafka_bootstrap, f"{prefix}run-events", 1) > 0
+        return await records(kafka_bootstrap, f"{prefix}run-events", 1) > 1
 
     with running(environment, "simulate", "--rate", "50") as process:
         await eventually(some)

@@ -8,9 +8,9 @@ import pytest
 
 from streamproc import cli
 from streamproc.demo import source
-from streamproc.demo.interrupts import Interrupted, unless_stopped
 from streamproc.demo.session import Deadline
 from streamproc.demo.source import Load
+from streamproc.interrupts import Interrupted, unless_stopped
 from streamproc.local.simulate import MIXED, VERSIONS
 
 

@@ -7,7 +7,7 @@ import pytest
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.core.model import Transition
 from streamproc.demo import topics
-from streamproc.demo.interrupts import cancelled
+from streamproc.interrupts import cancelled
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Committed, NewTopic, TopicPartition
 from tests.support.fake_kafka import FakeKafka

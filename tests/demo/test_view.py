@@ -3,14 +3,15 @@
 import io
 import json
 import logging
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
 
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Verdict
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.demo import view
 from streamproc.demo.board import Board
 from streamproc.demo.topics import Change
@@ -57,6 +58,23 @@ def test_fits_the_smallest_terminal(board):
     assert max(map(len, lines)) <= view.WIDTH
 
 
+def test_what_was_sent_and_is_in_no_commit_is_behind():
+    """Rule: no lag of 0 while events are unread; a task knows of them only once it has fetched."""
+    board = Board("")
+    board.sent.update({"event": 463})
+    assert board.behind == 463
+    assert "lag 463" in view.line(board)
+    board.figures.events, board.figures._lags["run-measurements", 0] = 460, 7
+    assert board.behind == 7
+
+
+def test_a_service_that_was_stopped_has_no_tasks_to_count(board):
+    """Rule: the last picture does not say that nothing works, but that it is over."""
+    assert re.search(r"tasks +0", text(board))
+    board.is_stopped = True
+    assert re.search(r"tasks +stopped", text(board))
+
+
 def test_fits_empty_too():
     lines = text(Board("127.0.0.1:31999")).splitlines()
     assert len(lines) <= view.HEIGHT
@@ -69,7 +87,7 @@ def test_fits_empty_too():
         "9,876,543",  # sent
         "8,765,432",  # events in
         "12,346",  # a second
-        "98,765",  # lag
+        "1,111,111",  # lag
         "654,321",  # commits
         *ASSISTANTS.statuses,
         "123,456",
@@ -115,7 +133,7 @@ def test_bar_shows_what_is_there():
 def test_line_for_scripts(board):
     line = view.line(board)
     assert "\n" not in line
-    for part in ("sent 9,876,543", "events in 8,765,432 (12,346/s)", "lag 98,765", "rejected 58,648"):
+    for part in ("sent 9,876,543", "events in 8,765,432 (12,346/s)", "lag 1,111,111", "rejected 58,648"):
         assert part in line
 
 

@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.state import State
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.observer import TaskState

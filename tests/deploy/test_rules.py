@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.profiles import ASSISTANTS, PROFILES
 from streamproc.notify.naming import alert_name
 from streamproc.observe import names
 from streamproc.observe.counters import FURTHER_ALERTS
@@ -130,6 +130,20 @@ def test_there_is_no_page_without_an_alert():
 def test_what_the_service_pushes_itself_has_the_name_of_a_rule(kind):
     """A route, a silence and a page serve both ways."""
     assert alert_name(kind) in {alert["alert"] for alert in ALERTS}
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_each_deadline_of_every_profile_has_one_rule(profile):
+    """Rule: no status of any profile, one's own among them, is stuck in silence, and none fires twice."""
+    for kind in (*deadline_kinds(profile), "stuck_BLOCKED"):
+        assert len([rule for rule in ALERTS if asks_for(rule, kind)]) == 1, kind
+
+
+def asks_for(rule, kind):
+    """Whether the rule selects a kind of deadline by name."""
+    matchers = re.findall(r'kind(=|=~|!~)"([^"]*)"', rule["expr"])
+    found = [bool(re.fullmatch(pattern, kind)) is (sign != "!~") for sign, pattern in matchers]
+    return "runs_overdue" in rule["expr"] and bool(found) and all(found)
 
 
 def test_a_name_and_a_severity_are_one_alert():

@@ -12,8 +12,8 @@ import fastavro
 import pytest
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Verdict
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
 from streamproc.local import chances
 from streamproc.local.simulate import MAX_LIVE_RUNS, MIXED, VERSIONS, simulate

@@ -1,17 +1,19 @@
 """One POST: what counts as taken, refused, to be sent again; and what never happens on the way."""
 
 import asyncio
+import time
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 
 import pytest
 from aiohttp import web
 
 from streamproc.errors import ConfigError
 from streamproc.local.kafka import free_port
-from streamproc.notify.config import Endpoint
 from streamproc.notify.http import Client, Outcome
 from streamproc.notify.observer import Result
+from streamproc.web.config import Endpoint
 from tests.support.receiver import Got, Receiver, never, receiver, status
 
 BODY = b'{"a": 1}'
@@ -60,12 +62,19 @@ async def test_a_redirect_is_not_followed(server: Receiver, code: int) -> None:
     [
         ("7", 7.0),
         ("0", 0.0),
-        *((said, None) for said in ("-1", "1e9", "9999999", "²", "", "Wed, 21 Oct 2026 07:28:00 GMT")),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        *((said, None) for said in ("-1", "1e9", "9999999", "²", "", "Wed, 41 Oct 2026 07:28:00 GMT", "Wed " * 20)),
     ],
 )
-async def test_retry_after_is_read_where_it_is_a_number(server: Receiver, said: str, seconds: float | None) -> None:
+async def test_retry_after_is_read_where_it_is_one(server: Receiver, said: str, seconds: float | None) -> None:
     server.behave = status(429, retry_after=said)
     assert (await post(server.url)).retry_after_s == seconds
+
+
+async def test_a_date_of_retry_after_is_a_time_from_now(server: Receiver) -> None:
+    """RFC 9110: a number of seconds, or an HTTP date."""
+    server.behave = status(503, retry_after=formatdate(time.time() + 30, usegmt=True))
+    assert 25 < (await post(server.url)).retry_after_s <= 30
 
 
 async def test_silence_has_an_end(server: Receiver) -> None:

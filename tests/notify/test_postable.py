@@ -5,14 +5,16 @@ from typing import Any
 import pytest
 
 from streamproc.core.alerts import Alert
-from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.profiles import ASSISTANTS, PROFILES
 from streamproc.notify.board import Board
 from streamproc.notify.config import IDENTITY, MAX_LABEL_CHARS
-from streamproc.notify.naming import alert_name
+from streamproc.notify.naming import alert_name, page_name
 from streamproc.notify.postable import Renderer
+from streamproc.observe.counters import FURTHER_ALERTS
+from streamproc.observe.runs import deadline_kinds
 from streamproc.runtime.feed import Start
 from tests.support.alerts import MINUTE_MS, START_MS, firing, resolved
-from tests.support.prometheus import rules
+from tests.support.prometheus import ROOT, rules
 
 
 def rendered(*alerts: Alert, now: int = 0, **settings: Any) -> dict[str, Any]:
@@ -124,6 +126,28 @@ def test_each_kind_has_the_name_of_the_rule_about_it(kind):
     assert alert_name(kind) in {rule["alert"] for rule in rules("alert")}
 
 
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_each_kind_of_every_profile_links_a_page_that_exists(profile):
+    """Rule: whatever is pushed, of a profile of one's own too, names a page that somebody has written."""
+    kinds = (*deadline_kinds(profile), *FURTHER_ALERTS, "stuck_BLOCKED")
+    for kind in kinds:
+        url = rendered(firing(kind=kind), runbooks_url="https://wiki.example/")["annotations"]["runbook_url"]
+        assert url == f"https://wiki.example/{page_name(kind)}.md"
+        assert (ROOT / "deploy" / "runbooks" / f"{page_name(kind)}.md").is_file()
+
+
+def test_a_status_without_a_page_of_its_own_has_the_one_for_all():
+    """Rule: a page is for a rule; `stuck_progress` is not `stuck_in_progress`, though their names are alike."""
+    pages = {status: page_name(f"stuck_{status}") for status in ("queued", "in_progress", "progress", "PENDING")}
+    assert pages == {
+        "queued": "StreamprocRunsStuckInQueued",
+        "in_progress": "StreamprocRunsStuckInProgress",
+        "progress": "StreamprocRunsStuck",
+        "PENDING": "StreamprocRunsStuck",
+    }
+
+
 def test_kinds_of_other_profiles_have_names_too():
     assert alert_name("stuck_pending") == "StreamprocRunsStuckInPending"
+    assert alert_name("stuck_interrupted") == "StreamprocRunsStuckInInterrupted"
     assert alert_name("something-new_here") == "StreamprocSomethingNewHere"

@@ -5,7 +5,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from streamproc.notify.config import AlertmanagerSettings, WebhookSettings, origin
+from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
+from streamproc.web.config import origin
 
 SECRET = "hunter2-is-a-secret"
 

@@ -7,13 +7,13 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.measure import BOUNDS_MS
 from streamproc.core.model import MAX_AHEAD_MS, Verdict
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.tally import Exemplar
 from streamproc.core.windowstate import WindowRules, WindowState
 from streamproc.observe.metrics import MetricsObserver
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.observer import Pause, TaskState
 from tests.observe.reading import OPENMETRICS, exposed
 from tests.observe.reports import ended, measured, report, source, window_report
 from tests.support.events import START_MS, event, fold, new_state
@@ -49,12 +49,14 @@ def fed(metrics):
         metrics.task_state(task, TaskState.RUNNING)
         metrics.running(task, held)
         metrics.lag(task, 5, 1.5)
+    metrics.paused(source(), Pause.REGISTRY, "away")
     metrics.task_state(source(1), TaskState.RESTORING)
     metrics.restoring(source(1), 99)
     metrics.transaction_failed(source(), "ProducerFenced")
     metrics.rebalanced(frozenset({source(), source(1), measured()}))
     metrics.push.sent("alertmanager", "delivered", 2)
     metrics.push.waiting("webhook", 3)
+    metrics.registry.requested("found")
     return metrics
 
 

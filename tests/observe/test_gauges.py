@@ -5,15 +5,15 @@ import asyncio
 import pytest
 
 from streamproc.core.deadlines import Deadlines
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Moment
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.core.windowstate import WindowRules, WindowState
 from streamproc.observe import census
 from streamproc.observe.metrics import MetricsObserver
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.observer import Pause, TaskState
 from tests.observe.reading import exposed, label_values, samples, value
 from tests.observe.reports import measured, report, source
 from tests.support.events import RETENTION, START_MS, event, fold, new_state
@@ -222,6 +222,33 @@ def test_nothing_unread_is_0_seconds_however_old_the_last_record_is(metrics):
     metrics.task_state(source(), TaskState.RUNNING)
     metrics.lag(source(), 0, 172_800.0)
     assert value(metrics, "consumer_lag_seconds", topic="run-events", partition="0") == 0
+
+
+def waiting(metrics):
+    """Return how many partitions wait, by what for."""
+    return {reason: value(metrics, "partitions_paused", reason=reason) for reason in ("registry", "rate", "rejections")}
+
+
+def test_partitions_that_wait_are_counted_by_what_for_as_long_as_they_do(metrics):
+    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0}
+    for number in range(3):
+        run_with(metrics, source(number), state_of("queued"))
+    metrics.paused(source(0), Pause.REGISTRY, "id:7")
+    metrics.paused(source(1), Pause.REGISTRY, "id:8")
+    metrics.paused(source(2), Pause.REJECTIONS, "restart")
+    assert waiting(metrics) == {"registry": 2, "rate": 0, "rejections": 1}
+    metrics.resumed(source(0))
+    metrics.paused(source(1), Pause.RATE, "more bad_time")
+    assert waiting(metrics) == {"registry": 0, "rate": 1, "rejections": 1}
+
+
+@pytest.mark.parametrize("state", NOT_RUNNING)
+def test_a_task_that_no_longer_runs_waits_for_nothing(metrics, state):
+    """Its partition may go on elsewhere."""
+    run_with(metrics, source(), state_of("queued"))
+    metrics.paused(source(), Pause.REGISTRY, "id:7")
+    metrics.task_state(source(), state)
+    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0}
 
 
 def test_restores_add_up_until_they_are_over(metrics):

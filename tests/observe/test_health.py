@@ -1,15 +1,19 @@
 """The probes' answers to what the runtime reports, with a clock that the test sets."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from streamproc.observe.health import Health
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.observer import Pause, TaskState
 from tests.observe.reports import measured, report, source
 
 CREATED, FENCED, RESTORING, RUNNING = TaskState.CREATED, TaskState.FENCED, TaskState.RESTORING, TaskState.RUNNING
 SUSPENDED, CLOSED = TaskState.SUSPENDED, TaskState.CLOSED
+
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()
 
 
 class Bench:
@@ -17,7 +21,7 @@ class Bench:
 
     def __init__(self, **settings):
         self.now = 1_000.0
-        self.health = Health(lambda: self.now, **settings)
+        self.health = Health(lambda: self.now, wall_clock=lambda: NOON + self.now - 1_000, **settings)
 
     def pass_time(self, seconds, *, alive=True):
         self.now += seconds
@@ -130,6 +134,14 @@ def fencing_failing_from_the_start(bench):
     bench.states(0, SUSPENDED)
 
 
+def broker_lost(bench):
+    """What the commit in hand failed of comes first, the broker that does not answer after it."""
+    transactions_failing(bench)
+    bench.health.transaction_failed(source(0), "BrokerUnavailable")
+    bench.health.transaction_failed(source(1), "ProducerFenced")
+    bench.states(1, SUSPENDED)
+
+
 def restoring_after_a_failure(bench):
     transactions_failing(bench)
     bench.states(0, FENCED, RESTORING)
@@ -203,7 +215,42 @@ def left_without_partitions(bench):
     bench.assigned()
 
 
+def paused(bench):
+    bench.ready(0, 1)
+    bench.health.lag(source(0), 7, 1.0)
+    bench.health.paused(source(0), Pause.REGISTRY, "id:7: the registry does not answer")
+
+
+def paused_for_long(bench):
+    """A stall is something else: nobody knows why it does not go on."""
+    paused(bench)
+    bench.pass_time(3_600)
+
+
+def gone_on(bench):
+    paused_for_long(bench)
+    bench.health.resumed(source(0))
+
+
+def revoked_while_paused(bench):
+    paused(bench)
+    bench.health.revoked()
+    bench.states(0, SUSPENDED)
+    bench.states(1, SUSPENDED)
+    bench.assigned()
+
+
+def held_up(bench):
+    bench.health.held_up("waiting for the ids of the output schemas: the registry does not answer")
+
+
+def held_up_no_longer(bench):
+    held_up(bench)
+    bench.health.held_up("")
+
+
 NO, YES = False, True
+SINCE = "2026-01-01T12:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +269,8 @@ NO, YES = False, True
         (rebalancing, YES, NO, YES, "rebalancing"),
         (taking_over, YES, NO, YES, "restoring"),
         (transactions_failing, YES, NO, YES, "fenced"),
-        (fencing_failing_from_the_start, YES, NO, NO, "fenced"),
+        (fencing_failing_from_the_start, YES, NO, NO, "broker_unavailable"),
+        (broker_lost, YES, NO, YES, "broker_unavailable"),
         (restoring_after_a_failure, YES, NO, YES, "restoring"),
         (failed_once, YES, YES, YES, "running"),
         (loop_stalled, NO, NO, YES, "stalled"),
@@ -235,6 +283,12 @@ NO, YES = False, True
         (nothing_to_read, YES, YES, YES, "running"),
         (standby, YES, YES, YES, "idle"),
         (left_without_partitions, YES, YES, YES, "idle"),
+        (paused, YES, NO, YES, "paused"),
+        (paused_for_long, YES, NO, YES, "paused"),
+        (gone_on, YES, YES, YES, "running"),
+        (revoked_while_paused, YES, YES, YES, "idle"),
+        (held_up, YES, NO, NO, "starting"),
+        (held_up_no_longer, YES, NO, NO, "starting"),
     ],
     ids=lambda given: given.__name__ if callable(given) else None,
 )
@@ -258,6 +312,17 @@ def test_a_rebalance_before_the_first_restore_is_over_is_no_start(bench):
     bench.health.revoked()
     bench.states(0, RUNNING)
     assert not bench.health.startupz()[0]
+
+
+def test_what_a_task_did_before_a_rebalance_makes_nothing_ready(bench):
+    """It may still be in a commit of the generation before, and has everything in front of it."""
+    bench.ready(0)
+    bench.health.revoked()
+    bench.assigned(0)
+    assert bench.probes == ((True, False, True), "restoring")
+    bench.states(0, SUSPENDED, FENCED, RESTORING, RUNNING)
+    bench.health.caught_up(source(0))
+    assert bench.probes == ((True, True, True), "running")
 
 
 def test_a_loop_that_goes_on_is_alive_again(bench):
@@ -301,10 +366,43 @@ def test_the_reason_is_json_with_figures(bench):
 
 def test_the_reason_names_the_cause_of_a_failure_until_it_is_over(bench):
     transactions_failing(bench)
-    assert bench.reason["causes"] == {"run-events partition 0": "ProducerFenced"}
+    assert bench.reason["causes"] == {"run-events partition 0": {"reason": "ProducerFenced", "since": SINCE}}
     assert "ProducerFenced" in bench.reason["message"]
     bench.states(0, FENCED, RESTORING, RUNNING)
     assert bench.reason["causes"] == {}
+
+
+def test_a_broker_that_is_away_is_no_fencing(bench):
+    """Rule: to people who know Kafka, fenced means that another producer took over; say what is the matter."""
+    broker_lost(bench)
+    assert bench.reason["message"] == (
+        "Kafka does not answer (BrokerUnavailable): run-events partitions 0, 1 trying again with back-off"
+    )
+
+
+def test_a_failure_is_as_old_as_the_first_attempt(bench):
+    """Rule: `since` is when the partition stopped, not when it was last tried."""
+    transactions_failing(bench)
+    bench.pass_time(90)
+    bench.health.transaction_failed(source(0), "BrokerUnavailable")
+    assert bench.reason["causes"] == {"run-events partition 0": {"reason": "BrokerUnavailable", "since": SINCE}}
+
+
+def test_the_reason_names_each_pause_by_its_code_and_since_when(bench):
+    """Rule: a script need not read the message; another message of the same pause is no new one."""
+    bench.ready(0, 1, 2)
+    bench.health.paused(source(0), Pause.REGISTRY, "id:7")
+    bench.pass_time(90)
+    bench.health.paused(source(0), Pause.REGISTRY, "id:7, id:8")
+    bench.health.paused(source(1), Pause.REJECTIONS, "102 of 1010 records")
+    assert bench.reason["causes"] == {
+        "run-events partition 0": {"reason": "registry", "since": SINCE},
+        "run-events partition 1": {"reason": "rejections", "since": "2026-01-01T12:01:30Z"},
+    }
+    bench.health.paused(source(0), Pause.RATE, "more bad_time")
+    assert bench.reason["causes"]["run-events partition 0"] == {"reason": "rate", "since": "2026-01-01T12:01:30Z"}
+    bench.health.resumed(source(0))
+    assert list(bench.reason["causes"]) == ["run-events partition 1"]
 
 
 def test_the_cause_goes_with_the_partition(bench):
@@ -325,6 +423,45 @@ def test_reports_of_a_task_that_is_gone_are_no_error(bench):
     bench.health.committed(report(0))
     bench.health.caught_up(source(0))
     assert bench.reason["lag_records"] == 0
+
+
+def test_the_reason_names_what_each_partition_waits_for(bench):
+    bench.ready(0, 1, 2, 3)
+    for number in (0, 1):
+        bench.health.paused(source(number), Pause.REGISTRY, f"id:{number}: the registry does not answer")
+    bench.health.paused(source(3), Pause.REJECTIONS, "102 of 1010 records: see `streamproc dlq list`")
+    assert bench.reason["message"] == (
+        "run-events partitions 0, 1 waiting: id:0: the registry does not answer; "
+        "run-events partition 3 waiting: 102 of 1010 records: see `streamproc dlq list`"
+    )
+
+
+def test_a_pause_whose_reason_changes_is_told_by_the_new_one(bench):
+    paused(bench)
+    bench.health.paused(source(0), Pause.RATE, "more bad_time than it may be")
+    assert bench.reason["message"] == "run-events partition 0 waiting: more bad_time than it may be"
+
+
+def test_a_pause_ends_with_the_task(bench):
+    paused(bench)
+    bench.states(0, SUSPENDED, FENCED, RESTORING, RUNNING)
+    assert bench.probes[1] == "running"
+
+
+def test_what_stalls_is_not_hidden_by_what_is_paused_when_that_goes_on(bench):
+    paused(bench)
+    bench.health.lag(source(1), 7, 1.0)
+    bench.pass_time(31)
+    bench.health.resumed(source(0))
+    assert bench.probes == ((YES, NO, YES), "stalled")
+    assert "run-events partition 1" in bench.reason["message"]
+
+
+def test_what_the_start_waits_for_is_the_reason(bench):
+    held_up(bench)
+    assert bench.reason["message"] == "waiting for the ids of the output schemas: the registry does not answer"
+    held_up_no_longer(bench)
+    assert bench.reason["message"] == "waiting for a first assignment from the consumer group"
 
 
 # Over both stages
@@ -367,7 +504,7 @@ def test_partitions_of_the_same_number_are_told_apart(both):
     both.health.transaction_failed(measured(0), "ProducerFenced")
     windows(both, SUSPENDED)
     assert both.probes == ((YES, NO, YES), "fenced")
-    assert both.reason["causes"] == {"run-measurements partition 0": "ProducerFenced"}
+    assert both.reason["causes"] == {"run-measurements partition 0": {"reason": "ProducerFenced", "since": SINCE}}
     assert "transactions fail on run-measurements partition 0 (ProducerFenced)" in both.reason["message"]
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
-from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
 from streamproc.observe.health import Health
 from streamproc.observe.http import HttpServer, application
@@ -74,6 +74,7 @@ async def test_the_probes_answer_200_or_503_with_the_reason(app, health):
     _, headers, body = before["/readyz"]
     assert headers.get_content_type() == "application/json"
     assert json.loads(body)["status"] == "starting"
+    assert body.endswith(b"}\n"), "a terminal's prompt stands below it"
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/healthz", "/livez/x", "//metrics"])

@@ -7,9 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from streamproc.codec.encode import Source
-from streamproc.codec.schemas import bundled_book
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Moment
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.tally import Cell, Tally
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.metrics import MetricsObserver
@@ -19,6 +18,7 @@ from streamproc.runtime.observer import TaskState
 from streamproc.runtime.position import Position
 from tests.observe.reading import PARSERS, exposed, label_values, value
 from tests.observe.reports import ended, report, source, tokens, window_report
+from tests.support.books import bundled_book
 from tests.support.events import RULES
 from tests.support.runobjects import START_MS, Arrived, framed, run_object
 
@@ -126,7 +126,7 @@ def test_hostile_names_do_not_take_the_room_of_real_ones(hostile):
 
 # Ten thousand of them
 
-FIXED = ["# EOF", '"} 1\nstreamproc_runs{status="queued"} 99', "x" * 5_000, " ", "\t", "a\n", "unknown", "other"]
+FIXED = ["# EOF", '"} 1\nstreamproc_runs{status="queued"} 99', "x" * 1_000, " ", "\t", "a\n", "unknown", "other"]
 PARTS = ['"', "\\", "\n", "\r", "\x00", "\x1b[2J", "{", "}", " # EOF", ",le=", "\u202e", "ü", "a", "=", "\u2028", "🦀"]
 
 
@@ -139,7 +139,7 @@ def hostile_names(count):
         elif number % 10 == 0:
             yield f"gpt-{number}"
         else:
-            yield "".join(rng.choices(PARTS, k=rng.randint(1, 12))) * rng.choice((1, 1, 1, 30)) + str(number)
+            yield ("".join(rng.choices(PARTS, k=rng.randint(1, 12))) * rng.choice((1, 1, 1, 30)))[:1_000] + str(number)
 
 
 def folded(names):
@@ -161,7 +161,7 @@ def _lives(names, offset):
     for number, name in enumerate(names):
         usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
         for place, status in enumerate(("queued", "failed")):
-            fields = {"id": f"{offset + 2 * number} {name}"[:256], "model": name, "assistant_id": name, "usage": usage}
+            fields = {"id": f"run_{offset + 2 * number}", "model": name, "assistant_id": name, "usage": usage}
             value = framed("v2_1", run_object(status=status, **fields))
             yield Arrived(offset + 2 * number + place, value, START_MS + 2 * number + place)
 
@@ -191,5 +191,6 @@ def test_ten_thousand_hostile_words_where_the_code_chooses_them_make_no_series_e
     for word in words:
         metrics.transaction_failed(source(), word)
         metrics.push.sent(word, word, 1)
+        metrics.registry.requested(word)
     for accept, parse in PARSERS:
         assert sum(len(family.samples) for family in parse(exposed(metrics, accept))) < MAX_SAMPLES

@@ -3,11 +3,13 @@
 import json
 import logging
 import re
+from functools import partial
 
 import pytest
 import structlog
 
 from streamproc.observe.logs import configure
+from streamproc.observe.noise import Noise
 
 ANSI = re.compile(r"\x1b\[\d*(;\d+)*m")
 
@@ -162,3 +164,28 @@ def test_configuring_again_replaces_what_was_there(entries):
     configure("debug", "json")
     logger.debug("once")
     assert [entry["event"] for entry in entries()] == ["once"]
+
+
+def test_an_outage_does_not_flood_the_log(entries):
+    """Rule: another library's line comes once in a while; ours stand between them, each of them (noise.py)."""
+    configure("info", "json")
+    for node in range(200):
+        logging.getLogger("aiokafka").error("Unable connect to node with id %s: %s", node, "refused")
+        structlog.get_logger("streamproc.observe.journal").warning("transaction failed", partition=node)
+    said = entries()
+    assert [entry["event"] for entry in said if entry["logger"] == "aiokafka"] == [
+        "Unable connect to node with id 0: refused"
+    ]
+    assert [entry["partition"] for entry in said if entry["logger"] != "aiokafka"] == list(range(200))
+
+
+def test_what_was_left_out_is_counted_in_the_next_line(entries, monkeypatch):
+    """Rule: `repeated: n` (noise.py)."""
+    now = iter((0.0, 1.0, 2.0, 31.0))
+    monkeypatch.setattr("streamproc.observe.logs.Noise", partial(Noise, clock=lambda: next(now)))
+    configure("info", "json")
+    for _ in range(4):
+        logging.getLogger("aiokafka").error("Unable to update metadata from %s", [1])
+    first, second = entries()
+    assert "repeated" not in first
+    assert second["repeated"] == 2

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import streamproc
-from streamproc.core.lifecycle import ASSISTANTS
+from streamproc.codec.arrival import FLAGS
 from streamproc.core.measure import BOUNDS_MS, Histogram, Totals
 from streamproc.core.model import Verdict
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.tally import Cell, Tally
 from streamproc.notify.observer import PushObserver, Result
 from streamproc.observe import names
@@ -19,7 +20,10 @@ from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import REASONS
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.observe.push import RESULTS, PushMetrics
+from streamproc.observe.registry import RESULTS as REGISTRY_RESULTS
+from streamproc.observe.registry import RegistryMetrics
 from streamproc.observe.runs import ANOMALIES
+from streamproc.registry import observer as registry
 from streamproc.runtime.observer import TaskState
 from tests.observe.reading import exposed, samples, value
 from tests.observe.reports import ended, measured, report, source, window_report
@@ -77,6 +81,7 @@ def histogram(*durations_ms):
             ("push_sent_total", {"receiver": receiver, "result": result.value})
             for receiver, result in product(RECEIVERS, Result)
         ),
+        *(("registry_requests_total", {"result": result.value}) for result in registry.Result),
         *(("push_waiting", {"receiver": receiver}) for receiver in RECEIVERS),
         *(("push_last_success_timestamp_seconds", {"receiver": receiver}) for receiver in RECEIVERS),
         *(
@@ -133,8 +138,11 @@ def test_the_process_itself_is_measured(metrics):
     assert samples(exposed(metrics))["process_resident_memory_bytes",] > 0
 
 
-def test_the_build_is_named(metrics):
-    assert any(key[0] == "streamproc_build_info" and dict(key[1:])["version"] for key in samples(exposed(metrics)))
+def test_the_build_and_its_profile_are_named(metrics):
+    """Rule: who looks at /metrics sees under which life cycle the figures came about."""
+    (about,) = [dict(key[1:]) for key in samples(exposed(metrics)) if key[0] == "streamproc_build_info"]
+    assert about["version"]
+    assert about["profile"] == ASSISTANTS.name
 
 
 # The closed sets are those of the code that fills them
@@ -163,11 +171,15 @@ def test_the_anomalies_are_those_that_the_code_counts():
         return node.slice if is_counter and node.value.attr == "anomalies" else None
 
     by_verdict = {Verdict.STALE.value, Verdict.ILLEGAL.value}
-    assert set(literals(kind)) | by_verdict == set(ANOMALIES)
+    assert set(literals(kind)) | by_verdict | set(FLAGS) == set(ANOMALIES)
 
 
 def test_the_results_of_a_push_are_those_that_it_reports():
     assert set(RESULTS) == set(Result)
+
+
+def test_the_results_of_a_request_to_the_registry_are_those_that_it_reports():
+    assert set(REGISTRY_RESULTS) == set(registry.Result)
 
 
 # Counters move with a confirmed commit
@@ -304,6 +316,21 @@ def test_a_report_is_left_as_it_was(metrics):
     metrics.committed(report(tally=tally))
     metrics.committed(report(tally=ended([2_000])))
     assert tally.groups == ended([1_000]).groups
+
+
+# The registry
+
+
+def test_the_observer_of_the_registry_is_one():
+    known = {name for name in vars(registry.RegistryObserver) if not name.startswith("_")}
+    assert known <= set(dir(RegistryMetrics()))
+
+
+def test_requests_to_the_registry_are_counted(metrics):
+    for result in (registry.Result.FOUND, registry.Result.FOUND, registry.Result.NOT_FOUND):
+        metrics.registry.requested(result)
+    values = [value(metrics, "registry_requests_total", result=result.value) for result in registry.Result]
+    assert values == [2, 1, 0]
 
 
 # The push

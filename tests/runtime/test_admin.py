@@ -1,5 +1,6 @@
 """What the admin client's answers are taken for."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,13 +8,15 @@ from aiokafka import TopicPartition
 from aiokafka.errors import NodeNotReadyError
 from aiokafka.structs import OffsetAndMetadata
 
-from streamproc.errors import BrokerUnavailable
+from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.aio import cluster
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed
+from streamproc.runtime.ports import Committed, TopicInfo
 
 SOURCE = TopicPartition("run-events", 0)
+MISSING, NO_LEADER, DENIED = 3, 5, 29
+"""Kafka's error codes."""
 
 
 class Admin:
@@ -36,6 +39,16 @@ class Admin:
 
     async def list_consumer_group_offsets(self, _group: str, partitions: list[TopicPartition]) -> Any:  # noqa: ARG002
         """Answer."""
+        return self._answer()
+
+    async def _send_request(self, _request: Any) -> Any:
+        return self._answer()
+
+    async def describe_configs(self, _resources: list[Any]) -> Any:
+        """Answer."""
+        return self._answer()
+
+    def _answer(self) -> Any:
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -70,6 +83,54 @@ async def test_no_committed_offset_is_what_kafka_says_it_is(kafka: AioKafka) -> 
     """-1 for a partition that was asked for."""
     kafka.answers.append({SOURCE: OffsetAndMetadata(-1, "")})  # type: ignore[attr-defined]
     assert await kafka.committed(SOURCE) is None
+
+
+def described(code: int = 0) -> Any:
+    """Return an answer about the topic's partitions."""
+    topics = [{"topic": "run-events", "error_code": code, "partitions": [] if code else [0, 1]}]
+    return SimpleNamespace(to_object=lambda: {"topics": topics})
+
+
+def configured(code: int = 0) -> list[Any]:
+    """Return an answer about the topic's settings."""
+    entries = [] if code else [("retention.ms", "3600000", False, 0, False, [])]
+    return [SimpleNamespace(resources=[(code, "", 2, "run-events", entries)])]
+
+
+async def test_a_topic_is_missing_only_where_kafka_says_so(kafka: AioKafka) -> None:
+    """One without a leader is asked for again, as is one whose settings do not come."""
+    kafka.answers += [described(MISSING), described(NO_LEADER), described()]  # type: ignore[attr-defined]
+    assert await kafka.partition_count("run-events") == 0
+    assert await kafka.partition_count("run-events") == 2
+    kafka.answers += [described(), configured(NO_LEADER), described(), configured()]  # type: ignore[attr-defined]
+    (found,) = (await kafka.topics(["run-events"])).values()
+    assert found == TopicInfo(2, {"retention.ms": "3600000"})
+
+
+async def test_a_topic_that_goes_between_two_questions_is_missing(kafka: AioKafka) -> None:
+    """Not one without limits."""
+    kafka.answers += [described(), configured(MISSING), described(MISSING), []]  # type: ignore[attr-defined]
+    assert await kafka.topics(["run-events"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "permission"),
+    [([described(DENIED)], "Describe"), ([described(), configured(DENIED)], "DescribeConfigs")],
+)
+async def test_a_permission_that_lacks_is_named(kafka: AioKafka, answers: list[Any], permission: str) -> None:
+    """Neither is the topic missing, nor without limits: a replay would write what retention removes at once."""
+    kafka.answers += answers  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=f"run-events: the user needs the permission {permission} on it"):
+        await kafka.topics(["run-events"])
+
+
+async def test_several_offsets_are_asked_for_at_once(kafka: AioKafka) -> None:
+    """Those that Kafka has; an answer that lacks one of them is none."""
+    other = TopicPartition("run-events", 1)
+    told = {SOURCE: OffsetAndMetadata(7, "at 7"), other: OffsetAndMetadata(-1, "")}
+    kafka.answers += [{SOURCE: told[SOURCE]}, told]  # type: ignore[attr-defined]
+    assert await kafka.offsets([SOURCE, other]) == {SOURCE: Committed(7, "at 7")}
+    assert await kafka.offsets([]) == {}
 
 
 @pytest.mark.parametrize("failure", [NodeNotReadyError("gone"), TimeoutError()])

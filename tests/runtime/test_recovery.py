@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamproc.errors import ConfigError
+from streamproc.errors import ConfigError, TaskInvalid
 from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import Committed
 from streamproc.runtime.position import Position
@@ -41,6 +41,30 @@ async def test_state_kept_across_a_rebalance_is_reused() -> None:
         await app.drained()
     assert app.kafka.restored == [0]
     assert app.ids("transitions") == ["run-events:0:0", "run-events:0:1"]
+
+
+async def test_a_commit_of_another_owner_is_not_taken_for_our_own_that_failed() -> None:
+    """Offset and sequence may be the same, where the clock alone moved: only what was read back is known to be true."""
+    app = await application()
+    app.send("queued")
+    async with app.working():
+        await app.drained()
+        found = app.kafka.offsets[app.source()]
+        metadata = {**json.loads(found.metadata), "sequence": json.loads(found.metadata)["sequence"] + 1}
+
+        def fail_and_rebalance(point: str) -> None:
+            if point == "before the end" and app.kafka.open[app.source()]:
+                app.kafka.fault = lambda _: None
+                app.kafka.rebalance()
+                # The other one was not there to hear of the event: its commit is by the clock.
+                app.kafka.offsets[app.source()] = Committed(found.offset + 1, json.dumps(metadata))
+                raise TaskInvalid("no answer")
+
+        app.kafka.fault = fail_and_rebalance
+        app.send("in_progress")
+        await eventually(lambda: app.kafka.restored == [0, 0])
+        await app.drained()
+    assert app.ids("transitions") == ["run-events:0:0"]
 
 
 @pytest.mark.parametrize(("offset", "sequence"), [(0, 1), (1, 0)], ids=["another sequence", "another offset"])
@@ -93,6 +117,17 @@ async def _refused(app: Application, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         await app.run_to_its_end()
     assert [entry.value for entry in app.output("transitions")] == before
+
+
+async def test_events_that_retention_removed_unread_stop_the_service_with_the_ways_out() -> None:
+    """Never a silent reset; what a person can do is said by who has an application, not by every reader."""
+    app = await _ran()
+    log = app.kafka.logs["run-events"][0]
+    for _ in range(3):
+        app.send("in_progress")
+    log.first = log.end - 1
+    del log.entries[:-1]
+    await _refused(app, rf"(?s)is no longer there.*{WAYS_OUT}")
 
 
 async def test_a_state_without_a_committed_offset_is_refused() -> None:

@@ -7,7 +7,7 @@ import pytest
 from streamproc.errors import ConfigError
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import NewTopic
-from streamproc.runtime.topics import ENVELOPE_BYTES, ROLES, check_topics, create_topics
+from streamproc.runtime.topics import ENVELOPE_BYTES, ROLES, check_topics, create_topics, refuse_other_counts
 from tests.support.fake_kafka import FakeKafka, Log
 
 LIMIT = 1_048_576
@@ -63,6 +63,32 @@ async def test_what_exists_is_left_as_it_is() -> None:
     assert await create_topics(kafka, TOPICS, 9, LIMIT) == [TOPICS.dead_letters]
     assert await create_topics(kafka, TOPICS, 9, LIMIT) == []
     assert {len(log) for log in kafka.logs.values()} == {4}
+
+
+@pytest.mark.parametrize(("wanted", "asked_for"), [(None, -1), (3, 3)])
+async def test_each_topic_gets_the_copies_that_were_asked_for(wanted: int | None, asked_for: int) -> None:
+    """README: 3 for exactly once in production; without a wish the broker's own default, which Kafka knows as -1."""
+    kafka = FakeKafka()
+    await create_topics(kafka, TOPICS, 4, LIMIT, wanted)
+    assert kafka.copies == dict.fromkeys((getattr(TOPICS, role) for role in ROLES), asked_for)
+
+
+async def test_another_count_than_was_asked_for_is_refused_with_what_it_needs() -> None:
+    """rules.md 4: the count of what exists is never changed, and whoever asks for another one is told so."""
+    kafka = await _created()
+    with pytest.raises(ConfigError) as error:
+        await refuse_other_counts(kafka, TOPICS, 12)
+    said = str(error.value)
+    assert "another count than 12 and are left as they are" in said
+    assert "4 partitions: run-alerts, run-events, run-events-dlq" in said
+    assert "STREAMPROC_APPLICATION_ID" in said
+    assert {len(log) for log in kafka.logs.values()} == {4}
+
+
+async def test_the_count_that_is_there_may_be_asked_for() -> None:
+    """rules.md 4: to repeat the command is no change, nor is a first creation."""
+    await refuse_other_counts(await _created(), TOPICS, 4)
+    await refuse_other_counts(FakeKafka(), TOPICS, 12)
 
 
 @pytest.mark.parametrize("name", [getattr(TOPICS, role) for role in ROLES])

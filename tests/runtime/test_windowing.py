@@ -259,6 +259,84 @@ async def test_a_source_whose_state_was_read_back_says_anew_where_it_is() -> Non
     assert app.marks()[-1].sent_at == app.marks()[0].sent_at == START_MS
 
 
+async def _fetched(app: Application) -> None:
+    """Wait until the input, partition after partition, was fetched from some twenty times."""
+    fetches, topic = app.kafka.fetches, app.topics.events
+    before = fetches[topic]
+    await eventually(lambda: fetches[topic] > before + 20)
+
+
+async def _unanswered(app: Application) -> None:
+    """Wait until every source has fetched in vain a few times."""
+    app.kafka.silent.add(app.topics.events)
+    await _fetched(app)
+
+
+async def test_a_source_whose_first_fetch_is_not_answered_says_nothing() -> None:
+    """It knows of no unread event because it knows of none: windows would close over what the answer brings."""
+    app = await _application(2)
+    _lives(app)
+    app.now_ms += 10 * MINUTE_MS
+    app.kafka.silent.add(app.topics.events)
+    async with app.working():
+        await _unanswered(app)
+        assert app.marks() == []
+        assert {place for place in app.told.lags if place.topic == app.topics.events} == set()
+        app.kafka.silent.clear()
+        await app.summed()
+        await _time_passes(app)
+    assert latest(app.revisions()) == _expected(app)
+    assert {len(found) for found in app.revisions().values()} == {1}
+
+
+async def test_the_age_of_a_backlog_stays_while_a_fetch_is_not_answered() -> None:
+    """Else an alert about it would begin anew with each slow fetch."""
+    app = await _application(max_records=10)
+    for number in range(20):
+        app.send("queued", f"run_{number}", at_ms=START_MS - 3_600_000)
+
+    def fall_silent(point: str) -> None:
+        if point == "after the end" and len(app.kafka.offsets) == 1:
+            app.kafka.silent.add(app.topics.events)
+
+    app.kafka.fault = fall_silent
+    async with app.working():
+        await eventually(lambda: bool(app.kafka.silent))
+        await _fetched(app)
+        assert app.told.lags[app.source()] == (10, 3_600.0)
+
+
+async def test_a_source_that_gets_no_answer_any_more_says_nothing() -> None:
+    """That it was caught up before does not tell of the time since."""
+    app = await _application()
+    app.send("queued")
+    async with app.working():
+        await app.summed()
+        app.now_ms += MINUTE_MS
+        await eventually(lambda: app.marks()[-1].idle)
+        await _unanswered(app)
+        before = app.marks()
+        app.now_ms += MINUTE_MS
+        await _unanswered(app)
+        assert app.marks() == before
+
+
+async def test_a_source_with_an_open_transaction_in_front_of_it_says_nothing() -> None:
+    """What it holds back is unread, and no deadline passes over it: the end of a run may be there."""
+    app = await _application()
+    app.send("queued")
+    async with app.working():
+        await app.summed()
+        held_back = app.kafka.logs[app.topics.events][0].append((None, b"", app.now_ms, []), "open")
+        await _fetched(app)
+        before = app.marks()
+        app.now_ms += 100 * MINUTE_MS
+        await _fetched(app)
+        assert (app.marks(), app.outputs("metrics"), app.outputs("alerts")) == (before, [], [])
+        held_back.status = "aborted"
+        await eventually(lambda: bool(app.outputs("metrics")))
+
+
 async def test_an_idle_application_commits_hardly_anything() -> None:
     """While the clock stands still, nothing; and then a few marks a minute."""
     app = await _application(2)
@@ -419,7 +497,7 @@ async def test_what_nobody_should_send_passes() -> None:
         usage = dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), 2**62)
         error = {"code": f"code_{number}" + "x" * (number % 99), "message": ""}
         at_ms = (START_MS, 0, -1, -(2**62), 2**62)[number % 5]
-        name = "n" * 3_000 + str(number)
+        name = "n" * 1_000 + str(number)
         app.send("failed", f"run_{number}", at_ms=at_ms, assistant_id=name, model=name, last_error=error, usage=usage)
         app.send("completed", f"run_{number}", at_ms=at_ms)
     async with app.working():

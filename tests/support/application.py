@@ -9,20 +9,20 @@ from typing import Any
 
 from streamproc.codec.decode import decode
 from streamproc.codec.measurements import decode_measurements
-from streamproc.codec.schemas import bundled_book
 from streamproc.core.deadlines import Deadlines
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.measure import Mark, Measurement
 from streamproc.core.model import RunEvent
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
-from streamproc.runtime.config import CommitSettings, TopicSettings
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer, TaskState, WindowReport
-from streamproc.runtime.ports import Reader, TopicPartition
+from streamproc.runtime.config import CommitSettings, DeadLetterSettings, TopicSettings
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState, WindowReport
+from streamproc.runtime.ports import Reader, Registry, TopicPartition
 from streamproc.runtime.task import Job
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
+from tests.support.books import bundled_book
 from tests.support.fake_kafka import Entry, FakeKafka, Fault
 from tests.support.metrics_oracle import Revision, Said, WindowOf, alerts, revisions
 from tests.support.oracle import FOREVER, NO_DEADLINES
@@ -45,6 +45,19 @@ class Told(Observer):
         self.window_states: list[tuple[int, TaskState]] = []
         self.window_failures: list[str] = []
         self.rounds = 0
+        self.pauses: dict[TopicPartition, tuple[Pause, str]] = {}
+        self.paused_times = 0
+        self.lags: dict[TopicPartition, tuple[int, float]] = {}
+        self.were_caught_up: set[TopicPartition] = set()
+
+    def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
+        """Take down what a partition waits for."""
+        self.pauses[source] = why, message
+        self.paused_times += 1
+
+    def resumed(self, source: TopicPartition) -> None:
+        """Take down that it waits no longer."""
+        self.pauses.pop(source, None)
 
     def committed(self, report: CommitReport) -> None:
         """Take down a commit that had records, or forgot something."""
@@ -57,6 +70,14 @@ class Told(Observer):
         """Take down a step of a task's life."""
         known = self.states if source.topic == self.events else self.window_states
         known.append((source.partition, state))
+
+    def lag(self, source: TopicPartition, records: int, seconds: float) -> None:
+        """Take down how far behind a partition is."""
+        self.lags[source] = records, seconds
+
+    def caught_up(self, source: TopicPartition) -> None:
+        """Take down that a partition was caught up once."""
+        self.were_caught_up.add(source)
 
     def transaction_failed(self, source: TopicPartition, cause: str) -> None:
         """Take down a failure."""
@@ -106,6 +127,9 @@ class Application:
         self.retention = retention
         self.deadlines = deadlines
         self.windows = windows
+        self.book = bundled_book()
+        self.registry: Registry | None = None
+        self.dead_letters = DeadLetterSettings()
         self._max_records = max_records
 
     def job(self) -> Job:
@@ -118,7 +142,9 @@ class Application:
             windows=self.windows,
             commit=CommitSettings(max_records=self._max_records),
             max_record_bytes=MAX_RECORD_BYTES,
-            book=bundled_book(),
+            book=self.book,
+            registry=self.registry,
+            dead_letters=self.dead_letters,
             observer=self.told,
             clock=lambda: self.now_ms / 1000,
         )

@@ -1,14 +1,12 @@
 """Programs out of Debian's packages, without installing them and without being root."""
 
-import fcntl
 import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from tests.support.caching import Unfetchable, cache_root, cached
 
 APT_S = 300
 PACKAGES = ("prometheus", "prometheus-alertmanager")
@@ -22,42 +20,27 @@ exec '{tree}/usr/bin/prometheus-alertmanager' "$@"
 """
 
 
-class Unfetchable(Exception):
-    """There is no way to the packages from here; the message says why."""
-
-
-def cache_directory() -> Path:
-    """Where the packages are once they have been fetched; it appears only when it is complete."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "streamproc" / f"debian-{_release()}-{platform.machine()}"
-
-
 def fetch() -> Path:
     """Return the directory of the packages' programs; raises Unfetchable."""
-    target = cache_directory()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target.with_suffix(".lock")):
-        if not target.is_dir():
-            _fill(target)
-    return target / "usr" / "bin"
+    name = f"debian-{_release()}-{platform.machine()}"
+    return cached(name, lambda scratch: _fill(scratch, cache_root() / name)) / "usr" / "bin"
 
 
-def _fill(target: Path) -> None:
+def _fill(scratch: Path, target: Path) -> Path:
     missing = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
     if missing:
         raise Unfetchable(f"this is no Debian: there is no {' and no '.join(missing)}")
     if not any(LISTS.glob("*_Packages*")):
         if os.geteuid() != 0:
             raise Unfetchable(f"{LISTS} has no package lists, and only root can fetch them: apt-get update")
-        _run(target.parent, "apt-get", "--quiet", "update")
-    with TemporaryDirectory(prefix="fetching-", dir=target.parent) as directory:
-        archives, tree = Path(directory) / "archives", Path(directory) / "tree"
-        archives.mkdir()
-        _run(archives, "apt-get", "--quiet", "download", *PACKAGES)
-        for archive in archives.glob("*.deb"):
-            _run(archives, "dpkg-deb", "--extract", archive.name, str(tree))
-        _relocate(tree, target)
-        tree.rename(target)
+        _run(scratch, "apt-get", "--quiet", "update")
+    archives, tree = scratch / "archives", scratch / "tree"
+    archives.mkdir()
+    _run(archives, "apt-get", "--quiet", "download", *PACKAGES)
+    for archive in archives.glob("*.deb"):
+        _run(archives, "dpkg-deb", "--extract", archive.name, str(tree))
+    _relocate(tree, target)
+    return tree
 
 
 def _relocate(tree: Path, target: Path) -> None:
@@ -82,11 +65,3 @@ def _release() -> str:
     except OSError:
         return "unknown"
     return f"{about['ID']}-{about.get('VERSION_ID', 'rolling')}"
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Let one process fetch, and the others wait for it."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -3,8 +3,8 @@
 from hypothesis import strategies as st
 
 from streamproc.core.deadlines import Deadlines
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Moment, RunEvent
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.state import State

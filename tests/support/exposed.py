@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import count
 
 from streamproc.core.deadlines import Deadlines
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Moment, RunEvent
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.state import State

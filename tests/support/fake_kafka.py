@@ -4,16 +4,17 @@ Transactions, fencing, isolation read_committed, control markers and the last st
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from streamproc.codec.encode import Message
-from streamproc.errors import ConfigError, TaskInvalid
+from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.partitioner import partition_of
 from streamproc.runtime.ports import (
     Committed,
     Fetched,
+    Gone,
     GroupListener,
     NewTopic,
     Outputs,
@@ -83,10 +84,15 @@ class FakeKafka:
         self.fault: Fault = no_fault
         self.configs: dict[str, Mapping[str, str]] = {}
         self.logs: dict[str, list[Log]] = {}
+        self.copies: dict[str, int] = {}
         self.offsets: dict[TopicPartition, Committed] = {}
         self.epochs: dict[TopicPartition, int] = defaultdict(int)
         self.open: dict[TopicPartition, list[tuple[Log, Entry]]] = defaultdict(list)
         self.members: list[FakeGroup] = []
+        self.silent: set[str] = set()
+        """Topics whose fetches get no answer."""
+        self.fetches = Counter[str]()
+        """How many fetches there were of each topic, answered or not."""
 
     def group(self, topics: Sequence[str]) -> "FakeGroup":
         """Return a membership."""
@@ -128,6 +134,7 @@ class FakeKafka:
     async def create(self, topics: Sequence[NewTopic]) -> None:
         """Create topics."""
         for topic in topics:
+            self.copies[topic.name] = topic.replication_factor
             self.logs[topic.name] = [Log() for _ in range(topic.partitions)]
             self.configs[topic.name] = {"max.message.bytes": "1048588", "cleanup.policy": "delete", **topic.config}
 
@@ -162,8 +169,11 @@ class FakeReader:
     def __init__(self, kafka: FakeKafka, topic: str, partition: int) -> None:
         self._kafka = kafka
         self._log = kafka.logs[topic][partition]
+        self._topic = topic
         self._where = f"{topic} partition {partition}"
         self._position = 0
+        self._known: int | None = None
+        self._high = 0
 
     async def seek(self, offset: int) -> None:
         """Read from `offset` on."""
@@ -172,23 +182,39 @@ class FakeReader:
     async def fetch(self, max_records: int, timeout_s: float) -> Fetched:
         """Return what is at hand."""
         self._kafka.fault("fetch")
+        self._kafka.fetches[self._topic] += 1
+        if self._topic in self._kafka.silent:
+            await asyncio.sleep(min(timeout_s, 0.001))
+            return Fetched((), caught_up=False)
         log = self._log
         if not log.first <= self._position <= log.end:
             message = f"offset {self._position} of {self._where} is no longer there: {log.first} to {log.end}"
-            raise ConfigError(message)
+            raise Gone(message, log.first if self._position < log.first else None)
+        self._known, self._high = log.last_stable, log.end
         found = log.stable(self._position)[:max_records]
         # Before the wait: what arrives during it belongs to the next fetch.
         self._position = found[-1].offset + 1 if found else max(self._position, log.last_stable)
         await asyncio.sleep(0 if found else min(timeout_s, 0.001))
-        return Fetched(found, caught_up=not found and timeout_s > 0)
+        return Fetched(found, caught_up=not found and timeout_s > 0 and self.read_all())
 
     async def position(self) -> int:
         """Return the next offset; past markers, as soon as nothing else is left."""
         return self._position if self._log.stable(self._position) else max(self._position, self._log.last_stable)
 
-    def lag(self) -> int:
-        """Return what is left."""
-        return len(self._log.stable(self._position))
+    def lag(self) -> int | None:
+        """Return what is left of what it has heard of."""
+        known = self._known
+        return None if known is None else sum(entry.offset < known for entry in self._log.stable(self._position))
+
+    def read_all(self) -> bool:
+        """Whether nothing is left of what it has heard of, an open transaction's records neither."""
+        rest = (entry for entry in self._log.entries if self._position <= entry.offset < self._high)
+        return self._known is not None and not any(entry.status in ("committed", "open") for entry in rest)
+
+    async def look(self) -> None:
+        """Hear of what is new."""
+        self._kafka.fault("look")
+        self._known = self._log.last_stable
 
     async def close(self) -> None:
         """Nothing to give up."""

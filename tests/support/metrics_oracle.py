@@ -19,8 +19,8 @@ from streamproc.codec.arrival import Arrival
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.schemas import load
 from streamproc.core.fold import advanced, judge, opened
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Moment, Run, RunEvent, Verdict
+from streamproc.core.profiles import ASSISTANTS
 
 AHEAD_MS = 300_000
 """Event times further ahead of the clock are not believed."""

@@ -7,16 +7,18 @@ from typing import Any, NamedTuple
 import fastavro
 
 from streamproc.codec.arrival import Arrival
+from streamproc.codec.book import SchemaBook
 from streamproc.codec.decode import decode
-from streamproc.codec.framing import SINGLE_OBJECT_BYTES
-from streamproc.codec.schemas import bundled_book, load
+from streamproc.codec.framing import header_of
+from streamproc.codec.schemas import load
 from streamproc.core.deadlines import Deadlines
-from streamproc.core.lifecycle import ASSISTANTS
 from streamproc.core.model import Moment
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, step
+from tests.support.books import bundled_book
 
 FOREVER = Retention(terminal_ms=10**15, open_ms=10**15)
 NO_DEADLINES = Deadlines(overdue=False)
@@ -34,9 +36,9 @@ class Expected(NamedTuple):
     dead_letters: list[int]
 
 
-def replay(records: Sequence[Arrival], wall_ms: int) -> Expected:
+def replay(records: Sequence[Arrival], wall_ms: int, book: SchemaBook | None = None) -> Expected:
     """Fold the records of one partition in one go."""
-    decoded = decode(records, bundled_book())
+    decoded = decode(records, book or bundled_book())
     state = State(PLAIN)
     outcome = step(state, decoded.events, Moment(wall_ms, caught_up=False), begin(state))
     return Expected(
@@ -67,7 +69,9 @@ def written(transitions: Iterable[Arrival], states: Iterable[Arrival], dead_lett
 
 def _record(schema: str, record: Arrival) -> dict[str, Any]:
     assert record.value is not None
-    found: Any = fastavro.schemaless_reader(io.BytesIO(record.value[SINGLE_OBJECT_BYTES:]), load(schema).parsed, None)
+    found: Any = fastavro.schemaless_reader(
+        io.BytesIO(record.value[len(header_of(record.value)) :]), load(schema).parsed, None
+    )
     return dict(found)
 
 

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from streamproc.local.prometheus import LocalPrometheus, Server, find_program, shipped_rules
-from tests.support.debian import Unfetchable, fetch
+from tests.support.caching import Unfetchable
+from tests.support.debian import fetch
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +22,8 @@ class Got:
     headers: Mapping[str, str]
     body: bytes
     at: float
+    method: str = "POST"
+    raw_path: str = "/"
 
     @property
     def content(self) -> Any:
@@ -51,24 +54,24 @@ class Receiver:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request."""
         now = asyncio.get_running_loop().time()
-        got = Got(request.path, dict(request.headers), await request.read(), now)
+        got = Got(request.path, dict(request.headers), await request.read(), now, request.method, request.raw_path)
         self.got.append(got)
         answer = (self.script.pop(0) if self.script else self.behave)(got)
         return await answer if isinstance(answer, Awaitable) else answer
 
 
 @asynccontextmanager
-async def receiver(port: int = 0) -> AsyncIterator[Receiver]:
-    """Serve on a free port, unless told otherwise."""
+async def receiver(port: int = 0, tls: SSLContext | None = None) -> AsyncIterator[Receiver]:
+    """Serve on a free port, unless told otherwise; HTTPS where there is a context."""
     it = Receiver()
     app = web.Application(client_max_size=MAX_BYTES)
     app.router.add_route("*", "/{path:.*}", it.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
+        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
         await site.start()
-        it.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        it.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
         yield it
     finally:
         await runner.cleanup()

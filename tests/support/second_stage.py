@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from streamproc.codec.decode import decode
-from streamproc.codec.schemas import bundled_book
+from tests.support.books import bundled_book
 from tests.support.metrics_oracle import (
     FailureLimits,
     Limits,
@@ -112,7 +112,8 @@ async def settled(fleet: Fleet, wanted: Outputs, deadline_s: float = 60) -> Outp
 
     async def all_there() -> bool:
         at = await found(fleet)
-        return at.windows.keys() >= wanted.windows.keys() and len(at.runs) >= len(wanted.runs)
+        told = len(at.runs) >= len(wanted.runs) and len(at.rates) >= len(wanted.rates)
+        return told and at.windows.keys() >= wanted.windows.keys()
 
     await eventually(all_there, deadline_s)
     return await found(fleet)

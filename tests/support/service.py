@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streamproc.codec.arrival import Arrival
+from streamproc.codec.book import SchemaBook
 from streamproc.local.simulate import SimulatedEvent
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.producer import AioProducer
@@ -141,15 +143,18 @@ class Fleet:
                 behind.append(partition)
         return ends, behind
 
-    async def check(self) -> int:
-        """Hold all outputs against a plain replay of the input; return the number of input records."""
+    async def check(self, book: SchemaBook | None = None) -> int:
+        """Hold all outputs against a plain replay of the input; return the number of input records.
+
+        `book`: of the schemas that the input was written with, where they are not those that ship.
+        """
         total = 0
         for partition in range(self.partitions):
             source = await self.read(self.topics.events, partition)
             total += len(source)
             names = (self.topics.transitions, self.topics.state, self.topics.dead_letters)
             found = written(*[await self.read(name, partition) for name in names])
-            expected = replay(source, int(time.time() * 1000))
+            expected = replay(source, int(time.time() * 1000), book)
             assert found.transitions == expected.transitions, f"transitions of partition {partition}"
             assert found.dead_letters == expected.dead_letters, f"dead letters of partition {partition}"
             assert found.states == expected.states, f"states of partition {partition}"
@@ -180,7 +185,7 @@ class Worker:
         self.process.terminate()
         return self.process.wait(timeout=15)
 
-    async def end(self, deadline_s: float = 30) -> int:
+    async def end(self, deadline_s: float = 90) -> int:
         """Wait until it ends by itself; return the exit code."""
         return await asyncio.to_thread(self.process.wait, deadline_s)
 
@@ -196,6 +201,17 @@ class Worker:
     def running(self) -> set[tuple[str, int]]:
         """Return the partitions whose tasks ran at some time, by topic."""
         return {(line["topic"], line["partition"]) for line in self.events("task") if line["state"] == "running"}
+
+    def output(self) -> str:
+        """Return all that it wrote to its streams."""
+        return self.log.read_text()
+
+    def peak_bytes(self) -> int:
+        """Return the largest resident set size so far; 0 where it ended."""
+        with suppress(OSError):
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
+            return int(found[1]) * 1024 if found else 0
+        return 0
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the log."""

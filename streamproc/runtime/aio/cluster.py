@@ -8,8 +8,17 @@ from aiokafka import TopicPartition as AioPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin import NewTopic as AdminTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, TopicAlreadyExistsError, for_code
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    InvalidTopicError,
+    KafkaError,
+    NoError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.metadata import MetadataRequest
 
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.aio.connection import connection, started, stopped
@@ -61,36 +70,38 @@ class AioKafka:
 
     async def committed(self, source: TopicPartition) -> Committed | None:
         """Return the group's committed offset; the consumer's own call would drop the metadata."""
-        offset = await self._ask(lambda admin: _offset(admin, self._group_id, source))
-        return None if offset.offset < 0 else Committed(offset.offset, offset.metadata)
+        return (await self.offsets([source])).get(source)
+
+    async def offsets(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
+        """Return the group's committed offsets, of those partitions that have one."""
+        if not sources:
+            return {}
+        offsets: dict[TopicPartition, Committed] = await self._ask(lambda it: _offsets(it, self._group_id, sources))
+        return offsets
 
     async def partition_count(self, topic: str) -> int:
         """Return the number of partitions, 0 where the topic does not exist."""
-        return (await self._counts([topic])).get(topic, 0)
+        counts: dict[str, int] = await self._ask(lambda admin: _partition_counts(admin, [topic]))
+        return counts.get(topic, 0)
 
     async def topics(self, names: Sequence[str]) -> Mapping[str, TopicInfo]:
         """Describe those of the topics that exist."""
-        counts = await self._counts(names)
-        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in counts]
-        found: dict[str, TopicInfo] = {}
-        if resources:
-            for response in await self._ask(lambda admin: admin.describe_configs(resources)):
-                for _, _, _, name, entries in response.resources:
-                    found[name] = TopicInfo(counts[name], {entry[0]: entry[1] for entry in entries})
+        found: dict[str, TopicInfo] = await self._ask(lambda admin: _infos(admin, names))
         return found
 
     async def create(self, topics: Sequence[NewTopic]) -> None:
-        """Create topics with the broker's default replication factor."""
-        new = [AdminTopic(name, partitions, 1, topic_configs=dict(config)) for name, partitions, config in topics]
-        for topic in new:
-            # The broker's own default; aiokafka's constructor refuses to say so.
-            topic.replication_factor = -1
+        """Create topics."""
+        new = [AdminTopic(topic.name, topic.partitions, 1, topic_configs=dict(topic.config)) for topic in topics]
+        for made, topic in zip(new, topics, strict=True):
+            # -1 is the broker's own default; aiokafka's constructor refuses to say so.
+            made.replication_factor = topic.replication_factor
         response = await self._ask(lambda admin: admin.create_topics(new))
         for name, code, *_ in response.topic_errors:
             error = for_code(code)
             if code and error is not TopicAlreadyExistsError:
                 message = (
-                    f"topic {name} could not be created: {error.__name__}. Create it by hand, or check permissions"
+                    f"topic {name} could not be created: {error.__name__}. Create it by hand, or check permissions "
+                    "and, for a replication factor, how many brokers there are"
                 )
                 raise ConfigError(message)
 
@@ -98,10 +109,6 @@ class AioKafka:
         """Give up the connections."""
         if self._admin is not None:
             await self._discard(self._admin)
-
-    async def _counts(self, names: Sequence[str]) -> dict[str, int]:
-        described = await self._ask(lambda admin: admin.describe_topics(list(names)))
-        return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
 
     async def _ask(self, question: Callable[[AIOKafkaAdminClient], Any]) -> Any:
         """Ask the admin client, again where it fails: it does not retry when a coordinator has moved."""
@@ -130,14 +137,52 @@ class AioKafka:
             await stopped(admin)
 
 
-async def _offset(admin: AIOKafkaAdminClient, group_id: str, source: TopicPartition) -> OffsetAndMetadata:
-    """Return the committed offset, -1 where there is none; raises KafkaError.
+async def _partition_counts(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
+    """Return the number of partitions of those topics that exist; raises KafkaError, ConfigError.
+
+    Not by `describe_topics`: a broker with its default settings would create what was asked for.
+    """
+    request = MetadataRequest(list(names), allow_auto_topic_creation=False)
+    described = (await admin._send_request(request)).to_object()["topics"]  # noqa: SLF001
+    counts: dict[str, int] = {}
+    for topic in described:
+        name, error = topic["topic"], for_code(topic["error_code"])
+        if error is NoError:
+            counts[name] = len(topic["partitions"])
+        elif error not in (UnknownTopicOrPartitionError, InvalidTopicError):
+            raise _refusal(name, error, "Describe")
+    return counts
+
+
+async def _infos(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, TopicInfo]:
+    """Return those topics that exist; raises as above, and where settings are not told: nobody may guess at limits."""
+    counts = await _partition_counts(admin, names)
+    found: dict[str, TopicInfo] = {}
+    for response in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in counts]):
+        for code, _, _, name, entries in response.resources:
+            if code:
+                raise _refusal(name, for_code(code), "DescribeConfigs")
+            found[name] = TopicInfo(counts[name], {entry[0]: entry[1] for entry in entries})
+    return found
+
+
+def _refusal(topic: str, error: type[KafkaError], permission: str) -> KafkaError | ConfigError:
+    if error is TopicAuthorizationFailedError:
+        return ConfigError(f"Kafka does not tell of topic {topic}: the user needs the permission {permission} on it")
+    return error(topic)
+
+
+async def _offsets(
+    admin: AIOKafkaAdminClient, group_id: str, sources: Sequence[TopicPartition]
+) -> dict[TopicPartition, Committed]:
+    """Return the committed offsets, of those partitions that have one; raises KafkaError.
 
     aiokafka overlooks an error about the group as a whole, such as a coordinator that is still loading it: then the
-    partition is missing from the answer. Taken for "nothing committed" it would replay the input.
+    partitions are missing from the answer. Taken for "nothing committed" it would replay the input.
     """
-    place = AioPartition(*source)
-    found = await admin.list_consumer_group_offsets(group_id, partitions=[place])
-    if place not in found:
+    places = {source: AioPartition(*source) for source in sources}
+    found = await admin.list_consumer_group_offsets(group_id, partitions=list(places.values()))
+    if not found.keys() >= set(places.values()):
         raise GroupCoordinatorNotAvailableError(group_id)
-    return found[place]
+    told = {source: found[place] for source, place in places.items()}
+    return {source: Committed(each.offset, each.metadata) for source, each in told.items() if each.offset >= 0}

@@ -10,11 +10,14 @@ from aiokafka.structs import OffsetAndMetadata
 
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.assignor import sticky
+from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.aio.group import MAX_HEARTBEAT_MS
+from streamproc.runtime.aio.headernames import take_any_header_name
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.feed import Assigned, Brought, Start
 from streamproc.runtime.ports import Committed
+from streamproc.runtime.ports import TopicPartition as OurPartition
 
 FETCH_MAX_WAIT_MS = 500
 FETCH_RECORDS = 200
@@ -28,12 +31,14 @@ class AioFeed(ConsumerRebalanceListener):
     """A subscription, by aiokafka."""
 
     def __init__(self, settings: KafkaSettings, group_id: str, topic: str) -> None:
+        take_any_header_name()
         self._settings = settings
         self._topic = topic
         self._on_revoked: Callable[[], None] = lambda: None
         self._generation = 0
         self._news: frozenset[int] | None = None
         self._ends: dict[int, int] = {}
+        self._kafka = AioKafka(settings, group_id)
         self._consumer = AIOKafkaConsumer(
             group_id=group_id,
             group_instance_id=settings.group_instance_id,
@@ -83,6 +88,7 @@ class AioFeed(ConsumerRebalanceListener):
     async def close(self) -> None:
         """Leave the group."""
         await stopped(self._consumer)
+        await self._kafka.close()
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002  all of them
         """Take note: from here on nothing is ours."""
@@ -99,15 +105,15 @@ class AioFeed(ConsumerRebalanceListener):
         """Find out where to start, and go there; a seek drops what was fetched since the assignment."""
         generation, places = self._generation, [self._at(number) for number in partitions]
         async with asyncio.timeout(self._settings.request_timeout_ms / 1000):
-            # The consumer's own call drops the metadata.
-            stored = await self._consumer._coordinator.fetch_committed_offsets(places)  # noqa: SLF001
+            # Not by the consumer: it drops the metadata, and takes an error about the group for "nothing committed".
+            stored = await self._kafka.offsets([OurPartition(*place) for place in places])
             first = await self._consumer.beginning_offsets(places) if places else {}
             last = await self._consumer.end_offsets(places) if places else {}
         if generation != self._generation:
             return NOTHING
         starts: dict[int, Start] = {}
         for place in places:
-            committed = Committed(*stored[place]) if place in stored else None
+            committed = stored.get(OurPartition(*place))
             starts[place.partition] = Start(committed, _begin(committed, first[place], last[place]), last[place])
             self._consumer.seek(place, starts[place.partition].begin)
         self._ends = {number: start.end for number, start in starts.items()}

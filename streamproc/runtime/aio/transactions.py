@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as AioPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
 from streamproc.codec.encode import Message
 from streamproc.errors import ConfigError, TaskInvalid
 from streamproc.runtime.aio.connection import connection, stopped
+from streamproc.runtime.aio.headernames import AnyNamesBuilder
 from streamproc.runtime.config import BATCH_BYTES, KafkaSettings
 from streamproc.runtime.ports import Committed, Outputs, TopicPartition
 
@@ -59,6 +61,13 @@ class AioTransactions:
                 f"{committed.offset} is larger than its topic admits: raise max.message.bytes of the output topics"
             )
             raise ConfigError(message) from error
+        except (InvalidTimestampError, OverflowError) as error:
+            message = (
+                f"an output of the records of {self._source} before offset {committed.offset} has a timestamp that its "
+                "topic does not admit: raise its message.timestamp.before.max.ms or .after.max.ms, or set "
+                "message.timestamp.type=LogAppendTime where it is no input"
+            )
+            raise ConfigError(message) from error
         except (KafkaError, TimeoutError, AssertionError) as error:
             raise TaskInvalid(f"the transaction of {self._source} was not confirmed: {error!r}") from error
 
@@ -87,11 +96,22 @@ class AioTransactions:
         await asyncio.gather(*futures)
 
     def _batches(self, messages: Sequence[Message]) -> Iterator[Any]:
-        batch = self._producer.create_batch()
+        make: Callable[[], Any] = self._producer.create_batch
+        batch = make()
         for message in messages:
-            key, value, timestamp, headers = message
-            if batch.append(key=key, value=value, timestamp=timestamp, headers=headers) is None:
-                yield batch
-                batch = self._producer.create_batch()
-                batch.append(key=key, value=value, timestamp=timestamp, headers=headers)
+            try:
+                fits = _add(batch, message)
+            except UnicodeEncodeError:
+                # From here on all is built the slower way: a request for each such record would take too long.
+                make, fits = partial(AnyNamesBuilder, self._producer), False
+            if not fits:
+                if batch.record_count():
+                    yield batch
+                batch = make()
+                _add(batch, message)
         yield batch
+
+
+def _add(batch: Any, message: Message) -> bool:
+    key, value, timestamp, headers = message
+    return batch.append(key=key, value=value, timestamp=timestamp, headers=headers) is not None

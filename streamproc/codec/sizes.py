@@ -1,0 +1,33 @@
+"""How large a record is: its own bytes, which our limits count, and what Kafka makes of it, which a topic limits."""
+
+from collections.abc import Sequence
+
+Headers = Sequence[tuple[str, bytes]]
+
+BATCH_HEADER_BYTES = 61
+
+
+def headers_bytes(headers: Headers) -> int:
+    """Return the bytes of names and values."""
+    return sum(len(named(name)) + len(value or b"") for name, value in headers)
+
+
+def named(name: str) -> bytes:
+    """Return a header's name as it is on the wire: a byte that is no UTF-8 stands as a surrogate in the text."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def batch_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """Return the size of a batch, not compressed, that holds this record alone."""
+    body = 3 + _field(key) + _field(value) + _varint(len(headers))  # Attributes, and differences of nothing.
+    body += sum(_field(named(name)) + _field(content) for name, content in headers)
+    return BATCH_HEADER_BYTES + _varint(body) + body
+
+
+def _field(content: bytes | None) -> int:
+    return 1 if content is None else _varint(len(content)) + len(content)
+
+
+def _varint(number: int) -> int:
+    """Return how many bytes a length takes: seven bits each, one bit for the sign."""
+    return max(1, -(-(2 * number).bit_length() // 7))

@@ -1,0 +1,205 @@
+"""The three commands, from Kafka to what is printed."""
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streamproc.dlq import showing
+from streamproc.dlq.choice import Choice, Place
+from streamproc.dlq.letter import Foreign, Letter
+from streamproc.dlq.listing import Listing, Seen
+from streamproc.dlq.planning import Limits, Plan, Terms, Verdict, survey, terms_of
+from streamproc.dlq.progress import progress
+from streamproc.dlq.reading import names_of, scan
+from streamproc.dlq.receipts import Receipt, Receipts
+from streamproc.dlq.replaying import Replay
+from streamproc.errors import ConfigError
+from streamproc.escaping import escaped
+from streamproc.interrupts import EXIT_AT_ONCE, Interrupted, stop_on_signal, unless_stopped
+from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.ports import Kafka
+
+INTERRUPTED = EXIT_AT_ONCE
+"""Exit code after Ctrl-C or SIGTERM."""
+MAX_DUMP_BYTES = 1_024
+WIDE = 1_000
+"""Columns where stdout is no terminal: what goes to a file or a pipe is not cut."""
+
+
+class Payload(NamedTuple):
+    """What to show of a letter's value. `out`: a file to write it to instead."""
+
+    show: bool = False
+    whole: bool = False
+    out: Path | None = None
+
+
+class Consoles(NamedTuple):
+    """Where results go, and where the rest goes."""
+
+    out: Console
+    err: Console
+
+
+async def list_letters(
+    kafka: Kafka, topics: TopicSettings, choice: Choice, listing: Listing, consoles: Consoles, *, as_json: bool
+) -> None:
+    """Print the newest letters and the totals; raises as `scan`."""
+    passed_over = Seen()
+    await scan(kafka, names_of(topics), choice, listing.add, passed_over.add)
+    out = consoles.out
+    if as_json:
+        for row in listing.rows():
+            _line(out, showing.as_json(row))
+    else:
+        if listing.letters:
+            _wide(out, showing.table(listing.rows()))
+        for line in showing.totals(listing):
+            _line(out, line)
+    if not listing.letters:
+        _nothing_matches(consoles.err, passed_over)
+    if listing.foreign:
+        _line(consoles.err, showing.foreign(listing.foreign))
+
+
+async def show_letter(kafka: Kafka, topics: TopicSettings, place: Place, payload: Payload, consoles: Consoles) -> None:
+    """Print one letter; raises ConfigError where it is not there, and as `scan`."""
+    letter, receipt = await _find(kafka, topics, place)
+    out = consoles.out
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in showing.details(letter, receipt):
+        grid.add_row(Text(name), Text(value))
+    _wide(out, grid)
+    if payload.out is not None:
+        _write(letter.value, payload.out)
+        _line(consoles.err, f"{payload.out}: {len(letter.value or b''):,} bytes")
+    elif payload.show:
+        for line in showing.hex_dump(letter.value or b"", None if payload.whole else MAX_DUMP_BYTES):
+            _line(out, line)
+
+
+async def replay_letters(
+    kafka: Kafka, topics: TopicSettings, choice: Choice, limits: Limits, consoles: Consoles, *, dry_run: bool
+) -> int:
+    """Send letters back, and say what became of them; return the exit code.
+
+    Raises as `survey` and `Replay.run`; whatever was done by then has been said.
+    """
+    shown = progress(consoles.err)
+    with stop_on_signal(shown.close) as stop:
+        try:
+            shown.reading(topics.dead_letters)
+            look = _look(kafka, topics, choice, limits)
+            terms, plan = await unless_stopped(stop, look, "anything was replayed")
+            if not plan.counts:
+                shown.close()
+                _nothing_matches(consoles.err, plan.passed_over)
+            if dry_run:
+                shown.close()
+                _summary(consoles.out, terms, plan, None)
+                _warnings(consoles.err, plan)
+                return 0
+            _warnings(consoles.err, plan)
+            shown.begin(plan.total)
+            replay = Replay(kafka, terms, plan, time.time, shown.advance)
+            try:
+                await unless_stopped(stop, replay.run(), "all was replayed")
+            finally:
+                shown.close()
+                _summary(consoles.out, terms, plan, replay)
+        except Interrupted as interrupted:
+            _line(consoles.err, f"{interrupted}: the same command goes on from there, and sends nothing twice")
+            return INTERRUPTED
+        finally:
+            shown.close()
+    return 0
+
+
+async def _look(kafka: Kafka, topics: TopicSettings, choice: Choice, limits: Limits) -> tuple[Terms, Plan]:
+    terms = await terms_of(kafka, topics, choice, limits, int(time.time() * 1_000))
+    return terms, await survey(kafka, terms)
+
+
+async def _find(kafka: Kafka, topics: TopicSettings, place: Place) -> tuple[Letter, Receipt | None]:
+    found: list[tuple[Letter, Receipt | None]] = []
+
+    def take(each: Letter | Foreign, known: Receipts) -> None:
+        if isinstance(each, Foreign):
+            raise ConfigError(
+                f"{topics.dead_letters} {each.place} is no dead letter, somebody else wrote it: {each.flaw}"
+            )
+        found.append((each, known.of(each)))
+
+    await scan(kafka, names_of(topics), Choice(places=frozenset([place])), take)
+    if not found:
+        raise ConfigError(
+            f"{topics.dead_letters} holds nothing at {place[0]}:{place[1]}: `streamproc dlq list` shows what is there"
+        )
+    return found[0]
+
+
+def _write(value: bytes | None, path: Path) -> None:
+    """Write a value to a new file that only its owner can read; raises ConfigError."""
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise ConfigError(f"--out {path}: {error.strerror}; give the name of a file that does not exist yet") from None
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(value or b"")
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise ConfigError(f"--out {path}: {error.strerror}; give the name of a file on another disk") from None
+
+
+def _nothing_matches(err: Console, passed_over: Seen) -> None:
+    """Say what there is instead, where anything is."""
+    if passed_over.reasons:
+        for line in showing.nothing_matches(passed_over):
+            _line(err, line)
+
+
+def _warnings(err: Console, plan: Plan) -> None:
+    for line in showing.warnings(plan.unmended, plan.nothing_at):
+        _line(err, line)
+
+
+def _summary(out: Console, terms: Terms, plan: Plan, replay: Replay | None) -> None:
+    """Print what was replayed, or would be where `replay` is None, and what was left."""
+    it = Table.grid(padding=(0, 2))
+    it.add_column()
+    it.add_column(justify="right")
+    it.add_column(overflow="fold")
+    if replay is None:
+        it.add_row(
+            "would be replayed", f"{plan.total:,}", Text("; ".join(showing.by(plan.meant)) if plan.total else "")
+        )
+    else:
+        it.add_row("replayed", f"{replay.replayed:,}", "")
+        remaining = plan.total - replay.replayed
+        if remaining and replay.finished:
+            it.add_row("replayed by another command meanwhile", f"{remaining:,}", "")
+        elif remaining:
+            doubt = f"up to {replay.in_doubt:,} of them may have been sent: the next replay finds out"
+            it.add_row("still to be replayed", f"{remaining:,}", doubt if replay.in_doubt else "")
+    if before := plan.counts[Verdict.REPLAYED]:
+        it.add_row(Verdict.REPLAYED.value, f"{before:,}", "")
+    for verdict, count, which in plan.left():
+        limit = f" ({terms.limits.attempts:,})" if verdict is Verdict.EXHAUSTED else ""
+        it.add_row(verdict.value + limit, f"{count:,}", Text(escaped(which)))
+    _wide(out, it)
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+def _wide(console: Console, table: Table) -> None:
+    (console if console.is_terminal else Console(file=console.file, width=WIDE)).print(table)

@@ -1,0 +1,143 @@
+"""A dead letter, read back from its headers, and the record that a replay makes of it."""
+
+import re
+from typing import NamedTuple
+
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.deadletter import HEADERS
+from streamproc.codec.encode import Message
+from streamproc.codec.framing import header_of, label
+from streamproc.codec.sizes import Headers, headers_bytes
+from streamproc.errors import RecordRejected
+
+ATTEMPT = "streamproc.replay.attempt"
+OF = "streamproc.replay.of"
+UNFRAMED = "none"
+"""Stands for the schema of a value that has no framing header."""
+
+_COUNT = re.compile(rb"\d{1,9}")
+_LONG = re.compile(rb"-?\d{1,19}")
+MAX_LONG = 2**63 - 1
+MAX_TEXT_CHARS = 1_000
+"""Of what somebody else may have written into a header of ours."""
+
+
+class Source(NamedTuple):
+    """Where the record was read. `timestamp` in milliseconds: the event's, as it came."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}:{self.partition}:{self.offset}"
+
+
+class Letter(NamedTuple):
+    """A dead letter. `attempt`: how often it was replayed before it failed this time; `headers`: the record's own."""
+
+    partition: int
+    offset: int
+    written_ms: int
+    reason: str
+    message: str
+    source: Source
+    schema: str
+    attempt: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def place(self) -> str:
+        """Where the letter lies: its partition and offset in the dead-letter topic."""
+        return f"{self.partition}:{self.offset}"
+
+    @property
+    def size(self) -> int:
+        """The bytes of value, key and headers."""
+        return len(self.value or b"") + len(self.key or b"") + headers_bytes(self.headers)
+
+    def again(self) -> Message:
+        """Return the record as it came, timestamp and all (rules.md 15), marked with the attempt and the letter."""
+        headers = [header for header in self.headers if header[0] not in {ATTEMPT, OF}]
+        headers += [(ATTEMPT, str(self.attempt + 1).encode()), (OF, self.place.encode())]
+        return self.key, self.value, self.source.timestamp, headers
+
+
+class Foreign(NamedTuple):
+    """A record of the dead-letter topic that is no dead letter: somebody else wrote it."""
+
+    partition: int
+    offset: int
+    flaw: str
+
+    @property
+    def place(self) -> str:
+        """Where it lies."""
+        return f"{self.partition}:{self.offset}"
+
+
+class _Flaw(Exception):
+    """What is wrong with the headers."""
+
+
+def of(record: Arrival, partition: int) -> Letter | Foreign:
+    """Read a record of a partition of the dead-letter topic. Raises nothing: what is no letter is a Foreign."""
+    # A record that had such headers of its own keeps them: ours are the last of each name.
+    last = {name: at for at, (name, _) in enumerate(record.headers) if name in HEADERS}
+    try:
+        reason, message, *place = [_value(record, last, name) for name in HEADERS]
+        source = _source(*place)
+    except _Flaw as flaw:
+        return Foreign(partition, record.offset, str(flaw))
+    ours = set(last.values())
+    own = [header for at, header in enumerate(record.headers) if at not in ours]
+    return Letter(
+        partition,
+        record.offset,
+        record.timestamp,
+        _text(reason),
+        _text(message),
+        source,
+        _schema(record.value),
+        _attempt(own),
+        record.key,
+        record.value,
+        own,
+    )
+
+
+def _value(record: Arrival, last: dict[str, int], name: str) -> bytes:
+    # A null is not in the types of a header's value, but it is in Kafka.
+    value: bytes | None = record.headers[last[name]][1] if name in last else None
+    if value is None:
+        raise _Flaw(f"it has no header {name}")
+    return value
+
+
+def _source(topic: bytes, *numbers: bytes) -> Source:
+    if not all(map(_LONG.fullmatch, numbers)):
+        raise _Flaw("its headers streamproc.source.* are not numbers")
+    partition, offset, timestamp = map(int, numbers)
+    if not (0 <= partition <= MAX_LONG and 0 <= offset <= MAX_LONG and -MAX_LONG <= timestamp <= MAX_LONG):
+        raise _Flaw("its headers streamproc.source.* name no place and time")
+    return Source(_text(topic), partition, offset, timestamp)
+
+
+def _text(value: bytes) -> str:
+    return value[:MAX_TEXT_CHARS].decode("utf-8", "backslashreplace")
+
+
+def _schema(value: bytes | None) -> str:
+    try:
+        return label(header_of(value))
+    except RecordRejected:
+        return UNFRAMED
+
+
+def _attempt(headers: Headers) -> int:
+    """Return what the last replay said; 0 where there was none, or a producer wrote something else there."""
+    said = next((value for name, value in reversed(headers) if name == ATTEMPT), None)
+    return int(said) if said is not None and _COUNT.fullmatch(said) else 0

@@ -1,0 +1,217 @@
+"""What a replay would do: which letters go back, and why the others stay. Writes nothing."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from streamproc.codec.sizes import batch_bytes, headers_bytes
+from streamproc.dlq.choice import Choice, Place
+from streamproc.dlq.letter import Foreign, Letter
+from streamproc.dlq.listing import Names as Counted
+from streamproc.dlq.listing import Seen
+from streamproc.dlq.reading import Names, missing, names_of, partitions_of, scan
+from streamproc.dlq.receipts import Receipts
+from streamproc.runtime.config import BATCH_BYTES, TopicSettings
+from streamproc.runtime.ports import Kafka
+
+NO_LIMIT = -1
+UNKNOWN_SCHEMA = "unknown_schema"
+HOUR_MS, MINUTE_MS = 3_600_000, 60_000
+NAMED = 5
+"""So many places of each kind are named, the others are counted."""
+
+
+class Verdict(StrEnum):
+    """What becomes of a letter; the values are what people read."""
+
+    REPLAY = "to be replayed"
+    REPLAYED = "replayed before"
+    EXHAUSTED = "left: as many attempts as allowed"
+    ELSEWHERE = "left: not from the events topic"
+    NOWHERE = "left: its partition of the events topic is not there"
+    EXPIRED = "left: older than the events topic keeps, raise its retention.ms first"
+    REFUSED = (
+        "left: the events topic admits no such time, raise its message.timestamp.before.max.ms or .after.max.ms first"
+    )
+    TOO_LARGE = (
+        "left: too large once marked, raise kafka.max_record_bytes or the events topic's max.message.bytes first"
+    )
+    FOREIGN = "left: no dead letter, somebody else wrote it"
+
+
+LEFT = (
+    Verdict.EXHAUSTED,
+    Verdict.EXPIRED,
+    Verdict.REFUSED,
+    Verdict.TOO_LARGE,
+    Verdict.ELSEWHERE,
+    Verdict.NOWHERE,
+    Verdict.FOREIGN,
+)
+
+
+class Bounds(NamedTuple):
+    """What the events topic and the service admit.
+
+    `oldest_ms`: a record with an earlier timestamp may be deleted from the topic before anybody reads it; those before
+    `first_ms` or after `last_ms` the broker refuses. None: whatever it may be. `record_bytes`: of key, value and
+    headers, beyond which the service ends; `batch_bytes`: of the batch that a record comes in.
+    """
+
+    oldest_ms: int | None
+    first_ms: int
+    last_ms: int | None
+    record_bytes: int
+    batch_bytes: int
+
+
+class Limits(NamedTuple):
+    """What the settings say: replays of a record, kafka.max_record_bytes, and whether a schema's label is known."""
+
+    attempts: int
+    record_bytes: int
+    knows: Callable[[str], bool] = lambda _: True
+
+
+class Terms(NamedTuple):
+    """What a replay goes by. `partitions`: of the dead-letter topic; `events_partitions`: of the events topic."""
+
+    names: Names
+    events: str
+    partitions: int
+    events_partitions: int
+    bounds: Bounds
+    limits: Limits
+    choice: Choice
+
+    def judge(self, found: Letter | Foreign, receipts: Receipts) -> Verdict:
+        """Decide what becomes of a letter."""
+        if isinstance(found, Foreign):
+            return Verdict.FOREIGN
+        if receipts.of(found) is not None:
+            return Verdict.REPLAYED
+        if found.source.topic != self.events:
+            return Verdict.ELSEWHERE
+        if found.source.partition >= self.events_partitions:
+            return Verdict.NOWHERE
+        if found.attempt >= self.limits.attempts:
+            return Verdict.EXHAUSTED
+        return self._admitted(found)
+
+    def is_mended(self, letter: Letter) -> bool:
+        """Tell whether it may fare better this time, as far as can be told without looking at it."""
+        return letter.reason != UNKNOWN_SCHEMA or self.limits.knows(letter.schema)
+
+    def _admitted(self, letter: Letter) -> Verdict:
+        bounds, (key, value, at_ms, headers) = self.bounds, letter.again()
+        if bounds.oldest_ms is not None and at_ms < bounds.oldest_ms:
+            return Verdict.EXPIRED
+        if at_ms < bounds.first_ms or (bounds.last_ms is not None and at_ms > bounds.last_ms):
+            return Verdict.REFUSED
+        size = len(key or b"") + len(value or b"") + headers_bytes(headers)
+        is_too_large = size > bounds.record_bytes or batch_bytes(key, value, headers) > bounds.batch_bytes
+        return Verdict.TOO_LARGE if is_too_large else Verdict.REPLAY
+
+
+class Plan:
+    """The letters that are meant, counted by verdict, and how far each partition was read.
+
+    `meant`: those to be replayed; `unmended`: schemas of those that will be rejected again; `nothing_at`: places that
+    were named and hold no letter.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[Verdict] = Counter()
+        self.ends: dict[int, int] = {}
+        self.pending: Counter[int] = Counter()
+        self.topics = Counted()
+        self.passed_over = Seen()
+        self.meant = Seen()
+        self.unmended = Counted()
+        self.nothing_at: list[Place] = []
+        self._places: dict[Verdict, list[tuple[int, int]]] = {}
+
+    @property
+    def total(self) -> int:
+        """How many letters are to be replayed."""
+        return self.counts[Verdict.REPLAY]
+
+    def add(self, found: Letter | Foreign, verdict: Verdict) -> None:
+        """Count a letter."""
+        self.counts[verdict] += 1
+        if verdict is Verdict.REPLAY:
+            self.pending[found.partition] += 1
+        if verdict is Verdict.ELSEWHERE and isinstance(found, Letter):
+            self.topics.add(found.source.topic)
+        # In the order of partitions, which are read side by side; no more are kept than can be named.
+        named = sorted([*self._places.get(verdict, ()), (found.partition, found.offset)])
+        self._places[verdict] = named[:NAMED]
+
+    def left(self) -> Iterator[tuple[Verdict, int, str]]:
+        """Yield each reason why letters stay, how many do, and which: the first places, and the topics of the rest."""
+        for verdict in LEFT:
+            if count := self.counts[verdict]:
+                places = ", ".join(f"{partition}:{offset}" for partition, offset in self._places[verdict])
+                more = f" and {count - NAMED:,} more" if count > NAMED else ""
+                topics = f" (from {', '.join(sorted(self.topics)[:NAMED])})" if verdict is Verdict.ELSEWHERE else ""
+                yield verdict, count, places + more + topics
+
+
+async def terms_of(kafka: Kafka, topics: TopicSettings, choice: Choice, limits: Limits, now_ms: int) -> Terms:
+    """Look up what a replay goes by; `topics` with their prefix. Raises ConfigError for topics that are not there."""
+    names = names_of(topics)
+    partitions = await partitions_of(kafka, names.dead_letters, "DEAD_LETTERS")
+    events = (await kafka.topics([topics.events])).get(topics.events)
+    if events is None:
+        raise missing(topics.events, "EVENTS")
+    bounds = bounds_of(events.config, limits.record_bytes, now_ms)
+    return Terms(names, topics.events, partitions, events.partitions, bounds, limits, choice)
+
+
+def bounds_of(config: Mapping[str, str], record_bytes: int, now_ms: int) -> Bounds:
+    """Return what a topic with this configuration admits, and a service that takes records of so many bytes.
+
+    The clocks of broker and command may differ by a minute, and a replay takes its time.
+    """
+    before_ms, after_ms = (config.get(f"message.timestamp.{side}.max.ms") for side in ("before", "after"))
+    if config.get("message.timestamp.type") == "LogAppendTime":
+        before_ms = after_ms = None
+    first_ms = 0 if before_ms is None else max(0, now_ms - int(before_ms) + MINUTE_MS)
+    last_ms = None if after_ms is None else now_ms + max(0, int(after_ms) - MINUTE_MS)
+    largest = int(config.get("max.message.bytes", record_bytes + BATCH_BYTES))
+    return Bounds(oldest_kept(config, now_ms), first_ms, last_ms, record_bytes, largest)
+
+
+def oldest_kept(config: Mapping[str, str], now_ms: int) -> int | None:
+    """Return the earliest timestamp that a new record of a topic may have, None where any may be had.
+
+    A replay keeps the timestamp (rules.md 15), and Kafka deletes by it: a segment goes, even the one being written,
+    when all its records are older than the retention. So this stays on the safe side.
+    """
+    retention_ms = int(config.get("retention.ms", NO_LIMIT))
+    if retention_ms == NO_LIMIT or config.get("message.timestamp.type") == "LogAppendTime":
+        return None
+    return now_ms - retention_ms + min(HOUR_MS, retention_ms // 10)
+
+
+async def survey(kafka: Kafka, terms: Terms) -> Plan:
+    """Read the dead letters that are there now; raises as `scan`."""
+    plan, named = Plan(), set(terms.choice.places)
+
+    def take(found: Letter | Foreign, known: Receipts) -> None:
+        verdict = terms.judge(found, known)
+        plan.add(found, verdict)
+        named.discard((found.partition, found.offset))
+        if verdict is Verdict.REPLAY and isinstance(found, Letter):
+            plan.meant.add(found)
+            if not terms.is_mended(found):
+                plan.unmended.add(found.schema)
+
+    def pass_over(letter: Letter) -> None:
+        named.discard((letter.partition, letter.offset))
+        plan.passed_over.add(letter)
+
+    plan.ends = await scan(kafka, terms.names, terms.choice, take, pass_over)
+    plan.nothing_at = sorted(place for place in named if place[0] in plan.ends)
+    return plan

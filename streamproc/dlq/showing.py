@@ -1,0 +1,159 @@
+"""Letters as people and programs read them.
+
+Whatever somebody else made comes out escaped; no value, key or header of a record is in a list.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from streamproc.codec.sizes import named
+from streamproc.dlq.letter import Letter
+from streamproc.dlq.listing import Listing, Row, Seen
+from streamproc.dlq.receipts import Receipt
+from streamproc.escaping import escaped, escaped_bytes
+
+MAX_CHARS = 1_000
+"""Of a key, a header's name or its value that are shown."""
+MAX_TOTALS = 20
+DUMP_BYTES = 16
+PRINTABLE = range(0x20, 0x7F)
+
+
+def instant(time_ms: int, timespec: str = "milliseconds") -> str:
+    """Write a time in milliseconds; one that is in no calendar as its number."""
+    try:
+        at = datetime.fromtimestamp(time_ms / 1_000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return str(time_ms)
+    return at.isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def table(rows: Iterable[Row]) -> Table:
+    """Return the list of letters."""
+    it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    it.add_column("place", no_wrap=True)
+    for name in ("rejected", "event", "reason", "schema", "source", "bytes", "attempt", "replayed", "message"):
+        # In a narrow terminal a cell takes several lines, rather than be cut.
+        it.add_column(name, overflow="fold", justify="right" if name in {"bytes", "attempt"} else "left")
+    for letter, size, receipt in rows:
+        cells = (
+            letter.place,
+            instant(letter.written_ms, "seconds"),
+            instant(letter.source.timestamp, "seconds"),
+            letter.reason,
+            letter.schema,
+            str(letter.source),
+            f"{size:,}",
+            str(letter.attempt),
+            "no" if receipt is None else "yes",
+            letter.message,
+        )
+        it.add_row(*(Text(escaped(cell)) for cell in cells))
+    return it
+
+
+def totals(listing: Listing) -> Iterator[str]:
+    """Yield lines about all letters that are meant, not only those listed."""
+    replayed = f", {listing.replayed:,} of them replayed" if not listing.open_only else " not replayed yet"
+    yield f"{listing.letters:,} dead letters{replayed}"
+    if listing.letters:
+        yield from by(listing.seen)
+
+
+def nothing_matches(passed_over: Seen) -> Iterator[str]:
+    """Yield lines about what there is, where none of it is meant."""
+    yield f"none of {passed_over.reasons.total():,} dead letters is meant; there are"
+    yield from by(passed_over)
+
+
+def by(seen: Seen) -> Iterator[str]:
+    """Yield the counts by reason and by schema."""
+    yield f"by reason: {_counts(seen.reasons)}"
+    yield f"by schema: {_counts(seen.schemas)}"
+
+
+def warnings(unmended: Counter[str], nothing_at: Iterable[tuple[int, int]]) -> Iterator[str]:
+    """Yield lines about letters that will be rejected again, and about places that hold none."""
+    if unmended:
+        yield (
+            f"these settings still do not know {_counts(unmended)}: such letters are going to be rejected again; "
+            "name the schema in profiles.<name>.schemas or set a registry first"
+        )
+    for partition, offset in nothing_at:
+        yield f"there is nothing at {partition}:{offset}"
+
+
+def foreign(count: int) -> str:
+    """Return the line about records that are no dead letters."""
+    return f"{count:,} records of the topic are no dead letters: somebody else wrote them"
+
+
+def as_json(row: Row) -> str:
+    """Return a letter as one line of JSON, ASCII only; times in milliseconds."""
+    letter, size, receipt = row
+    document = {
+        "place": letter.place,
+        "time": letter.source.timestamp,
+        "written": letter.written_ms,
+        "reason": letter.reason,
+        "message": letter.message,
+        "schema": letter.schema,
+        "source": {"topic": letter.source.topic, "partition": letter.source.partition, "offset": letter.source.offset},
+        "bytes": size,
+        "attempt": letter.attempt,
+        "replayed": None if receipt is None else receipt.at_ms,
+    }
+    return json.dumps(document)
+
+
+def details(letter: Letter, receipt: Receipt | None) -> Iterator[tuple[str, str]]:
+    """Yield names and values, escaped: everything about a letter but its value."""
+    yield "place", letter.place
+    yield "rejected", instant(letter.written_ms)
+    yield "event", instant(letter.source.timestamp)
+    yield "reason", escaped(letter.reason)
+    yield "message", escaped(letter.message)
+    yield "source", escaped(str(letter.source))
+    yield "schema", letter.schema
+    yield "attempt", str(letter.attempt)
+    yield "replayed", _replayed(receipt)
+    yield "key", _bytes(letter.key)
+    yield "value", "null" if letter.value is None else f"{len(letter.value):,} bytes"
+    yield "headers", f"{len(letter.headers):,}"
+    for name, value in letter.headers:
+        yield f"  {escaped_bytes(named(name), MAX_CHARS)}", _bytes(value)
+
+
+def hex_dump(value: bytes, most_bytes: int | None) -> Iterator[str]:
+    """Yield lines of offset, bytes in hexadecimal and as ASCII; at most so many bytes."""
+    shown = value[:most_bytes]
+    for start in range(0, len(shown), DUMP_BYTES):
+        part = shown[start : start + DUMP_BYTES]
+        text = "".join(chr(byte) if byte in PRINTABLE else "." for byte in part)
+        yield f"{start:08x}  {part.hex(' '):<{3 * DUMP_BYTES - 1}}  {text}"
+    if len(shown) < len(value):
+        more = f"{len(value) - len(shown):,} of {len(value):,} bytes more"
+        yield f"… {more}: --all shows them, --out writes them to a file"
+
+
+def _bytes(value: bytes | None) -> str:
+    if value is None:
+        return "null"
+    text = escaped_bytes(value, MAX_CHARS)
+    return f"{text} ({len(value):,} bytes)" if text.endswith("…") or not text else text
+
+
+def _replayed(receipt: Receipt | None) -> str:
+    return "no" if receipt is None else instant(receipt.at_ms)
+
+
+def _counts(counter: Counter[str]) -> str:
+    most = [f"{escaped(name)} {count:,}" for name, count in counter.most_common(MAX_TOTALS)]
+    more = [f"{len(counter) - MAX_TOTALS:,} more"] if len(counter) > MAX_TOTALS else []
+    return ", ".join(most + more)

@@ -1,0 +1,207 @@
+"""`streamproc dlq`: parses, calls, reports; decides nothing else."""
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import cache
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from streamproc import app as service
+from streamproc.codec.framing import JSON, label
+from streamproc.dlq import choice as filters
+from streamproc.dlq.choice import Choice, WrongFilter
+from streamproc.dlq.command import INTERRUPTED, Consoles, Payload, list_letters, replay_letters, show_letter
+from streamproc.dlq.listing import Listing
+from streamproc.dlq.planning import Limits
+from streamproc.errors import ConfigError
+from streamproc.observe.counters import REASONS
+from streamproc.observe.logs import configure as configure_logs
+from streamproc.profilebook import book_of
+from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.ports import Kafka
+from streamproc.settings import Settings
+from streamproc.shell import Config, WrongUsage, err, out, run_async, settings_of
+
+T = TypeVar("T")
+
+dlq_cli = typer.Typer(no_args_is_help=True, help="Look at dead letters, and send them back to where they came from.")
+
+WHEN = "an age such as 90m, 2h or 3d, or a time such as 2026-01-31T12:00 (UTC without an offset)."
+Places = Annotated[
+    list[str] | None, typer.Argument(metavar="PLACE", help="Only these: partition:offset, as `dlq list` shows it.")
+]
+Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Such as unknown_schema; may be repeated.")]
+Schemas = Annotated[
+    list[str] | None,
+    typer.Option("--schema", help="A registry id (17, id:17), crc64:<16 hex digits>, json, or none; may be repeated."),
+]
+Since = Annotated[str | None, typer.Option("--since", help=f"Rejected from here on: {WHEN}")]
+Until = Annotated[str | None, typer.Option("--until", help="Rejected before this.")]
+EventSince = Annotated[str | None, typer.Option("--event-since", help="The event's own time, from here on.")]
+EventUntil = Annotated[str | None, typer.Option("--event-until", help="The event's own time, before this.")]
+Partitions = Annotated[list[int] | None, typer.Option("--partition", min=0, help="May be repeated.")]
+
+
+@dlq_cli.command("list")
+def list_(
+    places: Places = None,
+    reason: Reasons = None,
+    schema: Schemas = None,
+    since: Since = None,
+    until: Until = None,
+    event_since: EventSince = None,
+    event_until: EventUntil = None,
+    partition: Partitions = None,
+    open_only: Annotated[bool, typer.Option("--open", help="Only those that were not replayed.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="So many of those rejected last; 0: all.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, times in milliseconds.")] = False,
+    config: Config = None,
+) -> None:
+    """List dead letters, those rejected last at the end, and count all that are meant by reason and schema.
+
+    Shows nothing of what the records hold.
+    """
+    choice = _choice(
+        places=places,
+        reasons=reason,
+        schemas=schema,
+        since=since,
+        until=until,
+        event_since=event_since,
+        event_until=event_until,
+        partitions=partition,
+    )
+    listing = Listing(limit, open_only=open_only)
+    _on_dead_letters(
+        settings_of(config),
+        lambda kafka, topics: list_letters(kafka, topics, choice, listing, Consoles(out, err), as_json=as_json),
+    )
+
+
+@dlq_cli.command()
+def show(
+    place: Annotated[str, typer.Argument(help="partition:offset, as `dlq list` shows it.")],
+    payload: Annotated[bool, typer.Option("--payload", help="Also the first 1,024 bytes of the value.")] = False,
+    whole: Annotated[bool, typer.Option("--all", help="Also all bytes of the value.")] = False,
+    results: Annotated[
+        Path | None, typer.Option("--out", help="Write the value as it is to a new file, for its owner only.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Show one dead letter: why, where from, key and headers; the value only if asked for."""
+    at = _parsed(lambda: filters.place(place))
+    shown = Payload(payload or whole, whole, results)
+    _on_dead_letters(
+        settings_of(config), lambda kafka, topics: show_letter(kafka, topics, at, shown, Consoles(out, err))
+    )
+
+
+@dlq_cli.command()
+def replay(
+    places: Places = None,
+    reason: Reasons = None,
+    schema: Schemas = None,
+    since: Since = None,
+    until: Until = None,
+    event_since: EventSince = None,
+    event_until: EventUntil = None,
+    partition: Partitions = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and write nothing.")] = False,
+    max_attempts: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Leave records that were replayed so often.")
+    ] = 3,
+    config: Config = None,
+) -> None:
+    """Send the records of dead letters back to the events topic, each letter once, however often this is repeated.
+
+    Value, key, headers and timestamp stay as they came; the header streamproc.replay.attempt counts the attempts.
+    May be interrupted at any time: the transaction in hand comes to its end first, the same command goes on from there.
+    Of two at the same time the later one goes on. Exit code 130 where it was interrupted, 1 where it failed, 0 when
+    everything was replayed or left for the reasons given.
+    """
+    choice = _choice(
+        places=places,
+        reasons=reason,
+        schemas=schema,
+        since=since,
+        until=until,
+        event_since=event_since,
+        event_until=event_until,
+        partitions=partition,
+    )
+    settings = settings_of(config)
+    limits = Limits(max_attempts, settings.kafka.max_record_bytes, _known_to(settings))
+
+    async def work(kafka: Kafka, topics: TopicSettings) -> int:
+        return await replay_letters(kafka, topics, choice, limits, Consoles(out, err), dry_run=dry_run)
+
+    if _on_dead_letters(settings, work) == INTERRUPTED:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _choice(
+    *,
+    places: list[str] | None,
+    reasons: list[str] | None,
+    schemas: list[str] | None,
+    since: str | None,
+    until: str | None,
+    event_since: str | None,
+    event_until: str | None,
+    partitions: list[int] | None,
+) -> Choice:
+    now_ms = int(time.time() * 1_000)
+    choice = _parsed(
+        lambda: Choice(
+            reasons=filters.reasons(reasons or ()),
+            schemas=filters.schemas(schemas or ()),
+            since_ms=filters.moment("--since", since, now_ms),
+            until_ms=filters.moment("--until", until, now_ms),
+            event_since_ms=filters.moment("--event-since", event_since, now_ms),
+            event_until_ms=filters.moment("--event-until", event_until, now_ms),
+            partitions=frozenset(partitions or ()),
+            places=filters.places(places or ()),
+        ).checked()
+    )
+    if unknown := sorted(choice.reasons - set(REASONS)):
+        # No error: an older or newer version may have written it.
+        said = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(REASONS)}"
+        err.print(said, markup=False, highlight=False, soft_wrap=True)
+    return choice
+
+
+def _known_to(settings: Settings) -> Callable[[str], bool]:
+    """Return whether records of a schema can be read under these settings, as far as is known without a registry."""
+
+    @cache
+    def labels() -> frozenset[str] | None:
+        """Not before somebody asks: schemas are compiled for it."""
+        try:
+            known = {schema.label for schema in book_of(settings.life_cycle)}
+        except ConfigError:  # The files of schemas need not be where letters are sent back from.
+            return None
+        return frozenset(known | ({label(JSON)} if settings.input.takes_json else set()))
+
+    def knows(schema: str) -> bool:
+        known = labels()
+        return known is None or schema in known or (schema.startswith("id:") and bool(settings.registry.url))
+
+    return knows
+
+
+def _parsed(parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except WrongFilter as error:
+        raise WrongUsage(str(error)) from None
+
+
+def _on_dead_letters(settings: Settings, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
+    # What goes wrong is said by the command itself; aiokafka's warnings would only tear the bar apart.
+    configure_logs("ERROR", "console")
+    try:
+        return run_async(service.with_dead_letters(settings, work))
+    except WrongFilter as error:
+        raise WrongUsage(str(error)) from None

@@ -1,0 +1,31 @@
+"""Why partitions do not go on, as the probes tell it."""
+
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+UNANSWERED = frozenset(
+    (
+        "BrokerUnavailable",
+        "ConnectionError",
+        "KafkaConnectionError",
+        "KafkaTimeoutError",
+        "NoBrokersAvailable",
+        "NodeNotReadyError",
+        "RequestTimedOutError",
+        "TimeoutError",
+    )
+)
+"""Causes, as class names, for which nobody has to have taken the partition over: the broker does not answer."""
+
+
+class Cause(Struct, frozen=True):
+    """Why a partition does not go on, in one word, and since when, in seconds of the wall clock."""
+
+    reason: str
+    since: float
+
+    def shown(self) -> dict[str, str]:
+        """Return it as JSON has it."""
+        since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
+        return {"reason": self.reason, "since": since.replace("+00:00", "Z")}

@@ -1,0 +1,163 @@
+"""Questions to a schema registry that speaks Confluent's API, at one or several URLs.
+
+Whatever is no answer of a registry means RegistryUnavailable: only a registry's own "not found" is one, and only if all
+URLs say so, because a follower may lag behind the one that is away.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+from urllib.parse import quote
+
+from streamproc.codec.inline import shown
+from streamproc.errors import ConfigError, RecordRejected, RegistryUnavailable
+from streamproc.registry.answers import Registered, identified, places, registered
+from streamproc.registry.config import RegistrySettings
+from streamproc.registry.observer import SILENT, RegistryObserver, Result
+from streamproc.registry.requests import Failed, Request, ask
+from streamproc.web.config import origin
+from streamproc.web.session import Session
+
+T = TypeVar("T")
+MAX_RETRY_AFTER_S = 60.0
+"""Whoever asks for more is asked again all the same: partitions wait."""
+
+
+class RegistryClient:
+    """Asks the registry at `settings.url`, which must be set. `clock`: seconds, never going back."""
+
+    def __init__(
+        self,
+        settings: RegistrySettings,
+        observer: RegistryObserver = SILENT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Raise ConfigError where a certificate of the settings cannot be used."""
+        self._session = Session(settings)
+        self._bases = settings.url
+        self._first = 0
+        self._not_before = dict.fromkeys(settings.url, 0.0)
+        self._observer = observer
+        self._clock = clock
+
+    async def __aenter__(self) -> Self:
+        """Open the session."""
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection."""
+        await self._session.__aexit__(kind, error, trace)
+
+    async def schema_by_id(self, schema_id: int) -> Registered | None:
+        """Return a schema, None where no such id is known.
+
+        As every question: raises RegistryUnavailable; and RecordRejected (`unfit_schema`) for one that is too large.
+        """
+        return await self._ask(Request(f"/schemas/ids/{schema_id}", f"id {schema_id}", registered))
+
+    async def versions_of(self, schema_id: int) -> list[tuple[str, int]]:
+        """Return the subjects and versions under which an id is known."""
+        path, about = f"/schemas/ids/{schema_id}/versions", f"the versions of id {schema_id}"
+        # For a nicer name only: whatever is answered must not close the registry for schemas.
+        request = Request(path, about, places, closes=False)
+        return [(place.subject, place.version) for place in await self._ask(request) or ()]
+
+    async def subject_version(self, subject: str, version: int | Literal["latest"]) -> Registered | None:
+        """Return a subject's schema, None where there is no such subject or version."""
+        if not _is_sayable(subject):
+            return None
+        path, about = f"{_path(subject)}/versions/{version}", f"{shown(subject)} version {version}"
+        return await self._ask(Request(path, about, registered))
+
+    async def register(self, subject: str, text: str) -> int:
+        """Register a schema, unless it is; return its id. Raises ConfigError where the registry refuses it."""
+        request = Request(f"{_path(subject)}/versions", f"the schema of {shown(subject)}", identified, _body(text))
+        if (found := await self._ask(request)) is None:
+            raise RegistryUnavailable(f"the registry has no place for {shown(subject)}: check STREAMPROC_REGISTRY__URL")
+        return found.id
+
+    async def lookup(self, subject: str, text: str) -> int | None:
+        """Return the id of a schema in a subject, None where it is not registered, not even in another spelling."""
+        away: RegistryUnavailable | None = None
+        for query in ("", "?normalize=true"):
+            path, about = _path(subject) + query, f"the schema of {shown(subject)}"
+            try:
+                if found := await self._ask(Request(path, about, identified, _body(text))):
+                    return found.id
+            except RegistryUnavailable as error:  # One that answers may know it in the other spelling.
+                away = error
+        if away is not None:
+            raise away
+        return None
+
+    async def _ask(self, request: Request[T]) -> T | None:
+        """Ask one URL after the other, beginning with the one that answered last."""
+        failures: list[tuple[str, Failed]] = []
+        lacking: list[int] = []
+        for number in self._order():
+            try:
+                found = await self._ask_at(number, request)
+            except Failed as failure:
+                failures.append((origin(self._bases[number]), failure))
+                continue
+            if found is not None:
+                self._first = number
+                return found
+            lacking.append(number)
+        if lacking:
+            self._first = lacking[0]
+        if failures:
+            # One that is away may know what the others do not have yet: nothing valid is refused for it.
+            raise _unavailable(request.about, [origin(self._bases[number]) for number in lacking], failures)
+        return None
+
+    def _order(self) -> list[int]:
+        return [(self._first + step) % len(self._bases) for step in range(len(self._bases))]
+
+    async def _ask_at(self, number: int, request: Request[T]) -> T | None:
+        base = self._bases[number]
+        if (wait_s := self._not_before[base] - self._clock()) > 0:
+            raise Failed(f"it asked to be left alone for another {wait_s:.0f} s", wait_s)
+        try:
+            found = await ask(self._session, base, request)
+        except Failed as failure:
+            self._observer.requested(Result.FAILED)
+            if failure.retry_after_s is not None and request.closes:
+                self._not_before[base] = self._clock() + min(failure.retry_after_s, MAX_RETRY_AFTER_S)
+            raise
+        except (ConfigError, RecordRejected):
+            self._observer.requested(Result.FAILED)
+            raise
+        self._observer.requested(Result.NOT_FOUND if found is None else Result.FOUND)
+        return found
+
+
+def _is_sayable(subject: str) -> bool:
+    """Whether a URL can name it: dots alone lead elsewhere there, and bytes that are no UTF-8 nowhere."""
+    try:
+        subject.encode()
+    except UnicodeEncodeError:
+        return False
+    return bool(subject.strip("."))
+
+
+def _path(subject: str) -> str:
+    return f"/subjects/{quote(subject, safe='')}"
+
+
+def _body(text: str) -> bytes:
+    return json.dumps({"schema": text}).encode()
+
+
+def _unavailable(about: str, lacking: list[str], failures: list[tuple[str, Failed]]) -> RegistryUnavailable:
+    """Make one error of all; it may be tried again as soon as one of the URLs that failed wants it."""
+    waits = [min(failure.retry_after_s or 0.0, MAX_RETRY_AFTER_S) for _, failure in failures]
+    reasons = "; ".join(
+        [*(f"{where} says there is none" for where in lacking), *(f"{where}: {failure}" for where, failure in failures)]
+    )
+    return RegistryUnavailable(f"the schema registry does not say what {about} is: {reasons}", min(waits) or None)

@@ -1,0 +1,86 @@
+"""What the service has to do with its registry: schemas for the book, ids for the output schemas."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from streamproc.codec.book import SchemaBook
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, WriterSchema
+from streamproc.errors import RecordRejected, RegistryUnavailable
+from streamproc.interrupts import Interrupted, unless_stopped
+from streamproc.registry.client import RegistryClient
+from streamproc.registry.config import RegistrySettings
+from streamproc.registry.learner import Learner
+from streamproc.registry.observer import RegistryObserver
+from streamproc.registry.outputs import output_frames
+from streamproc.runtime.backoff import Backoff
+from streamproc.runtime.config import TopicSettings
+
+OUTPUTS = {"run_transition": "transitions", "run_state": "state", "run_metrics": "metrics", "run_alert": "alerts"}
+"""The schemas that others read, and the settings that name their topics. Internal topics stay without a registry."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
+
+
+class RegistryLink:
+    """The learner, and what outputs begin with: known once `is_ready` said yes. `topics` with their prefix."""
+
+    def __init__(
+        self, settings: RegistrySettings, topics: TopicSettings, client: RegistryClient, book: SchemaBook
+    ) -> None:
+        self.frames: Frames = SINGLE_OBJECTS
+        self._settings = settings
+        self._subjects = {schema: getattr(topics, role) for schema, role in OUTPUTS.items()}
+        self._client = client
+
+        compiling = asyncio.Lock()
+
+        async def add(header: bytes, document: dict[str, Any], where: str) -> None:
+            try:
+                # In a thread, since a large one takes 0.2 s; one at a time, or they would starve the loop together.
+                async with compiling:
+                    schema = await asyncio.to_thread(WriterSchema, document, book.shape, header, where)
+            except RecordRejected as error:
+                raise RecordRejected(error.reason, f"{where}: {error}") from None
+            book.learn(header, schema)
+
+        self.learner = Learner(client, add, book.refuse)
+
+    async def is_ready(self, held_up: Callable[[str], None], stop: asyncio.Event) -> bool:
+        """Wait until the ids of the output schemas are known; False where `stop` was set before.
+
+        `held_up` is told why it takes so long, and when it does no longer. Raises ConfigError where one is not
+        registered, or refused.
+        """
+        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
+        while not stop.is_set():
+            asking = output_frames(self._client, self._subjects, self._settings.outputs)
+            try:
+                # A registry that hangs may take longer than a stop has time.
+                self.frames = await unless_stopped(stop, asking, "the registry told the ids of the output schemas")
+            except Interrupted:
+                break
+            except RegistryUnavailable as error:
+                held_up(f"waiting for the ids of the output schemas: {error}")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), max(backoff.failed(), error.retry_after_s or 0))
+            else:
+                held_up("")
+                return True
+        return False
+
+
+@asynccontextmanager
+async def registry_link(
+    settings: RegistrySettings, topics: TopicSettings, book: SchemaBook, observer: RegistryObserver
+) -> AsyncIterator[RegistryLink | None]:
+    """Connect to the registry for the length of the block; None where there is none."""
+    if not settings.url:
+        yield None
+        return
+    async with RegistryClient(settings, observer) as client:
+        link = RegistryLink(settings, topics, client, book)
+        try:
+            yield link
+        finally:
+            await link.learner.close()

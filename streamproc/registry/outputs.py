@@ -1,0 +1,34 @@
+"""Which ids the output schemas have in the registry: registered by us, or by somebody else and only looked up."""
+
+import json
+from collections.abc import Mapping
+
+from streamproc.codec.framing import confluent
+from streamproc.codec.inline import shown
+from streamproc.codec.schemas import load
+from streamproc.errors import ConfigError
+from streamproc.registry.client import RegistryClient
+from streamproc.registry.config import Outputs
+
+
+async def output_frames(client: RegistryClient, subjects: Mapping[str, str], outputs: Outputs) -> dict[str, bytes]:
+    """Return the framing header of each output schema, by its name; none where `outputs` is `off`.
+
+    `subjects`: topics by the names of the bundled schemas that their values have. Raises ConfigError where one is not
+    registered and may not be (`check`), or is refused; RegistryUnavailable.
+    """
+    if outputs == "off":
+        return {}
+    return {name: await _frame(client, name, f"{topic}-value", outputs) for name, topic in subjects.items()}
+
+
+async def _frame(client: RegistryClient, name: str, subject: str, outputs: Outputs) -> bytes:
+    text = json.dumps(load(name).document)
+    # Looked up first: who may only read need not be allowed to write, and no version is made of another spelling.
+    found = await client.lookup(subject, text)
+    if found is None and outputs == "check":
+        raise ConfigError(
+            f"the schema {name} is not registered in subject {shown(subject)}: register it, "
+            "or set STREAMPROC_REGISTRY__OUTPUTS=register"
+        )
+    return confluent(await client.register(subject, text) if found is None else found)

@@ -1,0 +1,111 @@
+"""A limit on what a compressed batch may become. aiokafka has none: a megabyte of zstd can be many gigabytes of zeros.
+
+Its codec functions are replaced where the compiled reader of batches looks them up, for every consumer of the process.
+"""
+
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+import cramjam
+
+READERS = (
+    "aiokafka.record._crecords.default_records",
+    "aiokafka.record.default_records",
+    "aiokafka.record._crecords.legacy_records",
+    "aiokafka.record.legacy_records",
+)
+GZIP_WINDOW = 31
+XERIAL_MAGIC, XERIAL_HEADER_BYTES = b"\x82SNAPPY\x00", 16
+FIRST_GUESS = 8
+"""A batch is tried with so many times its size first."""
+MIN_BUFFER_BYTES = 1 << 20
+
+_limit_bytes = 64 << 20
+
+
+class TooLarge(Exception):
+    """A batch of records that does not decompress within the limit: damaged, or made to use up the memory."""
+
+
+def limit_decompression(limit_bytes: int) -> None:
+    """Let no batch become larger than `limit_bytes`; consumers then raise TooLarge."""
+    global _limit_bytes  # noqa: PLW0603  aiokafka's codecs are the process's
+    _limit_bytes = limit_bytes
+    for name in READERS:
+        with suppress(ImportError):  # The compiled ones may be missing: aiokafka does without.
+            module = import_module(name)
+            for codec, decode in _BOUNDED.items():
+                if hasattr(module, codec):
+                    setattr(module, codec, decode)
+
+
+def _gzip(payload: Any) -> bytes:
+    stream = zlib.decompressobj(GZIP_WINDOW)
+    try:
+        found = stream.decompress(payload, _limit_bytes)
+    except zlib.error:
+        raise _refused("gzip") from None
+    if stream.unconsumed_tail or not stream.eof:
+        raise _refused("gzip")
+    return found
+
+
+def _snappy(payload: Any) -> bytes:
+    data = bytes(payload)
+    if not data.startswith(XERIAL_MAGIC):
+        return _snappy_block(data, _limit_bytes)
+    blocks: list[bytes] = []
+    at, left = XERIAL_HEADER_BYTES, _limit_bytes
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], signed=True)
+        if size < 0:
+            raise _refused("snappy")
+        at += 4
+        blocks.append(_snappy_block(data[at : at + size], left))
+        at += size
+        left -= len(blocks[-1])
+    return b"".join(blocks)
+
+
+def _snappy_block(data: bytes, limit_bytes: int) -> bytes:
+    try:
+        # The length that it claims is set aside at once.
+        if cramjam.snappy.decompress_raw_len(data) <= limit_bytes:
+            return bytes(cramjam.snappy.decompress_raw(data))
+    except cramjam.DecompressionError:
+        pass
+    raise _refused("snappy")
+
+
+def _into(codec: str) -> Callable[[Any], bytes]:
+    decompress_into = getattr(cramjam, codec).decompress_into
+
+    def decode(payload: Any) -> bytes:
+        size = min(max(MIN_BUFFER_BYTES, FIRST_GUESS * len(payload)), _limit_bytes)
+        while True:
+            buffer = bytearray(size)
+            try:
+                return bytes(memoryview(buffer)[: decompress_into(payload, buffer)])
+            except cramjam.DecompressionError:
+                if size >= _limit_bytes:
+                    raise _refused(codec) from None
+            size = min(FIRST_GUESS * size, _limit_bytes)
+
+    return decode
+
+
+def _refused(codec: str) -> TooLarge:
+    return TooLarge(
+        f"a batch compressed with {codec} is damaged, or has more than {_limit_bytes:,} bytes once decompressed"
+    )
+
+
+_BOUNDED: dict[str, Callable[[Any], bytes]] = {
+    "gzip_decode": _gzip,
+    "snappy_decode": _snappy,
+    "lz4_decode": _into("lz4"),
+    "zstd_decode": _into("zstd"),
+}

@@ -1,0 +1,162 @@
+"""Names of headers that are no UTF-8: Kafka takes any bytes, aiokafka ends at them in whatever it reads or writes.
+
+They go in and out with `surrogateescape`, so that what is written is what came. Only where that happens the batch is
+read, or built, by the slower code in here.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy, _DefaultRecordBatchPy, _DefaultRecordPy
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import decode_varint
+
+HEAD = struct.Struct(">qi4xb6xi")
+"""What a batch begins with: the first offset, how many bytes follow, the format, the last offset less the first."""
+LENGTH_ENDS = 12
+FORMAT_WITH_HEADERS = 2
+
+
+def take_any_header_name() -> None:
+    """Let every consumer of the process read on where a name is no UTF-8."""
+    fetcher.MemoryRecords = Answer
+    fetcher.PartitionRecords = AnyNames
+
+
+class Answer:
+    """The batches of one fetch, of which the one in hand can be asked for again, to be read with any names."""
+
+    has_next: Callable[[], bool]
+    next_batch: Callable[[], Any]
+
+    def __init__(self, data: bytes, records: Any = MemoryRecords) -> None:
+        self._data = data
+        self._at = 0
+        self._records = records(data)
+        self.size_in_bytes = self._records.size_in_bytes
+        self._go_on()
+
+    def again(self, first: int) -> None:
+        """Have the batch in hand, which is the first that ends at `first` or later, come again from there on."""
+        while True:
+            start, (base, size, version, last) = self._at, HEAD.unpack_from(self._data, self._at)
+            self._at += LENGTH_ENDS + size
+            if version >= FORMAT_WITH_HEADERS and base + last >= first:
+                break
+        batch = AnyNamesBatch(self._data[start : self._at], first)
+
+        def next_batch() -> AnyNamesBatch:
+            self._go_on()
+            return batch
+
+        self.has_next, self.next_batch = lambda: True, next_batch
+
+    def _go_on(self) -> None:
+        # Their own methods: a call of ours for each batch is felt where each has one record.
+        self.has_next, self.next_batch = self._records.has_next, self._records.next_batch
+
+
+class AnyNames(fetcher.PartitionRecords):
+    """What aiokafka makes of a fetch: records, without those of aborted transactions."""
+
+    def _unpack_records(self) -> Iterator[Any]:
+        while True:
+            try:
+                yield from super()._unpack_records()
+            except (UnicodeDecodeError, CorruptRecordException) as error:
+                # The compiled reader raises the one, the one in Python the other because of it.
+                if not isinstance(error.__cause__ or error, UnicodeDecodeError):
+                    raise
+                self._records.again(self.next_fetch_offset)
+            else:
+                return
+
+
+class AnyNamesBatch(_DefaultRecordBatchPy):
+    """A batch, read with any names from the offset `first` on."""
+
+    _pos: int
+
+    def __init__(self, buffer: bytes, first: int) -> None:
+        super().__init__(buffer)
+        self._first = first
+
+    def __iter__(self) -> "AnyNamesBatch":
+        super().__iter__()
+        # What was read before is stepped over, not taken apart once more: there may be a million records of it.
+        while self._next_record_index < self._num_records:
+            size, start = decode_varint(self._buffer, self._pos)
+            if self._offset(start) >= self._first:
+                break
+            self._pos = start + size
+            self._next_record_index += 1
+        return self
+
+    def _offset(self, start: int) -> int:
+        _, at = decode_varint(self._buffer, start + 1)
+        return int(self.base_offset + decode_varint(self._buffer, at)[0])
+
+    def _read_msg(self, decode_varint: Any = decode_varint) -> _DefaultRecordPy:
+        buffer = self._buffer
+        size, start = decode_varint(buffer, self._pos)
+        since_ms, at = decode_varint(buffer, start + 1)  # One byte of attributes, which are not used.
+        number, at = decode_varint(buffer, at)
+        key, at = _bytes(buffer, at)
+        value, at = _bytes(buffer, at)
+        count, at = decode_varint(buffer, at)
+        headers: list[tuple[str, bytes | None]] = []
+        for _ in range(count):
+            name, at = _bytes(buffer, at)
+            content, at = _bytes(buffer, at)
+            headers.append(((name or b"").decode("utf-8", "surrogateescape"), content))
+        if count < 0 or at != start + size:
+            raise CorruptRecordException(f"a record of {size} bytes holds {at - start}")
+        self._pos = at
+        timestamp = (
+            self.max_timestamp if self.timestamp_type == self.LOG_APPEND_TIME else self.first_timestamp + since_ms
+        )
+        return _DefaultRecordPy(self.base_offset + number, timestamp, self.timestamp_type, key, value, headers)
+
+
+def _bytes(buffer: bytearray, at: int) -> tuple[bytes | None, int]:
+    size, at = decode_varint(buffer, at)
+    return (None, at) if size < 0 else (bytes(buffer[at : at + size]), at + size)
+
+
+class AnyNamesBuilder(BatchBuilder):
+    """A batch to be sent by a transactional producer, set up as its own ones, whose headers may have any names."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        own = producer._message_accumulator  # noqa: SLF001  it has what the producer was set to
+        setup = own._batch_size, own._compression_type  # noqa: SLF001
+        super().__init__(*setup, is_transactional=1)
+        self._builder = _DefaultRecordBatchBuilderPy(2, setup[1], 1, -1, -1, 0, setup[0])
+
+    def append(
+        self,
+        *,
+        timestamp: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]] = (),
+    ) -> Any:
+        """Add a record; None where the batch is full."""
+        named = [(_Name(name), content) for name, content in headers]
+        return super().append(timestamp=timestamp, key=key, value=value, headers=named)
+
+    def _set_producer_state(self, *state: int) -> None:
+        self._builder.set_producer_state(*state)
+
+
+class _Name(str):
+    """Becomes the bytes that it came from, whatever it is asked to become."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> bytes:  # noqa: ARG002  see above
+        return super().encode("utf-8", "surrogateescape")

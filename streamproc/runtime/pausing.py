@@ -1,0 +1,152 @@
+"""What one partition waits for, and the waiting: a schema that the registry does not tell, or fewer rejections.
+
+Reads nothing, commits nothing. Whoever waits here comes back soon after the partition went to somebody else.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from streamproc.codec.framing import label
+from streamproc.errors import BrokerUnavailable, RegistryUnavailable
+from streamproc.runtime.backoff import Backoff
+from streamproc.runtime.config import DeadLetterSettings
+from streamproc.runtime.gate import Closed, Gate
+from streamproc.runtime.observer import CommitReport, Observer, Pause
+from streamproc.runtime.ports import Reader, Registry, TopicPartition
+from streamproc.runtime.stage import Allows
+
+POLL_S = 0.1
+LOOK_S = 3.0
+QUIET_S = 1.0
+"""Whoever gets an answer within this time is not said to wait."""
+MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
+SHOWN = 5
+"""Schemas that a message names; the rest it counts."""
+
+StillOurs = Callable[[], bool]
+
+
+class Pauses:
+    """Of one partition. `now_ms`: the wall clock."""
+
+    def __init__(
+        self,
+        source: TopicPartition,
+        registry: Registry | None,
+        limits: DeadLetterSettings,
+        observer: Observer,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._source = source
+        self._registry = registry
+        self._gate = Gate(limits)
+        self._observer = observer
+        self._now_ms = now_ms
+        self._told: Closed | None = None
+        self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        self._asked_at = -1
+
+    def committed(self, report: CommitReport) -> None:
+        """Take note of a confirmed commit: no other one counts."""
+        self._gate.passed(report.records, report.rejected, self._now_ms())
+
+    def reset(self) -> None:
+        """Start telling anew: with the task's state what it told of it is over."""
+        self._told = None
+
+    def go_on(self) -> None:
+        """Tell that the partition no longer waits, if it did."""
+        if self._told is not None:
+            self._told = None
+            self._observer.resumed(self._source)
+
+    def allows(self) -> Allows | None:
+        """Return what tells whether a commit may reject so many for a reason; None where nothing is limited."""
+        return self._gate.allows if self._gate.is_limited else None
+
+    def hold(self, reason: str) -> None:
+        """Take note that the next record is to be rejected, and over the limit of its cause."""
+        self._gate.hold(reason)
+
+    async def at_gate(self, still_ours: StillOurs, reader: Reader, meanwhile: Callable[[], None]) -> None:
+        """Wait while too much was rejected; `meanwhile` is called again and again.
+
+        The reader looks now and then how far the partition goes: it fetches nothing that would tell.
+        """
+        if self._gate.closed(self._now_ms()) is None:
+            return
+        looking = asyncio.create_task(_look_now_and_then(reader))
+        try:
+            while (why := self._gate.closed(self._now_ms())) is not None and still_ours():
+                self._tell(*why)
+                meanwhile()
+                await asyncio.sleep(POLL_S)
+        finally:
+            # Not waited for: while the broker is away it takes as long as a request may.
+            looking.cancel()
+            looking.add_done_callback(_seen)
+        if still_ours():
+            self.go_on()
+
+    async def learn(self, missing: Sequence[bytes], offset: int, still_ours: StillOurs) -> None:
+        """Ask the registry once for schemas that the records from `offset` on need; where it is away, wait a little."""
+        # Learned a moment ago, and missing again: where the book has no room for all at once, one has to do.
+        wanted = missing[:1] if offset == self._asked_at else missing
+        self._asked_at = offset
+        try:
+            if not await self._answered(wanted, still_ours):
+                return
+        except RegistryUnavailable as error:
+            self._asked_at = -1
+            self._tell(Pause.REGISTRY, f"{_shown(wanted)}: {error}")
+            await self._rest(max(self._backoff.failed(), error.retry_after_s or 0), still_ours)
+        else:
+            self._backoff.succeeded()
+            self.go_on()
+
+    async def _answered(self, wanted: Sequence[bytes], still_ours: StillOurs) -> bool:
+        """Wait for the answer; False where the partition went meanwhile."""
+        assert self._registry is not None  # noqa: S101  without one the book misses nothing
+        quiet_until = time.monotonic() + QUIET_S
+        asking = asyncio.create_task(self._registry.learn(wanted))
+        try:
+            while still_ours():
+                if (await asyncio.wait({asking}, timeout=POLL_S))[0]:
+                    asking.result()
+                    return True
+                if self._told is None and time.monotonic() > quiet_until:
+                    self._tell(Pause.REGISTRY, f"{_shown(wanted)}: the registry has not answered yet")
+        finally:
+            asking.cancel()
+            asking.add_done_callback(_seen)
+        return False
+
+    async def _rest(self, seconds: float, still_ours: StillOurs) -> None:
+        until = time.monotonic() + seconds
+        while still_ours() and (left_s := until - time.monotonic()) > 0:  # noqa: ASYNC110  asking is how one finds out
+            await asyncio.sleep(min(POLL_S, left_s))
+
+    def _tell(self, why: Pause, message: str) -> None:
+        if (why, message) != self._told:
+            self._told = why, message
+            self._observer.paused(self._source, why, message)
+
+
+async def _look_now_and_then(reader: Reader) -> None:
+    while True:
+        with suppress(BrokerUnavailable):
+            await reader.look()
+        await asyncio.sleep(LOOK_S)
+
+
+def _seen(asking: asyncio.Task[None]) -> None:
+    """Look at an error that nobody waits for any more, or asyncio complains."""
+    if not asking.cancelled():
+        asking.exception()
+
+
+def _shown(headers: Sequence[bytes]) -> str:
+    more = len(headers) - SHOWN
+    return ", ".join(map(label, headers[:SHOWN])) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,129 @@
+"""`streamproc schema`: parses, calls, reports."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+
+from streamproc.core.lifecycle import Profile
+from streamproc.errors import ConfigError, RecordRejected
+from streamproc.escaping import escaped
+from streamproc.registry.client import RegistryClient
+from streamproc.registry.resolve import Document, documents_of
+from streamproc.schemacheck import Report, with_references
+from streamproc.schemacheck import check as check_document
+from streamproc.schemafile import is_file, read_document
+from streamproc.settings import Settings
+from streamproc.shell import FAILURE, USAGE, Config, WrongUsage, out, run_async, settings_of
+
+References = Annotated[
+    list[Path] | None, typer.Option("--reference", help="A schema file that FILEs refer to; may be repeated.")
+]
+
+schema_cli = typer.Typer(no_args_is_help=True, help="Check the schemas of producers.")
+
+
+@schema_cli.callback()
+def _schema() -> None:
+    """Check the schemas of producers."""
+
+
+@schema_cli.command()
+def check(
+    names: Annotated[list[str], typer.Argument(metavar="FILE|SUBJECT...", help="Schema files, or registry subjects.")],
+    version: Annotated[str, typer.Option(help="Of subjects: a number, or latest.")] = "latest",
+    reference: References = None,
+    config: Config = None,
+) -> None:
+    """Tell what the service would read of records of a schema.
+
+    Exit code 1 where one cannot be used, 2 where one could not be checked: no such file or subject, no registry.
+
+    A FILE is an Avro schema (.avsc) or an object container file. A SUBJECT is asked of the registry of the settings,
+    which has its references.
+    """
+    settings = settings_of(config)
+    subjects = [name for name in dict.fromkeys(names) if not _is_file(name, settings)]
+    if subjects and reference:
+        raise WrongUsage(f"--reference is for files: of {subjects[0]} the registry has them")
+    number = _version(version)
+    referenced = _referenced(reference or ())
+    asked = run_async(_asked(settings, subjects, number)) if subjects else {}
+    codes = set[int]()
+    for name in names:
+        document = asked[name] if name in asked else _read(name, referenced)
+        if isinstance(document, ConfigError):
+            codes.add(USAGE)
+            _print_unchecked(name, document)
+        else:
+            report = _report(name, document, settings.life_cycle)
+            codes |= {FAILURE} if report.faults else set()
+            _print(report, settings.profile)
+    if codes:
+        raise typer.Exit(min(codes))
+
+
+def _is_file(name: str, settings: Settings) -> bool:
+    if is_file(Path(name)) or name.endswith(".avsc"):
+        return True
+    if not settings.registry.url:
+        raise WrongUsage(f"{name} is no file, and no registry is set to ask: give a file, or STREAMPROC_REGISTRY__URL")
+    return False
+
+
+def _referenced(paths: Iterable[Path]) -> list[Any]:
+    try:
+        return [read_document(path) for path in paths]
+    except ConfigError as error:
+        raise WrongUsage(f"--reference: {error}") from None
+
+
+def _version(text: str) -> int | Literal["latest"]:
+    if text == "latest":
+        return "latest"
+    if text.isascii() and text.isdecimal() and 0 < len(text) <= 9 and int(text):  # noqa: PLR2004  they are Java's ints
+        return int(text)
+    raise WrongUsage(f"--version {text}: give a number from 1 on, or latest")
+
+
+async def _asked(settings: Settings, subjects: list[str], version: int | Literal["latest"]) -> dict[str, Document]:
+    try:
+        client = RegistryClient(settings.registry)
+    except ConfigError as error:  # A certificate: no fault of the schemas.
+        raise WrongUsage(str(error)) from None
+    async with client:
+        return await documents_of(client, subjects, version)
+
+
+def _read(name: str, referenced: list[Any]) -> Any:
+    try:
+        return with_references(read_document(Path(name)), referenced)
+    except ConfigError as error:
+        return error
+
+
+def _report(name: str, document: dict[str, Any] | RecordRejected, profile: Profile) -> Report:
+    if isinstance(document, RecordRejected):
+        return Report(name, (str(document),))
+    return check_document(name, document, profile)
+
+
+def _print_unchecked(name: str, why: ConfigError) -> None:
+    out.print(f"[bold red]{escape(escaped(name))}: could not be checked[/]", highlight=False, soft_wrap=True)
+    out.print(f"  - {escape(escaped(str(why)))}", highlight=False, soft_wrap=True)
+
+
+def _print(report: Report, profile: str) -> None:
+    name = escape(escaped(report.name))
+    if report.faults:
+        out.print(f"[bold red]{name}: cannot be used under profile {profile}[/]", highlight=False, soft_wrap=True)
+        for fault in report.faults:
+            out.print(f"  - {escape(escaped(fault))}", highlight=False, soft_wrap=True)
+        return
+    out.print(f"[bold green]{name}: can be used under profile {profile}[/]", highlight=False, soft_wrap=True)
+    for target, where in report.found:
+        out.print(f"  {target:18} {escape(escaped(where))}", highlight=False, soft_wrap=True)
+    for note in report.notes:
+        out.print(f"  {escape(note)}", highlight=False, soft_wrap=True)

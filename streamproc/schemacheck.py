@@ -1,0 +1,74 @@
+"""What the service would make of a writer's schema, said before it is deployed: for people, and for CI."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from streamproc.codec.avro import branches
+from streamproc.codec.inline import Uninlinable, inlined
+from streamproc.codec.plan import Field, Path
+from streamproc.codec.schemas import WriterSchema
+from streamproc.core.lifecycle import Profile
+from streamproc.core.shape import LIST, TARGETS, TIMES
+from streamproc.errors import ConfigError, Unfit
+
+UNITS = {1: "seconds", 1_000: "milliseconds", 1_000_000: "microseconds", 1_000_000_000: "nanoseconds"}
+
+
+class Report(NamedTuple):
+    """What is wrong with a schema, nothing where it can be read; where each target is found; notes."""
+
+    name: str
+    faults: tuple[str, ...]
+    found: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def with_references(document: Any, referenced: Sequence[Any]) -> Any:
+    """Return a schema with what it refers to put in, as the registry's references are; raises ConfigError."""
+    try:
+        return inlined(document, referenced) if referenced else document
+    except Uninlinable as error:
+        raise ConfigError(f"its references cannot be put in: {error}") from None
+
+
+def check(name: str, document: Any, profile: Profile) -> Report:
+    """Hold a schema against what the fold reads of records under this profile."""
+    try:
+        schema = WriterSchema(document, profile.shape)
+    except Unfit as error:
+        return Report(name, error.faults)
+    found = tuple((target, _where(schema, target)) for target in TARGETS if target in profile.shape.paths)
+    return Report(name, (), found, tuple(_notes(schema, profile)))
+
+
+def _where(schema: WriterSchema, target: str) -> str:
+    fields = schema.plan.fields.get(target)
+    return "absent: null" if fields is None else ", else ".join(_said(field, target) for field in fields)
+
+
+def _said(field: Field, target: str) -> str:
+    path = ".".join(field.path).replace(f".{LIST}", LIST)
+    if target not in TIMES:
+        return f"{path} ({field.kind})"
+    unit = "ISO 8601" if field.kind == "string" else UNITS[field.per_second]
+    return f"{path} ({field.kind}, {unit})"
+
+
+def _notes(schema: WriterSchema, profile: Profile) -> Iterator[str]:
+    yield f"fingerprint {schema.fingerprint}, in the order in which its bytes are sent"
+    if schema.slow:
+        yield f"takes the slower decoder: {schema.slow}"
+    known = {*profile.statuses, *profile.shape.statuses}
+    for field in schema.plan.fields["status"]:
+        strangers = [symbol for symbol in _symbols(schema, field.path) if symbol not in known]
+        if strangers:
+            yield f"{', '.join(strangers)}: no statuses of profile {profile.name}, it counts as active"
+
+
+def _symbols(schema: WriterSchema, path: Path) -> list[str]:
+    """Return what the enums at the end of a path may be."""
+    found: list[Any] = [schema.parsed]
+    for step in path:
+        inside = [field["type"] for record in found for field in record.get("fields", ()) if field["name"] == step]
+        found = [branch for kind in inside for branch in branches(kind, schema.names) if isinstance(branch, dict)]
+    return [symbol for enum in found for symbol in enum.get("symbols", ())]

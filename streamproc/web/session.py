@@ -1,0 +1,175 @@
+"""Requests to one kind of server. Follows no redirect, keeps no cookie, asks no proxy, unpacks nothing.
+
+Errors name what happened, never the URL, what was sent or what came back.
+"""
+
+import os
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from streamproc.errors import ConfigError
+from streamproc.web.config import Endpoint
+
+MAX_RETRY_AFTER_CHARS = 64
+
+
+class Unanswered(Exception):
+    """No answer came; the text, which may be logged, says why. The next attempt may succeed."""
+
+
+class Unsendable(Exception):
+    """A URL or a header that cannot be sent at all: no attempt ever will."""
+
+
+class Answer:
+    """A status, and a body still to be read.
+
+    `retry_after_s` is what the server asks for; `encoding` what the body is packed in, empty where it is not.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.status = response.status
+        self.retry_after_s = _seconds(response.headers.get("retry-after", ""))
+        self.encoding = _encoding(response.headers.get("content-encoding", ""))
+        self.is_json = "json" in response.headers.get("content-type", "").lower()
+        self._content = response.content
+
+    async def body(self, limit: int) -> bytes | None:
+        """Return the whole body, None where it has more than `limit` bytes."""
+        body = bytearray()
+        while chunk := await self._content.read(limit + 1 - len(body)):
+            body += chunk
+            if len(body) > limit:
+                return None
+        return bytes(body)
+
+    async def skim(self, limit: int) -> None:
+        """Read what is at hand of a body that nobody needs: then the connection can be used again."""
+        with suppress(aiohttp.ClientError, TimeoutError):
+            await self._content.read(limit)
+
+
+class Session:
+    """Sends requests, between entering and leaving it."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Raise ConfigError where a certificate of `endpoint` cannot be used."""
+        self._endpoint = endpoint
+        self._tls = _tls(endpoint)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the session."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # identity: a small body must not unpack to a huge one.
+            headers={"user-agent": _user_agent(), "accept-encoding": "identity", **_authorization(self._endpoint)},
+            timeout=aiohttp.ClientTimeout(total=self._endpoint.timeout_s),
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> AsyncIterator[Answer]:
+        """Send a request; the answer is there for the length of the block, and so are the errors of reading it.
+
+        Raises Unanswered and Unsendable, nothing else for whatever a server or the network may do.
+        """
+        assert self._session is not None  # noqa: S101  it was entered
+        try:
+            # Not followed: a redirect would take what is sent, and what logs us in, to somebody else.
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                yield Answer(response)
+        except TimeoutError:
+            raise Unanswered(f"no answer within {self._endpoint.timeout_s:g} s") from None
+        except aiohttp.InvalidURL as error:
+            raise Unsendable(type(error).__name__) from None
+        except (aiohttp.ClientError, OSError) as error:  # Before ValueError: one about a certificate is all three.
+            raise Unanswered(_why(error)) from None
+        except ValueError as error:
+            raise Unsendable(type(error).__name__) from None
+
+
+def _encoding(text: str) -> str:
+    plain = text.strip().lower()
+    return "" if plain == "identity" else plain
+
+
+def _seconds(text: str) -> float | None:
+    """Read Retry-After, a number of seconds or an HTTP date; None where it is neither."""
+    if len(text) > MAX_RETRY_AFTER_CHARS or not text.isascii():
+        return None
+    if text.isdecimal():
+        return float(text) if len(text) <= 6 else None  # noqa: PLR2004
+    try:
+        until = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):  # It raises whatever comes.
+        return None
+    # -0000 is UTC, too, of a server that does not know its zone.
+    return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+
+
+def _why(error: BaseException) -> str:
+    """Name a failure without its text, which may show the whole URL."""
+    cause = getattr(error, "os_error", error)
+    # OpenSSL counts its errors in its own way.
+    number = cause.errno if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) else None
+    # Names that cannot be resolved have negative numbers of their own.
+    return f"{type(error).__name__}: {os.strerror(number)}" if number and number > 0 else type(error).__name__
+
+
+def _tls(endpoint: Endpoint) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=endpoint.ca_file)
+    except OSError as error:
+        raise _unusable("ca_file", endpoint.ca_file, "certificates", error) from error
+    if endpoint.cert_file is not None:
+        try:
+            # A password of no use: without any, OpenSSL would ask for a passphrase on the terminal.
+            context.load_cert_chain(endpoint.cert_file, endpoint.key_file, password="")
+        except OSError as error:
+            named = " and ".join(name for name in (endpoint.cert_file, endpoint.key_file) if name)
+            raise _unusable("cert_file and key_file", named, "a certificate and its unencrypted key", error) from error
+    return context
+
+
+def _unusable(setting: str, named: str | None, what: str, error: OSError) -> ConfigError:
+    why = (error.strerror if error.errno else None) or type(error).__name__
+    return ConfigError(f"{named} cannot be used ({why}): {setting} must name readable PEM files with {what}")
+
+
+def _authorization(endpoint: Endpoint) -> dict[str, str]:
+    if endpoint.bearer_token is not None:
+        return {"authorization": f"Bearer {endpoint.bearer_token.get_secret_value()}"}
+    if endpoint.username is not None and endpoint.password is not None:
+        pair = f"{endpoint.username}:{endpoint.password.get_secret_value()}".encode()
+        return {"authorization": f"Basic {b64encode(pair).decode()}"}
+    return {}
+
+
+def _user_agent() -> str:
+    try:
+        return f"streamproc/{version('streamproc')}"
+    except PackageNotFoundError:  # A checkout on the path, not installed.
+        return "streamproc"

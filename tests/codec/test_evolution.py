@@ -1,0 +1,368 @@
+"""Producers change their schemas without asking: what is read all the same, by both decoders alike."""
+
+from dataclasses import replace
+
+import fastavro
+import pytest
+
+from streamproc.codec import decode as decode_module
+from streamproc.codec.arrival import Framed
+from streamproc.codec.decode import decode
+from streamproc.codec.reference import decode_one
+from streamproc.codec.schemas import WriterSchema
+from streamproc.core.profiles import ASSISTANTS
+from streamproc.errors import RecordRejected
+from tests.support.books import book_of, bundled_book
+from tests.support.runobjects import arrivals, encode, framed, run_object
+
+T = 1_717_200_000
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+MICROS = {"type": "long", "logicalType": "timestamp-micros"}
+NANOS = {"type": "long", "logicalType": "timestamp-nanos"}
+LOCAL = {"type": "long", "logicalType": "local-timestamp-millis"}
+USAGE = {
+    "type": "record",
+    "name": "Usage",
+    "fields": [{"name": name, "type": ["null", "int"]} for name in ("total_tokens", "prompt_tokens")],
+}
+CODE = {"type": "record", "name": "Error", "fields": [{"name": "code", "type": "string"}]}
+OTHER_CODE = {"type": "record", "name": "Other", "fields": [{"name": "x", "type": "int"}, *CODE["fields"]]}
+
+
+def _record(called, /, **types):
+    return {"type": "record", "name": called, "fields": [{"name": each, "type": kind} for each, kind in types.items()]}
+
+
+def _schema(*fields, **types):
+    """A writer's schema: its fields in whatever order, an id and a status among them unless given."""
+    named = {"status": "string", **types, "id": types.get("id", "string")}
+    own = {field["name"] for field in fields} | {alias for field in fields for alias in field.get("aliases", ())}
+    listed = [{"name": name, "type": kind} for name, kind in named.items() if name not in own]
+    return WriterSchema({"type": "record", "name": "Mine", "fields": [*fields, *listed]}, ASSISTANTS.shape)
+
+
+def _event(schema, **values):
+    """The event of one record, which both decoders must agree on."""
+    found = {"id": "run_1", "status": "queued", **values}
+    payload = encode(schema, {field["name"]: found.get(field["name"]) for field in schema.document["fields"]})
+    [record] = arrivals(schema.header + payload)
+    decoded = decode([record], book_of(schema))
+    assert not decoded.rejections, decoded.rejections
+    alone = decode_one(Framed(record, payload), schema)
+    assert decoded.events == [alone]
+    return alone
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("long", T),
+        ("int", T),
+        (["null", "int"], T),
+        (["int", "null"], T),
+        (["long", "null"], T),
+        ("double", float(T) + 0.75),
+        (["null", "float"], 1_717_200_000.0),
+        (MILLIS, T * 1_000 + 999),
+        (["null", MILLIS], T * 1_000),
+        ([MILLIS, "null"], T * 1_000),
+        (MICROS, T * 1_000_000 + 1),
+        (NANOS, T * 1_000_000_000),
+        (LOCAL, T * 1_000),
+        ("string", "2024-06-01T00:00:00Z"),
+        ("string", "2024-06-01T00:00:00.123456789+00:00"),
+        (["null", "string"], "2024-06-01T02:00:00+02:00"),
+        (["null", "string"], "2024-06-01 00:00:00"),
+        (["null", "string", "long"], "2024-06-01T00:00:00Z"),
+        (["null", "string", "long"], T),
+        (["null", "string", MILLIS], T * 1_000),
+    ],
+)
+def test_a_time_is_read_whatever_it_is_written_as(kind, value):
+    """Unix seconds, the logical types, ISO 8601 (UTC where it does not say), in unions of any order."""
+    schema = _schema(created_at=kind)
+    seconds = 1_717_200_000 if kind != ["null", "float"] else int(value)
+    assert abs(_event(schema, created_at=value).created_at - seconds) <= (64 if kind == ["null", "float"] else 0)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2024-13-01T00:00:00Z", "1717200000x", "0001-01-01T00:00:00+14:00"])
+def test_a_text_that_is_no_time_is_a_bad_record_and_never_a_null(text):
+    schema = _schema(created_at=["null", "string"])
+    [record] = arrivals(schema.header + encode(schema, {"id": "r", "status": "queued", "created_at": text}))
+    [rejection] = decode([record], book_of(schema)).rejections
+    assert rejection.reason == "bad_time"
+    with pytest.raises(RecordRejected, match="created_at"):
+        decode_one(Framed(record, record.value[10:]), schema)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0, 1e300])
+def test_a_number_that_is_no_time_is_a_bad_record(number):
+    schema = _schema(created_at="double")
+    [record] = arrivals(schema.header + encode(schema, {"id": "r", "status": "queued", "created_at": number}))
+    assert [each.reason for each in decode([record], book_of(schema)).rejections] == ["bad_time"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("string", "gpt-4o"),
+        (["null", "string"], "gpt-4o"),
+        (["string", "null"], "gpt-4o"),
+        ("bytes", b"gpt-4o"),
+        (["null", "bytes"], b"gpt-4o"),
+        ({"type": "enum", "name": "Model", "symbols": ["a", "gpt_4o"]}, "gpt_4o"),
+        (["null", "string", "bytes"], b"gpt-4o"),
+        ({"type": "string", "logicalType": "uuid"}, "gpt-4o"),
+        ({"type": "string", "avro.java.string": "String"}, "gpt-4o"),
+    ],
+)
+def test_a_text_is_read_from_strings_enums_and_bytes(kind, value):
+    assert _event(_schema(model=kind), model=value).model in {"gpt-4o", "gpt_4o"}
+
+
+def test_bytes_that_are_no_text_are_a_bad_record():
+    schema = _schema(model="bytes")
+    [record] = arrivals(schema.header + encode(schema, {"id": "r", "status": "queued", "model": b"\xff"}))
+    assert [each.reason for each in decode([record], book_of(schema)).rejections] == ["undecodable"]
+
+
+def test_a_status_never_seen_before_in_an_enum_with_new_symbols_is_read():
+    """rules.md 14: it counts as active; it must not stop the stream."""
+    schema = _schema(status={"type": "enum", "name": "Status", "symbols": ["queued", "paused_by_admin"]})
+    assert _event(schema, status="paused_by_admin").status == "paused_by_admin"
+
+
+def test_a_renamed_field_is_found_by_the_alias_that_its_writer_gives_it():
+    schema = _schema({"name": "run_id", "type": "string", "aliases": ["id"]}, {"name": "agent", "type": "string"})
+    assert _event(schema, run_id="run_7", agent="a").run_id == "run_7"
+
+
+def test_a_field_of_the_name_goes_before_one_with_the_alias():
+    schema = _schema({"name": "old", "type": "string", "aliases": ["id"]}, {"name": "id", "type": "string"})
+    assert _event(schema, old="wrong", id="right").run_id == "right"
+
+
+def test_nested_records_by_name_are_read():
+    """The second field refers to the record that the first one defines."""
+    schema = _schema({"name": "first_error", "type": ["null", CODE]}, {"name": "last_error", "type": ["null", "Error"]})
+    assert _event(schema, last_error={"code": "server_error"}).error_code == "server_error"
+
+
+def test_names_in_namespaces_are_read():
+    inner = {"type": "record", "name": "a.b.Error", "fields": [{"name": "code", "type": "string"}]}
+    fields = [
+        *({"name": "id", "type": "string"}, {"name": "status", "type": "string"}, {"name": "first", "type": inner}),
+        {"name": "last_error", "type": ["null", "a.b.Error"]},
+    ]
+    schema = WriterSchema({"type": "record", "name": "Mine", "namespace": "x", "fields": fields}, ASSISTANTS.shape)
+    assert _event(schema, first={"code": "no"}, last_error={"code": "yes"}).error_code == "yes"
+
+
+def test_a_field_in_several_records_of_a_union_is_read_from_each():
+    schema = _schema(last_error=["null", CODE, OTHER_CODE, "string"])
+    assert schema.fast is None
+    assert _event(schema, last_error=("Error", {"code": "a"})).error_code == "a"
+    assert _event(schema, last_error=("Other", {"x": 1, "code": "b"})).error_code == "b"
+    assert _event(schema, last_error="text").error_code is None
+    assert _event(schema, last_error=None).error_code is None
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_field_that_only_some_records_of_a_union_have_is_read_from_those(swapped):
+    """Further down, too."""
+    a, b = _record("A", details=_record("AD", code="string")), _record("B", details=_record("BD", message="string"))
+    shape = replace(ASSISTANTS.shape, paths={**ASSISTANTS.shape.paths, "error_code": ("last_error.details.code",)})
+    kinds = ["null", b, a] if swapped else ["null", a, b]
+    document = _record("Mine", id="string", status="string", last_error=kinds)
+    schema = WriterSchema(document, shape)
+    assert _event(schema, last_error=("A", {"details": {"code": "x"}})).error_code == "x"
+    assert _event(schema, last_error=("B", {"details": {"message": "y"}})).error_code is None
+
+
+@pytest.mark.parametrize(
+    ("types", "why"),
+    [
+        ({"usage": ["null", USAGE, {"type": "map", "values": "string"}]}, "usage is a record or a map"),
+        (
+            {
+                "last_error": [
+                    {
+                        "type": "record",
+                        "name": "E2",
+                        "fields": [{"name": "kode", "aliases": ["code"], "type": "string"}],
+                    },
+                    _record("E3", kode="long"),
+                ]
+            },
+            "last_error.code has a name that means something else in another branch",
+        ),
+    ],
+)
+def test_a_union_whose_values_cannot_be_told_apart_is_refused(types, why):
+    with pytest.raises(RecordRejected, match=why):
+        _schema(**types)
+
+
+def test_a_record_with_a_long_text_stays_with_the_fast_decoder(monkeypatch):
+    """A system prompt is of ten kilobytes soon; only what unfolds into many columns is decoded one by one."""
+    monkeypatch.setattr(decode_module, "decode_one", None)
+    values = [framed("v2_1", run_object(instructions="i" * size)) for size in (10, 12_000, 200_000, 10)]
+    assert len(decode(arrivals(*values), bundled_book()).events) == 4
+
+
+@pytest.mark.parametrize("fields", [60, 2])
+def test_what_is_too_small_to_be_skimmed_is_judged_as_if_it_had_been(fields):
+    """Branches outside lists, and wide unions, count as well: else a record's fate were that of its batch."""
+    nulls = [_record(f"N{n}", **{f"n{m}": "null" for m in range(70)}) for n in range(fields)]
+    wide = {"type": "array", "items": [*(_record(f"W{n}", a="null") for n in range(16)), "null"]}
+    schema = _schema(xs=wide, **{f"u{n}": ["null", record] for n, record in enumerate(nulls)})
+    size = schema.skim_from - 1
+    found = {
+        "id": "r",
+        "status": "queued",
+        "xs": [],
+        **{f"u{n}": {f"n{m}": None for m in range(70)} for n in range(fields)},
+    }
+    empty = encode(schema, {field["name"]: found[field["name"]] for field in schema.document["fields"]})
+    items = size - len(empty) - 3
+    names = [field["name"] for field in schema.document["fields"]]
+    values = {**found, "xs": [(f"W{n % 16}", {"a": None}) for n in range(items)]}
+    payload = encode(schema, {name: values[name] for name in names})
+    assert size - 8 <= len(payload) <= size
+    [record] = arrivals(schema.header + payload)
+    assert decode([record], book_of(schema)).events == [decode_one(Framed(record, payload), schema)]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "value"),
+    [
+        ("usage", {"prompt_tokens": "long", "cost": ["null", "long", "double"]}, {"prompt_tokens": 1, "cost": None}),
+        ("last_error", {"code": "string", "param": ["null", "string", "long"]}, {"code": "a", "param": "x"}),
+        ("last_error", {"code": "string", "param": ["string"]}, {"code": "a", "param": "x"}),
+        ("extra", {"blob": "bytes", "choice": ["null", "string", "long"]}, {"blob": b"\xff", "choice": "x"}),
+        ("extra", {"blob": ["null", "bytes", "long"]}, {"blob": b"\xff"}),
+        ("extra", {"blob": ["null", _record("Money", amount="bytes"), "long"]}, {"blob": {"amount": b"\xff"}}),
+    ],
+)
+def test_a_record_that_may_be_null_may_hold_anything_beside_what_is_read(name, fields, value):
+    """Arrow ends the process where such a one is flattened and a union is in it: hazards of the columnar decoder."""
+    schema = _schema(**{name: ["null", _record("Inner", **fields)]})
+    found = [{"id": "r", "status": "queued", name: each} for each in (None, value, None)]
+    records = arrivals(*(schema.header + encode(schema, each) for each in found))
+    decoded = decode(records, book_of(schema))
+    alone = [decode_one(Framed(record, record.value[len(schema.header) :]), schema) for record in records]
+    assert decoded.events == alone
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        {"id": ["string"]},
+        {"status": ["string"]},
+        {"created_at": ["long"]},
+        {"usage": [USAGE]},
+        {"metadata": [{"type": "map", "values": "string"}]},
+    ],
+)
+def test_a_union_of_one_type_is_that_type(types):
+    values = {"created_at": T, "usage": {"total_tokens": 7, "prompt_tokens": None}, "metadata": {"a": "b"}}
+    [name] = types
+    event = _event(_schema(**types), **{name: values.get(name, "x")})
+    assert event.usage == ((0, 0, 7) if name == "usage" else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("Timestamp", 1_000), ("MicroTimestamp", 1_000_000), ("NanoTimestamp", 1_000_000_000)]
+)
+def test_a_time_as_debezium_writes_it_is_read(name, unit):
+    """A plain long with a name of Kafka Connect's, and no logical type."""
+    kind = {"type": "long", "connect.version": 1, "connect.name": f"io.debezium.time.{name}"}
+    assert _event(_schema(created_at=["null", kind]), created_at=T * unit).created_at == T
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ({"type": "long", "logicalType": "date"}, T),
+        ({"type": "int", "logicalType": "timestamp-millis"}, T),
+        ({"type": "double", "logicalType": "timestamp-millis"}, T + 0.5),
+        ({"type": "string", "logicalType": "date"}, "2024-06-01T00:00:00Z"),
+    ],
+)
+def test_a_logical_type_on_another_type_than_its_own_counts_for_nothing(kind, value):
+    """So says Avro's specification."""
+    assert _event(_schema(created_at=kind), created_at=value).created_at == T
+
+
+@pytest.mark.parametrize("types", [{"last_error": "null"}, {"usage": _record("U", total_tokens="null")}])
+def test_what_is_always_null_is_absent(types):
+    """As schemas that were inferred from samples have it."""
+    values = {"usage": {"total_tokens": None}}
+    event = _event(_schema(**types), **{name: values.get(name) for name in types})
+    assert (event.usage, event.error_code) == (None, None)
+
+
+@pytest.mark.parametrize("start", [b" ", b"\r\n\t", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
+def test_json_may_begin_with_white_space_or_a_byte_order_mark(start):
+    [event] = decode(arrivals(start + b'{"id":"r","status":"queued"}'), bundled_book()).events
+    assert event.run_id == "r"
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 3, "total_tokens": 9}, (3, 0, 9)),
+        ({"prompt_tokens": None, "total_tokens": 9}, (0, 0, 9)),
+        ({"prompt_tokens": 3, "total_tokens": None}, (3, 0, 3)),
+        ({"prompt_tokens": None, "total_tokens": None}, None),
+        (None, None),
+    ],
+)
+def test_token_counts_that_are_not_given_count_as_none(usage, expected):
+    assert _event(_schema(usage=["null", USAGE]), usage=usage).usage == expected
+
+
+def test_extra_fields_anywhere_are_passed_over():
+    extra = {"type": "array", "items": {"type": "map", "values": ["null", "double", "string"]}}
+    tool = _record("Call", weight="double", function=["null", _record("Fn", name=["null", "string"])])
+    outputs = _record("Outputs", tool_calls={"type": "array", "items": ["null", tool]})
+    action = _record("Action", note=["null", "string"], submit_tool_outputs=outputs)
+    schema = _schema({"name": "zeroth", "type": extra}, required_action=["null", action])
+    calls = [{"weight": 1.0, "function": {"name": "look"}}, None, {"weight": 0.5, "function": None}]
+    event = _event(
+        schema, zeroth=[{"a": 1.5}, {}], required_action={"note": None, "submit_tool_outputs": {"tool_calls": calls}}
+    )
+    assert event.required_tools == ("look",)
+
+
+def test_an_id_that_may_be_null_is_read_and_a_null_is_a_bad_record():
+    schema = _schema(id=["null", "string"])
+    assert _event(schema).run_id == "run_1"
+    [record] = arrivals(schema.header + encode(schema, {"id": None, "status": "queued"}))
+    [rejection] = decode([record], book_of(schema)).rejections
+    assert (rejection.reason, rejection.message) == ("bad_run_id", "the run id is null")
+
+
+def test_what_cannot_be_read_is_refused_with_every_path_and_its_reason():
+    fields = [
+        *({"name": "id", "type": "long"}, {"name": "created_at", "type": "boolean"}),
+        {"name": "last_error", "type": {**CODE, "fields": [{"name": "code", "type": ["null", "double"]}]}},
+    ]
+    with pytest.raises(RecordRejected) as caught:
+        WriterSchema({"type": "record", "name": "Mine", "fields": fields}, ASSISTANTS.shape)
+    assert caught.value.reason == "unfit_schema"
+    for fault in (
+        "id is long: it must be string, enum or bytes",
+        "status is missing",
+        "created_at is boolean",
+        "last_error.code is double",
+    ):
+        assert fault in str(caught.value)
+
+
+def test_a_schema_is_compiled_once_and_its_document_is_left_alone():
+    document = {"type": "record", "name": "Mine", "fields": [{"name": n, "type": "string"} for n in ("id", "status")]}
+    before = repr(document)
+    assert WriterSchema(document, ASSISTANTS.shape).fast is not None
+    assert repr(document) == before
+    assert fastavro.parse_schema(document)

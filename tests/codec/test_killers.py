@@ -1,0 +1,59 @@
+"""What is made to kill a decoder: each in a process of its own, which lives, says what it was, and stays small."""
+
+import pytest
+
+from streamproc.codec.framing import JSON
+from tests.support.killers import KILLERS, SCHEMA_KILLERS, WIDE_KILLERS, run_killer
+
+MAX_GROWTH_MIB = 64
+MAX_SECONDS = 5
+"""A hang would take longer. `make bench ARGS=killers` shows what each takes: at most 50 ms on a quiet machine."""
+TAKEN = {
+    "as many empty tools as are taken",
+    "as many tool calls as are taken",
+    "as many empty metadata pairs as are taken",
+    "just too little to be skimmed",
+    "a megabyte of one text",
+    "as many JSON tool calls as are taken",
+    "a megabyte of commas in a JSON text",
+    "nulls that stand for 1,990 fields",
+    "nulls that stand for 400 fields",
+    "few nulls that stand for 400 fields",
+    "a few of a union of 400 types",
+}
+"""Odd, but RunObjects."""
+AVRO = [name for name, make in KILLERS.items() if not make().startswith(JSON)]
+
+
+def _check(report):
+    assert report["grew_mib"] < MAX_GROWTH_MIB, report
+    assert report["seconds"] < MAX_SECONDS, report
+
+
+@pytest.mark.parametrize("name", KILLERS)
+def test_no_payload_of_a_megabyte_takes_more_than_64_megabytes_or_hangs(name):
+    report = run_killer(name, "batch")
+    _check(report)
+    assert (report["result"] == "taken") is (name in TAKEN)
+
+
+@pytest.mark.parametrize("name", AVRO)
+def test_the_reference_decoder_comes_to_the_same_result_within_the_same_limits(name):
+    report = run_killer(name, "reference")
+    _check(report)
+    assert report["result"] == run_killer(name, "batch")["result"]
+
+
+@pytest.mark.parametrize("name", SCHEMA_KILLERS)
+def test_a_schema_that_makes_few_bytes_deadly_is_refused_when_it_is_loaded(name):
+    report = run_killer(name, "batch")
+    _check(report)
+    assert report["result"] == "unfit_schema"
+
+
+@pytest.mark.parametrize("name", WIDE_KILLERS)
+def test_a_byte_that_unfolds_into_many_columns_takes_no_memory(name):
+    """Such a record is left to the reference decoder, which makes nothing of a null."""
+    report = run_killer(name, "batch")
+    _check(report)
+    assert (report["result"] == "taken") is (name in TAKEN)

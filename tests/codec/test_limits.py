@@ -1,0 +1,180 @@
+"""What decodes, and what is decided about it: rejected, or taken and flagged. Both decoders decide alike."""
+
+import json
+
+import pytest
+
+from streamproc.codec.arrival import MAX_NAME_CHARS, MAX_TOOLS, METADATA_OVER_LIMIT, TOOLS_OVER_LIMIT, Framed
+from streamproc.codec.decode import decode
+from streamproc.codec.reference import decode_one
+from streamproc.codec.schemas import WriterSchema
+from streamproc.codec.vet import MAX_DEPTH, MAX_FIELDS, MAX_SCHEMA_BYTES, dangers
+from streamproc.core.lifecycle import Profile
+from streamproc.core.model import Verdict
+from streamproc.core.profiles import ASSISTANTS
+from streamproc.core.tally import Tally
+from streamproc.errors import RecordRejected
+from tests.support.books import book_of, bundled_book
+from tests.support.runobjects import SCHEMAS, arrivals, encode, run_object
+
+V2_1 = SCHEMAS["v2_1"]
+
+
+def _calls(*names):
+    calls = [{"id": "", "type": "function", "function": {"name": name, "arguments": "{}"}} for name in names]
+    return {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": calls}}
+
+
+def _fates(**fields):
+    """What the three ways of decoding make of a RunObject: an event, or a reason."""
+    found = run_object(**fields)
+    values = (V2_1.header + encode(V2_1, found), json.dumps(found).encode())
+    records = arrivals(*values)
+    fates = []
+    for record in records:
+        decoded = decode([record], bundled_book())
+        fates.append(decoded.events[0] if decoded.events else decoded.rejections[0].reason)
+    try:
+        fates.append(decode_one(Framed(records[0], values[0][len(V2_1.header) :]), V2_1))
+    except RecordRejected as error:
+        fates.append(error.reason)
+    return fates
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"id": "run\x001"}, "bad_run_id"),
+        ({"id": "run\n1"}, "bad_run_id"),
+        ({"id": "\x1b[2Jrun"}, "bad_run_id"),
+        ({"id": "run\u202e1"}, "bad_run_id"),
+        ({"id": "run\u20281"}, "bad_run_id"),
+        ({"status": "queued\x85"}, "bad_status"),
+        ({"status": "\x7f"}, "bad_status"),
+        ({"thread_id": "t" * (MAX_NAME_CHARS + 1)}, "bad_text"),
+        ({"assistant_id": "é" * (MAX_NAME_CHARS + 1)}, "bad_text"),
+        ({"model": "m" * 100_000}, "bad_text"),
+        ({"last_error": {"code": "c" * (MAX_NAME_CHARS + 1), "message": None}}, "bad_text"),
+        ({"required_action": _calls("n" * (MAX_NAME_CHARS + 1))}, "bad_text"),
+    ],
+)
+def test_ids_and_statuses_that_are_no_text_and_names_without_end_are_rejected(fields, reason):
+    """They are keys, labels and lines; names are kept with the run and go out with each of its changes."""
+    assert _fates(**fields) == [reason] * 3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": "läuft-日本-🦀"},
+        {"id": "a b\u00a0c"},
+        {"thread_id": "é" * MAX_NAME_CHARS},
+        {"required_action": _calls("n" * MAX_NAME_CHARS)},
+        {"thread_id": "odd\nbut not the id"},
+    ],
+)
+def test_text_in_any_script_up_to_the_limits_is_taken(fields):
+    for event in _fates(**fields):
+        assert event.flags == ()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "flags"),
+    [
+        ({f"k{n}": "v" for n in range(16)}, ()),
+        ({f"k{n}": "v" for n in range(17)}, (METADATA_OVER_LIMIT,)),
+        ({"k" * 64: "v" * 512}, ()),
+        ({"é" * 64: "é" * 512}, ()),
+        ({"k" * 65: "v"}, (METADATA_OVER_LIMIT,)),
+        ({"k": "v" * 513}, (METADATA_OVER_LIMIT,)),
+        ({}, ()),
+        (None, ()),
+    ],
+)
+def test_metadata_over_its_limits_is_flagged_and_the_run_goes_on(metadata, flags):
+    """domain.md 1 has the limits. A run must not be stranded because its metadata is too long."""
+    assert [event.flags for event in _fates(metadata=metadata)] == [flags] * 3
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"type": "map", "values": ["null", "string"]},
+        {"type": "map", "values": {"type": "string", "avro.java.string": "String"}},
+        {"type": "map", "values": ["string", "long"]},
+        {"type": "map", "values": "bytes"},
+        ["null", {"type": "map", "values": "string"}, "string"],
+    ],
+)
+def test_metadata_in_any_map_are_counted(kind):
+    fields = [{"name": name, "type": "string"} for name in ("id", "status")]
+    document = {"type": "record", "name": "Mine", "fields": [*fields, {"name": "metadata", "type": kind}]}
+    schema = WriterSchema(document, ASSISTANTS.shape)
+    value = b"v" if "bytes" in str(kind) else "v"
+    for pairs, flagged in ((16, ()), (17, (METADATA_OVER_LIMIT,))):
+        payload = encode(schema, {"id": "r", "status": "s", "metadata": {f"k{n}": value for n in range(pairs)}})
+        [record] = arrivals(schema.header + payload)
+        [event] = decode([record], book_of(schema)).events
+        assert event.flags == decode_one(Framed(record, payload), schema).flags == flagged
+
+
+def test_a_key_of_metadata_that_stands_twice_counts_once_for_both_decoders():
+    """Found by fuzzing: a map's encoding may have it, a dict may not."""
+    payload = encode(V2_1, run_object(metadata={f"k{n:02}": "v" for n in range(17)})).replace(b"k16", b"k15")
+    [record] = arrivals(V2_1.header + payload)
+    assert decode([record], bundled_book()).events == [decode_one(Framed(record, payload), V2_1)]
+    assert decode_one(Framed(record, payload), V2_1).flags == ()
+
+
+@pytest.mark.parametrize("count", [MAX_TOOLS, MAX_TOOLS + 1])
+def test_more_required_tools_than_are_kept_are_flagged(count):
+    events = _fates(required_action=_calls(*(f"f{n}" for n in range(count))))
+    flags = (TOOLS_OVER_LIMIT,) if count > MAX_TOOLS else ()
+    assert [(len(event.required_tools), event.flags) for event in events] == [(MAX_TOOLS, flags)] * 3
+
+
+def test_what_is_flagged_is_counted_as_an_anomaly():
+    [event, *_] = _fates(metadata={"k": "v" * 513})
+    tally = Tally()
+    tally.arrival(event, Verdict.APPLIED, ASSISTANTS)
+    assert tally.anomalies[METADATA_OVER_LIMIT] == 1
+    assert isinstance(ASSISTANTS, Profile)
+
+
+# Schemas
+
+
+def _with(extra):
+    fields = [{"name": "id", "type": "string"}, {"name": "status", "type": "string"}, {"name": "x", "type": extra}]
+    return {"type": "record", "name": "Mine", "fields": fields}
+
+
+def _deep(levels):
+    schema = "long"
+    for _ in range(levels):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+def _wide(fields):
+    return {"type": "record", "name": "W", "fields": [{"name": f"f{n}", "type": "long"} for n in range(fields)]}
+
+
+@pytest.mark.parametrize(
+    ("extra", "danger"),
+    [
+        (_deep(MAX_DEPTH), "nested deeper"),
+        (_wide(MAX_FIELDS + 1), "more than 2,000 fields"),
+        ({"type": "enum", "name": "E", "symbols": [f"s{n}" * 40 for n in range(2_000)]}, "262,144 bytes"),
+        ({"type": "map", "values": "null"}, "take no bytes"),
+    ],
+)
+def test_a_schema_over_a_limit_is_refused_when_it_is_loaded(extra, danger):
+    with pytest.raises(RecordRejected, match=danger):
+        WriterSchema(_with(extra), ASSISTANTS.shape)
+
+
+def test_schemas_within_the_limits_are_taken():
+    for extra in (_deep(MAX_DEPTH - 2), _wide(MAX_FIELDS)):
+        assert dangers(_with(extra)) == []
+    assert len(json.dumps(_with(_wide(MAX_FIELDS)))) < MAX_SCHEMA_BYTES

@@ -1,0 +1,105 @@
+"""Schemas that somebody may write runs with: everything that is read in every form, and whatever else beside it."""
+
+from collections.abc import Iterator
+from itertools import count
+from random import Random
+from typing import Any
+
+PLAIN = ("string", "long", "int", "double", "float", "boolean", "bytes", "null")
+TEXTS: tuple[Any, ...] = ("string", "string", {"type": "string", "avro.java.string": "String"}, "bytes")
+TIMES: tuple[Any, ...] = (
+    *("long", "long", "int", "double", "string"),
+    {"type": "long", "logicalType": "timestamp-millis"},
+    {"type": "long", "connect.name": "io.debezium.time.MicroTimestamp"},
+)
+
+
+class Producer:
+    """Makes one schema; names are numbered."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._numbers = count()
+
+    def document(self) -> dict[str, Any]:
+        """Return the schema of a run."""
+        fields = {
+            "id": self._text(),
+            "status": self._text(),
+            "thread_id": self._text(),
+            "model": self._text(),
+            "created_at": self._maybe(self._rng.choice(TIMES)),
+            "completed_at": self._maybe(self._rng.choice(TIMES)),
+            "usage": self._maybe(self._usage(), "string"),
+            "last_error": self._maybe(self._record(code=self._text(), message="string"), "long"),
+            "metadata": self._maybe({"type": "map", "values": self._maybe(self._rng.choice(("string", "bytes")))}),
+            "required_action": self._maybe(self._record(submit_tool_outputs=self._maybe(self._calls()))),
+            "extra": self._anything(3),
+            "other": self._anything(3),
+        }
+        kept = {name: kind for name, kind in fields.items() if name in ("id", "status") or self._rng.random() < 0.7}
+        return {**self._record(**kept), "name": "Run", "namespace": "fuzz"}
+
+    def _usage(self) -> Any:
+        counts = {name: self._maybe("long") for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+        usage = self._record(**counts, rest=self._anything(2))
+        return [usage, self._record(**counts)] if self._rng.random() < 0.1 else usage
+
+    def _calls(self) -> Any:
+        function = self._record(name=self._text(), arguments=self._anything(1))
+        call = self._record(function=self._maybe(function), more=self._anything(1))
+        return self._record(tool_calls=self._maybe({"type": "array", "items": self._maybe(call)}))
+
+    def _text(self) -> Any:
+        enum = {"type": "enum", "name": self._name("E"), "symbols": ["queued", "completed", "x"]}
+        return self._maybe(enum if self._rng.random() < 0.1 else self._rng.choice(TEXTS))
+
+    def _maybe(self, kind: Any, also: Any = None) -> Any:
+        """Return a type, or a union with it: of null as a rule, of another type, of nothing else."""
+        chance = self._rng.random()
+        if chance < 0.4:
+            return kind
+        found = list(kind) if isinstance(kind, list) else [kind]
+        found += [] if chance > 0.97 else ["null"]
+        found += [also] if also and self._rng.random() < 0.2 else []
+        self._rng.shuffle(found)
+        return found
+
+    def _record(self, **types: Any) -> dict[str, Any]:
+        fields = [{"name": name, "type": kind} for name, kind in types.items()]
+        if self._rng.random() < 0.3:
+            fields.append({"name": "odd", "type": self._anything(1)})
+        self._rng.shuffle(fields)
+        return {"type": "record", "name": self._name("R"), "fields": fields}
+
+    def _anything(self, depth: int) -> Any:  # noqa: PLR0911  one for each kind
+        """Return any type."""
+        rng, chance = self._rng, self._rng.random()
+        if depth == 0 or chance < 0.35:
+            return rng.choice(PLAIN)
+        if chance < 0.4:
+            return {"type": "fixed", "name": self._name("F"), "size": rng.choice((1, 3))}
+        if chance < 0.5:
+            return {"type": "enum", "name": self._name("E"), "symbols": ["a", "b", "c"]}
+        if chance < 0.6:
+            return {"type": "array", "items": self._anything(depth - 1)}
+        if chance < 0.68:
+            return {"type": "map", "values": self._anything(depth - 1)}
+        if chance < 0.82:
+            return self._record(a=self._anything(depth - 1), b=self._anything(depth - 1))
+        return list(self._branches(depth))
+
+    def _branches(self, depth: int) -> Iterator[Any]:
+        """Yield the branches of a union, of which no two are of a kind, as Avro has it."""
+        seen = set()
+        for kind in [self._anything(depth - 1) for _ in range(self._rng.randint(1, 4))] + ["string"]:
+            called = kind["type"] if isinstance(kind, dict) else kind
+            if isinstance(kind, list) or (called in seen and called not in ("record", "enum", "fixed")):
+                continue
+            seen.add(called)
+            yield kind
+        if "null" not in seen and self._rng.random() < 0.6:
+            yield "null"
+
+    def _name(self, prefix: str) -> str:
+        return f"{prefix}{next(self._numbers)}"

@@ -1,0 +1,174 @@
+"""One chunk of cases through both decoders and the whole step; what must hold for each, whatever it is."""
+
+import faulthandler
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from random import Random
+from traceback import format_exception
+from typing import Any
+
+from streamproc.codec.arrival import FLAGS, Framed, Rejection
+from streamproc.codec.book import SchemaBook
+from streamproc.codec.columnar import BadRecords, decode_columns
+from streamproc.codec.deadletter import dead_letter
+from streamproc.codec.decode import decode
+from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.reference import decode_one
+from streamproc.codec.schemas import WriterSchema, compiled
+from streamproc.core.deadlines import Deadlines
+from streamproc.core.lifecycle import Profile
+from streamproc.core.model import Moment, RunEvent
+from streamproc.core.profiles import ASSISTANTS
+from streamproc.core.retention import Retention
+from streamproc.core.rules import Rules
+from streamproc.core.state import State
+from streamproc.core.step import begin, pass_time, step
+from streamproc.errors import RecordRejected
+from streamproc.observe.counters import REASONS
+from tests.fuzz.cases import START_MS, cases, changed_schema, mutated, schemas_of, value_of
+from tests.fuzz.producers import Producer
+from tests.support.runobjects import Arrived, arrivals, encode
+
+CHUNK = 500
+HANG_S = 120
+"""A chunk takes about a tenth of a second."""
+BATCH = 125
+SCHEMAS_PER_CHUNK, PRODUCERS_PER_CHUNK, RUNS_OF_A_PRODUCER = 2, 2, 12
+ENCODER = OutputEncoder(Source("fuzz", "run-events", 0))
+DAY_MS = 86_400_000
+
+
+class Failed(Exception):
+    """A chunk failed; the text says which, and how. An error of its own may not survive the way between processes."""
+
+
+def guarded_chunk(seed: int) -> Counter[str]:
+    """Run a chunk; raises Failed. One that hangs ends the process with its traceback on stderr."""
+    faulthandler.dump_traceback_later(HANG_S, exit=True)
+    try:
+        return run_chunk(seed)
+    except BaseException as error:  # noqa: BLE001  a panic of Rust's is no Exception
+        raise Failed(f"seed {seed}: {''.join(format_exception(error))}") from None
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def run_chunk(seed: int) -> Counter[str]:
+    """Run the cases of a seed; raises AssertionError, or whatever the code under test let out."""
+    compiled.clear()  # A service has no business with so many schemas.
+    profile, values = cases(seed, CHUNK)
+    book = SchemaBook(schemas_of(profile), profile.shape)
+    rules = Rules(profile, Retention(DAY_MS, 7 * DAY_MS), Deadlines(limits={"queued": 1_000}))
+    state, found = State(rules), Counter[str]()
+    for start in range(0, CHUNK, BATCH):
+        records = arrivals(*values[start : start + BATCH])
+        decoded = decode(records, book)
+        _hold(records, decoded.events, decoded.rejections, profile)
+        _fold(state, decoded.events)
+        found.update(rejection.reason for rejection in decoded.rejections)
+        found["taken"] += len(decoded.events)
+    found["schemas"] += _try_schemas(Random(seed), profile, [value for value in values if value])
+    found["producers"] += sum(_try_producer(Random(f"{seed} {number}")) for number in range(PRODUCERS_PER_CHUNK))
+    return found
+
+
+def _hold(
+    records: Sequence[Arrived], events: Sequence[RunEvent], rejections: Sequence[Rejection], profile: Profile
+) -> None:
+    """Each record is in one of the two, in order; the reference decoder says the same of it, and reads the same."""
+    good = {event.offset: event for event in events}
+    bad = {rejection.record.offset: rejection for rejection in rejections}
+    assert len(good) == len(events)
+    assert sorted([*good, *bad]) == [record.offset for record in records]
+    schemas = {schema.header: schema for schema in schemas_of(profile)}
+    for record in records:
+        schema = schemas.get((record.value or b"")[:10])
+        if record.offset in bad:
+            _hold_rejection(bad[record.offset])
+        if schema is not None:
+            alone = _alone(record, schema, (record.value or b"")[10:])
+            assert alone == good[record.offset] if record.offset in good else alone == bad[record.offset].reason
+
+
+def _hold_rejection(rejection: Rejection) -> None:
+    assert rejection.reason in REASONS, rejection.reason
+    assert rejection.message.isprintable(), "a message must not steer a terminal"
+    key, value, _, headers = dead_letter(rejection, "run-events", 0, START_MS)
+    assert (key, value) == (rejection.record.key, rejection.record.value)
+    assert headers
+
+
+def _alone(record: Arrived, schema: WriterSchema, payload: bytes) -> RunEvent | str:
+    try:
+        return decode_one(Framed(record, payload), schema)
+    except RecordRejected as error:
+        return error.reason
+
+
+def _fold(state: State, events: Sequence[RunEvent]) -> None:
+    """The whole step, and its outputs encoded; its sums add up."""
+    at = Moment(START_MS + 3_600_000, caught_up=True)
+    out = step(state, events, at, begin(state))
+    assert sum(out.tally.verdicts.values()) == len(events)
+    assert out.tally.anomalies.keys().isdisjoint({""}), FLAGS
+    pass_time(state, at, out)
+    ENCODER.transitions(out.transitions, at.wall_ms)
+    ENCODER.states([run for run in out.runs.values() if run is not None], at.wall_ms)
+    state.merge(out.runs, out.stream_time)
+
+
+def _load(document: Any, profile: Profile) -> WriterSchema | RecordRejected:
+    try:
+        return WriterSchema(document, profile.shape, b"\x00\x00\x00\x00\x07", "id 7")
+    except RecordRejected as error:
+        return error
+
+
+def _try_schemas(rng: Random, profile: Profile, values: Sequence[bytes]) -> int:
+    """A changed schema is refused, or whatever is read by it is a run or a rejection."""
+    fit = 0
+    for _ in range(SCHEMAS_PER_CHUNK):
+        document = changed_schema(rng, rng.choice(schemas_of(profile)).document)
+        schema = _load(document, profile)
+        if not isinstance(schema, WriterSchema):
+            assert schema.reason == "unfit_schema"
+            assert str(schema).isprintable()
+            continue
+        fit += 1
+        _hold_schema(schema, profile, [value[10:] for value in rng.sample(values, 20)])
+    return fit
+
+
+def _try_producer(rng: Random) -> bool:
+    """Whatever a producer writes with: it is refused for a reason, or the decoders agree on all of its runs."""
+    document = Producer(rng).document()
+    schema = _load(document, ASSISTANTS)
+    if not isinstance(schema, WriterSchema):
+        assert schema.reason == "unfit_schema"
+        return False
+    good = [encode(schema, _named(rng, value_of(rng, document, {}))) for _ in range(RUNS_OF_A_PRODUCER)]
+    _hold_schema(schema, ASSISTANTS, [*good, *(mutated(rng, payload) for payload in good)])
+    if schema.fast is not None:
+        with suppress(BadRecords):  # But not Panicked: it was said to take them.
+            decode_columns([Framed(record, record.value or b"") for record in arrivals(*good)], schema, schema.fast)
+    return True
+
+
+def _named(rng: Random, found: Any) -> Any:
+    """Let most be runs as far as their names go."""
+    for target in ("id", "status"):
+        if isinstance(found[target], str | bytes) and rng.random() < 0.9:
+            found[target] = type(found[target])("x" if isinstance(found[target], str) else b"x")
+    return found
+
+
+def _hold_schema(schema: WriterSchema, profile: Profile, payloads: Sequence[bytes]) -> None:
+    records = arrivals(*(schema.header + payload for payload in payloads))
+    decoded = decode(records, SchemaBook([schema], profile.shape))
+    assert len(decoded.events) + len(decoded.rejections) == len(records)
+    taken = {event.offset: event for event in decoded.events}
+    refused = {rejection.record.offset: rejection.reason for rejection in decoded.rejections}
+    for record, payload in zip(records, payloads, strict=True):
+        alone = _alone(record, schema, payload)
+        assert alone == (taken[record.offset] if record.offset in taken else refused[record.offset])

@@ -1,0 +1,107 @@
+"""Bad records on a real Kafka: each good one is delivered once, each bad one is a dead letter once, as it was."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from streamproc.local.simulate import SimulatedEvent, simulate
+from streamproc.local.wire import BAD_VALUES
+from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.runtime.ports import Committed
+from tests.support.runobjects import framed, run_object
+from tests.support.service import Fleet
+from tests.support.waiting import eventually
+
+EVENTS = 4_000
+BOMB_BYTES = 500 << 20
+MIB = 1 << 20
+
+
+def _spoilt(share: float, seed: int = 3) -> Iterator[SimulatedEvent]:
+    """A stream in which a share of the records is bad, in every way there is."""
+    rng = random.Random(seed)
+    for event in simulate(seed=seed, events=EVENTS, start_ms=int(time.time() * 1000), bad_ratio=0):
+        if event.value is not None and rng.random() < share:
+            reason = rng.choice(sorted(BAD_VALUES))
+            value = BAD_VALUES[reason](rng, event.value)
+            yield SimulatedEvent(event.key, value, event.timestamp_ms, f"bad:{reason}")
+        else:
+            yield event
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 1.0])
+async def test_good_ones_are_delivered_once_and_bad_ones_are_dead_letters_once(service: Fleet, share: float) -> None:
+    stream = list(_spoilt(share))
+    bad = {event.value for event in stream if event.kind.startswith("bad:")}
+    assert sum(event.kind.startswith("bad:") for event in stream) >= share * EVENTS / 2
+    one, two = service.start(), service.start()
+    await service.send(stream)
+    await service.drained()
+    for partition in range(service.partitions):
+        source = await service.read(service.topics.events, partition)
+        letters = await service.read(service.topics.dead_letters, partition)
+        expected = [(record.key, record.value, record.offset) for record in source if record.value in bad]
+        found = [(each.key, each.value, int(dict(each.headers)["streamproc.source.offset"])) for each in letters]
+        assert found == expected
+    assert await service.check() == EVENTS
+    assert [one.stop(), two.stop()] == [0, 0]
+    assert "s3cr3t" not in "".join(str(line) for worker in (one, two) for line in worker.lines())
+
+
+async def test_a_compression_bomb_stops_the_service_with_its_place_and_not_with_its_memory(service: Fleet) -> None:
+    """As a record that is too large (rules.md 10): nothing in it can be read, so nothing can be dead-lettered."""
+    worker = service.start()
+    await service.send_records((b"run_1", framed("v2_1", run_object()), int(time.time() * 1000), []))
+    await eventually(service.is_done, deadline_s=30)
+    await _send_bomb(service)
+    peak = 0
+    while worker.process.poll() is None:
+        peak = max(peak, worker.peak_bytes())
+        await asyncio.sleep(0.01)
+    assert worker.process.returncode == 1
+    error = worker.output()
+    assert f"{service.topics.events} partition 0 from offset 1 on" in error
+    assert "kafka.max_batch_bytes" in error
+    assert 0 < peak < 400 * MIB, "the bomb alone has 500 MiB"
+    assert len(await service.read(service.topics.transitions, 0)) == 1
+
+
+async def test_a_header_name_that_is_no_utf8_is_no_reason_to_reject_a_record_or_to_end(service: Fleet) -> None:
+    """Kafka takes any bytes. The good ones are delivered, a bad one is a dead letter with its headers as they came."""
+    now_ms, odd = int(time.time() * 1000), b"\xff\xfe name".decode("utf-8", "surrogateescape")
+    headers = [("trace", b"1"), (odd, b"\xff"), ("trace", b"")]
+    values = [framed("v2_1", run_object(id="run_1", status=each)) for each in ("queued", "in_progress", "completed")]
+    sent = [(b"run_1", values[0], now_ms, []), (b"run_1", values[1], now_ms, headers)]
+    sent += [(b"run_1", b"rubbish", now_ms, headers), (b"run_1", values[2], now_ms, [])]
+    worker = service.start()
+    other = AioKafka(service.settings, f"{service.name}-other")
+    transactions = other.transactions(service.source(0))
+    await transactions.fence()
+    await transactions.commit({service.source(0): sent}, Committed(0, ""), lambda: True)
+    await transactions.close()
+    await other.close()
+    await eventually(lambda: _there(service, service.topics.transitions, 3), deadline_s=30)
+    assert worker.stop() == 0
+    (letter,) = await service.read(service.topics.dead_letters, 0)
+    assert list(letter.headers[: len(headers)]) == headers
+    assert letter.value == b"rubbish"
+    assert await service.check() == len(sent)
+
+
+async def _there(service: Fleet, topic: str, count: int) -> bool:
+    return len(await service.read(topic, 0)) == count
+
+
+async def _send_bomb(service: Fleet) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=service.settings.bootstrap_servers,
+        compression_type="zstd",
+        max_request_size=2 * BOMB_BYTES,
+        max_batch_size=2 * BOMB_BYTES,
+    )
+    async with producer:
+        await producer.send_and_wait(service.topics.events, bytes(BOMB_BYTES), partition=0)

@@ -1,0 +1,14 @@
+"""A server that plays a registry; the real one is in tests/conftest.py."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.registry import Stub, stub
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Stub]:
+    """A registry that answers what it is told to."""
+    async with stub() as it:
+        yield it

@@ -1,0 +1,111 @@
+"""What `schema check` says: where each target is found, or each fault with its path; whatever is in a file."""
+
+import json
+
+import fastavro
+import pytest
+
+from streamproc.core.profiles import ASSISTANTS, LANGGRAPH
+from streamproc.errors import ConfigError
+from streamproc.schemacheck import check, with_references
+from streamproc.schemafile import MAX_FILE_BYTES, read_document
+
+FIELDS = [{"name": "id", "type": "string"}, {"name": "status", "type": "string"}]
+
+
+def _document(*fields):
+    return {"type": "record", "name": "Mine", "fields": [*FIELDS, *fields]}
+
+
+def test_where_each_target_is_found_and_how_it_is_read():
+    millis = ["null", {"type": "long", "logicalType": "timestamp-millis"}]
+    alias = {"name": "conversation", "type": "string", "aliases": ["thread_id"]}
+    report = check("mine", _document({"name": "created_at", "type": millis}, alias), ASSISTANTS)
+    assert report.faults == ()
+    found = dict(report.found)
+    assert found["created_at"] == "created_at (long, milliseconds)"
+    assert found["thread_id"] == "conversation (string)"
+    assert found["model"] == "absent: null"
+
+
+def test_a_schema_for_the_slower_decoder_is_said_to_be_one():
+    fixed = {"name": "digest", "type": {"type": "fixed", "name": "D", "size": 4}}
+    assert any("slower" in note for note in check("mine", _document(fixed), ASSISTANTS).notes)
+    assert not any("slower" in note for note in check("mine", _document(), ASSISTANTS).notes)
+
+
+def test_each_fault_is_said_once_with_its_path_and_reason():
+    report = check("mine", _document({"name": "usage", "type": ["null", "string"]}), ASSISTANTS)
+    assert report.faults == ("usage is string: it must be a record",)
+    assert check("mine", _document(), LANGGRAPH).faults == ("run_id is missing",)
+
+
+def test_a_fault_with_a_semicolon_is_one():
+    """What a schema names itself cannot make two faults of one: `Unfit.faults` has them apart."""
+    report = check("mine", {"type": "record", "name": "R", "fields": [{"doc": "a; b"}]}, ASSISTANTS)
+    assert len(report.faults) == 1
+    wrong = {**_document(), "fields": [{"name": "id", "type": "long"}, {"name": "status", "type": "double"}]}
+    assert len(check("mine", wrong, ASSISTANTS).faults) == 2
+
+
+def test_a_fault_cannot_steer_a_terminal():
+    [fault] = check("mine", _document({"name": "x", "type": "\x1b[2J\n"}), ASSISTANTS).faults
+    assert fault.isprintable()
+
+
+def test_references_are_put_in_as_the_registrys_are():
+    """README: the same is said before deployment, also of a schema that refers to others."""
+    main = _document({"name": "usage", "type": ["null", "x.Usage"]})
+    tokens = {"type": "record", "name": "x.Tokens", "fields": [{"name": "total", "type": "long"}]}
+    usage = {"type": "record", "name": "x.Usage", "fields": [{"name": "total_tokens", "type": "int"}]}
+    assert check("mine", main, ASSISTANTS).faults
+    report = check("mine", with_references(main, [tokens, usage]), ASSISTANTS)
+    assert dict(report.found)["total_tokens"] == "usage.total_tokens (int)"
+    assert with_references(main, []) is main
+    with pytest.raises(ConfigError, match=r"x\.Usage, which neither"):
+        with_references(main, [tokens])
+
+
+def test_schemas_are_read_from_avsc_and_from_container_files(tmp_path):
+    plain, container = tmp_path / "a.avsc", tmp_path / "a.avro"
+    plain.write_text(json.dumps(_document()))
+    with container.open("wb") as file:
+        fastavro.writer(file, _document(), [])
+    assert read_document(plain) == _document()
+    assert read_document(container)["name"] == "Mine"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no", b"\xff\xfe", b"[" * 100_000, b"Obj\x01", b"Obj\x01rubbish", b" " * (MAX_FILE_BYTES + 1)]
+)
+def test_whatever_is_in_a_file_is_a_message(tmp_path, content):
+    path = tmp_path / "a.avsc"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"a\.avsc"):
+        read_document(path)
+
+
+def test_a_directory_and_a_file_that_is_not_there_are_messages(tmp_path):
+    for path in (tmp_path, tmp_path / "none.avsc", tmp_path / ("x" * 300)):
+        with pytest.raises(ConfigError, match="is no file"):
+            read_document(path)
+
+
+def test_symbols_that_are_no_statuses_are_named():
+    """They are taken, and count as active: nobody should find that out in production."""
+    kind = {"type": "enum", "name": "S", "symbols": ["queued", "WEIRD"]}
+    fields = [{"name": "id", "type": "string"}, {"name": "status", "type": ["null", kind]}]
+    notes = check("mine", {"type": "record", "name": "R", "fields": fields}, ASSISTANTS).notes
+    assert any(note.startswith("WEIRD: no statuses of profile assistants") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ({"type": "fixed", "name": "F", "size": 4}, "it has a fixed"),
+        (["null", "string", "bytes"], "it has bytes among the several types of a union"),
+    ],
+)
+def test_why_a_schema_takes_the_slower_decoder_is_said(kind, why):
+    notes = check("mine", _document({"name": "x", "type": kind}), ASSISTANTS).notes
+    assert f"takes the slower decoder: {why}" in notes

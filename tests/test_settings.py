@@ -1,0 +1,82 @@
+"""Settings from the environment and the TOML file: what counts, and what is said where one is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from streamproc.describe import describe_all
+from streamproc.errors import ConfigError
+from streamproc.profilebook import book_of
+from streamproc.settings import load_settings
+
+FIELDS = [{"name": name, "type": "string"} for name in ("id", "status")]
+JOBS = """
+profile = "jobs"
+[profiles.jobs]
+initial = "PENDING"
+queued = ["PENDING"]
+documented = { PENDING = ["DONE"] }
+outcomes = { DONE = "succeeded" }
+schemas = ["job.avsc"]
+[profiles.jobs.paths]
+id = "id"
+status = "status"
+"""
+
+
+def _toml(directory: Path, text: str) -> Path:
+    path = directory / "streamproc.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_schema_file_is_looked_for_beside_the_file_that_names_it(tmp_path: Path) -> None:
+    """Wherever the service is started; with a byte order mark, as editors on Windows write it."""
+    text = json.dumps({"type": "record", "name": "Job", "fields": FIELDS})
+    (tmp_path / "job.avsc").write_text(text, encoding="utf-8-sig")
+    [schema] = book_of(load_settings(_toml(tmp_path, JOBS)).life_cycle)
+    assert schema.document["name"] == "Job"
+
+
+def test_a_schema_file_that_is_not_there_is_named_in_full(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{tmp_path}/job.avsc is no file"):
+        book_of(load_settings(_toml(tmp_path, JOBS)).life_cycle)
+
+
+def test_a_limit_from_the_environment_finds_its_status_in_any_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of environment variables come without case."""
+    monkeypatch.setenv("STREAMPROC_DEADLINES__LIMITS_S__PENDING", "30")
+    assert load_settings(_toml(tmp_path, JOBS)).rules().deadlines.limits == {"PENDING": 30_000}
+
+
+def test_json_input_has_one_name_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `describe` prints is what may be set; the environment goes over the file."""
+    path = _toml(tmp_path, "[input]\njson = false")
+    assert describe_all(load_settings(path))["settings"]["input"] == {"json": False}
+    monkeypatch.setenv("STREAMPROC_INPUT__JSON", "true")
+    assert load_settings(path).input.takes_json
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kafka = [", "streamproc.toml cannot be read, it is no TOML"),
+        ("[kafka]\nbootstrap_server = 'x'", "kafka.bootstrap_server .*there is no such setting: bootstrap_servers?"),
+        ("[kafak]", "kafak .*there is no such setting: kafka?"),
+        (JOBS.replace('queued = ["PENDING"]', 'queued = "PENDING"'), "profiles.jobs.queued .*should be a list"),
+        (JOBS.replace('initial = "PENDING"', ""), "profile jobs: initial is missing: name the statuses [^;]*$"),
+        ("[topics]\nprefix = 'bad prefix/'", "topics.prefix .*a topic's name is made of letters"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_said_with_its_place(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_settings(_toml(tmp_path, text))
+
+
+def test_a_variable_that_should_be_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMPROC_DEAD_LETTERS__MAX_PER_MINUTE_OF", "undecodable=60")
+    with pytest.raises(ConfigError, match=r"STREAMPROC_DEAD_LETTERS.*is to be JSON"):
+        load_settings()
