@@ -21,11 +21,10 @@ help: ## this list
 demo: $(READY) ## everything on this machine: a broker, the service, simulated events
 	@.venv/bin/streamproc demo $(ARGS)
 
-# Two at a time, each with a broker of its own, the tests of a file together; then those that measure a time.
+# Two at a time, each with a broker of its own, the tests of a file together.
 test: $(READY) ## the tests, with a real Kafka; ARGS='-m slow' for the long forms
 ifeq ($(ARGS),)
-	@.venv/bin/python -m pytest -n2 --dist=loadfile -m 'not slow and not alone'
-	@.venv/bin/python -m pytest -m 'alone and not slow'
+	@.venv/bin/python -m pytest -n2 --dist=loadfile
 else
 	@.venv/bin/python -m pytest $(ARGS)
 endif

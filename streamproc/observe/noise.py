@@ -26,6 +26,11 @@ class Harmless(NamedTuple):
 
 HARMLESS = (
     Harmless(
+        "asyncio",
+        "Future exception was never retrieved\nfuture: <Future finished exception=ProducerFenced(",
+        "aiokafka sets a fencing on futures that nobody awaits, too; the task has heard of it, and the journal says so",
+    ),
+    Harmless(
         "aiokafka.consumer.group_coordinator",
         "Group Coordinator Request failed: [Error 15]",
         "a new broker is about to make __consumer_offsets; aiokafka asks again, and /readyz says what is waited for",

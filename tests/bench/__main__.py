@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from streamproc.local.kafka import local_kafka
-from tests.bench import killers, restoring, stages, throughput
+from tests.bench import killers, recovering, restoring, stages, throughput
 from tests.support.service import fleet
 
 cli = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -28,6 +28,7 @@ def everything(context: typer.Context) -> None:
         throughput_(500_000)
         throughput_(200_000, bad_ratio=0.01)
         restore(1_000_000)
+        recover()
         stages_(50_000)
         killers_()
 
@@ -54,6 +55,13 @@ def bad_(events: Events = 200_000, bad_ratio: float = 0.01, rounds: int = 2) -> 
 def restore(runs: Runs = 1_000_000) -> None:
     """Time to restore, and resident memory per run."""
     asyncio.run(_on_kafka(restoring.measure, runs))
+
+
+@cli.command()
+def recover(rounds: int = 3) -> None:
+    """Time from the restart of a killed worker until its next commit, with static membership and without."""
+    for static in (True, False):
+        asyncio.run(_on_kafka(recovering.measure, rounds, static=static))
 
 
 @cli.command("stages")

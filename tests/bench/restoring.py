@@ -22,14 +22,14 @@ OPEN_SHARE = 10
 async def measure(fleet: Fleet, runs: int) -> None:
     """Print the figures of one worker that restores `runs` runs."""
     idle = fleet.start()
-    await eventually(lambda: len(idle.events("task")) >= 3 * fleet.partitions, deadline_s=60)
+    await eventually(lambda: len(idle.events("task")) >= 3 * fleet.partitions)
     empty = resident_bytes(idle.process.pid)
     idle.stop()
     print(f"writing the state of {runs:,} runs ...", flush=True)
     size = await _write(fleet, runs)
     began = time.monotonic()
     worker = fleet.start()
-    await eventually(lambda: len(worker.events("assigned")) > 0, deadline_s=60)
+    await eventually(lambda: len(worker.events("assigned")) > 0)
     assigned = time.monotonic()
     await eventually(lambda: len(worker.running()) == 2 * fleet.partitions, deadline_s=600)
     ended = time.monotonic()

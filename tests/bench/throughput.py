@@ -22,7 +22,7 @@ async def measure(fleet: Fleet, events: int, bad_ratio: float, settings: Mapping
     await fleet.send(stream)
     del stream
     worker = fleet.start(**settings)
-    await eventually(lambda: len(worker.running()) == 2 * fleet.partitions, deadline_s=60)
+    await eventually(lambda: len(worker.running()) == 2 * fleet.partitions)
     pid = worker.process.pid
     # Not from the start of the process: importing Arrow and the rest costs about a CPU-second, once.
     began, cpu_began, done_began = time.monotonic(), cpu_seconds(pid), await fleet.progress()

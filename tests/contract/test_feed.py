@@ -153,7 +153,7 @@ async def until(condition: Callable[[], bool], *readers: Reader) -> None:
             await reader.read()
         return condition()
 
-    await eventually(holds, deadline_s=30)
+    await eventually(holds)
 
 
 async def test_without_an_offset_it_starts_at_the_beginning(setup: Setup, readers: Make) -> None:

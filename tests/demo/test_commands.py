@@ -15,11 +15,10 @@ import pytest
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.topics import ROLES
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE_S, eventually
 
 pytestmark = pytest.mark.kafka
 
-DEADLINE_S = 60
 SUMMARY = re.compile(
     r"^ *events in = applied \+ duplicate \+ stale \+ illegal \+ rejected\n"
     r" *([\d,]+) = +([\d,]+) \+ +([\d,]+) \+ +([\d,]+) \+ +([\d,]+) \+ +([\d,]+)$",
@@ -149,7 +148,7 @@ async def test_demo_that_is_killed_leaves_nothing(environment, tmp_path):
         await asyncio.to_thread(read_until, process, "1  sent")
         assert list((tmp_path / "tmp").iterdir())
         process.kill()
-    await eventually(lambda: not list((tmp_path / "tmp").iterdir()), deadline_s=20)
+    await eventually(lambda: not list((tmp_path / "tmp").iterdir()))
 
 
 async def test_kafka_runs_until_interrupted_and_leaves_nothing(environment, tmp_path):

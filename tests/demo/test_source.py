@@ -33,7 +33,7 @@ async def test_keeps_the_rate_on_average():
 async def test_a_stop_ends_a_long_wait():
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(0.05, stop.set)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert len(await sent(Load(seed=1, rate_per_s=0.01), stop)) == 1
 
 

@@ -25,7 +25,6 @@ COMMON = {"ALERTS", "up", "process_cpu_seconds_total", "process_resident_memory_
 EXPORTED = {metric.name for metric in vars(names).values() if isinstance(metric, names.Metric)}
 RECORDED = {record["record"] for record in prom.rules("record")}
 VARIABLES = {"$job": ".+", "$__rate_interval": "10s"}
-BEGIN_S, DATA_S = 40, 20
 
 
 def of(panel):
@@ -101,7 +100,6 @@ def test_every_metric_is_on_it():
     assert {name for name in EXPORTED if name not in shown + recorded} == set()
 
 
-@pytest.mark.timeout(180)
 async def test_every_panel_has_data(tmp_path):
     """With a real Prometheus, the shipped rules, and metrics of a service at work."""
     async with exposed() as address, prom.prometheus(address, rules=prom.hasty_rules(tmp_path)) as prometheus:
@@ -115,9 +113,9 @@ async def test_every_panel_has_data(tmp_path):
         async def complete():
             return not await empty()
 
-        await eventually(seen, BEGIN_S)
+        await eventually(seen)
         with suppress(AssertionError):
-            await eventually(complete, DATA_S)
+            await eventually(complete)
         assert await empty() == []
 
 

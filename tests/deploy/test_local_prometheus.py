@@ -13,9 +13,7 @@ from streamproc.errors import ConfigError
 from streamproc.local.prometheus import LocalPrometheus, find_program, local_prometheus
 from tests.support import prometheus as prom
 from tests.support.debian import COMPILED_IN, INSTEAD
-from tests.support.waiting import eventually
-
-DEADLINE_S = 60
+from tests.support.waiting import DEADLINE_S, eventually
 
 
 def executable(path):
@@ -73,7 +71,7 @@ async def test_it_evaluates_the_shipped_rules():
         async def evaluated():
             return await prometheus.query('ALERTS{alertname="StreamprocDown"}')
 
-        await eventually(evaluated, DEADLINE_S)
+        await eventually(evaluated)
 
 
 def test_a_path_inside_a_program_is_replaced_by_one_of_the_same_length():
@@ -102,7 +100,7 @@ async def test_the_demo_shows_its_own_metrics_in_prometheus_and_leaves_nothing(e
         async def seen():
             return await prom.query(address, "streamproc_events_consumed_total > 0")
 
-        await eventually(seen, DEADLINE_S)
+        await eventually(seen)
         process.terminate()
         _, errors = await asyncio.to_thread(process.communicate, timeout=DEADLINE_S)
     assert (process.returncode, errors) == (0, "")

@@ -279,13 +279,14 @@ async def test_a_letter_that_kafka_refuses_for_good_is_named(desk: Desk) -> None
     assert set(desk.sent().values()) == {1}
 
 
-async def test_a_refusal_that_is_not_of_a_letter_ends_the_replay(desk: Desk) -> None:
+async def test_a_refusal_that_is_not_of_a_letter_ends_the_replay(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is, and at once."""
+    monkeypatch.setattr("streamproc.dlq.replaying.FIRST_WAIT_S", 3_600)
     desk.fail(3)
     replay = await desk.replay()
     desk.kafka.fault = always("fence", lambda: ConfigError("no permission"))
     with pytest.raises(ConfigError, match=r"^no permission$"):
-        await asyncio.wait_for(replay.run(), 5)
+        await asyncio.wait_for(replay.run(), 60)
 
 
 async def test_letters_that_retention_removes_while_they_are_read_are_passed_over(desk: Desk) -> None:
@@ -511,7 +512,7 @@ async def test_many_replays_at_once_send_each_letter_once(desk: Desk, seed: int)
             await asyncio.sleep(0)
         await replays[number].run()
 
-    results = await asyncio.wait_for(asyncio.gather(*map(later, range(4)), return_exceptions=True), 30)
+    results = await asyncio.wait_for(asyncio.gather(*map(later, range(4)), return_exceptions=True), 90)
     assert all(result is None or isinstance(result, TaskFenced | BrokerUnavailable) for result in results), results
     await desk.replayed()
     assert len(desk.sent()) == 21

@@ -56,7 +56,7 @@ async def test_a_compression_bomb_stops_the_service_with_its_place_and_not_with_
     """As a record that is too large (rules.md 10): nothing in it can be read, so nothing can be dead-lettered."""
     worker = service.start()
     await service.send_records((b"run_1", framed("v2_1", run_object()), int(time.time() * 1000), []))
-    await eventually(service.is_done, deadline_s=30)
+    await eventually(service.is_done)
     await _send_bomb(service)
     peak = 0
     while worker.process.poll() is None:
@@ -84,7 +84,7 @@ async def test_a_header_name_that_is_no_utf8_is_no_reason_to_reject_a_record_or_
     await transactions.commit({service.source(0): sent}, Committed(0, ""), lambda: True)
     await transactions.close()
     await other.close()
-    await eventually(lambda: _there(service, service.topics.transitions, 3), deadline_s=30)
+    await eventually(lambda: _there(service, service.topics.transitions, 3))
     assert worker.stop() == 0
     (letter,) = await service.read(service.topics.dead_letters, 0)
     assert list(letter.headers[: len(headers)]) == headers

@@ -29,11 +29,12 @@ from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.ports import Committed, TopicPartition
 from tests.support.runobjects import Arrived
 from tests.support.service import Fleet
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE_S, eventually
 
 UNKNOWN = b"\xc3\x01unknown!"
 SECRET = b"a secret of the payload"
 MANY = 20_000
+STEP_S = 0.03
 
 
 def _command(*arguments: str) -> list[str]:
@@ -43,7 +44,12 @@ def _command(*arguments: str) -> list[str]:
 async def _dlq(service: Fleet, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     result = await asyncio.to_thread(
-        subprocess.run, _command(*arguments), env=service.environment(), capture_output=True, text=True, timeout=60
+        subprocess.run,
+        _command(*arguments),
+        env=service.environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
     )
     assert result.returncode == code, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
@@ -54,19 +60,35 @@ class Replaying:
     """`dlq replay` as a process that can be disturbed."""
 
     def __init__(self, service: Fleet, output: Path) -> None:
-        self._output = output
+        self._service, self._output = service, output
         with output.open("wb") as stream:
             self._process = subprocess.Popen(
                 _command("replay"), env=service.environment(), stdout=stream, stderr=stream
             )
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
+        """Send a signal; it is heard of when the process goes on."""
         self._process.send_signal(number)
+
+    async def stop_after(self, letters: int) -> None:
+        """Let it go on, step by step, until it has sent so many more; it stands still then, somewhere in the middle."""
+        wanted = await _sent(self._service) + letters
+
+        async def enough() -> bool:
+            self.go_on()
+            await asyncio.sleep(STEP_S)
+            self.signal(signal.SIGSTOP)
+            return await _sent(self._service) >= wanted
+
+        await eventually(enough)
+
+    def go_on(self) -> None:
+        """After a stop."""
+        self.signal(signal.SIGCONT)
 
     async def end(self) -> tuple[int, str]:
         """Wait for its end; return the exit code and what it said."""
-        code = await asyncio.to_thread(self._process.wait, 60)
+        code = await asyncio.to_thread(self._process.wait, DEADLINE_S)
         return code, self._output.read_text()
 
 
@@ -76,17 +98,17 @@ def _attempts(record: Arrival) -> list[bytes]:
 
 async def test_what_failed_is_shown_sent_back_and_fails_again(service: Fleet, tmp_path: Path) -> None:
     """list, show, a dry run, a replay, another one that has nothing to do; then the service sees the records again."""
-    at_ms = int(time.time() * 1000) - 60_000
+    at_ms = int(time.time() * 1000) - 3_600_000
     sent = [
         (b"run\x1b[2J", UNKNOWN + SECRET, at_ms + number, [("trace", b"\xff\x00"), ("trace", b"\x1b[31m")])
         for number in range(3)
     ]
     worker = service.start()
     await service.send_records(*sent)
-    await eventually(service.is_done, deadline_s=30)
+    await eventually(service.is_done)
     assert worker.stop() == 0
 
-    listed = await _dlq(service, "list", "--reason", "unknown_schema", "--since", "10m")
+    listed = await _dlq(service, "list", "--reason", "unknown_schema", "--since", "50m")
     rows = [line.split() for line in listed.stdout.splitlines() if line.strip().startswith("0:")]
     topic = service.topics.events
     schema = f"crc64:{UNKNOWN[2:].hex()}"
@@ -126,7 +148,7 @@ async def test_what_failed_is_shown_sent_back_and_fails_again(service: Fleet, tm
 
     again = service.start()
     # Not `is_done`: the marker of the replay's transaction is the last offset, and no record that could be committed.
-    await eventually(lambda: _letters(service, 6), deadline_s=30)
+    await eventually(lambda: _letters(service, 6))
     assert again.stop() == 0
     letters = await service.read(service.topics.dead_letters, 0)
     assert [_attempts(letter) for letter in letters] == [[], [], [], [b"1"], [b"1"], [b"1"]]
@@ -137,7 +159,7 @@ async def test_what_failed_is_shown_sent_back_and_fails_again(service: Fleet, tm
 
 async def _filters_go_by_the_rejection(service: Fleet) -> None:
     """And a misspelt reason is warned of."""
-    for option, age, count in (("--until", "10m", 0), ("--since", "55s", 3), ("--event-until", "50s", 3)):
+    for option, age, count in (("--until", "50m", 0), ("--since", "50m", 3), ("--event-until", "50m", 3)):
         assert f"{count} dead letters" in (await _dlq(service, "list", option, age)).stdout
     misspelt = await _dlq(service, "replay", "--reason", "unknwon_schema")
     assert "no record is rejected as unknwon_schema" in misspelt.stderr
@@ -162,14 +184,9 @@ async def _fill(service: Fleet) -> None:
     await transactions.close()
 
 
-async def _grows(service: Fleet, by: int) -> None:
-    """Wait until so many more offsets of the events topic are stable."""
-    _, before = await service.kafka.bounds(service.topics.events, 0)
-
-    async def grown() -> bool:
-        return (await service.kafka.bounds(service.topics.events, 0))[1] >= before + by
-
-    await eventually(grown, deadline_s=30)
+async def _sent(service: Fleet) -> int:
+    """Return how many offsets of the events topic are stable."""
+    return (await service.kafka.bounds(service.topics.events, 0))[1]
 
 
 async def _each_went_once(service: Fleet) -> None:
@@ -184,9 +201,10 @@ async def test_an_interrupted_replay_goes_on_where_it_ended(service: Fleet, tmp_
     await _fill(service)
     for number in (signal.SIGINT, signal.SIGTERM):
         replaying = Replaying(service, tmp_path / number.name)
-        await _grows(service, 500)
-        began = time.monotonic()
+        await replaying.stop_after(500)
         replaying.signal(number)
+        began = time.monotonic()
+        replaying.go_on()
         code, said = await replaying.end()
         print(f"{number.name}: ended {time.monotonic() - began:.2f} s later\n{said}")
         assert code == 130, said
@@ -201,7 +219,7 @@ async def test_a_killed_replay_is_taken_up_by_the_next(service: Fleet, tmp_path:
     """SIGKILL in the middle: whatever was open is aborted by the next one's fence."""
     await _fill(service)
     replaying = Replaying(service, tmp_path / "killed")
-    await _grows(service, 500)
+    await replaying.stop_after(500)
     replaying.signal(signal.SIGKILL)
     assert (await replaying.end())[0] == -signal.SIGKILL
     await _dlq(service, "replay")
@@ -212,11 +230,11 @@ async def test_of_two_replays_the_later_one_goes_on(service: Fleet, tmp_path: Pa
     """The earlier one ends with exit code 1, and says why."""
     await _fill(service)
     earlier = Replaying(service, tmp_path / "earlier")
-    await _grows(service, 500)
-    earlier.signal(signal.SIGSTOP)
+    await earlier.stop_after(500)
     later = Replaying(service, tmp_path / "later")
-    await _grows(service, 500)
-    earlier.signal(signal.SIGCONT)
+    await later.stop_after(500)
+    earlier.go_on()
+    later.go_on()
     (code, said), (other_code, other_said) = await asyncio.gather(earlier.end(), later.end())
     assert (code, other_code) == (1, 0), said + other_said
     assert "has taken over" in said
@@ -270,7 +288,7 @@ async def test_letters_that_kafka_or_the_service_would_refuse_are_left_and_block
     assert sent[1].headers[0] == odd[0]
     assert "\\xff\\xfe" in (await _dlq(service, "show", "0:4")).stdout
     worker = service.start()
-    await eventually(lambda: _letters(service, len(letters) + 2), deadline_s=30)
+    await eventually(lambda: _letters(service, len(letters) + 2))
     assert worker.stop() == 0
 
 

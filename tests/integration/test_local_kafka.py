@@ -50,7 +50,7 @@ async def test_killed_owner_leaves_nothing():
     assert is_alive(left["pid"])
     owner.send_signal(signal.SIGKILL)
     await owner.wait()
-    await eventually(lambda: not is_alive(left["pid"]) and not Path(left["directory"]).exists(), deadline_s=15)
+    await eventually(lambda: not is_alive(left["pid"]) and not Path(left["directory"]).exists())
 
 
 async def test_killed_broker_comes_back_with_port_and_data():

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from streamproc.local.kafka import local_kafka
 from streamproc.local.simulate import simulate
 from streamproc.runtime.aio.group import AioGroup
@@ -17,21 +15,20 @@ from tests.support.service import Fleet, Worker, fleet
 from tests.support.waiting import eventually
 
 
-@pytest.mark.timeout(180)
 async def test_a_broker_that_goes_away_pauses_the_service(unique: Callable[[str], str], tmp_path: Path) -> None:
     """Killed in mid-commit: alive all the time, not ready, as if nothing had been when it is back; then a stop."""
     async with local_kafka() as kafka, fleet(kafka.bootstrap_servers, unique("outage"), tmp_path) as it:
         start_ms = int(time.time() * 1000)
         await it.send(simulate(seed=6, events=20_000, schema_version="mixed", bad_ratio=0.01, start_ms=start_ms))
         worker = it.start(COMMIT__MAX_RECORDS=100)
-        await eventually(lambda: _moved(it), deadline_s=30)
+        await eventually(lambda: _moved(it))
         await kafka.kill()
         began = time.monotonic()
-        await eventually(lambda: _has_noticed(worker), deadline_s=30)
+        await eventually(lambda: _has_noticed(worker))
         print(f"noticed {time.monotonic() - began:.1f} s after the broker went away")
         await kafka.start_again()
         began = time.monotonic()
-        await eventually(it.is_done, deadline_s=60)
+        await eventually(it.is_done)
         print(f"caught up {time.monotonic() - began:.1f} s after the broker was back")
         assert worker.process.poll() is None
         await eventually(worker.is_ready)
@@ -39,7 +36,7 @@ async def test_a_broker_that_goes_away_pauses_the_service(unique: Callable[[str]
         await kafka.kill()
         began = time.monotonic()
         worker.signal(signal.SIGTERM)
-        assert await worker.end(10) == 0
+        assert await worker.end() == 0
         print(f"stopped in {time.monotonic() - began:.1f} s without a broker")
 
 
@@ -52,8 +49,7 @@ async def _has_noticed(worker: Worker) -> bool:
     assert worker.process.poll() is None
     assert (await worker.get("/livez"))[0] == 200
     code, body = await worker.get("/readyz")
-    assert code == 503
-    return bool(json.loads(body)["tasks"]["suspended"] == 4)
+    return code == 503 and json.loads(body)["tasks"]["suspended"] == 4
 
 
 class _Listener:
@@ -70,11 +66,11 @@ async def test_a_poll_does_not_wait_for_the_end_of_a_rebalance(service: Fleet) -
     frozen, member = service.kafka.group(topics), service.kafka.group(topics)
     for group in (frozen, member):
         await group.join(_Listener())
-        await eventually(group.confirmed, deadline_s=30)
-    await eventually(frozen.confirmed, deadline_s=30)
+        await eventually(group.confirmed)
+    await eventually(frozen.confirmed)
     _coordinator(frozen)._coordination_task.cancel()  # It still sends heartbeats, but joins no new generation.
     _coordinator(member).request_rejoin()
-    await eventually(lambda: _rejoins(member), deadline_s=10)
+    await eventually(lambda: _rejoins(member))
     for _ in range(3):
         await asyncio.wait_for(member.poll(), 1)
     assert _rejoins(member)

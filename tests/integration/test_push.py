@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -26,7 +27,8 @@ from tests.support.receiver import Receiver, receiver
 from tests.support.waiting import eventually
 
 PARTITIONS = 4
-RESEND_S = 1.0
+RESEND_S = 3.0
+"""What fires ends four of these after it was last said: a machine may stand still for two or three."""
 
 
 class Application:
@@ -126,13 +128,25 @@ async def runs(am: Alertmanager) -> set[str]:
     return {alert["labels"].get("run_id", "") for alert in await am.alerts()}
 
 
-async def fire(am: Alertmanager, *expected: str, deadline_s: float = 30) -> None:
+async def fire(am: Alertmanager, *expected: str) -> None:
     """Wait until alerts about these runs fire, and no others."""
 
     async def holds() -> bool:
         return await runs(am) == set(expected)
 
-    await eventually(holds, deadline_s)
+    await eventually(holds)
+
+
+async def outlast(am: Alertmanager, *expected: str) -> None:
+    """Wait until alerts about these runs, and no others, fire for longer than what was sent by now makes them."""
+    at_most = datetime.fromtimestamp(time.time() + 4 * RESEND_S + 1, UTC)
+
+    async def holds() -> bool:
+        alerts = await am.alerts()
+        assert {alert["labels"].get("run_id", "") for alert in alerts} == set(expected)
+        return all(datetime.fromisoformat(alert["endsAt"]) > at_most for alert in alerts)
+
+    await eventually(holds)
 
 
 def heard(person: Receiver, run: str) -> list[str]:
@@ -146,7 +160,9 @@ async def test_an_alert_fires_there_and_is_resolved_there(app: Application, am: 
     """A person hears of both, once; amtool shows it as long as it fires, with what it is about."""
     alert = begun(kind="stuck_requires_action", status="requires_action")
     async with app.pusher(am.url):
-        await app.publish(alert, begun("run_2", kind="illegal", ends_at=ago(-3)))
+        await app.publish(alert)
+        await fire(am, "run_1")
+        await app.publish(begun("run_2", kind="illegal", ends_at=ago(-15)))
         await fire(am, "run_1", "run_2")
         (shown,) = await am.alerts("run_id=run_1")
         assert shown["labels"] == {
@@ -164,12 +180,11 @@ async def test_an_alert_fires_there_and_is_resolved_there(app: Application, am: 
         # The occurrence is over at its own time.
         await fire(am, "run_1")
         await eventually(lambda: heard(person, "run_1") == ["firing"])
-        await asyncio.sleep(5 * RESEND_S)
-        assert await runs(am) == {"run_1"}
+        await outlast(am, "run_1")
         await app.publish(ended(alert))
         await fire(am)
         await eventually(lambda: heard(person, "run_1") == ["firing", "resolved"])
-        await asyncio.sleep(2 * RESEND_S)
+        await asyncio.sleep(RESEND_S)
     assert heard(person, "run_1") == ["firing", "resolved"]
     assert heard(person, "run_2") == ["firing", "resolved"]
 
@@ -183,9 +198,8 @@ async def test_a_replica_takes_over_and_nobody_notices(app: Application, am: Ale
     async with app.pusher(am.url):
         await fire(am, *every)
         async with app.pusher(am.url):
-            await asyncio.sleep(3 * RESEND_S)
-        await asyncio.sleep(6 * RESEND_S)
-        assert await runs(am) == every
+            await outlast(am, *every)
+        await outlast(am, *every)
         for number, alert in enumerate(alerts):
             await app.publish(ended(alert), partition=number)
         await fire(am)
@@ -199,7 +213,7 @@ async def test_alerts_of_a_dead_service_end_by_themselves_and_come_back_with_it(
     await app.publish(begun())
     async with app.pusher(am.url):
         await fire(am, "run_1")
-    await fire(am, deadline_s=4 * RESEND_S + 5)
+    await fire(am)
     async with app.pusher(am.url):
         await fire(am, "run_1")
 
@@ -248,7 +262,6 @@ def hooked(person: Receiver) -> list[str]:
     return [f"{got.content['run_id']}:{got.content['state']}" for got in person.got if got.path == "/hook"]
 
 
-@pytest.mark.timeout(180)
 async def test_a_broker_that_is_away_resolves_nothing(unique: Callable[[str], str], am: Alertmanager) -> None:
     """What is known to fire is said on; when the broker is back, so is the news."""
     async with local_kafka() as kafka:
@@ -259,11 +272,8 @@ async def test_a_broker_that_is_away_resolves_nothing(unique: Callable[[str], st
             await app.publish(alert)
             await fire(am, "run_1")
             await kafka.kill()
-            await asyncio.sleep(12 * RESEND_S)
-            assert await runs(am) == {"run_1"}
+            await outlast(am, "run_1")
             await kafka.start_again()
             await app.publish(ended(alert), begun("run_2"))
-            await fire(am, "run_2", deadline_s=60)
+            await fire(am, "run_2")
             await kafka.kill()
-            began = time.monotonic()
-        assert time.monotonic() - began < 3

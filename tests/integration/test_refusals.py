@@ -28,7 +28,7 @@ async def _refused(worker: Worker, *words: str) -> None:
 async def test_partitions_added_while_running(service: Fleet) -> None:
     """rules.md 4: keys moved, the states no longer fit; the way to migrate."""
     worker = service.start()
-    await eventually(worker.is_ready, deadline_s=30)
+    await eventually(worker.is_ready)
     topic = service.topics.events
     await service.administer(lambda admin: admin.create_partitions({topic: NewPartitions(5)}))
     words = f"{topic} had 4 partitions and has 5 now", "STREAMPROC_APPLICATION_ID", "streamproc topics create"
@@ -49,13 +49,13 @@ async def test_a_record_that_is_too_large(service: Fleet) -> None:
         "max_record_bytes",
     )
     service.start()
-    await eventually(service.is_done, deadline_s=30)
+    await eventually(service.is_done)
 
 
 async def test_an_output_that_its_topic_does_not_admit(service: Fleet) -> None:
     """Sent again and again it would be: the topic's limit was lowered while the service ran."""
     worker = service.start()
-    await eventually(worker.is_ready, deadline_s=30)
+    await eventually(worker.is_ready)
     low = ConfigResource(ConfigResourceType.TOPIC, service.topics.transitions, {"max.message.bytes": "100"})
     await service.administer(lambda admin: admin.alter_configs([low]))
     await service.send_records((b"run_1", QUEUED, START_MS, []))
@@ -70,7 +70,7 @@ async def stopped(service: Fleet) -> Fleet:
     """An application that has states and stopped."""
     worker = service.start()
     await service.send(simulate(seed=1, events=200, bad_ratio=0))
-    await eventually(service.is_done, deadline_s=30)
+    await eventually(service.is_done)
     assert worker.stop() == 0
     return service
 
@@ -83,7 +83,7 @@ async def test_a_state_topic_that_was_recreated(stopped: Fleet) -> None:
         return await stopped.kafka.partition_count(state) == 0
 
     await stopped.administer(lambda admin: admin.delete_topics([state]))
-    await eventually(is_gone, deadline_s=30)
+    await eventually(is_gone)
     await create_topics(stopped.kafka, stopped.topics, 4, MAX_RECORD_BYTES)
     await _refused(stopped.start(), f"{state} partition", "holds 0 keys", "recreated", "Ways out")
 

@@ -92,7 +92,7 @@ async def test_outputs_that_are_not_registered_and_may_not_be_stop_the_start_wit
     service: Fleet, real_registry: Apicurio
 ) -> None:
     worker = service.start(REGISTRY__OUTPUTS="check", REGISTRY__URL=real_registry.url)
-    assert await worker.end(30) == 1
+    assert await worker.end() == 1
     assert f"{service.topics.transitions}-value" in worker.output()
     assert "STREAMPROC_REGISTRY__OUTPUTS=register" in worker.output()
 
@@ -103,7 +103,7 @@ async def test_an_id_that_nobody_registered_is_a_dead_letter(service: Fleet, rea
     payload = encode(WriterSchema(_document("x"), ASSISTANTS.shape), run_object(note_x=None))
     for header in (confluent(2_000_000_000), b"\x00\xff\xff\xff\xff"):
         await service.send_records((b"run_1", header + payload, int(time.time() * 1000), []))
-    await eventually(service.is_done, deadline_s=30)
+    await eventually(service.is_done)
     letters = [dict(letter.headers) for letter in await service.read(service.topics.dead_letters, 0)]
     assert [why["streamproc.error.reason"] for why in letters] == [b"unknown_schema"] * 2
     assert b"2000000000" in letters[0]["streamproc.error.message"]
@@ -124,7 +124,7 @@ async def test_a_registry_that_is_away_in_mid_stream_loses_nothing_and_dead_lett
     first = len(events) // 4
     await service.send(_reframed(iter(events[:first]), known))
     await service.drained()
-    await eventually(worker.is_ready, deadline_s=30)
+    await eventually(worker.is_ready)
     real_registry.pause()
     try:
         began = time.monotonic()
@@ -132,8 +132,8 @@ async def test_a_registry_that_is_away_in_mid_stream_loses_nothing_and_dead_lett
         waiting = _reframed(iter(events[first:]), new)
         await service.send((event for event in waiting if _partition(service, event) != 0), per_second=PER_SECOND)
         await service.send(event for event in _reframed(iter(events[first:]), known) if _partition(service, event) == 0)
-        await eventually(lambda: _committed_all(service, 0), deadline_s=30)
-        await eventually(lambda: _is_paused(worker), deadline_s=30)
+        await eventually(lambda: _committed_all(service, 0))
+        await eventually(lambda: _is_paused(worker))
         while time.monotonic() - began < outage_s:
             await asyncio.sleep(0.2)
         assert (await worker.get("/livez"))[0] == 200
@@ -146,7 +146,7 @@ async def test_a_registry_that_is_away_in_mid_stream_loses_nothing_and_dead_lett
     back = time.monotonic()
     await service.drained()
     print(f"caught up {time.monotonic() - back:.1f} s after an outage of {outage_s} s")
-    await eventually(worker.is_ready, deadline_s=30)
+    await eventually(worker.is_ready)
     assert await service.check(book) == len(events)
     assert not any([await service.read(service.topics.dead_letters, number) for number in range(4)])
     assert 'streamproc_partitions_paused{reason="registry"} 0' in (await worker.get("/metrics"))[1]
@@ -175,17 +175,17 @@ async def test_a_registry_that_is_away_at_the_start_is_waited_for(service: Fleet
         worker = service.start(REGISTRY__URL=real_registry.url, REGISTRY__TIMEOUT_S=1)
         stopped = service.start(REGISTRY__URL=real_registry.url, REGISTRY__TIMEOUT_S=1)
         asking = service.start(REGISTRY__URL=real_registry.url, REGISTRY__TIMEOUT_S=100)
-        await eventually(lambda: bool(worker.events("waiting")) and bool(stopped.events("waiting")), deadline_s=30)
+        await eventually(lambda: bool(worker.events("waiting")) and bool(stopped.events("waiting")))
         assert (await worker.get("/livez"))[0] == 200
         code, body = await worker.get("/readyz")
         assert (code, json.loads(body)["status"]) == (503, "starting")
         assert "output schemas" in json.loads(body)["message"]
-        await eventually(lambda: bool(asking.events("started")), deadline_s=30)
+        await eventually(lambda: bool(asking.events("started")))
         assert not asking.events("waiting"), "its question is still under way"
         for each in (stopped, asking):
             assert each.stop() == 0
     finally:
         real_registry.resume()
-    await eventually(worker.is_ready, deadline_s=30)
+    await eventually(worker.is_ready)
     assert worker.stop() == 0
     assert os.environ.get("STREAMPROC_REGISTRY__URL") is None

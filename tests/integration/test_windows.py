@@ -49,7 +49,6 @@ async def test_metrics_and_alerts_are_those_of_one_pass(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(10, 15))
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("partitions", [1, 3, 6])

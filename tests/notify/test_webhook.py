@@ -23,7 +23,7 @@ SECRET = "a secret of some length"
 
 
 def to_webhook(pushing: Pushing, server: Receiver, **settings: Any) -> Pusher:
-    values = {"url": SecretStr(f"{server.url}/hook?room=1"), "secret": SecretStr(SECRET), "timeout_s": 2.0, **settings}
+    values = {"url": SecretStr(f"{server.url}/hook?room=1"), "secret": SecretStr(SECRET), "timeout_s": 60.0, **settings}
     return pushing.pusher(webhook=values)
 
 
@@ -164,7 +164,7 @@ async def test_what_finds_no_room_waits_in_the_topic(pushing: Pushing, server: R
         # 200 records come at a time.
         await eventually(lambda: 0 < pushing.told.now_waiting.get("webhook", 0) <= 200)
         server.behave = status(200)
-        await eventually(lambda: pushing.topic.committed(WEBHOOK) == 1_000, deadline_s=20)
+        await eventually(lambda: pushing.topic.committed(WEBHOOK) == 1_000)
     assert len(set(news(server))) == 1_000
 
 

@@ -6,7 +6,6 @@ import json
 import logging
 import signal
 import socket
-import time
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -17,7 +16,7 @@ from streamproc.observe.health import Health
 from streamproc.observe.http import HttpServer, application
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.observer import TaskState
-from tests.observe.reports import ended, measured, report, source
+from tests.observe.reports import measured, report, source
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ async def ask(server, path, method="GET", **headers):
     """Return status, headers and body, as a client in another thread sees them."""
 
     def request():
-        connection = http.client.HTTPConnection(server.host, server.port, timeout=5)
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
         try:
             connection.request(method, path, headers=headers)
             response = connection.getresponse()
@@ -146,7 +145,9 @@ async def test_requests_are_not_logged(app, caplog, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-async def test_a_stop_waits_for_no_idle_or_half_sent_request(app):
+async def test_a_stop_waits_for_no_idle_or_half_sent_request(app, monkeypatch):
+    monkeypatch.setattr("streamproc.observe.http.GRACE_S", 3_600)
+    monkeypatch.setattr("streamproc.observe.http.STOP_S", 60.0)
     async with HttpServer(app, "127.0.0.1", 0) as server:
         with (
             socket.create_connection((server.host, server.port)) as idle,
@@ -155,12 +156,14 @@ async def test_a_stop_waits_for_no_idle_or_half_sent_request(app):
             half.sendall(b"GET /livez HTTP/1.1\r\nHost:")
             idle.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
             await asyncio.sleep(0.1)
-            began = time.monotonic()
             await server.__aexit__(None, None, None)
-            assert time.monotonic() - began < 1
+            assert server._serving.done()
+            assert not server._serving.cancelled()
 
 
-async def test_a_stop_is_bounded_though_a_client_never_reads(metrics):
+async def test_a_stop_is_bounded_though_a_client_never_reads(monkeypatch):
+    monkeypatch.setattr("streamproc.observe.http.STOP_S", 0.1)
+
     async def endless(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while True:
@@ -170,9 +173,8 @@ async def test_a_stop_is_bounded_though_a_client_never_reads(metrics):
         with socket.create_connection((server.host, server.port)) as deaf:
             deaf.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             await asyncio.sleep(0.1)
-            began = time.monotonic()
             await server.__aexit__(None, None, None)
-            assert time.monotonic() - began < 2.5
+            assert server._serving.done()
 
 
 async def test_several_scrapes_at_a_time_are_all_answered(app, metrics):
@@ -181,13 +183,3 @@ async def test_several_scrapes_at_a_time_are_all_answered(app, metrics):
         answers = await asyncio.gather(*(ask(server, "/metrics") for _ in range(10)))
     assert {status for status, *_ in answers} == {200}
     assert all(b"streamproc_events_consumed_total 3.0" in body for *_, body in answers)
-
-
-async def test_a_full_exposition_does_not_hold_the_loop_up_for_long(metrics):
-    """20 ms measured with every model's series there; the bound leaves room for a slow, busy machine."""
-    for number in range(30):
-        metrics.committed(report(tally=ended([1_000], model=f"model-{number}")))
-    await metrics.exposition("")
-    began = time.perf_counter()
-    await metrics.exposition("application/openmetrics-text")
-    assert time.perf_counter() - began < 0.25

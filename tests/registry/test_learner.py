@@ -43,7 +43,7 @@ def book() -> Book:
 
 @pytest.fixture
 async def learner(registry: Stub, book: Book) -> AsyncIterator[Learner]:
-    async with RegistryClient(RegistrySettings(url=registry.url, timeout_s=2)) as client:
+    async with RegistryClient(RegistrySettings(url=registry.url, timeout_s=60)) as client:
         it = Learner(client, book.add, book.refuse)
         yield it
         await it.close()

@@ -19,7 +19,7 @@ SUBJECTS = {NAME: "run-transitions"}
 
 @pytest.fixture
 async def client(registry: Stub) -> AsyncIterator[RegistryClient]:
-    async with RegistryClient(RegistrySettings(url=registry.url, timeout_s=1)) as it:
+    async with RegistryClient(RegistrySettings(url=registry.url, timeout_s=60)) as it:
         yield it
 
 

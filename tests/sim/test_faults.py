@@ -255,7 +255,7 @@ class Simulation:
                 break
             await asyncio.sleep(0.002)
         self.faults.calm()
-        await eventually(self._buried_and_done, deadline_s=30)
+        await eventually(self._buried_and_done)
         for worker in self.workers:
             worker.stop()
         await asyncio.wait(self.workers.values())
@@ -331,7 +331,7 @@ async def test_without_faults_outputs_equal_a_plain_replay() -> None:
     simulation = Simulation(seed=0, rate=0.0)
     await simulation.fill(0)
     simulation.start()
-    await eventually(simulation.is_done, deadline_s=30)
+    await eventually(simulation.is_done)
     for worker, run in simulation.workers.items():
         worker.stop()
         await run

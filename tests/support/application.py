@@ -27,7 +27,7 @@ from tests.support.fake_kafka import Entry, FakeKafka, Fault
 from tests.support.metrics_oracle import Revision, Said, WindowOf, alerts, revisions
 from tests.support.oracle import FOREVER, NO_DEADLINES
 from tests.support.runobjects import START_MS, framed, run_object
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE_S, eventually
 
 MAX_RECORD_BYTES = 10_000
 WINDOWS = WindowRules(sources=0, stream="run-events", silence_ms=0)
@@ -245,11 +245,11 @@ class Application:
             yield worker
         finally:
             worker.stop()
-            await asyncio.wait_for(run, 10)
+            await asyncio.wait_for(run, DEADLINE_S)
 
     async def run_to_its_end(self) -> None:
         """Run a worker that is expected to end by itself."""
-        await asyncio.wait_for(Worker(self.job()).run(), 10)
+        await asyncio.wait_for(Worker(self.job()).run(), DEADLINE_S)
 
 
 async def application(partitions: int = 1, **settings: Any) -> Application:

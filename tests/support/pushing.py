@@ -54,7 +54,7 @@ class Pushing:
 
     def to_alertmanagers(self, *urls: str, **settings: Any) -> Pusher:
         """Return a push to Alertmanagers."""
-        return self.pusher(alertmanager={"urls": urls, "resend_s": 60.0, "timeout_s": 2.0, **settings})
+        return self.pusher(alertmanager={"urls": urls, "resend_s": 60.0, "timeout_s": 60.0, **settings})
 
     async def _partitions(self) -> int:
         return len(self.topic.logs)

@@ -106,16 +106,16 @@ async def found(fleet: Fleet) -> Outputs:
     return Outputs(latest(await found_revisions(fleet)), runs, rates)
 
 
-async def settled(fleet: Fleet, wanted: Outputs, deadline_s: float = 60) -> Outputs:
+async def settled(fleet: Fleet, wanted: Outputs) -> Outputs:
     """Wait until as much was written as is wanted and the input was read to its end; return what was."""
-    await fleet.drained(deadline_s)
+    await fleet.drained()
 
     async def all_there() -> bool:
         at = await found(fleet)
         told = len(at.runs) >= len(wanted.runs) and len(at.rates) >= len(wanted.rates)
         return told and at.windows.keys() >= wanted.windows.keys()
 
-    await eventually(all_there, deadline_s)
+    await eventually(all_there)
     return await found(fleet)
 
 

@@ -27,7 +27,7 @@ from streamproc.runtime.config import KafkaSettings, TopicSettings
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.topics import create_topics
 from tests.support.oracle import replay, written
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE_S, eventually
 
 MAX_RECORD_BYTES = 1_048_576
 
@@ -120,9 +120,9 @@ class Fleet:
         _, behind = await self._behind(self.topics.events)
         return not behind
 
-    async def drained(self, deadline_s: float = 60) -> None:
+    async def drained(self) -> None:
         """Wait until the whole input is committed, and then until the windows have taken what came of it."""
-        await eventually(self.is_done, deadline_s)
+        await eventually(self.is_done)
         ends, _ = await self._behind(self.topics.measurements)
 
         async def passed() -> bool:
@@ -130,7 +130,7 @@ class Fleet:
             found = [await self.kafka.committed(TopicPartition(self.topics.measurements, n)) for n in range(len(ends))]
             return all(each is not None and each.offset >= end for each, end in zip(found, ends, strict=True))
 
-        await eventually(passed, deadline_s)
+        await eventually(passed)
 
     async def _behind(self, topic: str) -> tuple[list[int], list[int]]:
         """Return the end of each partition, and the numbers of those that are not committed up to there."""
@@ -183,11 +183,11 @@ class Worker:
     def stop(self) -> int:
         """SIGTERM; return the exit code."""
         self.process.terminate()
-        return self.process.wait(timeout=15)
+        return self.process.wait(timeout=DEADLINE_S)
 
-    async def end(self, deadline_s: float = 90) -> int:
+    async def end(self) -> int:
         """Wait until it ends by itself; return the exit code."""
-        return await asyncio.to_thread(self.process.wait, deadline_s)
+        return await asyncio.to_thread(self.process.wait, DEADLINE_S)
 
     async def get(self, path: str) -> tuple[int, str]:
         """Ask its HTTP server; return status and body."""
@@ -228,7 +228,7 @@ class Worker:
 
 def _get(url: str) -> tuple[int, str]:
     try:
-        with urlopen(url, timeout=5) as answer:
+        with urlopen(url, timeout=DEADLINE_S) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as AioPartition
-from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import IllegalOperation, InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
 from streamproc.codec.encode import Message
@@ -68,7 +68,8 @@ class AioTransactions:
                 "message.timestamp.type=LogAppendTime where it is no input"
             )
             raise ConfigError(message) from error
-        except (KafkaError, TimeoutError, AssertionError) as error:
+        except (KafkaError, IllegalOperation, TimeoutError, AssertionError) as error:
+            # IllegalOperation is no KafkaError: it is what a send says once another one has heard of the fencing.
             raise TaskInvalid(f"the transaction of {self._source} was not confirmed: {error!r}") from error
 
     async def close(self) -> None:
