@@ -162,7 +162,8 @@ async def test_a_stop_waits_for_no_idle_or_half_sent_request(app, monkeypatch):
 
 
 async def test_a_stop_is_bounded_though_a_client_never_reads(monkeypatch):
-    monkeypatch.setattr("streamproc.observe.http.STOP_S", 0.1)
+    monkeypatch.setattr("streamproc.observe.http.GRACE_S", 0.1)
+    monkeypatch.setattr("streamproc.observe.http.STOP_S", 60.0)
 
     async def endless(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -175,6 +176,7 @@ async def test_a_stop_is_bounded_though_a_client_never_reads(monkeypatch):
             await asyncio.sleep(0.1)
             await server.__aexit__(None, None, None)
             assert server._serving.done()
+            assert not server._serving.cancelled()
 
 
 async def test_several_scrapes_at_a_time_are_all_answered(app, metrics):
