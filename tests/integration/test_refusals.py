@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
 
 from streamproc.local.simulate import simulate
 from streamproc.runtime.topics import create_topics
@@ -58,11 +60,22 @@ async def test_an_output_that_its_topic_does_not_admit(service: Fleet) -> None:
     await eventually(worker.is_ready)
     low = ConfigResource(ConfigResourceType.TOPIC, service.topics.transitions, {"max.message.bytes": "100"})
     await service.administer(lambda admin: admin.alter_configs([low]))
+    await eventually(lambda: _refuses(service, service.topics.transitions, bytes(200)))
     await service.send_records((b"run_1", QUEUED, START_MS, []))
     await _refused(worker, f"{service.topics.events} partition 0 before offset 1", "max.message.bytes")
     committed = await service.kafka.committed(service.source(0))
     assert committed is not None
     assert committed.offset == 0
+
+
+async def _refuses(service: Fleet, topic: str, value: bytes) -> bool:
+    """Whether the broker has heard of the limit: it does so after the controller's answer."""
+    async with AIOKafkaProducer(bootstrap_servers=service.settings.bootstrap_servers) as producer:
+        try:
+            await producer.send_and_wait(topic, value)
+        except MessageSizeTooLargeError:
+            return True
+        return False
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.aio import cluster
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, TopicInfo
+from streamproc.runtime.ports import Committed, NewTopic, TopicInfo
 
 SOURCE = TopicPartition("run-events", 0)
 MISSING, NO_LEADER, DENIED = 3, 5, 29
@@ -23,6 +23,7 @@ class Admin:
     """Answers in turn; an exception is raised."""
 
     made = 0
+    cluster = SimpleNamespace(controller="a broker")
 
     def __init__(self, answers: list[Any]) -> None:
         self._answers = answers
@@ -42,6 +43,10 @@ class Admin:
         return self._answer()
 
     async def _send_request(self, _request: Any) -> Any:
+        return self._answer()
+
+    async def create_topics(self, _topics: list[Any]) -> Any:
+        """Answer."""
         return self._answer()
 
     async def describe_configs(self, _resources: list[Any]) -> Any:
@@ -105,6 +110,14 @@ async def test_a_topic_is_missing_only_where_kafka_says_so(kafka: AioKafka) -> N
     kafka.answers += [described(), configured(NO_LEADER), described(), configured()]  # type: ignore[attr-defined]
     (found,) = (await kafka.topics(["run-events"])).values()
     assert found == TopicInfo(2, {"retention.ms": "3600000"})
+
+
+async def test_a_topic_is_created_once_the_broker_tells_of_it(kafka: AioKafka) -> None:
+    """Else the next command might call it missing."""
+    created = SimpleNamespace(topic_errors=[("run-events", 0, None)])
+    kafka.answers += [created, described(MISSING), described(MISSING), described()]  # type: ignore[attr-defined]
+    await kafka.create([NewTopic("run-events", 2, {})])
+    assert kafka.answers == []  # type: ignore[attr-defined]
 
 
 async def test_a_topic_that_goes_between_two_questions_is_missing(kafka: AioKafka) -> None:

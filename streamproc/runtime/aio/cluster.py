@@ -1,6 +1,7 @@
 """A cluster: makes readers, producers and memberships, and answers questions about offsets and topics."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from aiokafka.errors import (
     InvalidTopicError,
     KafkaError,
     NoError,
+    NotControllerError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
@@ -90,12 +92,12 @@ class AioKafka:
         return found
 
     async def create(self, topics: Sequence[NewTopic]) -> None:
-        """Create topics."""
+        """Create topics, and return once the broker tells of them: it hears of them after the controller's answer."""
         new = [AdminTopic(topic.name, topic.partitions, 1, topic_configs=dict(topic.config)) for topic in topics]
         for made, topic in zip(new, topics, strict=True):
             # -1 is the broker's own default; aiokafka's constructor refuses to say so.
             made.replication_factor = topic.replication_factor
-        response = await self._ask(lambda admin: admin.create_topics(new))
+        response = await self._ask(lambda admin: _created(admin, new))
         for name, code, *_ in response.topic_errors:
             error = for_code(code)
             if code and error is not TopicAlreadyExistsError:
@@ -104,6 +106,14 @@ class AioKafka:
                     "and, for a replication factor, how many brokers there are"
                 )
                 raise ConfigError(message)
+        await self._await_topics([topic.name for topic in topics])
+
+    async def _await_topics(self, names: Sequence[str]) -> None:
+        deadline = time.monotonic() + self._settings.request_timeout_ms / 1000
+        while len(await self._ask(lambda admin: _partition_counts(admin, names))) < len(names):
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(f"Kafka created {', '.join(names)}, and does not tell of all of them yet")
+            await asyncio.sleep(RETRY_S)
 
     async def close(self) -> None:
         """Give up the connections."""
@@ -135,6 +145,15 @@ class AioKafka:
         if admin is self._admin:
             self._admin = None
             await stopped(admin)
+
+
+async def _created(admin: AIOKafkaAdminClient, topics: list[AdminTopic]) -> Any:
+    """Return the answer about new topics; raises KafkaError, where no broker is the controller as well."""
+    if admin._client.cluster.controller is None:  # noqa: SLF001  aiokafka would ask once, and end with an AttributeError
+        await admin._client.force_metadata_update()  # noqa: SLF001
+        if admin._client.cluster.controller is None:  # noqa: SLF001
+            raise NotControllerError
+    return await admin.create_topics(topics)
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.runtime.aio.failures import only_kafka_errors
 from streamproc.runtime.config import KafkaSettings
 
 CLOSE_TIMEOUT_S = 1.0
@@ -19,6 +20,7 @@ METADATA_MAX_AGE_MS = 10_000
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
     """Return the options with which every aiokafka client connects."""
+    only_kafka_errors()
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap_servers,
         "security_protocol": settings.security_protocol,
@@ -56,6 +58,11 @@ async def started(client: Any, settings: KafkaSettings) -> None:
     except BaseException as error:
         with contextlib.suppress(Exception):
             await stopped(client)
+        if isinstance(error, ValueError):  # UnicodeError is one, too.
+            servers = settings.bootstrap_servers
+            raise ConfigError(
+                f"STREAMPROC_KAFKA__BOOTSTRAP_SERVERS={servers} is no list of host:port, or the log in fails: {error}"
+            ) from error
         if not isinstance(error, KafkaError | TimeoutError | OSError):
             raise
         why = "no broker answers" if isinstance(error, KafkaConnectionError | TimeoutError | OSError) else repr(error)

@@ -1,5 +1,6 @@
 """A plain producer, for the simulated source: idempotent, no transactions."""
 
+import asyncio
 from asyncio import Future
 from types import TracebackType
 from typing import Any, Self
@@ -39,7 +40,7 @@ class AioProducer:
     ) -> None:
         """Send what is left, unless something went wrong, and disconnect; raises as `send` for a lost record."""
         if error is None:
-            await self._producer.flush()
+            await self._flush()
         await stopped(self._producer)
         if error is None:
             self._raise_lost()
@@ -54,6 +55,17 @@ class AioProducer:
             self._raise_lost()
         else:
             delivery.add_done_callback(self._note)
+
+    async def _flush(self) -> None:
+        """Wait until everything is sent; aiokafka itself would do so for as long as the broker is away."""
+        within_s = self._settings.request_timeout_ms / 1000
+        try:
+            async with asyncio.timeout(within_s):
+                await self._producer.flush()
+        except TimeoutError as error:
+            self._lost = error
+            await stopped(self._producer)
+            raise BrokerUnavailable(f"{self._topic} did not take what was sent within {within_s:.0f} s") from error
 
     def _note(self, delivery: Future[Any]) -> None:
         if not delivery.cancelled() and delivery.exception() is not None:

@@ -40,7 +40,7 @@ class AioTransactions:
         try:
             async with asyncio.timeout(self._settings.request_timeout_ms / 1000):
                 await self._producer.start()
-        except (KafkaError, TimeoutError) as error:
+        except (KafkaError, TimeoutError, AssertionError) as error:
             raise TaskInvalid(f"the transactional producer of {self._source} did not start: {error!r}") from error
 
     async def commit(self, outputs: Outputs, committed: Committed, may_commit: Callable[[], bool]) -> None:
