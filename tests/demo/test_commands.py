@@ -136,7 +136,7 @@ def test_demo_takes_another_port_where_the_default_one_is_taken(on_broker):
 
 
 async def test_demo_with_its_own_broker_leaves_nothing(environment, tmp_path):
-    code, output, errors = await asyncio.to_thread(finished, environment, "demo", "--seconds", "2", "--no-tty")
+    code, output, errors = await asyncio.to_thread(finished, environment, "demo", "--events", "300", "--no-tty")
     assert (code, errors) == (0, "")
     assert_adds_up(output)
     assert output.startswith("Uses a Kafka of its own")

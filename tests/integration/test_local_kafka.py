@@ -115,5 +115,5 @@ async def read(kafka: LocalKafka) -> list[bytes]:
         partition = TopicPartition(TOPIC, 0)
         consumer.assign([partition])
         await consumer.seek_to_beginning()
-        records = await consumer.getmany(timeout_ms=10_000)
+        records = await consumer.getmany(timeout_ms=90_000)
         return [record.value for record in records.get(partition, [])]

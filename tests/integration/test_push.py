@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.new_topic import NewTopic
 from pydantic import SecretStr
 
 from streamproc.core.alerts import Alert
@@ -20,6 +18,7 @@ from streamproc.notify.rendering import bounded
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.feed import AioFeed
 from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.ports import NewTopic
 from tests.support.alerts import firing, message, resolved
 from tests.support.prometheus import Alertmanager, alertmanager
 from tests.support.pushing import Told
@@ -42,10 +41,9 @@ class Application:
 
     async def create(self) -> None:
         """Create the topic."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.bootstrap_servers)
-        await admin.start()
-        await admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])
-        await admin.close()
+        kafka = AioKafka(self.settings, self.name)
+        await kafka.create([NewTopic(self.topic, PARTITIONS, {})])
+        await kafka.close()
 
     async def publish(self, *alerts: Alert, partition: int = 0) -> None:
         """Write alerts as the pipeline does, in one transaction."""
