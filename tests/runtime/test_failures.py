@@ -12,7 +12,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.runtime.aio.cluster import AioKafka
-from streamproc.runtime.aio.failures import only_kafka_errors
+from streamproc.runtime.aio.connection import connection
 from streamproc.runtime.aio.feed import AioFeed
 from streamproc.runtime.aio.group import AioGroup
 from streamproc.runtime.aio.producer import AioProducer
@@ -25,7 +25,8 @@ NODE = 0, ConnectionGroup.DEFAULT
 
 @pytest.fixture(autouse=True)
 def _mended() -> None:
-    only_kafka_errors()
+    """Whoever connects does so with these options."""
+    connection(KafkaSettings())
 
 
 class Reset:
@@ -45,14 +46,22 @@ class Reset:
 
 async def test_a_transport_that_refuses_to_write_is_a_broken_connection() -> None:
     """As a RuntimeError it ended aiokafka's metadata task, its fetches, or the service (aiokafka#1038)."""
-    connection: Any = AIOKafkaConnection("broker", 9092)
-    connection._versions = {3: (0, 8)}
-    connection._writer, connection._reader = writer, _ = Reset(), asyncio.StreamReader()
-    connection._read_task = asyncio.create_task(asyncio.sleep(3_600))
+    to: Any = AIOKafkaConnection("broker", 9092)
+    to._versions = {3: (0, 8)}
+    to._writer, to._reader = writer, _ = Reset(), asyncio.StreamReader()
+    to._read_task = asyncio.create_task(asyncio.sleep(3_600))
     with pytest.raises(KafkaConnectionError, match=r"broker:9092 broken: .*closed"):
-        connection.send(MetadataRequest([]))
+        to.send(MetadataRequest([]))
     assert writer.closed
-    assert not connection.connected()
+    assert not to.connected()
+
+
+async def test_versions_that_do_not_fit_are_no_broken_connection() -> None:
+    """A NotImplementedError, which is a RuntimeError: trying again would not help."""
+    to: Any = AIOKafkaConnection("broker", 9092)
+    to._versions, to._writer = {3: (50, 60)}, Reset()
+    with pytest.raises(NotImplementedError):
+        to.send(MetadataRequest([]))
 
 
 async def test_a_timeout_on_a_connection_that_is_gone_already_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,9 +85,8 @@ async def _ended() -> None:
     pass
 
 
-@pytest.mark.parametrize("which", ["_sync_task", "_fetch_task"])
-@pytest.mark.parametrize("of", ["feed", "group"])
-async def test_a_consumer_whose_own_task_has_ended_is_an_outage(which: str, of: str) -> None:
+@pytest.mark.parametrize(("of", "which"), [("feed", "_sync_task"), ("feed", "_fetch_task"), ("group", "_sync_task")])
+async def test_a_consumer_whose_own_task_has_ended_is_an_outage(of: str, which: str) -> None:
     """It would return nothing for ever, and nobody would know."""
     user: Any = AioFeed(KafkaSettings(), "group", "t") if of == "feed" else AioGroup(KafkaSettings(), "group", ["t"])
     task = asyncio.create_task(_ended())

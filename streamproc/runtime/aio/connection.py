@@ -58,7 +58,7 @@ async def started(client: Any, settings: KafkaSettings) -> None:
     except BaseException as error:
         with contextlib.suppress(Exception):
             await stopped(client)
-        if isinstance(error, ValueError):  # UnicodeError is one, too.
+        if isinstance(error, ValueError | OverflowError):  # UnicodeError is a ValueError.
             servers = settings.bootstrap_servers
             raise ConfigError(
                 f"STREAMPROC_KAFKA__BOOTSTRAP_SERVERS={servers} is no list of host:port, or the log in fails: {error}"

@@ -3,12 +3,13 @@
 The methods are replaced for every client of the process.
 """
 
+from asyncio import Future
 from functools import wraps
 from typing import Any
 
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaConnectionError, KafkaError, RequestTimedOutError
+from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 
 from streamproc.errors import BrokerUnavailable
 
@@ -21,12 +22,20 @@ def only_kafka_errors() -> None:
     AIOKafkaClient.send = _answered
 
 
-def refuse_ended(consumer: Any) -> None:
-    """Raise BrokerUnavailable where a task of the consumer's own has ended: it would return nothing for ever."""
-    own = {"metadata": consumer._client._sync_task, "fetches": consumer._fetcher._fetch_task}  # noqa: SLF001
-    for name, task in own.items():
-        if task is not None and task.done():
-            raise BrokerUnavailable(f"aiokafka's task for {name} has ended")
+def refuse_deaf(consumer: Any) -> None:
+    """Raise BrokerUnavailable where the consumer's task for metadata has ended: it finds no coordinator any more."""
+    _refuse_ended("metadata", consumer._client._sync_task)  # noqa: SLF001
+
+
+def refuse_mute(consumer: Any) -> None:
+    """Raise BrokerUnavailable where one of the consumer's own tasks has ended: it would bring nothing for ever."""
+    refuse_deaf(consumer)
+    _refuse_ended("fetches", consumer._fetcher._fetch_task)  # noqa: SLF001
+
+
+def _refuse_ended(name: str, task: Future[Any] | None) -> None:
+    if task is not None and task.done():
+        raise BrokerUnavailable(f"aiokafka's task for {name} has ended")
 
 
 @wraps(_write)
@@ -34,17 +43,19 @@ def _sent(self: Any, *arguments: Any, **options: Any) -> Any:
     """After a reset, uvloop's transport refuses to write before anybody has heard of it (aiokafka#1038)."""
     try:
         return _write(self, *arguments, **options)
-    except KafkaError:
-        raise
     except RuntimeError as error:
+        if type(error) is not RuntimeError:  # A KafkaError is one; so is what says that a broker's versions do not fit.
+            raise
         self.close(reason=CloseReason.CONNECTION_BROKEN, exc=error)
         raise KafkaConnectionError(f"Connection at {self.host}:{self.port} broken: {error}") from error
 
 
 @wraps(_ask)
-async def _answered(self: Any, *arguments: Any, **options: Any) -> Any:
+async def _answered(self: Any, node_id: int, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:
     """After a timeout aiokafka closes a connection that somebody else may have dropped: it looks for it in vain."""
     try:
-        return await _ask(self, *arguments, **options)
+        return await _ask(self, node_id, request, group=group)
     except KeyError as error:
+        if error.args != ((node_id, group),):
+            raise
         raise RequestTimedOutError from error

@@ -12,7 +12,7 @@ from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.assignor import sticky
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.connection import connection, started, stopped
-from streamproc.runtime.aio.failures import refuse_ended
+from streamproc.runtime.aio.failures import refuse_mute
 from streamproc.runtime.aio.group import MAX_HEARTBEAT_MS
 from streamproc.runtime.aio.headernames import take_any_header_name
 from streamproc.runtime.config import KafkaSettings
@@ -66,7 +66,7 @@ class AioFeed(ConsumerRebalanceListener):
         async with _unavailable("the subscription ended"):
             if self._news is not None:
                 return await self._open(self._news)
-            refuse_ended(self._consumer)
+            refuse_mute(self._consumer)
             generation = self._generation
             found = await self._consumer.getmany(timeout_ms=int(timeout_s * 1000), max_records=FETCH_RECORDS)
             if generation != self._generation:

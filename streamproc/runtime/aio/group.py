@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.assignor import paired
 from streamproc.runtime.aio.connection import connection, started, stopped
-from streamproc.runtime.aio.failures import refuse_ended
+from streamproc.runtime.aio.failures import refuse_deaf
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import GroupListener, TopicPartition
 
@@ -58,7 +58,7 @@ class AioGroup(ConsumerRebalanceListener):
 
     async def poll(self) -> None:
         """Keep the membership alive: aiokafka leaves a group whose consumer does not ask for records."""
-        refuse_ended(self._consumer)
+        refuse_deaf(self._consumer)
         if self._polling is None:
             self._polling = asyncio.create_task(self._consumer.getmany(timeout_ms=0))
         # During a rebalance aiokafka answers only when that is over: not while the broker is away, or a member hangs.

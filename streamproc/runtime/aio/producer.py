@@ -63,8 +63,8 @@ class AioProducer:
             async with asyncio.timeout(within_s):
                 await self._producer.flush()
         except TimeoutError as error:
-            self._lost = error
             await stopped(self._producer)
+            self._raise_lost()
             raise BrokerUnavailable(f"{self._topic} did not take what was sent within {within_s:.0f} s") from error
 
     def _note(self, delivery: Future[Any]) -> None:
