@@ -22,15 +22,11 @@ async def measure(fleet: Fleet, rounds: int, *, static: bool) -> None:
         await _send(fleet, 2 * seed + 1)
         before, began = await fleet.progress(), time.monotonic()
         worker = fleet.start(**settings)
-        await eventually(lambda before=before: _moved(fleet, before))
+        await eventually(lambda before=before: fleet.moved(before))
         took.append(time.monotonic() - began)
     worker.stop()
     kind = "static" if static else f"dynamic, session of {SESSION_MS / 1000:g} s"
     print(f"processing again after a kill, {kind}: {', '.join(f'{each:.1f}' for each in took)} s")
-
-
-async def _moved(fleet: Fleet, before: int) -> bool:
-    return await fleet.progress() > before
 
 
 async def _send(fleet: Fleet, seed: int) -> None:

@@ -54,7 +54,7 @@ async def _kill_at_random(fleet: Fleet, events: int, kills: int, seed: int) -> i
     source = asyncio.create_task(fleet.send(stream, per_second=max(1_000, events // (kills * 2))))
     for number in range(kills):
         before = await fleet.progress()
-        await eventually(lambda before=before: source.done() or _moved(fleet, before))
+        await eventually(lambda before=before: source.done() or fleet.moved(before))
         await asyncio.sleep(random.uniform(0.0, 1.5))
         victim = random.choice(names)
         workers[victim].kill()
@@ -93,10 +93,6 @@ def _without_last(found: Outputs) -> Outputs:
 def _stream(seed: int, events: int, **options: Any) -> Iterator[SimulatedEvent]:
     """Events of now: an open run of long ago would be forgotten as soon as a worker has caught up (rules.md 17)."""
     return simulate(seed=seed, events=events, start_ms=int(time.time() * 1000), **options)
-
-
-async def _moved(fleet: Fleet, before: int) -> bool:
-    return await fleet.progress() > before
 
 
 async def test_killed_workers_lose_and_double_nothing(
@@ -139,7 +135,7 @@ async def test_the_only_worker_killed_processes_again(
         before = await it.progress()
         await it.send(_stream(7, 500))
         it.start(**settings)
-        await eventually(lambda: _moved(it, before))
+        await eventually(lambda: it.moved(before))
         await eventually(it.is_done)
         assert await it.check() == 4_500
 
@@ -150,12 +146,12 @@ async def test_a_zombie_commits_nothing(kafka_bootstrap: str, unique: Callable[[
         zombie = it.start(KAFKA__SESSION_TIMEOUT_MS=SESSION_MS)
         source = asyncio.create_task(it.send(_stream(9, 20_000), per_second=1_500))
         before = await it.progress()
-        await eventually(lambda: _moved(it, before))
+        await eventually(lambda: it.moved(before))
         zombie.signal(signal.SIGSTOP)
         owner = it.start(KAFKA__SESSION_TIMEOUT_MS=SESSION_MS)
         await eventually(lambda: _running(owner) == {0, 1, 2, 3})
         taken_over = await it.progress()
-        await eventually(lambda: _moved(it, taken_over))
+        await eventually(lambda: it.moved(taken_over))
         rebalances = len(owner.events("assigned"))
         zombie.signal(signal.SIGCONT)
         # It comes back as a new member: the owner sees one more rebalance, and the two share.

@@ -20,7 +20,7 @@ async def test_a_broker_that_goes_away_pauses_the_service(unique: Callable[[str]
         start_ms = int(time.time() * 1000)
         await it.send(simulate(seed=6, events=20_000, schema_version="mixed", bad_ratio=0.01, start_ms=start_ms))
         worker = it.start(COMMIT__MAX_RECORDS=100)
-        await eventually(lambda: _moved(it))
+        await eventually(it.moved)
         await kafka.kill()
         began = time.monotonic()
         await eventually(lambda: _has_noticed(worker, it.topics.events))
@@ -37,10 +37,6 @@ async def test_a_broker_that_goes_away_pauses_the_service(unique: Callable[[str]
         worker.signal(signal.SIGTERM)
         assert await worker.end() == 0
         print(f"stopped in {time.monotonic() - began:.1f} s without a broker")
-
-
-async def _moved(it: Fleet) -> bool:
-    return await it.progress() > 0
 
 
 async def _has_noticed(worker: Worker, events: str) -> bool:

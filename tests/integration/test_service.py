@@ -179,7 +179,7 @@ async def test_a_stop_under_load_is_quick_and_clean(service: Fleet) -> None:
     """SIGTERM: exit code 0, the commit in hand given up, the rest is the next one's; no failure is reported."""
     worker = service.start(COMMIT__MAX_RECORDS=100)
     await service.send(_fresh(8, 20_000))
-    await eventually(lambda: _moved(service))
+    await eventually(service.moved)
     began = time.monotonic()
     worker.signal(signal.SIGTERM)
     assert await worker.end() == 0
@@ -195,7 +195,3 @@ async def test_a_stop_under_load_is_quick_and_clean(service: Fleet) -> None:
 def _shares(worker: Worker) -> list[int]:
     """Return how many partitions of each topic the worker was given last."""
     return [len(numbers) for numbers in worker.events("assigned")[-1]["partitions"].values()]
-
-
-async def _moved(service: Fleet) -> bool:
-    return await service.progress() > 0

@@ -35,6 +35,15 @@ async def _application(partitions=1, max_learned=1_000, **settings):
     return it
 
 
+async def _spoilt():
+    """An application whose partition stops as soon as it is read: there is nothing but rubbish."""
+    it = await _application()
+    it.dead_letters = DeadLetterSettings(stop_percent=50, stop_min_records=10)
+    for _ in range(20):
+        it.send_bytes(b"rubbish")
+    return it
+
+
 def _registered(it, header, status, run="run_1", partition=0):
     """Send an event in the Confluent wire format."""
     return it.send_bytes(header + encode(V2_1, run_object(id=run, status=status, thread_id="thread_1")), partition)
@@ -298,10 +307,7 @@ async def test_too_many_rejections_stop_their_partition_and_no_other():
 
 async def test_a_rebalance_does_not_let_a_partition_go_on_that_stopped():
     """As long as it stays with this process; that it stopped is said again of the new generation."""
-    it = await _application()
-    it.dead_letters = DeadLetterSettings(stop_percent=50, stop_min_records=10)
-    for _ in range(20):
-        it.send_bytes(b"rubbish")
+    it = await _spoilt()
     async with it.working():
         await eventually(lambda: it.source() in it.told.pauses)
         later = it.send("queued")
@@ -404,10 +410,7 @@ async def test_without_a_limit_one_commit_takes_what_is_there():
 
 async def test_the_lag_of_a_partition_that_waits_grows_and_a_broker_that_is_away_ends_nothing():
     """It fetches nothing, so it asks."""
-    it = await _application()
-    it.dead_letters = DeadLetterSettings(stop_percent=50, stop_min_records=10)
-    for _ in range(20):
-        it.send_bytes(b"rubbish")
+    it = await _spoilt()
     async with it.working():
         await eventually(lambda: it.source() in it.told.pauses)
         for _ in range(500):

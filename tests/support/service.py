@@ -115,6 +115,10 @@ class Fleet:
         committed = [await self.kafka.committed(self.source(partition)) for partition in range(self.partitions)]
         return sum(each.offset for each in committed if each is not None)
 
+    async def moved(self, before: int = 0) -> bool:
+        """Whether something was committed since the progress was `before`."""
+        return await self.progress() > before
+
     async def is_done(self) -> bool:
         """Whether the whole input is committed."""
         _, behind = await self._behind(self.topics.events)

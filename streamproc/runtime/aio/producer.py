@@ -39,9 +39,11 @@ class AioProducer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Send what is left, unless something went wrong, and disconnect; raises as `send` for a lost record."""
-        if error is None:
-            await self._flush()
-        await stopped(self._producer)
+        try:
+            if error is None:
+                await self._flush()
+        finally:
+            await stopped(self._producer)
         if error is None:
             self._raise_lost()
 
@@ -63,7 +65,6 @@ class AioProducer:
             async with asyncio.timeout(within_s):
                 await self._producer.flush()
         except TimeoutError as error:
-            await stopped(self._producer)
             self._raise_lost()
             raise BrokerUnavailable(f"{self._topic} did not take what was sent within {within_s:.0f} s") from error
 
