@@ -36,6 +36,7 @@ def _life_cycle(profile: Profile) -> dict[str, Any]:
         "documented": {status: sorted(to) for status, to in profile.documented.items()},
         "also_accepted": {status: sorted(to) for status, to in profile.accepted.items()},
         "terminal": dict(profile.outcomes),
+        "reopened": {status: sorted(to) for status, to in profile.reopened.items()},
         "limits_s": dict(profile.limits_s),
         "queued": sorted(profile.queued),
         "running": sorted(profile.running),

@@ -54,6 +54,9 @@ class ProfileSettings(Section):
     documented: Moves | None = Field(None, description="For each open status the ones that may follow.")
     accepted: Moves | None = Field(None, description="Those that may follow, too, but are flagged as unexpected.")
     outcomes: dict[str, str] | None = Field(None, description="For each terminal status its class.")
+    reopened: Moves | None = Field(
+        None, description="For terminal statuses that may be left: those with which a run begins again under its id."
+    )
     ended_by: dict[str, str] | None = Field(None, description="For terminal statuses the time that ends a run.")
     limits_s: dict[str, Annotated[int, Field(ge=0)]] | None = None
     statuses: dict[str, str] | None = Field(None, description="What the producer writes, to statuses of this profile.")
@@ -101,6 +104,7 @@ def _made(name: str, own: ProfileSettings, base: Profile | None) -> Profile:
         outcomes=dict(chosen("outcomes", {})),
         ended_by=dict(chosen("ended_by", {})),
         limits_s=dict(chosen("limits_s", {})),
+        reopened=moves("reopened"),
         shape=shape,
         schemas=inherited if own.schemas is None else own.schemas,
     )
@@ -142,6 +146,7 @@ def _flaws_of_statuses(profile: Profile) -> Iterator[str]:
         yield f"{status} follows another status, but is neither open nor terminal: name it in documented or outcomes"
     for status in sorted((opened | terminal) - _reachable(profile)) if profile.initial else ():
         yield f"{status} cannot be reached from {start}: name it behind a status in documented or accepted"
+    yield from _flaws_of_attempts(profile, opened | terminal, terminal)
     yield from _flaws_of_roles(profile, opened | terminal)
     for field in ROLES:
         yield from _strangers(field, getattr(profile, field), opened, "no open status")
@@ -157,6 +162,15 @@ def _flaws_of_names(name: str, settings: ProfileSettings) -> Iterator[str]:
     for schema in settings.schemas or ():
         if not schema.endswith(AVSC) and schema not in BUNDLED:
             yield f"schemas names {schema!r}: write a file that ends in {AVSC}, or one of {', '.join(BUNDLED)}"
+
+
+def _flaws_of_attempts(profile: Profile, known: set[str], terminal: set[str]) -> Iterator[str]:
+    """Yield statuses that cannot be left for a new attempt, or not to there."""
+    yield from _strangers("reopened", profile.reopened, terminal, "no terminal status: only those end an attempt")
+    for status, begins in sorted(profile.reopened.items()):
+        yield from _strangers(f"reopened.{status}", begins, known, "no status of this profile")
+        if status in begins:
+            yield f"reopened.{status} names itself: a second {status} could not be told from a repeated event"
 
 
 def _flaws_of_roles(profile: Profile, known: set[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from streamproc.core.model import MAX_TIME_MS, RunEvent, Usage
+from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS, NO_TIMESTAMP, RunEvent, Usage
 from streamproc.core.shape import TIMES
 from streamproc.errors import RecordRejected
 
@@ -62,10 +62,15 @@ class Rejection(NamedTuple):
 
 
 def instants(timestamps: Sequence[int]) -> Sequence[int]:
-    """Return Kafka timestamps as times between 1970 and 9999: a broker admits any long, and sums of two are none."""
-    if min(timestamps, default=0) >= 0 and max(timestamps, default=0) <= MAX_TIME_MS:
+    """Return Kafka timestamps, NO_TIMESTAMP for those that are absent or in another unit: a broker admits any long."""
+    if min(timestamps, default=MIN_TIME_MS) >= MIN_TIME_MS and max(timestamps, default=0) <= MAX_TIME_MS:
         return timestamps
-    return [max(0, min(timestamp, MAX_TIME_MS)) for timestamp in timestamps]
+    return [instant(timestamp, NO_TIMESTAMP) for timestamp in timestamps]
+
+
+def instant(timestamp: int, otherwise: int) -> int:
+    """Return a Kafka timestamp, `otherwise` where it is no time."""
+    return timestamp if MIN_TIME_MS <= timestamp <= MAX_TIME_MS else otherwise
 
 
 def seconds(value: Any, per_second: int) -> int | None:

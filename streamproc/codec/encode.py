@@ -1,15 +1,13 @@
 """What a commit says, as Kafka messages: framed Avro with CloudEvents headers, encoded a column at a time."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyruhvro
 from msgspec.structs import astuple
 
 from streamproc.codec.cloudevents import CloudEvents, Headers
+from streamproc.codec.rows import EVENT, OFFSET, RowEncoder, without_event
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, varint
 from streamproc.core.model import Run, Transition
 from streamproc.core.step import CLOCK
@@ -19,6 +17,8 @@ Message = tuple[bytes | None, bytes | None, int, Headers]
 input's. A plain tuple, since two are made for each event."""
 
 NOTHING_ELSE: Mapping[str, int] = {}
+EVENT_AT = Run.__struct_fields__.index(EVENT)
+RUN_OFFSET_AT, OFFSET_AT = (kind.__struct_fields__.index(OFFSET) for kind in (Run, Transition))
 
 _length = lru_cache(maxsize=8_192)(varint)
 
@@ -41,8 +41,8 @@ class OutputEncoder:
         self._place = f"{source.topic}:{source.partition}".encode()
         self._transition_header = transition.header
         self._state_header = state.header
-        self._transition_rows = _RowEncoder(transition.document)
-        self._state_rows = _RowEncoder(without_event(state.document))
+        self._transition_rows = RowEncoder(transition.document)
+        self._state_rows = RowEncoder(without_event(state.document))
         self._transition_events = CloudEvents("streamproc.run.transition", f"{prefix}/transitions", transition.label)
         self._state_events = CloudEvents("streamproc.run.state", f"{prefix}/state", state.label)
 
@@ -51,7 +51,7 @@ class OutputEncoder:
         if not changes:
             return []
         columns = list(zip(*map(astuple, changes), strict=True))
-        payloads = self._transition_rows.encode([*columns[:-1], *self._origin(columns[-1])])
+        payloads = self._transition_rows.encode(self._with_origin(columns, OFFSET_AT))
         header, headers, place = self._transition_header, self._transition_events.headers, self._place
         return [
             (
@@ -73,8 +73,9 @@ class OutputEncoder:
         """
         if not runs:
             return []
-        *columns, offsets, schemas, events = zip(*map(astuple, runs), strict=True)
-        payloads = self._state_rows.encode([*columns, *self._origin(offsets), schemas])
+        columns = list(zip(*map(astuple, runs), strict=True))
+        events = columns.pop(EVENT_AT)
+        payloads = self._state_rows.encode(self._with_origin(columns, RUN_OFFSET_AT))
         header, headers, place = self._state_header, self._state_events.headers, self._place
         return [
             (
@@ -99,31 +100,11 @@ class OutputEncoder:
             for run_id, offset in forgotten.items()
         ]
 
-    def _origin(self, offsets: Sequence[int]) -> list[Any]:
-        """Return the columns source_topic, source_partition and source_offset."""
-        count = len(offsets)
-        return [[self._source.topic] * count, [self._source.partition] * count, offsets]
+    def _with_origin(self, columns: Sequence[Sequence[Any]], at: int) -> list[Sequence[Any]]:
+        """Return the columns with those of the source put in front of the offsets, which are at `at`."""
+        count = len(columns[at])
+        return [*columns[:at], [self._source.topic] * count, [self._source.partition] * count, *columns[at:]]
 
 
 def _caused(place: bytes, run: Run, cause: int, sequence: int) -> bytes:
     return b"%b:%d:%d" % (place, run.offset, sequence) if cause == CLOCK else b"%b:%d" % (place, cause)
-
-
-class _RowEncoder:
-    """Rows of one schema to Avro payloads, by way of Arrow columns."""
-
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self._text = json.dumps(document)
-        self._arrow = pyruhvro.avro_to_arrow_schema(self._text)
-
-    def encode(self, columns: Sequence[Sequence[Any]]) -> list[bytes]:
-        """Return each row's payload; `columns` in the order of the schema's fields."""
-        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, self._arrow, strict=True)]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self._arrow)
-        payloads: list[bytes] = pyruhvro.serialize_record_batch(batch, self._text, 1)[0].to_pylist()
-        return payloads
-
-
-def without_event(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return RunState's schema behind its first field: the part that goes through the columnar codec."""
-    return {**document, "fields": document["fields"][1:]}

@@ -1,11 +1,13 @@
 """run-state records back to Runs: what a restart restores from. Needs no registry (rules.md 23).
 
-A new version of RunState adds a name to `VERSIONS`; old ones stay for as long as such records may be out there.
+A new version of RunState adds a name to `VERSIONS`, and what it adds has a default in `Run`; old ones stay for as long
+as such records may be out there.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import repeat
 from sys import intern
 from typing import Any
 
@@ -13,16 +15,19 @@ import pyarrow as pa
 import pyruhvro
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.encode import without_event
 from streamproc.codec.framing import header_of
+from streamproc.codec.rows import EVENT, OFFSET, ORIGIN, without_event
 from streamproc.codec.schemas import Schema, load, written_with
 from streamproc.core.model import Run
 from streamproc.errors import ConfigError, RecordRejected
 
-VERSIONS = ("run_state",)
+VERSIONS = ("run_state", "run_state_v1")
+"""The one that is written first."""
 OTHER_RELEASE = "Start a release of streamproc that wrote or can read it"
 REPLAY = "Build the state anew: another application id and topics, and the input from the beginning"
-COLUMNS = ["source_offset" if name == "offset" else name for name in Run.__struct_fields__ if name != "event"]
+WITHOUT_DEFAULT = len(Run.__struct_fields__) - len(Run.__struct_defaults__)
+DEFAULTS = dict(zip(Run.__struct_fields__[WITHOUT_DEFAULT:], Run.__struct_defaults__, strict=True))
+"""Of what an older version lacks."""
 LISTS = frozenset(("required_tools", "alerts"))
 SHARED = frozenset(("assistant_id", "model", "status", "error_code", "event_schema"))
 
@@ -88,7 +93,13 @@ def _decode_columns(records: Sequence[Arrival], schema: Schema) -> list[Run]:
         events.append(value[start:end])
         rests.append(value[end:])
     batch = pyruhvro.deserialize_array(rests, _rest_of(schema))
-    return list(map(Run, *(_values(name, batch) for name in COLUMNS), events))
+    return list(map(Run, *(events if name == EVENT else _column(name, batch) for name in Run.__struct_fields__)))
+
+
+def _column(field: str, batch: Any) -> Iterable[Any]:
+    """Return the values of a field of Run; its default where the version of the records lacks it."""
+    name = ORIGIN[-1] if field == OFFSET else field
+    return _values(name, batch) if name in batch.schema.names else repeat(DEFAULTS[field])
 
 
 def _event_span(value: bytes) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Time limits of a run: overdue, or stuck in a status. Judged at every full second of a partition's time.
 
-A deadline fires once `allowance_ms` after it passed: a terminal event that is only late must raise no alarm.
+A deadline fires once `allowance_ms` after it passed: a terminal event that is only late must raise no alarm. Nor must
+an event that was late itself: `late_ms`, by the time that is judged by (`lateness`), gives the run as much more time.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,11 +45,11 @@ class Deadlines(Struct, frozen=True):
         if self.overdue and run.expires_at is not None:
             yield Deadline(OVERDUE, run.expires_at * 1000, run.expires_at * 1000)
 
-    def next_at(self, run: Run, profile: Profile) -> int | None:
+    def next_at(self, run: Run, profile: Profile, late_ms: int = 0) -> int | None:
         """Return when the run has to be looked at, in milliseconds; None: not as it is now."""
-        if run.alerts or run.assistant_id in self.assistants:
-            dues = [due.deadline_at for due in self.of(run, profile) if alert_id(due.kind, run) not in run.alerts]
-            return min(dues) + self.allowance_ms if dues else None
+        if late_ms or run.alerts or run.assistant_id in self.assistants:
+            open_dues = (due for due in self.of(run, profile) if alert_id(due.kind, run) not in run.alerts)
+            return min((self._fires_at(due, run, late_ms) for due in open_dues), default=None)
         # The same without the detour: this is the hot path.
         if run.status not in profile.documented:
             return None
@@ -60,13 +61,18 @@ class Deadlines(Struct, frozen=True):
             return run.status_since + limit + self.allowance_ms
         return expires_ms + self.allowance_ms
 
-    def passed(self, run: Run, profile: Profile, now: int) -> list[Alert]:
+    def passed(self, run: Run, profile: Profile, now: int, late_ms: int = 0) -> list[Alert]:
         """Return the alerts that fire for the run at `now`, those that fire already left out."""
         return [
             _firing(due, run, now)
             for due in self.of(run, profile)
-            if due.deadline_at + self.allowance_ms <= now and alert_id(due.kind, run) not in run.alerts
+            if self._fires_at(due, run, late_ms) <= now and alert_id(due.kind, run) not in run.alerts
         ]
+
+    def _fires_at(self, due: Deadline, run: Run, late_ms: int) -> int:
+        # An expiry that was still to come when the run was heard of is the producer's own clock, whatever Kafka's was.
+        is_ahead = due.kind == OVERDUE and due.deadline_at > run.status_since + late_ms
+        return due.deadline_at + self.allowance_ms + (0 if is_ahead else late_ms)
 
     def resolved(self, before: Run, after: Run | None, profile: Profile, at: int, now: int) -> list[Alert]:
         """Return the resolutions of what fires for `before` and does no longer for `after` (None: it is forgotten).

@@ -1,14 +1,18 @@
 """One arrival against one run: the verdict, and the run as it is afterwards.
 
-The merge rules answer what real payloads do (domain.md 2): `started_at` moves when a run resumes, so the first one
-stays; `expires_at` turns null at the end, so the last one that was not null stays.
+The merge rules answer what real payloads do (docs/domain.md 2): `started_at` moves when a run resumes, so the first one
+stays; `expires_at` turns null at the end, so the last one that was not null stays. Tokens and error of a run are those
+of its end (rules.md 12): what came before was not final, or was got over.
 """
 
+from streamproc.core.lateness import IN_TIME, Lateness
 from streamproc.core.lifecycle import Move, Profile
-from streamproc.core.model import MAX_AHEAD_MS, Moment, Run, RunEvent, Transition, Verdict
+from streamproc.core.model import Moment, Run, RunEvent, Transition, Verdict
 
 REWRITE = Move(Verdict.APPLIED, expected=True)
 DUPLICATE = Move(Verdict.DUPLICATE, expected=True)
+ROUNDED_S = 1
+"""A time in the object is cut to its second: of a further attempt it may be so much before the attempt's beginning."""
 
 
 def judge(run: Run | None, event: RunEvent, profile: Profile) -> Move:
@@ -26,7 +30,7 @@ def judge(run: Run | None, event: RunEvent, profile: Profile) -> Move:
     return DUPLICATE if same else REWRITE
 
 
-def opened(event: RunEvent, profile: Profile, at: Moment) -> Run:
+def opened(event: RunEvent, profile: Profile, at: Moment, late: Lateness = IN_TIME) -> Run:
     """Return a run as its first event shows it."""
     # By position: by name it takes eight times as long, and this is the hot path.
     return Run(
@@ -38,7 +42,7 @@ def opened(event: RunEvent, profile: Profile, at: Moment) -> Run:
         event.timestamp,  # status_since
         event.offset,  # status_offset
         event.timestamp,  # first_seen_at
-        _retained_from(event, profile, at),
+        at.wall_ms,  # retained_from
         event.created_at,
         event.started_at,
         event.expires_at,
@@ -51,24 +55,31 @@ def opened(event: RunEvent, profile: Profile, at: Moment) -> Run:
         event.offset,
         event.schema,
         event.payload,
+        1,  # attempt
+        late.stream_ms,
+        late.clock_ms,
     )
 
 
-def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment) -> Run:
-    """Return a copy of `run` with an applied event merged in; `run` itself stays as it was committed."""
+def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Lateness = IN_TIME) -> Run:
+    """Return `run` with an applied event merged in; `run` itself stays as it was committed."""
+    ends, moves = event.status in profile.outcomes, event.status != run.status
+    if moves and run.status in profile.outcomes:
+        return _reopened(run, event, profile, at, late)
     new: Run = run.__copy__()  # type: ignore[attr-defined]
-    if event.status != run.status:
+    if moves:
         new.status = event.status
         new.status_since = event.timestamp
         new.status_offset = event.offset
         new.transitions = run.transitions + 1
-        new.retained_from = _retained_from(event, profile, at)
-        new.ended_at = ended_at(event, profile)
-        if event.status not in profile.outcomes:
-            new.retained_from = max(run.retained_from, new.retained_from)
-    elif event.status not in profile.outcomes:
-        new.retained_from = max(run.retained_from, _retained_from(event, profile, at))
-    _merge(new, event)
+        new.stream_lag_ms, new.clock_lag_ms = late
+    if not ends:
+        new.retained_from = max(run.retained_from, at.wall_ms)
+    elif moves:
+        new.retained_from = at.wall_ms
+    _merge_names(new, event)
+    _merge_times(new, event, profile)
+    _merge_sums(new, event, ends=ends, moves=moves)
     new.required_tools = event.required_tools
     new.offset = event.offset
     new.event_schema = event.schema
@@ -91,6 +102,7 @@ def transition(before: Run | None, after: Run, event: RunEvent, profile: Profile
         profile.outcomes.get(event.status),
         event.error_code,
         event.offset,
+        after.attempt,
     )
 
 
@@ -101,28 +113,57 @@ def ended_at(event: RunEvent, profile: Profile) -> int | None:
     return end
 
 
-def _retained_from(event: RunEvent, profile: Profile, at: Moment) -> int:
-    """Where retention counts from: the commit that ended the run, else its last applied event (rules.md 17)."""
-    if event.status in profile.outcomes:
-        return at.wall_ms
-    return min(event.timestamp, at.wall_ms + MAX_AHEAD_MS)
+def _reopened(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Lateness) -> Run:
+    """Return the run as a new attempt: what tells of the one before, which the object may still hold, is left out."""
+    before_s = run.status_since // 1000 if run.ended_at is None else run.ended_at
+    new = opened(event, profile, at, late)
+    new.attempt = run.attempt + 1
+    new.transitions = run.transitions + 1
+    new.thread_id = event.thread_id if event.thread_id is not None else run.thread_id
+    new.assistant_id = event.assistant_id if event.assistant_id is not None else run.assistant_id
+    new.model = event.model if event.model is not None else run.model
+    if event.created_at is None or event.created_at < before_s:
+        # Its beginning was heard of, or, where its end is the first that is heard, it is not known.
+        new.created_at = None if event.status in profile.outcomes else event.timestamp // 1000
+    for field in ("started_at", "expires_at", "ended_at"):
+        time = getattr(new, field)
+        if time is not None and time < before_s:
+            setattr(new, field, None)
+    return new
 
 
-def _merge(new: Run, event: RunEvent) -> None:
-    """What is first seen, or last seen where it was not null; the rest of the event is in its bytes."""
-    if new.created_at is None:
-        new.created_at = event.created_at
-    if new.started_at is None:
-        new.started_at = event.started_at
-    if event.expires_at is not None:
-        new.expires_at = event.expires_at
+def _merge_names(new: Run, event: RunEvent) -> None:
+    """The last that was not null."""
     if event.thread_id is not None:
         new.thread_id = event.thread_id
     if event.assistant_id is not None:
         new.assistant_id = event.assistant_id
     if event.model is not None:
         new.model = event.model
-    if event.usage is not None:
-        new.usage = event.usage
-    if event.error_code is not None:
-        new.error_code = event.error_code
+
+
+def _merge_times(new: Run, event: RunEvent, profile: Profile) -> None:
+    """The first seen of creation, start and end, the last expiry that was not null; of this attempt."""
+    since = 0 if new.attempt == 1 or new.created_at is None else new.created_at - ROUNDED_S
+    if new.created_at is None and new.attempt == 1:
+        new.created_at = event.created_at
+    if new.started_at is None and event.started_at is not None and event.started_at >= since:
+        new.started_at = event.started_at
+    if event.expires_at is not None and event.expires_at >= since:
+        new.expires_at = event.expires_at
+    if new.ended_at is None:
+        end = ended_at(event, profile)
+        if end is not None and end >= since:
+            new.ended_at = end
+
+
+def _merge_sums(new: Run, event: RunEvent, *, ends: bool, moves: bool) -> None:
+    """Tokens and error: those of the end, of which the first counts; before it the last tokens, the status' error."""
+    if ends and moves:
+        new.usage, new.error_code = event.usage, event.error_code
+    elif ends:
+        new.usage = event.usage if new.usage is None else new.usage
+        new.error_code = event.error_code if new.error_code is None else new.error_code
+    else:
+        new.usage = new.usage if event.usage is None else event.usage
+        new.error_code = new.error_code if event.error_code is None and not moves else event.error_code

@@ -33,7 +33,8 @@ class Profile:
     `queued` and `running` are the active statuses between which a run's wait for its start is measured, in `waiting` it
     waits for somebody else. `outcomes` maps each terminal status to its outcome class; `ended_by` names the time, one
     of `shape.TIMES`, that ends it; `limits_s`: how long a run may stay in a status, in seconds, unless the settings say
-    otherwise. `shape`: where the producer's object holds what is read; `schemas`: those that ship with streamproc.
+    otherwise. `reopened`: for a terminal status, those with which a run begins again under its id, as a new attempt.
+    `shape`: where the producer's object holds what is read; `schemas`: those that ship with streamproc.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Profile:
     limits_s: Mapping[str, int]
     shape: Shape
     schemas: tuple[str, ...] = ()
+    reopened: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
     moves: Mapping[str | None, Mapping[str, Move]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +73,9 @@ class Profile:
 
     def _rule(self, start: str | None, to: str) -> Move:
         """Rules 12 to 14 of rules.md, for two statuses that differ."""
-        if start in self.outcomes:
+        if start is not None and start in self.outcomes:
+            if to in self.reopened.get(start, ()):
+                return DOCUMENTED
             return ILLEGAL if to in self.outcomes else STALE
         if start is None:
             return DOCUMENTED if to in self.initial else ACCEPTED

@@ -24,6 +24,8 @@ MAX_LONG = 2**63 - 1
 BOUNDS_MS = (500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000)
 """Upper bounds of the buckets. A run expires after 600 s, so they go past that."""
 BUCKETS = (*map(str, BOUNDS_MS), "+Inf")
+UNMEASURED = "unmeasured"
+"""Beside the buckets: what took a time that is not known (rules.md 15)."""
 
 Instant = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
 Count = Annotated[int, Meta(ge=0)]
@@ -43,7 +45,10 @@ def add_up(count: int, amount: int) -> int:
 
 
 class Histogram(Struct):
-    """Durations in milliseconds. `buckets`: upper bounds as in BUCKETS to counts, not cumulative, zeros left out."""
+    """Durations in milliseconds. `buckets`: upper bounds as in BUCKETS to counts, not cumulative, zeros left out.
+
+    UNMEASURED among them counts those that are not known; they are no part of `count` and `sum_ms`.
+    """
 
     sum_ms: Count = 0
     buckets: dict[str, Count] = field(default_factory=dict)
@@ -51,10 +56,18 @@ class Histogram(Struct):
     @property
     def count(self) -> int:
         """How many durations."""
+        return min(sum(self.buckets.values()) - self.buckets.get(UNMEASURED, 0), MAX_LONG)
+
+    @property
+    def ends(self) -> int:
+        """How many there were, those of an unknown duration too."""
         return min(sum(self.buckets.values()), MAX_LONG)
 
-    def add(self, duration_ms: int) -> None:
-        """Add one duration, of MAX_DURATION_MS at most."""
+    def add(self, duration_ms: int | None) -> None:
+        """Add one duration, of MAX_DURATION_MS at most; None: it is not known."""
+        if duration_ms is None:
+            add(self.buckets, UNMEASURED, 1)
+            return
         duration_ms = min(duration_ms, MAX_DURATION_MS)
         bucket = BUCKETS[bisect_left(BOUNDS_MS, duration_ms)]
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
@@ -85,7 +98,7 @@ class Totals(Struct):
     @property
     def ended(self) -> dict[str, int]:
         """How many runs ended, by outcome."""
-        return {outcome: histogram.count for outcome, histogram in self.durations.items()}
+        return {outcome: histogram.ends for outcome, histogram in self.durations.items()}
 
     @property
     def run_duration(self) -> Histogram:
@@ -95,8 +108,8 @@ class Totals(Struct):
             total.merge(histogram)
         return total
 
-    def ended_as(self, outcome: str, duration_ms: int) -> None:
-        """Count a run that ended."""
+    def ended_as(self, outcome: str, duration_ms: int | None) -> None:
+        """Count a run that ended; None: it is not known how long it took."""
         histogram = self.durations.get(outcome)
         if histogram is None:
             histogram = self.durations[outcome] = Histogram()

@@ -10,8 +10,14 @@ from msgspec import Struct
 
 MAX_AHEAD_MS = 300_000
 """Event times further ahead of the wall clock than this are not believed (as rules.md 18 says of watermarks)."""
-MAX_TIME_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999: RFC 3339 ends there, Kafka timestamps do not."""
+MAX_LATE_MS = 300_000
+"""An event that is later than this is late (see `lateness`); less is in the nature of networks and clocks."""
+OLD_MS = 86_400_000
+"""An event that is so late by the clock is old: of a backfill, a slow mirror, a wrong clock."""
+MIN_TIME_MS, MAX_TIME_MS = 946_684_800_000, 253_402_300_799_999
+"""The years 2000 to 9999. A Kafka timestamp outside of them is in another unit, or none (rules.md 15)."""
+NO_TIMESTAMP = -1
+"""Stands for a Kafka timestamp that is no time."""
 Usage = tuple[int, int, int]
 """Token counts in the order prompt, completion, total."""
 
@@ -26,7 +32,10 @@ class Verdict(StrEnum):
 
 
 class RunEvent(Struct, gc=False, frozen=True):
-    """One decoded RunObject as it arrived. Times of the RunObject in Unix seconds, `timestamp` in milliseconds."""
+    """One decoded RunObject as it arrived. Times of the RunObject in Unix seconds.
+
+    `timestamp`: Kafka's, in milliseconds, NO_TIMESTAMP where it is no time.
+    """
 
     run_id: str
     status: str
@@ -51,7 +60,12 @@ class RunEvent(Struct, gc=False, frozen=True):
 
 
 class Run(Struct, gc=False, array_like=True):
-    """The latest state of one run. Treated as immutable once it is committed: a change makes a copy."""
+    """The latest state of one run. Treated as immutable once it is committed: a change makes a copy.
+
+    `attempt`: 1, and one more whenever the profile's `reopened` lets it begin again; all that follows from an attempt's
+    events is of the present one. `stream_lag_ms`, `clock_lag_ms`: how late the event came that entered the status, see
+    `lateness`. The order of the fields is that of the schema RunState.
+    """
 
     run_id: str
     thread_id: str | None
@@ -74,10 +88,16 @@ class Run(Struct, gc=False, array_like=True):
     offset: int
     event_schema: str
     event: bytes
+    attempt: int = 1
+    stream_lag_ms: int = 0
+    clock_lag_ms: int = 0
 
 
 class Transition(Struct, gc=False, frozen=True):
-    """One applied change of status. `occurred_at` and `in_from_ms` come from Kafka timestamps (rules.md 15)."""
+    """One applied change of status. `occurred_at` and `in_from_ms` come from Kafka timestamps (rules.md 15).
+
+    The order of the fields is that of the schema RunTransition.
+    """
 
     run_id: str
     thread_id: str | None
@@ -91,6 +111,7 @@ class Transition(Struct, gc=False, frozen=True):
     outcome: str | None
     error_code: str | None
     offset: int
+    attempt: int = 1
 
 
 class Moment(Struct, frozen=True):

@@ -7,6 +7,8 @@ from streamproc.core.model import Run
 MIN_BUCKET_MS = 1_000
 MAX_FORGOTTEN_PER_COMMIT = 5_000
 BUCKETS_PER_RETENTION = 1_000
+HEARD_PER_RETENTION = 100
+"""How finely it is kept when an open run was last heard of by an event that changes nothing else."""
 
 
 class Retention(Struct, frozen=True):
@@ -24,6 +26,11 @@ class Retention(Struct, frozen=True):
     def bucket_ms(self) -> int:
         """How finely runs are filed by when they may be forgotten."""
         return max(MIN_BUCKET_MS, self.shortest_ms // BUCKETS_PER_RETENTION)
+
+    @property
+    def heard_every_ms(self) -> int:
+        """After so long an open run's state says anew when it was heard, by an event that changes nothing else."""
+        return max(1, self.open_ms // HEARD_PER_RETENTION)
 
     def due_at(self, run: Run, *, terminal: bool) -> int:
         """Return the instant, in milliseconds, from which the run is forgotten."""

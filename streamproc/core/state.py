@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, ValuesView
 
 from streamproc.core.calendar import Calendar
-from streamproc.core.deadlines import TICK_MS
 from streamproc.core.model import Run
+from streamproc.core.reminders import Reminders
 from streamproc.core.rules import Rules
 from streamproc.core.runs import Runs
 from streamproc.core.tally import Limiter
@@ -14,7 +14,7 @@ from streamproc.core.tally import Limiter
 class State:
     """What one partition remembers: its runs, and how far its stream time has come.
 
-    The calendars say which runs to look at when: `forgetting` for retention, `limits` for deadlines.
+    `forgetting` says which runs to look at when for retention, `limits` for deadlines.
     """
 
     def __init__(self, rules: Rules, stream_time: int = 0) -> None:
@@ -26,7 +26,7 @@ class State:
         self.shortest_ms = rules.retention.shortest_ms
         self.limiter = Limiter(rules.max_groups)
         self.forgetting: Calendar[str] = Calendar(rules.retention.bucket_ms)
-        self.limits: Calendar[str] = Calendar(TICK_MS)
+        self.limits = Reminders()
 
     @property
     def live_keys(self) -> int:
@@ -57,9 +57,7 @@ class State:
 
     def watch(self, run: Run) -> None:
         """Look at the run when its next deadline passes, if it has one."""
-        due = self.rules.deadlines.next_at(run, self.rules.profile)
-        if due is not None:
-            self.limits.add(run.run_id, due)
+        self.limits.add(run, self.rules.deadlines, self.rules.profile)
 
     def remove(self, run_id: str) -> None:
         """Forget a run, if it is there."""

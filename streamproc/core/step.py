@@ -7,11 +7,13 @@ will be once the commit is confirmed, and what that commit has to say.
 from collections.abc import Sequence
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from streamproc.core import deadlines
 from streamproc.core.alerts import Alert
 from streamproc.core.fold import advanced, judge, opened, transition
-from streamproc.core.model import MAX_AHEAD_MS, Moment, Run, RunEvent, Transition, Verdict
+from streamproc.core.lateness import lateness
+from streamproc.core.model import MAX_AHEAD_MS, NO_TIMESTAMP, OLD_MS, Moment, Run, RunEvent, Transition, Verdict
 from streamproc.core.retention import MAX_FORGOTTEN_PER_COMMIT
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
@@ -56,23 +58,30 @@ def step(state: State, events: Sequence[RunEvent], at: Moment, out: Outcome) -> 
 
     Cutting the events into other batches gives the same runs, transitions, alerts and verdicts.
     """
-    latest_credible = at.wall_ms + MAX_AHEAD_MS
-    limits = state.limits
+    latest_credible, oldest_credible = at.wall_ms + MAX_AHEAD_MS, at.wall_ms - OLD_MS
+    is_due = state.limits.is_due
     for event in events:
-        if out.stream_time < event.timestamp <= latest_credible:
-            out.stream_time = event.timestamp
+        timestamp = event.timestamp
+        if out.stream_time < timestamp <= latest_credible:
+            out.stream_time = timestamp
+        elif timestamp == NO_TIMESTAMP:
+            # It moves no stream time: in a backlog the clock is far ahead of what is unread.
+            event = replace(event, timestamp=at.wall_ms)  # noqa: PLW2901  from here on it has one
+            out.tally.anomalies["timestamp_absent"] += 1
+        if NO_TIMESTAMP < timestamp < oldest_credible:
+            out.tally.anomalies["old_timestamp"] += 1
         _arrive(state, out, event, at)
         # In between, not at the end of a batch: else it would depend on where batches are cut what fires.
-        if limits.next_at <= out.stream_time:
-            _fire(state, out, out.stream_time)
+        if is_due(out.stream_time):
+            _fire(state, out, out.stream_time, by_clock=False)
     return out
 
 
 def pass_time(state: State, at: Moment, out: Outcome) -> Outcome:
     """Let the partition's `now` (rules.md 16) do its part: deadlines, then retention."""
-    out.now = at.wall_ms if at.caught_up else out.stream_time
+    out.now = at.wall_ms if at.caught_up else min(out.stream_time, at.wall_ms)
     if at.caught_up:
-        _fire(state, out, out.now)
+        _fire(state, out, out.now, by_clock=True)
     _forget(state, out)
     return out
 
@@ -80,23 +89,38 @@ def pass_time(state: State, at: Moment, out: Outcome) -> Outcome:
 def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
     run_id, rules = event.run_id, state.rules
     run = out.runs[run_id] if run_id in out.runs else state.runs.get(run_id)
-    old = run is not None and run.retained_from + state.shortest_ms <= out.stream_time
-    if run is not None and old and state.due_at(run) <= out.stream_time:
-        _resolve(out, run, None, rules, out.stream_time, out.stream_time)
+    # Retention counts by the clock; stream time may be a little ahead of it, and far behind in a backlog.
+    now = min(out.stream_time, at.wall_ms)
+    old = run is not None and run.retained_from + state.shortest_ms <= now
+    if run is not None and old and state.due_at(run) <= now:
+        _resolve(out, run, None, rules, now, now)
         run = None  # Forgotten by stream time, whether or not a commit has said so yet.
     move = judge(run, event, rules.profile)
     out.tally.arrival(event, move.verdict, rules.profile)
     if move.verdict is Verdict.APPLIED:
         _apply(state, out, run, event, at, expected=move.expected)
-    elif move.verdict is not Verdict.DUPLICATE:
+        return
+    if move.verdict is not Verdict.DUPLICATE:
         out.tally.anomalies[move.verdict.value] += 1
-        if move.verdict is Verdict.ILLEGAL and run is not None:
-            _report_illegal(out, run, event, out.stream_time or at.wall_ms)
+    if move.verdict is Verdict.ILLEGAL and run is not None:
+        _report_illegal(out, run, event, out.stream_time or at.wall_ms)
+    elif run is not None and run.status not in rules.profile.outcomes:
+        _hear(out, run, event, rules, at)
+
+
+def _hear(out: Outcome, run: Run, event: RunEvent, rules: Rules, at: Moment) -> None:
+    """Remember that an open run was heard of (rules.md 17); not each time, since it takes a state of its own."""
+    if at.wall_ms - run.retained_from >= rules.retention.heard_every_ms:
+        new: Run = run.__copy__()  # type: ignore[attr-defined]
+        new.retained_from = at.wall_ms
+        out.runs[run.run_id] = new
+        out.causes[run.run_id] = event.offset
 
 
 def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Moment, *, expected: bool) -> None:
     rules, profile = state.rules, state.rules.profile
-    after = opened(event, profile, at) if run is None else advanced(run, event, profile, at)
+    late = lateness(event.timestamp, out.stream_time, at.wall_ms)
+    after = opened(event, profile, at, late) if run is None else advanced(run, event, profile, at, late)
     out.runs[event.run_id] = after
     out.forgotten.pop(event.run_id, None)
     out.causes.pop(event.run_id, None)
@@ -120,22 +144,23 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
         state.watch(after)
 
 
-def _fire(state: State, out: Outcome, now: int) -> None:
+def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
     """Fire deadlines that passed, each as of the full second at which it was due to be looked at."""
     rules, limits = state.rules, state.limits
     looks = MAX_LOOKED_AT
-    while limits.next_at <= now and looks > 0 and out.room > 0:
-        tick = limits.next_at
-        ids = limits.take(looks)
+    while looks > 0 and out.room > 0 and (calendar := limits.due(now, by_clock=by_clock)) is not None:
+        tick = calendar.next_at
+        ids = calendar.take(looks)
         looks -= len(ids)
         for number, run_id in enumerate(ids):
             if out.room <= 0:
-                limits.give_back(ids[number:])
+                calendar.give_back(ids[number:])
                 return
             run = out.runs[run_id] if run_id in out.runs else state.runs.get_open(run_id)
             if run is None or state.due_at(run) <= tick:
                 continue  # Ended or forgotten, whether or not a commit has said so yet.
-            fired = rules.deadlines.passed(run, rules.profile, tick)
+            late_ms = run.clock_lag_ms if by_clock else run.stream_lag_ms
+            fired = rules.deadlines.passed(run, rules.profile, tick, late_ms)
             if fired:
                 state.watch(_flagged(out, run, fired, CLOCK))
                 out.room -= len(fired)

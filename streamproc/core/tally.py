@@ -8,8 +8,9 @@ from collections import Counter
 
 from msgspec import Struct, field
 
+from streamproc.core.durations import between, queue_wait_ms, run_duration_ms
 from streamproc.core.lifecycle import Profile
-from streamproc.core.measure import OTHER, Group, Totals, add, name
+from streamproc.core.measure import OTHER, Group, Histogram, Totals, add, name
 from streamproc.core.model import Run, RunEvent, Transition, Verdict
 
 TOKEN_TYPES = ("prompt", "completion")
@@ -26,9 +27,14 @@ class Exemplar(Struct, frozen=True):
 
 
 class Cell(Struct):
-    """What happened in one base window of a group. `moves`: changes of status by where from ("": new) and where to."""
+    """What happened in one base window of a group.
+
+    `moves`: changes of status by where from ("": new) and where to; `reopened`: those of them that began a further
+    attempt.
+    """
 
     moves: dict[tuple[str, str], int] = field(default_factory=dict)
+    reopened: int = 0
     completions: int = 0
     sums: Totals = field(default_factory=Totals)
 
@@ -36,7 +42,7 @@ class Cell(Struct):
         """Return the sums, with what the moves amount to."""
         totals = self.sums
         totals.arrivals = sum(self.moves.values()) + self.completions
-        totals.created = sum(count for (start, _), count in self.moves.items() if not start)
+        totals.created = sum(count for (start, _), count in self.moves.items() if not start) + self.reopened
         totals.transitions = {}
         for (_, to), count in self.moves.items():
             add(totals.transitions, to, count)
@@ -122,11 +128,13 @@ class Tally(Struct):
         if before is None:
             self.opened.append(after.run_id)
         elif start in profile.waiting:
-            cell.sums.action_wait.add(change.in_from_ms or 0)
+            _add_known(cell.sums.action_wait, between(before.status_since, change.occurred_at))
         elif start in profile.queued and to in profile.running and before.started_at is None:
-            cell.sums.queue_wait.add(_milliseconds(after.created_at, after.started_at, change.in_from_ms or 0))
+            _add_known(cell.sums.queue_wait, queue_wait_ms(before, after, change))
+        elif start in profile.outcomes:
+            cell.reopened += 1
         if change.outcome is not None:
-            self._ended(cell.sums, after, change, change.outcome)
+            self._ended(cell.sums, before, after, change)
 
     def completed(self, before: Run, after: Run, event_ms: int) -> None:
         """Count what an event first brought of a run that had ended already: usage, an error (rules.md 12)."""
@@ -145,11 +153,11 @@ class Tally(Struct):
             cell = self.groups.setdefault((*group, key[2]), Cell())
         return cell
 
-    def _ended(self, sums: Totals, run: Run, change: Transition, outcome: str) -> None:
-        in_kafka_ms = max(0, change.occurred_at - run.first_seen_at)
-        duration_ms = _milliseconds(run.created_at, run.ended_at, in_kafka_ms)
+    def _ended(self, sums: Totals, before: Run | None, run: Run, change: Transition) -> None:
+        outcome, duration_ms = change.outcome or "", run_duration_ms(before, run, change)
         sums.ended_as(outcome, duration_ms)
-        self.exemplars[outcome, run.model] = Exemplar(run.run_id, duration_ms, change.occurred_at)
+        if duration_ms is not None:
+            self.exemplars[outcome, run.model] = Exemplar(run.run_id, duration_ms, change.occurred_at)
         if run.error_code is not None:
             sums.error(run.error_code)
         _count_tokens(sums, run)
@@ -163,8 +171,6 @@ def _count_tokens(sums: Totals, run: Run) -> None:
             sums.tokens[kind] = sums.tokens.get(kind, 0) + min(count, MAX_TOKENS)
 
 
-def _milliseconds(start: int | None, end: int | None, else_ms: int) -> int:
-    """Return the RunObject's own duration where it gives both ends, else the one between Kafka timestamps."""
-    if start is None or end is None:
-        return else_ms
-    return max(0, end - start) * 1000
+def _add_known(histogram: Histogram, duration_ms: int | None) -> None:
+    if duration_ms is not None:
+        histogram.add(duration_ms)

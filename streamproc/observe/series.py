@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.core import Exemplar as ExportedExemplar
 from prometheus_client.utils import floatToGoString
 
-from streamproc.core.measure import BOUNDS_MS, BUCKETS, Histogram
+from streamproc.core.measure import BOUNDS_MS, BUCKETS, UNMEASURED, Histogram
 from streamproc.core.tally import Exemplar
 from streamproc.observe.names import Metric
 
@@ -106,12 +106,16 @@ class DurationSeries:
             _ = self._cells[labels]
 
     def merge(self, durations: Histogram, *labels: str) -> int:
-        """Add durations; return how many. The hot loop: `Histogram.merge` takes four times as long."""
+        """Add durations; return how many ended, after a known time or not.
+
+        The hot loop: `Histogram.merge` takes four times as long.
+        """
         cell, total = self._cells[labels], 0
         buckets = cell.buckets
         for bucket, count in durations.buckets.items():
-            buckets[bucket] += count
             total += count
+            if bucket != UNMEASURED:
+                buckets[bucket] += count
         cell.sum_ms += durations.sum_ms
         return total
 

@@ -7,7 +7,7 @@ from functools import partial
 from msgspec import Struct
 
 from streamproc.codec.alerts import AlertEncoder
-from streamproc.codec.arrival import Arrival
+from streamproc.codec.arrival import Arrival, instant
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import Message, OutputEncoder, Source
@@ -123,7 +123,7 @@ class FoldBatch(Batch):
         self.missing = decoded.missing
         self._took(records[: decoded.taken], decoded.rejections, at)
         if decoded.missing or self.held:
-            self.last_timestamp = records[decoded.taken].timestamp
+            self.last_timestamp = instant(records[decoded.taken].timestamp, at.wall_ms)
         self._seen_at = at.wall_ms
 
     def pass_time(self, at: Moment, *, read_all: bool) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from streamproc.codec.arrival import Arrival, Rejection
+from streamproc.codec.arrival import Arrival, Rejection, instant
 from streamproc.codec.deadletter import dead_letter
 from streamproc.codec.encode import Message, Source
 from streamproc.core.model import Moment
@@ -91,9 +91,9 @@ class Batch(ABC):
         if not records:
             return
         if not self.records:
-            self.first_timestamp = records[0].timestamp
+            self.first_timestamp = instant(records[0].timestamp, at.wall_ms)
         self.records += len(records)
-        self.last_timestamp = records[-1].timestamp
+        self.last_timestamp = instant(records[-1].timestamp, at.wall_ms)
         self.next_offset = records[-1].offset + 1
 
     def _over_limit(self, rejections: Sequence[Rejection]) -> Rejection | None:

@@ -1,0 +1,30 @@
+"""How late an event comes: behind its partition's stream time, and behind the clock (rules.md 15 and 16).
+
+A backfill, a slow mirror or a producer with a wrong clock sends events that are late on arrival. Their times are kept,
+but the limits of what they begin must not have passed for no other reason.
+"""
+
+from typing import NamedTuple
+
+from streamproc.core.model import MAX_LATE_MS
+
+
+class Lateness(NamedTuple):
+    """In milliseconds; 0 up to MAX_LATE_MS."""
+
+    stream_ms: int
+    clock_ms: int
+
+
+IN_TIME = Lateness(0, 0)
+
+
+def lateness(timestamp: int, stream_time: int, wall_ms: int) -> Lateness:
+    """Return how late an event with this timestamp is."""
+    in_time_from = timestamp + MAX_LATE_MS
+    if stream_time <= in_time_from and wall_ms <= in_time_from:
+        return IN_TIME
+    return Lateness(
+        stream_time - timestamp if stream_time > in_time_from else 0,
+        wall_ms - timestamp if wall_ms > in_time_from else 0,
+    )
