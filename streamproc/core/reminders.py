@@ -1,14 +1,14 @@
 """Whose deadlines to look at when: in a partition's stream time, and by the clock once it is caught up (rules.md 16).
 
-The two differ for runs of late events only: each time gives those as much more time as they were late by it.
+The two differ for runs of late events only: each time gives those as much more time as they were late by it. Once the
+stream is where the clock was at their arrival, as where live events follow old ones, it gives what the clock gives: that
+the stream got there tells nothing of what else is late.
 """
-
-from collections.abc import Iterator
 
 from streamproc.core.calendar import Calendar
 from streamproc.core.deadlines import TICK_MS, Deadlines
 from streamproc.core.lifecycle import Profile
-from streamproc.core.model import Run
+from streamproc.core.model import MAX_LATE_MS, Run
 
 
 class Reminders:
@@ -18,6 +18,8 @@ class Reminders:
         self.in_time: Calendar[str] = Calendar(TICK_MS)
         self.late_by_stream: Calendar[str] = Calendar(TICK_MS)
         self.late_by_clock: Calendar[str] = Calendar(TICK_MS)
+        self._by_clock = (self.in_time, self.late_by_clock)
+        self._in_stream = (*self._by_clock, self.late_by_stream)
 
     def add(self, run: Run, deadlines: Deadlines, profile: Profile) -> None:
         """Look at the run when its next deadline passes, if it has one."""
@@ -34,23 +36,26 @@ class Reminders:
 
     def due(self, now: int, *, by_clock: bool) -> Calendar[str] | None:
         """Return where the next look is due at `now`, None where none is; of several the earliest."""
-        late = self.late_by_clock if by_clock else self.late_by_stream
-        first = self.in_time if self.in_time.next_at <= late.next_at else late
+        first = min(self._by_clock if by_clock else self._in_stream, key=lambda calendar: calendar.next_at)
         return first if first.next_at <= now else None
 
     def is_due(self, stream_time: int) -> bool:
         """Tell whether a look is due in stream time; `due` for the hot path."""
-        return self.in_time.next_at <= stream_time or self.late_by_stream.next_at <= stream_time
+        in_time, late, by_clock = self.in_time, self.late_by_stream, self.late_by_clock
+        return in_time.next_at <= stream_time or late.next_at <= stream_time or by_clock.next_at <= stream_time
 
     def keep(self) -> None:
         """Let what was taken be gone: the commit that it led to is confirmed."""
-        for calendar in self._all():
+        for calendar in self._in_stream:
             calendar.keep()
 
     def rewind(self) -> None:
         """Put back what was taken for a commit that never came about."""
-        for calendar in self._all():
+        for calendar in self._in_stream:
             calendar.rewind()
 
-    def _all(self) -> Iterator[Calendar[str]]:
-        yield from (self.in_time, self.late_by_stream, self.late_by_clock)
+
+def more_ms(run: Run, now: int, *, by_clock: bool) -> int:
+    """Return how much more time a run has, where it is looked at at `now`."""
+    is_behind = now <= run.status_since + run.clock_lag_ms - MAX_LATE_MS
+    return run.stream_lag_ms if is_behind and not by_clock else max(run.stream_lag_ms, run.clock_lag_ms)

@@ -14,6 +14,7 @@ from streamproc.core.alerts import Alert
 from streamproc.core.fold import advanced, judge, opened, transition
 from streamproc.core.lateness import lateness
 from streamproc.core.model import MAX_AHEAD_MS, NO_TIMESTAMP, OLD_MS, Moment, Run, RunEvent, Transition, Verdict
+from streamproc.core.reminders import more_ms
 from streamproc.core.retention import MAX_FORGOTTEN_PER_COMMIT
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
@@ -159,8 +160,7 @@ def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
             run = out.runs[run_id] if run_id in out.runs else state.runs.get_open(run_id)
             if run is None or state.due_at(run) <= tick:
                 continue  # Ended or forgotten, whether or not a commit has said so yet.
-            late_ms = run.clock_lag_ms if by_clock else run.stream_lag_ms
-            fired = rules.deadlines.passed(run, rules.profile, tick, late_ms)
+            fired = rules.deadlines.passed(run, rules.profile, tick, more_ms(run, now, by_clock=by_clock))
             if fired:
                 state.watch(_flagged(out, run, fired, CLOCK))
                 out.room -= len(fired)

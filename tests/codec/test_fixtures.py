@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from datetime import datetime
 from functools import cache
 
@@ -35,7 +36,7 @@ from tests.support import runobjects
 from tests.support.books import RUN_OBJECT_VERSIONS, book_of
 from tests.support.fixtures import PROFILE_OF, load
 from tests.support.oracle import FOREVER, NO_DEADLINES
-from tests.support.runobjects import LONGEST, RUN_OBJECTS, SCHEMAS, START_MS, Arrived, encode
+from tests.support.runobjects import LONGEST, RUN_OBJECTS, SCHEMAS, Arrived, encode
 
 BOOKS = {name: profilebook.book_of(profile) for name, profile in PROFILES.items()}
 SCHEMA_OF = {
@@ -48,7 +49,7 @@ SCHEMA_OF = {
     "langgraph": "langgraph_run",
 }
 STEP_MS = 2_000
-"""Between two events of a fixture, in Kafka."""
+"""Between two events of a run, in Kafka."""
 each_fixture = pytest.mark.parametrize("name", PROFILE_OF)
 
 
@@ -60,10 +61,18 @@ def _writer(name):
 def _arrivals(objects, values):
     """Records of one partition, keyed by the run's id."""
     ids = [found.get("id") or found["run_id"] for found in objects]
-    return [
-        Arrived(number, value, START_MS + number * STEP_MS, key.encode())
-        for number, (key, value) in enumerate(zip(ids, values, strict=True))
-    ]
+    seen = Counter()
+    arrivals = []
+    for number, (key, value, found) in enumerate(zip(ids, values, objects, strict=True)):
+        arrivals.append(Arrived(number, value, _created_ms(found) + seen[key] * STEP_MS, key.encode()))
+        seen[key] += 1
+    return arrivals
+
+
+def _created_ms(found):
+    """When a run was created: Kafka's times go with the object's."""
+    created = found["created_at"]
+    return 1_000 * int(datetime.fromisoformat(created).timestamp() if isinstance(created, str) else created)
 
 
 def _json(found):
@@ -294,7 +303,7 @@ def test_a_fixture_folds_into_the_documented_transitions(name, framing):
         written = [_fit(_writer(name).document, found) for found in objects]
         events = _by_both(objects, _writer(name), BOOKS[profile.name], written)
     state = State(Rules(profile, FOREVER, NO_DEADLINES))
-    outcome = step(state, events, Moment(events[-1].timestamp, caught_up=True), begin(state))
+    outcome = step(state, events, Moment(max(each.timestamp for each in events), caught_up=True), begin(state))
 
     made = [(t.run_id, t.from_status, t.to_status, t.expected, t.outcome) for t in outcome.transitions]
     assert made == [
@@ -302,7 +311,7 @@ def test_a_fixture_folds_into_the_documented_transitions(name, framing):
         for run_id, (statuses, outcome) in runs.items()
         for start, to in zip((None, *statuses), statuses, strict=False)
     ]
-    assert outcome.tally.anomalies == {}
+    assert set(outcome.tally.anomalies) <= {"old_timestamp"}, "some files hold runs of several days"
     assert set(outcome.tally.verdicts) <= {Verdict.APPLIED, Verdict.DUPLICATE}
     assert outcome.alerts == []
     totals = Totals()
@@ -320,7 +329,7 @@ def test_a_fixture_folds_into_the_documented_transitions(name, framing):
 def test_the_identical_second_queued_event_is_a_duplicate():
     events = _as_json("assistants_v2_1")
     state = State(Rules(ASSISTANTS, FOREVER, NO_DEADLINES))
-    outcome = step(state, events[:2], Moment(START_MS + STEP_MS, caught_up=False), begin(state))
+    outcome = step(state, events[:2], Moment(events[1].timestamp, caught_up=False), begin(state))
     assert outcome.tally.verdicts == {Verdict.APPLIED: 1, Verdict.DUPLICATE: 1}
 
 

@@ -1,8 +1,12 @@
 """run-state back to Runs: what a restart starts from is what was committed (rules.md 23)."""
 
+import json
+from base64 import b64decode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import convert
 
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
@@ -10,6 +14,7 @@ from streamproc.codec.runstate import VERSIONS, decode_runs
 from streamproc.codec.schemas import load
 from streamproc.core.model import Run
 from streamproc.errors import ConfigError
+from tests.support.fixtures import DIRECTORY
 from tests.support.runobjects import Arrived, runs
 
 ENCODER = OutputEncoder(Source("app", "run-events", 0))
@@ -51,11 +56,45 @@ def test_texts_that_many_runs_share_are_one_object():
     assert first.status is second.status
 
 
+WRITTEN = {
+    "run_state": "run_state_v2",
+    "run_state_v1": "run_state_v1",
+}
+"""The records of each version, as the release of the time wrote them; see tests/fixtures."""
+
+
+def test_no_version_is_without_records():
+    """rules.md 23: a version that is added brings a fixture of what it writes, which stays."""
+    assert WRITTEN.keys() == set(VERSIONS)
+
+
 @pytest.mark.parametrize("name", VERSIONS)
-def test_every_version_is_read_in_both_framings_without_a_registry(name):
+def test_records_of_every_version_ever_written_are_restored(name):
+    """rules.md 23: in both framings; what a version lacks has its default."""
+    written = json.loads((DIRECTORY / f"{WRITTEN[name]}.json").read_text(encoding="utf-8"))["records"]
+    records = [
+        Arrived(offset, b64decode(each["value"]), 0, b64decode(each["key"]), _headers(each))
+        for offset, each in enumerate(written)
+    ]
+    assert {dict(record.headers)["streamproc.schema"].decode() for record in records} == {load(name).label}
+    assert {each["framing"] for each in written} == {"single-object", "confluent"}
+    expected = [(each["run"]["run_id"], _run(each["run"])) for each in written]
+    assert decode_runs(records) == expected
+
+
+def _headers(written):
+    return [(header, b64decode(value)) for header, value in written["headers"]]
+
+
+def _run(fields):
+    values = {**fields, "event": b64decode(fields["event"])}
+    return convert([values[name] for name in Run.__struct_fields__ if name in values], Run)
+
+
+def test_the_newest_version_is_read_in_both_framings_without_a_registry():
     """A registry's id says nothing here: the header names the schema."""
     record = _committed(RUN)
-    assert dict(record.headers)["streamproc.schema"].decode() == load(name).label
+    assert dict(record.headers)["streamproc.schema"].decode() == load(VERSIONS[0]).label
     confluent = record._replace(value=b"\x00\x00\x00\x00\x11" + record.value[SINGLE_OBJECT_BYTES:])
     assert decode_runs([record, confluent._replace(offset=1)]) == [("run_1", RUN), ("run_1", RUN)]
 

@@ -1,5 +1,7 @@
 """Verdicts and merge rules by example (rules.md 12 to 15, domain.md 2)."""
 
+import pytest
+
 from streamproc.core.measure import Histogram, Totals
 from streamproc.core.model import Verdict
 from streamproc.core.step import Outcome
@@ -72,11 +74,41 @@ def test_tokens_are_counted_once_at_the_end() -> None:
     assert totals(ended).tokens == {"prompt": 7, "completion": 8}
 
 
-def test_usage_of_an_earlier_event_counts_where_the_last_has_none() -> None:
-    """domain.md 2: usage may be absent at the end."""
+@pytest.mark.parametrize("early", [(10, 1, 11), (0, 0, 0)])
+def test_tokens_are_those_of_the_end_whatever_came_before(early: tuple[int, int, int]) -> None:
+    """rules.md 12: the first event of the end that has them wins; once."""
     state = new_state()
-    outcome = fold(state, event("requires_action", usage=(5, 6, 11)), event("completed", at=9))
-    assert totals(outcome).tokens == {"prompt": 5, "completion": 6}
+    waiting = fold(state, event("requires_action", usage=early))
+    assert state.runs["run_1"].usage == early, "while it is open: the last that was seen"
+    ended = fold(state, event("completed", at=1))
+    assert state.runs["run_1"].usage is None
+    final = fold(state, event("completed", at=2, usage=(500, 70, 570)))
+    again = fold(state, event("completed", at=3, usage=(900, 90, 990)))
+    assert state.runs["run_1"].usage == (500, 70, 570)
+    counted = [totals(outcome).tokens for outcome in (waiting, ended, final, again)]
+    assert counted == [{}, {}, {"prompt": 500, "completion": 70}, {}]
+
+
+def test_news_of_the_end_take_nothing_back() -> None:
+    """rules.md 12: an event that first brings the error does not change the tokens that were counted."""
+    state = new_state()
+    fold(state, event("failed", usage=(1, 2, 3)))
+    outcome = fold(state, event("failed", at=1, usage=(7, 7, 14), error_code="server_error"))
+    assert (state.runs["run_1"].usage, state.runs["run_1"].error_code) == ((1, 2, 3), "server_error")
+    assert (totals(outcome).tokens, totals(outcome).errors) == ({}, {"server_error": 1})
+
+
+def test_an_error_that_was_got_over_is_not_the_runs() -> None:
+    """rules.md 12: it is in the transitions; state, transition and metric of the end say none."""
+    state = new_state()
+    fold(state, event("in_progress", error_code="rate_limit_exceeded"))
+    assert state.runs["run_1"].error_code == "rate_limit_exceeded"
+    fold(state, event("in_progress", at=1, required_tools=("a",)))
+    assert state.runs["run_1"].error_code == "rate_limit_exceeded", "the status goes on"
+    outcome = fold(state, event("completed", at=2))
+    assert state.runs["run_1"].error_code is None
+    assert [change.error_code for change in outcome.transitions] == [None]
+    assert not totals(outcome).errors
 
 
 def test_the_first_started_at_stays() -> None:

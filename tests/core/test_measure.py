@@ -185,11 +185,51 @@ def test_a_duration_is_the_run_objects_else_kafkas(fields: dict[str, int | None]
 
 
 def test_an_expired_run_lasts_until_its_event() -> None:
-    """The RunObject has no time for that end."""
+    """rules.md 15: from its creation; the RunObject has no time for that end, so the event's stands for it."""
     found = _alone(
         event("queued", created_at=SECOND_S - 5), event("expired", at=600_000, offset=1, created_at=SECOND_S - 5)
     )
-    assert found["run_duration"]["sum_ms"] == 600_000
+    assert found["run_duration"]["sum_ms"] == 605_000
+
+
+@pytest.mark.parametrize(
+    ("events", "duration"),
+    [
+        ([event("expired", at=90_000, created_at=SECOND_S - 30)], 120_000),
+        ([event("failed", at=90_000, created_at=SECOND_S - 30, failed_at=SECOND_S + 10)], 40_000),
+        ([event("expired", at=90_000, created_at=None)], None),
+        ([event("queued", created_at=None), event("expired", at=90_000, offset=1, created_at=None)], 90_000),
+        # Kafka's timestamp lies days before the creation: it tells of no end. Two of them tell of the time between.
+        ([event("expired", at=-700_000_000)], None),
+        ([event("queued", at=-700_090_000), event("expired", at=-700_000_000, offset=1)], 90_000),
+        ([event("completed", at=9_000, completed_at=SECOND_S - 4_000)], None),
+        ([event("completed", at=-1_000)], 0),
+    ],
+    ids=[
+        "only the end, no time of it",
+        "only the end",
+        "neither is known",
+        "no creation",
+        "wrong timestamp",
+        "two wrong timestamps",
+        "an end before the creation",
+        "clocks that differ a little",
+    ],
+)
+def test_a_duration_that_is_not_known_is_not_0(events: list[RunEvent], duration: int | None) -> None:
+    """rules.md 15: it is no observation; that the run ended is counted all the same."""
+    found = _alone(*events)
+    assert sum(found["ended"].values()) == 1
+    expected = (0, 0) if duration is None else (1, duration)
+    assert (found["run_duration"]["count"], found["run_duration"]["sum_ms"]) == expected
+
+
+@pytest.mark.parametrize(("left_at", "waited"), [(9_000, 4_000), (5_000 - 400_000, None), (4_000, 0)])
+def test_a_wait_that_is_not_known_is_not_0(left_at: int, waited: int | None) -> None:
+    """rules.md 15, of what a run waits for: a timestamp from before the wait tells of none."""
+    found = _alone(event("requires_action", at=5_000), event("completed", at=left_at, offset=1))
+    waits = found["action_wait"]
+    assert (waits["count"], waits["sum_ms"]) == ((0, 0) if waited is None else (1, waited))
 
 
 def test_an_event_is_measured_in_the_window_of_its_own_time() -> None:

@@ -24,6 +24,8 @@ from streamproc.core.profiles import ASSISTANTS
 
 AHEAD_MS = 300_000
 """Event times further ahead of the clock are not believed."""
+LATE_MS = 300_000
+"""Events that are later than this give their run so much more time (rules.md 16)."""
 LONGEST_MS = 10**12
 """A longer duration comes from a wrong clock."""
 LIMITS_S = {"queued": 300, "in_progress": 900, "requires_action": 600, "cancelling": 300}
@@ -118,6 +120,8 @@ class SourcePass:
     runs: dict[str, Run] = field(default_factory=dict)
     firing: dict[str, dict[str, Said]] = field(default_factory=lambda: defaultdict(dict))
     told: set[tuple[str, str, str]] = field(default_factory=set)
+    late: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """How late each run's status began: behind the stream, behind the clock."""
     facts: list[Fact] = field(default_factory=list)
     alerts: list[Said] = field(default_factory=list)
     stream_time: int = 0
@@ -134,6 +138,11 @@ class SourcePass:
             at = Moment(wall_ms, caught_up=False)
             after = opened(event, ASSISTANTS, at) if before is None else advanced(before, event, ASSISTANTS, at)
             self.runs[event.run_id] = after
+            if before is None or before.status != after.status:
+                self.late[event.run_id] = (
+                    _late(self.stream_time - event.timestamp),
+                    _late(wall_ms - event.timestamp),
+                )
             self.facts += _facts(before, after, event, event.timestamp if credible else self.stream_time)
             if before is not None:
                 self._resolve(before, after, event)
@@ -144,13 +153,20 @@ class SourcePass:
         only = self.runs.get(event.run_id) if second == self.second else None
         self.pass_time(self.stream_time, self.runs.values() if only is None else [only])
 
-    def pass_time(self, now: int, runs: Iterable[Run] | None = None) -> None:
-        """Fire what passed: judged at every full second."""
+    def pass_time(self, now: int, runs: Iterable[Run] | None = None, *, by_clock: bool = False) -> None:
+        """Fire what passed, in stream time or, where all is read, by the clock: judged at every full second."""
         for run in self.runs.values() if runs is None else runs:
             for kind, (since, deadline) in self.limits.of(run).items():
-                tick = -(-(deadline + self.limits.allowance_s * 1000) // 1000) * 1000
+                late_ms = self._late_ms(run, now, by_clock=by_clock)
+                more_ms = 0 if kind == "overdue" and deadline > run.status_since + late_ms else late_ms
+                tick = -(-(deadline + more_ms + self.limits.allowance_s * 1000) // 1000) * 1000
                 if tick <= now and kind not in self.firing[run.run_id]:
                     self._fire(run, kind, since, deadline, tick)
+
+    def _late_ms(self, run: Run, now: int, *, by_clock: bool) -> int:
+        in_stream, on_clock = self.late[run.run_id]
+        is_behind = now <= run.status_since + on_clock - LATE_MS
+        return in_stream if is_behind and not by_clock else max(in_stream, on_clock)
 
     def _fire(self, run: Run, kind: str, since: int, deadline: int, tick: int) -> None:
         said = Said(
@@ -212,7 +228,7 @@ class SourcePass:
 
 
 def one_pass(events: Iterable[RunEvent], wall_ms: int, limits: Limits = UNLIMITED, partition: int = 0) -> SourcePass:
-    """Return what comes of the events of one input partition."""
+    """Return what comes of the events of one input partition; all of them arrive at `wall_ms`."""
     found = SourcePass(partition, limits)
     for event in events:
         found.arrive(event, wall_ms)
@@ -317,37 +333,48 @@ def _facts(before: Run | None, after: Run, event: RunEvent, at: int) -> Iterator
     ended = event.status in OUTCOMES
     if before is not None and before.status == event.status:
         if ended:  # What the first end did not bring.
-            tokens = _tokens(after) if before.usage is None else (0, 0)
-            yield fact._replace(error=after.error_code if before.error_code is None else None, tokens=tokens)
+            tokens = _tokens(event) if before.usage is None else (0, 0)
+            yield fact._replace(error=event.error_code if before.error_code is None else None, tokens=tokens)
         return
     fact = fact._replace(
         created=before is None, to_status=event.status if event.status in (*LIMITS_S, *OUTCOMES) else "other"
     )
     if before is not None:
-        in_ms = max(0, event.timestamp - before.status_since)
+        in_ms = _elapsed(before.status_since, event.timestamp)
         if before.status == "requires_action":
             fact = fact._replace(action_wait=in_ms)
         elif (before.status, event.status, before.started_at) == ("queued", "in_progress", None):
-            fact = fact._replace(queue_wait=_between(after.created_at, after.started_at, in_ms))
+            fact = fact._replace(queue_wait=_between(after.created_at, after.started_at, event.timestamp, in_ms))
     if ended:
         ended_at = getattr(event, ENDS[event.status]) if event.status in ENDS else None
-        in_kafka = max(0, event.timestamp - after.first_seen_at)
+        in_kafka = None if before is None else _elapsed(after.first_seen_at, event.timestamp)
         fact = fact._replace(
             outcome=OUTCOMES[event.status],
-            run_duration=_between(after.created_at, ended_at, in_kafka),
-            error=after.error_code,
-            tokens=_tokens(after),
+            run_duration=_between(after.created_at, ended_at, event.timestamp, in_kafka),
+            error=event.error_code,
+            tokens=_tokens(event),
         )
     yield fact
 
 
-def _tokens(run: Run) -> tuple[int, int]:
-    prompt, completion, _ = run.usage or (0, 0, 0)
+def _late(by_ms: int) -> int:
+    return by_ms if by_ms > LATE_MS else 0
+
+
+def _tokens(event: RunEvent) -> tuple[int, int]:
+    prompt, completion, _ = event.usage or (0, 0, 0)
     return max(0, min(prompt, 10**12)), max(0, min(completion, 10**12))
 
 
-def _between(start_s: int | None, end_s: int | None, else_ms: int) -> int:
-    return else_ms if start_s is None or end_s is None else max(0, end_s - start_s) * 1000
+def _between(start_s: int | None, end_s: int | None, occurred_at: int, in_kafka_ms: int | None) -> int | None:
+    """From the object's own start to its own end, else to the event; where these do not fit, by Kafka's times."""
+    own = None if start_s is None else _elapsed(start_s * 1000, occurred_at if end_s is None else end_s * 1000)
+    return in_kafka_ms if own is None else own
+
+
+def _elapsed(start_ms: int, end_ms: int) -> int | None:
+    """Clocks differ by up to five minutes; an end that is further before its start is none."""
+    return max(0, end_ms - start_ms) if end_ms - start_ms >= -LATE_MS else None
 
 
 def _name(value: str | None) -> str | None:

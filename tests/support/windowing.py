@@ -91,7 +91,9 @@ class Windows:
 
 def reminders(state: object) -> int:
     """Return how many reminders a state's calendars hold, or have lent out."""
-    calendars = [value for value in vars(state).values() if isinstance(value, Calendar)]
+    limits = getattr(state, "limits", None)
+    held = [*vars(state).values(), *(vars(limits).values() if limits else ())]
+    calendars = [value for value in held if isinstance(value, Calendar)]
     return sum(
         sum(map(len, calendar._buckets.values())) + sum(len(taken) for _, taken in calendar._taken)
         for calendar in calendars
