@@ -1,8 +1,8 @@
 """Whose deadlines to look at when: in a partition's stream time, and by the clock once it is caught up (rules.md 16).
 
 The two differ for runs of late events only: each time gives those as much more time as they were late by it. Once the
-stream is where the clock was at their arrival, as where live events follow old ones, it gives what the clock gives: that
-the stream got there tells nothing of what else is late.
+stream is where the clock was at their arrival, as where live events follow old ones, it gives what the clock gives: a
+stream that jumped there tells nothing of what else is late.
 """
 
 from streamproc.core.calendar import Calendar
@@ -28,7 +28,7 @@ class Reminders:
             if due is not None:
                 self.in_time.add(run.run_id, due)
             return
-        by_lag = (self.late_by_stream, run.stream_lag_ms), (self.late_by_clock, run.clock_lag_ms)
+        by_lag = (self.late_by_stream, run.stream_lag_ms), (self.late_by_clock, _longer_lag(run))
         for calendar, late_ms in by_lag:
             due = deadlines.next_at(run, profile, late_ms)
             if due is not None:
@@ -58,4 +58,8 @@ class Reminders:
 def more_ms(run: Run, now: int, *, by_clock: bool) -> int:
     """Return how much more time a run has, where it is looked at at `now`."""
     is_behind = now <= run.status_since + run.clock_lag_ms - MAX_LATE_MS
-    return run.stream_lag_ms if is_behind and not by_clock else max(run.stream_lag_ms, run.clock_lag_ms)
+    return run.stream_lag_ms if is_behind and not by_clock else _longer_lag(run)
+
+
+def _longer_lag(run: Run) -> int:
+    return max(run.stream_lag_ms, run.clock_lag_ms)
