@@ -13,17 +13,14 @@ from random import Random
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from streamproc.local.simulate import SimulatedEvent, simulate
 from tests.support.metrics_oracle import Limits
-from tests.support.runobjects import framed, run_object
-from tests.support.second_stage import Outputs, Setup, check, expected, settled
+from tests.support.second_stage import LAST, Outputs, Setup, check, close, expected, settled
 from tests.support.service import Fleet, Worker, fleet
 from tests.support.waiting import eventually
 
 SESSION_MS, LONG_SESSION_MS = 6_000, 300_000
-LAST = "asst_last"
 AHEAD_S, SPAN_S, QUIET_S = 60, 100, 60
 """The events begin so far ahead of the clock, last so long by their own times, and nothing follows for so long."""
 SETUP = Setup(
@@ -61,24 +58,15 @@ async def _kill_at_random(fleet: Fleet, events: int, kills: int, seed: int) -> i
         print(f"kill {number + 1}: worker {victim} at {await fleet.progress()} records")
         start(victim)
     await source
-    await _close(fleet, start_ms + (SPAN_S + 30 + QUIET_S) * 1000)
+    await close(fleet, start_ms + (SPAN_S + 30 + QUIET_S) * 1000)
     await _check_second_stage(fleet)
     for worker in workers.values():
         assert worker.stop() == 0
     return await fleet.check() - fleet.partitions
 
 
-async def _close(fleet: Fleet, at_ms: int) -> None:
-    """Send each partition an event that is later than all deadlines and closings of the others."""
-    async with AIOKafkaProducer(bootstrap_servers=fleet.settings.bootstrap_servers) as producer:
-        for number in range(fleet.partitions):
-            value = framed("v2_1", run_object(id=f"last_{number}", status="completed", assistant_id=LAST))
-            key = f"last_{number}".encode()
-            await producer.send_and_wait(fleet.topics.events, value, key, number, timestamp_ms=at_ms)
-
-
 async def _check_second_stage(fleet: Fleet) -> None:
-    wanted = _without_last(await expected(fleet, SETUP, ends=False))
+    wanted = _without_last(await expected(fleet, SETUP))
     at = _without_last(await settled(fleet, wanted))
     print(f"compared: {wanted}; {sum(alert.state == 'resolved' for alert in wanted.runs)} resolved")
     check(at, wanted)

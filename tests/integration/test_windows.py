@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from streamproc.local.simulate import SimulatedEvent, simulate
-from tests.support.second_stage import Setup, check, expected, settled
+from tests.support.second_stage import Setup, check, close, expected, settled
 from tests.support.service import fleet
 
 SETUP = Setup()
 PAST_S = 3_000
 EVENTS = 3_000
+LAST_S = 1_200
+"""How long ago the last events are: late enough for all deadlines, and for a backlog."""
 
 
 def _stream(seed: int) -> list[SimulatedEvent]:
@@ -30,12 +32,13 @@ async def _one_case(bootstrap: str, name: str, logs: Path, *, partitions: int, w
     where = f"{partitions} partitions, {workers} workers, seed {seed}"
     async with fleet(bootstrap, name, logs, partitions) as it:
         await it.send(_stream(seed))
+        await close(it, int(time.time() - LAST_S) * 1000)
         wanted = await expected(it, SETUP)
         print(f"{where}: {wanted}")
         started = [it.start(**SETUP.settings) for _ in range(workers)]
         at = await settled(it, wanted)
         check(at, wanted)
-        assert await it.check() == EVENTS
+        assert await it.check() == EVENTS + partitions
         assert [worker.stop() for worker in started] == [0] * workers
         assert min(len(wanted.windows), len(wanted.runs), len(wanted.rates)) > 10, where
 

@@ -3,6 +3,8 @@
 import time
 from dataclasses import dataclass
 
+from aiokafka import AIOKafkaProducer
+
 from streamproc.codec.decode import decode
 from tests.support.books import bundled_book
 from tests.support.metrics_oracle import (
@@ -19,9 +21,12 @@ from tests.support.metrics_oracle import (
     revisions,
     windows,
 )
+from tests.support.runobjects import framed, run_object
 from tests.support.service import Fleet
 from tests.support.waiting import eventually
 
+LAST = "asst_last"
+"""Of the events that `close` sends."""
 LIMITS = Limits(1, stuck_s={"queued": 2, "in_progress": 20, "requires_action": 30, "cancelling": 2})
 
 
@@ -71,15 +76,22 @@ class Outputs:
         return f"{len(self.windows)} windows, {len(self.rates)} failure rates, {counts}"
 
 
-async def expected(fleet: Fleet, setup: Setup, *, ends: bool = True) -> Outputs:
-    """Return what one pass over the fleet's input makes of it; then, unless told else, the clock passes everything."""
+async def close(fleet: Fleet, at_ms: int) -> None:
+    """Send each partition an event that is later than all deadlines and closings of the others."""
+    async with AIOKafkaProducer(bootstrap_servers=fleet.settings.bootstrap_servers) as producer:
+        for number in range(fleet.partitions):
+            value = framed("v2_1", run_object(id=f"last_{number}", status="completed", assistant_id=LAST))
+            key = f"last_{number}".encode()
+            await producer.send_and_wait(fleet.topics.events, value, key, number, timestamp_ms=at_ms)
+
+
+async def expected(fleet: Fleet, setup: Setup) -> Outputs:
+    """Return what one pass over the fleet's input makes of it."""
     wall_ms = int(time.time() * 1000)
     facts, runs = [], []
     for partition in range(fleet.partitions):
         records = await fleet.read(fleet.topics.events, partition)
         found = one_pass(decode(records, bundled_book()).events, wall_ms, setup.limits, partition)
-        if ends:
-            found.pass_time(wall_ms)
         facts += found.facts
         runs += found.alerts
     summed = windows(facts, [1000 * size for size in setup.sizes_s])
