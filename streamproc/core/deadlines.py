@@ -47,18 +47,20 @@ class Deadlines(Struct, frozen=True):
 
     def next_at(self, run: Run, profile: Profile, late_ms: int = 0) -> int | None:
         """Return when the run has to be looked at, in milliseconds; None: not as it is now."""
-        if late_ms or run.alerts or run.assistant_id in self.assistants:
+        if run.alerts or run.assistant_id in self.assistants:
             open_dues = (due for due in self.of(run, profile) if alert_id(due.kind, run) not in run.alerts)
             return min((self._fires_at(due, run, late_ms) for due in open_dues), default=None)
         # The same without the detour: this is the hot path.
         if run.status not in profile.documented:
             return None
-        limit = self.limits.get(run.status)
+        limit, counts_from = self.limits.get(run.status), run.status_since + late_ms
         if run.expires_at is None or not self.overdue:
-            return run.status_since + limit + self.allowance_ms if limit else None
+            return counts_from + limit + self.allowance_ms if limit else None
         expires_ms = run.expires_at * 1000
-        if limit and run.status_since + limit < expires_ms:
-            return run.status_since + limit + self.allowance_ms
+        if late_ms and expires_ms <= counts_from:
+            expires_ms += late_ms
+        if limit and counts_from + limit < expires_ms:
+            return counts_from + limit + self.allowance_ms
         return expires_ms + self.allowance_ms
 
     def passed(self, run: Run, profile: Profile, now: int, late_ms: int = 0) -> list[Alert]:

@@ -4,19 +4,11 @@ A backfill, a slow mirror or a producer with a wrong clock sends events that are
 but the limits of what they begin must not have passed for no other reason.
 """
 
-from typing import NamedTuple
-
 from streamproc.core.model import MAX_LATE_MS
 
-
-class Lateness(NamedTuple):
-    """In milliseconds; 0 up to MAX_LATE_MS."""
-
-    stream_ms: int
-    clock_ms: int
-
-
-IN_TIME = Lateness(0, 0)
+Lateness = tuple[int, int]
+"""By so many milliseconds behind the stream, and behind the clock; 0 up to MAX_LATE_MS."""
+IN_TIME: Lateness = (0, 0)
 
 
 def lateness(timestamp: int, stream_time: int, wall_ms: int) -> Lateness:
@@ -24,7 +16,7 @@ def lateness(timestamp: int, stream_time: int, wall_ms: int) -> Lateness:
     in_time_from = timestamp + MAX_LATE_MS
     if stream_time <= in_time_from and wall_ms <= in_time_from:
         return IN_TIME
-    return Lateness(
+    return (
         stream_time - timestamp if stream_time > in_time_from else 0,
         wall_ms - timestamp if wall_ms > in_time_from else 0,
     )

@@ -14,25 +14,27 @@ from streamproc.core.model import MAX_LATE_MS, Run
 class Reminders:
     """Run ids by when to look at them. `in_time`: those that both times look at alike."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadlines: Deadlines, profile: Profile) -> None:
+        self._deadlines = deadlines
+        self._profile = profile
         self.in_time: Calendar[str] = Calendar(TICK_MS)
         self.late_by_stream: Calendar[str] = Calendar(TICK_MS)
         self.late_by_clock: Calendar[str] = Calendar(TICK_MS)
         self._by_clock = (self.in_time, self.late_by_clock)
         self._in_stream = (*self._by_clock, self.late_by_stream)
 
-    def add(self, run: Run, deadlines: Deadlines, profile: Profile) -> None:
+    def watch(self, run: Run) -> None:
         """Look at the run when its next deadline passes, if it has one."""
-        if not run.stream_lag_ms and not run.clock_lag_ms:
-            due = deadlines.next_at(run, profile)
-            if due is not None:
-                self.in_time.add(run.run_id, due)
-            return
-        by_lag = (self.late_by_stream, run.stream_lag_ms), (self.late_by_clock, _longer_lag(run))
-        for calendar, late_ms in by_lag:
-            due = deadlines.next_at(run, profile, late_ms)
-            if due is not None:
-                calendar.add(run.run_id, due)
+        if run.clock_lag_ms or run.stream_lag_ms:
+            self._add(self.late_by_stream, run, run.stream_lag_ms)
+            self._add(self.late_by_clock, run, _longer_lag(run))
+        else:
+            self._add(self.in_time, run, 0)
+
+    def _add(self, calendar: Calendar[str], run: Run, late_ms: int) -> None:
+        due = self._deadlines.next_at(run, self._profile, late_ms)
+        if due is not None:
+            calendar.add(run.run_id, due)
 
     def due(self, now: int, *, by_clock: bool) -> Calendar[str] | None:
         """Return where the next look is due at `now`, None where none is; of several the earliest."""

@@ -26,7 +26,7 @@ class State:
         self.shortest_ms = rules.retention.shortest_ms
         self.limiter = Limiter(rules.max_groups)
         self.forgetting: Calendar[str] = Calendar(rules.retention.bucket_ms)
-        self.limits = Reminders()
+        self.limits = Reminders(rules.deadlines, rules.profile)
 
     @property
     def live_keys(self) -> int:
@@ -52,12 +52,8 @@ class State:
     def arm(self) -> None:
         """Watch the deadlines of a state that was read back."""
         for run in self.runs.open_runs():
-            self.watch(run)
+            self.limits.watch(run)
         self.settle()
-
-    def watch(self, run: Run) -> None:
-        """Look at the run when its next deadline passes, if it has one."""
-        self.limits.add(run, self.rules.deadlines, self.rules.profile)
 
     def remove(self, run_id: str) -> None:
         """Forget a run, if it is there."""

@@ -91,7 +91,7 @@ def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
     run_id, rules = event.run_id, state.rules
     run = out.runs[run_id] if run_id in out.runs else state.runs.get(run_id)
     # Retention counts by the clock; stream time may be a little ahead of it, and far behind in a backlog.
-    now = min(out.stream_time, at.wall_ms)
+    now = out.stream_time if out.stream_time < at.wall_ms else at.wall_ms  # noqa: FURB136  min() is a call
     old = run is not None and run.retained_from + state.shortest_ms <= now
     if run is not None and old and state.due_at(run) <= now:
         _resolve(out, run, None, rules, now, now)
@@ -138,11 +138,11 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
         out.transitions.append(change)
         out.tally.moved(run, after, change, profile, when)
         if not ended:
-            state.watch(after)
+            state.limits.watch(after)
     elif ended:
         out.tally.completed(run, after, when)
     elif (run.expires_at, run.assistant_id) != (after.expires_at, after.assistant_id):
-        state.watch(after)
+        state.limits.watch(after)
 
 
 def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
@@ -162,7 +162,7 @@ def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
                 continue  # Ended or forgotten, whether or not a commit has said so yet.
             fired = rules.deadlines.passed(run, rules.profile, tick, more_ms(run, now, by_clock=by_clock))
             if fired:
-                state.watch(_flagged(out, run, fired, CLOCK))
+                state.limits.watch(_flagged(out, run, fired, CLOCK))
                 out.room -= len(fired)
 
 

@@ -33,7 +33,7 @@ RELEASED = {
     "run_transition_v1": "db85ae86078c902a",
     "window_state": "389af2744fedcd10",
 }
-"""Fingerprints. Records of these schemas are out there, some of them in run-state: what changes is kept under its version."""
+"""Fingerprints. Records of these schemas are out there, some of them in run-state: what changes is kept as v1."""
 
 ID_AND_STATUS = [{"name": "id", "type": "string"}, {"name": "status", "type": "string"}]
 
