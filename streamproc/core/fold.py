@@ -1,6 +1,6 @@
 """One arrival against one run: the verdict, and the run as it is afterwards.
 
-The merge rules answer what real payloads do (docs/domain.md 2): `started_at` moves when a run resumes, so the first one
+The merge rules answer what real payloads do (domain.md 2): `started_at` moves when a run resumes, so the first one
 stays; `expires_at` turns null at the end, so the last one that was not null stays.
 """
 

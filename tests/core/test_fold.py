@@ -73,7 +73,7 @@ def test_tokens_are_counted_once_at_the_end() -> None:
 
 
 def test_usage_of_an_earlier_event_counts_where_the_last_has_none() -> None:
-    """docs/domain.md 2: usage may be absent at the end."""
+    """domain.md 2: usage may be absent at the end."""
     state = new_state()
     outcome = fold(state, event("requires_action", usage=(5, 6, 11)), event("completed", at=9))
     assert totals(outcome).tokens == {"prompt": 5, "completion": 6}
