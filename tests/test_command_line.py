@@ -267,7 +267,7 @@ def test_a_config_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch
 
 
 def test_the_version_is_told():
-    """contract.md: exit code 0, and nothing but the version."""
+    """The public contract: exit code 0, and nothing but the version."""
     result = streamproc("--version")
     refused(result, 0)
     assert re.fullmatch(r"streamproc \d+\.\d+\.\d+\S*\n", result.stdout)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -56,9 +57,22 @@ def test_locks_agree_on_versions():
     assert {name: versions for name, versions in pins.items() if len(versions) > 1} == {}
 
 
+def build(target, directory):
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(directory)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+
+def test_sdist_ships_every_text(tmp_path):
+    """What the code cites can be read where the code is."""
+    build("sdist", tmp_path)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as sdist:
+        shipped = {name.partition("/")[2] for name in sdist.getnames()}
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").iterdir(), *(ROOT / "deploy").rglob("*.md")]
+    assert {text.relative_to(ROOT).as_posix() for text in texts} <= shipped
+
+
 def test_wheel_ships_every_schema(tmp_path):
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    build("wheel", tmp_path)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         shipped = {name: wheel.read(name) for name in wheel.namelist() if name.startswith("streamproc/schemas/")}
     assert shipped == {

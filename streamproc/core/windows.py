@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from streamproc.core import silence
 from streamproc.core.alerts import AlertState
 from streamproc.core.failures import Failing
-from streamproc.core.measure import Mark, Measurement, Totals, add_up
+from streamproc.core.measure import Mark, Measurement, Totals, add, add_up
 from streamproc.core.windowstate import (
     NOT_YET,
     Closing,
+    Dropped,
     FailingKey,
     SourceMark,
     Window,
@@ -50,16 +51,17 @@ def finish(state: WindowState, out: WindowOutcome, *, watches_silence: bool) -> 
 
 def _measure(state: WindowState, out: WindowOutcome, measurement: Measurement) -> None:
     """Add to the window of each size; what is late or dropped for one of them counts once."""
-    late = dropped = False
+    late = False
+    expired: list[int] = []
     for size_ms in state.rules.sizes_ms:
         start = measurement.start - measurement.start % size_ms
         key = WindowKey(measurement.assistant_id, measurement.model, size_ms, start)
-        if state.rules.expires_at(key) <= out.target:
-            dropped = True
+        if (expires_at := state.rules.expires_at(key)) <= out.target:
+            expired.append(expires_at)
         else:
             late |= _add(state, out, key, measurement.totals)
-    if dropped:
-        out.dropped = add_up(out.dropped, measurement.totals.arrivals)
+    if expired:
+        add(out.dropped, Dropped.after(out.target - max(expired)), measurement.totals.arrivals)
     elif late:
         out.late = add_up(out.late, measurement.totals.arrivals)
 

@@ -1,6 +1,7 @@
 """What a window task remembers, and what one of its commits changes."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import NamedTuple
 
 from msgspec import Struct, field
@@ -14,6 +15,8 @@ MAX_LOOKED_AT = 2_000
 """Windows that one commit closes or drops: it has to stay small."""
 NOT_YET = -1
 """The revision of a window that has not closed."""
+OLD_MS = 86_400_000
+"""From a day on an arrival is no late one but an old one."""
 
 
 class WindowRules(Struct, frozen=True):
@@ -165,11 +168,23 @@ class Closing(NamedTuple):
     late: int
 
 
+class Dropped(StrEnum):
+    """Why an arrival is in no window: what somebody has to look at differs."""
+
+    LATE = "late"
+    OLD = "old"
+
+    @classmethod
+    def after(cls, ms: int) -> "Dropped":
+        """Return the reason where the retention of the last window that had taken it was over for so long."""
+        return cls.OLD if ms >= OLD_MS else cls.LATE
+
+
 class WindowOutcome(Struct):
     """What one commit changes and sends.
 
     `target`: the watermark that the marks allow; `room`: how many windows may still be closed or dropped; `changed`:
-    the overlay on the state; `late`, `dropped`: arrivals.
+    the overlay on the state; `late`: arrivals after a close; `dropped`: those in no window, by `Dropped`.
     """
 
     watermark: int
@@ -180,7 +195,7 @@ class WindowOutcome(Struct):
     alerts: list[Alert] = field(default_factory=list)
     revised: dict[WindowKey, None] = field(default_factory=dict)
     late: int = 0
-    dropped: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
 
     def get(self, state: WindowState, key: Key) -> Value | None:
         """Return a value as it is on top of `state`."""

@@ -132,7 +132,7 @@ def _make_assistant(rng: Random, number: int, versions: tuple[str, ...]) -> Assi
 
 
 def _versioned(version: str, functions: tuple[str, ...], extra: str | None) -> dict[str, Any]:
-    """What differs between the versions of the RunObject (domain.md 1)."""
+    """What differs between the versions of the RunObject (docs/domain.md 1)."""
     newest = version == "v2_1"
     tools = [_function_tool(name, strict=newest) for name in functions]
     if extra == "search":

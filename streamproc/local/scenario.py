@@ -54,7 +54,7 @@ _QUIRKS = {
     "no_started_at": 0.05,
     "cached_tokens": 0.2,
 }
-"""How many runs show each of the oddities of domain.md 2."""
+"""How many runs show each of the oddities of docs/domain.md 2."""
 
 
 class Thread(Struct, frozen=True):

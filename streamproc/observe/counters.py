@@ -6,6 +6,7 @@ from itertools import product
 from prometheus_client.core import Metric as Family
 
 from streamproc.core.alerts import FAILURE_RATE, ILLEGAL, STREAM_SILENT, AlertState
+from streamproc.core.windowstate import Dropped
 from streamproc.observe import names
 from streamproc.observe.labels import Labels, closed
 from streamproc.observe.series import CounterSeries, HistogramSeries, gauge
@@ -99,14 +100,15 @@ class WindowCounters:
         self._closed = CounterSeries(names.WINDOWS_CLOSED)
         self._revisions = CounterSeries(names.WINDOW_REVISIONS)
         self._late = CounterSeries(names.WINDOW_LATE)
-        self._dropped = CounterSeries(names.WINDOW_DROPPED)
+        self._dropped = CounterSeries(names.WINDOW_DROPPED, product(Dropped))
 
     def add(self, report: WindowReport) -> None:
         """Add one confirmed commit."""
         self._closed.add(report.closed)
         self._revisions.add(report.revised)
         self._late.add(report.late)
-        self._dropped.add(report.dropped)
+        for reason, count in report.dropped.items():
+            self._dropped.add(count, reason)
 
     def families(self) -> Iterator[Family]:
         """Yield what Prometheus reads."""

@@ -73,7 +73,9 @@ WINDOWS_CLOSED = Metric("streamproc_windows_closed_total", "Windows closed: thei
 WINDOW_REVISIONS = Metric("streamproc_window_revisions_total", "Revisions of closed windows, after the first record.")
 WINDOW_LATE = Metric("streamproc_window_late_total", "Arrivals after a window closed, counted in one of its revisions.")
 WINDOW_DROPPED = Metric(
-    "streamproc_window_dropped_total", "Arrivals after a window's retention was over, missing in run-metrics."
+    "streamproc_window_dropped_total",
+    "Arrivals after a window's retention was over, missing in run-metrics; a day or more after it they are old.",
+    ("reason",),
 )
 WINDOW_WATERMARK = Metric(
     "streamproc_window_watermark_timestamp_seconds",

@@ -87,12 +87,12 @@ class FoldReport(CommitReport, kw_only=True):
 
 
 class WindowReport(CommitReport, kw_only=True):
-    """A commit of the window stage. `late` and `dropped` count arrivals, `watermark` is in milliseconds."""
+    """A commit of the window stage. `late` and `dropped` (by reason) count arrivals, `watermark` is in milliseconds."""
 
     closed: int
     revised: int
     late: int
-    dropped: int
+    dropped: Mapping[str, int]
     watermark: int
 
 

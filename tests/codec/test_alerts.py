@@ -63,7 +63,7 @@ def test_alerts_come_back_as_they_were(alert):
 
 
 def test_the_source_of_the_runs_is_told():
-    """contract.md: topic, partition, offset; nothing where there is no source."""
+    """The public contract: topic, partition, offset; nothing where there is no source."""
     found = read(_record(*ENCODER.messages([ALERT], WALL_MS, Source("app", "run-events", 3))), "run_alert")
     assert (found["source_topic"], found["source_partition"], found["source_offset"]) == ("run-events", 3, 7)
     found = read(_record(*ENCODER.messages([ALERT], WALL_MS)), "run_alert")

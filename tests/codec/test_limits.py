@@ -92,7 +92,7 @@ def test_text_in_any_script_up_to_the_limits_is_taken(fields):
     ],
 )
 def test_metadata_over_its_limits_is_flagged_and_the_run_goes_on(metadata, flags):
-    """domain.md 1 has the limits. A run must not be stranded because its metadata is too long."""
+    """docs/domain.md 1 has the limits. A run must not be stranded because its metadata is too long."""
     assert [event.flags for event in _fates(metadata=metadata)] == [flags] * 3
 
 

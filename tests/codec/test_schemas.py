@@ -72,7 +72,7 @@ def test_no_released_schema_has_changed():
     assert {name: load(name).fingerprint for name in FILES} == RELEASED
 
 
-# domain.md 1
+# docs/domain.md 1
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ async def test_a_new_producer_fences_the_old_one(setup: Setup) -> None:
 
 
 async def test_partitions_do_not_fence_each_other(setup: Setup) -> None:
-    """One transactional id for each input partition."""
+    """One transactional id for each input partition (rules.md 3)."""
     one, other = setup.kafka.transactions(setup.source(0)), setup.kafka.transactions(setup.source(1))
     await one.fence()
     await other.fence()

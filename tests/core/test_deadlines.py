@@ -318,7 +318,7 @@ def test_overdue_resolves_when_the_run_gets_more_time(partition: Partition) -> N
 
 
 def test_overdue_keeps_the_last_expiry_that_was_told(partition: Partition) -> None:
-    """domain.md 2: null once terminal, or left out, takes nothing back."""
+    """docs/domain.md 2: null once terminal, or left out, takes nothing back."""
     partition.commit(event("in_progress", expires_at=SECOND_S + 10), event("requires_action", at=1, expires_at=None))
     assert _brief(partition.tick(12_000)) == [("overdue:run_1:1", "firing", 12_000)]
 

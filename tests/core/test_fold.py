@@ -1,4 +1,4 @@
-"""Verdicts and merge rules by example (rules.md 12 to 15, domain.md 2)."""
+"""Verdicts and merge rules by example (rules.md 12 to 15, docs/domain.md 2)."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def totals(outcome: Outcome) -> Totals:
 
 
 def test_an_identical_queued_event_is_a_duplicate() -> None:
-    """domain.md 2: the created event is followed by an identical queued one."""
+    """docs/domain.md 2: the created event is followed by an identical queued one."""
     state = new_state()
     outcome = fold(state, event("queued"), event("queued", at=5))
     assert outcome.tally.verdicts == {Verdict.APPLIED: 1, Verdict.DUPLICATE: 1}
@@ -66,7 +66,7 @@ def test_a_terminal_run_takes_late_usage_and_a_late_error_once() -> None:
 
 
 def test_tokens_are_counted_once_at_the_end() -> None:
-    """domain.md 2: usage may be set at requires_action already."""
+    """docs/domain.md 2: usage may be set at requires_action already."""
     state = new_state()
     waiting = fold(state, event("requires_action", usage=(5, 5, 10)))
     ended = fold(state, event("completed", at=9, usage=(7, 8, 15)))
@@ -112,7 +112,7 @@ def test_an_error_that_was_got_over_is_not_the_runs() -> None:
 
 
 def test_the_first_started_at_stays() -> None:
-    """domain.md 2: it moves when a run resumes, and may be null at first."""
+    """docs/domain.md 2: it moves when a run resumes, and may be null at first."""
     state = new_state()
     fold(
         state,
@@ -126,14 +126,14 @@ def test_the_first_started_at_stays() -> None:
 
 
 def test_the_last_expires_at_that_was_not_null_stays() -> None:
-    """domain.md 2: created_at + 600, then null once terminal."""
+    """docs/domain.md 2: created_at + 600, then null once terminal."""
     state = new_state()
     fold(state, event("queued", expires_at=CREATED + 600), event("completed", at=1))
     assert state.runs["run_1"].expires_at == CREATED + 600
 
 
 def test_the_end_is_the_time_that_belongs_to_the_terminal_status() -> None:
-    """domain.md 2: cancelled_at may be set while cancelling; incomplete sets completed_at."""
+    """docs/domain.md 2: cancelled_at may be set while cancelling; incomplete sets completed_at."""
     state = new_state()
     fold(state, event("cancelling", cancelled_at=CREATED + 3))
     assert state.runs["run_1"].ended_at is None

@@ -1,4 +1,4 @@
-"""The life cycle's tables, held against rules.md 12 to 14 and domain.md 3."""
+"""The life cycle's tables, held against rules.md 12 to 14 and docs/domain.md 3."""
 
 import pytest
 
@@ -63,7 +63,7 @@ def test_terminal_absorbs(start: str, to: str) -> None:
     ],
 )
 def test_the_rows_of_the_table(start: str, to: str, verdict: Verdict, expected: bool) -> None:
-    """domain.md 3, row by row."""
+    """docs/domain.md 3, row by row."""
     assert ASSISTANTS.judge(start, to) == (verdict, expected)
 
 

@@ -122,7 +122,7 @@ def _split(events: list[RunEvent]) -> list[list[RunEvent]]:
 
 
 def test_a_run_through_its_life() -> None:
-    """domain.md 2: usage counts once, at the end; the first start counts, a resumption does not."""
+    """docs/domain.md 2: usage counts once, at the end; the first start counts, a resumption does not."""
     usage = (100, 20, 120)
     found = _alone(
         event("queued"),

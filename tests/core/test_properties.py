@@ -1,4 +1,4 @@
-"""The four properties of the core (design.md, decision 1), over arbitrary streams."""
+"""The four properties of the core (DESIGN.md), over arbitrary streams."""
 
 from collections import Counter, defaultdict
 

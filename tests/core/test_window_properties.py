@@ -23,9 +23,21 @@ from tests.support.events import streams
 from tests.support.metrics_oracle import FailureLimits, Said, WindowOf, failure_alerts, one_pass, total
 from tests.support.metrics_oracle import windows as every_window
 from tests.support.oracle import FOREVER
-from tests.support.windowing import MINUTE_MS, RULES, START_MS, Windows, ended, idle, mark, remembered, reminders
+from tests.support.windowing import (
+    MINUTE_MS,
+    RULES,
+    START_MS,
+    Windows,
+    ended,
+    idle,
+    mark,
+    measured,
+    remembered,
+    reminders,
+)
 
 GRACE_MS, RETENTION_MS = 30_000, 120_000
+DAY_MS = 86_400_000
 FAILURES = FailureRules(window_ms=MINUTE_MS, thresholds=((Severity.WARNING, 0.3),), min_ended=2)
 SMALL = structs.replace(
     RULES,
@@ -85,8 +97,8 @@ def _committed(
     return windows
 
 
-def _outcome(windows: Windows) -> tuple[dict, list[Said], int, int]:
-    return windows.latest, sorted(windows.said), windows.late, windows.dropped
+def _outcome(windows: Windows) -> tuple[dict, list[Said], int, dict[str, int]]:
+    return windows.latest, sorted(windows.said), windows.late, windows.dropped_as
 
 
 def _ends(windows: Windows) -> Windows:
@@ -137,6 +149,45 @@ def test_every_arrival_is_in_the_highest_revision_or_was_counted_as_dropped(foun
     highest = {closing.key: closing.totals.arrivals for closing in windows.closings}
     sent = sum(arrival.totals.arrivals for arrival in found if isinstance(arrival, Measurement))
     assert sum(highest.values()) + windows.dropped == sent
+
+
+@st.composite
+def days(draw: st.DrawFn) -> Arrivals:
+    """Return what comes in over days, some of it as old as the first of them: two sources, in any order."""
+    found: Arrivals = []
+    reached = [0, 0]
+    for _ in range(draw(st.integers(1, 20))):
+        source = draw(st.integers(0, 1))
+        if draw(st.booleans()):
+            found.append(measured(draw(st.integers(0, max(reached) // MINUTE_MS)) * MINUTE_MS, source=source))
+        else:
+            reached[source] += draw(st.sampled_from((0, 1, MINUTE_MS, DAY_MS - 1, DAY_MS, DAY_MS + 5 * MINUTE_MS)))
+            found.append(mark(reached[source], source=source))
+    return found
+
+
+def _judged(found: Arrivals, rules: WindowRules) -> Counter[str]:
+    """Return what is dropped, by reason, by brute force: one arrival after the other."""
+    reached: dict[int, int] = {}
+    dropped: Counter[str] = Counter()
+    for arrival in found:
+        if isinstance(arrival, Mark):
+            reached[arrival.source_partition] = arrival.watermark
+            continue
+        watermark = min(reached.values()) if len(reached) == rules.sources else 0
+        ends = [arrival.start - arrival.start % size_ms + size_ms for size_ms in rules.sizes_ms]
+        late_by = [watermark - (end + rules.grace_ms + rules.retention_ms) for end in ends]
+        if max(late_by) >= 0:
+            dropped["old" if min(by for by in late_by if by >= 0) >= DAY_MS else "late"] += 1
+    return dropped
+
+
+@given(days(), cuts)
+def test_what_is_dropped_is_late_or_old_by_the_watermark_wherever_batches_are_cut(
+    found: Arrivals, where: list[int]
+) -> None:
+    """Each arrival once, by the window that was over last."""
+    assert _committed(found, where).dropped_as == _judged(found, SMALL)
 
 
 @given(arrivals(), cuts)

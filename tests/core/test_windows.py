@@ -21,6 +21,7 @@ GRACE_MS, RETENTION_MS = RULES.grace_ms, RULES.retention_ms
 CLOSES_MS = MINUTE_MS + GRACE_MS
 EXPIRES_MS = CLOSES_MS + RETENTION_MS
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 TWO = structs.replace(RULES, sources=2)
 
 
@@ -201,6 +202,34 @@ def test_a_window_is_forgotten_after_its_retention(windows: Windows) -> None:
     assert windows.dropped == 1
     assert windows.open_windows.keys() == {key._replace(start=START_MS + MINUTE_MS)}
     assert len([closing for closing in windows.closings if closing.key == key]) == 2
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "reason"), [(0, "late"), (DAY_MS - 1, "late"), (DAY_MS, "old"), (DAY_MS * 9, "old")]
+)
+def test_what_is_dropped_is_old_from_a_day_after_its_retention_on(windows: Windows, after_ms: int, reason: str) -> None:
+    """Before that somebody is slow; a day is a backfill, a mirror or a wrong clock."""
+    windows.commit(mark(EXPIRES_MS + after_ms))
+    windows.commit(measured(arrivals=3), measured(MINUTE_MS + after_ms))
+    assert windows.dropped_as == {reason: 3}
+
+
+def test_the_last_window_that_had_taken_it_says_why_it_is_dropped() -> None:
+    """One measurement is dropped once, for one reason: the largest window is over last."""
+    sizes_ms = (60 * MINUTE_MS, MINUTE_MS)
+    windows = Windows(structs.replace(RULES, sizes_ms=sizes_ms))
+    windows.commit(mark(EXPIRES_MS + DAY_MS), measured())
+    assert windows.dropped_as == {"late": 1}
+    windows.commit(mark(EXPIRES_MS + DAY_MS + 59 * MINUTE_MS), measured())
+    assert windows.dropped_as == {"late": 1, "old": 1}
+
+
+def test_what_an_aborted_commit_dropped_is_not_counted(windows: Windows) -> None:
+    """It comes again."""
+    windows.commit(mark(EXPIRES_MS))
+    windows.attempt(measured())
+    windows.commit(measured())
+    assert windows.dropped_as == {"late": 1}
 
 
 def test_what_is_late_for_one_size_and_dropped_for_another_counts_once() -> None:

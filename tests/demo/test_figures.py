@@ -51,9 +51,9 @@ def test_commits_add_up():
 
 def test_commits_of_the_windows_are_no_events():
     figures = Figures()
-    counts = dict.fromkeys(("closed", "revised", "late", "dropped", "watermark"), 1)
+    counts = dict.fromkeys(("closed", "revised", "late", "watermark"), 1)
     task = TopicPartition("run-measurements", 0)
-    figures.committed(WindowReport(source=task, records=9, duration_s=1.0, latency_s=1.0, **counts))
+    figures.committed(WindowReport(source=task, records=9, duration_s=1.0, latency_s=1.0, dropped={}, **counts))
     assert (figures.events, figures.commits, figures.commit_s) == (0, 0, None)
     assert figures.revisions == 2
 

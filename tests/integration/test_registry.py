@@ -64,7 +64,7 @@ def _reframed(events: Iterator[SimulatedEvent], header: bytes) -> Iterator[Simul
 async def test_registered_schemas_are_learned_and_outputs_are_framed_with_registered_ids(
     service: Fleet, real_registry: Apicurio
 ) -> None:
-    """contract.md: outputs in Confluent framing, subjects by TopicNameStrategy; rules.md 23: restored without it."""
+    """Outputs come in Confluent framing, subjects by TopicNameStrategy; rules.md 23: restored without it."""
     [header], book = await _registered(real_registry, service, "a")
     worker = service.start(REGISTRY__URL=real_registry.url)
     start_ms = int(time.time() * 1000)

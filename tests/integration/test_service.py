@@ -82,7 +82,7 @@ async def _some(service: Fleet, topic: str) -> bool:
 
 
 async def test_outputs_carry_cloudevents_headers(service: Fleet) -> None:
-    """contract.md, rules.md 22: binary mode on every output, the ids made of the event's place; the key is the run."""
+    """rules.md 22: binary mode on every output, the ids made of the event's place; the key is the run."""
     at_ms = _now_ms()
     events = [framed("v2_1", run_object(id="run_1", status=status)) for status in ("queued", "in_progress")]
     service.start()
@@ -111,7 +111,7 @@ def _rfc3339(time_ms: int) -> bytes:
 
 
 async def test_dead_letters_are_what_came_and_why(service: Fleet) -> None:
-    """contract.md: value, key and headers exactly, plus where from and the reason; large ones too."""
+    """The public contract: value, key and headers exactly, plus where from and the reason; large ones too."""
     at_ms = _now_ms()
     sent = [
         (b"\xff\x00", b"\x07garbage", at_ms, [("trace", b"\x00\xff"), ("trace", b""), ("none", b"x")]),

@@ -244,7 +244,7 @@ def test_the_expected_number_of_events_of_a_run_is_what_comes_out():
     assert sum(ended) / len(ended) == pytest.approx(chances.expectation(chances.life_of("v2_1"))[0], rel=0.1)
 
 
-# Quirks of real payloads (domain.md 2)
+# Quirks of real payloads (docs/domain.md 2)
 
 
 def test_instructions_are_null_for_some():

@@ -28,9 +28,9 @@ def report(partition: int = 0, tally: Tally | None = None, **given: Any) -> Fold
 
 def window_report(partition: int = 0, **given: Any) -> WindowReport:
     """Return the report of one commit of the window stage."""
-    counts = dict.fromkeys(("records", "closed", "revised", "late", "dropped", "watermark"), 0)
+    counts = dict.fromkeys(("records", "closed", "revised", "late", "watermark"), 0)
     times = {"duration_s": 0.0, "latency_s": 0.0}
-    return WindowReport(source=measured(partition), **(counts | times | given))
+    return WindowReport(source=measured(partition), **({"dropped": {}} | counts | times | given))
 
 
 def ended(

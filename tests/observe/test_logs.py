@@ -141,7 +141,7 @@ def test_a_traceback_has_no_locals_and_no_line_that_starts_like_an_entry(capsys,
     [("debug", logging.INFO), ("info", logging.WARNING), ("warning", logging.WARNING), ("error", logging.ERROR)],
 )
 def test_aiokafka_never_logs_its_debug_lines(entries, level, expected):
-    """They show the SASL request, keys and values (hazards.md)."""
+    """They show the SASL request, keys and values (DESIGN.md, hazards)."""
     configure(level, "json")
     for name in ("aiokafka", "aiokafka.conn", "aiokafka.consumer.fetcher"):
         logger = logging.getLogger(name)

@@ -67,6 +67,7 @@ def histogram(*durations_ms):
         *(("events_rejected_total", {"reason": reason}) for reason in REASONS),
         *(("event_verdicts_total", {"verdict": verdict.value}) for verdict in Verdict),
         *(("run_anomalies_total", {"kind": kind}) for kind in ANOMALIES),
+        *(("window_dropped_total", {"reason": reason}) for reason in ("late", "old")),
         *(("alerts_total", {"kind": kind, "state": state}) for kind in ALERTS for state in ("firing", "resolved")),
         *(("task_state", {"state": state.value}) for state in TaskState if state is not TaskState.CLOSED),
         *(
@@ -99,7 +100,6 @@ def histogram(*durations_ms):
                 "windows_closed_total",
                 "window_revisions_total",
                 "window_late_total",
-                "window_dropped_total",
             )
         ),
     ],
@@ -217,11 +217,12 @@ def test_a_commit_of_the_fold_moves_the_counters(metrics):
 
 def test_a_commit_of_the_windows_moves_the_counters(metrics):
     alerts = Counter({("failure_rate", "firing"): 2, ("stream_silent", "resolved"): 1})
-    metrics.committed(window_report(closed=5, revised=4, late=3, dropped=2, alerts=alerts))
+    metrics.committed(window_report(closed=5, revised=4, late=3, dropped={"late": 2, "old": 6}, alerts=alerts))
     assert value(metrics, "windows_closed_total") == 5
     assert value(metrics, "window_revisions_total") == 4
     assert value(metrics, "window_late_total") == 3
-    assert value(metrics, "window_dropped_total") == 2
+    assert value(metrics, "window_dropped_total", reason="late") == 2
+    assert value(metrics, "window_dropped_total", reason="old") == 6
     assert value(metrics, "alerts_total", kind="failure_rate", state="firing") == 2
     assert value(metrics, "alerts_total", kind="stream_silent", state="resolved") == 1
 

@@ -48,7 +48,7 @@ async def test_a_commit_without_outputs_says_so_too() -> None:
 
 
 async def test_one_commit_writes_only_the_last_state_of_each_run() -> None:
-    """But every transition (design.md, decision 3)."""
+    """But every transition."""
     app = await application()
     for status in ("queued", "in_progress", "completed"):
         app.send(status, "run_1")

@@ -1,4 +1,4 @@
-"""However costly records are, one go of decoding and folding stays short: heartbeats come in between (hazards.md)."""
+"""However costly records are, one go of decoding and folding stays short: heartbeats come in between (DESIGN.md)."""
 
 import pytest
 from hypothesis import given

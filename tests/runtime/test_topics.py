@@ -36,7 +36,7 @@ async def test_created_topics_pass_the_check() -> None:
 
 
 async def test_created_topics_have_their_policies() -> None:
-    """contract.md: tables are compacted, logs are deleted after a time; append time decides about retention."""
+    """The public contract: tables are compacted, logs are deleted after a time; append time decides about retention."""
     kafka = await _created()
     assert set(kafka.logs) == {getattr(TOPICS, role) for role in ROLES}
     policies = {name: config["cleanup.policy"] for name, config in kafka.configs.items()}
@@ -48,7 +48,7 @@ async def test_created_topics_have_their_policies() -> None:
 
 
 async def test_topics_get_the_partition_count_of_an_input_that_exists() -> None:
-    """contract.md: --partitions is for a new input topic."""
+    """The public contract: --partitions is for a new input topic."""
     kafka = FakeKafka()
     await kafka.create([NewTopic(TOPICS.events, 7, {})])
     created = await create_topics(kafka, TOPICS, 4, LIMIT)
@@ -101,7 +101,7 @@ async def test_a_missing_topic_is_named_with_the_command_that_creates_it(name: s
 
 @pytest.mark.parametrize("name", ["run-state", "run-transitions", "run-measurements", "run-events-dlq"])
 async def test_unequal_partition_counts_are_named_with_the_fix(name: str) -> None:
-    """hazards.md: refused, because a run's state would be looked for in another partition."""
+    """DESIGN.md, hazards: refused, because a run's state would be looked for in another partition."""
     kafka = await _created()
     kafka.logs[name] = [Log()]
     [flaw] = await _flaws(kafka)

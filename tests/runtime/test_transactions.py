@@ -13,6 +13,17 @@ from streamproc.runtime.ports import Committed, TopicPartition
 SOURCE, LOG = TopicPartition("events", 0), TopicPartition("log", 0)
 
 
+@pytest.mark.parametrize(("given", "timeout_ms"), [({}, 15_000), ({"transaction_timeout_ms": 60_000}, 60_000)])
+async def test_a_partition_has_a_transactional_id_and_a_time_within_which_it_commits(
+    given: dict[str, int], timeout_ms: int
+) -> None:
+    """rules.md 3 and 11: whoever takes a partition over fences by the id; left alone, a transaction ends by itself."""
+    transactions = AioTransactions(KafkaSettings(**given), "application", SOURCE)
+    manager: Any = transactions._producer._txn_manager
+    assert (manager.transactional_id, manager.transaction_timeout_ms) == ("application:events:0", timeout_ms)
+    await transactions.close()
+
+
 async def test_a_fencing_that_is_heard_of_between_two_sends_invalidates_the_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -69,7 +69,7 @@ class Exposed:
                 closed=3,
                 revised=2,
                 late=2,
-                dropped=1,
+                dropped={"late": 1, "old": 1},
                 watermark=now - 30_000,
             )
         )

@@ -1,5 +1,6 @@
 """A window task's core under the test's hand: commits, aborted commits, and what came out of them."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from streamproc.core.alerts import Alert
@@ -33,7 +34,8 @@ class Windows:
         self.watches_silence = watches_silence
         self.closings: list[Closing] = []
         self.alerts: list[Alert] = []
-        self.late = self.dropped = 0
+        self.late = 0
+        self.dropped_as: Counter[str] = Counter()
 
     def attempt(self, *arrivals: Measurement | Mark) -> WindowOutcome:
         """Return what a commit would change; nothing is taken over."""
@@ -49,7 +51,7 @@ class Windows:
         self.closings += [closing._replace(totals=closing.totals.copy()) for closing in out.closings]
         self.alerts += out.alerts
         self.late += out.late
-        self.dropped += out.dropped
+        self.dropped_as.update(out.dropped)
         self.state.merge(out.changed, out.watermark)
         return out
 
@@ -60,6 +62,11 @@ class Windows:
         for key in sorted(values, key=repr):
             self.state.values[key] = copied(values[key])
         self.state.arm()
+
+    @property
+    def dropped(self) -> int:
+        """Return how many arrivals were dropped, for whatever reason."""
+        return self.dropped_as.total()
 
     @property
     def revisions(self) -> dict[WindowOf, list[int]]:

@@ -46,7 +46,7 @@ class AioTransactions:
     async def commit(self, outputs: Outputs, committed: Committed, may_commit: Callable[[], bool]) -> None:
         """Write everything in one transaction; see the port."""
         try:
-            # aiokafka would retry the end of a transaction for ever, and a late one could end the next (hazards.md).
+            # aiokafka would retry the end of a transaction for ever, and a late one could end the next (DESIGN.md).
             async with asyncio.timeout(self._settings.commit_deadline_s):
                 await self._producer.begin_transaction()
                 await self._send_all(outputs, committed)
@@ -84,7 +84,7 @@ class AioTransactions:
             self._producer.send_offsets_to_transaction(offsets, self._group_id),
             return_exceptions=True,
         )
-        # A failed send leaves the transaction committable, without the lost record (hazards.md): look at each one.
+        # A failed send leaves the transaction committable, without the lost record (DESIGN.md): look at each one.
         for result in results:
             if isinstance(result, BaseException):
                 raise result
