@@ -13,7 +13,7 @@ MAX_AHEAD_MS = 300_000
 MAX_LATE_MS = 300_000
 """An event that is later than this is late (see `lateness`); less is in the nature of networks and clocks."""
 OLD_MS = 86_400_000
-"""An event that is so late by the clock is old: of a backfill, a slow mirror, a wrong clock."""
+"""What is so late is old: of a backfill, a slow mirror, a wrong clock."""
 MIN_TIME_MS, MAX_TIME_MS = 946_684_800_000, 253_402_300_799_999
 """The years 2000 to 9999. A Kafka timestamp outside of them is in another unit, or none (rules.md 15)."""
 NO_TIMESTAMP = -1

@@ -10,13 +10,12 @@ from streamproc.core.alerts import Alert, Severity
 from streamproc.core.calendar import Calendar
 from streamproc.core.failures import Failing, FailureRules
 from streamproc.core.measure import Group, Totals
+from streamproc.core.model import OLD_MS
 
 MAX_LOOKED_AT = 2_000
 """Windows that one commit closes or drops: it has to stay small."""
 NOT_YET = -1
 """The revision of a window that has not closed."""
-OLD_MS = 86_400_000
-"""From a day on an arrival is no late one but an old one."""
 
 
 class WindowRules(Struct, frozen=True):
