@@ -28,7 +28,7 @@ from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.reading import Getters
 from streamproc.codec.schemas import WriterSchema, load
-from streamproc.core.model import MAX_AHEAD_MS, Moment, Verdict
+from streamproc.core.model import MAX_AHEAD_MS, MAX_LATE_MS, MIN_TIME_MS, Moment, RunEvent, Verdict
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import Outcome, begin, pass_time, step
@@ -124,7 +124,7 @@ class _Replay:
         self._encoders = [OutputEncoder(Source(terms.application_id, path.name, 0)) for path in files]
         self._starts: list[int] = []
         self._records = 0
-        self._clock_ms = 0
+        self._clock_ms = MIN_TIME_MS
         self._verdicts: Counter[Verdict] = Counter()
         self._rejected: Counter[str] = Counter()
 
@@ -136,8 +136,9 @@ class _Replay:
         arrivals = self._arrivals(path, schema)
         while batch := list(islice(arrivals, BATCH)):
             decoded = decode(batch, book)
-            moment = Moment(batch[-1].timestamp, caught_up=False)
-            outcome = step(self._state, decoded.events, moment, begin(self._state))
+            moment, outcome = Moment(batch[-1].timestamp, caught_up=False), begin(self._state)
+            for events in _in_time(decoded.events):
+                step(self._state, events, Moment(events[-1].timestamp, caught_up=False), outcome)
             self._results.transitions.append(_payloads(encoder.transitions(outcome.transitions, moment.wall_ms)))
             self._results.dead_letters.append(_dead_letter(path, rejection) for rejection in decoded.rejections)
             self._verdicts += outcome.tally.verdicts
@@ -172,6 +173,17 @@ class _Replay:
         for file, of_file in groupby(places, lambda place: bisect_right(self._starts, place[0]) - 1):
             while batch := [runs[run_id] for _, run_id in islice(of_file, BATCH)]:
                 self._results.states.append(_payloads(self._encoders[file].states(batch, self._clock_ms)))
+
+
+def _in_time(events: Sequence[RunEvent]) -> Iterator[Sequence[RunEvent]]:
+    """Cut events where their times are so far apart that the first would come late by the time of the last."""
+    start = 0
+    for number, event in enumerate(events):
+        if event.timestamp - events[start].timestamp > MAX_LATE_MS:
+            yield events[start:number]
+            start = number
+    if start < len(events):
+        yield events[start:]
 
 
 def event_time_ms(found: Mapping[str, Any], getters: Getters, before_ms: int, now_ms: int) -> int:
