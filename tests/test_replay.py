@@ -203,7 +203,7 @@ def test_durations_come_from_event_time(tmp_path, out):
 
 def test_nothing_in_a_file_comes_late(tmp_path, out):
     """Event time is its clock, however far apart its events are: not that of the last one of those read in one go."""
-    objects = [_run("queued", None, f"run_{day}", created_at=T + day * DAY_S) for day in range(5)]
+    objects = [_run("queued", T + day * DAY_S, f"run_{day}") for day in range(5)]
     replay([_write(tmp_path / "a.avro", objects)], out, TERMS)
     assert {(found["stream_lag_ms"], found["clock_lag_ms"]) for found in _read(out)[1]} == {(0, 0)}
 
