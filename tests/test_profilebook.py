@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from streamproc.codec.decode import decode
+from streamproc.core.model import Verdict
 from streamproc.core.profiles import PROFILES
 from streamproc.errors import ConfigError
 from streamproc.profilebook import ProfileSettings, book_of, flaws, made
@@ -91,11 +92,25 @@ def test_a_profile_is_data_for_both_the_rules_and_the_decoders():
         ({"paths": {**JOBS["paths"], "model": ["a", "a"]}}, "paths.model names a place twice"),
         ({"schemas": ["run_metrics"]}, "schemas names 'run_metrics': write a file that ends in .avsc, or one of run_o"),
         ({"documented": {"new": ["DONE", "FAILED"]}, "initial": "new"}, "'new' is no name for a status"),
+        ({"reopened": {"RUNNING": ["PENDING"]}}, "reopened names RUNNING, which is no terminal status"),
+        ({"reopened": {"LOST": ["PENDING"]}}, "reopened names LOST, which is no terminal status"),
+        ({"reopened": {"FAILED": ["RETRYING"]}}, "reopened.FAILED names RETRYING, which is no status of this profile"),
+        ({"reopened": {"FAILED": ["PENDING", "FAILED"]}}, "reopened.FAILED names itself"),
         ({"documented": {"a:b": ["DONE", "FAILED"]}, "initial": "a:b"}, "'a:b' is no name for a status"),
     ],
 )
 def test_what_is_wrong_with_a_profile_is_said_when_it_is_loaded(changes, words):
     assert words in _refused(**changes)
+
+
+def test_ends_may_be_left_for_a_new_attempt():
+    """rules.md 13: a status that a run comes to only then is reached all the same."""
+    again = {"FAILED": ["RETRYING"]}
+    documented = {**JOBS["documented"], "RETRYING": ["RUNNING"]}
+    profile = made("jobs", ProfileSettings(**{**JOBS, "documented": documented, "reopened": again}))
+    assert profile.judge("FAILED", "RETRYING") == profile.judge(None, "PENDING")
+    assert profile.judge("FAILED", "PENDING").verdict is Verdict.STALE
+    assert made("mine", ProfileSettings(extends="assistants", reopened={"failed": ["queued"]})).reopened
 
 
 def test_a_profile_may_extend_a_built_in_one():
