@@ -15,8 +15,6 @@ REASONS = (
     "bad_framing",
     "bad_run_id",
     "bad_status",
-    "bad_text",
-    "bad_time",
     "empty_value",
     "too_complex",
     "trailing_bytes",
