@@ -7,7 +7,6 @@ are no UTF-8, NaN, numbers without end, control characters in texts.
 
 import json
 import re
-from itertools import accumulate
 from typing import Any, TypedDict
 
 import msgspec
@@ -27,14 +26,13 @@ MAX_DEPTH = 200
 """Of lists and objects one inside the other."""
 MAX_DIGITS = 4_300
 """Of an integer: Python makes none of more."""
-_OPENING = b"[", b"{"
-_MARKS = b",", *_OPENING
+_MARKS = b",", b"[", b"{"
 """An object holds no more values than it has of these outside its texts, and one."""
 _TEXT = rb'"(?:[^"\\]++|\\.)*+"?+'
 """One without an end goes on to the end: or each quote in it would be tried as a beginning."""
-_TEXTS = re.compile(_TEXT, re.DOTALL)
-_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_TEXTS = re.compile(rb'"[^"]*+"?+')
+_BRACKETS = bytes.maketrans(b"[{]}", b"(())")
+_NO_MARKS = bytes(set(range(256)) - set(b'[{]}"'))
 
 
 class JsonFormat:
@@ -61,7 +59,7 @@ class JsonFormat:
             raise RecordRejected(
                 "too_complex", f"a JSON object cannot be taken: it holds more than {MAX_VALUES:,} values"
             )
-        if sum(map(payload.count, _OPENING)) > MAX_DEPTH and depth(payload) > MAX_DEPTH:
+        if is_deep(payload):
             raise RecordRejected("undecodable", f"not a run in JSON: it is nested deeper than {MAX_DEPTH}")
         try:
             found: Any = self._decoder.decode(payload)
@@ -100,7 +98,22 @@ def _is_complex(payload: bytes) -> bool:
     return sum(map(payload.count, _MARKS)) >= MAX_VALUES and _COMPLEX.match(payload) is not None
 
 
-def depth(payload: bytes) -> int:
-    """Return how many lists and objects stand one inside the other, whatever they are closed with."""
-    brackets = _TEXTS.sub(b"", payload).translate(_STEPS, _NO_BRACKETS)
-    return max(accumulate(memoryview(brackets).cast("b")), default=0)
+def is_deep(payload: bytes) -> bool:
+    """Tell whether more than MAX_DEPTH lists and objects stand one inside the other, whatever they are closed with.
+
+    The standard library and msgspec end somewhere between that and Python's own limit, which depends on the caller.
+    """
+    marks = payload.translate(_BRACKETS, _NO_MARKS)
+    if marks.count(b"(") <= MAX_DEPTH:
+        return False
+    if b"\\" in payload:
+        marks = payload.replace(rb"\\", b"").replace(rb"\"", b"").translate(_BRACKETS, _NO_MARKS)
+    # Two quotes side by side say nothing of what is around them: most texts are gone with them.
+    brackets = _TEXTS.sub(b"", marks.replace(b'""', b""))
+    levels = 0
+    while brackets.count(b"(") + levels > MAX_DEPTH:
+        outer = brackets.replace(b"()", b"")
+        if outer == brackets:
+            return True
+        brackets, levels = outer, levels + 1
+    return False

@@ -1,6 +1,6 @@
 """From one decoded object to an event: the values at the paths of a plan, whichever decoder found them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,24 +28,19 @@ class Getters(NamedTuple):
     places: Mapping[str, Sequence[Place]]
     statuses: Mapping[str, str]
 
-    def there(self, found: Any, target: str) -> Iterator[tuple[Any, Place]]:
-        """Yield what an object holds for a target, ASTRAY where that cannot be read, and where it stands."""
-        for place in self.places.get(target, ()):
-            value = pick(found, place.path)
-            if value is not None:
-                yield value if place.is_read else ASTRAY, place
-
     def value(self, found: Any, target: str, read: Callable[[Any, list[str]], T | None], odd: list[str]) -> T | None:
         """Return the first value for a target that can be read, None where there is none; `odd` is told of others."""
-        for value, _ in self.there(found, target):
-            if (result := read(value, odd)) is not None:
+        for path, _, is_read in self.places.get(target, ()):
+            value = pick(found, path)
+            if value is not None and (result := read(value if is_read else ASTRAY, odd)) is not None:
                 return result
         return None
 
     def time(self, found: Any, target: str, odd: list[str]) -> int | None:
         """Return the first time for a target that is set, in Unix seconds."""
-        for value, place in self.there(found, target):
-            if (result := seconds(value, place.per_second, odd)) is not None:
+        for path, per_second, is_read in self.places.get(target, ()):
+            value = pick(found, path)
+            if value is not None and (result := seconds(value if is_read else ASTRAY, per_second, odd)) is not None:
                 return result
         return None
 
@@ -64,7 +59,7 @@ def event_of(found: Mapping[str, Any], framed: Framed, label: str, getters: Gett
     odd: list[str] = []
 
     def needed(target: str) -> str | None:
-        return next((required(value, target) for value, _ in getters.there(found, target)), None)
+        return getters.value(found, target, lambda value, _: required(value, target), odd)
 
     def name(target: str) -> str | None:
         return getters.value(found, target, _name, odd)
@@ -99,14 +94,14 @@ def _name(value: Any, odd: list[str]) -> str | None:
     return text(value, MAX_NAME_CHARS, odd)
 
 
-def pick(value: Any, path: Path) -> Any:
-    """Return what stands at a path, None where nothing does, ASTRAY where something else stands in the way."""
+def pick(found: Any, path: Path) -> Any:
+    """Return what stands at a path in an object, None where nothing does, ASTRAY where something else is in the way."""
     for at, step in enumerate(path):
-        if value is None:
-            return None
         if step == LIST:
-            return [pick(item, path[at + 1 :]) for item in value] if isinstance(value, list) else ASTRAY
-        if not isinstance(value, dict):
+            return [pick(item, path[at + 1 :]) for item in found] if isinstance(found, list) else ASTRAY
+        if not isinstance(found, dict):
             return ASTRAY
-        value = value.get(step)
-    return value
+        found = found.get(step)
+        if found is None:
+            return None
+    return found
