@@ -98,7 +98,9 @@ def pick(found: Any, path: Path) -> Any:
     """Return what stands at a path in an object, None where nothing does, ASTRAY where something else is in the way."""
     for at, step in enumerate(path):
         if step == LIST:
-            return [pick(item, path[at + 1 :]) for item in found] if isinstance(found, list) else ASTRAY
+            if not isinstance(found, list):
+                return ASTRAY
+            return [None if item is None else pick(item, path[at + 1 :]) for item in found]
         if not isinstance(found, dict):
             return ASTRAY
         found = found.get(step)

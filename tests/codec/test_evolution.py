@@ -85,23 +85,6 @@ def test_a_time_is_read_whatever_it_is_written_as(kind, value):
     assert abs(_event(schema, created_at=value).created_at - seconds) <= (64 if kind == ["null", "float"] else 0)
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2024-13-01T00:00:00Z", "1717200000x", "0001-01-01T00:00:00+14:00"])
-def test_a_text_that_is_no_time_is_a_bad_record_and_never_a_null(text):
-    schema = _schema(created_at=["null", "string"])
-    [record] = arrivals(schema.header + encode(schema, {"id": "r", "status": "queued", "created_at": text}))
-    [rejection] = decode([record], book_of(schema)).rejections
-    assert rejection.reason == "bad_time"
-    with pytest.raises(RecordRejected, match="created_at"):
-        decode_one(Framed(record, record.value[10:]), schema)
-
-
-@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0, 1e300])
-def test_a_number_that_is_no_time_is_a_bad_record(number):
-    schema = _schema(created_at="double")
-    [record] = arrivals(schema.header + encode(schema, {"id": "r", "status": "queued", "created_at": number}))
-    assert [each.reason for each in decode([record], book_of(schema)).rejections] == ["bad_time"]
-
-
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
@@ -118,12 +101,6 @@ def test_a_number_that_is_no_time_is_a_bad_record(number):
 )
 def test_a_text_is_read_from_strings_enums_and_bytes(kind, value):
     assert _event(_schema(model=kind), model=value).model in {"gpt-4o", "gpt_4o"}
-
-
-def test_bytes_that_are_no_text_are_a_bad_record():
-    schema = _schema(model="bytes")
-    [record] = arrivals(schema.header + encode(schema, {"id": "r", "status": "queued", "model": b"\xff"}))
-    assert [each.reason for each in decode([record], book_of(schema)).rejections] == ["undecodable"]
 
 
 def test_a_status_never_seen_before_in_an_enum_with_new_symbols_is_read():
@@ -198,9 +175,9 @@ def test_a_field_that_only_some_records_of_a_union_have_is_read_from_those(swapp
         ),
     ],
 )
-def test_a_union_whose_values_cannot_be_told_apart_is_refused(types, why):
-    with pytest.raises(RecordRejected, match=why):
-        _schema(**types)
+def test_a_union_whose_values_cannot_be_told_apart_is_not_read(types, why):
+    [said] = set(_schema(**types).plan.unread.values())
+    assert why in said
 
 
 def test_a_record_with_a_long_text_stays_with_the_fast_decoder(monkeypatch):
@@ -345,19 +322,14 @@ def test_an_id_that_may_be_null_is_read_and_a_null_is_a_bad_record():
 
 def test_what_cannot_be_read_is_refused_with_every_path_and_its_reason():
     fields = [
-        *({"name": "id", "type": "long"}, {"name": "created_at", "type": "boolean"}),
-        {"name": "last_error", "type": {**CODE, "fields": [{"name": "code", "type": ["null", "double"]}]}},
+        *({"name": "id", "type": "boolean"}, {"name": "created_at", "type": "boolean"}),
     ]
     with pytest.raises(RecordRejected) as caught:
         WriterSchema({"type": "record", "name": "Mine", "fields": fields}, ASSISTANTS.shape)
     assert caught.value.reason == "unfit_schema"
-    for fault in (
-        "id is long: it must be string, enum or bytes",
-        "status is missing",
-        "created_at is boolean",
-        "last_error.code is double",
-    ):
+    for fault in ("id is boolean: it must be string, enum, bytes or a number", "status is missing"):
         assert fault in str(caught.value)
+    assert "created_at" not in str(caught.value)
 
 
 def test_a_schema_is_compiled_once_and_its_document_is_left_alone():

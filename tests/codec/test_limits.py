@@ -182,11 +182,11 @@ def test_the_largest_state_of_a_run_fits_beside_the_largest_record():
     event = run_object(
         id=wide * MAX_ID_CHARS,
         status="completed",
-        **{name: wide * 2_000 for name in ("thread_id", "assistant_id", "model")},
-        **{name: 253_402_300_799 for name in TIMES},
+        **dict.fromkeys(("thread_id", "assistant_id", "model"), wide * 2000),
+        **dict.fromkeys(TIMES, 253402300799),
         last_error={"code": wide * 2_000, "message": None},
         required_action=_calls(*(wide * 300 for _ in range(200))),
-        usage={name: 2**63 - 1 for name in TOKENS},
+        usage=dict.fromkeys(TOKENS, 2**63 - 1),
         instructions="",
     )
     room = most - len(V2_1.header + encode(V2_1, event)) - 3

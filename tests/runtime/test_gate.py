@@ -207,5 +207,5 @@ def test_limits_come_from_the_environment(monkeypatch):
 
 def test_a_limit_of_a_cause_that_does_not_exist_is_refused_and_the_causes_are_named(monkeypatch):
     monkeypatch.setenv("STREAMPROC_DEAD_LETTERS__MAX_PER_MINUTE_OF", '{"bad_tiem": 6}')
-    with pytest.raises(ConfigError, match=r"no record is rejected as bad_tiem; there is: .*bad_time"):
+    with pytest.raises(ConfigError, match=r"no record is rejected as bad_tiem; there is: .*bad_status"):
         load_settings()
