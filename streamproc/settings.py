@@ -124,7 +124,10 @@ class Settings(BaseSettings):
         return self
 
     def _unknown_causes(self) -> list[str]:
-        """Say which causes are limited that there are not: such a limit would never hold."""
+        """Say which causes are limited that there are not: such a limit would never hold.
+
+        Nor does one of a former cause; but an update must not keep the service from starting.
+        """
         unknown = sorted(self.dead_letters.max_per_minute_of.keys() - {*REASONS, *FORMER_REASONS})
         known = ", ".join(REASONS)
         return [

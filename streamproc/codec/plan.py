@@ -163,23 +163,23 @@ class _Search:
             self.direct = False
         if not rest:
             return [(place, leaf) for leaf in found]
-        wanted = ("array",) if rest[0] == LIST else tuple(RECORDS)
+        wanted = ("array",) if rest[0] == LIST else ("map", *RECORDS)
         matching = [branch for branch in found if kind(branch) in wanted]
         if not matching:
-            what = "a list" if rest[0] == LIST else "a record"
+            what = "a list" if rest[0] == LIST else "a record or a map"
             kinds = " or ".join(map(kind, found))
             raise _Misfit(f"{at or 'it'} is {kinds}: it must be {what}", place, kind(found[0]))
-        if rest[0] != LIST and any(kind(branch) == "map" for branch in found):
-            raise _Misfit(f"{at or 'it'} is a record or a map: which one a value is cannot be told", place, "union")
         if rest[0] == LIST:
             return self.leaves(matching[0]["items"], rest[1:], (*place, LIST), f"{at}[]")
         return self._inside(matching, rest, place, f"{at}.{rest[0]}" if at else rest[0])
 
     def _inside(self, records: Sequence[Any], rest: Path, place: Path, at: str) -> list[tuple[Path, Any]]:
-        """Look in each record; what one of them lacks is null there."""
+        """Look in each record, or map; what one of them lacks is null there."""
         found: list[tuple[Path, Any]] = []
         lack = _Missing("missing")
         fields = [_field(record, rest[0]) for record in records]
+        if any(kind(record) == "map" for record in records):
+            self.direct = False
         names = {field["name"] for field in fields if field is not None}
         for record, field in zip(records, fields, strict=True):
             if field is None:
@@ -197,7 +197,9 @@ class _Search:
 
 
 def _field(record: Any, name: str) -> Any | None:
-    """Return a record's field by its name, else by an alias that the writer gives it."""
+    """Return a record's field by its name, else by an alias that the writer gives it; of a map the value of a key."""
+    if kind(record) == "map":
+        return {"name": name, "type": record["values"]}
     fields = record["fields"]
     own = next((field for field in fields if field["name"] == name), None)
     return own or next((field for field in fields if name in field.get("aliases", ())), None)

@@ -30,17 +30,17 @@ class Getters(NamedTuple):
 
     def value(self, found: Any, target: str, read: Callable[[Any, list[str]], T | None], odd: list[str]) -> T | None:
         """Return the first value for a target that can be read, None where there is none; `odd` is told of others."""
-        for path, _, is_read in self.places.get(target, ()):
-            value = pick(found, path)
-            if value is not None and (result := read(value if is_read else ASTRAY, odd)) is not None:
+        for place in self.places.get(target, ()):
+            value = _at(found, place)
+            if value is not None and (result := read(value, odd)) is not None:
                 return result
         return None
 
     def time(self, found: Any, target: str, odd: list[str]) -> int | None:
         """Return the first time for a target that is set, in Unix seconds."""
-        for path, per_second, is_read in self.places.get(target, ()):
-            value = pick(found, path)
-            if value is not None and (result := seconds(value if is_read else ASTRAY, per_second, odd)) is not None:
+        for place in self.places.get(target, ()):
+            value = _at(found, place)
+            if value is not None and (result := seconds(value, place.per_second, odd)) is not None:
                 return result
         return None
 
@@ -68,7 +68,8 @@ def event_of(found: Mapping[str, Any], framed: Framed, label: str, getters: Gett
         return None if value is None else intern(value)
 
     run_id, status = needed("id"), shared(needed("status"))
-    fields: tuple[Any, ...] = (
+    getters.value(found, METADATA, metadata, odd)
+    values: tuple[Any, ...] = (
         run_id,
         None if status is None else getters.statuses.get(status, status),
         name("thread_id"),
@@ -83,15 +84,24 @@ def event_of(found: Mapping[str, Any], framed: Framed, label: str, getters: Gett
         framed.record.offset,
         label,
         framed.payload,
+        ordered(odd),  # Last: it is told of all that is read.
     )
-    getters.value(found, METADATA, metadata, odd)
-    event = RunEvent(*fields, ordered(odd))
+    event = RunEvent(*values)
     check(event)
     return event
 
 
 def _name(value: Any, odd: list[str]) -> str | None:
     return text(value, MAX_NAME_CHARS, odd)
+
+
+def _at(found: Any, place: Place) -> Any:
+    value = pick(found, place.path)
+    if place.is_read or value is None:
+        return value
+    if LIST in place.path and isinstance(value, list):
+        return [None if item is None else ASTRAY for item in value]
+    return ASTRAY
 
 
 def pick(found: Any, path: Path) -> Any:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.errors import ConfigError
+from streamproc.observe.counters import REASONS
 from streamproc.runtime.config import DeadLetterSettings
 from streamproc.runtime.gate import SLICE_MS, SLICES, Gate
 from streamproc.runtime.observer import Pause
@@ -203,6 +204,12 @@ def test_limits_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("STREAMPROC_DEAD_LETTERS__STOP_PERCENT", "2.5")
     expected = DeadLetterSettings(max_per_minute=60, max_per_minute_of={"bad_time": 6}, stop_percent=2.5)
     assert load_settings().dead_letters == expected
+
+
+def test_a_limit_of_a_cause_of_an_earlier_release_keeps_nobody_from_starting(monkeypatch):
+    monkeypatch.setenv("STREAMPROC_DEAD_LETTERS__MAX_PER_MINUTE_OF", '{"bad_text": 1, "bad_time": 6}')
+    assert load_settings().dead_letters.max_per_minute_of == {"bad_text": 1, "bad_time": 6}
+    assert not {"bad_text", "bad_time"} & set(REASONS)
 
 
 def test_a_limit_of_a_cause_that_does_not_exist_is_refused_and_the_causes_are_named(monkeypatch):
