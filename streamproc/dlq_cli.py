@@ -16,7 +16,7 @@ from streamproc.dlq.command import INTERRUPTED, Consoles, Payload, list_letters,
 from streamproc.dlq.listing import Listing
 from streamproc.dlq.planning import Limits
 from streamproc.errors import ConfigError
-from streamproc.observe.counters import REASONS
+from streamproc.observe.counters import FORMER_REASONS, REASONS
 from streamproc.observe.logs import configure as configure_logs
 from streamproc.profilebook import book_of
 from streamproc.runtime.config import TopicSettings
@@ -165,7 +165,7 @@ def _choice(
             places=filters.places(places or ()),
         ).checked()
     )
-    if unknown := sorted(choice.reasons - set(REASONS)):
+    if unknown := sorted(choice.reasons - {*REASONS, *FORMER_REASONS}):
         # No error: an older or newer version may have written it.
         said = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(REASONS)}"
         err.print(said, markup=False, highlight=False, soft_wrap=True)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import fastavro
 
-from streamproc.codec.arrival import MAX_UNIX_SECONDS, Rejection
+from streamproc.codec.arrival import Rejection
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.container import ContainerWriter, entries, schema_of
 from streamproc.codec.decode import decode
@@ -188,8 +188,8 @@ def _in_time(events: Sequence[RunEvent]) -> Iterator[Sequence[RunEvent]]:
 
 def event_time_ms(found: Mapping[str, Any], getters: Getters, before_ms: int, now_ms: int) -> int:
     """Return a record's event time, given that of the record before it."""
-    times = (getters.time(found, name) for name in OWN_TIMES)
-    latest = max((time for time in times if time is not None and time <= MAX_UNIX_SECONDS), default=0)
+    times = (getters.time(found, name, []) for name in OWN_TIMES)
+    latest = max((time for time in times if time is not None), default=0)
     return max(before_ms, latest * 1000) if latest * 1000 <= now_ms + MAX_AHEAD_MS else before_ms
 
 

@@ -42,8 +42,9 @@ def check(name: str, document: Any, profile: Profile) -> Report:
 
 
 def _where(schema: WriterSchema, target: str) -> str:
-    fields = schema.plan.fields.get(target)
-    return "absent: null" if fields is None else ", else ".join(_said(field, target) for field in fields)
+    fields = [field for field in schema.plan.fields.get(target, ()) if field.is_read]
+    absent = "not read: null" if target in schema.plan.unread else "absent: null"
+    return ", else ".join(_said(field, target) for field in fields) or absent
 
 
 def _said(field: Field, target: str) -> str:
@@ -58,6 +59,8 @@ def _notes(schema: WriterSchema, profile: Profile) -> Iterator[str]:
     yield f"fingerprint {schema.fingerprint}, in the order in which its bytes are sent"
     if schema.slow:
         yield f"takes the slower decoder: {schema.slow}"
+    for target, why in schema.plan.unread.items():
+        yield f"{target}: {why}; each record that has it is flagged, and taken without"
     known = {*profile.statuses, *profile.shape.statuses}
     for field in schema.plan.fields["status"]:
         strangers = [symbol for symbol in _symbols(schema, field.path) if symbol not in known]

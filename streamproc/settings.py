@@ -26,7 +26,7 @@ from streamproc.core.windowstate import WindowRules
 from streamproc.errors import ConfigError
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.observe.config import MetricsSettings
-from streamproc.observe.counters import REASONS
+from streamproc.observe.counters import FORMER_REASONS, REASONS
 from streamproc.profilebook import AVSC, ProfileSettings, made
 from streamproc.registry.config import RegistrySettings
 from streamproc.rulebook import (
@@ -124,8 +124,11 @@ class Settings(BaseSettings):
         return self
 
     def _unknown_causes(self) -> list[str]:
-        """Say which causes are limited that there are not: such a limit would never hold."""
-        unknown = sorted(self.dead_letters.max_per_minute_of.keys() - set(REASONS))
+        """Say which causes are limited that there are not: such a limit would never hold.
+
+        Nor does one of a former cause; but an update must not keep the service from starting.
+        """
+        unknown = sorted(self.dead_letters.max_per_minute_of.keys() - {*REASONS, *FORMER_REASONS})
         known = ", ".join(REASONS)
         return [
             f"dead_letters.max_per_minute_of: no record is rejected as {cause}; there is: {known}" for cause in unknown

@@ -154,12 +154,21 @@ def test_a_dead_letter_says_which_record_of_which_file_and_has_its_bytes(tmp_pat
     assert letter == {"reason": "bad_run_id", "message": letter["message"], "file": str(second), "index": 2}
 
 
-def test_text_that_is_not_utf_8_is_a_dead_letter_and_no_damage(tmp_path, out):
+@pytest.mark.parametrize(("name", "rejected"), [("instructions", {}), ("model", {}), ("id", {"bad_run_id": 1})])
+def test_text_that_is_not_utf_8_is_no_damage_and_in_the_id_a_dead_letter(name, rejected, tmp_path, out):
     """Where the record ends is known, so the ones behind it can be read."""
-    path = _write(tmp_path / "a.avro", [run_object(instructions="qqqq"), run_object(id="run_2")], codec="null")
+    path = _write(tmp_path / "a.avro", [run_object(**{name: "qqqq"}), run_object(id="run_2")], codec="null")
     path.write_bytes(path.read_bytes().replace(b"qqqq", b"qq\xff\xff"))
     summary = replay([path], out, TERMS)
-    assert (summary.records, summary.rejected) == (2, {"undecodable": 1})
+    assert (summary.records, summary.rejected) == (2, rejected)
+
+
+def test_a_file_of_objects_without_a_time_that_is_set_keeps_the_event_time(tmp_path, out):
+    """0 is no time, and one that cannot be read is none either."""
+    times = [{"created_at": 1_700_000_000}, {"created_at": 0, "started_at": -62_135_596_800}, {"created_at": 2**60}]
+    path = _write(tmp_path / "a.avro", [run_object(id=f"run_{n}", **each) for n, each in enumerate(times)])
+    replay([path], out, TERMS)
+    assert {change["occurred_at"].timestamp() for change in _read(out)[0]} == {1_700_000_000}
 
 
 def test_a_foreign_schema_with_the_fields_that_are_read_is_replayed(tmp_path, out):
@@ -307,9 +316,9 @@ def _other_records(path):
 
 
 def _status_of_another_type(path):
-    fields = [{"name": "id", "type": "string"}, {"name": "status", "type": "long"}]
+    fields = [{"name": "id", "type": "string"}, {"name": "status", "type": "boolean"}]
     with path.open("wb") as file:
-        fastavro.writer(file, {"type": "record", "name": "RunObject", "fields": fields}, [{"id": "r", "status": 1}])
+        fastavro.writer(file, {"type": "record", "name": "RunObject", "fields": fields}, [{"id": "r", "status": True}])
 
 
 def _no_record(path):

@@ -35,16 +35,39 @@ def test_a_schema_for_the_slower_decoder_is_said_to_be_one():
 
 
 def test_each_fault_is_said_once_with_its_path_and_reason():
-    report = check("mine", _document({"name": "usage", "type": ["null", "string"]}), ASSISTANTS)
-    assert report.faults == ("usage is string: it must be a record",)
+    wrong = {**_document(), "fields": [FIELDS[0], {"name": "status", "type": ["null", "boolean"]}]}
+    report = check("mine", wrong, ASSISTANTS)
+    assert report.faults == ("status is boolean: it must be string, enum, bytes or a number",)
     assert check("mine", _document(), LANGGRAPH).faults == ("run_id is missing",)
+
+
+def test_what_is_there_but_is_not_read_is_said_and_no_fault():
+    """Anything but the id and the status costs itself, not the event: then it should not be found out in production."""
+    report = check(
+        "mine",
+        _document(
+            {"name": "usage", "type": ["null", "string"]},
+            {"name": "created_at", "type": {"type": "int", "logicalType": "date"}},
+            {"name": "model", "type": ["null", "string", "boolean"]},
+        ),
+        ASSISTANTS,
+    )
+    assert report.faults == ()
+    found, said = dict(report.found), "; each record that has it is flagged, and taken without"
+    assert (found["total_tokens"], found["created_at"], found["model"]) == (*["not read: null"] * 2, "model (union)")
+    for note in (
+        f"total_tokens: usage is string: it must be a record or a map{said}",
+        f"created_at: created_at is a date: created_at must be a moment{said}",
+        f"model: model is boolean: it must be string, enum, bytes or a number{said}",
+    ):
+        assert note in report.notes
 
 
 def test_a_fault_with_a_semicolon_is_one():
     """What a schema names itself cannot make two faults of one: `Unfit.faults` has them apart."""
     report = check("mine", {"type": "record", "name": "R", "fields": [{"doc": "a; b"}]}, ASSISTANTS)
     assert len(report.faults) == 1
-    wrong = {**_document(), "fields": [{"name": "id", "type": "long"}, {"name": "status", "type": "double"}]}
+    wrong = {**_document(), "fields": [{"name": "id", "type": "boolean"}, {"name": "status", "type": "boolean"}]}
     assert len(check("mine", wrong, ASSISTANTS).faults) == 2
 
 

@@ -1,31 +1,42 @@
 """What the decoders share: a framed record, what it may hold, how values are read, and how a record is refused."""
 
 import re
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS, NO_TIMESTAMP, RunEvent, Usage
-from streamproc.core.shape import TIMES
+from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS, NO_TIMESTAMP, RunEvent
 from streamproc.errors import RecordRejected
 
 MAX_ID_CHARS = 256
 MAX_STATUS_CHARS = 64
 MAX_NAME_CHARS = 1_024
-"""Of a thread, an assistant, a model, an error code, a tool: kept with the run, and sent on with each change."""
+"""Of a thread, an assistant, a model, an error code: kept with the run, and sent on with each change. Cut there."""
 MAX_UNIX_SECONDS = 253_402_300_799
 """The last second of the year 9999."""
 MAX_LONG = 2**63 - 1
-UNREADABLE = -1
-"""Stands for a time that is none, and is refused as one out of range."""
 MAX_METADATA_PAIRS, MAX_METADATA_KEY_CHARS, MAX_METADATA_VALUE_CHARS = 16, 64, 512
-MAX_TOOLS = 128
-"""Kept of a required action's calls."""
-METADATA_OVER_LIMIT, TOOLS_OVER_LIMIT = "metadata_over_limit", "tools_over_limit"
-FLAGS = (METADATA_OVER_LIMIT, TOOLS_OVER_LIMIT)
-"""What is odd about a record that is taken all the same: counted as anomalies."""
+MAX_TOOLS, MAX_TOOL_CHARS, MAX_TOOLS_CHARS = 128, 256, 8_192
+"""Kept of a required action's calls: so many, of a name so much, and of all of them together."""
+
+METADATA_OVER_LIMIT, TOOLS_OVER_LIMIT, NAME_OVER_LIMIT = "metadata_over_limit", "tools_over_limit", "name_over_limit"
+TIME_UNSET, TIME_UNREADABLE = "time_unset", "time_unreadable"
+VALUE_UNREADABLE, TEXT_DAMAGED = "value_unreadable", "text_damaged"
+FLAGS = (
+    METADATA_OVER_LIMIT,
+    TOOLS_OVER_LIMIT,
+    NAME_OVER_LIMIT,
+    TIME_UNSET,
+    TIME_UNREADABLE,
+    VALUE_UNREADABLE,
+    TEXT_DAMAGED,
+)
+"""What is odd about a record that is taken all the same: counted as anomalies.
+
+`time_unset`: a time says that it is not set, but not by null; `time_unreadable`, `value_unreadable`: a time, another
+value is there, but cannot be read, and is null; `text_damaged`: U+FFFD stands for what was no text in one that is read.
+"""
 
 # Controls, line and paragraph separators, and what changes the direction of the text around it.
 NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -73,50 +84,10 @@ def instant(timestamp: int, otherwise: int) -> int:
     return timestamp if MIN_TIME_MS <= timestamp <= MAX_TIME_MS else otherwise
 
 
-def seconds(value: Any, per_second: int) -> int | None:
-    """Return a time in Unix seconds, from a number or from ISO 8601 (UTC unless it says otherwise)."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-            return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() // 1)
-        except (ValueError, OverflowError):
-            return UNREADABLE
-    try:
-        return int(value // per_second)
-    except (ValueError, OverflowError):  # A float that is no number, or without end.
-        return UNREADABLE
-
-
-def usage(prompt: int | None, completion: int | None, total: int | None) -> Usage | None:
-    """Return token counts where any is known; what is not given counts as none, the total as their sum."""
-    if prompt is None and completion is None and total is None:
-        return None
-    prompt, completion = prompt or 0, completion or 0
-    return prompt, completion, _capped(prompt + completion) if total is None else total
-
-
-def _capped(number: int) -> int:
-    """Return a number that fits an Avro long."""
-    return max(-MAX_LONG, min(number, MAX_LONG))
-
-
-def flags(metadata: Collection[tuple[str, Any]], tools: int) -> tuple[str, ...]:
-    """Return what is odd about a record, given its metadata's pairs; a run is not stranded for it."""
-    found = []
-    if metadata and _is_over_limit(metadata):
-        found.append(METADATA_OVER_LIMIT)
-    if tools > MAX_TOOLS:
-        found.append(TOOLS_OVER_LIMIT)
-    return tuple(found)
-
-
-def _is_over_limit(pairs: Collection[tuple[str, Any]]) -> bool:
-    return len(pairs) > MAX_METADATA_PAIRS or any(
-        len(key) > MAX_METADATA_KEY_CHARS or (isinstance(value, str) and len(value) > MAX_METADATA_VALUE_CHARS)
-        for key, value in pairs
-    )
+def ordered(odd: Iterable[str]) -> tuple[str, ...]:
+    """Return flags as an event has them: each once, in the order of FLAGS."""
+    found = set(odd)
+    return tuple(flag for flag in FLAGS if flag in found) if found else ()
 
 
 def is_text(text: str) -> bool:
@@ -127,23 +98,19 @@ def is_text(text: str) -> bool:
 def check(event: RunEvent) -> None:
     """Refuse what decodes but cannot be a run: a mutated payload is often a valid other one.
 
-    Raises RecordRejected (`bad_run_id`, `bad_status`, `bad_time`, `bad_text`).
+    Raises RecordRejected (`bad_run_id`, `bad_status`).
     """
     if flaw := _flaw(event.run_id, MAX_ID_CHARS):
-        raise RecordRejected("bad_run_id", f"the run id {flaw}")
+        raise refusal("id", flaw)
     if flaw := _flaw(event.status, MAX_STATUS_CHARS):
-        raise RecordRejected("bad_status", f"the status {flaw}")
-    for name in TIMES:
-        time = getattr(event, name)
-        if time is not None and not 0 <= time <= MAX_UNIX_SECONDS:
-            raise RecordRejected(
-                "bad_time", f"{name} is no time from 1970 to 9999, in its schema's or profile's unit or as ISO 8601"
-            )
-    names = (event.thread_id, event.assistant_id, event.model, event.error_code, *event.required_tools)
-    longest = max((len(name) for name in names if name is not None), default=0)
-    if longest > MAX_NAME_CHARS:
-        what = "thread_id, assistant_id, model, error code and tools"
-        raise RecordRejected("bad_text", f"one of {what} has {longest} characters: at most {MAX_NAME_CHARS}")
+        raise refusal("status", flaw)
+
+
+def refusal(target: str, flaw: str) -> RecordRejected:
+    """Return the error for a record whose id or status, as `target` says, has a flaw: all that can cost an event."""
+    if target == "id":
+        return RecordRejected("bad_run_id", f"the run id {flaw}")
+    return RecordRejected("bad_status", f"the status {flaw}")
 
 
 def _flaw(text: str | None, limit: int) -> str:

@@ -13,29 +13,18 @@ from typing import Any
 import pyarrow as pa
 import pyruhvro
 
-from streamproc.codec.arrival import (
-    MAX_ID_CHARS,
-    MAX_NAME_CHARS,
-    MAX_STATUS_CHARS,
-    MAX_UNIX_SECONDS,
-    Framed,
-    check,
-    instants,
-    is_text,
-)
-from streamproc.codec.avro import Names, branches, kind, parts
+from streamproc.codec.arrival import MAX_ID_CHARS, MAX_STATUS_CHARS, Framed, instants, is_text
 from streamproc.codec.columns import Columns
-from streamproc.codec.schemas import BEGIN_BYTES, END, END_BYTES, PROBE, PROBE_ERROR, WriterSchema
+from streamproc.codec.schemas import BEGIN_BYTES, END_BYTES, PROBE, PROBE_ERROR, WriterSchema
 from streamproc.core.model import RunEvent
-from streamproc.core.shape import NAMES, TIMES, TOOLS
-from streamproc.errors import RecordRejected
+from streamproc.core.shape import TIMES
 
 SUSPECTS = 4
 """So few are decoded one by one sooner than probed: a probe takes as long as two of them, however small it is."""
 
 
 class BadRecords(Exception):
-    """Some records of the batch are bad: `suspects` has their rows, and few others.
+    """Some records of the batch are bad, or the fast decoder cannot tell: `suspects` has their rows, and few others.
 
     `events` are those of all other rows where the batch decoded, else None.
     """
@@ -70,13 +59,10 @@ def _decoded(group: Sequence[Framed], schema: WriterSchema, fast: str) -> list[R
         batch = _deserialize(marked, fast)
     except _Refused as error:
         raise BadRecords(_narrowed(marked, lambda part: _is_good(part, fast))) from error
-    if not _is_text(batch, schema):
-        raise BadRecords(_narrowed(marked, lambda part: _is_text(_deserialize(part, fast), schema)))
     columns = Columns(batch, schema.plan)
     events = _events(columns, group, schema.label)
-    if unsound := _unsound(columns, events):
-        gone = set(unsound)
-        raise BadRecords(unsound, [event for row, event in enumerate(events) if row not in gone])
+    if suspects := columns.cut() | columns.doubtful | set(_suspects(events)):
+        raise BadRecords(sorted(suspects), [event for row, event in enumerate(events) if row not in suspects])
     return events
 
 
@@ -105,37 +91,6 @@ def _is_good(marked: Sequence[bytes], fast: str) -> bool:
     return False
 
 
-def _is_text(batch: Any, schema: WriterSchema) -> bool:
-    """Whether every text is UTF-8, also in the columns that are not read."""
-    try:
-        if not schema.opaque:
-            batch.validate(full=True)
-        for name, column in zip(batch.schema.names, batch.columns, strict=True) if schema.opaque else ():
-            _validate(column, schema.opaque.get(name), schema.names)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _validate(column: Any, found: Any | None, names: Names) -> None:
-    """Validate a column but for the bytes in it; `found`: its type, None where it has none of them."""
-    several = found is None or len(branches(found, names)) != 1  # Where there are several, none of them is of bytes.
-    value: Any = None if several else branches(found, names)[0]
-    match kind(value):
-        case "bytes":
-            pass
-        case "record" | "error":
-            for number, field in enumerate(parts(value)):
-                _validate(column.field(number), field, names)
-        case "array":
-            _validate(column.values, value["items"], names)
-        case "map":
-            column.keys.validate(full=True)
-            _validate(column.items, value["values"], names)
-        case _:
-            column.validate(full=True)
-
-
 def _narrowed(marked: Sequence[bytes], passes: Callable[[Sequence[bytes]], bool]) -> list[int]:
     """Return the rows of a batch that does not pass without those of its parts that do."""
     suspects: list[int] = []
@@ -156,11 +111,10 @@ def _narrowed(marked: Sequence[bytes], passes: Callable[[Sequence[bytes]], bool]
 
 
 def _events(columns: Columns, group: Sequence[Framed], label: str) -> list[RunEvent]:
-    tools, too_many = columns.tools()
     return list(
         map(
             RunEvent,
-            columns.texts("id"),
+            columns.required("id"),
             columns.statuses(),
             columns.texts("thread_id"),
             columns.shared("assistant_id"),
@@ -168,48 +122,20 @@ def _events(columns: Columns, group: Sequence[Framed], label: str) -> list[RunEv
             *(columns.times(target) for target in TIMES),
             columns.usage(),
             columns.shared("error_code"),
-            tools,
+            columns.tools(),
             [framed.record.key for framed in group],
             instants([framed.record.timestamp for framed in group]),
             [framed.record.offset for framed in group],
             repeat(label),
             [framed.payload for framed in group],
-            columns.flags(too_many),
+            columns.flags(),  # Last, as it wants to be.
         )
     )
 
 
-def _unsound(columns: Columns, events: Sequence[RunEvent]) -> list[int]:
-    """Return the rows that `arrival.check` refuses, or that do not end where they should, in their order."""
-    cut = {row for row, end in enumerate(columns.ends()) if end != END} if columns.have_odd_ends() else set()
-    suspects = {row for row in _suspects(columns, events) if row not in cut}
-    return sorted(cut | {row for row in suspects if not _passes(events[row])})
-
-
-def _suspects(columns: Columns, events: Sequence[RunEvent]) -> Iterator[int]:
-    """Yield rows that may be refused. A column that is sound as a whole costs no look at its rows."""
-    for target, limit in (("id", MAX_ID_CHARS), ("status", MAX_STATUS_CHARS)):
-        texts = [event.run_id if target == "id" else event.status for event in events]
-        if columns.is_nameless(target):
-            yield from (row for row, text in enumerate(texts) if not text)
-        if not columns.are_short(target, limit):
-            yield from (row for row, text in enumerate(texts) if text and len(text) > limit)
-        if not "".join([text or "" for text in texts]).isprintable():
-            yield from (row for row, text in enumerate(texts) if text and not is_text(text))
-    for target in NAMES:
-        if not columns.are_short(target, MAX_NAME_CHARS):
-            yield from (row for row, event in enumerate(events) if len(getattr(event, target) or "") > MAX_NAME_CHARS)
-    if not columns.are_short(TOOLS, MAX_NAME_CHARS):
-        yield from (row for row, event in enumerate(events) if event.required_tools)
-    for target in TIMES:
-        if not columns.are_in_range(target):
-            times = (getattr(event, target) for event in events)
-            yield from (row for row, time in enumerate(times) if not 0 <= (time or 0) <= MAX_UNIX_SECONDS)
-
-
-def _passes(event: RunEvent) -> bool:
-    try:
-        check(event)
-    except RecordRejected:
-        return False
-    return True
+def _suspects(events: Sequence[RunEvent]) -> Iterator[int]:
+    """Yield rows that `arrival.check` refuses. What is sound as a whole costs no look at the rows."""
+    ids, statuses = [event.run_id for event in events], [event.status for event in events]
+    for texts, limit in ((ids, MAX_ID_CHARS), (statuses, MAX_STATUS_CHARS)):
+        if not all(texts) or max(map(len, texts)) > limit or not "".join(texts).isprintable():
+            yield from (row for row, text in enumerate(texts) if not (text and len(text) <= limit and is_text(text)))

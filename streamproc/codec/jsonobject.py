@@ -1,36 +1,38 @@
 """JSON objects as events: the slower framing, for producers without Avro.
 
-A pydantic model, made of the same paths as the plan of an Avro schema, checks what the fold reads; the rest of the
-object may be anything. A test holds it equal to the schemas: a RunObject is the same event as Avro and as JSON.
+Only what the paths of a shape begin with is decoded, strictly; the rest of the object may be anything. What is not
+strictly JSON, but is what many JSON writers make, is left to the standard library: half a surrogate pair, bytes that
+are no UTF-8, NaN, numbers without end, control characters in texts.
 """
 
+import json
 import re
-from typing import Annotated, Any
+from typing import Any, TypedDict
 
-from pydantic import ConfigDict, FailFast, Field, StrictFloat, StrictInt, StrictStr, TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+import msgspec
 
-from streamproc.codec.arrival import MAX_LONG, Framed
+from streamproc.codec.arrival import Framed
 from streamproc.codec.framing import BOM
 from streamproc.codec.plan import steps
-from streamproc.codec.reading import Getters, event_of
+from streamproc.codec.reading import Getters, Place, event_of
 from streamproc.codec.skim import MAX_VALUES
+from streamproc.codec.values import DAMAGED
 from streamproc.core.model import RunEvent
-from streamproc.core.shape import LIST, METADATA, TIMES, TOKENS, Shape
+from streamproc.core.shape import Shape
 from streamproc.errors import RecordRejected
 
 LABEL = "json"
-MAX_SHOWN = 3
-_Count = Annotated[StrictInt, Field(ge=-MAX_LONG - 1, le=MAX_LONG)]
-_OPEN = ConfigDict(extra="ignore")
+MAX_DEPTH = 200
+"""Of lists and objects one inside the other."""
+MAX_DIGITS = 4_300
+"""Of an integer: Python makes none of more."""
 _MARKS = b",", b"[", b"{"
 """An object holds no more values than it has of these outside its texts, and one."""
-
-
-class _FirstError(FailFast):
-    """Ends a list at its first bad item. Hashable, as a part of a union has to be."""
-
-    __hash__ = object.__hash__
+_TEXT = rb'"(?:[^"\\]++|\\.)*+"?+'
+"""One without an end goes on to the end: or each quote in it would be tried as a beginning."""
+_TEXTS = re.compile(rb'"[^"]*+"?+')
+_BRACKETS = bytes.maketrans(b"[{]}", b"(())")
+_NO_MARKS = bytes(set(range(256)) - set(b'[{]}"'))
 
 
 class JsonFormat:
@@ -40,9 +42,10 @@ class JsonFormat:
     label = LABEL
 
     def __init__(self, shape: Shape) -> None:
-        self._adapter = TypeAdapter(_model(_tree(shape), "RunObject"))
+        names = {steps(path)[0]: Any for paths in shape.paths.values() for path in paths}
+        self._decoder = msgspec.json.Decoder(TypedDict("RunObject", names, total=False))  # type: ignore[operator]
         self._getters = Getters(
-            {target: [(steps(path), shape.per_second) for path in paths] for target, paths in shape.paths.items()},
+            {target: [Place(steps(path), shape.per_second) for path in paths] for target, paths in shape.paths.items()},
             shape.statuses,
         )
 
@@ -51,57 +54,41 @@ class JsonFormat:
 
         Raises RecordRejected (`undecodable`, `too_complex`, and what `arrival.check` raises).
         """
-        if len(framed.payload) > MAX_VALUES and _is_complex(framed.payload):
+        payload = framed.payload.removeprefix(BOM)
+        if len(payload) > MAX_VALUES and _is_complex(payload):
             raise RecordRejected(
                 "too_complex", f"a JSON object cannot be taken: it holds more than {MAX_VALUES:,} values"
             )
+        if is_deep(payload):
+            raise RecordRejected("undecodable", f"not a run in JSON: it is nested deeper than {MAX_DEPTH}")
         try:
-            found = self._adapter.validate_json(framed.payload.removeprefix(BOM))
-        except ValidationError as error:
-            raise RecordRejected("undecodable", f"not a run in JSON: {_why(error)}") from None
+            found: Any = self._decoder.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            found = leniently(payload)
         return event_of(found, framed, self.label, self._getters)
 
 
-def _tree(shape: Shape) -> dict[str, Any]:
-    """Return the paths as one tree: names to trees, LIST to what each item is, targets' types at the leaves."""
-    tree: dict[str, Any] = {}
-    for target, paths in shape.paths.items():
-        for path in paths:
-            *way, last = steps(path)
-            node = tree
-            for step in way:
-                node = node.setdefault(step, {})
-            node.setdefault(last, _leaf(target))
-    return tree
+def leniently(payload: bytes) -> Any:
+    """Return what JSON says that a strict decoder refuses, damaged texts as `values.text` knows them.
+
+    Raises RecordRejected (`undecodable`).
+    """
+    try:
+        return _LENIENT.decode(payload.decode(errors=DAMAGED))
+    except json.JSONDecodeError as error:
+        raise RecordRejected("undecodable", f"not a run in JSON: {error.msg} (character {error.pos})") from None
 
 
-def _leaf(target: str) -> Any:
-    if target == METADATA:
-        return Any
-    if target in TIMES:
-        return StrictInt | StrictFloat | StrictStr
-    return _Count if target in TOKENS else StrictStr
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= MAX_DIGITS else float("inf")
 
 
-def _model(node: Any, name: str) -> Any:
-    if not isinstance(node, dict):
-        return node
-    if LIST in node:
-        # An error for each of its items is the megabyte's worth of Python objects that they were to keep out.
-        return Annotated[list[_model(node[LIST], name) | None], _FirstError()]  # type: ignore[misc]
-    fields = {step: _model(inside, step) | None for step, inside in node.items()}
-    model = TypedDict(name, fields, total=False)  # type: ignore[misc]
-    model.__pydantic_config__ = _OPEN  # type: ignore[attr-defined]
-    return model
+_LENIENT = json.JSONDecoder(strict=False, parse_int=_integer)
 
 
 def marked(count: int) -> re.Pattern[bytes]:
-    """Return what matches a beginning with so many marks outside of texts, and makes no object on the way.
-
-    A text without an end goes on to the end: or each quote in it would be tried as a beginning.
-    """
-    text = rb'"(?:[^"\\]++|\\.)*+"?+'
-    return re.compile(rb'(?:(?:[^",\[{]++|%b)*+[,\[{]){%d}+' % (text, count), re.DOTALL)
+    """Return what matches a beginning with so many marks outside of texts, and makes no object on the way."""
+    return re.compile(rb'(?:(?:[^",\[{]++|%b)*+[,\[{]){%d}+' % (_TEXT, count), re.DOTALL)
 
 
 _COMPLEX = marked(MAX_VALUES)
@@ -111,7 +98,22 @@ def _is_complex(payload: bytes) -> bool:
     return sum(map(payload.count, _MARKS)) >= MAX_VALUES and _COMPLEX.match(payload) is not None
 
 
-def _why(error: ValidationError) -> str:
-    """Say where and what, without a value."""
-    flaws = error.errors(include_input=False, include_url=False, include_context=False)[:MAX_SHOWN]
-    return "; ".join(f"{'.'.join(map(str, flaw['loc'])) or 'the object'}: {flaw['msg']}" for flaw in flaws)
+def is_deep(payload: bytes) -> bool:
+    """Tell whether more than MAX_DEPTH lists and objects stand one inside the other, whatever they are closed with.
+
+    The standard library and msgspec end somewhere between that and Python's own limit, which depends on the caller.
+    """
+    marks = payload.translate(_BRACKETS, _NO_MARKS)
+    if marks.count(b"(") <= MAX_DEPTH:
+        return False
+    if b"\\" in payload:
+        marks = payload.replace(rb"\\", b"").replace(rb"\"", b"").translate(_BRACKETS, _NO_MARKS)
+    # Two quotes side by side say nothing of what is around them: most texts are gone with them.
+    brackets = _TEXTS.sub(b"", marks.replace(b'""', b""))
+    levels = 0
+    while brackets.count(b"(") + levels > MAX_DEPTH:
+        outer = brackets.replace(b"()", b"")
+        if outer == brackets:
+            return True
+        brackets, levels = outer, levels + 1
+    return False

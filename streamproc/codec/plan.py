@@ -1,10 +1,12 @@
 """Where a writer's schema holds what the fold reads: found once, when a schema is seen for the first time.
 
 Fields are found by name, else by an alias that the writer gives; unions in any order; what is absent is null. What is
-there but cannot be read is a fault, with its path and the reason.
+there but cannot be read is a fault of the schema where it is the id or the status. Anything else is null, and each
+record that has it says so.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import fastavro
@@ -14,11 +16,12 @@ from streamproc.core.shape import LIST, METADATA, NAMES, REQUIRED, TIMES, TOKENS
 
 TEXT = frozenset(("string", "enum", "bytes"))
 WHOLE = frozenset(("long", "int"))
-MOMENT = WHOLE | {"float", "double", "string"}
+_NUMBERS = WHOLE | {"float", "double"}
 _WANTED = {
-    **dict.fromkeys((*REQUIRED, *NAMES, TOOLS), (TEXT, "string, enum or bytes")),
-    **dict.fromkeys(TIMES, (MOMENT, "a number, a timestamp or a string (ISO 8601)")),
-    **dict.fromkeys(TOKENS, (WHOLE, "long or int")),
+    **dict.fromkeys((*REQUIRED, *NAMES, TOOLS), (TEXT | _NUMBERS, "string, enum, bytes or a number")),
+    **dict.fromkeys(TIMES, (_NUMBERS | {"string"}, "a number, a timestamp or a string")),
+    **dict.fromkeys(TOKENS, (_NUMBERS | {"string"}, "a number or a string of digits")),
+    METADATA: (frozenset(("map", *RECORDS)), "a map"),
 }
 _TEXTS = ("string", ["null", "string"], ["string", "null"])
 
@@ -30,32 +33,40 @@ class Field(NamedTuple):
     """Where a target is found.
 
     `per_second`: how many of a time's units make a second, where it is a plain number; `kind`: the type that it has
-    beside null, `union` for several; `direct`: no union on the way holds more than null and one type.
+    beside null, `union` for several; `direct`: no union on the way holds more than null and one type; `is_read`: false
+    where what is there is of no use, but is seen.
     """
 
     path: Path
     kind: str
     per_second: int
     direct: bool
+    is_read: bool = True
 
 
 class Plan(NamedTuple):
-    """Where the records of one schema hold what is read: each target's fields, of which the first not null counts."""
+    """Where the records of one schema hold what is read: each target's fields, of which the first with a value counts.
+
+    `unread`: for targets of which something cannot be read, why.
+    """
 
     fields: Mapping[str, tuple[Field, ...]]
     shape: Shape
+    unread: Mapping[str, str]
 
     @property
     def is_direct(self) -> bool:
-        """Whether each target is one column, or several of one type: what a columnar decoder takes."""
-        return all(
-            all(field.direct for field in fields) and len({(field.kind, field.per_second) for field in fields}) == 1
-            for fields in self.fields.values()
-        )
+        """Whether each field is one column: what a columnar decoder takes."""
+        return all(field.direct for fields in self.fields.values() for field in fields)
 
 
 class _Misfit(Exception):
-    """A field that is there but cannot be read."""
+    """A field that cannot be read; what is there at `place` is of no use."""
+
+    def __init__(self, why: str, place: Path, found: str) -> None:
+        super().__init__(why)
+        self.place = place
+        self.kind = found
 
 
 class _Missing(Exception):
@@ -73,47 +84,64 @@ def make_plan(document: Any, shape: Shape) -> tuple[Plan, list[str]]:
     schema = fastavro.parse_schema(described(document), names)
     fields: dict[str, tuple[Field, ...]] = {}
     faults: list[str] = []
+    unread: dict[str, str] = {}
     for target, paths in shape.paths.items():
         found: list[Field] = []
         misfits: list[str] = []
         lacks = set[str]()
         for path in paths:
+            search = _Search(names)
             try:
-                field = _find(schema, target, path, shape, names)
+                field, odd = _find(search, schema, target, path, shape)
             except _Misfit as error:
                 misfits.append(str(error))
+                direct = search.direct and LIST not in error.place
+                found.append(Field(error.place, error.kind, 1, direct, is_read=False))
             except _Missing as error:
                 lacks.add(str(error))
             else:
                 found += [] if field is None else [field]
+                misfits += odd
+        if target in REQUIRED:
+            if not found:
+                misfits.append(f"{' or '.join(paths)} is {' or '.join(sorted(lacks))}")
+            faults += misfits
+        elif misfits:
+            unread[target] = "; ".join(dict.fromkeys(misfits))
         if found:
             fields[target] = tuple(found)
-        elif target in REQUIRED and not misfits:
-            misfits.append(f"{' or '.join(paths)} is {' or '.join(sorted(lacks))}")
-        faults += misfits
-    return Plan(fields, shape), list(dict.fromkeys(faults))
+    return Plan(fields, shape, unread), list(dict.fromkeys(faults))
 
 
-def _find(schema: Any, target: str, path: str, shape: Shape, names: Names) -> Field | None:
-    """Return where a path leads; None to metadata that are no map: they are only ever counted.
+def _find(search: "_Search", schema: Any, target: str, path: str, shape: Shape) -> tuple[Field | None, list[str]]:
+    """Return where a path leads, and what of it cannot be read; None to metadata whose names the schema has.
 
     Raises _Missing, _Misfit.
     """
-    search = _Search(names)
     found = search.leaves(schema, steps(path), (), "")
-    if len({place for place, _ in found}) > 1:
-        raise _Misfit(f"{path} has another name in each branch of a union")
+    places = [place for place, _ in found]
+    if len(set(places)) > 1:
+        raise _Misfit(f"{path} has another name in each branch of a union", _shared(places), "union")
     [place, *_], leaves = zip(*found, strict=True)
     kinds, several = [kind(leaf) for leaf in leaves], len(leaves) > 1
-    direct = search.direct and not several
-    if target == METADATA:
-        is_plain = kinds == ["map"] and leaves[0]["values"] in _TEXTS
-        return Field(place, "map", 1, direct and is_plain) if "map" in kinds else None
-    per_second = _unit(leaves, target, path, shape) if target in TIMES else 1
+    called = "union" if several else kinds[0]
     accepted, words = _WANTED[target]
-    if wrong := [each for each in kinds if each not in accepted]:
-        raise _Misfit(f"{path} is {' or '.join(wrong)}: it must be {words}")
-    return Field(place, "union" if several else kinds[0], per_second, direct)
+    per_second = _unit(leaves, target, path, shape, place) if target in TIMES else 1
+    wrong = [each for each in kinds if each not in accepted]
+    why = [f"{path} is {' or '.join(wrong)}: it must be {words}"] if wrong else []
+    # What a fixed holds would pass for bytes.
+    if len(wrong) == len(kinds) or "fixed" in wrong or (wrong and target in REQUIRED):
+        raise _Misfit(why[0], place, called)
+    if target == METADATA and "map" not in kinds:
+        return None, why
+    direct = search.direct and not several and (target != METADATA or leaves[0]["values"] in _TEXTS)
+    return Field(place, called, per_second, direct), why
+
+
+def _shared(places: Sequence[Path]) -> Path:
+    """Return the steps that places have in common."""
+    same = takewhile(lambda each: len(set(each)) == 1, zip(*places, strict=False))
+    return tuple(each[0] for each in same)
 
 
 class _Search:
@@ -135,27 +163,29 @@ class _Search:
             self.direct = False
         if not rest:
             return [(place, leaf) for leaf in found]
-        wanted = ("array",) if rest[0] == LIST else tuple(RECORDS)
+        wanted = ("array",) if rest[0] == LIST else ("map", *RECORDS)
         matching = [branch for branch in found if kind(branch) in wanted]
         if not matching:
-            what = "a list" if rest[0] == LIST else "a record"
-            raise _Misfit(f"{at or 'it'} is {' or '.join(map(kind, found))}: it must be {what}")
-        if rest[0] != LIST and any(kind(branch) == "map" for branch in found):
-            raise _Misfit(f"{at or 'it'} is a record or a map: which one a value is cannot be told")
+            what = "a list" if rest[0] == LIST else "a record or a map"
+            kinds = " or ".join(map(kind, found))
+            raise _Misfit(f"{at or 'it'} is {kinds}: it must be {what}", place, kind(found[0]))
         if rest[0] == LIST:
             return self.leaves(matching[0]["items"], rest[1:], (*place, LIST), f"{at}[]")
         return self._inside(matching, rest, place, f"{at}.{rest[0]}" if at else rest[0])
 
     def _inside(self, records: Sequence[Any], rest: Path, place: Path, at: str) -> list[tuple[Path, Any]]:
-        """Look in each record; what one of them lacks is null there."""
+        """Look in each record, or map; what one of them lacks is null there."""
         found: list[tuple[Path, Any]] = []
         lack = _Missing("missing")
         fields = [_field(record, rest[0]) for record in records]
+        if any(kind(record) == "map" for record in records):
+            self.direct = False
         names = {field["name"] for field in fields if field is not None}
         for record, field in zip(records, fields, strict=True):
             if field is None:
                 if any(other["name"] in names for other in record["fields"]):
-                    raise _Misfit(f"{at} has a name that means something else in another branch of a union")
+                    why = f"{at} has a name that means something else in another branch of a union"
+                    raise _Misfit(why, place, "union")
             else:
                 try:
                     found += self.leaves(field["type"], rest[1:], (*place, field["name"]), at)
@@ -167,20 +197,22 @@ class _Search:
 
 
 def _field(record: Any, name: str) -> Any | None:
-    """Return a record's field by its name, else by an alias that the writer gives it."""
+    """Return a record's field by its name, else by an alias that the writer gives it; of a map the value of a key."""
+    if kind(record) == "map":
+        return {"name": name, "type": record["values"]}
     fields = record["fields"]
     own = next((field for field in fields if field["name"] == name), None)
     return own or next((field for field in fields if name in field.get("aliases", ())), None)
 
 
-def _unit(leaves: Sequence[Any], target: str, path: str, shape: Shape) -> int:
+def _unit(leaves: Sequence[Any], target: str, path: str, shape: Shape, place: Path) -> int:
     units = set()
     for leaf in leaves:
         logical = leaf.get("logicalType") if isinstance(leaf, dict) else None
         if logical in TIME_OF_WHAT:
-            raise _Misfit(f"{path} is {TIME_OF_WHAT[logical]}: {target} must be a moment")
-        if kind(leaf) in WHOLE | {"float", "double"}:
+            raise _Misfit(f"{path} is {TIME_OF_WHAT[logical]}: {target} must be a moment", place, kind(leaf))
+        if kind(leaf) in _NUMBERS:
             units.add(LONG_UNITS.get(str(logical), shape.per_second))
     if len(units) > 1:
-        raise _Misfit(f"{path} is a number of two units: which one is meant cannot be told")
+        raise _Misfit(f"{path} is a number of two units: which one is meant cannot be told", place, "union")
     return units.pop() if units else shape.per_second

@@ -1,83 +1,119 @@
 """From one decoded object to an event: the values at the paths of a plan, whichever decoder found them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from streamproc.codec.arrival import MAX_TOOLS, Framed, check, flags, instants, seconds, usage
+from streamproc.codec.arrival import MAX_NAME_CHARS, Framed, check, instants, ordered
+from streamproc.codec.moments import seconds
 from streamproc.codec.plan import Path, Plan
+from streamproc.codec.values import ASTRAY, count, metadata, required, text, tools, usage
 from streamproc.core.model import RunEvent
 from streamproc.core.shape import LIST, METADATA, TIMES, TOKENS, TOOLS
 
+T = TypeVar("T")
+
+
+class Place(NamedTuple):
+    """Where a target may be. `per_second`: a time's unit; `is_read`: false where what is there is of no use."""
+
+    path: Path
+    per_second: int = 1
+    is_read: bool = True
+
 
 class Getters(NamedTuple):
-    """Where to look: for each target its paths, in the order in which they are tried, and the unit of a time there."""
+    """Where to look: for each target its places, in the order in which they are tried."""
 
-    places: Mapping[str, Sequence[tuple[Path, int]]]
+    places: Mapping[str, Sequence[Place]]
     statuses: Mapping[str, str]
 
-    def value(self, found: Any, target: str) -> Any:
-        """Return what an object holds for a target, None where it does not."""
-        for path, _ in self.places.get(target, ()):
-            if (value := pick(found, path)) is not None:
-                return value
+    def value(self, found: Any, target: str, read: Callable[[Any, list[str]], T | None], odd: list[str]) -> T | None:
+        """Return the first value for a target that can be read, None where there is none; `odd` is told of others."""
+        for place in self.places.get(target, ()):
+            value = _at(found, place)
+            if value is not None and (result := read(value, odd)) is not None:
+                return result
         return None
 
-    def time(self, found: Any, target: str) -> int | None:
-        """Return a time in Unix seconds, UNREADABLE where it is none."""
-        for path, per_second in self.places.get(target, ()):
-            if (value := pick(found, path)) is not None:
-                return seconds(value, per_second)
+    def time(self, found: Any, target: str, odd: list[str]) -> int | None:
+        """Return the first time for a target that is set, in Unix seconds."""
+        for place in self.places.get(target, ()):
+            value = _at(found, place)
+            if value is not None and (result := seconds(value, place.per_second, odd)) is not None:
+                return result
         return None
 
 
 def getters_of(plan: Plan) -> Getters:
     """Return a plan's paths."""
-    places = {target: [(field.path, field.per_second) for field in fields] for target, fields in plan.fields.items()}
+    places = {
+        target: [Place(field.path, field.per_second, field.is_read) for field in fields]
+        for target, fields in plan.fields.items()
+    }
     return Getters(places, plan.shape.statuses)
 
 
 def event_of(found: Mapping[str, Any], framed: Framed, label: str, getters: Getters) -> RunEvent:
-    """Return the event of a decoded object; raises what `arrival.check` raises, UnicodeDecodeError for bytes."""
+    """Return the event of a decoded object; raises RecordRejected (`bad_run_id`, `bad_status`)."""
+    odd: list[str] = []
 
-    def text(target: str) -> str | None:
-        value = getters.value(found, target)
-        return value.decode() if isinstance(value, bytes) else value
+    def needed(target: str) -> str | None:
+        return getters.value(found, target, lambda value, _: required(value, target), odd)
 
-    def shared(target: str) -> str | None:
-        value = text(target)
+    def name(target: str) -> str | None:
+        return getters.value(found, target, _name, odd)
+
+    def shared(value: str | None) -> str | None:
         return None if value is None else intern(value)
 
-    status, metadata = shared("status"), getters.value(found, METADATA)
-    tools = [name for name in getters.value(found, TOOLS) or () if name is not None]
+    run_id, status = needed("id"), shared(needed("status"))
+    getters.value(found, METADATA, metadata, odd)
     values: tuple[Any, ...] = (
-        text("id"),
+        run_id,
         None if status is None else getters.statuses.get(status, status),
-        text("thread_id"),
-        shared("assistant_id"),
-        shared("model"),
-        *(getters.time(found, target) for target in TIMES),
-        usage(*(getters.value(found, target) for target in TOKENS)),
-        shared("error_code"),
-        tuple(intern(name.decode() if isinstance(name, bytes) else name) for name in tools[:MAX_TOOLS]),
+        name("thread_id"),
+        shared(name("assistant_id")),
+        shared(name("model")),
+        *(getters.time(found, target, odd) for target in TIMES),
+        usage(*(getters.value(found, target, count, odd) for target in TOKENS)),
+        shared(name("error_code")),
+        getters.value(found, TOOLS, tools, odd) or (),
         framed.record.key,
         instants([framed.record.timestamp])[0],
         framed.record.offset,
         label,
         framed.payload,
-        flags(metadata.items() if isinstance(metadata, dict) else (), len(tools)),
+        ordered(odd),  # Last: it is told of all that is read.
     )
     event = RunEvent(*values)
     check(event)
     return event
 
 
-def pick(value: Any, path: Path) -> Any:
-    """Return what stands at a path, None where it leads nowhere."""
+def _name(value: Any, odd: list[str]) -> str | None:
+    return text(value, MAX_NAME_CHARS, odd)
+
+
+def _at(found: Any, place: Place) -> Any:
+    value = pick(found, place.path)
+    if place.is_read or value is None:
+        return value
+    if LIST in place.path and isinstance(value, list):
+        return [None if item is None else ASTRAY for item in value]
+    return ASTRAY
+
+
+def pick(found: Any, path: Path) -> Any:
+    """Return what stands at a path in an object, None where nothing does, ASTRAY where something else is in the way."""
     for at, step in enumerate(path):
         if step == LIST:
-            return [pick(item, path[at + 1 :]) for item in value] if isinstance(value, list) else None
-        if not isinstance(value, dict):
+            if not isinstance(found, list):
+                return ASTRAY
+            return [None if item is None else pick(item, path[at + 1 :]) for item in found]
+        if not isinstance(found, dict):
+            return ASTRAY
+        found = found.get(step)
+        if found is None:
             return None
-        value = value.get(step)
-    return value
+    return found

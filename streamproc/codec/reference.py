@@ -9,6 +9,7 @@ from streamproc.codec.arrival import Framed
 from streamproc.codec.reading import event_of
 from streamproc.codec.schemas import WriterSchema
 from streamproc.codec.skim import Malformed, TooComplex
+from streamproc.codec.values import DAMAGED
 from streamproc.core.model import RunEvent
 from streamproc.errors import RecordRejected
 
@@ -33,7 +34,9 @@ def decode_one(framed: Framed, schema: WriterSchema) -> RunEvent:
     """Decode one record; raises RecordRejected: what `skim` and `arrival.check` raise."""
     skim(framed, schema)
     try:
-        found: Any = fastavro.schemaless_reader(io.BytesIO(framed.payload), schema.parsed, None)
+        found: Any = fastavro.schemaless_reader(
+            io.BytesIO(framed.payload), schema.parsed, None, handle_unicode_errors=DAMAGED
+        )
         return event_of(found, framed, schema.label, schema.getters)
     except RecordRejected:
         raise

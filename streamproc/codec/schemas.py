@@ -83,7 +83,6 @@ class WriterSchema(Schema):
 
     `header`: what records of it begin with, its own single-object header by default. `where` names it for people.
     `fast` is the schema's text for the columnar decoder, between the marks; None where that decoder cannot take it.
-    `opaque`: the fields with bytes in them, and their types: to that decoder they are texts, but need not be UTF-8.
     `slow`: why it cannot, in words. `skim_from`: shorter payloads cannot hold too many values.
     Raises RecordRejected (`unfit_schema`) that says what is wrong with it, field by field.
     """
@@ -108,8 +107,6 @@ class WriterSchema(Schema):
         self.skimmer = Skimmer(self.parsed, self.names)
         self.skim_from = (MAX_VALUES - most_values(self.parsed, self.names)) // values_per_byte(self.parsed, self.names)
         self._cells = cells(self.parsed, self.names), cells_per_byte(self.parsed, self.names)
-        fields: Any = self.parsed["fields"]  # type: ignore[index, call-overload]  # `dangers` saw that it is a record
-        self.opaque = {each["name"]: each["type"] for each in fields if _has_bytes(each["type"], self.names)}
         self.slow = _not_columnar(self.parsed, self.names, self.plan)
         self.fast = None if self.slow else _columnar(plain(document))
         if self.fast is None:
@@ -132,10 +129,8 @@ def _not_columnar(schema: Any, names: Names, plan: Plan) -> str:
     unions = [node for node in nodes(schema) if kind(node) == "union" and not _is_optional(node)]
     if kinds & PANICS:
         return f"it has a {' and a '.join(sorted(kinds & PANICS))}"
-    if any(field.kind == "bytes" for fields in plan.fields.values() for field in fields):
-        return "it has bytes where a text is read"
     if not plan.is_direct:
-        return "it has a union of several types where something is read, or several types for one thing"
+        return "it has a union of several types where something is read"
     if any(_has_bytes(branch, names) for union in unions for branch in union):
         return "it has bytes among the several types of a union"
     return ""

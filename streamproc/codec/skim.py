@@ -99,10 +99,6 @@ def _skip_text(payload: bytes, at: int, _left: Left) -> int:
     end = at + size
     if not at <= end <= len(payload):
         raise Malformed(BAD_LENGTH)
-    try:
-        payload[at:end].decode()
-    except UnicodeDecodeError:
-        raise Malformed("a text is not UTF-8") from None
     return end
 
 

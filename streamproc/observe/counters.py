@@ -16,8 +16,6 @@ REASONS = (
     "bad_framing",
     "bad_run_id",
     "bad_status",
-    "bad_text",
-    "bad_time",
     "empty_value",
     "too_complex",
     "trailing_bytes",
@@ -26,6 +24,8 @@ REASONS = (
     "unknown_schema",
 )
 """Why records are rejected; a test holds it equal to what the codec raises."""
+FORMER_REASONS = ("bad_text", "bad_time")
+"""Why releases before this one rejected records: their dead letters, and limits set on them, are still there."""
 
 FURTHER_ALERTS = (ILLEGAL, FAILURE_RATE, STREAM_SILENT)
 """Kinds of alerts beside a profile's deadlines."""

@@ -18,7 +18,7 @@ from tests.support.strict_avro import is_valid
 
 REASONS = {
     *("empty_value", "bad_framing", "unknown_schema", "undecodable", "trailing_bytes"),
-    *("bad_run_id", "bad_status", "bad_time", "bad_text", "too_complex"),
+    *("bad_run_id", "bad_status", "too_complex"),
 }
 """The closed set: a reason is a metric's label."""
 MUTATIONS = 4_000

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from streamproc import profilebook
-from streamproc.codec.arrival import MAX_NAME_CHARS, Framed
+from streamproc.codec.arrival import (
+    MAX_NAME_CHARS,
+    NAME_OVER_LIMIT,
+    TIME_UNREADABLE,
+    TIME_UNSET,
+    VALUE_UNREADABLE,
+    Framed,
+)
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.decode import decode
 from streamproc.codec.framing import confluent
@@ -23,7 +30,7 @@ from streamproc.core.measure import Totals
 from streamproc.core.model import Moment, Verdict
 from streamproc.core.profiles import ASSISTANTS, LANGGRAPH, PROFILES, RESPONSES
 from streamproc.core.rules import Rules
-from streamproc.core.shape import TIMES
+from streamproc.core.shape import METADATA, TIMES
 from streamproc.core.state import State
 from streamproc.core.step import begin, step
 from streamproc.errors import RecordRejected
@@ -468,7 +475,7 @@ def _alone(record, schema):
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(data=st.data())
 def test_a_run_object_is_the_same_event_as_json_and_as_avro(version, data):
-    """This holds the JSON model equal to the schemas. Where one is refused, both are, for the same reason."""
+    """This holds the paths in JSON equal to the schemas. Where one is refused, both are, for the same reason."""
     found = data.draw(RUN_OBJECTS[version]) | data.draw(oddities)
     assume(all(map(math.isfinite, _numbers(found))))
     [in_avro] = runobjects.arrivals(runobjects.framed(version, found))
@@ -500,24 +507,31 @@ def test_an_object_of_the_other_profiles_is_the_same_event_as_json_and_as_avro(n
 
 
 @pytest.mark.parametrize(("name", "values"), ODD.items(), ids=ODD)
-def test_each_way_to_be_odd_is_refused_alike(name, values):
-    """So that the property above does not hold for want of refusals."""
-    expected = {"id": "bad_run_id", "status": "bad_status"} | dict.fromkeys(TIMES, "bad_time")
+def test_each_way_to_be_odd_is_refused_or_flagged_alike(name, values):
+    """So that the property above does not hold for want of odd ones."""
+    refused = {"id": "bad_run_id", "status": "bad_status"}
     for value in values:
         found = runobjects.run_object(**{name: value})
         [in_avro] = runobjects.arrivals(runobjects.framed("v2_1", found))
         [in_json] = runobjects.arrivals(json.dumps(found).encode())
-        assert _fate(in_avro, book_of(SCHEMAS["v2_1"])) == expected.get(name, "bad_text")
-        assert _fate(in_json, BOOKS["assistants"]) == expected.get(name, "bad_text")
+        fate = _fate(in_avro, book_of(SCHEMAS["v2_1"]))
+        assert _fate(in_json, BOOKS["assistants"]) == fate
+        if name in refused:
+            assert fate == refused[name]
+        else:
+            time = TIME_UNSET if name in TIMES and value < 0 else TIME_UNREADABLE
+            assert fate.flags == ((time,) if name in TIMES else (NAME_OVER_LIMIT,))
 
 
 @pytest.mark.parametrize("metadata", [7, True, "text", "", [], [1], [[1, 2, 3]], {"a": {"b": [1]}}, {"a": 1}])
 @pytest.mark.parametrize("name", ["assistants_v2_1", "responses", "langgraph"])
 def test_metadata_of_any_kind_strand_no_run(name, metadata):
-    """JSON promises nothing; they are only ever counted."""
+    """JSON promises nothing; they are only ever counted, and flagged where they cannot be."""
     [first, *_] = load(name)
     [record] = _arrivals([first], [_json(first | {"metadata": metadata})])
-    assert _fate(record, BOOKS[PROFILE_OF[name].name]) == _alike(_as_json(name)[0])
+    is_odd = METADATA in PROFILE_OF[name].shape.paths and not isinstance(metadata, dict)
+    expected = structs.replace(_alike(_as_json(name)[0]), flags=(VALUE_UNREADABLE,) if is_odd else ())
+    assert _fate(record, BOOKS[PROFILE_OF[name].name]) == expected
 
 
 STUCK = {

@@ -3,19 +3,38 @@
 import json
 
 import pytest
+from msgspec import structs
 
-from streamproc.codec.arrival import MAX_NAME_CHARS, MAX_TOOLS, METADATA_OVER_LIMIT, TOOLS_OVER_LIMIT, Framed
+from streamproc.codec.arrival import (
+    MAX_ID_CHARS,
+    MAX_NAME_CHARS,
+    MAX_TOOL_CHARS,
+    MAX_TOOLS,
+    MAX_TOOLS_CHARS,
+    METADATA_OVER_LIMIT,
+    NAME_OVER_LIMIT,
+    TOOLS_OVER_LIMIT,
+    Framed,
+)
 from streamproc.codec.decode import decode
+from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
+from streamproc.codec.sizes import batch_bytes
 from streamproc.codec.vet import MAX_DEPTH, MAX_FIELDS, MAX_SCHEMA_BYTES, dangers
 from streamproc.core.lifecycle import Profile
-from streamproc.core.model import Verdict
+from streamproc.core.model import Moment, Verdict
 from streamproc.core.profiles import ASSISTANTS
+from streamproc.core.rules import Rules
+from streamproc.core.shape import TIMES, TOKENS
+from streamproc.core.state import State
+from streamproc.core.step import begin, step
 from streamproc.core.tally import Tally
 from streamproc.errors import RecordRejected
+from streamproc.runtime.topics import ENVELOPE_BYTES
 from tests.support.books import book_of, bundled_book
-from tests.support.runobjects import SCHEMAS, arrivals, encode, run_object
+from tests.support.oracle import FOREVER, NO_DEADLINES
+from tests.support.runobjects import SCHEMAS, START_MS, arrivals, encode, run_object
 
 V2_1 = SCHEMAS["v2_1"]
 
@@ -51,16 +70,26 @@ def _fates(**fields):
         ({"id": "run\u20281"}, "bad_run_id"),
         ({"status": "queued\x85"}, "bad_status"),
         ({"status": "\x7f"}, "bad_status"),
-        ({"thread_id": "t" * (MAX_NAME_CHARS + 1)}, "bad_text"),
-        ({"assistant_id": "é" * (MAX_NAME_CHARS + 1)}, "bad_text"),
-        ({"model": "m" * 100_000}, "bad_text"),
-        ({"last_error": {"code": "c" * (MAX_NAME_CHARS + 1), "message": None}}, "bad_text"),
-        ({"required_action": _calls("n" * (MAX_NAME_CHARS + 1))}, "bad_text"),
     ],
 )
-def test_ids_and_statuses_that_are_no_text_and_names_without_end_are_rejected(fields, reason):
-    """They are keys, labels and lines; names are kept with the run and go out with each of its changes."""
+def test_ids_and_statuses_that_are_no_text_are_rejected(fields, reason):
+    """They are keys, labels and lines."""
     assert _fates(**fields) == [reason] * 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "kept"),
+    [
+        ({"thread_id": "t" * (MAX_NAME_CHARS + 1)}, "thread_id", "t" * MAX_NAME_CHARS),
+        ({"assistant_id": "é" * (MAX_NAME_CHARS + 1)}, "assistant_id", "é" * MAX_NAME_CHARS),
+        ({"model": "m" * 100_000}, "model", "m" * MAX_NAME_CHARS),
+        ({"last_error": {"code": "🦀" * 2_000, "message": None}}, "error_code", "🦀" * MAX_NAME_CHARS),
+        ({"required_action": _calls("a", "n" * 10**5)}, "required_tools", ("a", "n" * MAX_TOOL_CHARS)),
+    ],
+)
+def test_names_without_end_are_cut_and_flagged(fields, name, kept):
+    """They are kept with the run and go out with each of its changes."""
+    assert [(getattr(event, name), event.flags) for event in _fates(**fields)] == [(kept, (NAME_OVER_LIMIT,))] * 3
 
 
 @pytest.mark.parametrize(
@@ -69,7 +98,7 @@ def test_ids_and_statuses_that_are_no_text_and_names_without_end_are_rejected(fi
         {"id": "läuft-日本-🦀"},
         {"id": "a b\u00a0c"},
         {"thread_id": "é" * MAX_NAME_CHARS},
-        {"required_action": _calls("n" * MAX_NAME_CHARS)},
+        {"required_action": _calls("é" * MAX_TOOL_CHARS)},
         {"thread_id": "odd\nbut not the id"},
     ],
 )
@@ -131,6 +160,50 @@ def test_more_required_tools_than_are_kept_are_flagged(count):
     events = _fates(required_action=_calls(*(f"f{n}" for n in range(count))))
     flags = (TOOLS_OVER_LIMIT,) if count > MAX_TOOLS else ()
     assert [(len(event.required_tools), event.flags) for event in events] == [(MAX_TOOLS, flags)] * 3
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "kept", "flags"),
+    [
+        (MAX_TOOL_CHARS, MAX_TOOLS_CHARS // MAX_TOOL_CHARS, MAX_TOOLS_CHARS // MAX_TOOL_CHARS, ()),
+        (MAX_TOOL_CHARS, MAX_TOOLS, MAX_TOOLS_CHARS // MAX_TOOL_CHARS, (TOOLS_OVER_LIMIT,)),
+        (MAX_TOOLS_CHARS // MAX_TOOLS, MAX_TOOLS, MAX_TOOLS, ()),
+        (MAX_TOOLS_CHARS // MAX_TOOLS + 1, MAX_TOOLS, MAX_TOOLS - 2, (TOOLS_OVER_LIMIT,)),
+    ],
+)
+def test_the_names_of_required_tools_have_a_limit_together(size, count, kept, flags):
+    events = _fates(required_action=_calls(*(f"{n:03}".ljust(size, "é") for n in range(count))))
+    assert [(len(event.required_tools), event.flags) for event in events] == [(kept, flags)] * 3
+
+
+def test_the_largest_state_of_a_run_fits_beside_the_largest_record():
+    """rules.md 10: whatever a producer writes, the record that keeps it is one that the state topic admits."""
+    wide, most = "🦀", 1_048_576
+    event = run_object(
+        id=wide * MAX_ID_CHARS,
+        status="completed",
+        **dict.fromkeys(("thread_id", "assistant_id", "model"), wide * 2000),
+        **dict.fromkeys(TIMES, 253402300799),
+        last_error={"code": wide * 2_000, "message": None},
+        required_action=_calls(*(wide * 300 for _ in range(200))),
+        usage=dict.fromkeys(TOKENS, 2**63 - 1),
+        instructions="",
+    )
+    room = most - len(V2_1.header + encode(V2_1, event)) - 3
+    value = V2_1.header + encode(V2_1, event | {"instructions": "i" * room})
+    assert most - 4 <= len(value) <= most
+    [found] = decode(arrivals(value), bundled_book()).events
+    assert found.flags == (TOOLS_OVER_LIMIT, NAME_OVER_LIMIT)
+    assert sum(map(len, found.required_tools)) == MAX_TOOLS_CHARS
+    state = State(Rules(ASSISTANTS, FOREVER, NO_DEADLINES))
+    [run] = step(state, [found], Moment(START_MS, caught_up=False), begin(state)).runs.values()
+    assert run is not None
+    ends = [f"illegal:{run.run_id}:{run.status}:{status}:{2**63 - 1}" for status in ASSISTANTS.outcomes]
+    due = [f"{kind}:{run.run_id}:{2**63 - 1}" for kind in ("overdue", "stuck_requires_action")]
+    largest = structs.replace(run, alerts=(*ends, *due))
+    encoder = OutputEncoder(Source("a" * 100, "t" * 249, 2**31 - 1))
+    [(key, state_value, _, headers)] = encoder.states([largest], 2**45)
+    assert batch_bytes(key, state_value, headers) <= most + ENVELOPE_BYTES
 
 
 def test_what_is_flagged_is_counted_as_an_anomaly():

@@ -27,8 +27,33 @@ TEXTS = (
     "x" * 300,
     "y" * 1_100,
     "2024-06-01T00:00:00Z",
+    "2024-06-01 00:00:00 UTC",
+    "Sat, 01 Jun 2024 00:00:00 GMT",
+    "0001-01-01T00:00:00Z",
+    "1717200000",
+    "12",
 )
 TIMES = (0, 1, 1_717_200_000, MAX_UNIX_SECONDS, MAX_UNIX_SECONDS + 1, -1)
+ODD: Sequence[Any] = (
+    *(
+        None,
+        True,
+        0,
+        -1,
+        12.0,
+        0.5,
+        10**30,
+        float("nan"),
+        "",
+        "\ud83d",
+        "1717200000",
+        "2024-06-01 00:00:00 UTC",
+        [],
+        {},
+    ),
+    *([None, {}], {"total_tokens": "7", "code": 500}, {"submit_tool_outputs": {"tool_calls": [{"function": 1}, 2]}}),
+)
+"""Values of JSON that may stand anywhere."""
 SHARE_GOOD = 0.25
 
 
@@ -59,7 +84,7 @@ def value_of(rng: Random, schema: Any, names: dict[str, Any]) -> Any:  # noqa: P
         "int": lambda: rng.choice((0, 1, -1, 2**31 - 1)),
         "long": lambda: rng.choice(EXTREMES + TIMES),
         "float": lambda: rng.choice((0.0, 1.5, -1.0)),
-        "double": lambda: rng.choice((0.0, 1.5, -1.0, float("inf"), float("nan"), 1.7e9)),
+        "double": lambda: rng.choice((0.0, 1.5, -1.0, 12.0, float("inf"), float("nan"), 1.7e9, 1e300)),
         "string": lambda: rng.choice(TEXTS),
         "bytes": lambda: rng.randbytes(rng.choice((0, 1, 40))),
     }[schema]()
@@ -114,8 +139,9 @@ def _pool(name: str) -> Sequence[tuple[WriterSchema | None, bytes]]:
         for _ in range(POOL):
             found = _credible(rng, value_of(rng, schema.document, {}), profile)
             made.append((schema, schema.header + encode(schema, found)))
-            if not schema.opaque and schema.fast is not None and rng.random() < 0.3:
-                made.append((None, json.dumps(found).encode()))
+            if not schema.slow and "checksum" not in found and rng.random() < 0.3:
+                found |= {name: rng.choice(ODD) for name in rng.sample(list(found), 2) if name not in ("id", "status")}
+                made.append((None, json.dumps(found).encode(errors="surrogatepass")))
     return made
 
 

@@ -6,9 +6,14 @@ from random import Random
 from typing import Any
 
 PLAIN = ("string", "long", "int", "double", "float", "boolean", "bytes", "null")
-TEXTS: tuple[Any, ...] = ("string", "string", {"type": "string", "avro.java.string": "String"}, "bytes")
+TEXTS: tuple[Any, ...] = (
+    *("string", "string", "string", {"type": "string", "avro.java.string": "String"}, "bytes", "long", "double"),
+)
+COUNTS: tuple[Any, ...] = ("long", "long", "int", "double", "float", "string")
+ODD = 0.06
+"""How often something stands where something else is read: only the id and the status make a schema unfit."""
 TIMES: tuple[Any, ...] = (
-    *("long", "long", "int", "double", "string"),
+    *("long", "long", "int", "double", "string", "string"),
     {"type": "long", "logicalType": "timestamp-millis"},
     {"type": "long", "connect.name": "io.debezium.time.MicroTimestamp"},
 )
@@ -31,28 +36,36 @@ class Producer:
             "created_at": self._maybe(self._rng.choice(TIMES)),
             "completed_at": self._maybe(self._rng.choice(TIMES)),
             "usage": self._maybe(self._usage(), "string"),
-            "last_error": self._maybe(self._record(code=self._text(), message="string"), "long"),
+            "last_error": self._maybe(self._record(code=self._or_odd(self._text()), message="string"), "long"),
             "metadata": self._maybe({"type": "map", "values": self._maybe(self._rng.choice(("string", "bytes")))}),
             "required_action": self._maybe(self._record(submit_tool_outputs=self._maybe(self._calls()))),
             "extra": self._anything(3),
             "other": self._anything(3),
         }
-        kept = {name: kind for name, kind in fields.items() if name in ("id", "status") or self._rng.random() < 0.7}
+        kept = {
+            name: kind if name in ("id", "status") else self._or_odd(kind)
+            for name, kind in fields.items()
+            if name in ("id", "status") or self._rng.random() < 0.7
+        }
         return {**self._record(**kept), "name": "Run", "namespace": "fuzz"}
 
     def _usage(self) -> Any:
-        counts = {name: self._maybe("long") for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+        names = ("prompt_tokens", "completion_tokens", "total_tokens")
+        counts = {name: self._or_odd(self._maybe(self._rng.choice(COUNTS))) for name in names}
         usage = self._record(**counts, rest=self._anything(2))
         return [usage, self._record(**counts)] if self._rng.random() < 0.1 else usage
 
     def _calls(self) -> Any:
-        function = self._record(name=self._text(), arguments=self._anything(1))
-        call = self._record(function=self._maybe(function), more=self._anything(1))
+        function = self._record(name=self._or_odd(self._text()), arguments=self._anything(1))
+        call = self._record(function=self._or_odd(self._maybe(function)), more=self._anything(1))
         return self._record(tool_calls=self._maybe({"type": "array", "items": self._maybe(call)}))
 
     def _text(self) -> Any:
         enum = {"type": "enum", "name": self._name("E"), "symbols": ["queued", "completed", "x"]}
         return self._maybe(enum if self._rng.random() < 0.1 else self._rng.choice(TEXTS))
+
+    def _or_odd(self, kind: Any) -> Any:
+        return self._anything(2) if self._rng.random() < ODD else kind
 
     def _maybe(self, kind: Any, also: Any = None) -> Any:
         """Return a type, or a union with it: of null as a rule, of another type, of nothing else."""

@@ -42,7 +42,7 @@ def fed(metrics):
         event("queued", run="run_2", at=12_000),
     )
     alerts = Counter({("illegal", "firing"): 1})
-    given = {"records": 7, "rejected": Counter({"bad_time": 1}), "duration_s": 0.03, "latency_s": 0.2, "forgotten": 1}
+    given = {"records": 7, "rejected": Counter({"bad_status": 1}), "duration_s": 0.03, "latency_s": 0.2, "forgotten": 1}
     metrics.committed(report(tally=outcome.tally, alerts=alerts, seen_at=START_MS + 12_000, **given))
     metrics.committed(window_report(closed=5, revised=4, late=3, dropped={"late": 2, "old": 1}))
     for task, held in ((source(), state), (measured(), WindowState(WindowRules(1, "run-events"), START_MS))):

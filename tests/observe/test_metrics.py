@@ -195,10 +195,10 @@ def test_a_commit_of_the_fold_moves_the_counters(metrics):
     )
     tally.verdicts.update({Verdict.APPLIED: 3, Verdict.STALE: 1})
     tally.anomalies["future_timestamp"] += 1
-    given = {"records": 5, "rejected": Counter({"bad_time": 1}), "duration_s": 0.03, "latency_s": 0.2, "forgotten": 7}
+    given = {"records": 5, "rejected": Counter({"bad_status": 1}), "duration_s": 0.03, "latency_s": 0.2, "forgotten": 7}
     metrics.committed(report(tally=tally, alerts=Counter({("overdue", "firing"): 4}), **given))
     assert value(metrics, "events_consumed_total") == 5
-    assert value(metrics, "events_rejected_total", reason="bad_time") == 1
+    assert value(metrics, "events_rejected_total", reason="bad_status") == 1
     assert value(metrics, "event_verdicts_total", verdict="applied") == 3
     assert value(metrics, "run_transitions_total", **{"from": "new", "to": "queued"}) == 2
     assert value(metrics, "run_transitions_total", **{"from": "queued", "to": "in_progress"}) == 1

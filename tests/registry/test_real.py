@@ -212,13 +212,13 @@ def test_schema_check_asks_for_a_subject(registry_url: str, unique: Callable[[st
     """As CI would, before a producer is deployed."""
     registry, good, bad = SchemaRegistryClient({"url": registry_url}), unique("good"), unique("bad")
     registry.register_schema(good, Schema(json.dumps(load("run_object_v2_1").document), "AVRO"))
-    fields = [{"name": "id", "type": "string"}, {"name": "status", "type": "long"}]
+    fields = [{"name": "id", "type": "string"}, {"name": "status", "type": "boolean"}]
     registry.register_schema(bad, Schema(json.dumps({"type": "record", "name": "Bad", "fields": fields}), "AVRO"))
     for subject, version, code, words in (
         (good, "latest", 0, "can be used"),
         (good, "1", 0, "can be used"),
         (good, "9", 2, "knows no"),
-        (bad, "latest", 1, "status is long: it must be string"),
+        (bad, "latest", 1, "status is boolean: it must be string"),
         (unique("none"), "latest", 2, "knows no"),
     ):
         command = [sys.executable, "-m", "streamproc", "schema", "check", subject, "--version", version]

@@ -53,7 +53,7 @@ class Exposed:
                 records=100,
                 duration_s=0.04,
                 latency_s=0.2,
-                rejected=Counter({"unknown_schema": 2, "bad_time": 1}),
+                rejected=Counter({"unknown_schema": 2, "bad_status": 1}),
                 alerts=count_alerts(out.alerts),
                 tally=out.tally,
                 forgotten=len(out.forgotten),

@@ -140,6 +140,12 @@ KILLERS: Mapping[str, Callable[[], bytes]] = {
     "as many JSON tool calls as are taken": lambda: _calls(b'{"function":{"name":"%s"}}' % (b"n" * 92)),
     "a megabyte of quotes in JSON": lambda: _json(b'"' + b'\\"' * (MEBIBYTE // 2 - 200)),
     "a megabyte of commas in a JSON text": lambda: _json(b'"' + b"," * (MEBIBYTE - 200) + b'"'),
+    "a megabyte of JSON that is hardly a text": lambda: _json(
+        b'"' + b"\xf0\x9f\xed\xa0" * (MEBIBYTE // 4 - 200) + b'"'
+    ),
+    "JSON that is nested as deeply as is taken": lambda: _json(
+        b"[" + b",".join([b"[" * 198 + b"]" * 198] * 145 + [b'"' + b"[" * 9 * 10**5 + b'"']) + b"]"
+    ),
     "a JSON number of a megabyte": lambda: b'{"id":"run_1","status":"queued","created_at":' + b"9" * 10**6 + b"}",
     "a JSON number with a great exponent": lambda: b'{"id":"run_1","status":"queued","created_at":1e308}',
 }
