@@ -5,6 +5,7 @@ In JSON and in Avro, by both decoders alike; within the limits on size, depth an
 
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
@@ -22,6 +23,7 @@ from streamproc.codec.arrival import (
     VALUE_UNREADABLE,
     Framed,
 )
+from streamproc.codec.columnar import BadRecords, decode_columns
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.jsonobject import MAX_DEPTH, JsonFormat
@@ -336,6 +338,10 @@ def test_any_type_at_any_place_but_two_leaves_the_schema_fit_and_its_events_take
     decoded = decode(records, book_of(schema))
     assert decoded.rejections == []
     assert decoded.events == [_alone(record, schema) for record in records]
+    if schema.fast and records:
+        framed = [Framed(record, payload) for record, payload in zip(records, payloads, strict=True)]
+        with suppress(BadRecords):  # But not Panicked: none is left to the slower decoder for an error in reading.
+            assert decode_columns(framed, schema, schema.fast) == decoded.events
     for event in decoded.events:
         assert (event.run_id, event.status) == ("r", "failed")
         assert set(event.flags) <= set(FLAGS)
@@ -583,3 +589,14 @@ def test_times_of_zero_in_every_record_stay_with_the_fast_decoder(monkeypatch):
     decoded = decode(arrivals(*values), bundled_book())
     assert Counter(event.flags for event in decoded.events) == {(TIME_UNSET,): 10}
     assert {(event.created_at, event.expires_at) for event in decoded.events} == {(T, None)}
+
+
+def test_statuses_that_are_all_null_are_refused_also_where_a_profile_renames_them():
+    """A batch of nothing else must end."""
+    shape = replace(ASSISTANTS.shape, statuses={"PENDING": "queued"})
+    fields = [{"name": "id", "type": "string"}, {"name": "status", "type": ["null", "string"]}]
+    schema = WriterSchema({"type": "record", "name": "Mine", "fields": fields}, shape)
+    nulls = [schema.header + encode(schema, {"id": "r", "status": None})] * 3
+    renamed = schema.header + encode(schema, {"id": "r", "status": "PENDING"})
+    assert [each.reason for each in decode(arrivals(*nulls), book_of(schema)).rejections] == ["bad_status"] * 3
+    assert [event.status for event in decode(arrivals(*nulls, renamed), book_of(schema)).events] == ["queued"]
