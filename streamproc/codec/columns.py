@@ -57,17 +57,17 @@ class Columns:
             return set()
         return {row for row, end in enumerate(column.to_pylist()) if end != END}
 
-    def required(self, target: str) -> Iterable[str | None]:
+    def required(self, target: str) -> list[str | None]:
         """Return the ids, or the statuses as they are written."""
         odd: Odd = {}
         found = self._values(target, partial(_texts, limit=MAX_NAME_CHARS), odd)
         self.doubtful.update(*odd.values())
-        return repeat(None) if found is None else found
+        return [None] * self._rows if found is None else found
 
-    def statuses(self) -> Iterable[str | None]:
+    def statuses(self) -> list[str | None]:
         """Return the statuses as the profile names them."""
         found, names = _interned(self.required("status")), self._plan.shape.statuses
-        return [status if status is None else names.get(status, status) for status in found] if names else found
+        return [None if status is None else names.get(status, status) for status in found] if names else found
 
     def texts(self, target: str) -> Iterable[str | None]:
         """Return the texts of a target; Nones without end where there are none."""
@@ -76,7 +76,8 @@ class Columns:
 
     def shared(self, target: str) -> Iterable[str | None]:
         """Return texts of which equal ones are one object: millions of runs share few statuses and models."""
-        return _interned(self.texts(target))
+        found = self._values(target, partial(_texts, limit=MAX_NAME_CHARS), self._odd)
+        return repeat(None) if found is None else _interned(found)
 
     def times(self, target: str) -> Iterable[int | None]:
         """Return times in Unix seconds."""
@@ -139,8 +140,8 @@ class Columns:
         return found
 
 
-def _interned(texts: Iterable[str | None]) -> Iterable[str | None]:
-    return [None if text is None else intern(text) for text in texts] if isinstance(texts, list) else texts
+def _interned(texts: list[str | None]) -> list[str | None]:
+    return [None if text is None else intern(text) for text in texts]
 
 
 def _texts(column: Any, field: Field, odd: Odd, *, limit: int) -> list[Any]:

@@ -22,6 +22,8 @@ _NO_YEAR = "0000-"
 _OFFSET = r"[+-][0-9]{2}:?[0-9]{2}"
 _ZONE = re.compile(rf"(?<=[0-9])\s*+(?P<offset>{_OFFSET})?+\s*+(?:UTC|GMT|Z)$", re.IGNORECASE)
 _BLANK_OFFSET = re.compile(rf"(?<=[0-9])\s++(?={_OFFSET}$)")
+_REGION = re.compile(r"\[[^\[\]]*+\]$")
+"""What Java puts behind an offset: the offset says it all."""
 _RFC_ZONE = r"GMT|UTC?|Z|[ECMP][SD]T|[+-][0-9]{4}"
 _RFC = re.compile(
     r"(?:[a-z]+,?\s+)?[0-9]{1,2}[\s-][a-z]{3,9}[\s-][0-9]{2,4}\s+[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
@@ -69,5 +71,5 @@ def _of_text(text: str, per_second: int) -> int:
 
 def _with_offset(text: str) -> str:
     """Return a text whose zone, if it names one, is an offset right behind the time, as ISO 8601 has it."""
-    text = _BLANK_OFFSET.sub("", text)
+    text = _BLANK_OFFSET.sub("", _REGION.sub("", text))
     return _ZONE.sub(lambda zone: zone["offset"] or "+00:00", text)

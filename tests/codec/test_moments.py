@@ -82,6 +82,9 @@ def test_every_way_to_say_that_a_time_is_not_set_is_null_and_flagged(value):
         "2026-11-28 02:20:00 +0100",
         "2026-11-28 01:20:00 +0000 UTC",
         "2026-11-28 01:20:00.123456789 +0000 UTC",
+        "2026-11-28T01:20:00Z[UTC]",
+        "2026-11-28T02:20:00.5+01:00[Europe/Berlin]",
+        "2026-11-28T01:20:00z",
         "  2026-11-28T01:20:00Z\n",
         "Sat, 28 Nov 2026 01:20:00 GMT",
         "Fri, 28 Nov 2026 01:20:00 GMT",  # A wrong day of the week is of no matter.
