@@ -26,7 +26,8 @@ def describe_all(settings: Settings) -> dict[str, Any]:
 
 
 def _about(schema: WriterSchema) -> str:
-    return str(schema.document.get("doc", schema.document["name"]))
+    document = schema.document if isinstance(schema.document, dict) else {}  # It may be a union.
+    return str(document.get("doc") or schema.tree.types[schema.tree.root]["called"])
 
 
 def _life_cycle(profile: Profile) -> dict[str, Any]:

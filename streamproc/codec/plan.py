@@ -7,9 +7,8 @@ there but cannot be read is a fault, with its path and the reason.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import fastavro
-
-from streamproc.codec.avro import LONG_UNITS, RECORDS, TIME_OF_WHAT, Names, branches, described, kind
+from streamproc.codec.avro import LONG_UNITS, RECORDS, TIME_OF_WHAT, Names, branches, kind
+from streamproc.codec.normal import Tree, called
 from streamproc.core.shape import LIST, METADATA, NAMES, REQUIRED, TIMES, TOKENS, TOOLS, Shape
 
 TEXT = frozenset(("string", "enum", "bytes"))
@@ -67,10 +66,8 @@ def steps(path: str) -> Path:
     return tuple(step for name in path.split(".") for step in ((name[:-2], LIST) if name.endswith(LIST) else (name,)))
 
 
-def make_plan(document: Any, shape: Shape) -> tuple[Plan, list[str]]:
+def make_plan(tree: Tree, shape: Shape) -> tuple[Plan, list[str]]:
     """Return where a schema, one that is safe, holds what is read; and its faults: with any, it cannot be used."""
-    names: dict[str, Any] = {}
-    schema = fastavro.parse_schema(described(document), names)
     fields: dict[str, tuple[Field, ...]] = {}
     faults: list[str] = []
     for target, paths in shape.paths.items():
@@ -79,13 +76,13 @@ def make_plan(document: Any, shape: Shape) -> tuple[Plan, list[str]]:
         lacks = set[str]()
         for path in paths:
             try:
-                field = _find(schema, target, path, shape, names)
+                field = _find(tree.top, target, path, shape, tree.types)
             except _Misfit as error:
                 misfits.append(str(error))
             except _Missing as error:
                 lacks.add(str(error))
             else:
-                found += [] if field is None else [field]
+                found += [] if field is None else [field._replace(path=(*tree.prefix, *field.path))]
         if found:
             fields[target] = tuple(found)
         elif target in REQUIRED and not misfits:
@@ -150,7 +147,7 @@ class _Search:
         """Look in each record; what one of them lacks is null there."""
         found: list[tuple[Path, Any]] = []
         lack = _Missing("missing")
-        fields = [_field(record, rest[0]) for record in records]
+        fields = [_field(record, rest[0], at) for record in records]
         names = {field["name"] for field in fields if field is not None}
         for record, field in zip(records, fields, strict=True):
             if field is None:
@@ -166,11 +163,13 @@ class _Search:
         return found
 
 
-def _field(record: Any, name: str) -> Any | None:
+def _field(record: Any, name: str, at: str) -> Any | None:
     """Return a record's field by its name, else by an alias that the writer gives it."""
     fields = record["fields"]
-    own = next((field for field in fields if field["name"] == name), None)
-    return own or next((field for field in fields if name in field.get("aliases", ())), None)
+    own = [field for field in fields if called(field) == name]
+    if len(own) > 1:
+        raise _Misfit(f"{at} stands twice")
+    return own[0] if own else next((field for field in fields if name in field.get("aliases", ())), None)
 
 
 def _unit(leaves: Sequence[Any], target: str, path: str, shape: Shape) -> int:

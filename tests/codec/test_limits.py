@@ -8,7 +8,7 @@ from streamproc.codec.arrival import MAX_NAME_CHARS, MAX_TOOLS, METADATA_OVER_LI
 from streamproc.codec.decode import decode
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
-from streamproc.codec.vet import MAX_DEPTH, MAX_FIELDS, MAX_SCHEMA_BYTES, dangers
+from streamproc.codec.vet import MAX_DEPTH, MAX_FIELDS, MAX_SCHEMA_BYTES, vetted
 from streamproc.core.lifecycle import Profile
 from streamproc.core.model import Verdict
 from streamproc.core.profiles import ASSISTANTS
@@ -176,5 +176,5 @@ def test_a_schema_over_a_limit_is_refused_when_it_is_loaded(extra, danger):
 
 def test_schemas_within_the_limits_are_taken():
     for extra in (_deep(MAX_DEPTH - 2), _wide(MAX_FIELDS)):
-        assert dangers(_with(extra)) == []
+        assert vetted(_with(extra))
     assert len(json.dumps(_with(_wide(MAX_FIELDS)))) < MAX_SCHEMA_BYTES
