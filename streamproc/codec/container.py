@@ -122,7 +122,7 @@ def _entries_of(block: Any, schema: WriterSchema) -> Iterator[Entry]:
     data: bytes = block.bytes_.getvalue()
     stream, start = block.bytes_, 0
     for _ in range(block.num_records):
-        if schema.is_endless:  # Or a few bytes of it overflow fastavro's stack.
+        if schema.skimmer.is_endless:  # Or a few bytes of it overflow fastavro's stack.
             schema.skimmer.end(data, start)
         # A text that is not UTF-8 is a bad record, not a damaged file: its end can be found.
         found: Any = fastavro.schemaless_reader(stream, schema.parsed, None, handle_unicode_errors="replace")

@@ -2,8 +2,7 @@
 
 The encoding depends on types and their order only. So names are replaced by ones that every decoder takes, and what
 says nothing about the bytes is dropped: defaults, docs, orders, and logical types but the units of times. What is wrong
-there is of no matter. Names are resolved as the Avro specification has it: a name with a dot is a full one, any other
-belongs to the enclosing namespace; and, as Java's Avro has it, to none where that namespace does not know it.
+there is of no matter.
 """
 
 import re
@@ -11,16 +10,25 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from streamproc.codec.avro import CONNECT, LOGICAL, RECORDS, Names
-from streamproc.codec.inline import NAMED, PRIMITIVES, shown
+from streamproc.codec.avro import CONNECT, LOGICAL, Names
+from streamproc.codec.names import (
+    NAMED,
+    PART_OF,
+    PRIMITIVES,
+    definitions,
+    full_name,
+    name_of,
+    shown,
+    space_of,
+    spot,
+    within,
+)
 
 MAX_FIXED_BYTES = 1 << 20
-MAX_PATH_CHARS = 200
 TOP = "top"
 """The field of a record that takes the place of a union at the top: it has the same encoding."""
 PLAIN_NAME = re.compile(r"(?!odd_)[A-Za-z_][A-Za-z0-9_]*")
 """What is a name to every decoder; `odd_` is what the others are replaced by."""
-_PART_OF = {"array": ("items", "[]"), "map": ("values", "{}")}
 
 
 class NoSchema(Exception):
@@ -66,16 +74,6 @@ def normal(document: Any) -> Tree:
     return Tree(TOP, {TOP: around, **builder.types})
 
 
-def spot(at: str) -> str:
-    """Return a place in a schema as messages have it: of a path that is too long, its end."""
-    return at if 0 < len(at) <= MAX_PATH_CHARS else f"…{at[-MAX_PATH_CHARS:]}" if at else "it"
-
-
-def within(at: str, step: str) -> str:
-    """Return the path of what is inside of what has a path."""
-    return f"{at}{step}".removeprefix(".")
-
-
 def called(field: Mapping[str, Any]) -> str:
     """Return a field's name as the writer has it."""
     return str(field.get("called", field["name"]))
@@ -88,8 +86,8 @@ class _Builder:
         self.types: dict[str, Any] = {}
         self._variants: dict[str, list[Any]] = {}
         """By full name, the definitions that it has: as a rule one, or some that are equal."""
-        for full, node in _definitions(document, ""):
-            variants = self._variants.setdefault(full, [])
+        for name, node, _ in definitions(document, ""):
+            variants = self._variants.setdefault(name, [])
             if not any(node is other or node == other for other in variants):
                 variants.append(node)
         self._keys: dict[tuple[str, int], str] = {}
@@ -108,9 +106,9 @@ class _Builder:
         if of in NAMED:
             if not isinstance(node.get("name"), str):
                 raise NoSchema(f"{spot(at)} is no Avro schema: its {of} has no name")
-            return self._define(_full_name(node, space), node, at)
-        if of in _PART_OF:
-            part, step = _PART_OF[of]
+            return self._define(name_of(node, space), node, at)
+        if of in PART_OF:
+            part, step = PART_OF[of]
             if part not in node:
                 raise NoSchema(f"{spot(at)} is no Avro schema: it does not say what is in the {of}")
             return {"type": of, part: self.place(node[part], space, within(at, step))}
@@ -118,13 +116,13 @@ class _Builder:
         return self.place(of, space, at) if logical is None else {"type": of, "logicalType": logical}
 
     def _refer(self, name: str, space: str, at: str) -> str:
-        for full in (_full(name, space), name.removeprefix(".")):
+        for full in (full_name(name, space), name.removeprefix(".")):
             variants = self._variants.get(full, ())
             if len(variants) > 1:
                 raise NoSchema(f"{spot(at)} uses {shown(full)}, which the schema defines in several ways")
             if variants:
                 return self._define(full, variants[0], at)
-        raise NoSchema(f"{spot(at)} uses {shown(_full(name, space))}, which the schema does not define")
+        raise NoSchema(f"{spot(at)} uses {shown(full_name(name, space))}, which the schema does not define")
 
     def _define(self, full: str, node: Mapping[str, Any], at: str) -> str:
         variants = self._variants[full]
@@ -140,7 +138,7 @@ class _Builder:
                     made["symbols"] = _symbols(node.get("symbols"), at)
                 case _:
                     made["type"] = "record"  # An error is one.
-                    made["fields"] = self._fields(node.get("fields"), full.rpartition(".")[0], at)
+                    made["fields"] = self._fields(node.get("fields"), space_of(full), at)
         return key
 
     def _fields(self, fields: Any, space: str, at: str) -> list[dict[str, Any]]:
@@ -163,38 +161,6 @@ class _Builder:
 
 def _names(top: Any) -> Iterator[str]:
     return (branch for branch in (top if isinstance(top, list) else [top]) if isinstance(branch, str))
-
-
-def _definitions(node: Any, space: str) -> Iterator[tuple[str, Any]]:
-    """Yield what a document defines, as far as it is a schema: full name and node."""
-    if isinstance(node, list):
-        for branch in node:
-            yield from _definitions(branch, space)
-    elif isinstance(node, dict):
-        yield from _definitions_in(node, space)
-
-
-def _definitions_in(node: Mapping[str, Any], space: str) -> Iterator[tuple[str, Any]]:
-    of = node.get("type")
-    if not isinstance(of, str):
-        yield from _definitions(of, space)
-    elif of in _PART_OF:
-        yield from _definitions(node.get(_PART_OF[of][0]), space)
-    elif of in NAMED and isinstance(node.get("name"), str):
-        full, fields = _full_name(node, space), node.get("fields")
-        yield full, node
-        for field in fields if isinstance(fields, list) and of in RECORDS else ():
-            yield from _definitions(field.get("type") if isinstance(field, dict) else None, full.rpartition(".")[0])
-
-
-def _full_name(node: Mapping[str, Any], space: str) -> str:
-    """Return the full name of a definition that stands in the namespace `space`."""
-    own = node.get("namespace")
-    return _full(node["name"], own if isinstance(own, str) else space)
-
-
-def _full(name: str, space: str) -> str:
-    return f"{space}.{name}" if space and "." not in name else name.removeprefix(".")
 
 
 def _safe(name: str, before: int) -> str:

@@ -15,7 +15,7 @@ import fastavro
 import pyruhvro
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.avro import Names, at_path, endless, kind, nodes, parts, resolved
+from streamproc.codec.avro import Names, at_path, kind, nodes, parts, resolved
 from streamproc.codec.canonical import crc_64_avro
 from streamproc.codec.cloudevents import SCHEMA_HEADER
 from streamproc.codec.framing import header_of, label, single_object
@@ -86,8 +86,7 @@ class WriterSchema(Schema):
     `header`: what records of it begin with, its own single-object header by default. `where` names it for people.
     `fast` is the schema's text for the columnar decoder, between the marks; None where that decoder cannot take it.
     `opaque`: the fields with bytes in them, and their types: to that decoder they are texts, but need not be UTF-8.
-    `slow`: why it cannot, in words. `skim_from`: shorter payloads cannot hold too many values. `is_endless`: whether
-    nothing but a payload bounds how deep it is.
+    `slow`: why it cannot, in words. `skim_from`: shorter payloads cannot hold too many values.
     Raises RecordRejected (`unfit_schema`) that says what is wrong with it, field by field.
     """
 
@@ -106,9 +105,8 @@ class WriterSchema(Schema):
         self.getters = getters_of(self.plan)
         root, names = tree
         self.names = names
-        self.is_endless = bool(endless(names))
         self.skimmer = Skimmer(root, names)
-        self.slow = "it has a type that contains itself" if self.is_endless else _not_columnar(tree, self.plan)
+        self.slow = "it has a type that contains itself" if self.skimmer.is_endless else _not_columnar(tree, self.plan)
         self.opaque: dict[str, Any] = {}
         self.skim_from, self._cells = 0, (0, 0)
         if not self.slow:

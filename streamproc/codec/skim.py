@@ -36,12 +36,16 @@ class TooComplex(Exception):
 
 
 class Skimmer:
-    """Skims payloads of one schema: a record in normal form, one of `names`. One that has no end takes no columns."""
+    """Skims payloads of one schema: a record in normal form, one of `names`.
+
+    `is_endless`: whether nothing but a payload bounds how deep it is; such a one takes no columns.
+    """
 
     def __init__(self, root: str, names: Names) -> None:
         without_end = endless(names)
         finite = {name: named for name, named in names.items() if name not in without_end}
         compiler = _Compiler(names, without_end)
+        self.is_endless = bool(without_end)
         self._skim = compiler.skim(root)
         self._cost = values(root, finite)
         self._width = cells(root, finite)

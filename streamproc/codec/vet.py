@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from streamproc.codec.avro import Names, endless, kind, parts, resolved
-from streamproc.codec.inline import shown
-from streamproc.codec.normal import NoSchema, Tree, called, normal, spot, within
+from streamproc.codec.names import shown, spot, within
+from streamproc.codec.normal import NoSchema, Tree, called, normal
 from streamproc.codec.weight import min_bytes
 from streamproc.errors import Unfit
 from streamproc.escaping import escaped
