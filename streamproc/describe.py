@@ -26,8 +26,8 @@ def describe_all(settings: Settings) -> dict[str, Any]:
 
 
 def _about(schema: WriterSchema) -> str:
-    document = schema.document if isinstance(schema.document, dict) else {}  # It may be a union.
-    return str(document.get("doc") or schema.tree.types[schema.tree.root]["called"])
+    doc = schema.document.get("doc") if isinstance(schema.document, dict) else None
+    return str(doc or schema.tree.name)
 
 
 def _life_cycle(profile: Profile) -> dict[str, Any]:

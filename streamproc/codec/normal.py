@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from streamproc.codec.avro import CONNECT, LOGICAL, Names
+from streamproc.codec.avro import CONNECT, LOGICAL, Names, kind
 from streamproc.codec.names import (
     NAMED,
     PART_OF,
@@ -54,6 +54,13 @@ class Tree(NamedTuple):
     def top(self) -> Any:
         """The writer's own type: a name, or a union."""
         return self.types[TOP]["fields"][0]["type"] if self.root == TOP else self.root
+
+    @property
+    def name(self) -> str:
+        """What the writer calls it: a full name, or what a union is of."""
+        top = self.top if isinstance(self.top, list) else [self.top]
+        names = [str(self.types[it]["called"]) if kind(it) in self.types else kind(it) for it in top]
+        return f"[{', '.join(names)}]" if isinstance(self.top, list) else names[0]
 
     def called(self, step: str) -> str:
         """Return the writer's name of a field that may have been renamed."""

@@ -83,7 +83,7 @@ async def _document(client: RegistryClient, schema: Registered, where: str) -> d
         document = await asyncio.to_thread(inlined, main, parts) if schema.references else main
     except (_Unfit, Uninlinable) as error:
         raise RecordRejected("unfit_schema", f"the schema of {where} cannot be used: {error}") from None
-    if not isinstance(document, dict | list):
+    if document == [] or not isinstance(document, dict | list):
         raise RecordRejected("unfit_schema", f"the schema of {where} cannot be used: it is no record")
     return document
 

@@ -197,6 +197,13 @@ SCHEMA_WORDS: Sequence[Any] = (
     *({"type": "array", "items": "string"}, {"type": "enum", "name": "E", "symbols": ["a", "b"]}),
     *({"type": "long", "logicalType": "timestamp-millis"}, {"type": "int", "logicalType": "date"}),
     {"type": "fixed", "name": "F", "size": 3},
+    *(
+        {"type": "bytes", "logicalType": "decimal", "precision": 1, "scale": 7},
+        ["null", "RunObject"],
+        "größe",
+        "run-id",
+    ),
+    {"type": "record", "name": "Node", "fields": [{"name": "more", "type": {"type": "map", "values": "Node"}}]},
 )
 
 

@@ -142,12 +142,13 @@ def _try_schemas(rng: Random, profile: Profile, values: Sequence[bytes]) -> int:
 
 def _try_producer(rng: Random) -> bool:
     """Whatever a producer writes with: it is refused for a reason, or the decoders agree on all of its runs."""
-    document = Producer(rng).document()
+    run = Producer(rng).document()
+    document = rng.choice((["null", run], [run, "null"])) if rng.random() < 0.1 else run
     schema = _load(document, ASSISTANTS)
     if not isinstance(schema, WriterSchema):
         assert schema.reason == "unfit_schema"
         return False
-    good = [encode(schema, _named(rng, value_of(rng, document, {}))) for _ in range(RUNS_OF_A_PRODUCER)]
+    good = [encode(schema, _named(rng, value_of(rng, run, {}))) for _ in range(RUNS_OF_A_PRODUCER)]
     _hold_schema(schema, ASSISTANTS, [*good, *(mutated(rng, payload) for payload in good)])
     if schema.fast is not None:
         with suppress(BadRecords):  # But not Panicked: it was said to take them.
