@@ -14,7 +14,10 @@ from streamproc.codec.weight import BRANCHES_PER_VALUE, cells, values
 MAX_VALUES = 30_000
 """In one record. A RunObject has about a hundred; so many take some 20 ms and 5 MB in whichever decoder."""
 MAX_NESTED = 300
-"""Types within types in a payload whose schema does not bound it; half a hundred records in each other or more."""
+"""Types within types in a payload whose schema does not bound it: a hundred records in each other, each an item of a list
+that may be null. fastavro takes some 1.5 KB of the stack for each, this module two of Python's frames."""
+MOST_VALUES_SKIMMED = 100 * MAX_VALUES
+"""In a record of a file, of which nothing but the end is wanted."""
 MAX_LONG_BITS = 64
 U64 = 2**64 - 1
 TOO_DEEP = f"its values are nested deeper than {MAX_NESTED} types"
@@ -56,8 +59,8 @@ class Skimmer:
         return self._end(payload, 0, left), left[1]
 
     def end(self, block: bytes, at: int) -> int:
-        """Return where a record of a block ends, however many values it holds; raises as `skim` does."""
-        return self._end(block, at, [U64, 0, MAX_NESTED])
+        """Return where a record of a block ends, also one that is too complex to be taken; raises as `skim` does."""
+        return self._end(block, at, [MOST_VALUES_SKIMMED, 0, MAX_NESTED])
 
     def _end(self, payload: bytes, at: int, left: Left) -> int:
         try:
