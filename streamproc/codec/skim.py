@@ -14,8 +14,8 @@ from streamproc.codec.weight import BRANCHES_PER_VALUE, cells, values
 MAX_VALUES = 30_000
 """In one record. A RunObject has about a hundred; so many take some 20 ms and 5 MB in whichever decoder."""
 MAX_NESTED = 300
-"""Types within types in a payload whose schema does not bound it: a hundred records in each other, each an item of a list
-that may be null. fastavro takes some 1.5 KB of the stack for each, this module two of Python's frames."""
+"""Types within types in a payload whose schema does not bound it: a hundred records, each in a list of ones that may be
+null. Each takes some 1.5 KB of the stack in fastavro, and two of Python's frames here."""
 MOST_VALUES_SKIMMED = 100 * MAX_VALUES
 """In a record of a file, of which nothing but the end is wanted."""
 MAX_LONG_BITS = 64

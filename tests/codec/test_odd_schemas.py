@@ -303,6 +303,17 @@ def test_a_payload_of_a_type_without_end_holds_so_many_values_at_most() -> None:
     assert "more than 30,000 values" in reason(schema, R_S + long(MAX_VALUES) + b"\x00" * MAX_VALUES + b"\x00")
 
 
+@pytest.mark.parametrize("where", [array("Wide"), array(["null", "Wide"])])
+def test_what_takes_no_bytes_counts_in_a_type_without_end_too(where: Any) -> None:
+    """A record of a hundred nulls is a hundred values more, wherever it stands."""
+    wide = record("Wide", *["null"] * 100, ["null", "Wide"])
+    schema = fitted(record("R", ID, STATUS, ["null", wide], where))
+    item = b"\x00" if where["items"] == "Wide" else b"\x02\x00"
+    fit, over = MAX_VALUES // 102 - 2, MAX_VALUES // 102 + 1
+    assert len(events(schema, R_S + b"\x00" + long(fit) + item * fit + b"\x00")) == 1
+    assert "more than 30,000 values" in reason(schema, R_S + b"\x00" + long(over) + item * over + b"\x00")
+
+
 def test_replay_survives_what_is_nested_too_deeply(tmp_path: Path) -> None:
     """Where the record ends is not known, so the file is named; the process goes on."""
     path = write_container(tmp_path / "a.avro", CHAIN, [[nested(3)], [nested(100_000)]])
