@@ -30,29 +30,32 @@ TEXTS = (
 )
 TIMES = (0, 1, 1_717_200_000, MAX_UNIX_SECONDS, MAX_UNIX_SECONDS + 1, -1)
 SHARE_GOOD = 0.25
+DEEP = 16
+"""Deeper than anything but a type that contains itself."""
 
 
-def value_of(rng: Random, schema: Any, names: dict[str, Any]) -> Any:  # noqa: PLR0911  one for each kind
-    """Return a value of an Avro type, edges more often than not."""
+def value_of(rng: Random, schema: Any, names: dict[str, Any], depth: int = 0) -> Any:  # noqa: PLR0911  one for each kind
+    """Return a value of an Avro type, edges more often than not; of one that contains itself, one that has an end."""
+    depth += 1
     if isinstance(schema, list):
-        return value_of(rng, rng.choice(schema), names)
+        return None if depth > DEEP and "null" in schema else value_of(rng, rng.choice(schema), names, depth)
     if isinstance(schema, str) and schema in names:
         schema = names[schema]
     if isinstance(schema, dict):
         kind = schema["type"]
         if kind == "record":
             names[schema["name"]] = schema
-            return {field["name"]: value_of(rng, field["type"], names) for field in schema["fields"]}
+            return {field["name"]: value_of(rng, field["type"], names, depth) for field in schema["fields"]}
         if kind == "array":
-            return [value_of(rng, schema["items"], names) for _ in range(rng.choice((0, 1, 2, 5, 20)))]
+            return [value_of(rng, schema["items"], names, depth) for _ in range(rng.choice((0, 1, 2, 5, 20)))]
         if kind == "map":
             return {
-                rng.choice(TEXTS) + str(n): value_of(rng, schema["values"], names)
+                rng.choice(TEXTS) + str(n): value_of(rng, schema["values"], names, depth)
                 for n in range(rng.choice((0, 2, 20)))
             }
         if kind == "fixed":
             return rng.randbytes(schema["size"])
-        return rng.choice(schema["symbols"]) if kind == "enum" else value_of(rng, kind, names)
+        return rng.choice(schema["symbols"]) if kind == "enum" else value_of(rng, kind, names, depth)
     return {
         "null": lambda: None,
         "boolean": lambda: rng.random() < 0.5,
