@@ -51,6 +51,8 @@ def vetted(document: Any) -> Tree:
         raise unfit([str(error)]) from None
     except RecursionError:
         raise unfit(["it is nested too deeply"]) from None
+    except Exception as error:  # whatever was overlooked: it may be any JSON
+        raise unfit([f"it is no Avro schema ({type(error).__name__})"]) from error
     return tree
 
 

@@ -219,7 +219,7 @@ def changed_schema(rng: Random, document: Mapping[str, Any]) -> Any:
                 if rng.random() < 0.2:
                     del node[key]
                 else:
-                    node[key] = rng.choice(SCHEMA_WORDS)
+                    node[key] = json.loads(json.dumps(rng.choice(SCHEMA_WORDS)))  # It may be changed itself.
                 break
             node = node[key]
     return changed
