@@ -24,7 +24,7 @@ from streamproc.codec.plain import bytes_as_text, is_plain, parsed, plain
 from streamproc.codec.plan import Plan, make_plan
 from streamproc.codec.reading import getters_of
 from streamproc.codec.skim import MAX_VALUES, Skimmer
-from streamproc.codec.vet import MAX_TYPES, unfit, vetted
+from streamproc.codec.vet import MAX_TYPES, overlooked, unfit, vetted
 from streamproc.codec.weight import cells, cells_per_byte, most_values, values_per_byte
 from streamproc.core.shape import Shape
 from streamproc.errors import ConfigError, RecordRejected
@@ -95,8 +95,8 @@ class WriterSchema(Schema):
         try:
             self.plan, faults = make_plan(tree, shape)
             super().__init__(document, tree)
-        except Exception as error:  # whatever was overlooked: it may be any JSON
-            raise unfit([f"it is no Avro schema ({type(error).__name__})"]) from error
+        except Exception as error:
+            raise overlooked(error) from error
         if faults:
             raise unfit(faults)
         if header is not None:

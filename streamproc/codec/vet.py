@@ -36,6 +36,12 @@ def unfit(faults: list[str]) -> Unfit:
     return Unfit([escaped(fault)[:MAX_FAULT_CHARS] for fault in faults[:MAX_FAULTS_SHOWN]])
 
 
+def overlooked(error: Exception) -> Unfit:
+    """Return the error for a schema that something else failed on: it may be any JSON."""
+    is_deep = isinstance(error, RecursionError)
+    return unfit(["it is nested too deeply" if is_deep else f"it is no Avro schema ({type(error).__name__})"])
+
+
 def vetted(document: Any) -> Tree:
     """Return a schema in normal form; raises Unfit where it is unsafe or no schema at all.
 
@@ -49,10 +55,8 @@ def vetted(document: Any) -> Tree:
         _refuse_impossible(tree)
     except (_Unsafe, NoSchema) as error:
         raise unfit([str(error)]) from None
-    except RecursionError:
-        raise unfit(["it is nested too deeply"]) from None
-    except Exception as error:  # whatever was overlooked: it may be any JSON
-        raise unfit([f"it is no Avro schema ({type(error).__name__})"]) from error
+    except Exception as error:
+        raise overlooked(error) from error
     return tree
 
 
