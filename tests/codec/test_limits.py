@@ -8,7 +8,7 @@ from streamproc.codec.arrival import MAX_NAME_CHARS, MAX_TOOLS, METADATA_OVER_LI
 from streamproc.codec.decode import decode
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
-from streamproc.codec.vet import MAX_DEPTH, MAX_FIELDS, MAX_SCHEMA_BYTES, vetted
+from streamproc.codec.vet import MAX_DEPTH, MAX_FIELDS, MAX_SCHEMA_BYTES
 from streamproc.core.lifecycle import Profile
 from streamproc.core.model import Verdict
 from streamproc.core.profiles import ASSISTANTS

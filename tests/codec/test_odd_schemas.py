@@ -172,8 +172,7 @@ def test_symbols_of_any_kind_are_read_as_they_are() -> None:
 
 def test_a_field_that_is_read_and_stands_twice_is_refused() -> None:
     assert faults(record("R", ID, ID, STATUS)) == "id stands twice"
-    usage = record("U", *[{"name": "total_tokens", "type": "long"}] * 2)
-    assert "usage.total_tokens stands twice" in faults(record("R", ID, STATUS, {"name": "usage", "type": usage}))
+    assert faults(["null", record("R", STATUS, ID, STATUS)]) == "status stands twice"
 
 
 # A union at the top
@@ -246,8 +245,8 @@ def test_a_top_without_a_record_is_refused(top: Any) -> None:
 
 
 def test_what_is_wrong_under_a_union_at_the_top_has_the_path_of_the_field() -> None:
-    wrong = record("R", ID, {"name": "status", "type": "double"}, {"name": "usage", "type": record("U", "long")})
-    assert faults(["null", wrong]) == "status is double: it must be string, enum or bytes"
+    wrong = record("R", ID, {"name": "status", "type": "boolean"}, {"name": "usage", "type": record("U", "long")})
+    assert faults(["null", wrong]).startswith("status is boolean: it must be string, enum")
     assert "tags[]: its items take no bytes" in faults(
         ["null", record("R", ID, STATUS, {"name": "tags", "type": array("null")})]
     )

@@ -3,7 +3,6 @@
 Encoded by hand: fastavro refuses most of these schemas.
 """
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 import fastavro
 
 from streamproc.codec.container import HEADER
+from streamproc.codec.vet import vetted
+from streamproc.errors import Unfit
 from tests.support.runobjects import SCHEMAS, encode, long, run_object
 
 BASE = SCHEMAS["v1_5"]
@@ -208,6 +209,10 @@ def write_container(path: Path, document: Any, blocks: Iterable[Sequence[bytes]]
     return path
 
 
-def read_container(path: Path) -> list[Any]:
-    """Return the records of a file, by fastavro alone."""
-    return list(fastavro.reader(io.BytesIO(path.read_bytes())))
+def dangers(document: Any) -> tuple[str, ...]:
+    """Return what makes a schema unsafe, or no schema at all."""
+    try:
+        vetted(document)
+    except Unfit as error:
+        return error.faults
+    return ()
