@@ -26,7 +26,8 @@ def describe_all(settings: Settings) -> dict[str, Any]:
 
 
 def _about(schema: WriterSchema) -> str:
-    return str(schema.document.get("doc", schema.document["name"]))
+    doc = schema.document.get("doc") if isinstance(schema.document, dict) else None
+    return str(doc or schema.tree.name)
 
 
 def _life_cycle(profile: Profile) -> dict[str, Any]:

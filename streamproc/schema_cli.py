@@ -104,7 +104,7 @@ def _read(name: str, referenced: list[Any]) -> Any:
         return error
 
 
-def _report(name: str, document: dict[str, Any] | RecordRejected, profile: Profile) -> Report:
+def _report(name: str, document: dict[str, Any] | list[Any] | RecordRejected, profile: Profile) -> Report:
     if isinstance(document, RecordRejected):
         return Report(name, (str(document),))
     return check_document(name, document, profile)

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from streamproc.codec.avro import branches
+from streamproc.codec.avro import at_path, kind
 from streamproc.codec.inline import Uninlinable, inlined
-from streamproc.codec.plan import Field, Path
+from streamproc.codec.plan import Field
 from streamproc.codec.schemas import WriterSchema
 from streamproc.core.lifecycle import Profile
 from streamproc.core.shape import LIST, TARGETS, TIMES
 from streamproc.errors import ConfigError, Unfit
+from streamproc.escaping import escaped
 
 UNITS = {1: "seconds", 1_000: "milliseconds", 1_000_000: "microseconds", 1_000_000_000: "nanoseconds"}
 
@@ -44,11 +45,12 @@ def check(name: str, document: Any, profile: Profile) -> Report:
 def _where(schema: WriterSchema, target: str) -> str:
     fields = [field for field in schema.plan.fields.get(target, ()) if field.is_read]
     absent = "not read: null" if target in schema.plan.unread else "absent: null"
-    return ", else ".join(_said(field, target) for field in fields) or absent
+    return ", else ".join(_said(schema, field, target) for field in fields) or absent
 
 
-def _said(field: Field, target: str) -> str:
-    path = ".".join(field.path).replace(f".{LIST}", LIST)
+def _said(schema: WriterSchema, field: Field, target: str) -> str:
+    steps = field.path[len(schema.tree.prefix) :]
+    path = ".".join(map(schema.tree.called, steps)).replace(f".{LIST}", LIST)
     if target not in TIMES:
         return f"{path} ({field.kind})"
     unit = "ISO 8601" if field.kind == "string" else UNITS[field.per_second]
@@ -63,15 +65,8 @@ def _notes(schema: WriterSchema, profile: Profile) -> Iterator[str]:
         yield f"{target}: {why}; each record that has it is flagged, and taken without"
     known = {*profile.statuses, *profile.shape.statuses}
     for field in schema.plan.fields["status"]:
-        strangers = [symbol for symbol in _symbols(schema, field.path) if symbol not in known]
+        enums = at_path(schema.tree.root, field.path, schema.tree.types)
+        symbols = [symbol for enum in enums if kind(enum) == "enum" for symbol in enum["symbols"]]
+        strangers = [symbol for symbol in symbols if symbol not in known]
         if strangers:
-            yield f"{', '.join(strangers)}: no statuses of profile {profile.name}, it counts as active"
-
-
-def _symbols(schema: WriterSchema, path: Path) -> list[str]:
-    """Return what the enums at the end of a path may be."""
-    found: list[Any] = [schema.parsed]
-    for step in path:
-        inside = [field["type"] for record in found for field in record.get("fields", ()) if field["name"] == step]
-        found = [branch for kind in inside for branch in branches(kind, schema.names) if isinstance(branch, dict)]
-    return [symbol for enum in found for symbol in enum.get("symbols", ())]
+            yield f"{escaped(', '.join(strangers))}: no statuses of profile {profile.name}, it counts as active"

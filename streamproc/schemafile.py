@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import fastavro
-
+from streamproc.codec.container import MAGIC, read_header
 from streamproc.codec.vet import MAX_SCHEMA_BYTES
 from streamproc.errors import ConfigError
 
-CONTAINER_MAGIC = b"Obj\x01"
 MAX_FILE_BYTES = 4 * MAX_SCHEMA_BYTES
 
 
@@ -28,9 +26,9 @@ def read_document(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
-            if content.startswith(CONTAINER_MAGIC):
+            if content.startswith(MAGIC):
                 file.seek(0)
-                content = fastavro.block_reader(file).metadata["avro.schema"].encode()
+                content = read_header(file).schema
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001  anything may be in a file

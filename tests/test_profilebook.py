@@ -8,6 +8,7 @@ import pytest
 from streamproc.codec.decode import decode
 from streamproc.core.model import Verdict
 from streamproc.core.profiles import PROFILES
+from streamproc.describe import describe_all
 from streamproc.errors import ConfigError
 from streamproc.profilebook import ProfileSettings, book_of, flaws, made
 from streamproc.settings import load_settings
@@ -177,6 +178,19 @@ def test_a_profile_from_the_toml_file_is_in_force_with_its_schema_files(tmp_path
     assert settings.life_cycle.name == settings.rules().profile.name == "mine"
     [written] = book_of(settings.life_cycle)
     assert written.plan.fields["thread_id"][0].path == ("session",)
+
+
+def test_a_schema_file_may_hold_a_union_and_names_of_any_letters(tmp_path):
+    """A path leads to the field by the writer's name; `describe` shows the schema without a doc by its own."""
+    schema = tmp_path / "mine.avsc"
+    fields = [{"name": name, "type": "string"} for name in ("id", "status", "größe")]
+    schema.write_text(json.dumps(["null", {"type": "record", "name": "Läufe", "fields": fields}]))
+    settings = load_settings(_toml(tmp_path, TOML.format(schema=schema).replace('"session"', '"größe"')))
+    book = book_of(settings.life_cycle)
+    [written] = book
+    [event] = decode(arrivals(written.header + b"\x02\x02r\x0cqueued\x04xl"), book).events
+    assert (event.run_id, event.thread_id) == ("r", "xl")
+    assert describe_all(settings)["schemas"]["input"] == {written.label: "[null, Läufe]"}
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"type": "record"}', '{"type": "string"}', "[" * 100_000])

@@ -1,10 +1,14 @@
-"""Avro schemas as trees: what the vetting, the plan and the skimmer walk over. Documents are parsed JSON."""
+"""Types of schemas in normal form (see `normal`): what the vetting, the plan and the skimmer walk over."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from streamproc.core.shape import LIST
+
 Names = Mapping[str, Any]
-"""Named types by full name, as fastavro collects them."""
+"""Named types by name; in other types a name stands for each of them."""
 RECORDS = frozenset(("record", "error"))
 LONG_UNITS = {
     f"{prefix}timestamp-{name}": per_second
@@ -27,69 +31,8 @@ CONNECT = {
 """What Kafka Connect calls a long that is a time."""
 
 
-def plain(schema: Any) -> Any:
-    """Return a schema of the same encoding with nothing in it but names and types.
-
-    No logical types, because the core reads plain values: they cost time, and the decoders differ in what they refuse.
-    No `int`, because the fast decoder cuts longer numbers off. No defaults: nothing is resolved against another schema.
-    """
-    return _stripped(schema, described=False)
-
-
-def described(schema: Any) -> Any:
-    """Return a schema with what says how its values are to be read: aliases, and the units of times."""
-    return _stripped(schema, described=True)
-
-
-def _stripped(schema: Any, *, described: bool) -> Any:  # noqa: PLR0911  one for each kind of type
-    if isinstance(schema, list):
-        return [_stripped(branch, described=described) for branch in schema]
-    if not isinstance(schema, dict):
-        return "long" if schema == "int" and not described else schema
-    kept = {key: schema[key] for key in ("type", "name", "namespace", "symbols", "size") if key in schema}
-    match schema["type"]:
-        case "record" | "error":
-            fields = [_field(field, described=described) for field in schema["fields"]]
-            return {**kept, "fields": fields}
-        case "array":
-            return {**kept, "items": _stripped(schema["items"], described=described)}
-        case "map":
-            return {**kept, "values": _stripped(schema["values"], described=described)}
-        case "enum" | "fixed":
-            return kept
-    logical = _logical(schema) if described else None
-    if logical is not None:
-        return {"type": schema["type"], "logicalType": logical}
-    return _stripped(schema["type"], described=described)
-
-
-def _logical(schema: Mapping[str, Any]) -> str | None:
-    connect, logical = schema.get("connect.name"), schema.get("logicalType")
-    found = CONNECT.get(connect) if isinstance(connect, str) else None
-    found = found or (logical if isinstance(logical, str) else None)
-    return found if found is not None and LOGICAL.get(found) == schema["type"] else None
-
-
-def _field(field: Mapping[str, Any], *, described: bool) -> dict[str, Any]:
-    kept = {"name": field["name"], "type": _stripped(field["type"], described=described)}
-    aliases = field.get("aliases")
-    return {**kept, "aliases": aliases} if described and isinstance(aliases, list) else kept
-
-
-def bytes_as_text(schema: Any) -> Any:
-    """Return a plain schema with strings for bytes: the same encoding, for a decoder that has no bytes."""
-    if isinstance(schema, list):
-        return [bytes_as_text(branch) for branch in schema]
-    if isinstance(schema, dict):
-        return {
-            key: schema[key] if key in ("name", "namespace", "symbols") else bytes_as_text(schema[key])
-            for key in schema
-        }
-    return "string" if schema == "bytes" else schema
-
-
 def nodes(schema: Any) -> Iterator[Any]:
-    """Yield a schema and all that stands inside it; a name stands for itself."""
+    """Yield a type and all that stands inside it; a name stands for itself."""
     yield schema
     for part in parts(schema):
         yield from nodes(part)
@@ -121,3 +64,37 @@ def branches(schema: Any, names: Names) -> list[Any]:
     """Return what a value may be beside null."""
     found = schema if isinstance(schema, list) else [schema]
     return [resolved(branch, names) for branch in found if branch != "null"]
+
+
+def at_path(root: Any, path: Sequence[str], names: Names) -> list[Any]:
+    """Return the types that a value at the end of a path may have beside null; LIST is each item of a list."""
+    found = [resolved(root, names)]
+    for step in path:
+        found = [branch for node in found for part in _after(node, step) for branch in branches(part, names)]
+    return found
+
+
+def _after(node: Any, step: str) -> list[Any]:
+    if not isinstance(node, dict):
+        return []
+    if kind(node) == "array":
+        return [node["items"]] if step == LIST else []
+    return [field["type"] for field in node.get("fields", ()) if field["name"] == step]
+
+
+def endless(names: Names) -> frozenset[str]:
+    """Return the types that may contain themselves, or one that does."""
+    uses = {name: {node for node in nodes(named) if _is_name(node, names)} for name, named in names.items()}
+    sorter = TopologicalSorter(uses)
+    with suppress(CycleError):  # What is on no cycle, and leads to none, is found all the same.
+        sorter.prepare()
+    finite = set[str]()
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        sorter.done(*ready)
+        finite.update(ready)
+    return frozenset(names.keys() - finite)
+
+
+def _is_name(node: Any, names: Names) -> bool:
+    return isinstance(node, str) and node in names

@@ -1,12 +1,15 @@
 """Avro object container files: RunObjects in, results out.
 
 Payloads are lifted out as they stand, and set down as the encoders made them: nothing is encoded a second time.
+fastavro finds the blocks, but parses a file's schema on the way, and refuses what decoding does not need: it is given
+another header.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
@@ -14,6 +17,7 @@ from typing import IO, Any, NamedTuple, Self
 import fastavro
 
 from streamproc.codec.schemas import Schema, WriterSchema, varint
+from streamproc.codec.skim import TooComplex
 from streamproc.core.shape import Shape
 from streamproc.errors import ConfigError, RecordRejected
 
@@ -21,6 +25,26 @@ MAGIC = b"Obj\x01"
 CODECS = ("null", "deflate", "snappy", "bzip2", "xz")
 """What fastavro reads with the packages that streamproc has anyway."""
 BLOCK_BYTES = 64_000
+HEADER: Any = fastavro.parse_schema(
+    {
+        "type": "record",
+        "name": "Header",
+        "fields": [
+            {"name": "magic", "type": {"type": "fixed", "name": "Magic", "size": len(MAGIC)}},
+            {"name": "meta", "type": {"type": "map", "values": "bytes"}},
+            {"name": "sync", "type": {"type": "fixed", "name": "Sync", "size": 16}},
+        ],
+    }
+)
+"""What a file begins with, as the specification has it."""
+
+
+class Header(NamedTuple):
+    """What a file says of itself: its schema as JSON, how its blocks are compressed, and what stands behind each."""
+
+    schema: bytes
+    codec: str
+    sync: bytes
 
 
 class Entry(NamedTuple):
@@ -30,15 +54,27 @@ class Entry(NamedTuple):
     found: Mapping[str, Any]
 
 
+def read_header(file: IO[bytes]) -> Header:
+    """Read the header of a file up to its first block; raises whatever comes where it is none, or damaged."""
+    found: Any = fastavro.schemaless_reader(file, HEADER, None)
+    if found["magic"] != MAGIC:
+        raise ValueError("no Avro object container file")
+    meta = found["meta"]
+    return Header(meta["avro.schema"], meta.get("avro.codec", b"null").decode(), found["sync"])
+
+
 def schema_of(path: Path, shape: Shape) -> WriterSchema:
     """Return the schema of a file of RunObjects; raises ConfigError where the file holds anything else."""
     with _open(path) as file:
-        metadata = _reader(file, path).metadata
-    codec = metadata.get("avro.codec", "null")
-    if codec not in CODECS:
-        raise ConfigError(f"{path} is compressed with {codec}: write it again with one of {', '.join(CODECS)}")
+        header = _header(file, path)
+    if header.codec not in CODECS:
+        raise ConfigError(f"{path} is compressed with {header.codec}: write it again with one of {', '.join(CODECS)}")
     try:
-        return WriterSchema(json.loads(metadata["avro.schema"]), shape)
+        document = json.loads(header.schema)
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{path} holds no RunObjects: its schema is no JSON, or nested too deeply") from None
+    try:
+        return WriterSchema(document, shape)
     except RecordRejected as error:
         raise ConfigError(f"{path} holds no RunObjects: {error}") from None
 
@@ -46,12 +82,15 @@ def schema_of(path: Path, shape: Shape) -> WriterSchema:
 def entries(path: Path, schema: WriterSchema) -> Iterator[Entry]:
     """Yield a file's records, block by block; raises ConfigError where the file is damaged."""
     with _open(path) as file:
-        blocks = _reader(file, path)
+        header = _header(file, path)
         end = file.tell()
+        blocks = fastavro.block_reader(_Behind(header, file))  # type: ignore[arg-type]  # it calls no more than that
         try:
             for block in blocks:
                 yield from _entries_of(block, schema)
                 end = block.offset + block.size
+        except TooComplex as error:
+            raise ConfigError(f"{path} has a record in the block at byte {end} that cannot be read: {error}") from None
         except ConfigError:
             raise
         except Exception as error:  # a damaged file raises whatever comes, and its text may quote the payload
@@ -60,10 +99,31 @@ def entries(path: Path, schema: WriterSchema) -> Iterator[Entry]:
             raise _damaged(path, end, "it stops in the middle of a block")
 
 
+class _Behind:
+    """A file behind its header, as a reader has it that knows nothing of its schema."""
+
+    def __init__(self, header: Header, file: IO[bytes]) -> None:
+        meta = {"avro.schema": b'"null"', "avro.codec": header.codec.encode()}
+        buffer = BytesIO()
+        fastavro.schemaless_writer(buffer, HEADER, {"magic": MAGIC, "meta": meta, "sync": header.sync})
+        self._before = BytesIO(buffer.getvalue())
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on; the header is never read together with what is behind it."""
+        return self._before.read(size) or self._file.read(size)
+
+    def tell(self) -> int:
+        """Return the place in the file."""
+        return self._file.tell()
+
+
 def _entries_of(block: Any, schema: WriterSchema) -> Iterator[Entry]:
     data: bytes = block.bytes_.getvalue()
     stream, start = block.bytes_, 0
     for _ in range(block.num_records):
+        if schema.skimmer.is_endless:  # Or a few bytes of it overflow fastavro's stack.
+            schema.skimmer.end(data, start)
         # A text that is not UTF-8 is a bad record, not a damaged file: its end can be found.
         found: Any = fastavro.schemaless_reader(stream, schema.parsed, None, handle_unicode_errors="replace")
         end = stream.tell()
@@ -83,9 +143,9 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _reader(file: IO[bytes], path: Path) -> Any:
+def _header(file: IO[bytes], path: Path) -> Header:
     try:
-        return fastavro.block_reader(file)
+        return read_header(file)
     except Exception as error:  # anything may be in a file
         raise ConfigError(
             f"{path} is no Avro object container file ({type(error).__name__}): replay reads files as `avro-tools` "

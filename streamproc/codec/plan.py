@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-import fastavro
-
-from streamproc.codec.avro import LONG_UNITS, RECORDS, TIME_OF_WHAT, Names, branches, described, kind
+from streamproc.codec.avro import LONG_UNITS, RECORDS, TIME_OF_WHAT, Names, branches, kind
+from streamproc.codec.normal import Tree, called
 from streamproc.core.shape import LIST, METADATA, NAMES, REQUIRED, TIMES, TOKENS, TOOLS, Shape
 
 TEXT = frozenset(("string", "enum", "bytes"))
@@ -78,10 +77,8 @@ def steps(path: str) -> Path:
     return tuple(step for name in path.split(".") for step in ((name[:-2], LIST) if name.endswith(LIST) else (name,)))
 
 
-def make_plan(document: Any, shape: Shape) -> tuple[Plan, list[str]]:
+def make_plan(tree: Tree, shape: Shape) -> tuple[Plan, list[str]]:
     """Return where a schema, one that is safe, holds what is read; and its faults: with any, it cannot be used."""
-    names: dict[str, Any] = {}
-    schema = fastavro.parse_schema(described(document), names)
     fields: dict[str, tuple[Field, ...]] = {}
     faults: list[str] = []
     unread: dict[str, str] = {}
@@ -90,9 +87,9 @@ def make_plan(document: Any, shape: Shape) -> tuple[Plan, list[str]]:
         misfits: list[str] = []
         lacks = set[str]()
         for path in paths:
-            search = _Search(names)
+            search = _Search(tree.types)
             try:
-                field, odd = _find(search, schema, target, path, shape)
+                field, odd = _find(search, tree.top, target, path, shape)
             except _Misfit as error:
                 misfits.append(str(error))
                 direct = search.direct and LIST not in error.place
@@ -109,7 +106,7 @@ def make_plan(document: Any, shape: Shape) -> tuple[Plan, list[str]]:
         elif misfits:
             unread[target] = "; ".join(dict.fromkeys(misfits))
         if found:
-            fields[target] = tuple(found)
+            fields[target] = tuple(field._replace(path=(*tree.prefix, *field.path)) for field in found)
     return Plan(fields, shape, unread), list(dict.fromkeys(faults))
 
 
@@ -177,7 +174,7 @@ class _Search:
         """Look in each record, or map; what one of them lacks is null there."""
         found: list[tuple[Path, Any]] = []
         lack = _Missing("missing")
-        fields = [_field(record, rest[0]) for record in records]
+        fields = [_field(record, rest[0], place, at) for record in records]
         if any(kind(record) == "map" for record in records):
             self.direct = False
         names = {field["name"] for field in fields if field is not None}
@@ -196,13 +193,15 @@ class _Search:
         return found
 
 
-def _field(record: Any, name: str) -> Any | None:
+def _field(record: Any, name: str, place: Path, at: str) -> Any | None:
     """Return a record's field by its name, else by an alias that the writer gives it; of a map the value of a key."""
     if kind(record) == "map":
         return {"name": name, "type": record["values"]}
     fields = record["fields"]
-    own = next((field for field in fields if field["name"] == name), None)
-    return own or next((field for field in fields if name in field.get("aliases", ())), None)
+    own = [field for field in fields if called(field) == name]
+    if len(own) > 1:
+        raise _Misfit(f"{at} stands twice", place, "record")
+    return own[0] if own else next((field for field in fields if name in field.get("aliases", ())), None)
 
 
 def _unit(leaves: Sequence[Any], target: str, path: str, shape: Shape, place: Path) -> int:

@@ -13,16 +13,18 @@ from typing import Any
 
 import fastavro
 import pyruhvro
-from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.avro import Names, bytes_as_text, kind, nodes, parts, plain, resolved
+from streamproc.codec.avro import Names, at_path, kind, nodes, parts, resolved
+from streamproc.codec.canonical import crc_64_avro
 from streamproc.codec.cloudevents import SCHEMA_HEADER
 from streamproc.codec.framing import header_of, label, single_object
+from streamproc.codec.normal import Tree, normal
+from streamproc.codec.plain import bytes_as_text, is_plain, parsed, plain
 from streamproc.codec.plan import Plan, make_plan
 from streamproc.codec.reading import getters_of
 from streamproc.codec.skim import MAX_VALUES, Skimmer
-from streamproc.codec.vet import MAX_TYPES, dangers, unfit
+from streamproc.codec.vet import MAX_TYPES, overlooked, unfit, vetted
 from streamproc.codec.weight import cells, cells_per_byte, most_values, values_per_byte
 from streamproc.core.shape import Shape
 from streamproc.errors import ConfigError, RecordRejected
@@ -60,15 +62,15 @@ BEGIN_BYTES, END_BYTES, PROBE = varint(0), varint(END), varint(NO_BRANCH)
 
 
 class Schema:
-    """An Avro schema: its document, and what identifies it."""
+    """An Avro schema: its document, and what identifies it. `tree`: the same, in normal form."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: Any, tree: Tree | None = None) -> None:
         self.document = document
-        self.fingerprint = str(fingerprint(to_parsing_canonical_form(document), "CRC-64-AVRO"))
+        self.tree = tree or normal(document)
+        self.fingerprint = crc_64_avro(self.tree)
         self.header = single_object(self.fingerprint)
         self.label = label(self.header)
-        self.names: dict[str, Any] = {}
-        self.parsed = fastavro.parse_schema(plain(document), self.names)
+        self.parsed = parsed(self.tree)
 
     def frame(self, value: Mapping[str, Any]) -> bytes:
         """Return a value as single-object encoding, by the reference codec: for records of which there are few."""
@@ -87,28 +89,27 @@ class WriterSchema(Schema):
     Raises RecordRejected (`unfit_schema`) that says what is wrong with it, field by field.
     """
 
-    def __init__(
-        self, document: dict[str, Any], shape: Shape, header: bytes | None = None, where: str | None = None
-    ) -> None:
-        faults = dangers(document)
-        if faults:
-            raise unfit(faults)
+    def __init__(self, document: Any, shape: Shape, header: bytes | None = None, where: str | None = None) -> None:
+        tree = vetted(document)
         try:
-            self.plan, faults = make_plan(document, shape)
-            super().__init__(document)
-        except Exception as error:  # whatever `dangers` overlooked: it may be any JSON
-            raise unfit([f"it is no Avro schema ({type(error).__name__})"]) from error
+            self.plan, faults = make_plan(tree, shape)
+            super().__init__(document, tree)
+        except Exception as error:
+            raise overlooked(error) from error
         if faults:
             raise unfit(faults)
         if header is not None:
             self.header, self.label = header, label(header)
         self.where = where or self.label
         self.getters = getters_of(self.plan)
-        self.skimmer = Skimmer(self.parsed, self.names)
-        self.skim_from = (MAX_VALUES - most_values(self.parsed, self.names)) // values_per_byte(self.parsed, self.names)
-        self._cells = cells(self.parsed, self.names), cells_per_byte(self.parsed, self.names)
-        self.slow = _not_columnar(self.parsed, self.names, self.plan)
-        self.fast = None if self.slow else _columnar(plain(document))
+        root, names = tree
+        self.skimmer = Skimmer(root, names)
+        self.slow = "it has a type that contains itself" if self.skimmer.is_endless else _not_columnar(tree, self.plan)
+        self.skim_from, self._cells = 0, (0, 0)
+        if not self.slow:
+            self.skim_from = (MAX_VALUES - most_values(root, names)) // values_per_byte(names)
+            self._cells = cells(root, names), cells_per_byte(names)
+        self.fast = None if self.slow else _columnar(plain(tree))
         if self.fast is None:
             self.slow = self.slow or "it has a type that the fast one does not know, or there are too many schemas"
 
@@ -123,12 +124,17 @@ def _has_bytes(schema: Any, names: Names) -> bool:
     return kind(schema) == "bytes" or any(_has_bytes(part, names) for part in parts(schema))
 
 
-def _not_columnar(schema: Any, names: Names, plan: Plan) -> str:
+def _not_columnar(tree: Tree, plan: Plan) -> str:
     """Return why the columnar decoder cannot take a schema, empty where it should."""
-    kinds = {kind(node) for node in nodes(schema)}
-    unions = [node for node in nodes(schema) if kind(node) == "union" and not _is_optional(node)]
+    root, names = tree
+    found = [node for named in names.values() for node in nodes(named)]
+    kinds = {kind(node) for node in found}
+    unions = [node for node in found if kind(node) == "union" and not _is_optional(node)]
     if kinds & PANICS:
         return f"it has a {' and a '.join(sorted(kinds & PANICS))}"
+    read = [node for fields in plan.fields.values() for field in fields for node in at_path(root, field.path, names)]
+    if any(kind(node) == "enum" and not is_plain(node["symbols"]) for node in read):
+        return "it has an enum with symbols that are no Avro names where a text is read"
     if not plan.is_direct:
         return "it has a union of several types where something is read"
     if any(_has_bytes(branch, names) for union in unions for branch in union):

@@ -2,22 +2,30 @@
 
 fastavro takes negative indices of unions and enums, and integers that are too long; and nothing in Avro keeps a
 megabyte from being a million records. So the reference decoder skims first, and large payloads are always skimmed.
+fastavro overflows the stack, too, where a type contains itself and a payload has thousands of them in each other.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamproc.codec.avro import Names, kind, parts, resolved
+from streamproc.codec.avro import Names, endless, kind, parts
 from streamproc.codec.weight import BRANCHES_PER_VALUE, cells, values
 
 MAX_VALUES = 30_000
 """In one record. A RunObject has about a hundred; so many take some 20 ms and 5 MB in whichever decoder."""
+MAX_NESTED = 300
+"""Types within types in a payload whose schema does not bound it: a hundred records, each in a list of ones that may be
+null. Each takes some 1.5 KB of the stack in fastavro, and two of Python's frames here."""
+MOST_VALUES_SKIMMED = 100 * MAX_VALUES
+"""In a record of a file, of which nothing but the end is wanted."""
 MAX_LONG_BITS = 64
 U64 = 2**64 - 1
+TOO_DEEP = f"its values are nested deeper than {MAX_NESTED} types"
 BAD_LENGTH = "a length is negative or reaches beyond the end"
 
 Left = list[int]
-"""Two numbers: how many values there may still be, and how many cells the items of lists have had in columns so far."""
+"""How many values there may still be; how many cells the items of lists have had in columns so far; and how many types
+there may still be within each other."""
 Skim = Callable[[bytes, int, Left], int]
 """Returns where the value that begins at a place ends; raises Malformed, TooComplex, IndexError at a payload's end."""
 
@@ -27,24 +35,40 @@ class Malformed(Exception):
 
 
 class TooComplex(Exception):
-    """The payload holds more than MAX_VALUES values."""
+    """The payload holds more than MAX_VALUES values, or more than MAX_NESTED of them within each other."""
 
 
 class Skimmer:
-    """Skims payloads of one schema: a record, parsed by fastavro, that does not contain itself."""
+    """Skims payloads of one schema: a record in normal form, one of `names`.
 
-    def __init__(self, schema: Any, names: Names) -> None:
-        self._skim = _skim_of(schema, names)
-        self._cost = values(schema, names)
-        self._width = cells(schema, names)
+    `is_endless`: whether nothing but a payload bounds how deep it is; such a one takes no columns.
+    """
+
+    def __init__(self, root: str, names: Names) -> None:
+        without_end = endless(names)
+        finite = {name: named for name, named in names.items() if name not in without_end}
+        compiler = _Compiler(names, without_end)
+        self.is_endless = bool(without_end)
+        self._skim = compiler.skim(root)
+        self._cost = values(root, finite)
+        self._width = cells(root, finite)
 
     def skim(self, payload: bytes) -> tuple[int, int]:
         """Return where the record ends, and how many cells it takes in columns; raises Malformed or TooComplex."""
-        left = [MAX_VALUES - self._cost, self._width]
+        left = [MAX_VALUES - self._cost, self._width, MAX_NESTED]
+        return self._end(payload, 0, left), left[1]
+
+    def end(self, block: bytes, at: int) -> int:
+        """Return where a record of a block ends, also one that is too complex to be taken; raises as `skim` does."""
+        return self._end(block, at, [MOST_VALUES_SKIMMED, 0, MAX_NESTED])
+
+    def _end(self, payload: bytes, at: int, left: Left) -> int:
         try:
-            return self._skim(payload, 0, left), left[1]
+            return self._skim(payload, at, left)
         except IndexError:
             raise Malformed("it ends in the middle of a value") from None
+        except RecursionError:  # The stack was nearly full before.
+            raise TooComplex(TOO_DEEP) from None
 
 
 def _long(payload: bytes, at: int) -> tuple[int, int]:
@@ -198,29 +222,65 @@ _LEAVES: dict[str, Skim] = {
 }
 
 
-def _skim_of(schema: Any, names: Names) -> Skim:  # noqa: PLR0911  one for each kind of type
-    schema = resolved(schema, names)
-    inside = parts(schema)
-    skims = [_skim_of(part, names) for part in inside]
-    match kind(schema):
-        case "union":
-            if len(inside) == 2 and "null" in inside and inside[0] != inside[1]:  # noqa: PLR2004
-                null = inside.index("null")
-                return _skip_optional(null, skims[1 - null], values(inside[1 - null], names))
-            return _skip_union(skims, [values(part, names) for part in inside])
-        case "record" | "error":
-            return _skip_record(skims)
-        case "array":
-            return _skip_blocks(skims[0], values(inside[0], names), cells(inside[0], names))
-        case "map":
-            value, cost = skims[0], 1 + values(inside[0], names)
-            width = 1 + cells(inside[0], names)
-            return _skip_blocks(
-                lambda payload, at, left: value(payload, _skip_text(payload, at, left), left), cost, width
-            )
-        case "enum":
-            return _skip_enum(schema["symbols"])
-        case "fixed":
-            return _skip_fixed(schema["size"])
-        case leaf:
-            return _LEAVES[leaf]
+def _skip_nested(bodies: dict[str, Skim], name: str, cost: int, types: int) -> Skim:
+    """Skip a type that may contain itself; `types`: how many there are from the one around it to this one."""
+
+    def skip(payload: bytes, at: int, left: Left) -> int:
+        left[2] -= types
+        if left[2] < 0:
+            raise TooComplex(TOO_DEEP)
+        _spend(left, cost)
+        at = bodies[name](payload, at, left)
+        left[2] += types
+        return at
+
+    return skip
+
+
+class _Compiler:
+    """Makes the skims of types. Those `without_end` are made once each, and find each other when they run."""
+
+    def __init__(self, names: Names, without_end: frozenset[str]) -> None:
+        self._names = names
+        self._finite = {name: named for name, named in names.items() if name not in without_end}
+        self._bodies: dict[str, Skim] = {}
+        self._bodies |= {name: self._of(names[name], 0) for name in without_end}
+
+    def skim(self, schema: Any) -> Skim:
+        """Return what skips a value of a type."""
+        return self._of(schema, 1)
+
+    def _of(self, schema: Any, depth: int) -> Skim:  # noqa: PLR0911  one for each kind of type
+        """`depth`: how many types there are around this one, up to the next that is without end."""
+        if isinstance(schema, str) and schema in self._names:
+            if schema not in self._finite:
+                cost = values(self._names[schema], self._finite) - 1
+                return _skip_nested(self._bodies, schema, cost, depth)
+            schema = self._names[schema]
+        inside = parts(schema)
+        skims = [self._of(part, depth + 1) for part in inside]
+        match kind(schema):
+            case "union":
+                if len(inside) == 2 and "null" in inside and inside[0] != inside[1]:  # noqa: PLR2004
+                    null = inside.index("null")
+                    return _skip_optional(null, skims[1 - null], self._values(inside[1 - null]))
+                return _skip_union(skims, [self._values(part) for part in inside])
+            case "record":
+                return _skip_record(skims)
+            case "array":
+                return _skip_blocks(skims[0], self._values(inside[0]), cells(inside[0], self._finite))
+            case "map":
+                value, cost = skims[0], 1 + self._values(inside[0])
+                width = 1 + cells(inside[0], self._finite)
+                return _skip_blocks(
+                    lambda payload, at, left: value(payload, _skip_text(payload, at, left), left), cost, width
+                )
+            case "enum":
+                return _skip_enum(schema["symbols"])
+            case "fixed":
+                return _skip_fixed(schema["size"])
+            case leaf:
+                return _LEAVES[leaf]
+
+    def _values(self, schema: Any) -> int:
+        return values(schema, self._finite)

@@ -4,15 +4,13 @@ The limits are on the schema, once; `skim` has those on each record.
 """
 
 import json
-import re
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-import fastavro
-from fastavro.schema import UnknownType, to_parsing_canonical_form
-
-from streamproc.codec.avro import RECORDS, Names, kind, plain, resolved
-from streamproc.codec.inline import shown
+from streamproc.codec.avro import Names, endless, kind, parts, resolved
+from streamproc.codec.names import shown, spot, within
+from streamproc.codec.normal import NoSchema, Tree, called, normal
 from streamproc.codec.weight import min_bytes
 from streamproc.errors import Unfit
 from streamproc.escaping import escaped
@@ -23,14 +21,14 @@ MAX_DEPTH = 32
 MAX_FIELDS = 2_000
 """Of one record, and branches of one union."""
 MAX_TYPES = 5_000
-"""In all, names replaced by what they stand for."""
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""In all, names replaced by what they stand for; a type that contains itself counts once."""
+MAX_ROUNDS = 64
+"""Of looking for types that there can be a value of; one or two will do."""
 MAX_FAULTS_SHOWN, MAX_FAULT_CHARS = 20, 500
-MAX_FIXED_BYTES = 1 << 20
 
 
 class _Unsafe(Exception):
-    """No schema, or one with which a payload of a few bytes could kill the decoder."""
+    """A schema with which a payload of a few bytes could kill the decoder, or of which there can be no payload."""
 
 
 def unfit(faults: list[str]) -> Unfit:
@@ -38,75 +36,28 @@ def unfit(faults: list[str]) -> Unfit:
     return Unfit([escaped(fault)[:MAX_FAULT_CHARS] for fault in faults[:MAX_FAULTS_SHOWN]])
 
 
-def dangers(document: Any) -> list[str]:
-    """Return what makes a schema unsafe or no schema at all, in words for people; nothing where it is safe.
+def overlooked(error: Exception) -> Unfit:
+    """Return the error for a schema that something else failed on: it may be any JSON."""
+    is_deep = isinstance(error, RecursionError)
+    return unfit(["it is nested too deeply" if is_deep else f"it is no Avro schema ({type(error).__name__})"])
 
-    Of what is in the schema it shows names only.
+
+def vetted(document: Any) -> Tree:
+    """Return a schema in normal form; raises Unfit where it is unsafe or no schema at all.
+
+    Of what is in the schema the error shows names only.
     """
     try:
         if len(json.dumps(document)) > MAX_SCHEMA_BYTES:
             raise _Unsafe(f"it has more than {MAX_SCHEMA_BYTES:,} bytes")  # noqa: TRY301  one way out for all dangers
-        _refuse_odd(document, "")
-        to_parsing_canonical_form(document)
-        names: dict[str, Any] = {}
-        schema = fastavro.parse_schema(plain(document), names)
-        if kind(schema) != "record":
-            raise _Unsafe("it must be a record")  # noqa: TRY301
-        _Scale(names).weigh(schema, "", 0)
-    except _Unsafe as error:
-        return [str(error)]
-    except UnknownType as error:
-        return [f"it uses {shown(str(error.name))}, which it does not define"]
-    except RecursionError:
-        return ["it is nested too deeply"]
-    except Exception as error:  # noqa: BLE001  it may be any JSON: fastavro raises whatever comes, and quotes it
-        return [f"it is no Avro schema ({type(error).__name__})"]
-    return []
-
-
-def _refuse_odd(node: Any, at: str) -> None:
-    """Hold a schema, which may be any JSON, against Avro's rules for names, sizes and symbols; fastavro has few."""
-    if isinstance(node, str):
-        return
-    if node == []:
-        raise _Unsafe(f"{at or 'it'} is a union of nothing, so no record can be written")
-    if not isinstance(node, dict | list) or (isinstance(node, dict) and "type" not in node):
-        raise _Unsafe(f"{at or 'it'} is no Avro schema: a type is a name, a list, or an object with a type")
-    if isinstance(node, dict):
-        match node["type"]:
-            case "record" | "error":
-                _refuse_odd_fields(node.get("fields"), at)
-            case "enum":
-                _refuse_odd_symbols(node.get("symbols"), at)
-            case "fixed" if type(node.get("size")) is not int or not 0 <= node["size"] <= MAX_FIXED_BYTES:
-                raise _Unsafe(f"{at}: the size of a fixed is no number from 0 to {MAX_FIXED_BYTES:,}")
-            case "array" | "map" as of if {"array": "items", "map": "values"}[of] not in node:
-                raise _Unsafe(f"{at} is no Avro schema: it does not say what is in the {of}")
-    for step, part in _inside(node):
-        _refuse_odd(part, f"{at}{step}".removeprefix("."))
-
-
-def _refuse_odd_fields(fields: Any, at: str) -> None:
-    if not isinstance(fields, list) or not all(isinstance(field, dict) for field in fields):
-        raise _Unsafe(f"{at or 'it'} is no Avro schema: its fields are no list of objects")
-    seen = set()
-    for number, field in enumerate(fields):
-        name = field.get("name")
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            called = shown(name) if isinstance(name, str) else f"field {number}"
-            raise _Unsafe(f"{f'{at}.{called}'.removeprefix('.')}: a field's name is made of letters, digits and _")
-        if name in seen:
-            raise _Unsafe(f"{f'{at}.{name}'.removeprefix('.')} stands twice")
-        if "type" not in field:
-            raise _Unsafe(f"{f'{at}.{name}'.removeprefix('.')} is no Avro schema: it has no type")
-        seen.add(name)
-
-
-def _refuse_odd_symbols(symbols: Any, at: str) -> None:
-    if not isinstance(symbols, list) or not symbols or not all(isinstance(symbol, str) for symbol in symbols):
-        raise _Unsafe(f"{at}: the symbols of an enum are no list of texts")
-    if not all(NAME.fullmatch(symbol) for symbol in symbols) or len(set(symbols)) < len(symbols):
-        raise _Unsafe(f"{at}: the symbols of an enum are made of letters, digits and _, each of them once")
+        tree = normal(document)
+        _Scale(tree.types).weigh(tree.root)
+        _refuse_impossible(tree)
+    except (_Unsafe, NoSchema) as error:
+        raise unfit([str(error)]) from None
+    except Exception as error:
+        raise overlooked(error) from error
+    return tree
 
 
 def _inside(node: Any) -> Iterator[tuple[str, Any]]:
@@ -114,44 +65,112 @@ def _inside(node: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(node, list):
         yield from (("", branch) for branch in node)
     elif isinstance(node, dict):
-        if "fields" in node:
-            yield from ((f".{field['name']}", field["type"]) for field in node["fields"])
-        for part, step in (("items", "[]"), ("values", "{}")):
-            if part in node:
-                yield step, node[part]
-        if not isinstance(node["type"], str):
-            yield "", node["type"]
+        yield from ((f".{shown(called(field))}", field["type"]) for field in node.get("fields", ()))
+        yield from ((step, node[part]) for part, step in (("items", "[]"), ("values", "{}")) if part in node)
 
 
 class _Scale:
-    """Weighs the types of one schema, as fastavro has parsed it."""
+    """Weighs the types of one schema.
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
+    A type that contains itself is walked once, from where it stands first. Where it stands in a union, an array or a
+    map it is no more than its name; where it has to be in every value, it counts in full, as any other.
+    """
+
+    def __init__(self, types: Names) -> None:
+        self._types = types
+        self._endless = endless(types)
+        self._finite = {name: named for name, named in types.items() if name not in self._endless}
+        self._met = dict[str, str]()
+        """The types that contain themselves, each with the path where it stands first."""
+        self._todo = deque[str]()
         self._open = set[str]()
+        self._weight = 0
 
-    def weigh(self, schema: Any, at: str, depth: int) -> int:
-        """Return how many types a schema has once every name is replaced by what it stands for."""
-        schema = resolved(schema, self._names)
+    def weigh(self, root: str) -> None:
+        """Raise _Unsafe where a schema is over a limit."""
+        self._meet(root, "")
+        while self._todo:
+            name = self._todo.popleft()
+            self._weigh(name, self._met[name], 0, chosen=False)
+
+    def _meet(self, name: str, at: str) -> None:
+        if name not in self._met:
+            self._met[name] = at
+            self._todo.append(name)
+
+    def _weigh(self, schema: Any, at: str, depth: int, *, chosen: bool) -> None:
+        """Count types; `chosen`: whether a value may do without this one."""
+        self._weight += 1
+        if self._weight > MAX_TYPES:
+            raise _Unsafe(f"it has more than {MAX_TYPES:,} types")
+        name = schema if isinstance(schema, str) else ""
+        if name in self._endless and (chosen or name in self._open):
+            self._meet(name, at)
+            return
+        schema = resolved(schema, self._types)
         if depth > MAX_DEPTH:
-            raise _Unsafe(f"{at}: it is nested deeper than {MAX_DEPTH} types")
-        name = schema.get("name", "") if isinstance(schema, dict) else ""
-        if name in self._open:
-            raise _Unsafe(f"{at}: {name} contains itself: a few bytes of payload could overflow the stack")
+            raise _Unsafe(f"{spot(at)}: it is nested deeper than {MAX_DEPTH} types")
         inside = list(_inside(schema))
         if len(inside) > MAX_FIELDS:
-            what = "fields" if kind(schema) in RECORDS else "branches"
-            raise _Unsafe(f"{at or 'it'} has more than {MAX_FIELDS:,} {what}")
-        # A name may stand deeper the next time: it is walked again, which `MAX_TYPES` bounds.
-        if name:
-            self._open.add(name)
-        weight = 1
+            what = "fields" if kind(schema) == "record" else "branches"
+            raise _Unsafe(f"{spot(at)} has more than {MAX_FIELDS:,} {what}")
+        self._open.add(name)
         for step, part in inside:
-            there = f"{at}{step}".removeprefix(".")
-            weight += self.weigh(part, there, depth + 1)
-            if weight > MAX_TYPES:
-                raise _Unsafe(f"it has more than {MAX_TYPES:,} types")
-            if kind(schema) in ("array", "map") and min_bytes(part, self._names) == 0:
-                raise _Unsafe(f"{there}: its items take no bytes: a payload of a few could have millions of them")
+            there = within(at, step)
+            self._weigh(part, there, depth + 1, chosen=chosen or kind(schema) != "record")
+            if kind(schema) in ("array", "map") and min_bytes(part, self._finite) == 0:
+                raise _Unsafe(f"{spot(there)}: its items take no bytes: a payload of a few could have millions of them")
         self._open.discard(name)
-        return weight
+
+
+def _refuse_impossible(tree: Tree) -> None:
+    """Raise _Unsafe where there can be no record, with the path of what there can be no value of."""
+    possible = _possible(tree.types)
+    schema: Any = tree.root
+    at, above = "", set[str]()
+    while not _can_be(schema, tree.types, possible):
+        name, schema = schema, resolved(schema, tree.types)
+        if schema == []:
+            raise _Unsafe(f"{spot(at)} is a union of nothing, so no record can be written")
+        if kind(schema) == "enum":
+            raise _Unsafe(f"{spot(at)} is an enum without symbols, so no record can be written")
+        if kind(schema) == "record":
+            if name in above:
+                raise _Unsafe(
+                    f"{spot(at)}: {shown(schema['called'])} contains itself with no end: it can have no value"
+                )
+            above.add(name)
+        steps = _inside(schema)
+        step, schema = next((step, part) for step, part in steps if not _can_be(part, tree.types, possible))
+        at = within(at, step)
+
+
+def _possible(types: Names) -> set[str]:
+    """Return the types that there can be a value of: with those known, more are found, until there are no more."""
+    found = set[str]()
+    for _ in range(MAX_ROUNDS):
+        # What is inside comes later in `types`: as a rule all are found in one round.
+        new = [name for name in reversed(list(types)) if name not in found and _finds(name, types, found)]
+        if not new:
+            break
+    return found
+
+
+def _finds(name: str, types: Names, found: set[str]) -> bool:
+    if possible := _can_be(types[name], types, found):
+        found.add(name)
+    return possible
+
+
+def _can_be(schema: Any, types: Names, known: set[str]) -> bool:
+    """Tell whether there can be a value of a type, as far as it is known of those with names."""
+    if isinstance(schema, str):
+        return schema not in types or schema in known
+    match kind(schema):
+        case "union":
+            return any(_can_be(branch, types, known) for branch in schema)
+        case "record":
+            return all(_can_be(part, types, known) for part in parts(schema))
+        case "enum":
+            return bool(schema["symbols"])
+    return True  # A list may be empty.

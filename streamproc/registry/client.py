@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Literal, Self, TypeVar
 from urllib.parse import quote
 
-from streamproc.codec.inline import shown
+from streamproc.codec.names import shown
 from streamproc.errors import ConfigError, RecordRejected, RegistryUnavailable
 from streamproc.registry.answers import Registered, identified, places, registered
 from streamproc.registry.config import RegistrySettings

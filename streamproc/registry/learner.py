@@ -13,7 +13,7 @@ from streamproc.registry.resolve import resolve
 CONCURRENCY = 8
 """Schemas asked for at a time."""
 
-Add = Callable[[bytes, dict[str, Any], str], Awaitable[None]]
+Add = Callable[[bytes, dict[str, Any] | list[Any], str], Awaitable[None]]
 Refuse = Callable[[bytes, RecordRejected], None]
 
 

@@ -35,7 +35,7 @@ class RegistryLink:
 
         compiling = asyncio.Lock()
 
-        async def add(header: bytes, document: dict[str, Any], where: str) -> None:
+        async def add(header: bytes, document: dict[str, Any] | list[Any], where: str) -> None:
             try:
                 # In a thread, since a large one takes 0.2 s; one at a time, or they would starve the loop together.
                 async with compiling:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from streamproc.codec.framing import confluent
-from streamproc.codec.inline import shown
+from streamproc.codec.names import shown
 from streamproc.codec.schemas import load
 from streamproc.errors import ConfigError
 from streamproc.registry.client import RegistryClient

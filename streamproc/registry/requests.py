@@ -5,7 +5,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from streamproc.codec.inline import shown
+from streamproc.codec.names import shown
 from streamproc.errors import ConfigError, RecordRejected
 from streamproc.registry.answers import Complaint
 from streamproc.web.session import Answer, Session, Unanswered, Unsendable

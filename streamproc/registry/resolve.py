@@ -5,7 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from streamproc.codec.inline import Uninlinable, inlined, shown
+from streamproc.codec.inline import Uninlinable, inlined
+from streamproc.codec.names import shown
 from streamproc.errors import ConfigError, RecordRejected, RegistryUnavailable
 from streamproc.registry.answers import AVRO, Reference, Registered
 from streamproc.registry.client import RegistryClient
@@ -20,14 +21,14 @@ NAMING_S = 0.5
 """How long is waited for an id's name: everybody behind it waits, too."""
 
 Key = tuple[str, int]
-Document = dict[str, Any] | RecordRejected | ConfigError
-"""A document; that the schema can be no document; or that the schema is not to be had."""
+Document = dict[str, Any] | list[Any] | RecordRejected | ConfigError
+"""A document, which may be a union; that the schema can be no document; or that the schema is not to be had."""
 
 
 class Resolved(NamedTuple):
     """A document, and where it is from in words: `id 17 (run-events-value version 3)`."""
 
-    document: dict[str, Any]
+    document: dict[str, Any] | list[Any]
     where: str
 
 
@@ -71,7 +72,7 @@ async def _document_of(client: RegistryClient, subject: str, version: int | Lite
         return ConfigError(str(error))
 
 
-async def _document(client: RegistryClient, schema: Registered, where: str) -> dict[str, Any]:
+async def _document(client: RegistryClient, schema: Registered, where: str) -> dict[str, Any] | list[Any]:
     """Return a schema with what it refers to put in; raises RecordRejected (`unfit_schema`), RegistryUnavailable."""
     try:
         gathered = _Gathered(client)
@@ -82,7 +83,7 @@ async def _document(client: RegistryClient, schema: Registered, where: str) -> d
         document = await asyncio.to_thread(inlined, main, parts) if schema.references else main
     except (_Unfit, Uninlinable) as error:
         raise RecordRejected("unfit_schema", f"the schema of {where} cannot be used: {error}") from None
-    if not isinstance(document, dict):
+    if document == [] or not isinstance(document, dict | list):
         raise RecordRejected("unfit_schema", f"the schema of {where} cannot be used: it is no record")
     return document
 

@@ -23,11 +23,11 @@ from streamproc.codec.jsonobject import MAX_DEPTH, JsonFormat
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
 from streamproc.codec.skim import MAX_VALUES
-from streamproc.codec.vet import dangers
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.shape import TIMES
 from tests.support.books import book_of, bundled_book
 from tests.support.odd_values import WHOLE, T, alike, as_json, taken
+from tests.support.oddschemas import dangers
 from tests.support.runobjects import SCHEMAS, arrivals, encode, run_object
 
 V2_1 = SCHEMAS["v2_1"]

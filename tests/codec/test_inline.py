@@ -11,7 +11,8 @@ from fastavro.schema import to_parsing_canonical_form
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.codec.inline import MAX_SHOWN_CHARS, Uninlinable, inlined, shown
+from streamproc.codec.inline import Uninlinable, inlined
+from streamproc.codec.names import MAX_SHOWN_CHARS, shown
 
 
 def record(name: str, *types: Any, **more: Any) -> dict[str, Any]:
@@ -119,6 +120,21 @@ def test_a_type_that_contains_itself_is_named() -> None:
     assert same(document, record("x.Run", record("x.Node", ["null", "x.Node"])))
 
 
+def test_names_against_the_rules_are_names_too() -> None:
+    """The encoding does not depend on names: what may be in a schema without references may be in one with them."""
+    main = record("größe.Run", "größe.Maß", namespace=7)
+    [field] = inlined(main, [record("größe.Maß", "long", record("", "long"))])["fields"]
+    assert (field["type"]["namespace"], field["type"]["name"]) == ("größe", "Maß")
+    assert inlined({"type": "record", "name": "x.", "fields": []}, [])["name"] == ""
+
+
+def test_what_is_written_out_twice_is_one_type() -> None:
+    """As several references have it that were each made self-contained."""
+    inner = record("x.Inner", "long")
+    document = inlined(record("x.Run", "x.A", "x.B"), [record("x.A", inner), record("x.B", copy.deepcopy(inner))])
+    assert same(document, record("x.Run", record("x.A", inner), record("x.B", "x.Inner")))
+
+
 def _deep(levels: int) -> Any:
     node: Any = "long"
     for _ in range(levels):
@@ -140,10 +156,10 @@ def _deep(levels: int) -> Any:
         (record("x.Run", {}), [], "object without type"),
         (record("x.Run", {"type": "array"}), [], "without items"),
         (record("x.Run", {"type": "map"}), [], "without values"),
+        (record("x.Run", "long", record("y.Inner", "Usage")), [], r"b\.a uses y\.Usage"),
+        (record("x.Run", {"type": "map", "values": ["null", {"type": "array"}]}), [], r"a\{\} has a type array"),
         ({"type": "record", "fields": []}, [], "no text"),
         ({"type": "record", "name": 1, "fields": []}, [], "no text"),
-        ({"type": "record", "name": "x.", "fields": []}, [], "no text"),
-        ({"type": "record", "name": "x", "namespace": 1, "fields": []}, [], "no text"),
         ({"type": "record", "name": "x", "fields": {}}, [], "no list"),
         ({"type": "record", "name": "x", "fields": [1]}, [], "no list"),
         (record("x.Run", "\n\x1b" + "y" * 1_000), [], r"\\n\\x1b"),

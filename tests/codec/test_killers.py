@@ -3,7 +3,7 @@
 import pytest
 
 from streamproc.codec.framing import JSON
-from tests.support.killers import KILLERS, SCHEMA_KILLERS, WIDE_KILLERS, run_killer
+from tests.support.killers import KILLERS, RECURSIVE_KILLERS, SCHEMA_KILLERS, WIDE_KILLERS, run_killer
 
 MAX_GROWTH_MIB = 64
 MAX_SECONDS = 5
@@ -54,6 +54,13 @@ def test_a_schema_that_makes_few_bytes_deadly_is_refused_when_it_is_loaded(name)
     report = run_killer(name, "batch")
     _check(report)
     assert report["result"] == "unfit_schema"
+
+
+@pytest.mark.parametrize("name", RECURSIVE_KILLERS)
+def test_a_payload_that_is_in_itself_without_end_is_refused_and_kills_nothing(name):
+    report = run_killer(name, "batch")
+    _check(report)
+    assert report["result"] == "too_complex"
 
 
 @pytest.mark.parametrize("name", WIDE_KILLERS)

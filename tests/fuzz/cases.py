@@ -58,9 +58,10 @@ SHARE_GOOD = 0.25
 
 
 def value_of(rng: Random, schema: Any, names: dict[str, Any]) -> Any:  # noqa: PLR0911  one for each kind
-    """Return a value of an Avro type, edges more often than not."""
+    """Return a value of an Avro type, edges more often than not; nothing that contains itself."""
     if isinstance(schema, list):
-        return value_of(rng, rng.choice(schema), names)
+        again = "null" in schema and any(isinstance(branch, str) and branch in names for branch in schema)
+        return None if again else value_of(rng, rng.choice(schema), names)
     if isinstance(schema, str) and schema in names:
         schema = names[schema]
     if isinstance(schema, dict):
@@ -223,6 +224,13 @@ SCHEMA_WORDS: Sequence[Any] = (
     *({"type": "array", "items": "string"}, {"type": "enum", "name": "E", "symbols": ["a", "b"]}),
     *({"type": "long", "logicalType": "timestamp-millis"}, {"type": "int", "logicalType": "date"}),
     {"type": "fixed", "name": "F", "size": 3},
+    *(
+        {"type": "bytes", "logicalType": "decimal", "precision": 1, "scale": 7},
+        ["null", "RunObject"],
+        "größe",
+        "run-id",
+    ),
+    {"type": "record", "name": "Node", "fields": [{"name": "more", "type": {"type": "map", "values": "Node"}}]},
 )
 
 
@@ -237,7 +245,7 @@ def changed_schema(rng: Random, document: Mapping[str, Any]) -> Any:
                 if rng.random() < 0.2:
                     del node[key]
                 else:
-                    node[key] = rng.choice(SCHEMA_WORDS)
+                    node[key] = json.loads(json.dumps(rng.choice(SCHEMA_WORDS)))  # It may be changed itself.
                 break
             node = node[key]
     return changed

@@ -89,7 +89,7 @@ class Producer:
         """Return any type."""
         rng, chance = self._rng, self._rng.random()
         if depth == 0 or chance < 0.35:
-            return rng.choice(PLAIN)
+            return ["null", "Run"] if chance < 0.005 else rng.choice(PLAIN)
         if chance < 0.4:
             return {"type": "fixed", "name": self._name("F"), "size": rng.choice((1, 3))}
         if chance < 0.5:

@@ -16,7 +16,6 @@ from streamproc.codec.decode import decode
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.reference import decode_one, skim
 from streamproc.codec.schemas import WriterSchema, compiled
-from streamproc.codec.vet import dangers
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.lifecycle import Profile
 from streamproc.core.model import Moment, RunEvent
@@ -29,6 +28,7 @@ from streamproc.errors import RecordRejected
 from streamproc.observe.counters import REASONS
 from tests.fuzz.cases import START_MS, cases, changed_schema, mutated, schemas_of, value_of
 from tests.fuzz.producers import Producer
+from tests.support.oddschemas import dangers
 from tests.support.runobjects import Arrived, arrivals, encode
 
 CHUNK = 500
@@ -150,13 +150,14 @@ def _try_schemas(rng: Random, profile: Profile, values: Sequence[bytes]) -> int:
 
 def _try_producer(rng: Random) -> bool:
     """Whatever a producer writes with: it is refused for a reason, or the decoders agree on all of its runs."""
-    document = Producer(rng).document()
+    run = Producer(rng).document()
+    document = rng.choice((["null", run], [run, "null"])) if rng.random() < 0.1 else run
     schema = _load(document, ASSISTANTS)
     if not isinstance(schema, WriterSchema):
         assert schema.reason == "unfit_schema"
         assert dangers(document), "nothing that is read but the id and the status makes a schema unfit"
         return False
-    good = [encode(schema, _named(rng, value_of(rng, document, {}))) for _ in range(RUNS_OF_A_PRODUCER)]
+    good = [encode(schema, _named(rng, value_of(rng, run, {}))) for _ in range(RUNS_OF_A_PRODUCER)]
     _hold_schema(schema, ASSISTANTS, [*good, *(mutated(rng, payload) for payload in good)])
     if schema.fast is not None:
         with suppress(BadRecords):  # But not Panicked: it was said to take them.

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from streamproc.codec.book import SchemaBook
+from streamproc.codec.decode import decode
 from streamproc.codec.framing import confluent
 from streamproc.codec.schemas import WriterSchema
 from streamproc.core.profiles import ASSISTANTS
@@ -17,7 +18,8 @@ from streamproc.registry.config import RegistrySettings
 from streamproc.registry.link import OUTPUTS, RegistryLink
 from streamproc.runtime.config import TopicSettings
 from tests.support.receiver import Got, never, status
-from tests.support.registry import Stub, answer
+from tests.support.registry import Stub, answer, reference
+from tests.support.runobjects import arrivals
 from tests.support.waiting import eventually
 
 FIELDS = [{"name": "id", "type": "string"}, {"name": "status", "type": "string"}]
@@ -48,6 +50,27 @@ async def test_a_schema_that_cannot_be_used_is_refused_by_name(
     await link.learner.learn([confluent(1)])
     with pytest.raises(RecordRejected, match=r"id 1 \(run-events-value version 3\): .*status is missing") as error:
         book.find(confluent(1))
+    assert error.value.reason == "unfit_schema"
+
+
+async def test_an_odd_schema_with_references_is_taken_and_a_bad_one_is_refused_with_its_path(
+    registry: Stub, link: RegistryLink, book: SchemaBook
+) -> None:
+    """A union at the top, a type that contains itself, names and attributes against the rules; and one that lacks."""
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 64, "scale": 127}
+    fields = [{"name": "preis", "type": decimal}, {"name": "davor", "type": ["null", "Maß"], "aliases": None}]
+    registry.put_version("odd", {"type": "record", "name": "größe.Maß", "fields": fields})
+    registry.put_version("bad", {"type": "record", "name": "x.Bad", "fields": [{"name": "a", "type": "Lost"}]})
+    for number, name, kind in ((1, "odd", "größe.Maß"), (2, "bad", "x.Bad")):
+        run = {**RUN, "fields": [*FIELDS, {"name": "n", "type": "int", "default": "0"}, {"name": "mehr", "type": kind}]}
+        registry.put(number, ["null", run], [reference(name)])
+    await link.learner.learn([confluent(1)])
+    payload = b"\x02\x02r\x0cqueued\x02" + b"\x02\xff" + b"\x02\x02\x01\x00"
+    [event] = decode(arrivals(confluent(1) + payload), book).events
+    assert (event.run_id, event.status, event.payload) == ("r", "queued", payload)
+    await link.learner.learn([confluent(2)])
+    with pytest.raises(RecordRejected, match=r"mehr\.a uses x\.Lost, which neither") as error:
+        book.find(confluent(2))
     assert error.value.reason == "unfit_schema"
 
 

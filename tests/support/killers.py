@@ -164,11 +164,10 @@ def _nested(levels: int) -> Any:
 
 
 SCHEMA_KILLERS: Mapping[str, tuple[Any, bytes]] = {
-    "a record within itself": (["null", "RunObject"], b"\x02\x00\x00" * 2_000),
-    "a list of itself": ({"type": "array", "items": "RunObject"}, b"\x02\x00\x00" * 2_000),
-    "a union within itself": (
-        {"type": "record", "name": "A", "fields": [{"name": "b", "type": [{"type": "array", "items": "A"}, "null"]}]},
-        b"\x00\x02" * 2_000,
+    "a record within itself": ("RunObject", b"\x00\x00" * 2_000),
+    "many of a record within itself": (
+        {"type": "record", "name": "A", "fields": [{"name": f"a{n}", "type": "A"} for n in range(100)]},
+        b"\x00",
     ),
     "items of nulls": ({"type": "array", "items": "null"}, long(30_000_000) + b"\x00"),
     "items of empty records": ({"type": "array", "items": EMPTY}, long(30_000_000) + b"\x00"),
@@ -180,6 +179,19 @@ SCHEMA_KILLERS: Mapping[str, tuple[Any, bytes]] = {
     "records nested 5,000 times": (_nested(5_000), b"\x01"),
 }
 """The type of a third field, and its payload: refused for the schema."""
+RECURSIVE_KILLERS: Mapping[str, tuple[Any, bytes]] = {
+    "a record within itself, or null": (["null", "RunObject"], b"\x02\x00\x00" * 300_000),
+    "a list of itself": ({"type": "array", "items": "RunObject"}, b"\x02\x00\x00" * 300_000),
+    "a union within itself": (
+        {"type": "record", "name": "A", "fields": [{"name": "b", "type": [{"type": "array", "items": "A"}, "null"]}]},
+        b"\x00\x02" * 500_000,
+    ),
+    "a list of lists that end soon": (
+        {"type": "record", "name": "A", "fields": [{"name": "as", "type": {"type": "array", "items": "A"}}]},
+        long(500_000) + b"\x00" * 500_001,
+    ),
+}
+"""The same, of schemas that are none to refuse: refused for the payload."""
 
 
 def _wide(fields: int) -> Any:
@@ -262,7 +274,7 @@ def _peak_bytes() -> int:
 
 
 def _main(name: str, decoder: str) -> None:
-    if made := {**SCHEMA_KILLERS, **WIDE_KILLERS}.get(name):
+    if made := {**SCHEMA_KILLERS, **RECURSIVE_KILLERS, **WIDE_KILLERS}.get(name):
         print(json.dumps(_schema_killer(*made)))
         return
     run = _reference if decoder == "reference" else _batch

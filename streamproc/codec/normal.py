@@ -1,0 +1,197 @@
+"""A schema document, which may be any JSON, in normal form: what decoding needs of it, and nothing else. Pure.
+
+The encoding depends on types and their order only. So names are replaced by ones that every decoder takes, and what
+says nothing about the bytes is dropped: defaults, docs, orders, and logical types but the units of times. What is wrong
+there is of no matter.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from streamproc.codec.avro import CONNECT, LOGICAL, Names, kind
+from streamproc.codec.names import (
+    NAMED,
+    PART_OF,
+    PRIMITIVES,
+    definitions,
+    full_name,
+    name_of,
+    shown,
+    space_of,
+    spot,
+    within,
+)
+
+MAX_FIXED_BYTES = 1 << 20
+TOP = "top"
+"""The field of a record that takes the place of a union at the top: it has the same encoding."""
+PLAIN_NAME = re.compile(r"(?!odd_)[A-Za-z_][A-Za-z0-9_]*")
+"""What is a name to every decoder; `odd_` is what the others are replaced by."""
+
+
+class NoSchema(Exception):
+    """The document is no Avro schema; the text says where and why, and shows nothing of it but names."""
+
+
+class Tree(NamedTuple):
+    """A schema in normal form: `types` by the names that they are given, of which the record `root` is what is decoded.
+
+    A record's field has its own name as `called`, and every named type has its full name so; an enum's symbols are the
+    writer's. A union at the top is the field TOP of a record that was put around it.
+    """
+
+    root: str
+    types: Names
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """The path to the writer's record in what is decoded."""
+        return (TOP,) if self.root == TOP else ()
+
+    @property
+    def top(self) -> Any:
+        """The writer's own type: a name, or a union."""
+        return self.types[TOP]["fields"][0]["type"] if self.root == TOP else self.root
+
+    @property
+    def name(self) -> str:
+        """What the writer calls it: a full name, or what a union is of."""
+        top = self.top if isinstance(self.top, list) else [self.top]
+        names = [str(self.types[it]["called"]) if kind(it) in self.types else kind(it) for it in top]
+        return f"[{', '.join(names)}]" if isinstance(self.top, list) else names[0]
+
+    def called(self, step: str) -> str:
+        """Return the writer's name of a field that may have been renamed."""
+        fields = (field for named in self.types.values() for field in named.get("fields", ()))
+        return next((called(field) for field in fields if field["name"] == step), step)
+
+
+def normal(document: Any) -> Tree:
+    """Return a document in normal form; raises NoSchema, RecursionError."""
+    builder = _Builder(document)
+    top = builder.place(document, "", "")
+    if not any(builder.types.get(branch, {}).get("type") == "record" for branch in _names(top)):
+        raise NoSchema("it must be a record")
+    if not isinstance(top, list):
+        return Tree(top, builder.types)
+    # An encoding of a record is those of its fields, one after the other: here, that of the union.
+    around = {"type": "record", "name": TOP, "called": TOP, "fields": [{"name": TOP, "called": "", "type": top}]}
+    return Tree(TOP, {TOP: around, **builder.types})
+
+
+def called(field: Mapping[str, Any]) -> str:
+    """Return a field's name as the writer has it."""
+    return str(field.get("called", field["name"]))
+
+
+class _Builder:
+    """Walks once through a document, and makes `types` of the named types in it."""
+
+    def __init__(self, document: Any) -> None:
+        self.types: dict[str, Any] = {}
+        self._variants: dict[str, list[Any]] = {}
+        """By full name, the definitions that it has: as a rule one, or some that are equal."""
+        for name, node, _ in definitions(document, ""):
+            variants = self._variants.setdefault(name, [])
+            if not any(node is other or node == other for other in variants):
+                variants.append(node)
+        self._keys: dict[tuple[str, int], str] = {}
+
+    def place(self, node: Any, space: str, at: str) -> Any:
+        """Return a type in normal form; `space`: the namespace around it, `at`: its path."""
+        if isinstance(node, str):
+            return node if node in PRIMITIVES else self._refer(node, space, at)
+        if isinstance(node, list):
+            return [self.place(branch, space, at) for branch in node]
+        if not isinstance(node, dict) or "type" not in node:
+            raise NoSchema(f"{spot(at)} is no Avro schema: a type is a name, a list, or an object with a type")
+        of = node["type"]
+        if not isinstance(of, str):
+            return self.place(of, space, at)
+        if of in NAMED:
+            if not isinstance(node.get("name"), str):
+                raise NoSchema(f"{spot(at)} is no Avro schema: its {of} has no name")
+            return self._define(name_of(node, space), node, at)
+        if of in PART_OF:
+            part, step = PART_OF[of]
+            if part not in node:
+                raise NoSchema(f"{spot(at)} is no Avro schema: it does not say what is in the {of}")
+            return {"type": of, part: self.place(node[part], space, within(at, step))}
+        logical = _logical(node)
+        return self.place(of, space, at) if logical is None else {"type": of, "logicalType": logical}
+
+    def _refer(self, name: str, space: str, at: str) -> str:
+        for full in (full_name(name, space), name.removeprefix(".")):
+            variants = self._variants.get(full, ())
+            if len(variants) > 1:
+                raise NoSchema(f"{spot(at)} uses {shown(full)}, which the schema defines in several ways")
+            if variants:
+                return self._define(full, variants[0], at)
+        raise NoSchema(f"{spot(at)} uses {shown(full_name(name, space))}, which the schema does not define")
+
+    def _define(self, full: str, node: Mapping[str, Any], at: str) -> str:
+        variants = self._variants[full]
+        variant = next(number for number, other in enumerate(variants) if node is other or node == other)
+        key = self._keys.get((full, variant))
+        if key is None:
+            key = self._keys[full, variant] = f"T{len(self.types)}"
+            self.types[key] = made = {"type": node["type"], "name": key, "called": full}
+            match node["type"]:
+                case "fixed":
+                    made["size"] = _size(node.get("size"), at)
+                case "enum":
+                    made["symbols"] = _symbols(node.get("symbols"), at)
+                case _:
+                    made["type"] = "record"  # An error is one.
+                    made["fields"] = self._fields(node.get("fields"), space_of(full), at)
+        return key
+
+    def _fields(self, fields: Any, space: str, at: str) -> list[dict[str, Any]]:
+        if not isinstance(fields, list) or not all(isinstance(field, dict) for field in fields):
+            raise NoSchema(f"{spot(at)} is no Avro schema: its fields are no list of objects")
+        made, seen = list[dict[str, Any]](), dict[str, int]()
+        for number, field in enumerate(fields):
+            name = field.get("name")
+            if not isinstance(name, str):
+                raise NoSchema(f"{spot(at)} is no Avro schema: its field {number} has no name")
+            there = within(at, f".{shown(name)}")
+            if "type" not in field:
+                raise NoSchema(f"{spot(there)} is no Avro schema: it has no type")
+            seen[name] = seen.get(name, -1) + 1
+            new = {"name": _safe(name, seen[name]), "called": name, "type": self.place(field["type"], space, there)}
+            aliases = field.get("aliases")
+            made.append({**new, "aliases": aliases} if isinstance(aliases, list) else new)
+        return made
+
+
+def _names(top: Any) -> Iterator[str]:
+    return (branch for branch in (top if isinstance(top, list) else [top]) if isinstance(branch, str))
+
+
+def _safe(name: str, before: int) -> str:
+    """Return a field's name for the decoders; `before`: how many fields of the record have it already."""
+    if PLAIN_NAME.fullmatch(name) and not before:
+        return name
+    salt = before.to_bytes(8, "big")
+    return f"odd_{blake2b(name.encode(errors='surrogatepass'), digest_size=16, salt=salt).hexdigest()}"
+
+
+def _size(size: Any, at: str) -> int:
+    if type(size) is not int or not 0 <= size <= MAX_FIXED_BYTES:
+        raise NoSchema(f"{spot(at)}: the size of a fixed is no number from 0 to {MAX_FIXED_BYTES:,}")
+    return size
+
+
+def _symbols(symbols: Any, at: str) -> list[str]:
+    if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+        raise NoSchema(f"{spot(at)}: the symbols of an enum are no list of texts")
+    return symbols
+
+
+def _logical(node: Mapping[str, Any]) -> str | None:
+    connect, logical = node.get("connect.name"), node.get("logicalType")
+    found = CONNECT.get(connect) if isinstance(connect, str) else None
+    found = found or (logical if isinstance(logical, str) else None)
+    return found if found is not None and LOGICAL.get(found) == node["type"] else None
