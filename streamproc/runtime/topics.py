@@ -110,6 +110,11 @@ async def check_topics(kafka: Kafka, topics: TopicSettings, max_record_bytes: in
     return count
 
 
+async def admitted_bytes(kafka: Kafka, topic: str) -> int:
+    """Return how large a batch of records a topic admits, as it was checked to be."""
+    return int((await kafka.topics([topic]))[topic].config.get("max.message.bytes", BATCH_BYTES))
+
+
 def _config(role: str, max_record_bytes: int) -> Mapping[str, str]:
     setup = ROLES[role]
     if setup.carries_events:
