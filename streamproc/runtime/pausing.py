@@ -114,9 +114,11 @@ class Pauses:
         self._tell(Pause.UNREADABLE, f"{error}. {way_out}")
         until = time.monotonic() + TRY_AGAIN_S
         async with self._watched(still_ours, reader) as waits:
-            while waits() and time.monotonic() < until:
+            while waits():
                 meanwhile()
                 await asyncio.sleep(POLL_S)
+                if time.monotonic() >= until:
+                    return
 
     async def learn(self, missing: Sequence[bytes], offset: int, still_ours: StillOurs, reader: Reader) -> None:
         """Ask the registry once for schemas that the records from `offset` on need; where it is away, wait a little."""
