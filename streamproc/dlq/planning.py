@@ -99,10 +99,8 @@ class Terms(NamedTuple):
             return Verdict.SKIPPED
         if receipts.of(found) is not None:
             return Verdict.REPLAYED
-        if found.source.topic != self.events:
-            return Verdict.ELSEWHERE
-        if found.source.partition >= self.events_partitions:
-            return Verdict.NOWHERE
+        if found.source.topic != self.events or found.source.partition >= self.events_partitions:
+            return Verdict.NOWHERE if found.source.topic == self.events else Verdict.ELSEWHERE
         if found.attempt >= self.limits.attempts:
             return Verdict.EXHAUSTED
         return Verdict.REPLAY if found.is_cut else self._admitted(found)

@@ -108,7 +108,7 @@ class FoldBatch(Batch):
         self._mark: Mark | None = None
 
     def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
-        """Decode and fold records that follow on what was absorbed, up to one that is `held` or has a `missing` schema."""
+        """Decode and fold records that follow on what was absorbed, up to one that is `held` or lacks a schema."""
         stage, out = self._stage, self._out
         oversized = self._oversized(records)
         decoded = _decode(records, oversized, stage.settings.book)
@@ -145,7 +145,9 @@ class FoldBatch(Batch):
         """Whether it should be committed, though more is at hand."""
         out = self._out
         spoken = len(out.alerts) + len(out.tally.groups)
-        return self._is_large or self.records >= self._stage.settings.commit.max_records or spoken >= MAX_SPOKEN_PER_COMMIT
+        return (
+            self._is_large or self.records >= self._stage.settings.commit.max_records or spoken >= MAX_SPOKEN_PER_COMMIT
+        )
 
     @property
     def is_empty(self) -> bool:

@@ -110,7 +110,7 @@ class Pauses:
     ) -> None:
         """Wait a while in front of what cannot be read; then it may be tried again."""
         place = f"{error.place.topic}:{error.place.partition}:{error.first}"
-        way_out = f"To pass over it: `streamproc offsets skip {place} --through {error.last} --why \"...\"`"
+        way_out = f'To pass over it: `streamproc offsets skip {place} --through {error.last} --why "..."`'
         self._tell(Pause.UNREADABLE, f"{error}. {way_out}")
         until = time.monotonic() + TRY_AGAIN_S
         async with self._watched(still_ours, reader) as waits:

@@ -49,13 +49,13 @@ class Position(NamedTuple):
         way_out = where if is_input else "earliest` (or to an offset of the events)"
         raise ConfigError(
             f"the committed offset {committed.offset} of {source} was set by something other than this version of "
-            "streamproc, such as kafka-consumer-groups --reset-offsets: the state in the state topic does not belong to "
-            f"it. Stop the service and run `streamproc offsets reset --to {way_out} (--dry-run says first what it means)"
+            "streamproc, such as kafka-consumer-groups --reset-offsets: the state does not belong to it. "
+            f"Stop the service and run `streamproc offsets reset --to {way_out} (--dry-run: what it means)"
         )
 
 
 class Resetting(NamedTuple):
-    """A reset to `offset` is under way: its state is neither the one before nor the one behind. `sequence` as before."""
+    """A reset to `offset` is under way: the state is neither the one before nor the one behind."""
 
     offset: int
     sequence: int

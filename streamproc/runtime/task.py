@@ -6,22 +6,16 @@ partition is still ours.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from msgspec import Struct, field
-
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.book import SchemaBook
-from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.core.model import Moment
-from streamproc.core.rules import Rules
-from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.runtime.backoff import Backoff
-from streamproc.runtime.config import CommitSettings, DeadLetterSettings, TopicSettings
-from streamproc.runtime.observer import Observer, TaskState
+from streamproc.runtime.job import Job
+from streamproc.runtime.observer import TaskState
 from streamproc.runtime.pace import Pace
 from streamproc.runtime.pausing import DecidedElsewhere, Pauses, StillOurs
 from streamproc.runtime.ports import (
@@ -29,9 +23,7 @@ from streamproc.runtime.ports import (
     Fetched,
     Gone,
     Group,
-    Kafka,
     Reader,
-    Registry,
     TopicPartition,
     Transactions,
     Unreadable,
@@ -39,34 +31,12 @@ from streamproc.runtime.ports import (
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import WAYS_OUT, Found, prove, refuse_orphans, restore
 from streamproc.runtime.stage import Batch, Pending, Stage
+from streamproc.runtime.topics import partition_count_changed
 
 IDLE_FETCH_S = 0.5
 MEMBERSHIP_POLL_S = 0.1
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 NOTHING = Fetched((), caught_up=False)
-
-
-class Job(Struct, frozen=True):
-    """What the tasks of one worker have in common.
-
-    `topics` with their prefix; `frames`: what outputs begin with; `clock` gives wall time in seconds.
-    """
-
-    kafka: Kafka
-    application_id: str
-    topics: TopicSettings
-    rules: Rules
-    windows: WindowRules
-    commit: CommitSettings
-    max_record_bytes: int
-    book: SchemaBook
-    observer: Observer
-    frames: Frames = SINGLE_OBJECTS
-    registry: Registry | None = None
-    dead_letters: DeadLetterSettings = DeadLetterSettings()
-    clock: Callable[[], float] = time.time
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held for one stretch of CPU time, so that heartbeats come in between however many partitions have work."""
 
 
 class PartitionTask:
@@ -305,15 +275,6 @@ class PartitionTask:
 
     def _where(self, topic: str) -> str:
         return str(TopicPartition(topic, self.source.partition))
-
-
-def partition_count_changed(topic: str, before: int, now: int) -> str:
-    """Return the message for rules.md 4."""
-    return (
-        f"{topic} had {before} partitions and has {now} now: keys moved to other partitions, so the states no longer "
-        "fit. Migrate: set a new STREAMPROC_APPLICATION_ID and a new STREAMPROC_TOPICS__PREFIX, run `streamproc topics "
-        "create`, and start: the input is replayed from its beginning"
-    )
 
 
 async def _fetched(reader: Reader, batch: Batch, max_records: int, timeout_s: float) -> Fetched:

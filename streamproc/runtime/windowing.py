@@ -102,7 +102,9 @@ class WindowBatch(Batch):
     @property
     def is_full(self) -> bool:
         """Whether it should be committed, though more is at hand."""
-        return self._is_large or self.records >= MAX_RECORDS_PER_COMMIT or len(self._out.changed) >= MAX_CHANGES_PER_COMMIT
+        return (
+            self._is_large or self.records >= MAX_RECORDS_PER_COMMIT or len(self._out.changed) >= MAX_CHANGES_PER_COMMIT
+        )
 
     @property
     def is_empty(self) -> bool:

@@ -14,10 +14,11 @@ from streamproc.codec.encode import Source
 from streamproc.core.state import State
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.fold import FoldSettings, FoldStage
+from streamproc.runtime.job import Job
 from streamproc.runtime.ports import Group, TopicPartition
 from streamproc.runtime.stage import Limits, Stage
-from streamproc.runtime.task import Job, PartitionTask, partition_count_changed
-from streamproc.runtime.topics import admitted_bytes, check_topics
+from streamproc.runtime.task import PartitionTask
+from streamproc.runtime.topics import admitted_bytes, check_topics, partition_count_changed
 from streamproc.runtime.windowing import WindowStage
 
 POLL_S = 0.5

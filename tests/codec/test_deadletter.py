@@ -149,5 +149,8 @@ def test_what_was_passed_over_is_named_by_its_first_and_last_offset():
     key, value, at_ms, headers = skipped_letter(Place("run-events", 3, 17, -1), 20, "it was \ud83d damaged", WALL_MS)
     assert (key, value, at_ms) == (None, None, WALL_MS)
     said = dict(headers)
-    assert (said["streamproc.error.reason"], said["streamproc.error.message"]) == (b"skipped", b"it was \\ud83d damaged")
+    assert (said["streamproc.error.reason"], said["streamproc.error.message"]) == (
+        b"skipped",
+        b"it was \\ud83d damaged",
+    )
     assert (said["streamproc.source.offset"], said["streamproc.skipped.through"]) == (b"17", b"20")

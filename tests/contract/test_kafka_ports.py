@@ -10,7 +10,7 @@ from streamproc.codec.encode import Message
 from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, Gone, Kafka, NewTopic, Reader, TopicPartition
+from streamproc.runtime.ports import Committed, Gone, Kafka, NewTopic, Reader, TopicPartition, Unreadable
 from tests.support.fake_kafka import FakeKafka
 from tests.support.waiting import eventually
 
@@ -44,7 +44,8 @@ async def setup(request: pytest.FixtureRequest, unique: Callable[[str], str]) ->
         kafka: Kafka = FakeKafka()
     else:
         bootstrap = request.getfixturevalue("kafka_bootstrap")
-        kafka = AioKafka(KafkaSettings(bootstrap_servers=bootstrap), unique("group"))
+        settings = KafkaSettings(bootstrap_servers=bootstrap, max_batch_bytes=2 << 20)
+        kafka = AioKafka(settings, unique("group"))
     setup = Setup(kafka, events)
     await setup.create()
     yield setup
@@ -297,6 +298,57 @@ async def test_a_position_that_is_gone_is_an_error(setup: Setup) -> None:
     await reader.close()
 
 
+async def unreadable(setup: Setup, topic: str) -> None:
+    """Add a batch of three records that is too large once decompressed, and a record behind it."""
+    if isinstance(setup.kafka, FakeKafka):
+        setup.kafka.logs[topic][0].damage(3)
+        setup.kafka.logs[topic][0].append(message("behind"), "committed")
+        return
+    bootstrap = setup.kafka._settings.bootstrap_servers
+    async with AIOKafkaProducer(
+        bootstrap_servers=bootstrap, compression_type="gzip", max_batch_size=4 << 20, max_request_size=4 << 20
+    ) as producer:
+        batch = producer.create_batch()
+        for _ in range(3):
+            assert batch.append(key=b"large", value=bytes(1_000_000), timestamp=1_000) is not None
+        await (await producer.send_batch(batch, topic, partition=0))
+        await producer.send_and_wait(topic, b"v", b"behind", 0)
+
+
+async def test_what_cannot_be_read_is_told_by_its_offsets_behind_what_can(setup: Setup) -> None:
+    """Again and again, until somebody goes past it; what lies in front comes first."""
+    await commit(setup, 1, (setup.log, "a"), (setup.log, "b"))
+    _, first = await setup.kafka.bounds(setup.log, 0)
+    await unreadable(setup, setup.log)
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    keys: list[bytes | None] = []
+    with pytest.raises(Unreadable) as caught:
+        for _ in range(20):
+            keys += [record.key for record in (await reader.fetch(10, 1.0)).records]
+    assert (keys, caught.value.first, caught.value.last) == ([b"a", b"b"], first, first + 2)
+    assert (reader.read_all(), reader.lag() or 0) == (False, 4)
+    with pytest.raises(Unreadable) as again:
+        for _ in range(20):
+            assert not (await reader.fetch(10, 1.0)).records
+    assert (again.value.first, again.value.last) == (first, first + 2)
+    await reader.seek(first + 3)
+    assert await caught_up(reader) == [b"behind"]
+    await reader.close()
+
+
+async def test_a_time_is_its_first_record(setup: Setup) -> None:
+    """Or none."""
+    transactions = setup.kafka.transactions(setup.source(0))
+    await transactions.fence()
+    sent = [message("a", timestamp=5_000), message("b", timestamp=6_000)]
+    await transactions.commit({TopicPartition(setup.log, 0): sent}, Committed(1, ""), lambda: True)
+    await transactions.close()
+    await settle(setup)
+    assert [await setup.kafka.offset_at(setup.log, 0, at) for at in (0, 5_000, 5_001, 6_001)] == [0, 0, 1, None]
+    assert await setup.kafka.offset_at(setup.log, 1, 0) is None
+
+
 async def test_topics_are_described_with_partitions_and_configuration(setup: Setup) -> None:
     """Those that exist."""
     found = await setup.kafka.topics([setup.table, "no-such-topic"])
@@ -326,6 +378,7 @@ class Listener:
 async def test_members_share_the_partitions_and_are_confirmed(setup: Setup) -> None:
     """Each gets its share of every topic, the same numbers; a member that left is confirmed no more."""
     topics = [setup.events, setup.log]
+    assert not (await setup.kafka.membership()).members
     one, other = setup.kafka.group(topics), setup.kafka.group(topics)
     everything = frozenset(TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS))
     first, second = Listener(), Listener()
@@ -340,6 +393,7 @@ async def test_members_share_the_partitions_and_are_confirmed(setup: Setup) -> N
         assert {source.partition for source in mine if source.topic == setup.events} == {
             source.partition for source in mine if source.topic == setup.log
         }
+    assert len((await setup.kafka.membership()).members) == 2
     await one.leave()
     assert not await one.confirmed()
     await eventually(lambda: second.sources == everything)

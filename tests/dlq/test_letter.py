@@ -136,7 +136,9 @@ def test_the_size_counts_everything():
 
 def _cut(own, admitted_bytes=100_000):
     record = Arrived(47, b"v" * 90_000, 1_000, b"k" * 30_000, own)
-    key, value, at_ms, headers = dead_letter(Rejection(record, "too_large", "why"), "run-events", 3, 1_000, admitted_bytes)
+    key, value, at_ms, headers = dead_letter(
+        Rejection(record, "too_large", "why"), "run-events", 3, 1_000, admitted_bytes
+    )
     return of(Arrived(5, value, at_ms, key, headers), 3)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
+from streamproc.errors import BrokerUnavailable, TaskInvalid
 from streamproc.runtime import stage
 from streamproc.runtime.config import CommitSettings, DeadLetterSettings
 from streamproc.runtime.observer import Pause

@@ -211,7 +211,9 @@ async def _membership(admin: AIOKafkaAdminClient, group_id: str) -> Membership:
         for code, _, state, _, _, members, *_ in response.groups:
             error = for_code(code)
             if error is GroupAuthorizationFailedError:
-                raise ConfigError(f"Kafka does not tell of group {group_id}: the user needs the permission Describe on it")
+                raise ConfigError(
+                    f"Kafka does not tell of group {group_id}: the user needs the permission Describe on it"
+                )
             if error is not NoError:
                 raise error(group_id)
             return Membership(state, [f"{client_id} at {host.lstrip('/')}" for _, client_id, host, *_ in members])

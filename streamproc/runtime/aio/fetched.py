@@ -1,8 +1,9 @@
-"""What one fetch of a partition brought, handed out a part at a time: no more than so many bytes in one go, and what
-lies in front of a batch that cannot be read before the error about that batch.
+"""What one fetch of a partition brought, handed out a part at a time.
 
-aiokafka's own hands out as many records as are asked for, whatever they unfold into, and drops those that it has in hand
-when it comes to such a batch.
+No more than so many bytes in one go; and what lies in front of a batch that cannot be read before the error about that.
+
+aiokafka's own hands out as many records as are asked for, whatever they unfold into, and drops those that it has in
+hand when it comes to such a batch.
 """
 
 from typing import Any

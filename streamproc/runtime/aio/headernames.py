@@ -93,7 +93,8 @@ class AnyNames(fetcher.PartitionRecords):
             except Exception as error:
                 # The compiled reader raises UnicodeDecodeError, the one in Python another because of it.
                 if not isinstance(error.__cause__ or error, UnicodeDecodeError):
-                    raise Damaged(*self._records.span(self.next_fetch_offset), error) from error
+                    first, last = self._records.span(self.next_fetch_offset)
+                    raise Damaged(first, last, error) from error
                 self._records.again(self.next_fetch_offset)
             else:
                 return
