@@ -200,7 +200,10 @@ class Kafka(Protocol):
         """Return the group's committed offset of an input partition, None where there is none."""
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
-        """Return the offset of the first record with this timestamp or a later one, None where there is none."""
+        """Return the offset of the first record with this timestamp or a later one, None where there is none.
+
+        A control marker may count, at the time when it was written.
+        """
 
     async def membership(self) -> Membership:
         """Describe the consumer group."""

@@ -338,14 +338,15 @@ async def test_what_cannot_be_read_is_told_by_its_offsets_behind_what_can(setup:
 
 
 async def test_a_time_is_its_first_record(setup: Setup) -> None:
-    """Or none."""
+    """Or none. On a real Kafka control markers count too, at the time when they were written."""
     transactions = setup.kafka.transactions(setup.source(0))
     await transactions.fence()
     sent = [message("a", timestamp=5_000), message("b", timestamp=6_000)]
     await transactions.commit({TopicPartition(setup.log, 0): sent}, Committed(1, ""), lambda: True)
     await transactions.close()
     await settle(setup)
-    assert [await setup.kafka.offset_at(setup.log, 0, at) for at in (0, 5_000, 5_001, 6_001)] == [0, 0, 1, None]
+    found = [await setup.kafka.offset_at(setup.log, 0, at) for at in (0, 5_000, 5_001, 2**42)]
+    assert found == [0, 0, 1, None]
     assert await setup.kafka.offset_at(setup.log, 1, 0) is None
 
 
