@@ -121,7 +121,10 @@ async def test_what_the_service_would_refuse_is_refused(committed):
     it.kafka.offsets.pop(it.source())
     if committed is not None:
         it.kafka.offsets[it.source()] = committed
-    for work in (skip(desk_of(it), passage("run-events:0:1", None, "why")), resume_partitions(desk_of(it), it.source(), None)):
+    for work in (
+        skip(desk_of(it), passage("run-events:0:1", None, "why")),
+        resume_partitions(desk_of(it), it.source(), None),
+    ):
         with pytest.raises(ConfigError, match="streamproc offsets reset --to"):
             await work
     assert it.kafka.offsets.get(it.source()) == committed

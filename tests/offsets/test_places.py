@@ -15,7 +15,9 @@ def test_a_passage_is_one_offset_or_several():
     assert passage("a-b.run-events:3:17", 20, "why").said == "offsets 17 to 20"
 
 
-@pytest.mark.parametrize("place", ["", "17", "run-events:3", "run-events:-1:3", "run-events:0:x", "run events:0:1", "a:0:1:2"])
+@pytest.mark.parametrize(
+    "place", ["", "17", "run-events:3", "run-events:-1:3", "run-events:0:x", "run events:0:1", "a:0:1:2"]
+)
 def test_what_is_no_place_is_refused(place):
     with pytest.raises(WrongPlace, match="such as run-events:0:17"):
         passage(place, None, "why")
