@@ -17,8 +17,8 @@ from streamproc.errors import RecordRejected
 
 VERSIONS = ("run_measurement",)
 MAX_BYTES = 131_072
-"""Of a measurement: names and codes are limited where they are measured. A larger one is somebody else's, and what is kept
-of it would go into no topic."""
+"""Of a measurement: names and codes are limited where they are measured. A larger one is somebody else's, and what is
+kept of it would go into no topic."""
 
 
 class MeasurementEncoder:

@@ -60,9 +60,10 @@ def as_json(application_id: str, membership: Membership, found: Sequence[Standin
 
 def skipped(passage: Passage, dead_letters: str) -> str:
     """Say what was passed over."""
+    source, behind = passage.source, passage.through + 1
     return (
-        f"passed over {passage.said} of {passage.source} ({escaped(passage.why)}): it goes on at {passage.through + 1}, "
-        f"a dead letter in {dead_letters} partition {passage.source.partition} says so"
+        f"passed over {passage.said} of {source} ({escaped(passage.why)}): it goes on at {behind}, a dead letter in "
+        f"{dead_letters} partition {source.partition} says so"
     )
 
 

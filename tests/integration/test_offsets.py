@@ -135,6 +135,12 @@ async def test_what_producers_write_stops_at_most_its_own_partition_and_that_goe
     for partition in range(4):
         assert len(await service.read(topics.transitions, partition)) == 2
 
+    await _check_letters(service)
+
+
+async def _check_letters(service: Fleet) -> None:
+    """What became dead letters of it, and what comes back."""
+    topics = service.topics
     (large,) = await service.read(topics.dead_letters, 0)
     assert (_reason(large), large.value) == (b"too_large", bytes(65_536))
     (skipped,) = await service.read(topics.dead_letters, 1)
