@@ -15,8 +15,8 @@ MAX_EMPTY_FETCHES = 30
 
 WAYS_OUT = (
     "Ways out: stop the service and run `streamproc offsets reset --to earliest`, which rebuilds the state from what "
-    "the input still holds (--dry-run says first what that means); restore both the topic and the group's offsets from "
-    "one backup; or start with a new application_id and new output topics"
+    "the input still holds, and whose --dry-run says what that means; restore both the topic and the group's offsets "
+    "from one backup; or start with a new application_id and new output topics"
 )
 
 
