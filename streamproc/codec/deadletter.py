@@ -52,7 +52,8 @@ def dead_letter(
     """Return the dead letter of a record of `topic` and `partition`; `admitted_bytes`: what its topic admits."""
     record, reason = rejection.record, rejection.reason
     place = Place(topic, partition, record.offset, record.timestamp)
-    at_ms = max(NO_TIMESTAMP, min(record.timestamp, wall_ms))  # Two that lie too far apart go into no batch.
+    # Two that lie too far apart go into no batch; a header has the record's own.
+    at_ms = min(record.timestamp, wall_ms) if record.timestamp >= 0 else wall_ms
     if reason != TOO_LARGE:
         headers = [*record.headers, *_why(reason, rejection.message, place)]
         if batch_bytes(record.key, record.value, headers) <= admitted_bytes:

@@ -28,7 +28,7 @@ from streamproc.runtime.ports import (
     Transactions,
     Unreadable,
 )
-from streamproc.runtime.position import Position
+from streamproc.runtime.position import Position, read
 from streamproc.runtime.restore import WAYS_OUT, Found, prove, refuse_orphans, restore
 from streamproc.runtime.stage import Batch, Pending, Stage
 from streamproc.runtime.topics import partition_count_changed
@@ -53,7 +53,6 @@ class PartitionTask:
         self._pending: Pending | None = None
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
         self._pace = Pace()
-        self._committed: Committed | None = None
         self._pauses = Pauses(self.source, job.registry, job.dead_letters, job.observer, self._now_ms, self._moved)
         self._read_to_ms = 0
 
@@ -116,7 +115,7 @@ class PartitionTask:
             position = await self._start_empty()
         else:
             position = await self._return_to(committed)
-        self._position, self._pending, self._committed = position, None, committed
+        self._position, self._pending = position, None
         reader = await self._job.kafka.reader(*self.source)
         await reader.seek(position.offset)
         self._job.observer.restoring(self.source, 0)
@@ -229,7 +228,7 @@ class PartitionTask:
         self._pending = pending
         await transactions.commit(pending.outputs, pending.position.to_committed(), still_ours)
         pending.apply()
-        self._position, self._pending, self._committed = pending.position, None, pending.position.to_committed()
+        self._position, self._pending = pending.position, None
         self._backoff.succeeded()
         latency_s = max(0.0, self._job.clock() - batch.first_timestamp / 1000) if batch.records else 0.0
         report = pending.report(time.monotonic() - began, latency_s)
@@ -237,7 +236,11 @@ class PartitionTask:
         self._job.observer.committed(report)
 
     async def _moved(self) -> bool:
-        return await self._job.kafka.committed(self.source) != self._committed
+        """Tell whether somebody else has committed since; an earlier commit of ours may still be what is seen."""
+        committed = await self._job.kafka.committed(self.source)
+        said = None if committed is None else read(committed)
+        sequence = -1 if self._position is None else self._position.sequence
+        return committed is not None and not (isinstance(said, Position) and said.sequence <= sequence)
 
     def _report_lag(self, reader: Reader) -> None:
         lag = reader.lag()

@@ -165,6 +165,24 @@ async def test_bytes_arrive_as_they_were_sent(setup: Setup) -> None:
     await transactions.close()
 
 
+async def test_a_record_without_a_timestamp_keeps_none_beside_others(setup: Setup) -> None:
+    """Kafka's -1: aiokafka's builder gives a batch's first one the time of the next."""
+    transactions = setup.kafka.transactions(setup.source(0))
+    await transactions.fence()
+    times = [-1, -1, 5_000, -1, 6_000, 7_000, -1]
+    sent = [message(str(number), timestamp=at) for number, at in enumerate(times)]
+    await transactions.commit({TopicPartition(setup.log, 0): sent}, Committed(1, ""), lambda: True)
+    await transactions.close()
+    await settle(setup)
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    found: list[int] = []
+    while len(found) < len(times):
+        found += [record.timestamp for record in (await reader.fetch(10, 2.0)).records]
+    assert found == times
+    await reader.close()
+
+
 async def test_a_new_producer_fences_the_old_one(setup: Setup) -> None:
     """The stale owner's transaction fails, and nothing of it is seen."""
     old, new = setup.kafka.transactions(setup.source(0)), setup.kafka.transactions(setup.source(0))

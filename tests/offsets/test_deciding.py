@@ -143,7 +143,7 @@ async def test_a_transaction_that_fails_changes_nothing(point):
     it = await _damaged()
     before = it.kafka.offsets[it.source()]
     it.kafka.fault = once(point, TaskInvalid("fenced"))
-    with pytest.raises(ConfigError, match="nothing was changed"):
+    with pytest.raises(ConfigError, match="it was not confirmed"):
         await skip(desk_of(it), passage("run-events:0:1", None, "why"))
     assert it.kafka.offsets[it.source()] == before
     await skip(desk_of(it), passage("run-events:0:1", None, "why"))

@@ -100,6 +100,33 @@ async def test_who_waits_starts_over_where_somebody_else_has_committed(never_aga
     assert it.told.states.count((0, TaskState.RESTORING)) == 2
 
 
+async def test_an_earlier_commit_that_is_still_seen_is_nobodys_decision(never_again):
+    """Kafka confirms a commit before everybody sees it: who looked right then took its own for somebody else's."""
+    it, _ = await _damaged()
+    async with it.working():
+        await eventually(lambda: it.source() in it.told.pauses)
+        latest = it.kafka.offsets[it.source()]
+        position = Position.of(latest, it.source())
+        for stale in (None, position._replace(offset=0, sequence=position.sequence - 1).to_committed()):
+            looks = _counted(it.kafka, "committed")
+            it.kafka.offsets.pop(it.source(), None)
+            if stale is not None:
+                it.kafka.offsets[it.source()] = stale
+            await eventually(lambda looks=looks: len(looks) > 3)
+        it.kafka.offsets[it.source()] = latest
+        assert it.told.states.count((0, TaskState.FENCED)) == 1
+        await _decide(it, it.source(), 4)
+        await it.drained()
+    assert it.told.states.count((0, TaskState.FENCED)) == 2
+
+
+def _counted(kafka, point):
+    """Take down how often a point is passed from now on."""
+    passed = []
+    kafka.fault = lambda at: passed.append(at) if at == point else None
+    return passed
+
+
 async def test_a_decision_lets_a_partition_go_on_that_stopped_for_its_rejections():
     """The same offset with a new sequence says so; what was rejected before no longer counts."""
     it = await application()
