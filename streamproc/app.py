@@ -19,7 +19,6 @@ from streamproc.observe.health import Health
 from streamproc.observe.http import HttpServer, application
 from streamproc.observe.journal import Journal
 from streamproc.observe.metrics import MetricsObserver
-from streamproc.offsets.standing import Desk
 from streamproc.profilebook import book_of
 from streamproc.registry.link import RegistryLink, registry_link
 from streamproc.runtime.aio.cluster import AioKafka
@@ -189,12 +188,11 @@ async def with_dead_letters(settings: Settings, work: Callable[[Kafka, TopicSett
         await kafka.close()
 
 
-async def with_offsets(settings: Settings, work: Callable[[Desk], Awaitable[T]]) -> T:
+async def with_offsets(settings: Settings, work: Callable[[Kafka], Awaitable[T]]) -> T:
     """Return what `work` returns; its transactions and group are the service's own, so that it fences the service."""
     kafka = make_kafka(settings)
-    name, topics = settings.application_id, settings.topics.named()
     try:
-        return await work(Desk(kafka, topics, name, settings.life_cycle.name, settings.kafka.max_record_bytes))
+        return await work(kafka)
     finally:
         await kafka.close()
 

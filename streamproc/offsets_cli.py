@@ -11,6 +11,7 @@ from streamproc.offsets import places
 from streamproc.offsets.command import Consoles, reset_offsets, resume_partitions, show_offsets, skip_records
 from streamproc.offsets.places import WrongPlace
 from streamproc.offsets.standing import Desk
+from streamproc.runtime.ports import Kafka
 from streamproc.settings import Settings
 from streamproc.shell import Config, WrongUsage, err, out, run_async, settings_of
 
@@ -78,8 +79,13 @@ def _parsed(parse: Callable[[], T]) -> T:
 
 def _on_offsets(settings: Settings, work: Callable[[Desk], Awaitable[int]]) -> None:
     configure_logs("ERROR", "console")
+    name, topics, profile = settings.application_id, settings.topics.named(), settings.life_cycle.name
+
+    def at_desk(kafka: Kafka) -> Awaitable[int]:
+        return work(Desk(kafka, topics, name, profile, settings.kafka.max_record_bytes))
+
     try:
-        code = run_async(service.with_offsets(settings, work))
+        code = run_async(service.with_offsets(settings, at_desk))
     except WrongPlace as error:
         raise WrongUsage(str(error)) from None
     if code:

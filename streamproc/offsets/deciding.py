@@ -65,8 +65,8 @@ async def _commit(transactions: Transactions, outputs: Outputs, position: Positi
         await to_its_end(transactions.commit(outputs, committed, lambda: True))
     except TaskInvalid as error:
         raise ConfigError(
-            f"it was not confirmed, somebody else works on the partition: {error}. `streamproc offsets show` tells where it "
-            "stands; repeat the command"
+            f"it was not confirmed, somebody else works on the partition: {error}. `streamproc offsets show` tells "
+            "where it stands; repeat the command"
         ) from error
 
 
