@@ -24,9 +24,9 @@ from streamproc.registry.link import RegistryLink, registry_link
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.feed import AioFeed
 from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.job import Job
 from streamproc.runtime.observer import Observer
 from streamproc.runtime.ports import Kafka
-from streamproc.runtime.task import Job
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
 from streamproc.settings import Settings
@@ -184,6 +184,15 @@ async def with_dead_letters(settings: Settings, work: Callable[[Kafka, TopicSett
     kafka = AioKafka(settings.kafka, f"{settings.application_id}.dlq")
     try:
         return await work(kafka, settings.topics.named())
+    finally:
+        await kafka.close()
+
+
+async def with_offsets(settings: Settings, work: Callable[[Kafka], Awaitable[T]]) -> T:
+    """Return what `work` returns; its transactions and group are the service's own, so that it fences the service."""
+    kafka = make_kafka(settings)
+    try:
+        return await work(kafka)
     finally:
         await kafka.close()
 

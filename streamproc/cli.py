@@ -14,6 +14,7 @@ from streamproc.dlq_cli import dlq_cli
 from streamproc.errors import ConfigError, StreamprocError
 from streamproc.escaping import escaped_lines
 from streamproc.observe.logs import configure as configure_logs
+from streamproc.offsets_cli import offsets_cli
 from streamproc.schema_cli import schema_cli
 from streamproc.shell import (
     FAILURE,
@@ -39,6 +40,7 @@ cli = typer.Typer(
 topics_cli = typer.Typer(no_args_is_help=True, help="Create or check the topics.")
 cli.add_typer(topics_cli, name="topics")
 cli.add_typer(dlq_cli, name="dlq")
+cli.add_typer(offsets_cli, name="offsets")
 cli.add_typer(schema_cli, name="schema")
 
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same runs; a new one by default.")]

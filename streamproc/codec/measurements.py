@@ -11,11 +11,14 @@ from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import Message, Source
 from streamproc.codec.schemas import load, unframe
 from streamproc.core.failures import group_key
-from streamproc.core.measure import Histogram, Mark, Measurement, Totals
+from streamproc.core.measure import Histogram, Mark, Measurement, Totals, name
 from streamproc.core.model import MAX_TIME_MS
 from streamproc.errors import RecordRejected
 
 VERSIONS = ("run_measurement",)
+MAX_BYTES = 131_072
+"""Of a measurement: names and codes are limited where they are measured. A larger one is somebody else's, and what is
+kept of it would go into no topic."""
 
 
 class MeasurementEncoder:
@@ -91,6 +94,8 @@ def decode_measurements(records: Sequence[Arrival]) -> Measured:
 
 def _decode(record: Arrival) -> Measurement | Mark:
     try:
+        if len(record.value or b"") > MAX_BYTES:
+            raise ValueError("it is larger than any of ours")  # noqa: TRY301
         found = unframe(record, VERSIONS, "RunMeasurement")
         partition, mark, totals = found["source_partition"], found["mark"], found["totals"]
         if mark is not None:
@@ -100,7 +105,8 @@ def _decode(record: Arrival) -> Measurement | Mark:
         measured = convert(totals, Totals)
         if not 0 <= found["start"] <= MAX_TIME_MS:
             raise ValueError("start is out of range")  # noqa: TRY301
-        return Measurement(partition, found["assistant_id"], found["model"], int(found["start"]), measured)
+        group = name(found["assistant_id"]), name(found["model"])
+        return Measurement(partition, *group, int(found["start"]), measured)
     except RecordRejected:
         raise
     except Exception as error:  # whatever damaged bytes make the decoder raise

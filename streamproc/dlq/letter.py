@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.deadletter import HEADERS
+from streamproc.codec.deadletter import CUT, FURTHER_HEADERS, HEADERS, SHA256, SIZE, SKIPPED, THROUGH
 from streamproc.codec.encode import Message
 from streamproc.codec.framing import header_of, label
 from streamproc.codec.sizes import Headers, headers_bytes
@@ -17,6 +17,7 @@ UNFRAMED = "none"
 
 _COUNT = re.compile(rb"\d{1,9}")
 _LONG = re.compile(rb"-?\d{1,19}")
+_DIGEST = re.compile(rb"[0-9a-f]{64}")
 MAX_LONG = 2**63 - 1
 MAX_TEXT_CHARS = 1_000
 """Of what somebody else may have written into a header of ours."""
@@ -34,8 +35,19 @@ class Source(NamedTuple):
         return f"{self.topic}:{self.partition}:{self.offset}"
 
 
+class Original(NamedTuple):
+    """What a record was that was too large: the bytes and the SHA-256 of its value, and what of it is cut here."""
+
+    size: int
+    sha256: str
+    cut: str
+
+
 class Letter(NamedTuple):
-    """A dead letter. `attempt`: how often it was replayed before it failed this time; `headers`: the record's own."""
+    """A dead letter. `attempt`: how often it was replayed before it failed this time; `headers`: the record's own.
+
+    `original`: of a record that was too large; `through`: the last offset of those that were passed over.
+    """
 
     partition: int
     offset: int
@@ -48,6 +60,8 @@ class Letter(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    original: Original | None = None
+    through: int | None = None
 
     @property
     def place(self) -> str:
@@ -56,8 +70,19 @@ class Letter(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes of value, key and headers."""
-        return len(self.value or b"") + len(self.key or b"") + headers_bytes(self.headers)
+        """The bytes of value, key and headers, the value's as it came."""
+        value_bytes = len(self.value or b"") if self.original is None else self.original.size
+        return value_bytes + len(self.key or b"") + headers_bytes(self.headers)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the record is not in here as a whole."""
+        return self.original is not None and bool(self.original.cut)
+
+    @property
+    def was_skipped(self) -> bool:
+        """Whether it stands for records that an operator passed over: there is nothing to send."""
+        return self.reason == SKIPPED and self.through is not None
 
     def again(self) -> Message:
         """Return the record as it came, timestamp and all (rules.md 15), marked with the attempt and the letter."""
@@ -93,6 +118,13 @@ def of(record: Arrival, partition: int) -> Letter | Foreign:
     except _Flaw as flaw:
         return Foreign(partition, record.offset, str(flaw))
     ours = set(last.values())
+    # Ours are behind those: what stands in front was there when the record came.
+    behind = {name: at for at, (name, _) in enumerate(record.headers) if name in FURTHER_HEADERS and at > max(ours)}
+    ours |= set(behind.values())
+    try:
+        original, through = _original(record, behind), _through(record, behind)
+    except _Flaw as flaw:
+        return Foreign(partition, record.offset, str(flaw))
     own = [header for at, header in enumerate(record.headers) if at not in ours]
     return Letter(
         partition,
@@ -106,7 +138,27 @@ def of(record: Arrival, partition: int) -> Letter | Foreign:
         record.key,
         record.value,
         own,
+        original,
+        through,
     )
+
+
+def _original(record: Arrival, behind: dict[str, int]) -> Original | None:
+    if not behind.keys() & {SIZE, SHA256, CUT}:
+        return None
+    size, digest = _value(record, behind, SIZE), _value(record, behind, SHA256)
+    if not _LONG.fullmatch(size) or not _DIGEST.fullmatch(digest):
+        raise _Flaw(f"its headers {SIZE} and {SHA256} are no size and digest")
+    return Original(int(size), digest.decode(), _text(_value(record, behind, CUT)) if CUT in behind else "")
+
+
+def _through(record: Arrival, behind: dict[str, int]) -> int | None:
+    if THROUGH not in behind:
+        return None
+    said = _value(record, behind, THROUGH)
+    if not _LONG.fullmatch(said):
+        raise _Flaw(f"its header {THROUGH} is no offset")
+    return int(said)
 
 
 def _value(record: Arrival, last: dict[str, int], name: str) -> bytes:

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
+from streamproc.codec.deadletter import NO_TIMESTAMP
 from streamproc.codec.sizes import batch_bytes, headers_bytes
 from streamproc.dlq.choice import Choice, Place
 from streamproc.dlq.letter import Foreign, Letter
 from streamproc.dlq.listing import Names as Counted
 from streamproc.dlq.listing import Seen
+from streamproc.dlq.originals import original_of
 from streamproc.dlq.reading import Names, missing, names_of, partitions_of, scan
 from streamproc.dlq.receipts import Receipts
 from streamproc.runtime.config import BATCH_BYTES, TopicSettings
@@ -37,6 +39,8 @@ class Verdict(StrEnum):
     TOO_LARGE = (
         "left: too large once marked, raise kafka.max_record_bytes or the events topic's max.message.bytes first"
     )
+    LOST = "left: cut, and its original is no longer in the events topic"
+    SKIPPED = "left: passed over by `streamproc offsets skip`, there is no record to send"
     FOREIGN = "left: no dead letter, somebody else wrote it"
 
 
@@ -45,6 +49,8 @@ LEFT = (
     Verdict.EXPIRED,
     Verdict.REFUSED,
     Verdict.TOO_LARGE,
+    Verdict.LOST,
+    Verdict.SKIPPED,
     Verdict.ELSEWHERE,
     Verdict.NOWHERE,
     Verdict.FOREIGN,
@@ -86,28 +92,37 @@ class Terms(NamedTuple):
     choice: Choice
 
     def judge(self, found: Letter | Foreign, receipts: Receipts) -> Verdict:
-        """Decide what becomes of a letter."""
+        """Decide what becomes of a letter; of one that is cut only as far as that does not matter."""
         if isinstance(found, Foreign):
             return Verdict.FOREIGN
+        if found.was_skipped:
+            return Verdict.SKIPPED
         if receipts.of(found) is not None:
             return Verdict.REPLAYED
-        if found.source.topic != self.events:
-            return Verdict.ELSEWHERE
-        if found.source.partition >= self.events_partitions:
-            return Verdict.NOWHERE
+        if found.source.topic != self.events or found.source.partition >= self.events_partitions:
+            return Verdict.NOWHERE if found.source.topic == self.events else Verdict.ELSEWHERE
         if found.attempt >= self.limits.attempts:
             return Verdict.EXHAUSTED
-        return self._admitted(found)
+        return Verdict.REPLAY if found.is_cut else self._admitted(found)
 
     def is_mended(self, letter: Letter) -> bool:
         """Tell whether it may fare better this time, as far as can be told without looking at it."""
         return letter.reason != UNKNOWN_SCHEMA or self.limits.knows(letter.schema)
 
+    async def whole(self, kafka: Kafka, letter: Letter) -> tuple[Verdict, Letter]:
+        """Return a letter that is to be replayed with its whole record, which is read again where it is cut here."""
+        if not letter.is_cut:
+            return Verdict.REPLAY, letter
+        found = await original_of(kafka, letter)
+        return (Verdict.LOST, letter) if found is None else (self._admitted(found), found)
+
     def _admitted(self, letter: Letter) -> Verdict:
         bounds, (key, value, at_ms, headers) = self.bounds, letter.again()
-        if bounds.oldest_ms is not None and at_ms < bounds.oldest_ms:
+        # A record without a time is refused nowhere, and does not make a segment old.
+        if at_ms != NO_TIMESTAMP and bounds.oldest_ms is not None and at_ms < bounds.oldest_ms:
             return Verdict.EXPIRED
-        if at_ms < bounds.first_ms or (bounds.last_ms is not None and at_ms > bounds.last_ms):
+        is_late = bounds.last_ms is not None and at_ms > bounds.last_ms
+        if at_ms != NO_TIMESTAMP and (at_ms < bounds.first_ms or is_late):
             return Verdict.REFUSED
         size = len(key or b"") + len(value or b"") + headers_bytes(headers)
         is_too_large = size > bounds.record_bytes or batch_bytes(key, value, headers) > bounds.batch_bytes
@@ -198,11 +213,18 @@ def oldest_kept(config: Mapping[str, str], now_ms: int) -> int | None:
 async def survey(kafka: Kafka, terms: Terms) -> Plan:
     """Read the dead letters that are there now; raises as `scan`."""
     plan, named = Plan(), set(terms.choice.places)
+    cut: list[Letter] = []
 
     def take(found: Letter | Foreign, known: Receipts) -> None:
-        verdict = terms.judge(found, known)
-        plan.add(found, verdict)
         named.discard((found.partition, found.offset))
+        verdict = terms.judge(found, known)
+        if verdict is Verdict.REPLAY and isinstance(found, Letter) and found.is_cut:
+            cut.append(found._replace(value=None))  # There may be many; what is left of it is of no use.
+        else:
+            settle(found, verdict)
+
+    def settle(found: Letter | Foreign, verdict: Verdict) -> None:
+        plan.add(found, verdict)
         if verdict is Verdict.REPLAY and isinstance(found, Letter):
             plan.meant.add(found)
             if not terms.is_mended(found):
@@ -213,5 +235,7 @@ async def survey(kafka: Kafka, terms: Terms) -> Plan:
         plan.passed_over.add(letter)
 
     plan.ends = await scan(kafka, terms.names, terms.choice, take, pass_over)
+    for letter in cut:
+        settle(letter, (await terms.whole(kafka, letter))[0])
     plan.nothing_at = sorted(place for place in named if place[0] in plan.ends)
     return plan

@@ -153,12 +153,15 @@ class Replay:
                 for found in fetched:
                     if not isinstance(found, Letter) or self._terms.judge(found, known) is not Verdict.REPLAY:
                         continue
-                    key, value, _, headers = found.again()
+                    verdict, whole = await self._terms.whole(self._kafka, found)
+                    if verdict is not Verdict.REPLAY:
+                        continue
+                    key, value, _, headers = whole.again()
                     taken = batch_bytes(key, value, headers)
                     if batch and (len(batch) >= min(self._at_once, BATCH_LETTERS) or size + taken > most):
                         yield batch
                         batch, size = [], 0
-                    batch.append(found)
+                    batch.append(whole)
                     size += taken
         if batch:
             yield batch

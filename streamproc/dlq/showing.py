@@ -49,7 +49,7 @@ def table(rows: Iterable[Row]) -> Table:
             letter.reason,
             letter.schema,
             str(letter.source),
-            f"{size:,}",
+            f"{size:,}{' (cut)' if letter.is_cut else ''}",
             str(letter.attempt),
             "no" if receipt is None else "yes",
             letter.message,
@@ -106,6 +106,9 @@ def as_json(row: Row) -> str:
         "schema": letter.schema,
         "source": {"topic": letter.source.topic, "partition": letter.source.partition, "offset": letter.source.offset},
         "bytes": size,
+        "cut": letter.is_cut,
+        "sha256": None if letter.original is None else letter.original.sha256,
+        "through": letter.through,
         "attempt": letter.attempt,
         "replayed": None if receipt is None else receipt.at_ms,
     }
@@ -125,6 +128,12 @@ def details(letter: Letter, receipt: Receipt | None) -> Iterator[tuple[str, str]
     yield "replayed", _replayed(receipt)
     yield "key", _bytes(letter.key)
     yield "value", "null" if letter.value is None else f"{len(letter.value):,} bytes"
+    if letter.original is not None:
+        yield "value as it came", f"{letter.original.size:,} bytes, SHA-256 {letter.original.sha256}"
+    if letter.original is not None and letter.is_cut:
+        yield "cut", escaped(letter.original.cut)
+    if letter.through is not None:
+        yield "passed over", f"offsets {letter.source.offset} to {letter.through}"
     yield "headers", f"{len(letter.headers):,}"
     for name, value in letter.headers:
         yield f"  {escaped_bytes(named(name), MAX_CHARS)}", _bytes(value)

@@ -262,11 +262,16 @@ class Health(Observer):
         return f"bringing back the state of {named(waiting)}: about {remaining} records to go" if waiting else ""
 
     def _paused(self) -> str:
-        """Name the partitions by what they wait for, each reason with what the first of them says."""
-        waiting: dict[Pause, tuple[list[TopicPartition], str]] = {}
+        """Name the partitions by what they wait for, each reason with what the first of them says.
+
+        What cannot be read is each one's own, and so is the command that passes over it.
+        """
+        waiting: dict[tuple[Pause, str], tuple[list[TopicPartition], str]] = {}
         for source in self._sources():
             if (pause := self._tasks[source].pause) is not None:
-                waiting.setdefault(pause[0], ([], pause[1]))[0].append(source)
+                why, message = pause
+                own = message if why is Pause.UNREADABLE else ""
+                waiting.setdefault((why, own), ([], message))[0].append(source)
         return "; ".join(f"{named(sources)} waiting: {message}" for sources, message in waiting.values())
 
     def _stalled_tasks(self) -> str:

@@ -44,8 +44,9 @@ class Journal(Observer):
         if state is TaskState.CLOSED:
             self._say_rejected(source, {}, at_once=True)
             self._said_at = {key: at for key, at in self._said_at.items() if key[0] != source}
-        # A stop outlives whatever happens to the task: it is said once.
-        if state is TaskState.CLOSED or self._pauses.get(source) is not Pause.REJECTIONS:
+        # What waits for somebody outlives whatever happens to the task: it is said once.
+        pause = self._pauses.get(source)
+        if state is TaskState.CLOSED or (pause is not None and not pause.needs_somebody):
             self._pauses.pop(source, None)
 
     def transaction_failed(self, source: TopicPartition, cause: str) -> None:
@@ -61,11 +62,11 @@ class Journal(Observer):
             self._say_rejected(report.source, report.samples)
 
     def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
-        """Log once that a partition waits, and what for; one that only a restart lets go on is an error."""
+        """Log once that a partition waits, and what for; one that waits for somebody is an error."""
         if self._pauses.get(source) is not why:
             self._pauses[source] = why
             self._say_rejected(source, {}, at_once=True)
-            log = _log.error if why is Pause.REJECTIONS else _log.warning
+            log = _log.error if why.needs_somebody else _log.warning
             log("paused", topic=source.topic, partition=source.partition, reason=why.value, why=message)
 
     def resumed(self, source: TopicPartition) -> None:

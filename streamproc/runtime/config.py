@@ -30,7 +30,9 @@ class KafkaSettings(Section):
     group_instance_id: str | None = Field(None, description="Static membership: a name that survives restarts.")
     session_timeout_ms: int = Field(10_000, ge=1_000, le=1_800_000)
     transaction_timeout_ms: int = Field(15_000, ge=3_000, le=900_000)
-    max_record_bytes: int = Field(1_048_576, ge=1_024, description="The largest input record: key, value and headers.")
+    max_record_bytes: int = Field(
+        1_048_576, ge=1_024, description="Of key, value and headers; a larger one is a dead letter."
+    )
     max_batch_bytes: int = Field(67_108_864, ge=1_048_576, description="Of one batch of records, once decompressed.")
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
 
@@ -99,7 +101,10 @@ class DeadLetterSettings(Section):
         None,
         ge=0,
         lt=100,
-        description="Of a partition's records of a minute, at a commit; above, it stops until a restart or a move.",
+        description=(
+            "Of a partition's records of a minute, at a commit; above, it stops until `streamproc offsets resume`, a "
+            "restart or a move."
+        ),
     )
     stop_min_records: int = Field(100, ge=1, description="Below so many in a minute stop_percent tells nothing.")
 

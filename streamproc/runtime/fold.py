@@ -7,26 +7,25 @@ from functools import partial
 from msgspec import Struct
 
 from streamproc.codec.alerts import AlertEncoder
-from streamproc.codec.arrival import Arrival, instant
+from streamproc.codec.arrival import Arrival, Rejection, instant
 from streamproc.codec.book import SchemaBook
-from streamproc.codec.decode import decode
+from streamproc.codec.deadletter import ANY_SIZE
+from streamproc.codec.decode import Decoded, decode
 from streamproc.codec.encode import Message, OutputEncoder, Source
 from streamproc.codec.measurements import MeasurementEncoder
 from streamproc.codec.runstate import decode_runs
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
-from streamproc.codec.sizes import headers_bytes
 from streamproc.core.beacon import Beacon
 from streamproc.core.measure import Mark, Measurement
 from streamproc.core.model import Moment
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
-from streamproc.errors import ConfigError
 from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.observer import CommitReport, FoldReport, count_alerts
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
-from streamproc.runtime.stage import Batch, Pending
+from streamproc.runtime.stage import Batch, Limits, Pending
 
 MAX_SPOKEN_PER_COMMIT = 2_000
 """Alerts and measurements, which are encoded one by one: well under 100 ms of CPU."""
@@ -42,6 +41,8 @@ class FoldSettings(Struct, frozen=True):
     max_record_bytes: int
     partition_of: Callable[[bytes, int], int]
     frames: Frames = SINGLE_OBJECTS
+    letter_bytes: int = ANY_SIZE
+    """What the dead-letter topic admits."""
 
 
 class FoldStage:
@@ -98,7 +99,7 @@ class FoldBatch(Batch):
     """One commit of the fold stage."""
 
     def __init__(self, stage: FoldStage, state: State, position: Position) -> None:
-        super().__init__(stage.source, position)
+        super().__init__(stage.source, position, Limits(stage.settings.max_record_bytes, stage.settings.letter_bytes))
         self._stage = stage
         self._state = state
         self._out = begin(state)
@@ -107,13 +108,10 @@ class FoldBatch(Batch):
         self._mark: Mark | None = None
 
     def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
-        """Decode and fold records that follow on what was absorbed, up to one that is `held` or has a `missing` schema.
-
-        Raises ConfigError for an oversized one.
-        """
+        """Decode and fold records that follow on what was absorbed, up to one that is `held` or lacks a schema."""
         stage, out = self._stage, self._out
-        self._refuse_oversized(records)
-        decoded = decode(records, stage.settings.book)
+        oversized = self._oversized(records)
+        decoded = _decode(records, oversized, stage.settings.book)
         if over := self._over_limit(decoded.rejections):
             self.held = over.reason
             decoded = decoded.before(over.record.offset)
@@ -147,7 +145,9 @@ class FoldBatch(Batch):
         """Whether it should be committed, though more is at hand."""
         out = self._out
         spoken = len(out.alerts) + len(out.tally.groups)
-        return self.records >= self._stage.settings.commit.max_records or spoken >= MAX_SPOKEN_PER_COMMIT
+        return (
+            self._is_large or self.records >= self._stage.settings.commit.max_records or spoken >= MAX_SPOKEN_PER_COMMIT
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -212,16 +212,17 @@ class FoldBatch(Batch):
             seen_at=at.wall_ms if self.records else 0,
         )
 
-    def _refuse_oversized(self, records: Sequence[Arrival]) -> None:
-        limit, source = self._stage.settings.max_record_bytes, self._stage.source
-        for record in records:
-            size = len(record.value or b"") + len(record.key or b"")
-            if record.headers:
-                size += headers_bytes(record.headers)
-            if size > limit:
-                message = (
-                    f"the record at {source.topic} partition {source.partition} offset {record.offset} has "
-                    f"{size} bytes, more than kafka.max_record_bytes allows ({limit}): raise it, and "
-                    "max.message.bytes of the state and dead-letter topics with it (`streamproc topics check`)"
-                )
-                raise ConfigError(message)
+
+def _decode(records: Sequence[Arrival], oversized: Sequence[Rejection], book: SchemaBook) -> Decoded:
+    """Decode a batch of which some records are rejected already."""
+    if not oversized:
+        return decode(records, book)
+    large = {rejection.record.offset for rejection in oversized}
+    fitting = [record for record in records if record.offset not in large]
+    decoded = decode(fitting, book)
+    rejections = [*decoded.rejections, *oversized]
+    rejections.sort(key=lambda rejection: rejection.record.offset)
+    found = Decoded(decoded.events, rejections, len(records), decoded.missing)
+    if not decoded.missing:
+        return found
+    return found.before(fitting[decoded.taken].offset)._replace(missing=decoded.missing)

@@ -82,7 +82,8 @@ class Gate:
         if 100 * bad > percent * total:
             self._stopped = (
                 f"{bad} of {total} records of the last minute were rejected, more than dead_letters.stop_percent "
-                f"({percent:g}) allows: see `streamproc dlq list`, mend the producer or the settings, and restart"
+                f"({percent:g}) allows: see `streamproc dlq list`, mend the producer, then "
+                "`streamproc offsets resume`; or change the settings and restart"
             )
 
     def _pass(self, now_ms: int) -> int:

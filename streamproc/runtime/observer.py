@@ -45,6 +45,12 @@ class Pause(Enum):
     REGISTRY = "registry"
     RATE = "rate"
     REJECTIONS = "rejections"
+    UNREADABLE = "unreadable"
+
+    @property
+    def needs_somebody(self) -> bool:
+        """Whether it goes on only when somebody has decided something."""
+        return self in {Pause.REJECTIONS, Pause.UNREADABLE}
 
 
 class Held(Protocol):

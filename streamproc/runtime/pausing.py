@@ -1,20 +1,21 @@
-"""What one partition waits for, and the waiting: a schema that the registry does not tell, or fewer rejections.
+"""What one partition waits for, and the waiting: a schema that the registry does not tell, fewer rejections, somebody.
 
-Reads nothing, commits nothing. Whoever waits here comes back soon after the partition went to somebody else.
+Reads nothing, commits nothing. Whoever waits here comes back soon after the partition went to somebody else, or after
+somebody else has committed an offset of it, which is how `streamproc offsets skip` and `resume` reach a service.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 from streamproc.codec.framing import label
-from streamproc.errors import BrokerUnavailable, RegistryUnavailable
+from streamproc.errors import BrokerUnavailable, ConfigError, RegistryUnavailable, StreamprocError
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import DeadLetterSettings
 from streamproc.runtime.gate import Closed, Gate
 from streamproc.runtime.observer import CommitReport, Observer, Pause
-from streamproc.runtime.ports import Reader, Registry, TopicPartition
+from streamproc.runtime.ports import Reader, Registry, TopicPartition, Unreadable
 from streamproc.runtime.stage import Allows
 
 POLL_S = 0.1
@@ -22,10 +23,18 @@ LOOK_S = 3.0
 QUIET_S = 1.0
 """Whoever gets an answer within this time is not said to wait."""
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
+TRY_AGAIN_S = 30.0
+"""What cannot be read may have been damaged on the way."""
 SHOWN = 5
 """Schemas that a message names; the rest it counts."""
 
 StillOurs = Callable[[], bool]
+Moved = Callable[[], Awaitable[bool]]
+"""Whether the committed offset is another one than the task's own."""
+
+
+class DecidedElsewhere(StreamprocError):
+    """Somebody else committed an offset of the partition while it waited: the task starts over from there."""
 
 
 class Pauses:
@@ -38,13 +47,18 @@ class Pauses:
         limits: DeadLetterSettings,
         observer: Observer,
         now_ms: Callable[[], int],
+        moved: Moved,
     ) -> None:
         self._source = source
         self._registry = registry
+        self._limits = limits
         self._gate = Gate(limits)
         self._observer = observer
         self._now_ms = now_ms
+        self._moved = moved
         self._told: Closed | None = None
+        self._waits = self._is_void = False
+        self._looked_at = 0.0
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
         self._asked_at = -1
 
@@ -56,10 +70,16 @@ class Pauses:
         """Start telling anew: with the task's state what it told of it is over."""
         self._told = None
 
+    def start_over(self) -> None:
+        """Forget what was rejected: somebody has decided where the partition goes on."""
+        self._gate = Gate(self._limits)
+        self._is_void = False
+        self.go_on()
+
     def go_on(self) -> None:
         """Tell that the partition no longer waits, if it did."""
-        if self._told is not None:
-            self._told = None
+        if self._waits:
+            self._told, self._waits = None, False
             self._observer.resumed(self._source)
 
     def allows(self) -> Allows | None:
@@ -73,38 +93,49 @@ class Pauses:
     async def at_gate(self, still_ours: StillOurs, reader: Reader, meanwhile: Callable[[], None]) -> None:
         """Wait while too much was rejected; `meanwhile` is called again and again.
 
-        The reader looks now and then how far the partition goes: it fetches nothing that would tell.
+        Raises DecidedElsewhere, as every wait in here.
         """
         if self._gate.closed(self._now_ms()) is None:
             return
-        looking = asyncio.create_task(_look_now_and_then(reader))
-        try:
-            while (why := self._gate.closed(self._now_ms())) is not None and still_ours():
+        async with self._watched(still_ours, reader) as waits:
+            while (why := self._gate.closed(self._now_ms())) is not None and waits():
                 self._tell(*why)
                 meanwhile()
                 await asyncio.sleep(POLL_S)
-        finally:
-            # Not waited for: while the broker is away it takes as long as a request may.
-            looking.cancel()
-            looking.add_done_callback(_seen)
         if still_ours():
             self.go_on()
 
-    async def learn(self, missing: Sequence[bytes], offset: int, still_ours: StillOurs) -> None:
+    async def at_unreadable(
+        self, error: Unreadable, still_ours: StillOurs, reader: Reader, meanwhile: Callable[[], None]
+    ) -> None:
+        """Wait a while in front of what cannot be read; then it may be tried again."""
+        place = f"{error.place.topic}:{error.place.partition}:{error.first}"
+        way_out = f'To pass over it: `streamproc offsets skip {place} --through {error.last} --why "..."`'
+        self._tell(Pause.UNREADABLE, f"{error}. {way_out}")
+        until = time.monotonic() + TRY_AGAIN_S
+        async with self._watched(still_ours, reader) as waits:
+            while waits():
+                meanwhile()
+                await asyncio.sleep(POLL_S)
+                if time.monotonic() >= until:
+                    return
+
+    async def learn(self, missing: Sequence[bytes], offset: int, still_ours: StillOurs, reader: Reader) -> None:
         """Ask the registry once for schemas that the records from `offset` on need; where it is away, wait a little."""
         # Learned a moment ago, and missing again: where the book has no room for all at once, one has to do.
         wanted = missing[:1] if offset == self._asked_at else missing
         self._asked_at = offset
-        try:
-            if not await self._answered(wanted, still_ours):
-                return
-        except RegistryUnavailable as error:
-            self._asked_at = -1
-            self._tell(Pause.REGISTRY, f"{_shown(wanted)}: {error}")
-            await self._rest(max(self._backoff.failed(), error.retry_after_s or 0), still_ours)
-        else:
-            self._backoff.succeeded()
-            self.go_on()
+        async with self._watched(still_ours, reader) as waits:
+            try:
+                if not await self._answered(wanted, waits):
+                    return
+            except RegistryUnavailable as error:
+                self._asked_at = -1
+                self._tell(Pause.REGISTRY, f"{_shown(wanted)}: {error}")
+                await self._rest(max(self._backoff.failed(), error.retry_after_s or 0), waits)
+            else:
+                self._backoff.succeeded()
+                self.go_on()
 
     async def _answered(self, wanted: Sequence[bytes], still_ours: StillOurs) -> bool:
         """Wait for the answer; False where the partition went meanwhile."""
@@ -130,15 +161,31 @@ class Pauses:
 
     def _tell(self, why: Pause, message: str) -> None:
         if (why, message) != self._told:
-            self._told = why, message
+            self._told, self._waits = (why, message), True
             self._observer.paused(self._source, why, message)
 
+    @asynccontextmanager
+    async def _watched(self, still_ours: StillOurs, reader: Reader) -> AsyncIterator[StillOurs]:
+        """Look around now and then while somebody waits; yields whether he still may. Raises DecidedElsewhere."""
+        watching = asyncio.create_task(self._watch(reader))
+        try:
+            yield lambda: still_ours() and not self._is_void
+        finally:
+            # Not waited for: while the broker is away it takes as long as a request may.
+            watching.cancel()
+            watching.add_done_callback(_seen)
+        if self._is_void and still_ours():
+            raise DecidedElsewhere(f"the committed offset of {self._source} is another one now")
 
-async def _look_now_and_then(reader: Reader) -> None:
-    while True:
-        with suppress(BrokerUnavailable):
-            await reader.look()
-        await asyncio.sleep(LOOK_S)
+    async def _watch(self, reader: Reader) -> None:
+        """Ask how far the partition goes, as nothing is fetched that would tell, and who committed its offset."""
+        while True:
+            if self._told is not None and time.monotonic() - self._looked_at >= LOOK_S:
+                self._looked_at = time.monotonic()
+                with suppress(BrokerUnavailable, ConfigError):
+                    await reader.look()
+                    self._is_void = self._is_void or await self._moved()
+            await asyncio.sleep(POLL_S)
 
 
 def _seen(asking: asyncio.Task[None]) -> None:

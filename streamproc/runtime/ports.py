@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.encode import Message
-from streamproc.errors import ConfigError
+from streamproc.errors import ConfigError, StreamprocError
 
 
 class TopicPartition(NamedTuple):
@@ -50,6 +50,25 @@ class Gone(ConfigError):
         self.first = first
 
 
+class Unreadable(StreamprocError):
+    """The batch of records that would be read next is there and cannot be read, whoever tries.
+
+    `first` and `last`: the offsets that it takes, as its header says; `last` is never below `first`.
+    """
+
+    def __init__(self, place: TopicPartition, first: int, last: int, why: str) -> None:
+        what = f"offset {first}" if first == last else f"offsets {first} to {last}"
+        super().__init__(f"{what} of {place} cannot be read: {why}")
+        self.place, self.first, self.last = place, first, last
+
+
+class Membership(NamedTuple):
+    """The consumer group as its coordinator has it: a state such as Stable or Empty, and each member's client id."""
+
+    state: str
+    members: Sequence[str]
+
+
 class Reader(Protocol):
     """Reads one partition with isolation read_committed, apart from any group."""
 
@@ -59,8 +78,9 @@ class Reader(Protocol):
     async def fetch(self, max_records: int, timeout_s: float) -> Fetched:
         """Return what is at hand, waiting at most `timeout_s` for the first record.
 
-        Raises Gone where the position is out of range, ConfigError where what is there cannot be read,
-        BrokerUnavailable where Kafka refuses for now.
+        Raises Gone where the position is out of range, BrokerUnavailable where Kafka refuses for now, Unreadable where
+        the position has come to records that cannot be read; what lies before them was returned by then. The next call
+        tries them again.
         """
 
     async def position(self) -> int:
@@ -178,6 +198,15 @@ class Kafka(Protocol):
 
     async def committed(self, source: TopicPartition) -> Committed | None:
         """Return the group's committed offset of an input partition, None where there is none."""
+
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
+        """Return the offset of the first record with this timestamp or a later one, None where there is none.
+
+        A control marker may count, at the time when it was written.
+        """
+
+    async def membership(self) -> Membership:
+        """Describe the consumer group."""
 
     async def partition_count(self, topic: str) -> int:
         """Return the number of partitions, 0 where the topic does not exist."""

@@ -4,7 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 from streamproc.errors import ConfigError
-from streamproc.runtime.ports import Committed
+from streamproc.runtime.ports import Committed, TopicPartition
 
 FORMAT = 1
 
@@ -29,19 +29,54 @@ class Position(NamedTuple):
             "stream_time": self.stream_time,
             "partitions": self.partitions,
         }
-        return Committed(self.offset, json.dumps(fields, separators=(",", ":")))
+        return Committed(self.offset, _text(fields))
 
     @classmethod
-    def of(cls, committed: Committed, where: str) -> "Position":
-        """Read a committed offset; raises ConfigError where its metadata is not of this format."""
-        fields = _fields(committed.metadata)
-        if fields.pop("format", None) != FORMAT or fields.keys() != set(cls._fields) - {"offset"}:
-            message = (
-                f"the committed offset {committed.offset} of {where} was not committed by this version of streamproc: "
-                "start it with another application_id, or with the version that committed it"
+    def of(cls, committed: Committed, source: TopicPartition | str, *, is_input: bool = True) -> "Position":
+        """Read a committed offset; raises ConfigError where its metadata is not of this format.
+
+        `is_input`: of the events, where a reset may go; the offsets of the measurements follow.
+        """
+        found = read(committed)
+        if isinstance(found, Position):
+            return found
+        if isinstance(found, Resetting):
+            raise ConfigError(
+                f"an offsets reset of {source} was interrupted: run it again (`streamproc offsets reset --to ...`), as "
+                "its state is rebuilt in part only"
             )
-            raise ConfigError(message)
-        return cls(offset=committed.offset, **fields)
+        where = f"{committed.offset}`, which rebuilds the state from there, or `--to earliest`"
+        way_out = where if is_input else "earliest` (or to an offset of the events)"
+        raise ConfigError(
+            f"the committed offset {committed.offset} of {source} was set by something other than this version of "
+            "streamproc, such as kafka-consumer-groups --reset-offsets: the state does not belong to it. "
+            f"Stop the service and run `streamproc offsets reset --to {way_out} (--dry-run: what it means)"
+        )
+
+
+class Resetting(NamedTuple):
+    """A reset to `offset` is under way: the state is neither the one before nor the one behind."""
+
+    offset: int
+    sequence: int
+
+    def to_committed(self) -> Committed:
+        """Return the offset with the metadata that keeps the service from starting."""
+        return Committed(self.offset, _text({"format": FORMAT, "reset": self.offset, "sequence": self.sequence}))
+
+
+def read(committed: Committed) -> Position | Resetting | None:
+    """Return what a committed offset says; None where somebody else committed it, or a release of another format."""
+    fields = _fields(committed.metadata)
+    if fields.pop("format", None) != FORMAT:
+        return None
+    if fields.keys() == set(Position._fields) - {"offset"}:
+        return Position(offset=committed.offset, **fields)
+    return Resetting(committed.offset, fields["sequence"]) if fields.keys() == {"reset", "sequence"} else None
+
+
+def _text(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def _fields(metadata: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.ports import Kafka, TopicPartition
+from streamproc.runtime.ports import Fetched, Kafka, Reader, TopicPartition, Unreadable
 from streamproc.runtime.position import Position
 
 BATCH_RECORDS = 2_000
@@ -14,8 +14,9 @@ FETCH_TIMEOUT_S = 1.0
 MAX_EMPTY_FETCHES = 30
 
 WAYS_OUT = (
-    "Ways out: restore both the topic and the group's offsets from one backup; or start with a new application_id and "
-    "new output topics, which replays the input from its beginning"
+    "Ways out: stop the service and run `streamproc offsets reset --to earliest`, which rebuilds the state from what "
+    "the input still holds, and whose --dry-run says what that means; restore both the topic and the group's offsets "
+    "from one backup; or start with a new application_id and new output topics"
 )
 
 
@@ -39,7 +40,7 @@ async def restore(
         await reader.seek(first)
         at, empty, records, highest = first, 0, 0, -1
         while at < last:
-            fetched = await reader.fetch(BATCH_RECORDS, FETCH_TIMEOUT_S)
+            fetched = await _fetched(reader)
             latest = {record.key: record for record in fetched.records if record.offset < last}
             highest = max(highest, load(list(latest.values())))
             records += len(fetched.records)
@@ -53,6 +54,13 @@ async def restore(
         return Found(records, highest)
     finally:
         await reader.close()
+
+
+async def _fetched(reader: Reader) -> Fetched:
+    try:
+        return await reader.fetch(BATCH_RECORDS, FETCH_TIMEOUT_S)
+    except Unreadable as error:
+        raise ConfigError(f"{error}. {WAYS_OUT}") from error
 
 
 def prove(live_keys: int, found: Found, position: Position, where: str) -> None:

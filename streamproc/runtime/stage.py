@@ -6,15 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from streamproc.codec.arrival import Arrival, Rejection, instant
-from streamproc.codec.deadletter import dead_letter
+from streamproc.codec.deadletter import ANY_SIZE, TOO_LARGE, dead_letter
 from streamproc.codec.encode import Message, Source
+from streamproc.codec.sizes import headers_bytes
 from streamproc.core.model import Moment
 from streamproc.runtime.observer import CommitReport, Held
-from streamproc.runtime.ports import Outputs, TopicPartition
+from streamproc.runtime.ports import Outputs, TopicPartition, Unreadable
 from streamproc.runtime.position import Position
+
+MAX_BYTES_PER_COMMIT = 32 << 20
+"""Of records. A few kilobytes may unfold into many megabytes each, and their dead letters hold all of that."""
 
 Allows = Callable[[str, int], bool]
 """Whether a commit may reject so many records for a reason."""
+
+
+class Limits(NamedTuple):
+    """How many bytes are admitted: of a record's key, value and headers, and of the batch that a dead letter is in."""
+
+    record_bytes: int = ANY_SIZE
+    letter_bytes: int = ANY_SIZE
 
 
 class Pending(NamedTuple):
@@ -34,14 +45,18 @@ class Batch(ABC):
 
     What every stage does alike is here: counting what was read, dead letters, the next position. `missing`: headers of
     schemas that have to be asked for before the record at `next_offset` can be absorbed; `held`: the reason for which
-    that one would be rejected, and must not be yet. `last_timestamp` is then its.
+    that one would be rejected, and must not be yet. `last_timestamp` is then its. `unreadable`: what lies there is no
+    record at all, as far as anybody can tell.
     """
 
     allows: Allows | None = None
+    unreadable: Unreadable | None = None
 
-    def __init__(self, source: Source, position: Position) -> None:
+    def __init__(self, source: Source, position: Position, limits: Limits) -> None:
         self._source = source
         self._from = position
+        self._limits = limits
+        self._bytes = 0
         self.next_offset = position.offset
         self.missing: tuple[bytes, ...] = ()
         self.held = ""
@@ -53,7 +68,7 @@ class Batch(ABC):
 
     @abstractmethod
     def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
-        """Take records that follow on what was absorbed; raises ConfigError for one that cannot be processed at all."""
+        """Take records that follow on what was absorbed, as far as they may be: see `missing` and `held`."""
 
     @abstractmethod
     def pass_time(self, at: Moment, *, read_all: bool) -> None:
@@ -86,7 +101,8 @@ class Batch(ABC):
         for rejection in rejections:
             self._rejected[rejection.reason] += 1
             self._samples.setdefault(rejection.reason, rejection)
-            letter = dead_letter(rejection, self._source.topic, self._source.partition, at.wall_ms)
+            topic, partition = self._source.topic, self._source.partition
+            letter = dead_letter(rejection, topic, partition, at.wall_ms, self._limits.letter_bytes)
             self._dead_letters.append(letter)
         if not records:
             return
@@ -95,6 +111,26 @@ class Batch(ABC):
         self.records += len(records)
         self.last_timestamp = instant(records[-1].timestamp, at.wall_ms)
         self.next_offset = records[-1].offset + 1
+
+    def _oversized(self, records: Sequence[Arrival]) -> list[Rejection]:
+        """Return the rejections of those records that are too large (rules.md 10): none as a rule."""
+        limit, found = self._limits.record_bytes, []
+        for record in records:
+            size = len(record.value or b"") + len(record.key or b"")
+            if record.headers:
+                size += headers_bytes(record.headers)
+            self._bytes += size
+            if size > limit:
+                message = (
+                    f"the record has {size:,} bytes of key, value and headers, more than kafka.max_record_bytes "
+                    f"({limit:,}) admits"
+                )
+                found.append(Rejection(record, TOO_LARGE, message))
+        return found
+
+    @property
+    def _is_large(self) -> bool:
+        return self._bytes >= MAX_BYTES_PER_COMMIT
 
     def _over_limit(self, rejections: Sequence[Rejection]) -> Rejection | None:
         """Return the first of rejections to come that is over a limit."""

@@ -6,55 +6,37 @@ partition is still ours.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from msgspec import Struct, field
-
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.book import SchemaBook
-from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.core.model import Moment
-from streamproc.core.rules import Rules
-from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.runtime.backoff import Backoff
-from streamproc.runtime.config import CommitSettings, DeadLetterSettings, TopicSettings
-from streamproc.runtime.observer import Observer, TaskState
+from streamproc.runtime.job import Job
+from streamproc.runtime.observer import TaskState
 from streamproc.runtime.pace import Pace
-from streamproc.runtime.pausing import Pauses, StillOurs
-from streamproc.runtime.ports import Committed, Gone, Group, Kafka, Reader, Registry, TopicPartition, Transactions
-from streamproc.runtime.position import Position
+from streamproc.runtime.pausing import DecidedElsewhere, Pauses, StillOurs
+from streamproc.runtime.ports import (
+    Committed,
+    Fetched,
+    Gone,
+    Group,
+    Reader,
+    TopicPartition,
+    Transactions,
+    Unreadable,
+)
+from streamproc.runtime.position import Position, read
 from streamproc.runtime.restore import WAYS_OUT, Found, prove, refuse_orphans, restore
 from streamproc.runtime.stage import Batch, Pending, Stage
+from streamproc.runtime.topics import partition_count_changed
 
 IDLE_FETCH_S = 0.5
 MEMBERSHIP_POLL_S = 0.1
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
-
-
-class Job(Struct, frozen=True):
-    """What the tasks of one worker have in common.
-
-    `topics` with their prefix; `frames`: what outputs begin with; `clock` gives wall time in seconds.
-    """
-
-    kafka: Kafka
-    application_id: str
-    topics: TopicSettings
-    rules: Rules
-    windows: WindowRules
-    commit: CommitSettings
-    max_record_bytes: int
-    book: SchemaBook
-    observer: Observer
-    frames: Frames = SINGLE_OBJECTS
-    registry: Registry | None = None
-    dead_letters: DeadLetterSettings = DeadLetterSettings()
-    clock: Callable[[], float] = time.time
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held for one stretch of CPU time, so that heartbeats come in between however many partitions have work."""
+NOTHING = Fetched((), caught_up=False)
 
 
 class PartitionTask:
@@ -71,7 +53,7 @@ class PartitionTask:
         self._pending: Pending | None = None
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
         self._pace = Pace()
-        self._pauses = Pauses(self.source, job.registry, job.dead_letters, job.observer, self._now_ms)
+        self._pauses = Pauses(self.source, job.registry, job.dead_letters, job.observer, self._now_ms, self._moved)
         self._read_to_ms = 0
 
     async def run(self, still_ours: StillOurs) -> None:
@@ -92,6 +74,8 @@ class PartitionTask:
                     await self._cycle(reader, transactions, still_ours)
             except Gone as error:
                 raise ConfigError(f"{error}. {WAYS_OUT}") from error
+            except DecidedElsewhere:
+                pass  # At once, and no failure: the next round fences anew and goes by what was committed.
             except (TaskInvalid, BrokerUnavailable) as error:
                 if still_ours():  # Else it was to be expected: a commit is aborted when the partition goes.
                     self._job.observer.transaction_failed(self.source, type(error.__cause__ or error).__name__)
@@ -146,13 +130,16 @@ class PartitionTask:
         return Position(first, 0, 0, 0, self._stage.partitions, self._stage.profile)
 
     async def _return_to(self, committed: Committed) -> Position:
-        position = Position.of(committed, str(self.source))
+        position = Position.of(committed, self.source, is_input=self.source.topic == self._job.topics.events)
         self._refuse_another_setup(position)
         if self.state is None or position != self._position:
             if self.state is not None and self._pending is not None and position == self._pending.position:
                 # The commit whose outcome was unknown did happen (rules.md 7).
                 self._pending.apply()
             else:
+                if self._position not in (None, position):
+                    # Not by this task: another owner, or an operator, has decided since how it goes on.
+                    self._pauses.start_over()
                 state, found = await self._restored(position.stream_time)
                 prove(state.live_keys, found, position, self._where(self._stage.state_topic))
                 state.arm()
@@ -173,14 +160,14 @@ class PartitionTask:
 
     async def _cycle(self, reader: Reader, transactions: Transactions, still_ours: StillOurs) -> None:
         """Commit what is at hand, up to a record that has to wait; what it waits for is no transaction's business."""
-        await self._pauses.at_gate(still_ours, reader, lambda: self._report_lag(reader))
+        await self._pauses.at_gate(still_ours, reader, partial(self._report_lag, reader))
         if not still_ours():
             return
         gathered = await self._gather(reader, still_ours)
         if gathered is None:
             return
         batch, at, began = gathered
-        if batch.missing or batch.held:
+        if batch.missing or batch.held or batch.unreadable:
             # Before anybody asks what is unread: all from here on is, so the partition is neither idle nor caught up.
             await reader.seek(batch.next_offset)
         batch.pass_time(at, read_all=reader.read_all())
@@ -194,9 +181,11 @@ class PartitionTask:
         else:
             await self._commit(batch, at, transactions, still_ours, began)
         if batch.missing:
-            await self._pauses.learn(batch.missing, batch.next_offset, still_ours)
+            await self._pauses.learn(batch.missing, batch.next_offset, still_ours, reader)
         elif batch.held:
             self._pauses.hold(batch.held)
+        elif batch.unreadable:
+            await self._pauses.at_unreadable(batch.unreadable, still_ours, reader, partial(self._report_lag, reader))
         else:
             # Also where another partition has learned what this one was waiting for.
             self._pauses.go_on()
@@ -209,10 +198,10 @@ class PartitionTask:
         """
         assert self.state is not None and self._position is not None  # noqa: PT018, S101  RUNNING implies both
         stage, most = self._stage, self._job.commit.max_records
-        fetched = await reader.fetch(min(self._pace.records, most), IDLE_FETCH_S)
-        began = time.monotonic()
         batch = stage.begin(self.state, self._position)
         batch.allows = self._pauses.allows()
+        fetched = await _fetched(reader, batch, min(self._pace.records, most), IDLE_FETCH_S)
+        began = time.monotonic()
         at = self._moment(caught_up=fetched.caught_up)
         while fetched.records:
             async with self._job.turn:
@@ -223,7 +212,7 @@ class PartitionTask:
             await asyncio.sleep(0)
             if not still_ours():
                 return None
-            fetched = await reader.fetch(min(self._pace.records, most), min(stage.linger_s, left_s))
+            fetched = await _fetched(reader, batch, min(self._pace.records, most), min(stage.linger_s, left_s))
         return batch, at, began
 
     def _absorb(self, batch: Batch, records: Sequence[Arrival], at: Moment) -> None:
@@ -245,6 +234,13 @@ class PartitionTask:
         report = pending.report(time.monotonic() - began, latency_s)
         self._pauses.committed(report)
         self._job.observer.committed(report)
+
+    async def _moved(self) -> bool:
+        """Tell whether somebody else has committed since; an earlier commit of ours may still be what is seen."""
+        committed = await self._job.kafka.committed(self.source)
+        said = None if committed is None else read(committed)
+        sequence = -1 if self._position is None else self._position.sequence
+        return committed is not None and not (isinstance(said, Position) and said.sequence <= sequence)
 
     def _report_lag(self, reader: Reader) -> None:
         lag = reader.lag()
@@ -284,13 +280,13 @@ class PartitionTask:
         return str(TopicPartition(topic, self.source.partition))
 
 
-def partition_count_changed(topic: str, before: int, now: int) -> str:
-    """Return the message for rules.md 4."""
-    return (
-        f"{topic} had {before} partitions and has {now} now: keys moved to other partitions, so the states no longer "
-        "fit. Migrate: set a new STREAMPROC_APPLICATION_ID and a new STREAMPROC_TOPICS__PREFIX, run `streamproc topics "
-        "create`, and start: the input is replayed from its beginning"
-    )
+async def _fetched(reader: Reader, batch: Batch, max_records: int, timeout_s: float) -> Fetched:
+    """Return what is at hand: nothing where the batch has come to what is `unreadable`."""
+    try:
+        return await reader.fetch(max_records, timeout_s)
+    except Unreadable as error:
+        batch.unreadable = error
+        return NOTHING
 
 
 async def _close(reader: Reader | None, transactions: Transactions | None) -> None:

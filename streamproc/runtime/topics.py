@@ -110,6 +110,20 @@ async def check_topics(kafka: Kafka, topics: TopicSettings, max_record_bytes: in
     return count
 
 
+async def admitted_bytes(kafka: Kafka, topic: str) -> int:
+    """Return how large a batch of records a topic admits, as it was checked to be."""
+    return int((await kafka.topics([topic]))[topic].config.get("max.message.bytes", BATCH_BYTES))
+
+
+def partition_count_changed(topic: str, before: int, now: int) -> str:
+    """Return the message for rules.md 4."""
+    return (
+        f"{topic} had {before} partitions and has {now} now: keys moved to other partitions, so the states no longer "
+        "fit. Migrate: set a new STREAMPROC_APPLICATION_ID and a new STREAMPROC_TOPICS__PREFIX, run `streamproc topics "
+        "create`, and start: the input is replayed from its beginning"
+    )
+
+
 def _config(role: str, max_record_bytes: int) -> Mapping[str, str]:
     setup = ROLES[role]
     if setup.carries_events:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from streamproc.codec.alerts import AlertEncoder
-from streamproc.codec.arrival import Arrival
+from streamproc.codec.arrival import Arrival, Rejection
 from streamproc.codec.encode import Source
-from streamproc.codec.measurements import decode_measurements
+from streamproc.codec.measurements import Measured, decode_measurements
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.codec.windows import WindowEncoder, decode_window_states
 from streamproc.core.model import Moment
@@ -15,7 +15,7 @@ from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.observer import CommitReport, WindowReport, count_alerts
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.position import Position
-from streamproc.runtime.stage import Batch, Pending
+from streamproc.runtime.stage import Batch, Limits, Pending
 
 COMMIT_INTERVAL_S = 1.0
 """Windows close after tens of seconds: fewer commits cost less and make nobody wait."""
@@ -36,8 +36,10 @@ class WindowStage:
         profile: str,
         source: Source,
         frames: Frames = SINGLE_OBJECTS,
+        limits: Limits = Limits(),  # noqa: B008  it cannot be changed
     ) -> None:
         self.rules = rules
+        self.limits = limits
         self.topics = topics
         self.profile = profile
         self.source = source
@@ -70,16 +72,24 @@ class WindowBatch(Batch):
     """One commit of the window stage."""
 
     def __init__(self, stage: WindowStage, state: WindowState, position: Position) -> None:
-        super().__init__(stage.source, position)
+        super().__init__(stage.source, position, stage.limits)
         self._stage = stage
         self._state = state
         self._out = begin_windows(state)
 
     def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
-        """Add measurements and marks that follow on what was absorbed."""
-        measured = decode_measurements(records)
+        """Add measurements and marks that follow on what was absorbed, up to one that is `held`."""
+        oversized = self._oversized(records)
+        measured = _decode(records, oversized)
+        over = self._over_limit(measured.rejections)
+        if over is not None:
+            self.held = over.reason
+            records = [record for record in records if record.offset < over.record.offset]
+            measured = _decode(records, [each for each in oversized if each.record.offset < over.record.offset])
         absorb(self._state, measured.arrivals, self._out)
         self._took(records, measured.rejections, at)
+        if over is not None:
+            self.last_timestamp = over.record.timestamp
 
     def pass_time(self, at: Moment, *, read_all: bool) -> None:  # noqa: ARG002  the marks bring the time
         """Finish what the marks began; the stream's silence is the business of partition 0 (rules.md 20)."""
@@ -92,7 +102,9 @@ class WindowBatch(Batch):
     @property
     def is_full(self) -> bool:
         """Whether it should be committed, though more is at hand."""
-        return self.records >= MAX_RECORDS_PER_COMMIT or len(self._out.changed) >= MAX_CHANGES_PER_COMMIT
+        return (
+            self._is_large or self.records >= MAX_RECORDS_PER_COMMIT or len(self._out.changed) >= MAX_CHANGES_PER_COMMIT
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -131,3 +143,14 @@ class WindowBatch(Batch):
             dropped=out.dropped,
             watermark=out.watermark,
         )
+
+
+def _decode(records: Sequence[Arrival], oversized: Sequence[Rejection]) -> Measured:
+    """Decode a batch of which some records are rejected already."""
+    if not oversized:
+        return decode_measurements(records)
+    large = {rejection.record.offset for rejection in oversized}
+    measured = decode_measurements([record for record in records if record.offset not in large])
+    rejections = [*measured.rejections, *oversized]
+    rejections.sort(key=lambda rejection: rejection.record.offset)
+    return Measured(measured.arrivals, rejections)

@@ -14,10 +14,11 @@ from streamproc.codec.encode import Source
 from streamproc.core.state import State
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.fold import FoldSettings, FoldStage
+from streamproc.runtime.job import Job
 from streamproc.runtime.ports import Group, TopicPartition
-from streamproc.runtime.stage import Stage
-from streamproc.runtime.task import Job, PartitionTask, partition_count_changed
-from streamproc.runtime.topics import check_topics
+from streamproc.runtime.stage import Limits, Stage
+from streamproc.runtime.task import PartitionTask
+from streamproc.runtime.topics import admitted_bytes, check_topics, partition_count_changed
 from streamproc.runtime.windowing import WindowStage
 
 POLL_S = 0.5
@@ -35,6 +36,7 @@ class Worker:
         self._job = job
         self._group: Group = job.kafka.group(self._inputs)
         self._partitions = 0
+        self._limits = Limits(job.max_record_bytes)
         self._generation = 0
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._rebalanced = False
@@ -47,7 +49,9 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`; raises ConfigError, or whatever ended a task for good."""
-        self._partitions = await check_topics(self._job.kafka, self._job.topics, self._job.max_record_bytes)
+        job = self._job
+        self._partitions = await check_topics(job.kafka, job.topics, job.max_record_bytes)
+        self._limits = Limits(job.max_record_bytes, await admitted_bytes(job.kafka, job.topics.dead_letters))
         try:
             await self._group.join(self)
             self._watch = self._spawn(self._watch_partitions())
@@ -107,10 +111,10 @@ class Worker:
         job, place = self._job, Source(self._job.application_id, *source)
         if source.topic == job.topics.measurements:
             rules = structs.replace(job.windows, sources=self._partitions)
-            return WindowStage(rules, job.topics, job.rules.profile.name, place, job.frames)
-        partition_of = job.kafka.partition_of
+            return WindowStage(rules, job.topics, job.rules.profile.name, place, job.frames, self._limits)
+        limit, letter_bytes = self._limits
         settings = FoldSettings(
-            job.topics, job.rules, job.book, job.commit, job.max_record_bytes, partition_of, job.frames
+            job.topics, job.rules, job.book, job.commit, limit, job.kafka.partition_of, job.frames, letter_bytes
         )
         return FoldStage(settings, place, self._partitions, _Elsewhere(self._tasks, source))
 

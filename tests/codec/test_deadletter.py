@@ -1,11 +1,14 @@
 """A dead letter is the record exactly as it came, and why; whoever repairs it needs every byte."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.codec.deadletter import dead_letter
+from streamproc.codec.deadletter import Place, dead_letter, skipped_letter
 from streamproc.codec.decode import Rejection, decode
+from streamproc.codec.sizes import batch_bytes
 from tests.support.books import bundled_book
 from tests.support.runobjects import Arrived
 
@@ -83,3 +86,71 @@ def test_what_the_decoder_rejects_can_be_a_dead_letter(value):
     key, letter_value, _, headers = dead_letter(rejection, "run-events", 0, WALL_MS)
     assert (key, letter_value) == (None, value)
     assert headers[0] == ("h", b"\xff")
+
+
+def _large(record, admitted_bytes, reason="too_large"):
+    letter = dead_letter(Rejection(record, reason, "it is large"), "run-events", 3, WALL_MS, admitted_bytes)
+    headers = dict(letter[3])
+    assert batch_bytes(letter[0], letter[1], letter[3]) <= admitted_bytes
+    assert headers["streamproc.size"] == str(len(record.value or b"")).encode()
+    assert headers["streamproc.sha256"] == hashlib.sha256(record.value or b"").hexdigest().encode()
+    return letter, headers
+
+
+def test_a_record_that_is_too_large_is_whole_where_the_topic_admits_it():
+    record = Arrived(5, b"v" * 100_000, 1_000, b"k", [("h", b"1")])
+    (key, value, _, own), headers = _large(record, 101_000)
+    assert (key, value, own[0]) == (b"k", record.value, ("h", b"1"))
+    assert "streamproc.cut" not in headers
+    assert headers["streamproc.error.message"] == b"it is large; this letter is whole"
+
+
+def test_else_its_value_is_cut():
+    record = Arrived(5, b"v" * 100_000, 1_000, b"k", [("h", b"1")])
+    (key, value, _, own), headers = _large(record, 100_000)
+    assert (key, value, own[0]) == (b"k", b"v" * 65_536, ("h", b"1"))
+    assert headers["streamproc.cut"] == b"value"
+    assert b"this letter is cut" in headers["streamproc.error.message"]
+
+
+@pytest.mark.parametrize(
+    ("key", "own"), [(b"k" * 3_000_000, []), (b"k", [("h", b"x" * 3_000_000)]), (b"k" * 90_000, [("h", b"")] * 300_000)]
+)
+def test_and_else_key_and_headers_too(key, own):
+    (cut_key, value, _, headers), _ = _large(Arrived(5, b"v" * 100_000, 1_000, key, own), 1_000_000)
+    assert (cut_key, value) == (key[:65_536], b"v" * 65_536)
+    assert headers[0][0] == "streamproc.error.reason"
+
+
+@given(
+    st.none() | st.integers(0, 300_000),
+    st.none() | st.integers(0, 300_000),
+    st.lists(st.tuples(st.integers(0, 200), st.none() | st.integers(0, 100_000)), max_size=5),
+    st.integers(140_000, 400_000),
+    st.sampled_from(["too_large", "undecodable"]),
+)
+def test_every_record_has_a_letter_that_the_topic_admits(value, key, own, admitted, reason):
+    """Whatever a producer writes: else nothing behind it would ever be committed."""
+    headers = [("n" * name, None if size is None else bytes(size)) for name, size in own]
+    record = Arrived(5, None if value is None else bytes(value), 1_000, None if key is None else bytes(key), headers)
+    letter = dead_letter(Rejection(record, reason, "w" * 5_000), "t" * 249, 3, WALL_MS, admitted)
+    assert batch_bytes(letter[0], letter[1], letter[3]) <= admitted
+
+
+@pytest.mark.parametrize("timestamp", [-1, -(2**63), 2**63 - 1])
+def test_no_timestamp_keeps_a_letter_out_of_a_batch_with_others(timestamp):
+    """Two that are more than a long apart go into none; the record's own is in a header."""
+    letter = _letter(Arrived(1, b"v", timestamp))
+    assert letter[2] == WALL_MS
+    assert dict(letter[3])["streamproc.source.timestamp"] == str(timestamp).encode()
+
+
+def test_what_was_passed_over_is_named_by_its_first_and_last_offset():
+    key, value, at_ms, headers = skipped_letter(Place("run-events", 3, 17, -1), 20, "it was \ud83d damaged", WALL_MS)
+    assert (key, value, at_ms) == (None, None, WALL_MS)
+    said = dict(headers)
+    assert (said["streamproc.error.reason"], said["streamproc.error.message"]) == (
+        b"skipped",
+        b"it was \\ud83d damaged",
+    )
+    assert (said["streamproc.source.offset"], said["streamproc.skipped.through"]) == (b"17", b"20")

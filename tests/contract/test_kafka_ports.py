@@ -10,7 +10,7 @@ from streamproc.codec.encode import Message
 from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, Gone, Kafka, NewTopic, Reader, TopicPartition
+from streamproc.runtime.ports import Committed, Gone, Kafka, NewTopic, Reader, TopicPartition, Unreadable
 from tests.support.fake_kafka import FakeKafka
 from tests.support.waiting import eventually
 
@@ -44,7 +44,8 @@ async def setup(request: pytest.FixtureRequest, unique: Callable[[str], str]) ->
         kafka: Kafka = FakeKafka()
     else:
         bootstrap = request.getfixturevalue("kafka_bootstrap")
-        kafka = AioKafka(KafkaSettings(bootstrap_servers=bootstrap), unique("group"))
+        settings = KafkaSettings(bootstrap_servers=bootstrap, max_batch_bytes=2 << 20)
+        kafka = AioKafka(settings, unique("group"))
     setup = Setup(kafka, events)
     await setup.create()
     yield setup
@@ -162,6 +163,24 @@ async def test_bytes_arrive_as_they_were_sent(setup: Setup) -> None:
     assert [(r.key, r.value, r.timestamp, list(r.headers)) for r in got] == sent
     await reader.close()
     await transactions.close()
+
+
+async def test_a_record_without_a_timestamp_keeps_none_beside_others(setup: Setup) -> None:
+    """Kafka's -1: aiokafka's builder gives a batch's first one the time of the next."""
+    transactions = setup.kafka.transactions(setup.source(0))
+    await transactions.fence()
+    times = [-1, -1, 5_000, -1, 6_000, 7_000, -1]
+    sent = [message(str(number), timestamp=at) for number, at in enumerate(times)]
+    await transactions.commit({TopicPartition(setup.log, 0): sent}, Committed(1, ""), lambda: True)
+    await transactions.close()
+    await settle(setup)
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    found: list[int] = []
+    while len(found) < len(times):
+        found += [record.timestamp for record in (await reader.fetch(10, 2.0)).records]
+    assert found == times
+    await reader.close()
 
 
 async def test_a_new_producer_fences_the_old_one(setup: Setup) -> None:
@@ -297,6 +316,64 @@ async def test_a_position_that_is_gone_is_an_error(setup: Setup) -> None:
     await reader.close()
 
 
+async def unreadable(setup: Setup, topic: str) -> None:
+    """Add a batch of three records that is too large once decompressed, and a record behind it."""
+    if isinstance(setup.kafka, FakeKafka):
+        setup.kafka.logs[topic][0].damage(3)
+        setup.kafka.logs[topic][0].append(message("behind"), "committed")
+        return
+    bootstrap = setup.kafka._settings.bootstrap_servers
+    async with AIOKafkaProducer(
+        bootstrap_servers=bootstrap, compression_type="gzip", max_batch_size=4 << 20, max_request_size=4 << 20
+    ) as producer:
+        batch = producer.create_batch()
+        for _ in range(3):
+            assert batch.append(key=b"large", value=bytes(1_000_000), timestamp=1_000) is not None
+        await (await producer.send_batch(batch, topic, partition=0))
+        await producer.send_and_wait(topic, b"v", b"behind", 0)
+
+
+async def up_to_unreadable(reader: Reader) -> tuple[list[bytes | None], Unreadable]:
+    """Fetch until something cannot be read; return the keys before it, and the error."""
+    keys: list[bytes | None] = []
+    for _ in range(20):
+        try:
+            keys += [record.key for record in (await reader.fetch(10, 1.0)).records]
+        except Unreadable as error:
+            return keys, error
+    pytest.fail("everything could be read")
+
+
+async def test_what_cannot_be_read_is_told_by_its_offsets_behind_what_can(setup: Setup) -> None:
+    """Again and again, until somebody goes past it; what lies in front comes first."""
+    await commit(setup, 1, (setup.log, "a"), (setup.log, "b"))
+    _, first = await setup.kafka.bounds(setup.log, 0)
+    await unreadable(setup, setup.log)
+    reader = await setup.kafka.reader(setup.log, 0)
+    await reader.seek(0)
+    keys, error = await up_to_unreadable(reader)
+    assert (keys, error.first, error.last) == ([b"a", b"b"], first, first + 2)
+    assert (reader.read_all(), reader.lag() or 0) == (False, 4)
+    keys, error = await up_to_unreadable(reader)
+    assert (keys, error.first, error.last) == ([], first, first + 2)
+    await reader.seek(first + 3)
+    assert await caught_up(reader) == [b"behind"]
+    await reader.close()
+
+
+async def test_a_time_is_its_first_record(setup: Setup) -> None:
+    """Or none. On a real Kafka control markers count too, at the time when they were written."""
+    transactions = setup.kafka.transactions(setup.source(0))
+    await transactions.fence()
+    sent = [message("a", timestamp=5_000), message("b", timestamp=6_000)]
+    await transactions.commit({TopicPartition(setup.log, 0): sent}, Committed(1, ""), lambda: True)
+    await transactions.close()
+    await settle(setup)
+    found = [await setup.kafka.offset_at(setup.log, 0, at) for at in (0, 5_000, 5_001, 2**42)]
+    assert found == [0, 0, 1, None]
+    assert await setup.kafka.offset_at(setup.log, 1, 0) is None
+
+
 async def test_topics_are_described_with_partitions_and_configuration(setup: Setup) -> None:
     """Those that exist."""
     found = await setup.kafka.topics([setup.table, "no-such-topic"])
@@ -326,6 +403,7 @@ class Listener:
 async def test_members_share_the_partitions_and_are_confirmed(setup: Setup) -> None:
     """Each gets its share of every topic, the same numbers; a member that left is confirmed no more."""
     topics = [setup.events, setup.log]
+    assert not (await setup.kafka.membership()).members
     one, other = setup.kafka.group(topics), setup.kafka.group(topics)
     everything = frozenset(TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS))
     first, second = Listener(), Listener()
@@ -340,6 +418,7 @@ async def test_members_share_the_partitions_and_are_confirmed(setup: Setup) -> N
         assert {source.partition for source in mine if source.topic == setup.events} == {
             source.partition for source in mine if source.topic == setup.log
         }
+    assert len((await setup.kafka.membership()).members) == 2
     await one.leave()
     assert not await one.confirmed()
     await eventually(lambda: second.sources == everything)

@@ -1,5 +1,7 @@
 """A letter is the record exactly as it came, and why; whatever else lies in the topic is told apart."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from streamproc.codec import deadletter
 from streamproc.codec.deadletter import dead_letter
 from streamproc.codec.decode import Rejection
-from streamproc.dlq.letter import ATTEMPT, OF, Foreign, Letter, Source, of
+from streamproc.codec.sizes import headers_bytes
+from streamproc.dlq.letter import ATTEMPT, OF, Foreign, Letter, Original, Source, of
 from tests.support.runobjects import Arrived
 
 WALL_MS = 1_800_000_000_000
@@ -129,3 +132,31 @@ def test_text_that_is_no_utf8_is_shown_as_far_as_it_goes():
 
 def test_the_size_counts_everything():
     assert of(lying(Arrived(1, b"12", headers=[("a", b"1"), ("b", None)], key=b"k")), 3).size == 2 + 1 + 2 + 1
+
+
+def _cut(own, admitted_bytes=100_000):
+    record = Arrived(47, b"v" * 90_000, 1_000, b"k" * 30_000, own)
+    key, value, at_ms, headers = dead_letter(
+        Rejection(record, "too_large", "why"), "run-events", 3, 1_000, admitted_bytes
+    )
+    return of(Arrived(5, value, at_ms, key, headers), 3)
+
+
+@pytest.mark.parametrize("own", [[], [("streamproc.size", b"7"), ("streamproc.cut", b"value")]])
+def test_what_a_cut_letter_says_of_its_record_is_told_from_what_the_producer_wrote(own):
+    """A header of the same name that came with the record is its own."""
+    found = _cut(own)
+    assert found.original == Original(90_000, hashlib.sha256(b"v" * 90_000).hexdigest(), "value")
+    assert (found.is_cut, len(found.value)) == (True, 65_536)
+    assert list(found.headers) == own
+    assert found.size == 90_000 + 30_000 + headers_bytes(own), "as it came"
+    whole = _cut(own, 200_000)
+    assert (whole.is_cut, whole.size) == (False, found.size)
+
+
+def test_size_and_digest_that_are_none_make_a_stranger():
+    record = Arrived(47, b"v", 1_000)
+    _, _, _, headers = dead_letter(Rejection(record, "too_large", "why"), "run-events", 3, 1_000)
+    for name in ("streamproc.size", "streamproc.sha256"):
+        wrong = [(each, b"?" if each == name else value) for each, value in headers]
+        assert isinstance(of(Arrived(5, b"v", 1_000, None, wrong), 3), Foreign)

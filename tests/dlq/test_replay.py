@@ -6,17 +6,21 @@ from contextlib import suppress
 
 import pytest
 
+from streamproc.codec.arrival import Rejection
+from streamproc.codec.deadletter import Place, dead_letter, skipped_letter
 from streamproc.codec.encode import Message
 from streamproc.codec.sizes import batch_bytes, headers_bytes
 from streamproc.dlq import planning, reading, replaying
 from streamproc.dlq.choice import Choice, WrongFilter, places, reasons
-from streamproc.dlq.planning import Verdict
+from streamproc.dlq.planning import Limits, Plan, Terms, Verdict, survey, terms_of
+from streamproc.dlq.replaying import Replay
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskFenced, TaskInvalid
 from streamproc.interrupts import Interrupted, unless_stopped
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import NewTopic
 from tests.support.application import always, once
 from tests.support.desk import MAX_RECORD_BYTES, NOW_MS, Desk
+from tests.support.fake_kafka import Entry
 
 
 class Crash(BaseException):
@@ -238,14 +242,94 @@ def test_a_topic_says_which_timestamps_it_takes(config, first_ms, last_ms) -> No
 
 
 async def test_a_timestamp_that_the_topic_refuses_blocks_no_other_letter(desk: Desk) -> None:
-    """Before its time and after it."""
+    """Before its time and after it. No time at all (-1) is refused by no topic."""
     desk.kafka.configs["run-events"] = {
         "message.timestamp.before.max.ms": "3600000",
         "message.timestamp.after.max.ms": "3600000",
     }
     for away_ms in (-7_200_000, 7_200_000, 0, -1 - NOW_MS):
         desk.reject(desk.log("events").append((None, b"x", NOW_MS + away_ms, []), "committed"), 0)
-    assert (await desk.plan()).counts == {Verdict.REFUSED: 3, Verdict.REPLAY: 1}
+    assert (await desk.plan()).counts == {Verdict.REFUSED: 2, Verdict.REPLAY: 2}
+    assert await desk.replayed() == 2
+
+
+LARGE = bytes(range(250)) * 400
+OWN = [("a", b"1"), ("a", None)]
+
+
+def _large(desk: Desk, at_ms: int = NOW_MS - 1_000) -> Entry:
+    """Have a record arrive whose letter is cut: value, key and headers."""
+    record = desk.log("events").append((b"k" * 90_000, LARGE, at_ms, [("pad", bytes(90_000)), *OWN]), "committed")
+    rejection = Rejection(record, "too_large", "it is large")
+    letter = dead_letter(rejection, desk.topics.events, 0, NOW_MS, admitted_bytes=150_000)
+    desk.log("dead_letters").append(letter, "committed")
+    return record
+
+
+async def _plan_with(desk: Desk, record_bytes: int) -> tuple[Terms, Plan]:
+    terms = await terms_of(desk.kafka, desk.topics, Choice(), Limits(3, record_bytes), NOW_MS)
+    return terms, await survey(desk.kafka, terms)
+
+
+async def test_a_cut_letter_sends_the_original_from_the_input(desk: Desk) -> None:
+    """Key, value and headers as they came, and the marks; its size is judged, not the letter's."""
+    record = _large(desk)
+    assert (await _plan_with(desk, 200_000))[1].counts == {Verdict.TOO_LARGE: 1}
+    terms, plan = await _plan_with(desk, 1_000_000)
+    assert (plan.counts, plan.total) == ({Verdict.REPLAY: 1}, 1)
+    replay = Replay(desk.kafka, terms, plan, lambda: NOW_MS / 1000, lambda _: None)
+    await replay.run()
+    again = desk.log("events").stable(0)[-1]
+    assert (again.key, again.value, again.timestamp) == (record.key, record.value, record.timestamp)
+    assert list(again.headers)[:3] == [("pad", bytes(90_000)), *OWN]
+    assert (await _plan_with(desk, 1_000_000))[1].counts == {Verdict.REPLAYED: 1}
+
+
+async def _removed(desk: Desk, record: Entry) -> None:
+    desk.log("events").entries.remove(record)
+    desk.log("events").first = record.offset + 1
+
+
+async def _other_content(desk: Desk, record: Entry) -> None:
+    record.value = LARGE[:-1] + b"\x00"
+
+
+async def _compacted(desk: Desk, record: Entry) -> None:
+    record.status = "aborted"
+
+
+async def _unreadable(desk: Desk, record: Entry) -> None:
+    record.status, record.damaged = "damaged", (record.offset, record.offset)
+
+
+@pytest.mark.parametrize("lose", [_removed, _other_content, _compacted, _unreadable])
+async def test_a_cut_letter_whose_original_is_gone_is_left_and_says_so(desk: Desk, lose) -> None:
+    """Retention, a recreated topic: half a record is never sent."""
+    record = _large(desk)
+    desk.fail(2)
+    await lose(desk, record)
+    _, plan = await _plan_with(desk, 1_000_000)
+    assert plan.counts == {Verdict.LOST: 1, Verdict.REPLAY: 2}
+    assert await desk.replayed() == 2
+    assert "cut" in Verdict.LOST.value
+
+
+async def test_an_original_that_goes_between_plan_and_replay_is_not_sent(desk: Desk) -> None:
+    """Nor does it block the others."""
+    record = _large(desk)
+    desk.fail(2)
+    terms, plan = await _plan_with(desk, 1_000_000)
+    await _other_content(desk, record)
+    replay = Replay(desk.kafka, terms, plan, lambda: NOW_MS / 1000, lambda _: None)
+    await replay.run()
+    assert (replay.replayed, plan.total) == (2, 3)
+
+
+async def test_what_was_passed_over_is_left(desk: Desk) -> None:
+    """There is no record in it."""
+    desk.fail(1)
+    desk.log("dead_letters").append(skipped_letter(Place("run-events", 0, 5, -1), 8, "why", NOW_MS), "committed")
+    assert (await desk.plan()).counts == {Verdict.REPLAY: 1, Verdict.SKIPPED: 1}
     assert await desk.replayed() == 1
 
 

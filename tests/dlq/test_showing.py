@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from streamproc.dlq import showing
-from streamproc.dlq.letter import Foreign, Letter, Source
+from streamproc.dlq.letter import Foreign, Letter, Original, Source
 from streamproc.dlq.listing import MAX_NAMES, OTHER, Listing, Names
 from streamproc.dlq.receipts import Receipts, receipt
 from streamproc.escaping import escaped, escaped_bytes, escaped_lines
@@ -108,6 +108,9 @@ def test_json_is_ascii_and_complete():
         "schema": "id:17",
         "source": {"topic": "run-events", "partition": 0, "offset": 47},
         "bytes": 10,
+        "cut": False,
+        "sha256": None,
+        "through": None,
         "attempt": 1,
         "replayed": None,
     }
@@ -158,3 +161,19 @@ def test_escapes_cannot_be_told_to_do_anything():
     assert escaped_bytes(b"a\xff\n", 10) == "a\\xff\\n"
     assert escaped_bytes("日本".encode(), 100) == "日本"
     assert escaped_bytes(b"\x00" * 10, 10) == "\\x00\\x00\\x…"
+
+
+def test_a_letter_that_is_cut_is_shown_as_large_as_the_record_came():
+    cut = letter()._replace(original=Original(3_145_728, "ab" * 32, "value"))
+    assert "3,145,7" in printed(showing.table(listed(cut).rows()))
+    assert "(cut)" in printed(showing.table(listed(cut).rows()))
+    said = dict(showing.details(cut, None))
+    assert said["value as it came"] == f"3,145,728 bytes, SHA-256 {'ab' * 32}"
+    assert said["cut"] == "value"
+    (row,) = listed(cut).rows()
+    assert json.loads(showing.as_json(row))["cut"] is True
+
+
+def test_what_was_passed_over_is_shown_with_its_offsets():
+    said = dict(showing.details(letter(reason="skipped")._replace(through=52), None))
+    assert said["passed over"] == "offsets 40 to 52"

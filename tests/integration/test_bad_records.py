@@ -1,6 +1,5 @@
 """Bad records on a real Kafka: each good one is delivered once, each bad one is a dead letter once, as it was."""
 
-import asyncio
 import random
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from tests.support.waiting import eventually
 
 EVENTS = 4_000
 BOMB_BYTES = 500 << 20
+SMALLER_BOMB_BYTES, BOMBS = 60 << 20, 8
 MIB = 1 << 20
 
 
@@ -52,22 +52,39 @@ async def test_good_ones_are_delivered_once_and_bad_ones_are_dead_letters_once(s
     assert "s3cr3t" not in "".join(str(line) for worker in (one, two) for line in worker.lines())
 
 
-async def test_a_compression_bomb_stops_the_service_with_its_place_and_not_with_its_memory(service: Fleet) -> None:
-    """As a record that is too large (rules.md 10): nothing in it can be read, so nothing can be dead-lettered."""
+async def test_compression_bombs_take_neither_the_memory_nor_the_service(service: Fleet) -> None:
+    """rules.md 10: what can be read is a dead letter, one after the other; what cannot stops its own partition."""
     worker = service.start()
     await service.send_records((b"run_1", framed("v2_1", run_object()), int(time.time() * 1000), []))
     await eventually(service.is_done)
-    await _send_bomb(service)
+    await _send_bombs(service, SMALLER_BOMB_BYTES, BOMBS)
     peak = 0
-    while worker.process.poll() is None:
+
+    async def small_ones_are_done() -> bool:
+        nonlocal peak
         peak = max(peak, worker.peak_bytes())
-        await asyncio.sleep(0.01)
-    assert worker.process.returncode == 1
-    error = worker.output()
-    assert f"{service.topics.events} partition 0 from offset 1 on" in error
-    assert "kafka.max_batch_bytes" in error
-    assert 0 < peak < 400 * MIB, "the bomb alone has 500 MiB"
+        return await service.is_done()
+
+    await eventually(small_ones_are_done)
+    await _send_bombs(service, BOMB_BYTES, 1)
+
+    def paused() -> list[str]:
+        nonlocal peak
+        peak = max(peak, worker.peak_bytes())
+        return [line["why"] for line in worker.events("paused") if line["reason"] == "unreadable"]
+
+    await eventually(lambda: bool(paused()))
+    offset = 1 + BOMBS
+    assert f"offset {offset} of {service.topics.events} partition 0 cannot be read" in paused()[0]
+    assert "kafka.max_batch_bytes" in paused()[0]
+    assert 0 < peak < 400 * MIB, "the bomb alone has 500 MiB, and so have the smaller ones together"
+    assert worker.stop() == 0
     assert len(await service.read(service.topics.transitions, 0)) == 1
+    letters = await service.read(service.topics.dead_letters, 0)
+    assert {(letter.value, dict(letter.headers)["streamproc.size"]) for letter in letters} == {
+        (bytes(65_536), str(SMALLER_BOMB_BYTES).encode())
+    }
+    assert len(letters) == BOMBS
 
 
 async def test_a_header_name_that_is_no_utf8_is_no_reason_to_reject_a_record_or_to_end(service: Fleet) -> None:
@@ -96,7 +113,7 @@ async def _there(service: Fleet, topic: str, count: int) -> bool:
     return len(await service.read(topic, 0)) == count
 
 
-async def _send_bomb(service: Fleet) -> None:
+async def _send_bombs(service: Fleet, size: int, count: int) -> None:
     producer = AIOKafkaProducer(
         bootstrap_servers=service.settings.bootstrap_servers,
         compression_type="zstd",
@@ -104,4 +121,5 @@ async def _send_bomb(service: Fleet) -> None:
         max_batch_size=2 * BOMB_BYTES,
     )
     async with producer:
-        await producer.send_and_wait(service.topics.events, bytes(BOMB_BYTES), partition=0)
+        for _ in range(count):
+            await producer.send_and_wait(service.topics.events, bytes(size), partition=0)

@@ -1,5 +1,7 @@
 """Where somebody has to step in, the service ends with exit code 1 and says what to do."""
 
+import random
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from tests.support.runobjects import START_MS, framed, run_object
 from tests.support.service import MAX_RECORD_BYTES, Fleet, Worker
 from tests.support.waiting import eventually
 
-QUEUED = framed("v2_1", run_object(id="run_1", status="queued"))
+QUEUED, COMPLETED = (framed("v2_1", run_object(id="run_1", status=status)) for status in ("queued", "completed"))
 
 
 async def _refused(worker: Worker, *words: str) -> None:
@@ -39,19 +41,39 @@ async def test_partitions_added_while_running(service: Fleet) -> None:
     await _refused(service.start(), f"{service.topics.state} has 4 partitions, {topic} has 5")
 
 
-async def test_a_record_that_is_too_large(service: Fleet) -> None:
-    """rules.md 10: named by its offset; a start with a higher limit goes on."""
-    await service.send_records(
-        (b"run_1", QUEUED, START_MS, []),
-        (b"run_1", QUEUED, START_MS, [("h", b"x" * 20_000)]),
-    )
-    await _refused(
-        service.start(KAFKA__MAX_RECORD_BYTES=10_000),
-        f"the record at {service.topics.events} partition 0 offset 1 has 20",
-        "max_record_bytes",
-    )
-    service.start()
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+async def test_a_record_that_is_too_large_is_no_reason(service: Fleet, compression: str) -> None:
+    """rules.md 10: its dead letter is whole where the topic admits that, of several megabytes, compressed or not.
+
+    It was refused before, again at each start.
+    """
+    limits = {"max.message.bytes": str(16 << 20)}
+    for topic in (service.topics.events, service.topics.dead_letters):
+        raised = ConfigResource(ConfigResourceType.TOPIC, topic, limits)
+        await service.administer(lambda admin, raised=raised: admin.alter_configs([raised]))
+    large = [random.Random(seed).randbytes(5 << 20) for seed in range(3)]
+    async with AIOKafkaProducer(
+        bootstrap_servers=service.settings.bootstrap_servers, max_request_size=16 << 20
+    ) as producer:
+        for value in (QUEUED, *large, COMPLETED):
+            await eventually(partial(_sent, producer, service.topics.events, value))
+    worker = service.start(KAFKA__COMPRESSION=compression)
     await eventually(service.is_done)
+    assert worker.stop() == 0
+    letters = await service.read(service.topics.dead_letters, 0)
+    assert [letter.value for letter in letters] == large
+    assert {dict(letter.headers)["streamproc.error.reason"] for letter in letters} == {b"too_large"}
+    assert letters[0].headers[0] == ("h", b"\xff")
+    assert len(await service.read(service.topics.transitions, 0)) == 2
+
+
+async def _sent(producer: AIOKafkaProducer, topic: str, value: bytes) -> bool:
+    """Whether the broker has taken a record: it hears of a limit after the controller's answer."""
+    try:
+        await producer.send_and_wait(topic, value, b"run_1", 0, headers=[("h", b"\xff")])
+    except MessageSizeTooLargeError:
+        return False
+    return True
 
 
 async def test_an_output_that_its_topic_does_not_admit(service: Fleet) -> None:

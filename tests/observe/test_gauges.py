@@ -226,20 +226,21 @@ def test_nothing_unread_is_0_seconds_however_old_the_last_record_is(metrics):
 
 def waiting(metrics):
     """Return how many partitions wait, by what for."""
-    return {reason: value(metrics, "partitions_paused", reason=reason) for reason in ("registry", "rate", "rejections")}
+    return {why.value: value(metrics, "partitions_paused", reason=why.value) for why in Pause}
 
 
 def test_partitions_that_wait_are_counted_by_what_for_as_long_as_they_do(metrics):
-    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0}
+    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0, "unreadable": 0}
     for number in range(3):
         run_with(metrics, source(number), state_of("queued"))
     metrics.paused(source(0), Pause.REGISTRY, "id:7")
     metrics.paused(source(1), Pause.REGISTRY, "id:8")
     metrics.paused(source(2), Pause.REJECTIONS, "restart")
-    assert waiting(metrics) == {"registry": 2, "rate": 0, "rejections": 1}
+    assert waiting(metrics) == {"registry": 2, "rate": 0, "rejections": 1, "unreadable": 0}
     metrics.resumed(source(0))
     metrics.paused(source(1), Pause.RATE, "more bad_time")
-    assert waiting(metrics) == {"registry": 0, "rate": 1, "rejections": 1}
+    metrics.paused(source(2), Pause.UNREADABLE, "damaged")
+    assert waiting(metrics) == {"registry": 0, "rate": 1, "rejections": 0, "unreadable": 1}
 
 
 @pytest.mark.parametrize("state", NOT_RUNNING)
@@ -248,7 +249,7 @@ def test_a_task_that_no_longer_runs_waits_for_nothing(metrics, state):
     run_with(metrics, source(), state_of("queued"))
     metrics.paused(source(), Pause.REGISTRY, "id:7")
     metrics.task_state(source(), state)
-    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0}
+    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0, "unreadable": 0}
 
 
 def test_restores_add_up_until_they_are_over(metrics):

@@ -436,6 +436,19 @@ def test_the_reason_names_what_each_partition_waits_for(bench):
     )
 
 
+def test_each_partition_that_cannot_be_read_says_what_passes_over_it(bench):
+    """The command is another one for each; what cannot be read has nothing in common."""
+    bench.ready(0, 1, 2)
+    for number in (0, 2):
+        bench.health.paused(source(number), Pause.UNREADABLE, f"`streamproc offsets skip run-events:{number}:7`")
+    assert bench.reason["status"] == "paused"
+    assert bench.reason["message"] == (
+        "run-events partition 0 waiting: `streamproc offsets skip run-events:0:7`; "
+        "run-events partition 2 waiting: `streamproc offsets skip run-events:2:7`"
+    )
+    assert {cause["reason"] for cause in bench.reason["causes"].values()} == {"unreadable"}
+
+
 def test_a_pause_whose_reason_changes_is_told_by_the_new_one(bench):
     paused(bench)
     bench.health.paused(source(0), Pause.RATE, "more bad_time than it may be")

@@ -58,11 +58,12 @@ def test_each_reason_and_each_pause_is_told():
     assert [line.get("reason") for line in lines] == ["registry", "rate", "rate", None, "rate"]
 
 
-def test_what_only_a_restart_mends_is_an_error_and_told_once_through_all_rebalances():
+@pytest.mark.parametrize("why", [Pause.REJECTIONS, Pause.UNREADABLE])
+def test_what_waits_for_somebody_is_an_error_and_told_once_through_all_rebalances(why):
     journal = Journal()
     with capture_logs() as lines:
         for _ in range(3):
-            journal.paused(source(), Pause.REJECTIONS, "restart")
+            journal.paused(source(), why, "decide")
             journal.task_state(source(), TaskState.SUSPENDED)
             journal.task_state(source(), TaskState.RUNNING)
     assert [pause for pause in pauses(lines) if pause[0] == "paused"] == [("paused", "error")]

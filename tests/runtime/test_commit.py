@@ -2,8 +2,10 @@
 
 import pytest
 
-from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
-from streamproc.runtime.config import CommitSettings
+from streamproc.errors import BrokerUnavailable, TaskInvalid
+from streamproc.runtime import stage
+from streamproc.runtime.config import CommitSettings, DeadLetterSettings
+from streamproc.runtime.observer import Pause
 from tests.support.application import MAX_RECORD_BYTES, application, once
 from tests.support.runobjects import START_MS
 from tests.support.waiting import eventually
@@ -169,14 +171,91 @@ async def test_a_broker_that_refuses_for_now_is_tried_again(failing: str) -> Non
     ],
     ids=["value", "key", "header name", "header value"],
 )
-async def test_an_oversized_record_is_fatal_and_named(record: dict) -> None:
-    """rules.md 10: key, value and headers together; its dead letter would carry all of them."""
+async def test_an_oversized_record_is_a_dead_letter_and_what_lies_around_it_goes_on(record: dict) -> None:
+    """rules.md 10: key, value and headers together. Whoever can write one must not be able to stop the service."""
     app = await application()
     app.send("queued")
     app.send_bytes(**record)
-    with pytest.raises(ConfigError, match="run-events partition 0 offset 1 has 100"):
-        await app.run_to_its_end()
-    assert app.output("dead_letters") == []
+    app.send_bytes(b"rubbish")
+    app.send("completed")
+    async with app.working():
+        await app.drained()
+    large, rubbish = app.output("dead_letters")
+    headers = dict(large.headers)
+    assert headers["streamproc.error.reason"] == b"too_large"
+    assert b"kafka.max_record_bytes (10,000)" in headers["streamproc.error.message"]
+    assert (large.key, large.value) == (record["key"], record["value"])
+    assert headers["streamproc.size"] == str(len(record["value"] or b"")).encode()
+    assert dict(rubbish.headers)["streamproc.source.offset"] == b"2"
+    assert app.ids("transitions") == ["run-events:0:0", "run-events:0:3"]
+    assert [report.rejected["too_large"] for report in app.told.reports] == [1]
+
+
+async def test_oversized_records_count_for_the_limits_of_rejections() -> None:
+    """As any other cause: the next one waits, with what is behind it."""
+    app = await application()
+    app.dead_letters = DeadLetterSettings(max_per_minute_of={"too_large": 2})
+    for _ in range(3):
+        app.send_bytes(bytes(MAX_RECORD_BYTES + 1))
+    app.send("queued")
+    async with app.working():
+        await eventually(lambda: app.source() in app.told.pauses)
+        assert app.told.pauses[app.source()][0] is Pause.RATE
+        assert len(app.output("dead_letters")) == 2
+        app.now_ms += 120_000
+        await app.drained()
+    assert len(app.output("dead_letters")) == 3
+
+
+async def test_an_oversized_record_among_the_measurements_is_a_dead_letter_too() -> None:
+    """Anybody may write into run-measurements."""
+    app = await application()
+    place = app.measured()
+    app.kafka.logs[place.topic][0].append((None, bytes(MAX_RECORD_BYTES + 1), app.now_ms, []), "committed")
+    app.send("queued")
+    async with app.working():
+        await app.summed()
+    (letter,) = app.output("dead_letters")
+    assert dict(letter.headers)["streamproc.error.reason"] == b"too_large"
+    assert dict(letter.headers)["streamproc.source.topic"] == place.topic.encode()
+
+
+async def test_rejected_measurements_count_for_the_limits_too() -> None:
+    """What lies before the one that waits is summed, and it is read again later."""
+    app = await application()
+    app.dead_letters = DeadLetterSettings(max_per_minute=2)
+    log = app.kafka.logs[app.topics.measurements][0]
+    for _ in range(3):
+        log.append((None, b"foreign", app.now_ms, []), "committed")
+    async with app.working():
+        await eventually(lambda: app.measured() in app.told.pauses)
+        assert len(app.output("dead_letters")) == 2
+        app.now_ms += 120_000
+        await eventually(lambda: len(app.output("dead_letters")) == 3)
+
+
+async def test_what_the_dead_letter_topic_does_not_admit_is_cut() -> None:
+    """Its limit is asked for at the start."""
+    app = await application()
+    config = dict(app.kafka.configs[app.topics.dead_letters])
+    app.kafka.configs[app.topics.dead_letters] = {**config, "max.message.bytes": "1000000"}
+    app.send_bytes(bytes(1_000_000))
+    async with app.working():
+        await app.drained()
+    (letter,) = app.output("dead_letters")
+    assert letter.value == bytes(65_536)
+    assert dict(letter.headers)["streamproc.size"] == b"1000000"
+
+
+async def test_a_commit_takes_no_more_than_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few kilobytes may unfold into megabytes each, and their dead letters hold all of that."""
+    monkeypatch.setattr(stage, "MAX_BYTES_PER_COMMIT", 25_000)
+    app = await application(max_records=10_000)
+    for _ in range(400):
+        app.send_bytes(bytes(1_000))
+    async with app.working():
+        await app.drained()
+    assert len(app.told.reports) > 1
 
 
 async def test_a_record_of_the_admitted_size_passes() -> None:

@@ -14,7 +14,7 @@ from tests.support.application import Application, application
 from tests.support.fake_kafka import FakeGroup, Log
 from tests.support.waiting import eventually
 
-WAYS_OUT = "Ways out: restore both .* from one backup; or start with a new application_id"
+WAYS_OUT = "Ways out: .*`streamproc offsets reset --to earliest`.* from one backup; or start with a new application_id"
 
 
 async def _ran(*statuses: str, partitions: int = 1) -> Application:
@@ -208,10 +208,10 @@ def _committed(**changes: Any) -> Committed:
             _committed(partitions=3),
             "run-events had 3 partitions and has 1 now: .* Migrate: set a new STREAMPROC_APPLIC",
         ),
-        (Committed(2, ""), "offset 2 of run-events partition 0 was not committed by this version"),
-        (Committed(2, '{"format":2}'), "not committed by this version"),
-        (Committed(2, "[1]"), "not committed by this version"),
-        (Committed(2, '{"format":1,"profile":"assistants"}'), "start it with another application_id"),
+        (Committed(2, ""), "offset 2 of run-events partition 0 was set by something other than this version"),
+        (Committed(2, '{"format":2}'), "offsets reset --to 2"),
+        (Committed(2, "[1]"), "offsets reset --to 2"),
+        (Committed(2, '{"format":1,"profile":"assistants"}'), "offsets reset --to 2"),
     ],
     ids=["profile", "partition count", "no metadata", "a later format", "not ours", "incomplete"],
 )

@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from streamproc.codec.encode import Message
 from streamproc.errors import TaskInvalid
@@ -16,10 +17,12 @@ from streamproc.runtime.ports import (
     Fetched,
     Gone,
     GroupListener,
+    Membership,
     NewTopic,
     Outputs,
     TopicInfo,
     TopicPartition,
+    Unreadable,
 )
 
 Fault = Callable[[str], None]
@@ -28,7 +31,7 @@ Fault = Callable[[str], None]
 
 @dataclass
 class Entry:
-    """One offset of a log: a record, or a control marker (`status` "marker")."""
+    """One offset of a log: a record, or a control marker (`status` "marker"), or a part of `damaged` offsets."""
 
     offset: int
     key: bytes | None
@@ -36,6 +39,7 @@ class Entry:
     timestamp: int
     headers: Sequence[tuple[str, bytes]]
     status: str
+    damaged: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -62,9 +66,21 @@ class Log:
         self.entries.append(entry)
         return entry
 
+    def damage(self, count: int = 1) -> range:
+        """Add a batch of so many records that nobody can read; return its offsets."""
+        offsets = range(self.end, self.end + count)
+        for offset in offsets:
+            self.entries.append(Entry(offset, None, None, 0, (), "damaged", (offsets[0], offsets[-1])))
+        return offsets
+
     def mark(self) -> None:
         """Add a control marker, as the end of a transaction does."""
         self.entries.append(Entry(self.end, None, None, 0, (), "marker"))
+
+    def unread(self, start: int) -> list[Entry]:
+        """Return what there is to be read from `start` on, whether or not anybody can."""
+        end = self.last_stable
+        return [each for each in self.entries if start <= each.offset < end and each.status in ("committed", "damaged")]
 
     def stable(self, start: int) -> list[Entry]:
         """Return what a reader with isolation read_committed may see from `start` on."""
@@ -122,6 +138,15 @@ class FakeKafka:
         self.fault("committed")
         return self.offsets.get(source)
 
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
+        """Return the offset of the first record with this timestamp or a later one."""
+        found = (entry.offset for entry in self.logs[topic][partition].unread(0) if entry.timestamp >= timestamp_ms)
+        return next(found, None)
+
+    async def membership(self) -> Membership:
+        """Describe the group."""
+        return Membership("Stable" if self.members else "Empty", ["fake at 127.0.0.1" for _ in self.members])
+
     async def partition_count(self, topic: str) -> int:
         """Return the number of partitions."""
         self.fault("partition_count")
@@ -169,7 +194,7 @@ class FakeReader:
     def __init__(self, kafka: FakeKafka, topic: str, partition: int) -> None:
         self._kafka = kafka
         self._log = kafka.logs[topic][partition]
-        self._topic = topic
+        self._topic, self._partition = topic, partition
         self._where = f"{topic} partition {partition}"
         self._position = 0
         self._known: int | None = None
@@ -191,7 +216,12 @@ class FakeReader:
             message = f"offset {self._position} of {self._where} is no longer there: {log.first} to {log.end}"
             raise Gone(message, log.first if self._position < log.first else None)
         self._known, self._high = log.last_stable, log.end
-        found = log.stable(self._position)[:max_records]
+        unread = log.unread(self._position)[:max_records]
+        if unread and unread[0].status == "damaged":
+            first, last = unread[0].damaged
+            place = TopicPartition(self._topic, self._partition)
+            raise Unreadable(place, max(first, self._position), last, "it is damaged")
+        found = list(takewhile(lambda entry: entry.status == "committed", unread))
         # Before the wait: what arrives during it belongs to the next fetch.
         self._position = found[-1].offset + 1 if found else max(self._position, log.last_stable)
         await asyncio.sleep(0 if found else min(timeout_s, 0.001))
@@ -199,17 +229,17 @@ class FakeReader:
 
     async def position(self) -> int:
         """Return the next offset; past markers, as soon as nothing else is left."""
-        return self._position if self._log.stable(self._position) else max(self._position, self._log.last_stable)
+        return self._position if self._log.unread(self._position) else max(self._position, self._log.last_stable)
 
     def lag(self) -> int | None:
         """Return what is left of what it has heard of."""
         known = self._known
-        return None if known is None else sum(entry.offset < known for entry in self._log.stable(self._position))
+        return None if known is None else sum(entry.offset < known for entry in self._log.unread(self._position))
 
     def read_all(self) -> bool:
         """Whether nothing is left of what it has heard of, an open transaction's records neither."""
         rest = (entry for entry in self._log.entries if self._position <= entry.offset < self._high)
-        return self._known is not None and not any(entry.status in ("committed", "open") for entry in rest)
+        return self._known is not None and not any(entry.status in ("committed", "open", "damaged") for entry in rest)
 
     async def look(self) -> None:
         """Hear of what is new."""

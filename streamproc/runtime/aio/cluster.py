@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin import NewTopic as AdminTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    GroupAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
     InvalidTopicError,
     KafkaError,
@@ -29,7 +30,7 @@ from streamproc.runtime.aio.partitioner import partition_of
 from streamproc.runtime.aio.reader import AioReader
 from streamproc.runtime.aio.transactions import AioTransactions
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, NewTopic, TopicInfo, TopicPartition
+from streamproc.runtime.ports import Committed, Membership, NewTopic, TopicInfo, TopicPartition
 
 ADMIN_ATTEMPTS = 5
 RETRY_S = 0.1
@@ -80,6 +81,19 @@ class AioKafka:
             return {}
         offsets: dict[TopicPartition, Committed] = await self._ask(lambda it: _offsets(it, self._group_id, sources))
         return offsets
+
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
+        """Return the offset of the first record with this timestamp or a later one, None where there is none."""
+        reader = await self.reader(topic, partition)
+        try:
+            return await reader.offset_at(timestamp_ms)
+        finally:
+            await reader.close()
+
+    async def membership(self) -> Membership:
+        """Describe the consumer group."""
+        found: Membership = await self._ask(lambda admin: _membership(admin, self._group_id))
+        return found
 
     async def partition_count(self, topic: str) -> int:
         """Return the number of partitions, 0 where the topic does not exist."""
@@ -189,6 +203,21 @@ def _refusal(topic: str, error: type[KafkaError], permission: str) -> KafkaError
     if error is TopicAuthorizationFailedError:
         return ConfigError(f"Kafka does not tell of topic {topic}: the user needs the permission {permission} on it")
     return error(topic)
+
+
+async def _membership(admin: AIOKafkaAdminClient, group_id: str) -> Membership:
+    """Return the group's state and members; raises KafkaError, ConfigError."""
+    for response in await admin.describe_consumer_groups([group_id]):
+        for code, _, state, _, _, members, *_ in response.groups:
+            error = for_code(code)
+            if error is GroupAuthorizationFailedError:
+                raise ConfigError(
+                    f"Kafka does not tell of group {group_id}: the user needs the permission Describe on it"
+                )
+            if error is not NoError:
+                raise error(group_id)
+            return Membership(state, [f"{client_id} at {host.lstrip('/')}" for _, client_id, host, *_ in members])
+    raise GroupCoordinatorNotAvailableError(group_id)
 
 
 async def _offsets(

@@ -1,7 +1,7 @@
 """Names of headers that are no UTF-8: Kafka takes any bytes, aiokafka ends at them in whatever it reads or writes.
 
 They go in and out with `surrogateescape`, so that what is written is what came. Only where that happens the batch is
-read, or built, by the slower code in here.
+read, or built, by the slower code in here. A batch that cannot be read for another reason is told by its offsets.
 """
 
 import struct
@@ -16,16 +16,21 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy, _Defau
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
+from streamproc.codec.sizes import BATCH_HEADER_BYTES
+from streamproc.runtime.aio.fetched import Damaged, Parts
+
 HEAD = struct.Struct(">qi4xb6xi")
 """What a batch begins with: the first offset, how many bytes follow, the format, the last offset less the first."""
 LENGTH_ENDS = 12
+VERSION_AT = 16
 FORMAT_WITH_HEADERS = 2
 
 
 def take_any_header_name() -> None:
-    """Let every consumer of the process read on where a name is no UTF-8."""
+    """Let every consumer of the process read on where a name is no UTF-8, and say which batch it cannot read."""
     fetcher.MemoryRecords = Answer
     fetcher.PartitionRecords = AnyNames
+    fetcher.FetchResult = Parts
 
 
 class Answer:
@@ -40,6 +45,9 @@ class Answer:
         self._records = records(data)
         self.size_in_bytes = self._records.size_in_bytes
         self._go_on()
+        if data and not self._records.has_next():
+            # A broker never cuts the first batch of an answer: its length must be wrong. aiokafka would step over it.
+            self.has_next, self.next_batch = lambda: True, _cut_short
 
     def again(self, first: int) -> None:
         """Have the batch in hand, which is the first that ends at `first` or later, come again from there on."""
@@ -56,6 +64,20 @@ class Answer:
 
         self.has_next, self.next_batch = lambda: True, next_batch
 
+    def span(self, first: int) -> tuple[int, int]:
+        """Return which offsets the batch in hand takes from `first` on, as far as its header can be believed."""
+        at = self._at
+        while at + HEAD.size <= len(self._data):
+            base, size, version, last = HEAD.unpack_from(self._data, at)
+            end = at + LENGTH_ENDS + size
+            until = base + last if version >= FORMAT_WITH_HEADERS else base
+            # What was read before was in order: the first that is not is the one in hand, whatever it says of itself.
+            if until >= first or not _is_sound(self._data[at:end]):
+                behind = _base_at(self._data, end)
+                return max(first, base), max(first, base, until if behind is None else min(until, behind - 1))
+            at = end
+        return first, first
+
     def _go_on(self) -> None:
         # Their own methods: a call of ours for each batch is felt where each has one record.
         self.has_next, self.next_batch = self._records.has_next, self._records.next_batch
@@ -68,10 +90,11 @@ class AnyNames(fetcher.PartitionRecords):
         while True:
             try:
                 yield from super()._unpack_records()
-            except (UnicodeDecodeError, CorruptRecordException) as error:
-                # The compiled reader raises the one, the one in Python the other because of it.
+            except Exception as error:
+                # The compiled reader raises UnicodeDecodeError, the one in Python another because of it.
                 if not isinstance(error.__cause__ or error, UnicodeDecodeError):
-                    raise
+                    first, last = self._records.span(self.next_fetch_offset)
+                    raise Damaged(first, last, error) from error
                 self._records.again(self.next_fetch_offset)
             else:
                 return
@@ -121,6 +144,22 @@ class AnyNamesBatch(_DefaultRecordBatchPy):
             self.max_timestamp if self.timestamp_type == self.LOG_APPEND_TIME else self.first_timestamp + since_ms
         )
         return _DefaultRecordPy(self.base_offset + number, timestamp, self.timestamp_type, key, value, headers)
+
+
+def _cut_short() -> Any:
+    raise CorruptRecordException("a batch that is longer than the broker's answer")
+
+
+def _is_sound(batch: bytes) -> bool:
+    if len(batch) < BATCH_HEADER_BYTES:
+        return len(batch) >= HEAD.size and batch[VERSION_AT] < FORMAT_WITH_HEADERS
+    return batch[VERSION_AT] < FORMAT_WITH_HEADERS or bool(_DefaultRecordBatchPy(batch).validate_crc())
+
+
+def _base_at(data: bytes, at: int) -> int | None:
+    """Return the first offset of the batch that begins at `at`, None where none does."""
+    whole = 0 < at <= len(data) - HEAD.size
+    return HEAD.unpack_from(data, at)[0] if whole else None
 
 
 def _bytes(buffer: bytearray, at: int) -> tuple[bytes | None, int]:

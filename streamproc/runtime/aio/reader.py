@@ -4,21 +4,17 @@ import time
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import (
-    CorruptRecordException,
-    KafkaError,
-    OffsetOutOfRangeError,
-    RecordTooLargeError,
-    UnsupportedCodecError,
-)
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streamproc.codec.arrival import Arrival
-from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
+from streamproc.runtime.aio.fetched import Damaged
 from streamproc.runtime.aio.headernames import take_any_header_name
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Fetched, Gone
+from streamproc.runtime.ports import Fetched, Gone, Unreadable
+from streamproc.runtime.ports import TopicPartition as Place
 
 FETCH_BYTES = 4_194_304
 FETCH_MAX_WAIT_MS = 250
@@ -26,10 +22,8 @@ FRESH_S = 2.0
 """What the broker said longer ago tells nothing of the time since: the process may have stood still in between."""
 SILENCE_S = 10.0
 """A broker answers every fetch, with nothing where there is nothing; without an answer for so long it is away."""
-DAMAGED = (CorruptRecordException, UnsupportedCodecError, ValueError, OverflowError)
-"""What aiokafka raises for bytes that are no records."""
-RAISE = "Raise kafka.max_batch_bytes where that is what a producer of yours sends"
-START_AGAIN = "Start again; if they were not damaged on the way, look at the broker's log with kafka-dump-log.sh"
+RAISE = "raise kafka.max_batch_bytes and restart where that is what a producer of yours sends"
+LOOK = "if it was not damaged on the way, look at the broker's log with kafka-dump-log.sh"
 
 
 class AioReader:
@@ -70,15 +64,9 @@ class AioReader:
             found = await consumer.getmany(partition, timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except OffsetOutOfRangeError as error:
             raise await self._gone() from error
-        except RecordTooLargeError as error:
-            raise ConfigError(await self._too_large()) from error
-        except (TooLarge, *DAMAGED) as error:
-            topic, number = partition
-            at = await self.position()
-            way_out = RAISE if isinstance(error, TooLarge) else START_AGAIN
-            raise ConfigError(
-                f"the records at {topic} partition {number} from offset {at} on cannot be read: {error}. {way_out}"
-            ) from None
+        except Damaged as error:
+            way_out = RAISE if isinstance(error.why, TooLarge) else LOOK
+            raise Unreadable(Place(*partition), error.first, error.last, f"{error.why}; {way_out}") from None
         except KafkaError as error:
             raise BrokerUnavailable(str(error)) from error
         records = found.get(partition, ())
@@ -127,6 +115,15 @@ class AioReader:
             raise BrokerUnavailable(str(error)) from error
         return first[self._partition], last[self._partition]
 
+    async def offset_at(self, timestamp_ms: int) -> int | None:
+        """Return the offset of the first record with this timestamp or a later one, None where there is none."""
+        try:
+            found = await self._consumer.offsets_for_times({self._partition: timestamp_ms})
+        except KafkaError as error:
+            raise BrokerUnavailable(str(error)) from error
+        there = found.get(self._partition)
+        return None if there is None or there.offset < 0 else int(there.offset)
+
     def _read_to(self) -> int | None:
         """Return the position without waiting for it."""
         state = self._consumer._subscription.subscription.assignment.state_value(self._partition)  # noqa: SLF001
@@ -144,13 +141,6 @@ class AioReader:
         self._silent_s += waited_s
         if self._silent_s > SILENCE_S:
             raise BrokerUnavailable(f"{self._partition} has had no answer for {SILENCE_S:.0f} s")
-
-    async def _too_large(self) -> str:
-        topic, partition = self._partition
-        at = await self.position() - 1  # aiokafka has gone on to the next one already.
-        return (
-            f"the record at {topic} partition {partition} offset {at} is larger than kafka.max_record_bytes: raise it"
-        )
 
     async def _gone(self) -> Gone:
         topic, partition = self._partition

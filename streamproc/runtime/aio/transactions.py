@@ -10,6 +10,7 @@ from aiokafka import TopicPartition as AioPartition
 from aiokafka.errors import IllegalOperation, InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
+from streamproc.codec.deadletter import NO_TIMESTAMP
 from streamproc.codec.encode import Message
 from streamproc.errors import ConfigError, TaskInvalid
 from streamproc.runtime.aio.connection import connection, stopped
@@ -98,8 +99,13 @@ class AioTransactions:
 
     def _batches(self, messages: Sequence[Message]) -> Iterator[Any]:
         make: Callable[[], Any] = self._producer.create_batch
-        batch = make()
+        batch, timeless = make(), False
         for message in messages:
+            if timeless and message[2] != NO_TIMESTAMP:
+                # aiokafka's compiled builder takes a first one of -1 for none yet, and gives it that of the next.
+                yield batch
+                batch = make()
+            timeless = message[2] == NO_TIMESTAMP
             try:
                 fits = _add(batch, message)
             except UnicodeEncodeError:

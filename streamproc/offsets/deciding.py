@@ -1,0 +1,84 @@
+"""Passing over records, and going on: one commit in the service's stead, with the position that it would go on from.
+
+Fencing the partition's transactional id comes first: what is read behind it is the last word. A service that runs takes
+note of the commit: it starts over from there.
+"""
+
+import time
+
+from streamproc.codec.deadletter import NO_TIMESTAMP, Place, skipped_letter
+from streamproc.errors import ConfigError, TaskInvalid
+from streamproc.interrupts import to_its_end
+from streamproc.offsets.places import Passage
+from streamproc.offsets.standing import Desk, Standing, next_unread, position_of, standing
+from streamproc.runtime.ports import Outputs, TopicPartition, Transactions
+from streamproc.runtime.position import Position
+
+
+class Refused(ConfigError):
+    """It is not to be done as things stand; the message says how they do."""
+
+
+async def skip(desk: Desk, passage: Passage) -> None:
+    """Commit the offset behind the passage, and a dead letter that says so, in one transaction.
+
+    Raises Refused where something before it is unread or it is not there, ConfigError, BrokerUnavailable.
+    """
+    source = await desk.known(passage.source)
+    transactions = desk.kafka.transactions(source)
+    try:
+        await transactions.fence()
+        it = await standing(desk.kafka, source)
+        position = await position_of(desk, it)
+        await _refuse_misplaced(desk, it, position, passage)
+        place = Place(*source, passage.first, NO_TIMESTAMP)
+        letter = skipped_letter(place, passage.through, passage.why, time.time_ns() // 1_000_000)
+        outputs = {TopicPartition(desk.topics.dead_letters, source.partition): [letter]}
+        await _commit(transactions, outputs, position._replace(offset=passage.through + 1))
+    finally:
+        await transactions.close()
+
+
+async def resume(desk: Desk, source: TopicPartition) -> int:
+    """Commit the offset of a partition as it is, once more, and return it; raises ConfigError, BrokerUnavailable."""
+    transactions = desk.kafka.transactions(source)
+    try:
+        await transactions.fence()
+        position = await position_of(desk, await standing(desk.kafka, source))
+        await _commit(transactions, {}, position)
+    finally:
+        await transactions.close()
+    return position.offset
+
+
+async def unread(desk: Desk) -> list[Standing]:
+    """Return the partitions of the events that have records which are not committed."""
+    found = [await standing(desk.kafka, source) for source in await desk.sources(desk.topics.events)]
+    return [
+        it for it in found if it.lag and await next_unread(desk.kafka, it.source, it.end - it.lag, it.end) is not None
+    ]
+
+
+async def _commit(transactions: Transactions, outputs: Outputs, position: Position) -> None:
+    committed = position._replace(sequence=position.sequence + 1).to_committed()
+    try:
+        await to_its_end(transactions.commit(outputs, committed, lambda: True))
+    except TaskInvalid as error:
+        raise ConfigError(
+            f"it was not confirmed, somebody else works on the partition: {error}. `streamproc offsets show` tells "
+            "where it stands; repeat the command"
+        ) from error
+
+
+async def _refuse_misplaced(desk: Desk, it: Standing, position: Position, passage: Passage) -> None:
+    source, first, through = passage.source, passage.first, passage.through
+    stands = f"{source} stands at offset {position.offset}, and holds {it.first} to {it.end - 1}"
+    if it.end == it.first:
+        raise Refused(f"{source} holds nothing that could be passed over")
+    if first < position.offset:
+        raise Refused(f"offset {first} of {source} is committed already: {stands}")
+    if through >= it.end:
+        raise Refused(f"offset {through} of {source} is not there: {stands}")
+    before = await next_unread(desk.kafka, source, max(position.offset, it.first), first)
+    if before is not None:
+        raise Refused(f"offset {before} of {source} lies before {first} and is unread: {stands}")

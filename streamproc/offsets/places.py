@@ -1,0 +1,84 @@
+"""What is named on the command line: partitions, offsets, and where to go back to. Pure."""
+
+import re
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from streamproc.codec.deadletter import MAX_MESSAGE_CHARS
+from streamproc.errors import ConfigError
+from streamproc.runtime.ports import TopicPartition
+
+EARLIEST = "earliest"
+MAX_WHY_CHARS = MAX_MESSAGE_CHARS
+
+_PARTITION = re.compile(r"([A-Za-z0-9._-]{1,249}):(\d{1,9})", re.ASCII)
+_PLACE = re.compile(r"([A-Za-z0-9._-]{1,249}):(\d{1,9}):(\d{1,18})", re.ASCII)
+_OFFSET = re.compile(r"\d{1,18}", re.ASCII)
+
+
+class WrongPlace(ConfigError):
+    """What is named cannot be read; the message says what is accepted."""
+
+
+class Passage(NamedTuple):
+    """Records to be passed over: of a partition, from the offset `first` to `through`, and why."""
+
+    source: TopicPartition
+    first: int
+    through: int
+    why: str
+
+    @property
+    def said(self) -> str:
+        """Name the offsets."""
+        return f"offset {self.first}" if self.first == self.through else f"offsets {self.first} to {self.through}"
+
+
+class Target(NamedTuple):
+    """Where to go back to: an offset, a time in milliseconds, or, where both are None, the first record there is."""
+
+    offset: int | None = None
+    time_ms: int | None = None
+
+
+def passage(place: str, through: int | None, why: str) -> Passage:
+    """Read what is to be passed over; raises WrongPlace."""
+    found = _PLACE.fullmatch(place)
+    if found is None:
+        raise WrongPlace(f"{place!r} is no place: give topic, partition and offset, such as run-events:0:17")
+    first = int(found[3])
+    if through is not None and through < first:
+        raise WrongPlace(f"--through {through} lies before {place}: it names the last offset that is passed over")
+    if not why.strip() or len(why) > MAX_WHY_CHARS:
+        raise WrongPlace(
+            f"--why has {len(why):,} characters: say in 1 to {MAX_WHY_CHARS:,} why nobody needs the records"
+        )
+    return Passage(TopicPartition(found[1], int(found[2])), first, first if through is None else through, why)
+
+
+def partition(text: str) -> TopicPartition:
+    """Read a partition; raises WrongPlace."""
+    found = _PARTITION.fullmatch(text)
+    if found is None:
+        raise WrongPlace(f"{text!r} is no partition: give topic and number, such as run-events:0")
+    return TopicPartition(found[1], int(found[2]))
+
+
+def target(text: str) -> Target:
+    """Read where to go back to; raises WrongPlace."""
+    if text == EARLIEST:
+        return Target()
+    if _OFFSET.fullmatch(text):
+        return Target(offset=int(text))
+    try:
+        at = datetime.fromisoformat(text)
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+        time_ms = round(at.timestamp() * 1_000)
+    except (ValueError, OverflowError):
+        time_ms = -1
+    if time_ms < 0:
+        raise WrongPlace(
+            f"--to {text!r}: give {EARLIEST}, an offset such as 1700, or a time such as 2026-01-31T12:00:00Z (UTC "
+            "unless it has an offset such as +02:00)"
+        )
+    return Target(time_ms=time_ms)

@@ -1,0 +1,181 @@
+"""Going back in the events: the states are dropped, the offsets moved, and the service rebuilds the one from the other.
+
+First every partition of both inputs gets a mark that keeps the service from starting; then the states go, a transaction
+after the other; at last come the positions. Interrupted anywhere, the same once more goes on: each step finds what is
+left of it.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from typing import NamedTuple
+
+from streamproc.codec.cloudevents import CloudEvents
+from streamproc.codec.encode import Message
+from streamproc.codec.schemas import load
+from streamproc.errors import ConfigError, TaskInvalid
+from streamproc.interrupts import to_its_end
+from streamproc.offsets.places import Target
+from streamproc.offsets.standing import ANOTHER, NOBODY, Desk, Standing, standing
+from streamproc.runtime.ports import Committed, Outputs, TopicPartition, Transactions
+from streamproc.runtime.position import Position, Resetting
+from streamproc.runtime.reading import read_all
+from streamproc.runtime.topics import check_topics
+
+AT_ONCE = 5_000
+"""Tombstones in a transaction."""
+
+
+class Move(NamedTuple):
+    """What becomes of one partition of the events. `wanted`: the offset that was asked for, where it is not there."""
+
+    before: Standing
+    to: int
+    wanted: int | None
+    runs: int
+
+    @property
+    def again(self) -> int:
+        """How many offsets are read again: from there to where it stood."""
+        stood = (
+            self.before.first if self.before.committed is None else min(self.before.committed.offset, self.before.end)
+        )
+        return max(0, stood - self.to)
+
+    @property
+    def passed(self) -> int:
+        """How many offsets that were not committed are passed over."""
+        stood = (
+            self.before.first if self.before.committed is None else max(self.before.committed.offset, self.before.first)
+        )
+        return max(0, self.to - stood)
+
+
+async def refuse_running(desk: Desk) -> None:
+    """Raise ConfigError where the group has members."""
+    group = await desk.kafka.membership()
+    if group.members:
+        raise ConfigError(
+            f"the service runs: group {desk.application_id} is {group.state} with {len(group.members)} members "
+            f"({', '.join(group.members[:3])}). Stop every instance first; one that was killed is a member until its "
+            "kafka.session_timeout_ms is over"
+        )
+
+
+async def planned(desk: Desk, target: Target) -> list[Move]:
+    """Return what a reset would do, and write nothing; raises ConfigError, BrokerUnavailable."""
+    await check_topics(desk.kafka, desk.topics, desk.max_record_bytes)
+    return [await _move(desk, source, target) for source in await desk.sources(desk.topics.events)]
+
+
+class Reset:
+    """One run of the command. `on_step` is told what is done next."""
+
+    def __init__(self, desk: Desk, moves: Iterable[Move], on_step: Callable[[str], None] = lambda _: None) -> None:
+        self._desk = desk
+        self._targets = {move.before.source: move.to for move in moves}
+        self._on_step = on_step
+        self._sequences: dict[TopicPartition, int] = {}
+
+    async def run(self) -> None:
+        """Do it; raises ConfigError where the service or another reset works on the same partitions."""
+        desk = self._desk
+        measured = await desk.sources(desk.topics.measurements)
+        sources = [*self._targets, *measured]
+        self._on_step(f"marking {len(sources)} partitions")
+        for source in sources:
+            async with self._fenced(source) as transactions:
+                self._sequences[source] = await self._sequence(source)
+                await _commit(transactions, {}, await self._mark(source))
+        for source in sources:
+            self._on_step(f"dropping {desk.state_of(source)}")
+            async with self._fenced(source) as transactions:
+                await self._drop(transactions, source)
+        self._on_step("setting the offsets")
+        for source in (*measured, *self._targets):
+            async with self._fenced(source) as transactions:
+                await _commit(transactions, {}, await self._position(source, len(measured)))
+
+    @asynccontextmanager
+    async def _fenced(self, source: TopicPartition) -> AsyncIterator[Transactions]:
+        transactions = self._desk.kafka.transactions(source)
+        try:
+            await transactions.fence()
+            yield transactions
+        except TaskInvalid as error:
+            raise ConfigError(
+                f"the reset is not finished, somebody else works on {source}: {error}. Stop every instance of the "
+                "service, and run it again"
+            ) from error
+        finally:
+            await transactions.close()
+
+    async def _sequence(self, source: TopicPartition) -> int:
+        """Return the sequence so far: ids are made of it, so where it is not known any more it is one never reached."""
+        said = (await standing(self._desk.kafka, source)).said
+        return int(time.time()) if said is None else said.sequence
+
+    async def _drop(self, transactions: Transactions, source: TopicPartition) -> None:
+        place, mark = self._desk.state_of(source), await self._mark(source)
+        keys = sorted((await live_keys(self._desk, source)).items(), key=lambda item: item[1])
+        for start in range(0, len(keys), AT_ONCE):
+            nulls = [self._tombstone(source, key, offset) for key, offset in keys[start : start + AT_ONCE]]
+            await _commit(transactions, {place: nulls}, mark)
+
+    def _tombstone(self, source: TopicPartition, key: bytes, offset: int) -> Message:
+        """Return the null for a key; its id names the record that it takes back, and this reset."""
+        is_run, wall_ms = source.topic == self._desk.topics.events, time.time_ns() // 1_000_000
+        kind, schema = ("run.state", "run_state") if is_run else ("window.state", "window_state")
+        role = "state" if is_run else "windows"
+        where = f"/streamproc/{self._desk.application_id}/{role}"
+        events = CloudEvents(f"streamproc.{kind}", where, load(schema).label)
+        event_id = f"{source.topic}:{source.partition}:{offset}:{self._sequences[source] + 1}:reset"
+        return key, None, wall_ms, events.headers(event_id.encode(), wall_ms)
+
+    async def _mark(self, source: TopicPartition) -> Committed:
+        return Resetting(await self._offset(source), self._sequences[source]).to_committed()
+
+    async def _position(self, source: TopicPartition, partitions: int) -> Committed:
+        sequence = self._sequences[source] + 1
+        return Position(await self._offset(source), sequence, 0, 0, partitions, self._desk.profile).to_committed()
+
+    async def _offset(self, source: TopicPartition) -> int:
+        """Return where the partition goes: what was measured before is behind the windows, whatever it was."""
+        return self._targets[source] if source in self._targets else (await self._desk.kafka.bounds(*source))[1]
+
+
+async def live_keys(desk: Desk, source: TopicPartition) -> dict[bytes, int]:
+    """Return the keys that the state of an input partition holds, each with the offset of its latest record."""
+    found: dict[bytes, int] = {}
+    async with aclosing(read_all(desk.kafka, desk.state_of(source))) as everything:
+        async for records in everything:
+            for record in records:
+                if record.value:
+                    found[record.key or b""] = record.offset
+                else:
+                    found.pop(record.key or b"", None)
+    return found
+
+
+async def _move(desk: Desk, source: TopicPartition, target: Target) -> Move:
+    it = await standing(desk.kafka, source)
+    runs = len(await live_keys(desk, source))
+    if target.time_ms is not None:
+        found = await desk.kafka.offset_at(*source, target.time_ms)
+        return Move(it, it.end if found is None else found, None, runs)
+    if target.offset is None:
+        return Move(it, it.first, None, runs)
+    to = max(it.first, min(target.offset, it.end))
+    return Move(it, to, target.offset if to != target.offset else None, runs)
+
+
+async def _commit(transactions: Transactions, outputs: Outputs, committed: Committed) -> None:
+    await to_its_end(transactions.commit(outputs, committed, lambda: True))
+
+
+def stood(it: Standing) -> str:
+    """Say where a partition stood, in words."""
+    if it.committed is None:
+        return NOBODY
+    by = f" (by {it.by})" if it.by == ANOTHER else ""
+    return f"{it.committed.offset}{by}"

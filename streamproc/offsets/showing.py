@@ -1,0 +1,115 @@
+"""Offsets and what was done to them, as people and programs read them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from streamproc.escaping import escaped
+from streamproc.offsets.places import Passage
+from streamproc.offsets.resetting import Move, stood
+from streamproc.offsets.standing import Standing
+from streamproc.runtime.ports import Membership
+from streamproc.runtime.position import Position
+
+AGAIN = (
+    "Transitions, states, alerts and metrics of these offsets are written again with the same ce_id: consumers that "
+    "drop repeats by ce_id see nothing twice, others do. Runs that began before the new position appear as new."
+)
+
+
+def table(found: Sequence[Standing]) -> Table:
+    """Return where the partitions stand."""
+    it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in (
+        "topic",
+        "partition",
+        "committed",
+        "first",
+        "end",
+        "lag",
+        "by",
+        "stream time",
+        "live keys",
+        "sequence",
+    ):
+        it.add_column(name, overflow="fold", justify="left" if name in {"topic", "by", "stream time"} else "right")
+    for each in found:
+        said = each.said if isinstance(each.said, Position) else None
+        committed = "none" if each.committed is None else f"{each.committed.offset}"
+        more = ("", "", "") if said is None else (_time(said.stream_time), f"{said.live_keys:,}", f"{said.sequence}")
+        topic, number = each.source
+        it.add_row(topic, f"{number}", committed, f"{each.first}", f"{each.end}", f"{each.lag:,}", each.by, *more)
+    return it
+
+
+def group(application_id: str, it: Membership) -> str:
+    """Say what the consumer group is."""
+    members = f", {len(it.members)} members: {escaped(', '.join(it.members))}" if it.members else ", no members"
+    return f"group {application_id}: {escaped(it.state)}{members}"
+
+
+def as_json(application_id: str, membership: Membership, found: Sequence[Standing]) -> str:
+    """Return the same as one JSON object; times in milliseconds."""
+    about = {"id": application_id, "state": membership.state, "members": list(membership.members)}
+    return json.dumps({"group": about, "partitions": [_document(each) for each in found]})
+
+
+def skipped(passage: Passage, dead_letters: str) -> str:
+    """Say what was passed over."""
+    source, behind = passage.source, passage.through + 1
+    return (
+        f"passed over {passage.said} of {source} ({escaped(passage.why)}): it goes on at {behind}, a dead letter in "
+        f"{dead_letters} partition {source.partition} says so"
+    )
+
+
+def moves(found: Sequence[Move]) -> Table:
+    """Return what becomes of each partition."""
+    it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("partition", "from", "to", "read again", "passed over", "runs dropped and rebuilt"):
+        it.add_column(name, overflow="fold", justify="right")
+    for move in found:
+        number, again, passed = str(move.before.source.partition), f"{move.again:,}", f"{move.passed:,}"
+        it.add_row(number, stood(move.before), str(move.to), again, passed, f"{move.runs:,}")
+    return it
+
+
+def clamped(found: Sequence[Move]) -> Iterator[str]:
+    """Yield a line for each partition that does not hold the offset that was asked for."""
+    for move in found:
+        if move.wanted is not None:
+            before = move.before
+            yield f"{before.source} holds offsets {before.first} to {before.end}: {move.to} instead of {move.wanted}"
+
+
+def totals(found: Sequence[Move], *, is_plan: bool) -> str:
+    """Sum it up."""
+    again, runs = sum(move.again for move in found), sum(move.runs for move in found)
+    verb = ("would be read", "would be dropped") if is_plan else ("are read", "were dropped")
+    return f"{again:,} offsets {verb[0]} again; {runs:,} runs and all windows {verb[1]} and are rebuilt from there"
+
+
+def _document(it: Standing) -> dict[str, Any]:
+    said = it.said if isinstance(it.said, Position) else None
+    return {
+        "topic": it.source.topic,
+        "partition": it.source.partition,
+        "committed": None if it.committed is None else it.committed.offset,
+        "first": it.first,
+        "end": it.end,
+        "lag": it.lag,
+        "by": it.by,
+        "stream_time": None if said is None else said.stream_time,
+        "live_keys": None if said is None else said.live_keys,
+        "sequence": None if said is None else said.sequence,
+    }
+
+
+def _time(time_ms: int) -> str:
+    if not time_ms:
+        return "none yet"
+    return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,122 @@
+"""Where the partitions of the inputs stand, and whose word that is."""
+
+from contextlib import aclosing
+from typing import NamedTuple
+
+from streamproc.errors import ConfigError
+from streamproc.offsets.places import WrongPlace
+from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.ports import Committed, Kafka, TopicPartition, Unreadable
+from streamproc.runtime.position import Position, Resetting, read
+from streamproc.runtime.reading import read_all, read_span
+from streamproc.runtime.restore import WAYS_OUT
+
+STREAMPROC, ANOTHER, NOBODY, RESET = "streamproc", "something else", "nobody", "an unfinished reset"
+"""By whom an offset was committed."""
+
+
+class Desk(NamedTuple):
+    """What the commands work with. `topics` with their prefix; `profile`: what a new position says."""
+
+    kafka: Kafka
+    topics: TopicSettings
+    application_id: str
+    profile: str
+    max_record_bytes: int
+
+    @property
+    def inputs(self) -> tuple[str, str]:
+        """The topics whose offsets the service commits."""
+        return self.topics.events, self.topics.measurements
+
+    def state_of(self, source: TopicPartition) -> TopicPartition:
+        """Return the partition that holds the state of an input partition."""
+        topic = self.topics.state if source.topic == self.topics.events else self.topics.windows
+        return TopicPartition(topic, source.partition)
+
+    async def known(self, source: TopicPartition) -> TopicPartition:
+        """Return an input partition that exists; raises WrongPlace, ConfigError."""
+        if source.topic not in self.inputs:
+            raise WrongPlace(f"{source.topic} is no input of this service: those are {' and '.join(self.inputs)}")
+        if source.partition >= await self.partitions_of(source.topic):
+            raise WrongPlace(f"{source.topic} has no partition {source.partition}")
+        return source
+
+    async def partitions_of(self, topic: str) -> int:
+        """Return how many partitions a topic has; raises ConfigError where it does not exist."""
+        count = await self.kafka.partition_count(topic)
+        if not count:
+            raise ConfigError(
+                f"{topic} does not exist: check STREAMPROC_TOPICS__PREFIX, or run `streamproc topics create`"
+            )
+        return count
+
+    async def sources(self, topic: str) -> list[TopicPartition]:
+        """Return the partitions of a topic."""
+        return [TopicPartition(topic, number) for number in range(await self.partitions_of(topic))]
+
+
+class Standing(NamedTuple):
+    """Of one partition: what was committed, by whom, and which offsets there are."""
+
+    source: TopicPartition
+    committed: Committed | None
+    first: int
+    end: int
+
+    @property
+    def said(self) -> Position | Resetting | None:
+        """What the metadata says, None where there is none of ours."""
+        return None if self.committed is None else read(self.committed)
+
+    @property
+    def by(self) -> str:
+        """By whom the offset was committed."""
+        if self.committed is None:
+            return NOBODY
+        if isinstance(self.said, Resetting):
+            return RESET
+        return ANOTHER if self.said is None else STREAMPROC
+
+    @property
+    def lag(self) -> int:
+        """How many offsets are not committed; control markers count."""
+        return self.end - (
+            self.first if self.committed is None else max(self.first, min(self.committed.offset, self.end))
+        )
+
+
+async def standing(kafka: Kafka, source: TopicPartition) -> Standing:
+    """Look a partition up; raises BrokerUnavailable."""
+    committed = await kafka.committed(source)
+    return Standing(source, committed, *await kafka.bounds(*source))
+
+
+async def position_of(desk: Desk, it: Standing) -> Position:
+    """Return where the service goes on; raises ConfigError where it would refuse to."""
+    if it.committed is not None:
+        return Position.of(it.committed, it.source, is_input=it.source.topic == desk.topics.events)
+    state = desk.state_of(it.source)
+    if await has_records(desk.kafka, state):
+        raise ConfigError(f"{it.source} has no committed offset, and {state} holds records. {WAYS_OUT}")
+    return Position(it.first, 0, 0, 0, await desk.partitions_of(it.source.topic), desk.profile)
+
+
+async def has_records(kafka: Kafka, place: TopicPartition) -> bool:
+    """Whether there is anything in a partition but control markers."""
+    async with aclosing(read_all(kafka, place)) as everything:
+        async for _ in everything:
+            return True
+    return False
+
+
+async def next_unread(kafka: Kafka, source: TopicPartition, start: int, end: int) -> int | None:
+    """Return the first offset from `start` to before `end` at which there is something, readable or not; else None."""
+    try:
+        async with aclosing(read_span(kafka, source, start, end)) as span:
+            async for records in span:
+                if records:
+                    return records[0].offset
+    except Unreadable as error:
+        return error.first if error.first < end else None
+    return None

@@ -1,0 +1,92 @@
+"""`streamproc offsets`: parses, calls, reports; decides nothing else."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from streamproc import app as service
+from streamproc.observe.logs import configure as configure_logs
+from streamproc.offsets import places
+from streamproc.offsets.command import Consoles, reset_offsets, resume_partitions, show_offsets, skip_records
+from streamproc.offsets.places import WrongPlace
+from streamproc.offsets.standing import Desk
+from streamproc.runtime.ports import Kafka
+from streamproc.settings import Settings
+from streamproc.shell import Config, WrongUsage, err, out, run_async, settings_of
+
+T = TypeVar("T")
+
+offsets_cli = typer.Typer(no_args_is_help=True, help="Look at the committed offsets, and move them with their states.")
+
+
+@offsets_cli.command()
+def show(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, times in milliseconds.")] = False,
+    config: Config = None,
+) -> None:
+    """Show for each partition of both inputs where it stands, who committed that, and the consumer group."""
+    _on_offsets(settings_of(config), lambda desk: show_offsets(desk, Consoles(out, err), as_json=as_json))
+
+
+@offsets_cli.command()
+def skip(
+    place: Annotated[str, typer.Argument(metavar="TOPIC:PARTITION:OFFSET", help="The first record to pass over.")],
+    why: Annotated[str, typer.Option("--why", help="What the dead letter says: at most 1,000 characters.")],
+    through: Annotated[int | None, typer.Option("--through", min=0, help="The last one; that one by default.")] = None,
+    config: Config = None,
+) -> None:
+    """Pass over records that cannot be read, or must not be: they are lost, and a dead letter says so.
+
+    Only the next ones in turn. A service that runs goes on behind them by itself, within a few seconds.
+    """
+    passage = _parsed(lambda: places.passage(place, through, why))
+    _on_offsets(settings_of(config), lambda desk: skip_records(desk, passage, Consoles(out, err)))
+
+
+@offsets_cli.command()
+def resume(
+    partition: Annotated[
+        str | None, typer.Argument(metavar="[TOPIC:PARTITION]", help="Only this; else all events that are unread.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Let partitions go on that stopped because too many records were rejected, without a restart."""
+    source = None if partition is None else _parsed(lambda: places.partition(partition))
+    _on_offsets(settings_of(config), lambda desk: resume_partitions(desk, source, Consoles(out, err)))
+
+
+@offsets_cli.command()
+def reset(
+    to: Annotated[str, typer.Option("--to", help="earliest, an offset, or a time such as 2026-01-31T12:00:00Z.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
+    config: Config = None,
+) -> None:
+    """Go back (or on) in the events, of a service that is stopped: its states are dropped and rebuilt from there.
+
+    May be interrupted at any time; the service does not start until the same command was run to its end.
+    """
+    target = _parsed(lambda: places.target(to))
+    _on_offsets(settings_of(config), lambda desk: reset_offsets(desk, target, Consoles(out, err), dry_run=dry_run))
+
+
+def _parsed(parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except WrongPlace as error:
+        raise WrongUsage(str(error)) from None
+
+
+def _on_offsets(settings: Settings, work: Callable[[Desk], Awaitable[int]]) -> None:
+    configure_logs("ERROR", "console")
+    name, topics, profile = settings.application_id, settings.topics.named(), settings.life_cycle.name
+
+    def at_desk(kafka: Kafka) -> Awaitable[int]:
+        return work(Desk(kafka, topics, name, profile, settings.kafka.max_record_bytes))
+
+    try:
+        code = run_async(service.with_offsets(settings, at_desk))
+    except WrongPlace as error:
+        raise WrongUsage(str(error)) from None
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,204 @@
+"""Passing over records and going on: what is committed, what is refused, and that a running service follows."""
+
+import pytest
+
+from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
+from streamproc.offsets.command import resume_partitions, skip_records
+from streamproc.offsets.deciding import Refused, skip
+from streamproc.offsets.places import WrongPlace, passage
+from streamproc.runtime.config import DeadLetterSettings
+from streamproc.runtime.ports import Committed, TopicPartition
+from streamproc.runtime.position import Position
+from tests.offsets.conftest import desk_of
+from tests.support.application import always, application, once
+from tests.support.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+def _never_again(monkeypatch):
+    monkeypatch.setattr("streamproc.runtime.pausing.TRY_AGAIN_S", 3_600.0)
+
+
+async def _damaged(partitions=1):
+    """An application that stopped in front of offsets 1 to 3, behind which there is an event."""
+    it = await application(partitions)
+    it.send("queued")
+    it.kafka.logs[it.topics.events][0].damage(3)
+    it.send("completed")
+    async with it.working():
+        await eventually(lambda: it.source() in it.told.pauses)
+    return it
+
+
+def _position(it, source):
+    return Position.of(it.kafka.offsets[source], source)
+
+
+async def test_a_passage_is_a_dead_letter_and_the_offset_behind_it(screen):
+    """With the state's position as it was, and the next sequence."""
+    it = await _damaged()
+    before = _position(it, it.source())
+    assert await skip_records(desk_of(it), passage("run-events:0:1", 3, "disk\x1b[2J failed"), screen.consoles) == 0
+    after = _position(it, it.source())
+    assert after == before._replace(offset=4, sequence=before.sequence + 1)
+    (letter,) = it.output("dead_letters")
+    said = dict(letter.headers)
+    assert (letter.key, letter.value) == (None, None)
+    assert said["streamproc.error.reason"] == b"skipped"
+    assert said["streamproc.error.message"] == b"disk\x1b[2J failed"
+    assert (said["streamproc.source.topic"], said["streamproc.source.partition"]) == (b"run-events", b"0")
+    assert (said["streamproc.source.offset"], said["streamproc.skipped.through"]) == (b"1", b"3")
+    assert r"passed over offsets 1 to 3 of run-events partition 0 (disk\x1b[2J failed): it goes on at 4" in screen.out
+    async with it.working():
+        await it.drained()
+    assert it.ids("transitions") == ["run-events:0:0", "run-events:0:4"]
+
+
+async def test_a_service_that_runs_goes_on_behind_it(screen):
+    it = await application()
+    it.send("queued")
+    it.kafka.logs[it.topics.events][0].damage()
+    it.send("completed")
+    async with it.working():
+        await eventually(lambda: it.source() in it.told.pauses)
+        await skip_records(desk_of(it), passage("run-events:0:1", None, "why"), screen.consoles)
+        await it.drained()
+        await eventually(lambda: not it.told.pauses)
+    assert not it.told.failures
+
+
+async def test_measurements_can_be_passed_over_too(screen):
+    it = await application()
+    it.kafka.logs[it.topics.measurements][0].damage()
+    async with it.working():
+        await eventually(lambda: it.measured() in it.told.pauses)
+        await skip_records(desk_of(it), passage("run-measurements:0:0", None, "why"), screen.consoles)
+        await eventually(lambda: not it.told.pauses)
+        it.send("queued")
+        await it.summed()
+
+
+async def test_nothing_is_passed_over_in_front_of_which_something_is_unread():
+    """Readable or not; control markers and what compaction removed are nothing."""
+    it = await application()
+    log = it.kafka.logs[it.topics.events][0]
+    it.send("queued")
+    async with it.working():
+        await it.drained()
+    log.mark()
+    log.damage(2)
+    log.mark()
+    it.send("completed")
+    for place, words in (
+        ("run-events:0:0", "offset 0 of run-events partition 0 is committed already: .* stands at offset 1"),
+        ("run-events:0:5", "offset 2 of run-events partition 0 lies before 5 and is unread"),
+        ("run-events:0:6", "offset 6 of run-events partition 0 is not there: .* holds 0 to 5"),
+    ):
+        with pytest.raises(Refused, match=words):
+            await skip(desk_of(it), passage(place, None, "why"))
+    with pytest.raises(Refused, match="offset 6 of run-events partition 0 is not there"):
+        await skip(desk_of(it), passage("run-events:0:2", 6, "why"))
+    assert not it.output("dead_letters")
+    await skip(desk_of(it), passage("run-events:0:2", 3, "why"))
+    await skip(desk_of(it), passage("run-events:0:5", None, "why"))
+    assert _position(it, it.source()).offset == 6
+
+
+async def test_the_first_record_there_is_can_be_passed_over_before_anything_is_committed():
+    it = await application()
+    it.kafka.logs[it.topics.events][0].damage()
+    it.send("queued")
+    await skip(desk_of(it), passage("run-events:0:0", None, "why"))
+    async with it.working():
+        await it.drained()
+    assert it.ids("transitions") == ["run-events:0:1"]
+
+
+@pytest.mark.parametrize("committed", [Committed(1, ""), None])
+async def test_what_the_service_would_refuse_is_refused(committed):
+    """A state that belongs to no offset: only a reset mends that."""
+    it = await _damaged()
+    it.kafka.offsets.pop(it.source())
+    if committed is not None:
+        it.kafka.offsets[it.source()] = committed
+    for work in (
+        skip(desk_of(it), passage("run-events:0:1", None, "why")),
+        resume_partitions(desk_of(it), it.source(), None),
+    ):
+        with pytest.raises(ConfigError, match="streamproc offsets reset --to"):
+            await work
+    assert it.kafka.offsets.get(it.source()) == committed
+
+
+@pytest.mark.parametrize("place", ["run-state:0:1", "run-events:7:1"])
+async def test_only_partitions_of_the_inputs_can_be_named(place):
+    it = await _damaged()
+    with pytest.raises(WrongPlace, match="run-events"):
+        await skip(desk_of(it), passage(place, None, "why"))
+
+
+@pytest.mark.parametrize("point", ["send", "before the end"])
+async def test_a_transaction_that_fails_changes_nothing(point):
+    """Neither the letter nor the offset is there alone."""
+    it = await _damaged()
+    before = it.kafka.offsets[it.source()]
+    it.kafka.fault = once(point, TaskInvalid("fenced"))
+    with pytest.raises(ConfigError, match="it was not confirmed"):
+        await skip(desk_of(it), passage("run-events:0:1", None, "why"))
+    assert it.kafka.offsets[it.source()] == before
+    await skip(desk_of(it), passage("run-events:0:1", None, "why"))
+    assert len(it.output("dead_letters")) == 1
+
+
+async def _stopped(partitions=1):
+    it = await application(partitions)
+    it.dead_letters = DeadLetterSettings(stop_percent=50, stop_min_records=10)
+    for _ in range(20):
+        it.send_bytes(b"rubbish")
+    return it
+
+
+async def test_resume_lets_a_running_service_go_on(screen):
+    it = await _stopped()
+    async with it.working():
+        await eventually(lambda: it.source() in it.told.pauses)
+        it.send("queued")
+        assert await resume_partitions(desk_of(it), None, screen.consoles) == 0
+        await it.drained()
+        await eventually(lambda: not it.told.pauses)
+    assert "run-events partition 0 goes on at offset 20" in screen.out
+    assert not it.told.failures
+
+
+async def test_resume_without_an_argument_touches_what_has_unread_records(screen):
+    """Not what is merely followed by a control marker."""
+    it = await application(3)
+    for partition in range(3):
+        it.send("queued", run=f"run_{partition}", partition=partition)
+    async with it.working():
+        await it.drained()
+    it.kafka.logs[it.topics.events][0].mark()
+    it.send("completed", run="run_1", partition=1)
+    it.kafka.logs[it.topics.events][2].damage()
+    before = dict(it.kafka.offsets)
+    await resume_partitions(desk_of(it), None, screen.consoles)
+    changed = {source for source, committed in it.kafka.offsets.items() if before[source] != committed}
+    assert changed == {it.source(1), it.source(2)}
+    for source in changed:
+        position = Position.of(before[source], source)
+        assert _position(it, source) == position._replace(sequence=position.sequence + 1)
+
+
+async def test_resume_says_where_there_is_nothing_to_do(screen):
+    it = await application()
+    await resume_partitions(desk_of(it), None, screen.consoles)
+    assert "there is nothing to go on with" in screen.out
+    await resume_partitions(desk_of(it), TopicPartition("run-events", 0), screen.consoles)
+    assert "run-events partition 0 goes on at offset 0" in screen.out
+
+
+async def test_a_broker_that_is_away_is_said(screen):
+    it = await _damaged()
+    it.kafka.fault = always("committed", lambda: BrokerUnavailable("no"))
+    with pytest.raises(BrokerUnavailable):
+        await skip(desk_of(it), passage("run-events:0:1", None, "why"))

@@ -1,0 +1,159 @@
+"""A batch that cannot be read is told by its offsets, whatever is wrong with it; what lies before it comes first."""
+
+import struct
+from types import SimpleNamespace
+
+import pytest
+from aiokafka.consumer.fetcher import READ_COMMITTED
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
+from aiokafka.record.util import calc_crc32c
+from aiokafka.structs import TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamproc.runtime.aio import fetched
+from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
+from streamproc.runtime.aio.fetched import Damaged, Parts
+from streamproc.runtime.aio.headernames import Answer, AnyNames
+
+PLACE = TopicPartition("t", 0)
+BOTH = pytest.mark.parametrize("implementation", [MemoryRecords, _MemoryRecordsPy], ids=["compiled", "python"])
+CRC_AT, COVERED_FROM, ATTRIBUTES_AT, RECORDS_AT = 17, 21, 21, 61
+
+
+def batch(base_offset, count=3, size=20, codec=0):
+    """The bytes of a batch, as a broker returns it."""
+    builder = BatchBuilder(50_000_000, codec)
+    for _ in range(count):
+        assert builder.append(timestamp=1_000, key=b"k", value=bytes(size)) is not None
+    built = bytearray(builder._build())
+    built[:8] = base_offset.to_bytes(8)
+    return built
+
+
+def with_crc(data):
+    """The batch with a checksum that is right for what is in it."""
+    struct.pack_into(">I", data, CRC_AT, calc_crc32c(bytes(data[COVERED_FROM:])))
+    return data
+
+
+class Fetch:
+    """One fetch of a partition, as aiokafka's consumer has it."""
+
+    def __init__(self, *batches, implementation=MemoryRecords, start=0):
+        answer = Answer(b"".join(map(bytes, batches)), implementation)
+        assert answer.has_next()
+        names = AnyNames(PLACE, answer, [], start, None, None, True, READ_COMMITTED)
+        self.state = SimpleNamespace(paused=False, position=start)
+        self.state.consumed_to = lambda offset: setattr(self.state, "position", offset)
+        assignment = SimpleNamespace(active=True, state_value=lambda _: self.state)
+        self.parts = Parts(PLACE, partition_records=names, assignment=assignment, backoff=0)
+
+    def offsets(self, max_records=None):
+        """Return the offsets of what comes next."""
+        return [record.offset for record in self.parts.getall(max_records)]
+
+    def damage(self):
+        """Return the offsets before what cannot be read, those of it, and why; None for both where all can be."""
+        before = []
+        while self.parts.has_more():
+            try:
+                before += self.offsets()
+            except Damaged as damage:
+                assert not self.parts.has_more(), "the next call fetches it once more"
+                return before, (damage.first, damage.last), damage.why
+        return before, None, None
+
+
+@BOTH
+@pytest.mark.parametrize("broken", ["checksum", "codec", "records", "too large"])
+def test_what_lies_in_front_comes_first_and_then_the_offsets_of_the_batch(implementation, broken):
+    bad = batch(10, codec=4)
+    if broken == "checksum":
+        bad[RECORDS_AT] ^= 1
+    elif broken == "codec":
+        bad[ATTRIBUTES_AT + 1] |= 7
+        with_crc(bad)
+    elif broken == "records":
+        bad = batch(10)
+        bad[RECORDS_AT] = 0x7F
+        with_crc(bad)
+    else:
+        limit_decompression(1_000)
+        bad = batch(10, size=1_000, codec=4)
+    try:
+        fetch = Fetch(batch(4), batch(7), bad, batch(13), implementation=implementation, start=5)
+        before, span, why = fetch.damage()
+    finally:
+        limit_decompression(64 << 20)
+    assert (before, span, fetch.state.position) == ([5, 6, 7, 8, 9], (10, 12), 10)
+    assert isinstance(why, TooLarge) == (broken == "too large")
+
+
+@BOTH
+def test_records_of_the_batch_itself_that_can_be_read_are(implementation):
+    """Then it begins at the first that cannot."""
+    bad = batch(10, count=4)
+    at = RECORDS_AT
+    for _ in range(2):
+        at += 1 + bad[at] // 2  # A length is a zigzag varint of one byte here.
+    bad[at] = 0x7F
+    fetch = Fetch(with_crc(bad), batch(14), implementation=implementation, start=10)
+    assert fetch.damage()[:2] == ([10, 11], (12, 13))
+    assert fetch.state.position == 12
+
+
+@BOTH
+@pytest.mark.parametrize("claims", [-1, -(2**31), 10**9, 1])
+def test_a_batch_that_lies_about_its_last_offset_ends_before_the_next_one(implementation, claims):
+    bad = batch(10)
+    struct.pack_into(">i", bad, 23, claims)
+    _, (first, last), _ = Fetch(batch(7), bad, batch(13), implementation=implementation, start=7).damage()
+    assert first == 10
+    assert 10 <= last <= 12
+
+
+@BOTH
+@pytest.mark.parametrize("length", [2**31 - 1, 5_000, -5])
+def test_a_batch_that_lies_about_its_length_is_refused_and_not_stepped_over(implementation, length):
+    """Aiokafka would go on with the next offset, in the middle of it."""
+    bad = batch(10)
+    struct.pack_into(">i", bad, 8, length)
+    fetch = Fetch(bad, implementation=implementation, start=10)
+    before, (first, last), _ = fetch.damage()
+    assert (before, first) == ([], 10)
+    assert last >= first
+
+
+@given(st.integers(0, 10**6), st.integers(1, 255), st.sampled_from([MemoryRecords, _MemoryRecordsPy]))
+def test_whatever_byte_is_wrong_nothing_else_is_ever_raised(where, change, implementation):
+    """A checksum does not cover the first offset, so what is read may be elsewhere; a span is one all the same."""
+    batches = [batch(0), batch(3), batch(6)]
+    data = bytearray(b"".join(batches))
+    data[where % len(data)] ^= change
+    fetch = Fetch(data, implementation=implementation)
+    _, span, _ = fetch.damage()
+    assert span is None or span[1] >= span[0]
+
+
+@BOTH
+def test_no_more_than_so_many_bytes_come_in_one_go(implementation, monkeypatch):
+    """Compressed, they fit a fetch by the hundred."""
+    monkeypatch.setattr(fetched, "PART_BYTES", 25_000)
+    fetch = Fetch(batch(0, count=10, size=10_000, codec=3), implementation=implementation)
+    assert [fetch.offsets(100) for _ in range(4)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+    assert not fetch.parts.has_more()
+
+
+def test_records_come_as_many_as_are_asked_for():
+    fetch = Fetch(batch(0, count=5))
+    assert [fetch.offsets(2), fetch.offsets(1), fetch.offsets(2), fetch.offsets(2)] == [[0, 1], [2], [3, 4], []]
+
+
+def test_what_was_fetched_for_another_position_is_dropped():
+    """Somebody went elsewhere in between."""
+    fetch = Fetch(batch(0))
+    fetch.state.position = 7
+    assert fetch.offsets() == []
+    assert not fetch.parts.has_more()
