@@ -8,8 +8,8 @@ import yaml
 from streamproc.core.profiles import ASSISTANTS, PROFILES
 from streamproc.notify.naming import alert_name
 from streamproc.observe import names
-from streamproc.observe.counters import FURTHER_ALERTS
-from streamproc.observe.runs import deadline_kinds
+from streamproc.observe.counters import FURTHER_ALERTS, REASONS
+from streamproc.observe.runs import ANOMALIES, deadline_kinds
 from tests.support import prometheus as prom
 
 RUNBOOKS = prom.ROOT / "deploy" / "runbooks"
@@ -163,3 +163,15 @@ def test_a_rule_asks_only_for_what_there_is(rule):
     known = EXPORTED | {record["record"] for record in RECORDS} | {f"{names.BUILD.name}_info"}
     for found in re.findall(r"\b(?:\w+:)?streamproc_\w+(?::\w+)?", rule["expr"]):
         assert found in known or re.sub(r"_(count|sum|bucket)$", "", found) in EXPORTED, found
+
+
+def test_each_reason_for_a_dead_letter_has_its_advice():
+    page = (RUNBOOKS / "StreamprocDeadLetterRateHigh.md").read_text()
+    rows = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(REASONS)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=of)
+def test_a_rule_selects_kinds_of_anomalies_that_are_counted(alert):
+    for kinds in re.findall(r'run_anomalies_total\{kind=~?"([^"]+)"', alert["expr"]):
+        assert set(kinds.split("|")) <= set(ANOMALIES)
