@@ -138,3 +138,11 @@ def test_times_that_cannot_be_are_refused(field, value):
 def test_the_header_is_the_schemas_fingerprint():
     (_, value, *_) = ENCODER.mark(MARK, 1, WALL_MS)
     assert value[:SINGLE_OBJECT_BYTES] == SCHEMA.header
+
+
+def test_what_is_larger_than_any_of_ours_is_refused():
+    """Anybody may write into the topic: what is kept of it must go into the topics behind."""
+    forged = [Measurement(3, "a" * size, None, 0, MEASUREMENT.totals) for size in (1_000_000, 120_000, 257, 256)]
+    found = decode_measurements([_record(message) for message in ENCODER.measurements(forged, 1, WALL_MS)])
+    assert [rejection.reason for rejection in found.rejections] == ["undecodable"]
+    assert [each.assistant_id for each in found.arrivals] == ["other", "other", "a" * 256], "as the fold names them"
