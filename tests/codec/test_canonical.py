@@ -5,8 +5,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from fastavro.schema import fingerprint, to_parsing_canonical_form
-from hypothesis import given
+from fastavro.schema import SchemaParseException, fingerprint, to_parsing_canonical_form
+from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from streamproc.codec.canonical import canonical, crc_64_avro
@@ -75,9 +75,14 @@ def test_of_any_valid_schema_it_is_fastavros(document: Any) -> None:
 
 
 @given(st.integers(0, 10**9))
+@example(65727)
 def test_of_any_producers_schema_it_is_fastavros(seed: int) -> None:
     document = Producer(Random(seed)).document()
-    assert crc_64_avro(normal(document)) == crc(to_parsing_canonical_form(document))
+    try:
+        expected = crc(to_parsing_canonical_form(document))
+    except SchemaParseException:
+        reject()  # Such as one with a name that is defined twice: we take it, fastavro does not.
+    assert crc_64_avro(normal(document)) == expected
 
 
 def test_names_are_written_as_they_are_and_hashed_as_utf_8() -> None:
