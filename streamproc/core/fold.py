@@ -76,11 +76,14 @@ def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Late
         new.stream_lag_ms, new.clock_lag_ms = late
     if moves if ends else at.wall_ms > run.retained_from:
         new.retained_from = at.wall_ms
-    _merge_names(new, event)
-    _merge_times(new, event)
-    if ends and new.ended_at is None:
-        new.ended_at = _own(ended_at(event, profile), new)
-    _merge_sums(new, event, ends=ends, moves=moves)
+    _merge(new, event)
+    if ends:
+        _merge_end(new, event, profile, moves=moves)
+    else:
+        if event.usage is not None:
+            new.usage = event.usage
+        if moves or event.error_code is not None:
+            new.error_code = event.error_code
     new.required_tools = event.required_tools
     new.offset = event.offset
     new.event_schema = event.schema
@@ -133,24 +136,32 @@ def _reopened(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Lat
     return new
 
 
-def _merge_names(new: Run, event: RunEvent) -> None:
-    """The last that was not null."""
+def _merge(new: Run, event: RunEvent) -> None:
+    """Names, and the last expiry, that were not null; creation and start as first seen."""
     if event.thread_id is not None:
         new.thread_id = event.thread_id
     if event.assistant_id is not None:
         new.assistant_id = event.assistant_id
     if event.model is not None:
         new.model = event.model
-
-
-def _merge_times(new: Run, event: RunEvent) -> None:
-    """The first seen of creation and start, the last expiry that was not null; of this attempt."""
-    if new.created_at is None and new.attempt == 1:
+    if new.attempt > 1:
+        _merge_own(new, event)
+        return
+    if new.created_at is None:
         new.created_at = event.created_at
     if new.started_at is None:
-        new.started_at = _own(event.started_at, new)
-    if event.expires_at is not None and _own(event.expires_at, new) is not None:
+        new.started_at = event.started_at
+    if event.expires_at is not None:
         new.expires_at = event.expires_at
+
+
+def _merge_own(new: Run, event: RunEvent) -> None:
+    """Merge the times of a further attempt: its creation is settled from its beginning on."""
+    if new.started_at is None:
+        new.started_at = _own(event.started_at, new)
+    expires_at = _own(event.expires_at, new)
+    if expires_at is not None:
+        new.expires_at = expires_at
 
 
 def _own(time: int | None, run: Run) -> int | None:
@@ -160,13 +171,12 @@ def _own(time: int | None, run: Run) -> int | None:
     return time if time >= run.created_at - ROUNDED_S else None
 
 
-def _merge_sums(new: Run, event: RunEvent, *, ends: bool, moves: bool) -> None:
-    """Tokens and error: those of the end, of which the first counts; before it the last tokens, the status' error."""
-    if ends and moves:
+def _merge_end(new: Run, event: RunEvent, profile: Profile, *, moves: bool) -> None:
+    """Merge what is the end's own: time, tokens and error, of each the first that it has."""
+    if moves:
         new.usage, new.error_code = event.usage, event.error_code
-    elif ends:
+    else:
         new.usage = event.usage if new.usage is None else new.usage
         new.error_code = event.error_code if new.error_code is None else new.error_code
-    else:
-        new.usage = new.usage if event.usage is None else event.usage
-        new.error_code = new.error_code if event.error_code is None and not moves else event.error_code
+    if new.ended_at is None:
+        new.ended_at = _own(ended_at(event, profile), new)

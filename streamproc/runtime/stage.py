@@ -114,18 +114,19 @@ class Batch(ABC):
 
     def _oversized(self, records: Sequence[Arrival]) -> list[Rejection]:
         """Return the rejections of those records that are too large (rules.md 10): none as a rule."""
-        limit, found = self._limits.record_bytes, []
+        limit, total, found = self._limits.record_bytes, 0, []
         for record in records:
             size = len(record.value or b"") + len(record.key or b"")
             if record.headers:
                 size += headers_bytes(record.headers)
-            self._bytes += size
+            total += size
             if size > limit:
                 message = (
                     f"the record has {size:,} bytes of key, value and headers, more than kafka.max_record_bytes "
                     f"({limit:,}) admits"
                 )
                 found.append(Rejection(record, TOO_LARGE, message))
+        self._bytes += total
         return found
 
     @property
