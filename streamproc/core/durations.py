@@ -4,7 +4,7 @@ The RunObject's own times come first. Where it lacks the end, the event's time s
 with the object's times, as under a wrong timestamp, both ends are taken from Kafka.
 """
 
-from streamproc.core.model import MAX_LATE_MS, Run, Transition
+from streamproc.core.model import MAX_LATE_MS, Run
 
 
 def between(start_ms: int, end_ms: int) -> int | None:
@@ -15,21 +15,21 @@ def between(start_ms: int, end_ms: int) -> int | None:
     return taken_ms
 
 
-def run_duration_ms(before: Run | None, run: Run, change: Transition) -> int | None:
-    """Return how long a run that ends by `change` took, from its creation; `run` as it is afterwards."""
+def run_duration_ms(before: Run | None, run: Run, at_ms: int) -> int | None:
+    """Return how long a run took that ends by an event of `at_ms`, from its creation; `run` as it is afterwards."""
     # Where its end is the first that is seen of it, Kafka tells of no beginning.
     was_seen = before is not None and before.attempt == run.attempt
-    return _duration(run.created_at, run.ended_at, run.first_seen_at if was_seen else None, change.occurred_at)
+    return _duration(run.created_at, run.ended_at, run.first_seen_at if was_seen else None, at_ms)
 
 
-def queue_wait_ms(before: Run, after: Run, change: Transition) -> int | None:
-    """Return how long a run waited for the start that is `change`, from its creation."""
-    return _duration(after.created_at, after.started_at, before.status_since, change.occurred_at)
+def queue_wait_ms(before: Run, after: Run, at_ms: int) -> int | None:
+    """Return how long a run waited for the start that an event of `at_ms` tells, from its creation."""
+    return _duration(after.created_at, after.started_at, before.status_since, at_ms)
 
 
-def _duration(created_at: int | None, until_s: int | None, seen_at: int | None, occurred_at: int) -> int | None:
+def _duration(created_at: int | None, until_s: int | None, seen_at: int | None, at_ms: int) -> int | None:
     if created_at is not None:
-        own = between(created_at * 1000, occurred_at if until_s is None else until_s * 1000)
+        own = between(created_at * 1000, at_ms if until_s is None else until_s * 1000)
         if own is not None:
             return own
-    return None if seen_at is None else between(seen_at, occurred_at)
+    return None if seen_at is None else between(seen_at, at_ms)

@@ -11,8 +11,6 @@ from streamproc.core.model import Moment, Run, RunEvent, Transition, Verdict
 
 REWRITE = Move(Verdict.APPLIED, expected=True)
 DUPLICATE = Move(Verdict.DUPLICATE, expected=True)
-ROUNDED_S = 1
-"""A time in the object is cut to its second: of a further attempt it may be so much before the attempt's beginning."""
 
 
 def judge(run: Run | None, event: RunEvent, profile: Profile) -> Move:
@@ -57,6 +55,7 @@ def opened(event: RunEvent, profile: Profile, at: Moment, late: Lateness = IN_TI
         event.schema,
         event.payload,
         1,  # attempt
+        None,  # previous_end
         by_stream_ms,
         by_clock_ms,
     )
@@ -119,20 +118,19 @@ def ended_at(event: RunEvent, profile: Profile) -> int | None:
 
 def _reopened(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Lateness) -> Run:
     """Return the run as a new attempt: what tells of the one before, which the object may still hold, is left out."""
-    before_s = run.status_since // 1000 if run.ended_at is None else run.ended_at
     new = opened(event, profile, at, late)
     new.attempt = run.attempt + 1
+    new.previous_end = run.status_since // 1000 if run.ended_at is None else run.ended_at
     new.transitions = run.transitions + 1
     new.thread_id = event.thread_id if event.thread_id is not None else run.thread_id
     new.assistant_id = event.assistant_id if event.assistant_id is not None else run.assistant_id
     new.model = event.model if event.model is not None else run.model
-    if event.created_at is None or event.created_at < before_s:
-        # Its beginning was heard of, or, where its end is the first that is heard, it is not known.
-        new.created_at = None if event.status in profile.outcomes else event.timestamp // 1000
-    for field in ("started_at", "expires_at", "ended_at"):
-        time = getattr(new, field)
-        if time is not None and time < before_s:
-            setattr(new, field, None)
+    new.created_at = _own(event.created_at, new)
+    if new.created_at is None and event.status not in profile.outcomes:
+        new.created_at = event.timestamp // 1000  # Its beginning was heard of.
+    new.started_at = _own(event.started_at, new)
+    new.expires_at = _own(event.expires_at, new)
+    new.ended_at = _own(new.ended_at, new)
     return new
 
 
@@ -166,9 +164,9 @@ def _merge_own(new: Run, event: RunEvent) -> None:
 
 def _own(time: int | None, run: Run) -> int | None:
     """Return a time of the object, None where it is of an attempt before the run's present one."""
-    if run.attempt == 1 or time is None or run.created_at is None:
+    if time is None or run.previous_end is None or time >= run.previous_end:
         return time
-    return time if time >= run.created_at - ROUNDED_S else None
+    return None
 
 
 def _merge_end(new: Run, event: RunEvent, profile: Profile, *, moves: bool) -> None:

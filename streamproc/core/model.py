@@ -63,8 +63,9 @@ class Run(Struct, gc=False, array_like=True):
     """The latest state of one run. Treated as immutable once it is committed: a change makes a copy.
 
     `attempt`: 1, and one more whenever the profile's `reopened` lets it begin again; all that follows from an attempt's
-    events is of the present one. `stream_lag_ms`, `clock_lag_ms`: how late the event came that entered the status, see
-    `lateness`. The order of the fields is that of the schema RunState.
+    events is of the present one. `previous_end`: when the one before ended, in Unix seconds. `stream_lag_ms`,
+    `clock_lag_ms`: how late the event came that entered the status, see `lateness`. The order of the fields is that of
+    the schema RunState.
     """
 
     run_id: str
@@ -89,6 +90,7 @@ class Run(Struct, gc=False, array_like=True):
     event_schema: str
     event: bytes
     attempt: int = 1
+    previous_end: int | None = None
     stream_lag_ms: int = 0
     clock_lag_ms: int = 0
 

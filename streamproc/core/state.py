@@ -45,7 +45,7 @@ class State:
             self.by_status[run.status] += 1
             if before is not None:
                 self._leave(before.status)
-        if before is None:
+        if before is None or self._ends(before, run):
             # At the earliest time that it may be due, ended or not: then it is looked at again, and filed anew.
             self.forgetting.add(run.run_id, run.retained_from + self.shortest_ms)
 
@@ -90,6 +90,11 @@ class State:
         """Return the number of keys once `changed` is merged."""
         runs = self.runs
         return len(runs) + sum((run is not None) - (run_id in runs) for run_id, run in changed.items())
+
+    def _ends(self, before: Run, run: Run) -> bool:
+        """Tell whether the run ended: while it was open it may have been filed for long after that."""
+        outcomes = self.rules.profile.outcomes
+        return before.status != run.status and run.status in outcomes
 
     def _leave(self, status: str) -> None:
         self.by_status[status] -= 1

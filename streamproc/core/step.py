@@ -104,7 +104,7 @@ def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
     if move.verdict is not Verdict.DUPLICATE:
         out.tally.anomalies[move.verdict.value] += 1
     if move.verdict is Verdict.ILLEGAL and run is not None:
-        _report_illegal(out, run, event, out.stream_time or at.wall_ms)
+        _report_illegal(out, run, event, _now(out, event, at))
     elif run is not None and run.status not in rules.profile.outcomes:
         _hear(out, run, event, rules, at)
 
@@ -126,12 +126,12 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
     out.forgotten.pop(event.run_id, None)
     out.causes.pop(event.run_id, None)
     if run is not None and run.alerts:
-        _resolve(out, run, after, rules, event.timestamp, out.stream_time)
+        _resolve(out, run, after, rules, event.timestamp, _now(out, event, at))
     ended = event.status in profile.outcomes
     when = event.timestamp
     if when > at.wall_ms + MAX_AHEAD_MS:
         # Measured now, as far as is known: in a window of its own it would keep that open for years.
-        when = out.stream_time
+        when = out.stream_time or at.wall_ms
         out.tally.anomalies["future_timestamp"] += 1
     if run is None or run.status != event.status:
         change = transition(run, after, event, profile, expected=expected)
@@ -143,6 +143,13 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
         out.tally.completed(run, after, when)
     elif (run.expires_at, run.assistant_id) != (after.expires_at, after.assistant_id):
         state.limits.watch(after)
+
+
+def _now(out: Outcome, event: RunEvent, at: Moment) -> int:
+    """Return what time it is where an event is judged: one without a timestamp brings the clock's, but moves none."""
+    if event.timestamp <= at.wall_ms:
+        return max(out.stream_time, event.timestamp)
+    return out.stream_time or at.wall_ms
 
 
 def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:

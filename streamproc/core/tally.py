@@ -117,7 +117,10 @@ class Tally(Struct):
             self.anomalies["key_mismatch"] += 1
 
     def moved(self, before: Run | None, after: Run, change: Transition, profile: Profile, event_ms: int) -> None:
-        """Count an applied change of status and the time that it ended (rules.md 15), in the window of `event_ms`."""
+        """Count an applied change of status and the time that it ended (rules.md 15).
+
+        `event_ms`: when that was, as far as the event is believed; the window is that of it.
+        """
         start, to = change.from_status, change.to_status
         known = profile.moves
         move = "" if start is None else start if start in known else OTHER, to if to in known else OTHER
@@ -128,13 +131,13 @@ class Tally(Struct):
         if before is None:
             self.opened.append(after.run_id)
         elif start in profile.waiting:
-            _add_known(cell.sums.action_wait, between(before.status_since, change.occurred_at))
+            _add_known(cell.sums.action_wait, between(before.status_since, event_ms))
         elif start in profile.queued and to in profile.running and before.started_at is None:
-            _add_known(cell.sums.queue_wait, queue_wait_ms(before, after, change))
+            _add_known(cell.sums.queue_wait, queue_wait_ms(before, after, event_ms))
         elif start in profile.outcomes:
             cell.reopened += 1
         if change.outcome is not None:
-            self._ended(cell.sums, before, after, change)
+            self._ended(cell.sums, change, run_duration_ms(before, after, event_ms), after)
 
     def completed(self, before: Run, after: Run, event_ms: int) -> None:
         """Count what an event first brought of a run that had ended already: usage, an error (rules.md 12)."""
@@ -153,8 +156,8 @@ class Tally(Struct):
             cell = self.groups.setdefault((*group, key[2]), Cell())
         return cell
 
-    def _ended(self, sums: Totals, before: Run | None, run: Run, change: Transition) -> None:
-        outcome, duration_ms = change.outcome or "", run_duration_ms(before, run, change)
+    def _ended(self, sums: Totals, change: Transition, duration_ms: int | None, run: Run) -> None:
+        outcome = change.outcome or ""
         sums.ended_as(outcome, duration_ms)
         if duration_ms is not None:
             self.exemplars[outcome, run.model] = Exemplar(run.run_id, duration_ms, change.occurred_at)

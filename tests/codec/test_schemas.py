@@ -27,7 +27,7 @@ RELEASED = {
     "run_object_v1_5": "e5ef092dee83bf4e",
     "run_object_v2": "f093735daeb94ace",
     "run_object_v2_1": "e1bd02b37d0da297",
-    "run_state": "11b6fcf06da99864",
+    "run_state": "eceb49b633f103f2",
     "run_state_v1": "3ac1528f29cfa939",
     "run_transition": "0bb6d24cf433a30b",
     "run_transition_v1": "db85ae86078c902a",

@@ -99,6 +99,29 @@ def test_a_creation_of_its_own_is_the_attempts(state: State) -> None:
     assert state.runs["run_1"].created_at == SECOND_S + 50
 
 
+def test_a_producers_clock_behind_kafkas_costs_an_attempt_no_time(state: State) -> None:
+    """What is the attempt's own is told by the end of the one before, which the same clock gave."""
+    _fold(state, *FAILED)
+    _fold(
+        state,
+        event("queued", at=63_000, offset=3),
+        event("in_progress", at=64_000, offset=4, started_at=SECOND_S + 61),
+        event("completed", at=65_000, offset=5, started_at=SECOND_S + 61, completed_at=SECOND_S + 62),
+    )
+    run = state.runs["run_1"]
+    assert (run.created_at, run.started_at, run.ended_at) == (SECOND_S + 63, SECOND_S + 61, SECOND_S + 62)
+    assert run.previous_end == SECOND_S + 4
+
+
+def test_what_is_told_of_an_end_later_is_of_its_attempt_too(state: State) -> None:
+    """An event that first brings the tokens may still hold the times of the attempt before."""
+    _fold(state, *FAILED)
+    _fold(state, event("completed", at=900_000, offset=3))
+    _fold(state, event("completed", at=901_000, offset=4, usage=(1, 2, 3), **OLD))
+    run = state.runs["run_1"]
+    assert (run.started_at, run.usage, run.created_at) == (None, (1, 2, 3), None)
+
+
 def test_an_attempt_of_which_only_the_end_is_heard_has_no_duration(state: State) -> None:
     """rules.md 15: nothing tells when it began. It ended all the same."""
     _fold(state, *FAILED)

@@ -85,6 +85,17 @@ def test_a_timestamp_that_is_none_is_the_clock_of_arrival() -> None:
     assert windows == {START_MS - START_MS % 60_000}
 
 
+def test_alerts_of_events_without_a_timestamp_are_of_the_clock() -> None:
+    """What resolves, and what is told, is as of its arrival: no receiver takes what was over before it came."""
+    live = Live()
+    live.arrive(event("queued", offset=0, timestamp=NO_TIMESTAMP), at=0)
+    assert live.tick(400_000) == [("stuck_queued", "firing")]
+    [resolved] = live.arrive(event("completed", offset=1, timestamp=NO_TIMESTAMP), at=500_000).alerts
+    assert (resolved.decided_at, resolved.ends_at) == (START_MS + 500_000, START_MS + 500_000)
+    [illegal] = live.arrive(event("failed", offset=2, timestamp=NO_TIMESTAMP), at=600_000).alerts
+    assert (illegal.since, illegal.decided_at) == (START_MS + 600_000, START_MS + 600_000)
+
+
 def test_a_timestamp_that_is_none_moves_no_stream_time() -> None:
     """In a backlog the clock is far ahead: what is unread may hold the ends of all that would be late by it."""
     live = Live()
@@ -206,6 +217,18 @@ def test_a_state_is_not_written_for_each_duplicate() -> None:
     assert live.arrive(again[0], at=999).runs == {}
     out = live.arrive(again[1], at=1_000)
     assert out.causes == {"run_1": 2}
+
+
+def test_a_run_that_ends_late_in_its_life_is_forgotten_in_time() -> None:
+    """rules.md 17: `terminal_s` after its end, also where it was looked at while it was open."""
+    live = Live(Retention(terminal_ms=60_000, open_ms=600_000))
+    live.arrive(event("queued", offset=0), at=0)
+    live.tick(100_000)
+    live.arrive(event("completed", at=101_000, offset=1), at=101_000)
+    live.tick(160_999)
+    assert "run_1" in live.state.runs
+    live.tick(162_000)
+    assert "run_1" not in live.state.runs
 
 
 def test_a_clock_that_is_ahead_forgets_nobody_early() -> None:

@@ -224,6 +224,15 @@ def test_a_duration_that_is_not_known_is_not_0(events: list[RunEvent], duration:
     assert (found["run_duration"]["count"], found["run_duration"]["sum_ms"]) == expected
 
 
+def test_a_time_that_is_not_believed_makes_no_duration() -> None:
+    """It is measured as of the stream's time, and the run's end with it; at the very first as of the clock's."""
+    ahead = 10**11
+    found = _alone(event("queued"), event("expired", at=ahead, offset=1))
+    assert found["run_duration"] == {"count": 1, "sum_ms": 0, "buckets": {"500": 1}}
+    (window,) = _measured([event("expired", at=ahead, offset=0)])
+    assert window.start == WALL_MS - WALL_MS % BASE_MS
+
+
 @pytest.mark.parametrize(("left_at", "waited"), [(9_000, 4_000), (5_000 - 400_000, None), (4_000, 0)])
 def test_a_wait_that_is_not_known_is_not_0(left_at: int, waited: int | None) -> None:
     """rules.md 15, of what a run waits for: a timestamp from before the wait tells of none."""

@@ -143,7 +143,7 @@ class SourcePass:
                     _late(self.stream_time - event.timestamp),
                     _late(wall_ms - event.timestamp),
                 )
-            self.facts += _facts(before, after, event, event.timestamp if credible else self.stream_time)
+            self.facts += _facts(before, after, event, event.timestamp if credible else self.stream_time or wall_ms)
             if before is not None:
                 self._resolve(before, after, event)
         elif move.verdict is Verdict.ILLEGAL and before is not None:
@@ -340,17 +340,17 @@ def _facts(before: Run | None, after: Run, event: RunEvent, at: int) -> Iterator
         created=before is None, to_status=event.status if event.status in (*LIMITS_S, *OUTCOMES) else "other"
     )
     if before is not None:
-        in_ms = _elapsed(before.status_since, event.timestamp)
+        in_ms = _elapsed(before.status_since, at)
         if before.status == "requires_action":
             fact = fact._replace(action_wait=in_ms)
         elif (before.status, event.status, before.started_at) == ("queued", "in_progress", None):
-            fact = fact._replace(queue_wait=_between(after.created_at, after.started_at, event.timestamp, in_ms))
+            fact = fact._replace(queue_wait=_between(after.created_at, after.started_at, at, in_ms))
     if ended:
         ended_at = getattr(event, ENDS[event.status]) if event.status in ENDS else None
-        in_kafka = None if before is None else _elapsed(after.first_seen_at, event.timestamp)
+        in_kafka = None if before is None else _elapsed(after.first_seen_at, at)
         fact = fact._replace(
             outcome=OUTCOMES[event.status],
-            run_duration=_between(after.created_at, ended_at, event.timestamp, in_kafka),
+            run_duration=_between(after.created_at, ended_at, at, in_kafka),
             error=event.error_code,
             tokens=_tokens(event),
         )
