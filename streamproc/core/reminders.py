@@ -5,7 +5,9 @@ stream is where the clock was at their arrival, as where live events follow old 
 stream that jumped there tells nothing of what else is late.
 """
 
-from streamproc.core.calendar import Calendar
+from collections.abc import Callable
+
+from streamproc.core.calendar import NEVER, Calendar
 from streamproc.core.deadlines import TICK_MS, Deadlines
 from streamproc.core.lifecycle import Profile
 from streamproc.core.model import MAX_LATE_MS, Run
@@ -20,6 +22,9 @@ class Reminders:
         self.in_time: Calendar[str] = Calendar(TICK_MS)
         self.late_by_stream: Calendar[str] = Calendar(TICK_MS)
         self.late_by_clock: Calendar[str] = Calendar(TICK_MS)
+        # A backlog brings late runs by the thousand, and most end before anybody looks at them by the clock.
+        self._unfiled: dict[str, None] = {}
+        self._unfiled_from = NEVER
         self._by_clock = (self.in_time, self.late_by_clock)
         self._in_stream = (*self._by_clock, self.late_by_stream)
 
@@ -27,7 +32,9 @@ class Reminders:
         """Look at the run when its next deadline passes, if it has one."""
         if run.clock_lag_ms or run.stream_lag_ms:
             self._add(self.late_by_stream, run, run.stream_lag_ms)
-            self._add(self.late_by_clock, run, _longer_lag(run))
+            if not self._unfiled:
+                self._unfiled_from = run.status_since + _longer_lag(run)
+            self._unfiled[run.run_id] = None
         else:
             self._add(self.in_time, run, 0)
 
@@ -36,6 +43,19 @@ class Reminders:
         if due is not None:
             calendar.add(run.run_id, due)
 
+    def file(self, now: int, look: Callable[[str], Run | None]) -> None:
+        """See to it that late runs are looked at by the clock, once `now` is where it was at their arrival.
+
+        `look` returns an open run as it is by now.
+        """
+        if now < self._unfiled_from:
+            return
+        for run in map(look, self._unfiled):
+            if run is not None:
+                self._add(self.late_by_clock, run, _longer_lag(run))
+        self._unfiled.clear()
+        self._unfiled_from = NEVER
+
     def due(self, now: int, *, by_clock: bool) -> Calendar[str] | None:
         """Return where the next look is due at `now`, None where none is; of several the earliest."""
         first = min(self._by_clock if by_clock else self._in_stream, key=lambda calendar: calendar.next_at)
@@ -43,8 +63,12 @@ class Reminders:
 
     def is_due(self, stream_time: int) -> bool:
         """Tell whether a look is due in stream time; `due` for the hot path."""
-        in_time, late, by_clock = self.in_time, self.late_by_stream, self.late_by_clock
-        return in_time.next_at <= stream_time or late.next_at <= stream_time or by_clock.next_at <= stream_time
+        return (
+            self.in_time.next_at <= stream_time
+            or self.late_by_stream.next_at <= stream_time
+            or self.late_by_clock.next_at <= stream_time
+            or self._unfiled_from <= stream_time
+        )
 
     def keep(self) -> None:
         """Let what was taken be gone: the commit that it led to is confirmed."""

@@ -155,6 +155,11 @@ def _now(out: Outcome, event: RunEvent, at: Moment) -> int:
 def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
     """Fire deadlines that passed, each as of the full second at which it was due to be looked at."""
     rules, limits = state.rules, state.limits
+
+    def look(run_id: str) -> Run | None:
+        return out.runs[run_id] if run_id in out.runs else state.runs.get_open(run_id)
+
+    limits.file(now, look)
     looks = MAX_LOOKED_AT
     while looks > 0 and out.room > 0 and (calendar := limits.due(now, by_clock=by_clock)) is not None:
         tick = calendar.next_at
@@ -164,7 +169,7 @@ def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
             if out.room <= 0:
                 calendar.give_back(ids[number:])
                 return
-            run = out.runs[run_id] if run_id in out.runs else state.runs.get_open(run_id)
+            run = look(run_id)
             if run is None or state.due_at(run) <= tick:
                 continue  # Ended or forgotten, whether or not a commit has said so yet.
             fired = rules.deadlines.passed(run, rules.profile, tick, more_ms(run, now, by_clock=by_clock))
