@@ -121,7 +121,7 @@ def _events(columns: Columns, group: Sequence[Framed], label: str) -> list[RunEv
             columns.shared("model"),
             *(columns.times(target) for target in TIMES),
             columns.usage(),
-            columns.shared("error_code"),
+            columns.codes(),
             columns.tools(),
             [framed.record.key for framed in group],
             instants([framed.record.timestamp for framed in group]),

@@ -79,6 +79,10 @@ class Columns:
         found = self._values(target, partial(_texts, limit=MAX_NAME_CHARS), self._odd)
         return repeat(None) if found is None else _interned(found)
 
+    def codes(self) -> Iterable[str | None]:
+        """Return the error codes: one that is empty says that there is none."""
+        return (code or None for code in self.shared("error_code"))
+
     def times(self, target: str) -> Iterable[int | None]:
         """Return times in Unix seconds."""
         found = self._values(target, _times, self._odd)

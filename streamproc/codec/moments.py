@@ -19,6 +19,7 @@ _BASIC_DATE = re.compile(r"[0-9]{8}")
 """ISO 8601 without dashes, and no number."""
 _NO_YEAR = "0000-"
 """What MySQL calls a time that is none."""
+_EARLY_YEAR = re.compile(r"[\s-]0[0-9]{3}\s")
 _OFFSET = r"[+-][0-9]{2}:?[0-9]{2}"
 _ZONE = re.compile(rf"(?<=[0-9])\s*+(?P<offset>{_OFFSET})?+\s*+(?:UTC|GMT|Z)$", re.IGNORECASE)
 _BLANK_OFFSET = re.compile(rf"(?<=[0-9])\s++(?={_OFFSET}$)")
@@ -64,7 +65,13 @@ def _of_text(text: str, per_second: int) -> int:
         raise ValueError
     if _NUMBER.fullmatch(text) and not _BASIC_DATE.fullmatch(text):
         return _of_number(int(text) if _WHOLE.fullmatch(text) else float(text), per_second)
-    moment = parsedate_to_datetime(text) if _RFC.fullmatch(text) else datetime.fromisoformat(_with_offset(text))
+    if _RFC.fullmatch(text):
+        # Of years below 100 the library makes those of this century or the last: Go's zero is in the year 1.
+        if _EARLY_YEAR.search(text):
+            return 0
+        moment = parsedate_to_datetime(text)
+    else:
+        moment = datetime.fromisoformat(_with_offset(text))
     # Not timestamp(): at both ends of the calendar there are moments that datetime has no UTC for.
     return (moment.replace(tzinfo=None) - _EPOCH - (moment.utcoffset() or timedelta())) // _SECOND
 

@@ -77,7 +77,7 @@ def event_of(found: Mapping[str, Any], framed: Framed, label: str, getters: Gett
         shared(name("model")),
         *(getters.time(found, target, odd) for target in TIMES),
         usage(*(getters.value(found, target, count, odd) for target in TOKENS)),
-        shared(name("error_code")),
+        shared(name("error_code") or None),  # One that is empty says that there is none.
         getters.value(found, TOOLS, tools, odd) or (),
         framed.record.key,
         instants([framed.record.timestamp])[0],

@@ -103,7 +103,7 @@ def transition(before: Run | None, after: Run, event: RunEvent, profile: Profile
         None if before is None else max(0, event.timestamp - before.status_since),
         expected,
         profile.outcomes.get(event.status),
-        event.error_code,
+        after.error_code,
         event.offset,
         after.attempt,
     )
@@ -131,6 +131,10 @@ def _reopened(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Lat
     new.started_at = _own(event.started_at, new)
     new.expires_at = _own(event.expires_at, new)
     new.ended_at = _own(new.ended_at, new)
+    if event.status not in profile.outcomes:
+        # Equal ones are what the object still holds of the end before.
+        new.usage = None if event.usage == run.usage else event.usage
+        new.error_code = None if event.error_code == run.error_code else event.error_code
     return new
 
 

@@ -25,6 +25,7 @@ from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.observer import CommitReport, FoldReport, count_alerts
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
+from streamproc.runtime.restore import Sources
 from streamproc.runtime.stage import Batch, Limits, Pending
 
 MAX_SPOKEN_PER_COMMIT = 2_000
@@ -79,16 +80,15 @@ class FoldStage:
         self.seen_at = 0
         return State(self.settings.rules, stream_time)
 
-    def load(self, state: State, records: Sequence[Arrival]) -> int:
+    def load(self, state: State, records: Sequence[Arrival]) -> Sources:
         """Put records of run-state into `state`."""
-        highest = -1
-        for run_id, run in decode_runs(records):
+        found = decode_runs(records)
+        for run_id, run in found:
             if run is None:
                 state.remove(run_id)
             else:
                 state.put(run)
-                highest = max(highest, run.offset)
-        return highest
+        return [(run_id, -1 if run is None else run.offset) for run_id, run in found]
 
     def begin(self, state: State, position: Position) -> "FoldBatch":
         """Return a new commit on top of `state`."""

@@ -1,7 +1,7 @@
 """The state of a partition, read back from its topic. Complete and proven right, or not at all (rules.md 6)."""
 
 from asyncio import sleep
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
@@ -20,29 +20,42 @@ WAYS_OUT = (
 )
 
 
+Sources = Iterable[tuple[Hashable, int]]
+"""By key the input offset that its state came from, -1 where the key is gone."""
+Load = Callable[[Sequence[Arrival]], Sources]
+
+
 class Found(NamedTuple):
-    """What a restore came across: how many records, and the highest input offset that a state came from (-1: none)."""
+    """What a restore came across: how many records, and the highest offset that is ahead of the commit (-1: none).
+
+    That is of what is live at the end: what a reset has taken back stands in the topic, in front of its tombstones.
+    """
 
     records: int
-    highest: int
+    ahead: int
 
 
 async def restore(
-    kafka: Kafka, topic: TopicPartition, load: Callable[[Sequence[Arrival]], int], on_progress: Callable[[int], None]
+    kafka: Kafka, topic: TopicPartition, committed: int, load: Load, on_progress: Callable[[int], None]
 ) -> Found:
     """Read everything below the last stable offset, as it is now; `load` takes the latest record of each key.
 
+    `committed`: the input's offset, which no state may come from, nor from one behind it.
     Raises BrokerUnavailable where reading comes to a halt before that, ConfigError for a record that is unreadable.
     """
     first, last = await kafka.bounds(*topic)
     reader = await kafka.reader(*topic)
     try:
         await reader.seek(first)
-        at, empty, records, highest = first, 0, 0, -1
+        at, empty, records, ahead = first, 0, 0, dict[Hashable, int]()
         while at < last:
             fetched = await _fetched(reader)
             latest = {record.key: record for record in fetched.records if record.offset < last}
-            highest = max(highest, load(list(latest.values())))
+            for key, offset in load(list(latest.values())):
+                if offset >= committed:
+                    ahead[key] = offset
+                elif ahead:
+                    ahead.pop(key, None)
             records += len(fetched.records)
             empty = 0 if fetched.records else empty + 1
             if empty > MAX_EMPTY_FETCHES:
@@ -51,7 +64,7 @@ async def restore(
             at = await reader.position()
             on_progress(max(0, last - at))
             await sleep(0)  # A long restore must not hold up heartbeats.
-        return Found(records, highest)
+        return Found(records, max(ahead.values(), default=-1))
     finally:
         await reader.close()
 
@@ -71,9 +84,9 @@ def prove(live_keys: int, found: Found, position: Position, where: str) -> None:
             f"{position.offset}: the state topic was deleted, recreated or truncated. {WAYS_OUT}"
         )
         raise ConfigError(message)
-    if found.highest >= position.offset:
+    if found.ahead >= 0:
         message = (
-            f"{where} is ahead of the committed offset {position.offset}: it holds offset {found.highest}. {WAYS_OUT}"
+            f"{where} is ahead of the committed offset {position.offset}: it holds offset {found.ahead}. {WAYS_OUT}"
         )
         raise ConfigError(message)
 

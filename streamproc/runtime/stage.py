@@ -13,6 +13,7 @@ from streamproc.core.model import Moment
 from streamproc.runtime.observer import CommitReport, Held
 from streamproc.runtime.ports import Outputs, TopicPartition, Unreadable
 from streamproc.runtime.position import Position
+from streamproc.runtime.restore import Sources
 
 MAX_BYTES_PER_COMMIT = 32 << 20
 """Of records. A few kilobytes may unfold into many megabytes each, and their dead letters hold all of that."""
@@ -175,8 +176,8 @@ class Stage(Protocol[State]):
     def fresh(self, stream_time: int) -> State:
         """Return an empty state, to be restored."""
 
-    def load(self, state: State, records: Sequence[Arrival]) -> int:
-        """Put records of the state topic into `state`; return the highest input offset that they came from, or -1."""
+    def load(self, state: State, records: Sequence[Arrival]) -> Sources:
+        """Put records of the state topic into `state`; return where they came from."""
 
     def begin(self, state: State, position: Position) -> Batch:
         """Return a new commit on top of `state`."""

@@ -124,7 +124,7 @@ class PartitionTask:
         return reader
 
     async def _start_empty(self) -> Position:
-        self.state, found = await self._restored(0)
+        self.state, found = await self._restored(0, 0)
         refuse_orphans(found, self._where(self._stage.state_topic))
         first, _ = await self._job.kafka.bounds(*self.source)
         return Position(first, 0, 0, 0, self._stage.partitions, self._stage.profile)
@@ -140,13 +140,13 @@ class PartitionTask:
                 if self._position not in (None, position):
                     # Not by this task: another owner, or an operator, has decided since how it goes on.
                     self._pauses.start_over()
-                state, found = await self._restored(position.stream_time)
+                state, found = await self._restored(position.offset, position.stream_time)
                 prove(state.live_keys, found, position, self._where(self._stage.state_topic))
                 state.arm()
                 self.state = state
         return position
 
-    async def _restored(self, stream_time: int) -> tuple[Any, Found]:
+    async def _restored(self, committed: int, stream_time: int) -> tuple[Any, Found]:
         """Return the state as its topic has it, kept out of the task until it is proven, and what it was made of."""
         state = self._stage.fresh(stream_time)
         self.state = None
@@ -156,7 +156,7 @@ class PartitionTask:
 
         topic = TopicPartition(self._stage.state_topic, self.source.partition)
         load = partial(self._stage.load, state)
-        return state, await restore(self._job.kafka, topic, load, on_progress)
+        return state, await restore(self._job.kafka, topic, committed, load, on_progress)
 
     async def _cycle(self, reader: Reader, transactions: Transactions, still_ours: StillOurs) -> None:
         """Commit what is at hand, up to a record that has to wait; what it waits for is no transaction's business."""

@@ -15,6 +15,7 @@ from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.observer import CommitReport, WindowReport, count_alerts
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.position import Position
+from streamproc.runtime.restore import Sources
 from streamproc.runtime.stage import Batch, Limits, Pending
 
 COMMIT_INTERVAL_S = 1.0
@@ -52,16 +53,15 @@ class WindowStage:
         """Return an empty state."""
         return WindowState(self.rules, stream_time)
 
-    def load(self, state: WindowState, records: Sequence[Arrival]) -> int:
+    def load(self, state: WindowState, records: Sequence[Arrival]) -> Sources:
         """Put records of run-windows into `state`."""
-        highest = -1
-        for key, value, offset in decode_window_states(records):
+        found = decode_window_states(records)
+        for key, value, _ in found:
             if value is None:
                 state.values.pop(key, None)
             else:
                 state.values[key] = value
-                highest = max(highest, offset)
-        return highest
+        return [(key, offset) for key, _, offset in found]
 
     def begin(self, state: WindowState, position: Position) -> "WindowBatch":
         """Return a new commit on top of `state`."""

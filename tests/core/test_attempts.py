@@ -73,6 +73,19 @@ def test_a_new_attempt_begins_with_nothing_of_the_one_before(state: State) -> No
     assert out.tally.verdicts == {Verdict.APPLIED: 1}
 
 
+def test_what_the_object_still_holds_of_the_end_before_is_not_the_attempts(state: State) -> None:
+    """Neither its error nor its tokens, in the state or in the transition; others are its own."""
+    _fold(state, *FAILED)
+    out = _fold(state, event("queued", at=60_000, offset=3, usage=(1, 2, 3), error_code="server_error"))
+    assert [change.error_code for change in out.transitions] == [None]
+    assert (state.runs["run_1"].usage, state.runs["run_1"].error_code) == (None, None)
+    fresh = State(RULES)
+    _fold(fresh, *FAILED)
+    out = _fold(fresh, event("queued", at=60_000, offset=3, usage=(0, 0, 0), error_code="preempted"))
+    assert [change.error_code for change in out.transitions] == ["preempted"]
+    assert (fresh.runs["run_1"].usage, fresh.runs["run_1"].error_code) == ((0, 0, 0), "preempted")
+
+
 def test_each_attempt_is_measured_as_a_run_of_its_own(state: State) -> None:
     """Windows count both: creation, end, tokens, error, wait and duration."""
     first = _totals(_fold(state, *FAILED))
