@@ -7,16 +7,14 @@ where it came, and known by them.
 import hashlib
 from typing import NamedTuple
 
-from streamproc.codec.arrival import Arrival, Rejection
+from streamproc.codec.arrival import Arrival, Rejection, instant
 from streamproc.codec.encode import Message
-from streamproc.codec.sizes import batch_bytes
+from streamproc.codec.sizes import MAX_HEADERS, Headers, batch_bytes, headers_count
 
 MAX_MESSAGE_CHARS = 1_000
 CUT_BYTES = 65_536
 """Of a value, or a key, that is left of what the topic does not admit."""
 ANY_SIZE = 2**31 - 1
-NO_TIMESTAMP = -1
-"""Kafka's word for a record without one."""
 
 TOO_LARGE, SKIPPED = "too_large", "skipped"
 """Reasons of the runtime's and of an operator's; all others are the codec's."""
@@ -52,11 +50,11 @@ def dead_letter(
     """Return the dead letter of a record of `topic` and `partition`; `admitted_bytes`: what its topic admits."""
     record, reason = rejection.record, rejection.reason
     place = Place(topic, partition, record.offset, record.timestamp)
-    # Two that lie too far apart go into no batch; a header has the record's own.
-    at_ms = min(record.timestamp, wall_ms) if record.timestamp >= 0 else wall_ms
+    # Two that lie too far apart go into no batch, and retention takes what seems old; a header has the record's own.
+    at_ms = min(instant(record.timestamp, wall_ms), wall_ms)
     if reason != TOO_LARGE:
-        headers = [*record.headers, *_why(reason, rejection.message, place)]
-        if batch_bytes(record.key, record.value, headers) <= admitted_bytes:
+        headers = [*_own(record), *_why(reason, rejection.message, place)]
+        if _fits(record, record.value, headers, admitted_bytes):
             return record.key, record.value, at_ms, headers
     return _sized(rejection, place, at_ms, admitted_bytes)
 
@@ -70,16 +68,31 @@ def _sized(rejection: Rejection, place: Place, at_ms: int, admitted_bytes: int) 
     """Return the letter with its record as it came where the topic admits that, else with as much as it does."""
     record, note = rejection.record, "; this letter is whole"
     proof = _proof(record)
-    whole = [*record.headers, *_why(rejection.reason, rejection.message, place, note), *proof]
-    if batch_bytes(record.key, record.value, whole) <= admitted_bytes:
+    own = _own(record)
+    whole = [*own, *_why(rejection.reason, rejection.message, place, note), *proof]
+    if _fits(record, record.value, whole, admitted_bytes):
         return record.key, record.value, at_ms, whole
-    note = f"; this letter is cut, its topic admits {admitted_bytes:,} bytes (max.message.bytes)"
+    note = (
+        f"; this letter is cut: its topic admits {admitted_bytes:,} bytes (max.message.bytes), and {MAX_HEADERS:,} "
+        "headers are taken"
+    )
     value = record.value and record.value[:CUT_BYTES]
     why = [*_why(rejection.reason, rejection.message, place, note), *proof]
-    cut = [*record.headers, *why, (CUT, b"value")]
-    if batch_bytes(record.key, value, cut) <= admitted_bytes:
+    cut = [*own, *why, (CUT, b"value")]
+    if _fits(record, value, cut, admitted_bytes):
         return record.key, value, at_ms, cut
     return record.key and record.key[:CUT_BYTES], value, at_ms, [*why, (CUT, b"value, key, headers")]
+
+
+def _own(record: Arrival) -> Headers:
+    """Return the record's own headers, none where there are too many."""
+    return record.headers if headers_count(record.headers) <= MAX_HEADERS else ()
+
+
+def _fits(record: Arrival, value: bytes | None, headers: Headers, admitted_bytes: int) -> bool:
+    """Whether a letter with the record's key has all of its headers, and its topic admits it."""
+    is_listed = headers_count(record.headers) <= MAX_HEADERS and len(headers) <= MAX_HEADERS
+    return is_listed and batch_bytes(record.key, value, headers) <= admitted_bytes
 
 
 def _why(reason: str, message: str, place: Place, note: str = "") -> list[tuple[str, bytes]]:

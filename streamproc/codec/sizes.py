@@ -1,10 +1,39 @@
 """How large a record is: its own bytes, which our limits count, and what Kafka makes of it, which a topic limits."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 Headers = Sequence[tuple[str, bytes]]
 
 BATCH_HEADER_BYTES = 61
+MAX_HEADERS = 10_000
+"""Of a record: one with more is rejected, without a look at them. A kilobyte of zstd may hold millions of nothing."""
+HEADER_COST_BYTES = 150
+"""What a header takes in memory besides its own bytes: a pair, a text, and bytes."""
+
+
+class Omitted(NamedTuple):
+    """Stands in a record's headers for all of them where they are more than MAX_HEADERS; `value` says how many."""
+
+    name: str
+    value: bytes
+
+
+def omitted(count: int) -> tuple[Omitted]:
+    """Return the headers of a record that has so many."""
+    return (Omitted("streamproc.headers.omitted", str(count).encode()),)
+
+
+def headers_count(headers: Headers) -> int:
+    """Return how many headers a record has, or had where they are omitted."""
+    if headers and isinstance(headers[0], Omitted):
+        return int(headers[0].value)
+    return len(headers)
+
+
+def memory_bytes(headers: Headers) -> int:
+    """Return about how many bytes of memory headers take, or would take where they are omitted."""
+    return headers_bytes(headers) + HEADER_COST_BYTES * headers_count(headers)
 
 
 def headers_bytes(headers: Headers) -> int:

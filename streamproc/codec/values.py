@@ -34,15 +34,27 @@ ASTRAY = object()
 """Stands for what is there, but where something else belongs."""
 _HALF = re.compile("[\ud800-\udfff]")
 _KINDS = {bool: "a boolean", list: "a list", dict: "an object", float: "NaN or infinite", object: "in no object"}
-_REPLACEMENT = "\ufffd"
+_REPLACEMENT, _NO_TEXT, _ESCAPE = "\ufffd", "\udfff", "\U0010ffff"
 _COUNT = re.compile(r"[+-]?[0-9]{1,19}")
 
 
-def _half(error: UnicodeError) -> tuple[str, int]:
-    return "\udfff", error.end  # type: ignore[attr-defined]  # of decoding, as it is used here
+def _rest(error: Any) -> tuple[str, int]:
+    # All that follows, at once: a call for each bad byte would take seconds for some megabytes of them.
+    return _with_halves(error.object[error.start :]), len(error.object)
 
 
-codecs.register_error(DAMAGED, _half)
+def _with_halves(raw: bytes) -> str:
+    """Return a text with a half where Python puts U+FFFD for bytes that are no UTF-8; one that was there stays."""
+    if _REPLACEMENT.encode() not in raw:
+        return raw.decode(errors="replace").replace(_REPLACEMENT, _NO_TEXT)
+    # It is written as _ESCAPE and 1 meanwhile, and _ESCAPE itself as _ESCAPE and 0.
+    for old, new in ((_ESCAPE, f"{_ESCAPE}0"), (_REPLACEMENT, f"{_ESCAPE}1")):
+        raw = raw.replace(old.encode(), new.encode())
+    found = raw.decode(errors="replace").replace(_REPLACEMENT, _NO_TEXT)
+    return found.replace(f"{_ESCAPE}1", _REPLACEMENT).replace(f"{_ESCAPE}0", _ESCAPE)
+
+
+codecs.register_error(DAMAGED, _rest)
 
 
 def text(value: Any, limit: int, odd: list[str]) -> str | None:

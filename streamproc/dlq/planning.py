@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from streamproc.codec.deadletter import NO_TIMESTAMP
-from streamproc.codec.sizes import batch_bytes, headers_bytes
+from streamproc.codec.sizes import MAX_HEADERS, batch_bytes, headers_bytes, headers_count
+from streamproc.core.model import NO_TIMESTAMP
 from streamproc.dlq.choice import Choice, Place
 from streamproc.dlq.letter import Foreign, Letter
 from streamproc.dlq.listing import Names as Counted
@@ -39,6 +39,7 @@ class Verdict(StrEnum):
     TOO_LARGE = (
         "left: too large once marked, raise kafka.max_record_bytes or the events topic's max.message.bytes first"
     )
+    HEADERS = f"left: more headers than the {MAX_HEADERS:,} that are taken"
     LOST = "left: cut, and its original is no longer in the events topic"
     SKIPPED = "left: passed over by `streamproc offsets skip`, there is no record to send"
     FOREIGN = "left: no dead letter, somebody else wrote it"
@@ -49,6 +50,7 @@ LEFT = (
     Verdict.EXPIRED,
     Verdict.REFUSED,
     Verdict.TOO_LARGE,
+    Verdict.HEADERS,
     Verdict.LOST,
     Verdict.SKIPPED,
     Verdict.ELSEWHERE,
@@ -124,6 +126,8 @@ class Terms(NamedTuple):
         is_late = bounds.last_ms is not None and at_ms > bounds.last_ms
         if at_ms != NO_TIMESTAMP and (at_ms < bounds.first_ms or is_late):
             return Verdict.REFUSED
+        if headers_count(letter.headers) > MAX_HEADERS or len(headers) > MAX_HEADERS:
+            return Verdict.HEADERS
         size = len(key or b"") + len(value or b"") + headers_bytes(headers)
         is_too_large = size > bounds.record_bytes or batch_bytes(key, value, headers) > bounds.batch_bytes
         return Verdict.TOO_LARGE if is_too_large else Verdict.REPLAY

@@ -6,7 +6,8 @@ note of the commit: it starts over from there.
 
 import time
 
-from streamproc.codec.deadletter import NO_TIMESTAMP, Place, skipped_letter
+from streamproc.codec.deadletter import Place, skipped_letter
+from streamproc.core.model import NO_TIMESTAMP
 from streamproc.errors import ConfigError, TaskInvalid
 from streamproc.interrupts import to_its_end
 from streamproc.offsets.places import Passage

@@ -7,7 +7,7 @@ from functools import partial
 from msgspec import Struct
 
 from streamproc.codec.alerts import AlertEncoder
-from streamproc.codec.arrival import Arrival, Rejection, instant
+from streamproc.codec.arrival import Arrival, instant
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.deadletter import ANY_SIZE
 from streamproc.codec.decode import Decoded, decode
@@ -23,10 +23,11 @@ from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.observer import CommitReport, FoldReport, count_alerts
+from streamproc.runtime.oversized import set_apart
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import Sources
-from streamproc.runtime.stage import Batch, Limits, Pending
+from streamproc.runtime.stage import Batch, Pending
 
 MAX_SPOKEN_PER_COMMIT = 2_000
 """Alerts and measurements, which are encoded one by one: well under 100 ms of CPU."""
@@ -99,7 +100,7 @@ class FoldBatch(Batch):
     """One commit of the fold stage."""
 
     def __init__(self, stage: FoldStage, state: State, position: Position) -> None:
-        super().__init__(stage.source, position, Limits(stage.settings.max_record_bytes, stage.settings.letter_bytes))
+        super().__init__(stage.source, position, stage.settings.letter_bytes)
         self._stage = stage
         self._state = state
         self._out = begin(state)
@@ -110,8 +111,7 @@ class FoldBatch(Batch):
     def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
         """Decode and fold records that follow on what was absorbed, up to one that is `held` or lacks a schema."""
         stage, out = self._stage, self._out
-        oversized = self._oversized(records)
-        decoded = _decode(records, oversized, stage.settings.book)
+        decoded = _decode(records, stage.settings)
         if over := self._over_limit(decoded.rejections):
             self.held = over.reason
             decoded = decoded.before(over.record.offset)
@@ -213,16 +213,13 @@ class FoldBatch(Batch):
         )
 
 
-def _decode(records: Sequence[Arrival], oversized: Sequence[Rejection], book: SchemaBook) -> Decoded:
-    """Decode a batch of which some records are rejected already."""
-    if not oversized:
-        return decode(records, book)
-    large = {rejection.record.offset for rejection in oversized}
-    fitting = [record for record in records if record.offset not in large]
-    decoded = decode(fitting, book)
-    rejections = [*decoded.rejections, *oversized]
-    rejections.sort(key=lambda rejection: rejection.record.offset)
-    found = Decoded(decoded.events, rejections, len(records), decoded.missing)
+def _decode(records: Sequence[Arrival], settings: FoldSettings) -> Decoded:
+    """Decode a batch; what is too large is among the rejections."""
+    apart = set_apart(records, settings.max_record_bytes)
+    decoded = decode(apart.fitting, settings.book)
+    if not apart.oversized:
+        return decoded
+    found = Decoded(decoded.events, apart.among(decoded.rejections), len(records), decoded.missing)
     if not decoded.missing:
         return found
-    return found.before(fitting[decoded.taken].offset)._replace(missing=decoded.missing)
+    return found.before(apart.fitting[decoded.taken].offset)._replace(missing=decoded.missing)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from streamproc.codec.arrival import Arrival, Rejection, instant
-from streamproc.codec.deadletter import ANY_SIZE, TOO_LARGE, dead_letter
+from streamproc.codec.deadletter import ANY_SIZE, dead_letter
 from streamproc.codec.encode import Message, Source
-from streamproc.codec.sizes import headers_bytes
+from streamproc.codec.sizes import memory_bytes
 from streamproc.core.model import Moment
 from streamproc.runtime.observer import CommitReport, Held
 from streamproc.runtime.ports import Outputs, TopicPartition, Unreadable
@@ -53,10 +53,10 @@ class Batch(ABC):
     allows: Allows | None = None
     unreadable: Unreadable | None = None
 
-    def __init__(self, source: Source, position: Position, limits: Limits) -> None:
+    def __init__(self, source: Source, position: Position, letter_bytes: int) -> None:
         self._source = source
         self._from = position
-        self._limits = limits
+        self._letter_bytes = letter_bytes
         self._bytes = 0
         self.next_offset = position.offset
         self.missing: tuple[bytes, ...] = ()
@@ -103,32 +103,23 @@ class Batch(ABC):
             self._rejected[rejection.reason] += 1
             self._samples.setdefault(rejection.reason, rejection)
             topic, partition = self._source.topic, self._source.partition
-            letter = dead_letter(rejection, topic, partition, at.wall_ms, self._limits.letter_bytes)
+            letter = dead_letter(rejection, topic, partition, at.wall_ms, self._letter_bytes)
             self._dead_letters.append(letter)
         if not records:
             return
+        self._weigh(records)
         if not self.records:
             self.first_timestamp = instant(records[0].timestamp, at.wall_ms)
         self.records += len(records)
         self.last_timestamp = instant(records[-1].timestamp, at.wall_ms)
         self.next_offset = records[-1].offset + 1
 
-    def _oversized(self, records: Sequence[Arrival]) -> list[Rejection]:
-        """Return the rejections of those records that are too large (rules.md 10): none as a rule."""
-        limit, total, found = self._limits.record_bytes, 0, []
+    def _weigh(self, records: Sequence[Arrival]) -> None:
+        """Count what records take in memory."""
         for record in records:
-            size = len(record.value or b"") + len(record.key or b"")
+            self._bytes += len(record.value or b"") + len(record.key or b"")
             if record.headers:
-                size += headers_bytes(record.headers)
-            total += size
-            if size > limit:
-                message = (
-                    f"the record has {size:,} bytes of key, value and headers, more than kafka.max_record_bytes "
-                    f"({limit:,}) admits"
-                )
-                found.append(Rejection(record, TOO_LARGE, message))
-        self._bytes += total
-        return found
+                self._bytes += memory_bytes(record.headers)
 
     @property
     def _is_large(self) -> bool:

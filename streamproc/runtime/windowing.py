@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from streamproc.codec.alerts import AlertEncoder
-from streamproc.codec.arrival import Arrival, Rejection
+from streamproc.codec.arrival import Arrival, instant
 from streamproc.codec.encode import Source
-from streamproc.codec.measurements import Measured, decode_measurements
+from streamproc.codec.measurements import decode_measurements
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.codec.windows import WindowEncoder, decode_window_states
 from streamproc.core.model import Moment
@@ -13,6 +13,7 @@ from streamproc.core.windows import absorb, begin_windows, finish
 from streamproc.core.windowstate import WindowRules, WindowState
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.observer import CommitReport, WindowReport, count_alerts
+from streamproc.runtime.oversized import set_apart
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import Sources
@@ -72,24 +73,25 @@ class WindowBatch(Batch):
     """One commit of the window stage."""
 
     def __init__(self, stage: WindowStage, state: WindowState, position: Position) -> None:
-        super().__init__(stage.source, position, stage.limits)
+        super().__init__(stage.source, position, stage.limits.letter_bytes)
         self._stage = stage
         self._state = state
         self._out = begin_windows(state)
 
     def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
         """Add measurements and marks that follow on what was absorbed, up to one that is `held`."""
-        oversized = self._oversized(records)
-        measured = _decode(records, oversized)
-        over = self._over_limit(measured.rejections)
-        if over is not None:
-            self.held = over.reason
-            records = [record for record in records if record.offset < over.record.offset]
-            measured = _decode(records, [each for each in oversized if each.record.offset < over.record.offset])
+        apart = set_apart(records, self._stage.limits.record_bytes)
+        measured = decode_measurements(apart.fitting)
+        rejections = apart.among(measured.rejections)
+        if over := self._over_limit(rejections):
+            self.held, held_at = over.reason, over.record.offset
+            records = [record for record in records if record.offset < held_at]
+            rejections = [rejection for rejection in rejections if rejection.record.offset < held_at]
+            measured = decode_measurements([record for record in apart.fitting if record.offset < held_at])
         absorb(self._state, measured.arrivals, self._out)
-        self._took(records, measured.rejections, at)
-        if over is not None:
-            self.last_timestamp = over.record.timestamp
+        self._took(records, rejections, at)
+        if over:
+            self.last_timestamp = instant(over.record.timestamp, at.wall_ms)
 
     def pass_time(self, at: Moment, *, read_all: bool) -> None:  # noqa: ARG002  the marks bring the time
         """Finish what the marks began; the stream's silence is the business of partition 0 (rules.md 20)."""
@@ -143,14 +145,3 @@ class WindowBatch(Batch):
             dropped=out.dropped,
             watermark=out.watermark,
         )
-
-
-def _decode(records: Sequence[Arrival], oversized: Sequence[Rejection]) -> Measured:
-    """Decode a batch of which some records are rejected already."""
-    if not oversized:
-        return decode_measurements(records)
-    large = {rejection.record.offset for rejection in oversized}
-    measured = decode_measurements([record for record in records if record.offset not in large])
-    rejections = [*measured.rejections, *oversized]
-    rejections.sort(key=lambda rejection: rejection.record.offset)
-    return Measured(measured.arrivals, rejections)

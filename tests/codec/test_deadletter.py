@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from streamproc.codec.deadletter import Place, dead_letter, skipped_letter
 from streamproc.codec.decode import Rejection, decode
-from streamproc.codec.sizes import batch_bytes
+from streamproc.codec.sizes import batch_bytes, omitted
 from tests.support.books import bundled_book
 from tests.support.runobjects import Arrived
 
 WALL_MS = 1_800_000_000_000
+AT_MS = WALL_MS - 1_000
 WHY = [
     "streamproc.error.reason",
     "streamproc.error.message",
@@ -35,9 +36,9 @@ def _letter(record, reason="undecodable", message="why", wall_ms=WALL_MS):
 )
 def test_value_key_and_headers_are_exactly_as_they_came(value, key, headers, offset):
     """Null values, repeated names and bytes that are no text among them."""
-    record = Arrived(offset, value, 1_000, key, headers)
+    record = Arrived(offset, value, AT_MS, key, headers)
     letter_key, letter_value, timestamp, letter_headers = _letter(record)
-    assert (letter_key, letter_value, timestamp) == (key, value, 1_000)
+    assert (letter_key, letter_value, timestamp) == (key, value, AT_MS)
     assert letter_headers[: len(headers)] == headers
     assert [name for name, _ in letter_headers[len(headers) :]] == WHY
     assert record.headers is headers
@@ -69,10 +70,10 @@ def test_headers_given_as_a_tuple_become_the_list_that_aiokafka_needs():
 
 def test_the_timestamp_is_the_records_but_never_ahead_of_the_clock():
     """A replay keeps it (rules.md 15), and a broker refuses one from the future."""
-    assert _letter(Arrived(1, b"v", 500), wall_ms=700)[2] == 500
-    letter = _letter(Arrived(1, b"v", 900), wall_ms=700)
-    assert letter[2] == 700
-    assert dict(letter[3])["streamproc.source.timestamp"] == b"900"
+    assert _letter(Arrived(1, b"v", AT_MS))[2] == AT_MS
+    letter = _letter(Arrived(1, b"v", WALL_MS + 200))
+    assert letter[2] == WALL_MS
+    assert dict(letter[3])["streamproc.source.timestamp"] == b"1800000000200"
 
 
 def test_a_long_message_is_cut():
@@ -122,6 +123,29 @@ def test_and_else_key_and_headers_too(key, own):
     assert headers[0][0] == "streamproc.error.reason"
 
 
+class Untouched(list):
+    """Headers that nobody may look at one by one."""
+
+    def __iter__(self):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("own", [omitted(16_000_000), Untouched([("", b"")] * 10_001)], ids=["omitted", "there"])
+@pytest.mark.parametrize("reason", ["too_large", "undecodable"])
+def test_too_many_headers_are_left_out_without_a_look_at_them(own, reason):
+    (key, value, _, headers), said = _large(Arrived(5, b"x", AT_MS, b"k", own), 1_000_000, reason)
+    assert (key, value) == (b"k", b"x")
+    assert headers[0] == ("streamproc.error.reason", reason.encode())
+    assert said["streamproc.cut"] == b"value, key, headers"
+
+
+def test_a_letter_has_no_more_headers_than_are_taken_either():
+    """Else nobody could read why it is one."""
+    own = [("h", b"")] * 9_995
+    assert _letter(Arrived(5, b"x", AT_MS, None, own[:9_994]))[3][:9_994] == own[:9_994]
+    assert len(_letter(Arrived(5, b"x", AT_MS, None, own))[3]) < 20
+
+
 @given(
     st.none() | st.integers(0, 300_000),
     st.none() | st.integers(0, 300_000),
@@ -137,9 +161,9 @@ def test_every_record_has_a_letter_that_the_topic_admits(value, key, own, admitt
     assert batch_bytes(letter[0], letter[1], letter[3]) <= admitted
 
 
-@pytest.mark.parametrize("timestamp", [-1, -(2**63), 2**63 - 1])
-def test_no_timestamp_keeps_a_letter_out_of_a_batch_with_others(timestamp):
-    """Two that are more than a long apart go into none; the record's own is in a header."""
+@pytest.mark.parametrize("timestamp", [-1, -(2**63), 2**63 - 1, 0, 1_800_000_000, WALL_MS * 1_000])
+def test_no_timestamp_keeps_a_letter_out_of_a_batch_with_others_or_lets_it_expire(timestamp):
+    """Two that are more than a long apart go into none; one in seconds seems old. The record's own is in a header."""
     letter = _letter(Arrived(1, b"v", timestamp))
     assert letter[2] == WALL_MS
     assert dict(letter[3])["streamproc.source.timestamp"] == str(timestamp).encode()

@@ -17,6 +17,8 @@ TAKEN = {
     "as many JSON tool calls as are taken",
     "a megabyte of commas in a JSON text",
     "a megabyte of one tool's name",
+    "a thread's id of a megabyte that is no UTF-8",
+    "a thread's id of a megabyte that is no UTF-8, in JSON",
     "a JSON number of a megabyte",
     "a JSON number with a great exponent",
     "a megabyte of JSON that is hardly a text",

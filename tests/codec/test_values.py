@@ -1,10 +1,13 @@
 """What becomes of values of each kind, by example: what is read, what is null and flagged, what is refused."""
 
+import codecs
 import json
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamproc.codec.arrival import (
     NAME_OVER_LIMIT,
@@ -15,6 +18,7 @@ from streamproc.codec.arrival import (
 )
 from streamproc.codec.decode import decode
 from streamproc.codec.schemas import WriterSchema
+from streamproc.codec.values import DAMAGED
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.shape import TIMES
 from tests.support.books import book_of, bundled_book
@@ -210,3 +214,24 @@ def test_an_error_code_that_is_empty_is_none(framing):
     value = as_json(whole) if framing == "json" else framed("v2_1", run_object(last_error=whole["last_error"]))
     event = taken(value)
     assert (event.error_code, event.flags) == (None, ())
+
+
+def _one_half(error):
+    return "\udfff", error.end
+
+
+codecs.register_error("tests.one_half", _one_half)
+PIECES = [b"a", b"\xff", b"\xc3", b"\xe2\x82", b"\xef\xbf", b"\xf4\x8f\xbf", b"\xed\xb2\x80", b"0", b"1"]
+PIECES += [text.encode() for text in ("\xe9", "\u20ac", "\ufffd", "\U0010ffff")]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=4)).map(b"".join))
+def test_each_run_of_bytes_that_begins_no_character_becomes_one_half(raw):
+    """As Python counts them; a U+FFFD that the producer wrote is none."""
+    assert raw.decode(errors=DAMAGED) == raw.decode(errors="tests.one_half")
+
+
+def test_a_damaged_text_is_read_to_its_end_in_one_go():
+    """A call for each bad byte would be a million of them for a record."""
+    error = UnicodeDecodeError("utf-8", b"a\xffb\xff", 1, 2, "")
+    assert codecs.lookup_error(DAMAGED)(error) == ("\udfffb\udfff", 4)

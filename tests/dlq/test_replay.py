@@ -9,7 +9,7 @@ import pytest
 from streamproc.codec.arrival import Rejection
 from streamproc.codec.deadletter import Place, dead_letter, skipped_letter
 from streamproc.codec.encode import Message
-from streamproc.codec.sizes import batch_bytes, headers_bytes
+from streamproc.codec.sizes import batch_bytes, headers_bytes, omitted
 from streamproc.dlq import planning, reading, replaying
 from streamproc.dlq.choice import Choice, WrongFilter, places, reasons
 from streamproc.dlq.planning import Limits, Plan, Terms, Verdict, survey, terms_of
@@ -323,6 +323,15 @@ async def test_an_original_that_goes_between_plan_and_replay_is_not_sent(desk: D
     replay = Replay(desk.kafka, terms, plan, lambda: NOW_MS / 1000, lambda _: None)
     await replay.run()
     assert (replay.replayed, plan.total) == (2, 3)
+
+
+@pytest.mark.parametrize("own", [omitted(16_000_000), [("", b"")] * 9_999], ids=["too many", "too many once marked"])
+async def test_a_record_with_more_headers_than_are_taken_is_left(desk: Desk, own) -> None:
+    """Without them it would be another record, and with them come back."""
+    record = desk.log("events").append((b"k", b"v", NOW_MS - 1_000, own), "committed")
+    letter = dead_letter(Rejection(record, "too_large", "many"), desk.topics.events, 0, NOW_MS)
+    desk.log("dead_letters").append(letter, "committed")
+    assert (await _plan_with(desk, 1_000_000))[1].counts == {Verdict.HEADERS: 1}
 
 
 async def test_what_was_passed_over_is_left(desk: Desk) -> None:

@@ -18,6 +18,7 @@ from tests.support.waiting import eventually
 EVENTS = 4_000
 BOMB_BYTES = 500 << 20
 SMALLER_BOMB_BYTES, BOMBS = 60 << 20, 8
+HEADER_BOMB_BYTES, HEADER_BOMBS = 16 << 20, 40
 MIB = 1 << 20
 
 
@@ -56,6 +57,7 @@ async def test_compression_bombs_take_neither_the_memory_nor_the_service(service
     """rules.md 10: what can be read is a dead letter, one after the other; what cannot stops its own partition."""
     await service.send_records((b"run_1", framed("v2_1", run_object()), int(time.time() * 1000), []))
     await _send_bombs(service, SMALLER_BOMB_BYTES, BOMBS)
+    await _send_header_bombs(service)
     worker = service.start()  # It gets all of them in one answer.
     peak = 0
 
@@ -73,17 +75,16 @@ async def test_compression_bombs_take_neither_the_memory_nor_the_service(service
         return [line["why"] for line in worker.events("paused") if line["reason"] == "unreadable"]
 
     await eventually(lambda: bool(paused()))
-    offset = 1 + BOMBS
+    offset = 1 + BOMBS + HEADER_BOMBS + 1
     assert f"offset {offset} of {service.topics.events} partition 0 cannot be read" in paused()[0]
     assert "kafka.max_batch_bytes" in paused()[0]
-    assert 0 < peak < 400 * MIB, "the bomb alone has 500 MiB, and so have the smaller ones together"
+    assert 0 < peak < 400 * MIB, "the bomb alone has 500 MiB; so have the smaller ones together, and the headers"
     assert worker.stop() == 0
     assert len(await service.read(service.topics.transitions, 0)) == 1
     letters = await service.read(service.topics.dead_letters, 0)
-    assert {(letter.value, dict(letter.headers)["streamproc.size"]) for letter in letters} == {
-        (bytes(65_536), str(SMALLER_BOMB_BYTES).encode())
-    }
-    assert len(letters) == BOMBS
+    said = [(letter.value, dict(letter.headers)["streamproc.size"]) for letter in letters]
+    assert said == [(bytes(65_536), str(SMALLER_BOMB_BYTES).encode())] * BOMBS + [(b"x", b"1")] * (HEADER_BOMBS + 1)
+    assert b"the record has 16,000,000 headers" in dict(letters[-1].headers)["streamproc.error.message"]
 
 
 async def test_a_header_name_that_is_no_utf8_is_no_reason_to_reject_a_record_or_to_end(service: Fleet) -> None:
@@ -122,3 +123,15 @@ async def _send_bombs(service: Fleet, size: int, count: int) -> None:
     async with producer:
         for _ in range(count):
             await producer.send_and_wait(service.topics.events, bytes(size), partition=0)
+
+
+async def _send_header_bombs(service: Fleet) -> None:
+    """Many records of one large header, and one of millions of empty ones."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=service.settings.bootstrap_servers, compression_type="zstd", max_batch_size=BOMB_BYTES
+    )
+    async with producer:
+        for headers in [*[[("h", bytes(HEADER_BOMB_BYTES))]] * HEADER_BOMBS, [("", b"")] * 16_000_000]:
+            batch = producer.create_batch()
+            assert batch.append(key=None, value=b"x", timestamp=int(time.time() * 1000), headers=headers) is not None
+            await (await producer.send_batch(batch, service.topics.events, partition=0))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from streamproc.codec.sizes import omitted
 from streamproc.errors import BrokerUnavailable, TaskInvalid
 from streamproc.runtime import stage
 from streamproc.runtime.config import CommitSettings, DeadLetterSettings
@@ -189,6 +190,37 @@ async def test_an_oversized_record_is_a_dead_letter_and_what_lies_around_it_goes
     assert dict(rubbish.headers)["streamproc.source.offset"] == b"2"
     assert app.ids("transitions") == ["run-events:0:0", "run-events:0:3"]
     assert [report.rejected["too_large"] for report in app.told.reports] == [1]
+
+
+async def test_a_record_with_too_many_headers_is_a_dead_letter_without_them() -> None:
+    """rules.md 10: ten thousand are taken. What lies around it goes on."""
+    app = await application()
+    app.send_bytes(b"rubbish", headers=[("", b"")] * 9_990)
+    app.send_bytes(b"x", key=b"k", headers=[("", b"")] * 10_001)
+    app.send_bytes(b"x", headers=omitted(16_000_000))
+    app.send("completed")
+    async with app.working():
+        await app.drained()
+    rubbish, *many = app.output("dead_letters")
+    assert len(rubbish.headers) == 9_996
+    for letter, count in zip(many, (b"10,001", b"16,000,000"), strict=True):
+        headers = dict(letter.headers)
+        assert headers["streamproc.error.reason"] == b"too_large"
+        assert b"the record has %b headers, more than the 10,000" % count in headers["streamproc.error.message"]
+        assert headers["streamproc.cut"] == b"value, key, headers"
+        assert (letter.value, len(letter.headers)) == (b"x", 9)
+    assert app.ids("transitions") == ["run-events:0:3"]
+
+
+async def test_headers_count_for_what_a_commit_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they lie in memory."""
+    monkeypatch.setattr(stage, "MAX_BYTES_PER_COMMIT", 25_000)
+    app = await application(max_records=10_000)
+    for _ in range(400):
+        app.send_bytes(b"x", headers=[("", b"")] * 100)
+    async with app.working():
+        await app.drained()
+    assert len(app.told.reports) > 1
 
 
 async def test_oversized_records_count_for_the_limits_of_rejections() -> None:

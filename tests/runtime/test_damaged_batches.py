@@ -1,6 +1,7 @@
 """A batch that cannot be read is told by its offsets, whatever is wrong with it; what lies before it comes first."""
 
 import struct
+import tracemalloc
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamproc.codec.sizes import headers_count
 from streamproc.runtime.aio import fetched
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
 from streamproc.runtime.aio.fetched import Damaged, Parts
@@ -144,6 +146,74 @@ def test_no_more_than_so_many_bytes_come_in_one_go(implementation, monkeypatch):
     fetch = Fetch(batch(0, count=10, size=10_000, codec=3), implementation=implementation)
     assert [fetch.offsets(100) for _ in range(4)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
     assert not fetch.parts.has_more()
+
+
+def with_headers(*counts, codec=4, content=b"", name=""):
+    """The bytes of a batch of records with so many headers each."""
+    builder = BatchBuilder(50_000_000, codec)
+    for count in counts:
+        assert builder.append(timestamp=1_000, key=b"k", value=b"v", headers=[(name, content)] * count) is not None
+    return bytearray(builder._build())
+
+
+@pytest.fixture
+def headers_made():
+    """Return how many headers aiokafka made objects of, as far as its memory tells."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[1] // 56
+    tracemalloc.stop()
+
+
+@BOTH
+@pytest.mark.parametrize("codec", [1, 2, 3, 4], ids=["gzip", "snappy", "lz4", "zstd"])
+@pytest.mark.parametrize("count", [10_001, 1_000_000])
+def test_too_many_headers_are_counted_and_left_out(implementation, codec, count, headers_made):
+    """A kilobyte may hold millions. The record comes all the same, and so does what lies around it."""
+    limit_decompression(64 << 20)
+    data = with_headers(2, count, 3, codec=codec)
+    fetch = Fetch(data, batch(3), implementation=implementation)
+    found = []
+    while fetch.parts.has_more():
+        found += fetch.parts.getall()
+    assert [record.offset for record in found] == [0, 1, 2, 3, 4, 5]
+    assert found[0].headers == (("", b""),) * 2
+    assert (headers_count(found[1].headers), len(found[1].headers)) == (count, 1)
+    assert (found[1].key, found[1].value, found[1].timestamp) == (b"k", b"v", 1_000)
+    assert found[2].headers == (("", b""),) * 3
+    assert headers_made() < 300_000
+
+
+@BOTH
+def test_as_many_headers_as_are_taken_come_as_they_are(implementation):
+    (record, _) = Fetch(with_headers(10_000, 0), implementation=implementation).parts.getall()
+    assert record.headers == (("", b""),) * 10_000
+
+
+@BOTH
+def test_reading_goes_on_in_the_middle_of_a_batch_with_too_many_headers(implementation):
+    """As after a restart."""
+    data = with_headers(0, 100_000, 0, 100_000, 0)
+    for start in range(5):
+        fetch, found = Fetch(data, implementation=implementation, start=start), []
+        while fetch.parts.has_more():
+            found += fetch.offsets()
+        assert found == list(range(start, 5))
+
+
+@BOTH
+@pytest.mark.parametrize(("name", "content"), [("", bytes(10_000)), ("n" * 10_000, b"")], ids=["value", "name"])
+def test_headers_count_for_what_comes_in_one_go(implementation, monkeypatch, name, content):
+    monkeypatch.setattr(fetched, "PART_BYTES", 25_000)
+    fetch = Fetch(with_headers(*[1] * 5, name=name, content=content), implementation=implementation)
+    assert [fetch.offsets(100) for _ in range(2)] == [[0, 1, 2], [3, 4]]
+
+
+@BOTH
+def test_headers_of_nothing_count_as_well(implementation, monkeypatch):
+    """Each is a pair of objects; those that were left out would have been."""
+    monkeypatch.setattr(fetched, "PART_BYTES", 25_000)
+    fetch = Fetch(with_headers(100, 100, 100, 200_000, 0), implementation=implementation)
+    assert [fetch.offsets(100) for _ in range(3)] == [[0, 1], [2, 3], [4]]
 
 
 def test_records_come_as_many_as_are_asked_for():

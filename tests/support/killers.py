@@ -122,6 +122,15 @@ KILLERS: Mapping[str, Callable[[], bytes]] = {
             }
         ),
     ),
+    "a thread's id of a megabyte that is no UTF-8": lambda: framed(
+        "v2_1", run_object(thread_id="x" * (MEBIBYTE - 1_000))
+    ).replace(b"x" * (MEBIBYTE - 1_000), b"\xff" * (MEBIBYTE - 1_000)),
+    "a thread's id of a megabyte that is no UTF-8, in JSON": lambda: (
+        b'{"id":"run_1","status":"queued","thread_id":"' + b"\xff" * 10**6 + b'"}'
+    ),
+    "a run's id of a megabyte that is no UTF-8, in JSON": lambda: (
+        b'{"id":"' + b"\xff" * 10**6 + b'","status":"queued"}'
+    ),
     "brackets of JSON": lambda: _json(b"[" * (MEBIBYTE - 200)),
     "deep but closed JSON": lambda: _json(b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
     "a megabyte of empty JSON objects": lambda: _json(b"[" + b"{}," * (MEBIBYTE // 3 - 200) + b"{}]"),

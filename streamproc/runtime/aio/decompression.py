@@ -1,4 +1,4 @@
-"""A limit on what a compressed batch may become. aiokafka has none: a megabyte of zstd can be many gigabytes of zeros.
+"""Limits on what a compressed batch may become. aiokafka has none: a megabyte of zstd can be many gigabytes of zeros.
 
 Its codec functions are replaced where the compiled reader of batches looks them up, for every consumer of the process.
 """
@@ -11,12 +11,11 @@ from typing import Any
 
 import cramjam
 
-READERS = (
-    "aiokafka.record._crecords.default_records",
-    "aiokafka.record.default_records",
-    "aiokafka.record._crecords.legacy_records",
-    "aiokafka.record.legacy_records",
-)
+from streamproc.runtime.aio.manyheaders import refuse_many_headers
+
+READERS = ("aiokafka.record._crecords.default_records", "aiokafka.record.default_records")
+OLD_READERS = ("aiokafka.record._crecords.legacy_records", "aiokafka.record.legacy_records")
+"""Of formats without headers."""
 GZIP_WINDOW = 31
 XERIAL_MAGIC, XERIAL_HEADER_BYTES = b"\x82SNAPPY\x00", 16
 FIRST_GUESS = 8
@@ -31,15 +30,16 @@ class TooLarge(Exception):
 
 
 def limit_decompression(limit_bytes: int) -> None:
-    """Let no batch become larger than `limit_bytes`; consumers then raise TooLarge."""
+    """Let no batch become larger than `limit_bytes`; consumers then raise TooLarge, or ManyHeaders."""
     global _limit_bytes  # noqa: PLW0603  aiokafka's codecs are the process's
     _limit_bytes = limit_bytes
-    for name in READERS:
-        with suppress(ImportError):  # The compiled ones may be missing: aiokafka does without.
-            module = import_module(name)
-            for codec, decode in _BOUNDED.items():
-                if hasattr(module, codec):
-                    setattr(module, codec, decode)
+    for names, codecs in ((READERS, _LOOKED_THROUGH), (OLD_READERS, _BOUNDED)):
+        for name in names:
+            with suppress(ImportError):  # The compiled ones may be missing: aiokafka does without.
+                module = import_module(name)
+                for codec, decode in codecs.items():
+                    if hasattr(module, codec):
+                        setattr(module, codec, decode)
 
 
 def _gzip(payload: Any) -> bytes:
@@ -97,6 +97,15 @@ def _into(codec: str) -> Callable[[Any], bytes]:
     return decode
 
 
+def _looked_through(decode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def found(payload: Any) -> bytes:
+        decompressed = decode(payload)
+        refuse_many_headers(decompressed)
+        return decompressed
+
+    return found
+
+
 def _refused(codec: str) -> TooLarge:
     return TooLarge(
         f"a batch compressed with {codec} is damaged, or has more than {_limit_bytes:,} bytes once decompressed"
@@ -109,3 +118,4 @@ _BOUNDED: dict[str, Callable[[Any], bytes]] = {
     "lz4_decode": _into("lz4"),
     "zstd_decode": _into("zstd"),
 }
+_LOOKED_THROUGH = {codec: _looked_through(decode) for codec, decode in _BOUNDED.items()}

@@ -11,8 +11,11 @@ from typing import Any
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 
+from streamproc.codec.sizes import MAX_HEADERS, memory_bytes, omitted
+
 PART_BYTES = 16 << 20
-"""Of values and keys: a fetch of a megabyte may hold a thousand records of some megabytes each, compressed."""
+"""Of values, keys, and headers as they lie in memory: a fetch of a megabyte may hold a thousand records of some
+megabytes each, compressed."""
 
 
 class Damaged(CorruptRecordException):
@@ -41,6 +44,10 @@ class Parts(fetcher.FetchResult):
             for record in self._partition_records:
                 found.append(record)
                 size += record.serialized_value_size + record.serialized_key_size
+                if record.headers:
+                    if len(record.headers) > MAX_HEADERS:
+                        record.headers = omitted(len(record.headers))
+                    size += memory_bytes(record.headers)
                 if size >= PART_BYTES or (max_records is not None and len(found) >= max_records):
                     break
             else:

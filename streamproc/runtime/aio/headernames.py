@@ -1,7 +1,8 @@
 """Names of headers that are no UTF-8: Kafka takes any bytes, aiokafka ends at them in whatever it reads or writes.
 
-They go in and out with `surrogateescape`, so that what is written is what came. Only where that happens the batch is
-read, or built, by the slower code in here. A batch that cannot be read for another reason is told by its offsets.
+They go in and out with `surrogateescape`, so that what is written is what came. Only where that happens, or where a
+record has too many headers, the batch is read, or built, by the slower code in here. A batch that cannot be read for
+another reason is told by its offsets.
 """
 
 import struct
@@ -16,8 +17,9 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy, _Defau
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
-from streamproc.codec.sizes import BATCH_HEADER_BYTES
+from streamproc.codec.sizes import BATCH_HEADER_BYTES, MAX_HEADERS, omitted
 from streamproc.runtime.aio.fetched import Damaged, Parts
+from streamproc.runtime.aio.manyheaders import ManyHeaders
 
 HEAD = struct.Struct(">qi4xb6xi")
 """What a batch begins with: the first offset, how many bytes follow, the format, the last offset less the first."""
@@ -49,14 +51,17 @@ class Answer:
             # A broker never cuts the first batch of an answer: its length must be wrong. aiokafka would step over it.
             self.has_next, self.next_batch = lambda: True, _cut_short
 
-    def again(self, first: int) -> None:
-        """Have the batch in hand, which is the first that ends at `first` or later, come again from there on."""
+    def again(self, first: int, records: bytearray | None = None) -> None:
+        """Have the batch in hand, which is the first that ends at `first` or later, come again from there on.
+
+        `records`: what it decompressed to, where that is known.
+        """
         while True:
             start, (base, size, version, last) = self._at, HEAD.unpack_from(self._data, self._at)
             self._at += LENGTH_ENDS + size
             if version >= FORMAT_WITH_HEADERS and base + last >= first:
                 break
-        batch = AnyNamesBatch(self._data[start : self._at], first)
+        batch = AnyNamesBatch(self._data[start : self._at], first, records)
 
         def next_batch() -> AnyNamesBatch:
             self._go_on()
@@ -90,6 +95,8 @@ class AnyNames(fetcher.PartitionRecords):
         while True:
             try:
                 yield from super()._unpack_records()
+            except ManyHeaders as error:
+                self._records.again(self.next_fetch_offset, error.records)
             except Exception as error:
                 # The compiled reader raises UnicodeDecodeError, the one in Python another because of it.
                 if not isinstance(error.__cause__ or error, UnicodeDecodeError):
@@ -105,9 +112,16 @@ class AnyNamesBatch(_DefaultRecordBatchPy):
 
     _pos: int
 
-    def __init__(self, buffer: bytes, first: int) -> None:
+    def __init__(self, buffer: bytes, first: int, records: bytearray | None = None) -> None:
         super().__init__(buffer)
         self._first = first
+        self._unpacked = records
+
+    def _maybe_uncompress(self) -> None:
+        if self._unpacked is None:
+            super()._maybe_uncompress()
+        else:
+            self._buffer, self._pos, self._decompressed = self._unpacked, 0, True
 
     def __iter__(self) -> "AnyNamesBatch":
         super().__iter__()
@@ -133,10 +147,13 @@ class AnyNamesBatch(_DefaultRecordBatchPy):
         value, at = _bytes(buffer, at)
         count, at = decode_varint(buffer, at)
         headers: list[tuple[str, bytes | None]] = []
-        for _ in range(count):
-            name, at = _bytes(buffer, at)
-            content, at = _bytes(buffer, at)
-            headers.append(((name or b"").decode("utf-8", "surrogateescape"), content))
+        if count > MAX_HEADERS:
+            headers, at = [*omitted(count)], start + size
+        else:
+            for _ in range(count):
+                name, at = _bytes(buffer, at)
+                content, at = _bytes(buffer, at)
+                headers.append(((name or b"").decode("utf-8", "surrogateescape"), content))
         if count < 0 or at != start + size:
             raise CorruptRecordException(f"a record of {size} bytes holds {at - start}")
         self._pos = at

@@ -10,8 +10,8 @@ from aiokafka import TopicPartition as AioPartition
 from aiokafka.errors import IllegalOperation, InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
-from streamproc.codec.deadletter import NO_TIMESTAMP
 from streamproc.codec.encode import Message
+from streamproc.core.model import NO_TIMESTAMP
 from streamproc.errors import ConfigError, TaskInvalid
 from streamproc.runtime.aio.connection import connection, stopped
 from streamproc.runtime.aio.headernames import AnyNamesBuilder
@@ -31,7 +31,6 @@ class AioTransactions:
             transactional_id=f"{group_id}:{source.topic}:{source.partition}",
             transaction_timeout_ms=settings.transaction_timeout_ms,
             max_batch_size=BATCH_BYTES,
-            max_request_size=4 * settings.max_record_bytes,
             compression_type=compression,
             **connection(settings),
         )
