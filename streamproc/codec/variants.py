@@ -58,7 +58,7 @@ class Variants:
             known = shapes.setdefault(name, {})
             try:
                 shape = self._shape(node, space_of(name))
-            except RecursionError:
+            except RecursionError:  # Who walks into it says so.
                 shape = ("deep", id(node))
             self._numbers[name, id(node)] = known.setdefault(shape, len(known))
 
