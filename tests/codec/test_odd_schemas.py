@@ -391,20 +391,20 @@ def test_a_definition_that_stands_twice_may_be_named_where_decoding_needs_the_sa
 @pytest.mark.parametrize(
     "again", [record("B", "int"), record("B", {"name": "f1", "type": "long"}), enum("A", name="B")]
 )
-@pytest.mark.parametrize("name", ["A", "B"])
+@pytest.mark.parametrize("name", ["A", "B", "C"])
 def test_a_name_for_several_types_is_not_taken_for_any_of_them(again: Any, name: str) -> None:
     """Also where they differ in what is inside only."""
-    outer = [record("A", record("B", "long")), record("A", again)]
+    outer = [record("C", record("A", record("B", "long"))), record("C", record("A", again))]
     document = record("R", ID, STATUS, *outer, {"name": "more", "type": name})
     assert faults(document) == f"more uses {name}, which the schema defines in several ways"
-    assert len(fitted(record("R", ID, STATUS, *outer)).tree.types) == 5
+    assert len(fitted(record("R", ID, STATUS, *outer)).tree.types) == 7
 
 
 def test_a_type_inside_may_be_named_in_one_definition_only_where_the_name_is_for_one_type() -> None:
     outer = [record("A", record("B", "long")), record("A", "B")]
     assert len(fitted(record("R", ID, STATUS, *outer)).tree.types) == 3
-    document = record("R", ID, STATUS, *outer, record("B", "int"))
-    assert faults(document) == "f3.f0 uses B, which the schema defines in several ways"
+    for fields, at in (((*outer, record("B", "int")), "f3"), ((record("B", "int"), *outer), "f4")):
+        assert faults(record("R", ID, STATUS, *fields)) == f"{at}.f0 uses B, which the schema defines in several ways"
 
 
 # Where and why
