@@ -1,7 +1,7 @@
 """The parsing canonical form of a schema, and its fingerprint, as the Avro specification has them. Pure."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from fastavro.schema import fingerprint
 
@@ -20,8 +20,14 @@ def crc_64_avro(tree: Tree) -> str:
     return str(fingerprint(text, "CRC-64-AVRO"))
 
 
+class _Text(NamedTuple):
+    """What is written as it is."""
+
+    text: str
+
+
 class _Canonical:
-    """Writes each named type out where it first stands."""
+    """Writes each named type out where it first stands; they may be in each other in a chain of any length."""
 
     def __init__(self, types: Names) -> None:
         self._types = types
@@ -29,33 +35,48 @@ class _Canonical:
 
     def written(self, node: Any) -> str:
         """Return a type's canonical form."""
-        if isinstance(node, list):
-            return f"[{','.join(map(self.written, node))}]"
-        if isinstance(node, str):
-            return self._name(node)
-        for part in ("items", "values"):
-            if part in node:
-                return f'{{"type":"{node["type"]}","{part}":{self.written(node[part])}}}'
-        return f'"{node["type"]}"'
+        texts, todo = list[str](), [node]
+        while todo:
+            piece = todo.pop()
+            if isinstance(piece, _Text):
+                texts.append(piece.text)
+            else:
+                todo += reversed(list(self._pieces(piece)))
+        return "".join(texts)
 
-    def _name(self, name: str) -> str:
+    def _pieces(self, node: Any) -> Iterator[Any]:
+        """Yield texts and types, of which a type's canonical form is made."""
+        if isinstance(node, list):
+            yield _Text("[")
+            for number, branch in enumerate(node):
+                yield from (_Text("," if number else ""), branch)
+            yield _Text("]")
+        elif isinstance(node, str):
+            yield from self._name(node)
+        elif part := next((part for part in ("items", "values") if part in node), None):
+            yield from (_Text(f'{{"type":"{node["type"]}","{part}":'), node[part], _Text("}"))
+        else:
+            yield _Text(f'"{node["type"]}"')
+
+    def _name(self, name: str) -> Iterator[Any]:
         named = self._types.get(name)
-        if named is None:
-            return f'"{name}"'
-        if name in self._written:
-            return f'"{named["called"]}"'
+        if named is None or name in self._written:
+            yield _Text(_quoted(name if named is None else named["called"]))
+            return
         self._written.add(name)
+        yield _Text(f'{{"name":"{named["called"]}","type":"{named["type"]}",')
         match named["type"]:
             case "fixed":
-                inside = f'"size":{named["size"]}'
+                yield _Text(f'"size":{named["size"]}')
             case "enum":
-                inside = f'"symbols":[{",".join(map(_quoted, named["symbols"]))}]'
+                yield _Text(f'"symbols":[{",".join(map(_quoted, named["symbols"]))}]')
             case _:
-                inside = f'"fields":[{",".join(map(self._field, named["fields"]))}]'
-        return f'{{"name":"{named["called"]}","type":"{named["type"]}",{inside}}}'
-
-    def _field(self, field: Mapping[str, Any]) -> str:
-        return f'{{"name":"{called(field)}","type":{self.written(field["type"])}}}'
+                yield _Text('"fields":[')
+                for number, field in enumerate(named["fields"]):
+                    comma = "," if number else ""
+                    yield from (_Text(f'{comma}{{"name":"{called(field)}","type":'), field["type"], _Text("}"))
+                yield _Text("]")
+        yield _Text("}")
 
 
 def _quoted(text: str) -> str:

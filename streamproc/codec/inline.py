@@ -3,7 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from streamproc.codec.names import NAMED, PART_OF, PRIMITIVES, definitions, full_name, name_of, shown, spot, within
+from streamproc.codec.names import (
+    NAMED,
+    PART_OF,
+    PRIMITIVES,
+    RECORDS,
+    definitions,
+    full_name,
+    name_of,
+    shown,
+    spot,
+    within,
+)
+from streamproc.codec.variants import Variants
 
 NOWHERE = "_"
 """Takes the place of no namespace beside other ones: from inside of those, a name in none could not be told twice."""
@@ -18,16 +30,17 @@ def inlined(schema: Any, referenced: Sequence[Any]) -> Any:
 
     All are parsed JSON, of whatever shape; none is changed. Raises Uninlinable.
     """
+    variants = Variants((schema, *referenced))
     known: dict[str, tuple[dict[str, Any], str]] = {}
     try:
         for document in referenced:
             for name, node, space in definitions(document, ""):
-                if name in known and known[name][0] != node:
+                first, _ = known.setdefault(name, (node, space))
+                if variants.number(name, first) != variants.number(name, node):
                     raise Uninlinable(f"two of its references define {shown(name)}, in different ways")
-                known[name] = node, space
-        own = [name for name, _, _ in definitions(schema, "")]
-        is_mixed = any("." in name for name in (*known, *own))
-        return _Inliner(known, NOWHERE if is_mixed else "").place(schema, "", "")
+        for name, node, space in definitions(schema, ""):
+            known.setdefault(name, (node, space))
+        return _Inliner(known, variants).place(schema, "", "")
     except RecursionError:
         raise Uninlinable("it is nested too deeply") from None
 
@@ -35,12 +48,13 @@ def inlined(schema: Any, referenced: Sequence[Any]) -> Any:
 class _Inliner:
     """Walks once through what it returns.
 
-    `known`: by full name, what to put in, and the namespace around it.
+    `known`: by full name, what to put in, and the namespace around it; `variants`: of all definitions there are.
     """
 
-    def __init__(self, known: Mapping[str, tuple[dict[str, Any], str]], nowhere: str) -> None:
+    def __init__(self, known: Mapping[str, tuple[dict[str, Any], str]], variants: Variants) -> None:
         self._known = known
-        self._nowhere = nowhere
+        self._variants = variants
+        self._nowhere = NOWHERE if any("." in name for name in known) else ""
         self._placed: dict[str, Any] = {}
         """By full name, the node that defined it."""
 
@@ -78,7 +92,8 @@ class _Inliner:
             raise Uninlinable(f"{spot(at)} has a named type whose name is no text")
         full = name_of(node, space)
         if full in self._placed:
-            if self._placed[full] == node:  # Named by another schema before its own came up, or written out twice.
+            # Named by another schema before its own came up, or written out twice.
+            if self._variants.number(full, self._placed[full]) == self._variants.number(full, node):
                 return self._written(full)
             raise Uninlinable(f"{spot(at)} defines {shown(full)} twice, in different ways")
         self._placed[full] = node
@@ -87,12 +102,20 @@ class _Inliner:
         written["name"] = short
         if around or "namespace" in node:
             written["namespace"] = around
-        if "fields" in node:
+        if node["type"] in RECORDS and "fields" in node:
             written["fields"] = [
-                {**field, "type": self.place(field["type"], inner, within(at, f".{shown(str(field.get('name')))}"))}
-                for field in _fields(node, at)
+                self._field(field, inner, at, self._variants.aliases(full, node, number))
+                for number, field in enumerate(_fields(node, at))
             ]
         return written
+
+    def _field(self, field: dict[str, Any], space: str, at: str, aliases: list[Any]) -> dict[str, Any]:
+        there = within(at, f".{shown(str(field.get('name')))}")
+        try:
+            placed = self.place(field["type"], space, there)
+        except RecursionError:
+            raise Uninlinable(f"{spot(there)} is nested too deeply") from None
+        return {**field, "type": placed, **({"aliases": aliases} if aliases else {})}
 
     def _written(self, full: str) -> str:
         return full if "." in full or not self._nowhere else f"{self._nowhere}.{full}"

@@ -33,26 +33,27 @@ def within(at: str, step: str) -> str:
     return f"{at}{step}".removeprefix(".")
 
 
-def definitions(node: Any, space: str) -> Iterator[tuple[str, Any, str]]:
-    """Yield what a document defines, as far as it is a schema: full name, node, namespace around it."""
-    if isinstance(node, list):
-        for branch in node:
-            yield from definitions(branch, space)
-    elif isinstance(node, dict):
-        yield from _definitions_in(node, space)
+def definitions(document: Any, space: str) -> Iterator[tuple[str, Any, str]]:
+    """Yield what a document defines, as far as it is a schema: full name, node, namespace around it.
 
-
-def _definitions_in(node: Mapping[str, Any], space: str) -> Iterator[tuple[str, Any, str]]:
-    of = node.get("type")
-    if not isinstance(of, str):
-        yield from definitions(of, space)
-    elif of in PART_OF:
-        yield from definitions(node.get(PART_OF[of][0]), space)
-    elif of in NAMED and isinstance(node.get("name"), str):
-        name, fields = name_of(node, space), node.get("fields")
-        yield name, node, space
-        for field in fields if isinstance(fields, list) and of in RECORDS else ():
-            yield from definitions(field.get("type") if isinstance(field, dict) else None, space_of(name))
+    What is inside of a definition comes right behind it.
+    """
+    todo = [(document, space)]
+    while todo:
+        node, space = todo.pop()
+        if isinstance(node, list):
+            todo += [(branch, space) for branch in reversed(node)]
+        elif isinstance(node, dict):
+            of = node.get("type")
+            if not isinstance(of, str):
+                todo.append((of, space))
+            elif of in PART_OF:
+                todo.append((node.get(PART_OF[of][0]), space))
+            elif of in NAMED and isinstance(node.get("name"), str):
+                name, fields = name_of(node, space), node.get("fields") if of in RECORDS else None
+                yield name, node, space
+                inside = fields if isinstance(fields, list) else []
+                todo += [(field.get("type"), space_of(name)) for field in reversed(inside) if isinstance(field, dict)]
 
 
 def name_of(node: Mapping[str, Any], space: str) -> str:

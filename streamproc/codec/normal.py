@@ -6,23 +6,14 @@ there is of no matter.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from streamproc.codec.avro import CONNECT, LOGICAL, Names, kind
-from streamproc.codec.names import (
-    NAMED,
-    PART_OF,
-    PRIMITIVES,
-    definitions,
-    full_name,
-    name_of,
-    shown,
-    space_of,
-    spot,
-    within,
-)
+from streamproc.codec.avro import Names, kind
+from streamproc.codec.names import NAMED, PART_OF, PRIMITIVES, full_name, name_of, shown, space_of, spot, within
+from streamproc.codec.variants import Variants, logical_of
 
 MAX_FIXED_BYTES = 1 << 20
 TOP = "top"
@@ -69,9 +60,9 @@ class Tree(NamedTuple):
 
 
 def normal(document: Any) -> Tree:
-    """Return a document in normal form; raises NoSchema, RecursionError."""
+    """Return a document in normal form; raises NoSchema."""
     builder = _Builder(document)
-    top = builder.place(document, "", "")
+    top = builder.build(document)
     if not any(builder.types.get(branch, {}).get("type") == "record" for branch in _names(top)):
         raise NoSchema("it must be a record")
     if not isinstance(top, list):
@@ -87,17 +78,31 @@ def called(field: Mapping[str, Any]) -> str:
 
 
 class _Builder:
-    """Walks once through a document, and makes `types` of the named types in it."""
+    """Walks once through a document, and makes `types` of the named types in it.
+
+    What is in a record is looked at later: types may refer to each other in a chain of any length.
+    """
 
     def __init__(self, document: Any) -> None:
         self.types: dict[str, Any] = {}
-        self._variants: dict[str, list[Any]] = {}
-        """By full name, the definitions that it has: as a rule one, or some that are equal."""
-        for name, node, _ in definitions(document, ""):
-            variants = self._variants.setdefault(name, [])
-            if not any(node is other or node == other for other in variants):
-                variants.append(node)
+        self._variants = Variants([document])
         self._keys: dict[tuple[str, int], str] = {}
+        self._todo = deque[tuple[str, dict[str, Any], str]]()
+        """Records whose fields are to be made: the key, the definition, its path."""
+
+    def build(self, document: Any) -> Any:
+        """Return the type of a whole document in normal form; raises NoSchema."""
+        top = self._shallow(document, "", "")
+        while self._todo:
+            key, node, at = self._todo.popleft()
+            self.types[key]["fields"] = self._fields(self.types[key]["called"], node, at)
+        return top
+
+    def _shallow(self, node: Any, space: str, at: str) -> Any:
+        try:
+            return self.place(node, space, at)
+        except RecursionError:  # Lists of lists: nothing else is walked into.
+            raise NoSchema(f"{spot(at)} is nested too deeply") from None
 
     def place(self, node: Any, space: str, at: str) -> Any:
         """Return a type in normal form; `space`: the namespace around it, `at`: its path."""
@@ -119,21 +124,20 @@ class _Builder:
             if part not in node:
                 raise NoSchema(f"{spot(at)} is no Avro schema: it does not say what is in the {of}")
             return {"type": of, part: self.place(node[part], space, within(at, step))}
-        logical = _logical(node)
+        logical = logical_of(node)
         return self.place(of, space, at) if logical is None else {"type": of, "logicalType": logical}
 
     def _refer(self, name: str, space: str, at: str) -> str:
-        for full in (full_name(name, space), name.removeprefix(".")):
-            variants = self._variants.get(full, ())
-            if len(variants) > 1:
-                raise NoSchema(f"{spot(at)} uses {shown(full)}, which the schema defines in several ways")
-            if variants:
-                return self._define(full, variants[0], at)
-        raise NoSchema(f"{spot(at)} uses {shown(full_name(name, space))}, which the schema does not define")
+        full = self._variants.full(name, space)
+        if full is None:
+            raise NoSchema(f"{spot(at)} uses {shown(full_name(name, space))}, which the schema does not define")
+        [node, *others] = self._variants.of(full)
+        if others:
+            raise NoSchema(f"{spot(at)} uses {shown(full)}, which the schema defines in several ways")
+        return self._define(full, node, at)
 
-    def _define(self, full: str, node: Mapping[str, Any], at: str) -> str:
-        variants = self._variants[full]
-        variant = next(number for number, other in enumerate(variants) if node is other or node == other)
+    def _define(self, full: str, node: dict[str, Any], at: str) -> str:
+        variant = self._variants.number(full, node)
         key = self._keys.get((full, variant))
         if key is None:
             key = self._keys[full, variant] = f"T{len(self.types)}"
@@ -145,10 +149,11 @@ class _Builder:
                     made["symbols"] = _symbols(node.get("symbols"), at)
                 case _:
                     made["type"] = "record"  # An error is one.
-                    made["fields"] = self._fields(node.get("fields"), space_of(full), at)
+                    self._todo.append((key, node, at))
         return key
 
-    def _fields(self, fields: Any, space: str, at: str) -> list[dict[str, Any]]:
+    def _fields(self, full: str, node: dict[str, Any], at: str) -> list[dict[str, Any]]:
+        fields = node.get("fields")
         if not isinstance(fields, list) or not all(isinstance(field, dict) for field in fields):
             raise NoSchema(f"{spot(at)} is no Avro schema: its fields are no list of objects")
         made, seen = list[dict[str, Any]](), dict[str, int]()
@@ -160,9 +165,10 @@ class _Builder:
             if "type" not in field:
                 raise NoSchema(f"{spot(there)} is no Avro schema: it has no type")
             seen[name] = seen.get(name, -1) + 1
-            new = {"name": _safe(name, seen[name]), "called": name, "type": self.place(field["type"], space, there)}
-            aliases = field.get("aliases")
-            made.append({**new, "aliases": aliases} if isinstance(aliases, list) else new)
+            type_ = self._shallow(field["type"], space_of(full), there)
+            new = {"name": _safe(name, seen[name]), "called": name, "type": type_}
+            aliases = self._variants.aliases(full, node, number)
+            made.append({**new, "aliases": aliases} if aliases else new)
         return made
 
 
@@ -188,10 +194,3 @@ def _symbols(symbols: Any, at: str) -> list[str]:
     if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
         raise NoSchema(f"{spot(at)}: the symbols of an enum are no list of texts")
     return symbols
-
-
-def _logical(node: Mapping[str, Any]) -> str | None:
-    connect, logical = node.get("connect.name"), node.get("logicalType")
-    found = CONNECT.get(connect) if isinstance(connect, str) else None
-    found = found or (logical if isinstance(logical, str) else None)
-    return found if found is not None and LOGICAL.get(found) == node["type"] else None

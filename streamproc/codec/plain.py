@@ -1,5 +1,6 @@
 """A schema in normal form as each decoder takes it: types and names, each written out where it first stands. Pure."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import fastavro
@@ -24,12 +25,16 @@ def plain(tree: Tree) -> dict[str, Any]:
 
 def parsed(tree: Tree) -> Any:
     """Return a schema for fastavro."""
-    names: dict[str, Any] = {}
-    found = fastavro.parse_schema(plain(tree), names)
-    for name, named in tree.types.items():
-        if named["type"] == "enum":
-            names[name]["symbols"] = named["symbols"]  # fastavro reads any symbol, but does not parse it.
-    return found
+    # As if parsed before: it reads any symbols, and types in each other in a chain of any length, but parses neither.
+    named = {name: _flat(name, each) for name, each in tree.types.items()}
+    return fastavro.parse_schema(named.pop(tree.root), named)
+
+
+def _flat(name: str, named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a named type alone: what is in it has its name."""
+    head = {key: named[key] for key in ("type", "size", "symbols") if key in named}
+    inside = {"fields": _Plain({}).fields(named["fields"])} if "fields" in named else {}
+    return {**head, "name": name, **inside}
 
 
 def bytes_as_text(schema: Any) -> Any:
@@ -69,5 +74,8 @@ class _Plain:
             case "enum":
                 symbols = named["symbols"]
                 return {**head, "symbols": symbols if is_plain(symbols) else [f"s{n}" for n in range(len(symbols))]}
-        fields = [{"name": field["name"], "type": self.place(field["type"])} for field in named["fields"]]
-        return {**head, "fields": fields}
+        return {**head, "fields": self.fields(named["fields"])}
+
+    def fields(self, fields: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return a record's fields as a document has them."""
+        return [{"name": field["name"], "type": self.place(field["type"])} for field in fields]

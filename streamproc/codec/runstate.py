@@ -17,7 +17,7 @@ import pyruhvro
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.framing import header_of
 from streamproc.codec.rows import EVENT, OFFSET, ORIGIN, without_event
-from streamproc.codec.schemas import Schema, load, written_with
+from streamproc.codec.schemas import Schema, version_of, written_with
 from streamproc.core.model import Run
 from streamproc.errors import ConfigError, RecordRejected
 
@@ -61,11 +61,10 @@ def _schema_of(record: Arrival) -> str:
 
 
 def _version(name: str, record: Arrival) -> Schema:
-    for version in VERSIONS:
-        schema = load(version)
-        if schema.label == name:
-            return schema
-    raise unreadable(record, f"schema {name} is no version of RunState that this release reads")
+    schema = version_of(name, VERSIONS)
+    if schema is None:
+        raise unreadable(record, f"schema {name} is no version of RunState that this release reads")
+    return schema
 
 
 def unreadable(record: Arrival, why: str, remedy: str = OTHER_RELEASE) -> ConfigError:

@@ -194,16 +194,21 @@ def written_with(record: Arrival) -> str:
     return label(header_of(record.value))
 
 
+def version_of(written: str, versions: Iterable[str]) -> Schema | None:
+    """Return the bundled schema with a label, None where it is none of these versions."""
+    return next((schema for schema in map(load, versions) if schema.label == written), None)
+
+
 def unframe(record: Arrival, versions: Iterable[str], kind: str) -> Any:
     """Return what a record of one of our own schemas holds; raises RecordRejected, and anything for damaged bytes.
 
     `versions`: the bundled schemas that this release reads as `kind`.
     """
     header, written = header_of(record.value), written_with(record)
-    for schema in map(load, versions):
-        if schema.label == written:
-            return fastavro.schemaless_reader(BytesIO((record.value or b"")[len(header) :]), schema.parsed, None)
-    raise RecordRejected("unknown_schema", f"schema {written} is no {kind} that this release reads")
+    schema = version_of(written, versions)
+    if schema is None:
+        raise RecordRejected("unknown_schema", f"schema {written} is no {kind} that this release reads")
+    return fastavro.schemaless_reader(BytesIO((record.value or b"")[len(header) :]), schema.parsed, None)
 
 
 def _directory() -> Traversable:

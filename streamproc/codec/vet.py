@@ -48,9 +48,9 @@ def vetted(document: Any) -> Tree:
     Of what is in the schema the error shows names only.
     """
     try:
+        tree = normal(document)  # First, for it says where a document is nested too deeply.
         if len(json.dumps(document)) > MAX_SCHEMA_BYTES:
             raise _Unsafe(f"it has more than {MAX_SCHEMA_BYTES:,} bytes")  # noqa: TRY301  one way out for all dangers
-        tree = normal(document)
         _Scale(tree.types).weigh(tree.root)
         _refuse_impossible(tree)
     except (_Unsafe, NoSchema) as error:

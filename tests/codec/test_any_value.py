@@ -276,7 +276,7 @@ def _alone(record, schema):
 
 @given(document=_schemas(), data=st.data())
 @settings(SLOW, max_examples=500)
-def test_any_type_at_any_place_but_two_leaves_the_schema_fit_and_its_eventstaken(document, data):
+def test_any_type_at_any_place_but_two_leaves_the_schema_fit_and_its_events_taken(document, data):
     """And both decoders read the same. Bytes that are no text come to stand in texts, too."""
     assume(not dangers(document))
     schema = WriterSchema(document, ASSISTANTS.shape)
@@ -302,7 +302,7 @@ PLAIN = ("boolean", "long", "double", "string", ["null", "string"], {"type": "ar
 
 @given(data=st.data(), path=st.sampled_from(PATHS), kind=st.sampled_from(PLAIN), nullable=st.booleans())
 @settings(SLOW, max_examples=400)
-def test_the_same_odd_object_is_the_same_event_in_avro_and_inas_json(data, path, kind, nullable):
+def test_the_same_odd_object_is_the_same_event_in_avro_and_in_json(data, path, kind, nullable):
     way = path.split(".")
     way = way[: data.draw(st.integers(1, len(way)))]
     [first] = _around(way, kind)["fields"]

@@ -135,6 +135,74 @@ def test_what_is_written_out_twice_is_one_type() -> None:
     assert same(document, record("x.Run", record("x.A", inner), record("x.B", "x.Inner")))
 
 
+ERR = {
+    **record("x.Err", "long", {"type": "enum", "name": "Code", "symbols": ["A", "B"]}, doc="why a run failed"),
+    "aliases": ["Error"],
+}
+
+
+def err(field: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """The same with other attributes, of the record or of its first field."""
+    first, *rest = copy.deepcopy(ERR["fields"])
+    return {**ERR, **more, "fields": [{**first, **(field or {})}, *rest]}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(err(doc="another"), err(aliases=[]), err(owner="team"), err(namespace="ignored"), err(type="error")),
+        *(err({"doc": "a code"}), err({"default": 0}), err({"order": "ignore"}), err({"aliases": ["n"]})),
+        *(err({"type": {"type": "long", "owner": "team"}}), err({"type": {"type": {"type": "long"}}})),
+        {**ERR, "fields": [ERR["fields"][0], {"name": "b", "type": {**ERR["fields"][1]["type"], "default": "A"}}]},
+        record("x.Err", "long", "Code"),
+        record("x.Err", "long", "x.Code"),
+    ],
+)
+def test_definitions_that_differ_in_what_decoding_does_not_need_are_one_type(other: Any) -> None:
+    """As references have it that were made self-contained at different times; also beside the schema's own."""
+    code = ERR["fields"][1]["type"]
+    a, b = record("x.A", ERR), record("x.B", {**code, "namespace": "x"}, other)
+    expected = record("x.Run", record("x.A", record("x.Err", "long", code)), record("x.B", "x.Code", "x.Err"))
+    assert same(inlined(record("x.Run", "x.A", "x.B"), [a, b]), expected)
+    assert same(inlined(record("x.Run", "x.A", "x.B"), [b, a]), expected)
+    assert same(inlined(record("x.Run", a, "x.B"), [b]), expected)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(err({"name": "n"}), err({"type": "int"}), err({"type": ["long"]}), err({"type": "y.Other"})),
+        err({"type": {"type": "long", "logicalType": "timestamp-millis"}}),
+        {**ERR, "fields": ERR["fields"][::-1]},
+        {**ERR, "fields": ERR["fields"][:1]},
+        record("x.Err", "long", {"type": "enum", "name": "Code", "symbols": ["B", "A"]}),
+        {"type": "fixed", "name": "x.Err", "size": 3},
+    ],
+)
+def test_definitions_that_differ_in_what_decoding_needs_are_refused(other: Any) -> None:
+    with pytest.raises(Uninlinable, match=r"two of its references define x\.(Err|Code), in different ways"):
+        inlined(record("x.Run", "x.A", "x.B"), [record("x.A", ERR), record("x.B", other, record("y.Other"))])
+
+
+def test_the_aliases_of_each_definition_count() -> None:
+    a, b = record("x.A", err({"aliases": ["n"]})), record("x.B", err({"aliases": ["m"]}))
+    for referenced in ([a, b], [b, a]):
+        document = inlined(record("x.Run", "x.A", "x.B"), referenced)
+        assert set(document["fields"][0]["type"]["fields"][0]["type"]["fields"][0]["aliases"]) == {"n", "m"}
+
+
+def test_the_schema_may_use_its_own_type_before_it_defines_it() -> None:
+    """With references as without."""
+    main = record("x.Run", ["null", "Own"], "y.Usage", record("Own", "long"))
+    own, usage = record("x.Own", "long"), record("y.Usage", "long")
+    assert same(inlined(main, [usage]), record("x.Run", ["null", own], usage, "x.Own"))
+
+
+def test_too_deep_a_nesting_is_refused_with_its_path() -> None:
+    with pytest.raises(Uninlinable, match=r"^b\.a is nested too deeply$"):
+        inlined(record("x.Run", "long", "x.Usage"), [record("x.Usage", _deep(3_000))])
+
+
 def _deep(levels: int) -> Any:
     node: Any = "long"
     for _ in range(levels):

@@ -362,7 +362,60 @@ def test_what_has_to_be_in_every_value_counts_in_full() -> None:
     assert "more than 5,000 types" in faults(record("R", ID, STATUS, *doubled))
 
 
+@pytest.mark.parametrize("step", [1, -1])
+def test_types_may_refer_to_each_other_in_a_chain_of_any_length(step: int) -> None:
+    """A payload's own depth is bounded: see MAX_NESTED. So is that of types that do not contain themselves."""
+    last = 600
+    kinds = [record(f"K{n}", {"name": "next", "type": ["null", f"K{n + 1}"]}) for n in range(last)]
+
+    def ending(kind: Any) -> Any:
+        ends = record(f"K{last}", {"name": "next", "type": kind})
+        return record("R", ID, STATUS, {"name": "first", "type": ["null", "K0"]}, array([*kinds, ends][::step]))
+
+    schema = fitted(ending(["null", "K0"]))
+    assert len(events(schema, R_S + b"\x02" * 100 + b"\x00" + b"\x00")) == 1
+    assert reason(schema, R_S + b"\x02" * last + b"\x00" + b"\x00").startswith("too_complex")
+    assert faults(ending("long")) == f"first{'.next' * 16}: it is nested deeper than 32 types"
+
+
+def test_a_definition_that_stands_twice_may_be_named_where_decoding_needs_the_same_of_both() -> None:
+    """Its aliases count wherever it stands."""
+    first = record("Err", {"name": "kode", "type": "string", "doc": "why"}, enum("A"), doc="one")
+    second = record("Err", {"name": "kode", "type": "string", "aliases": ["code"]}, "Kind", doc="two")
+    document = record("R", ID, STATUS, {"name": "last_error", "type": first}, second, {"name": "more", "type": "Err"})
+    value = text("oom") + b"\x00"
+    [event] = events(fitted(document), R_S + value * 3)
+    assert event.error_code == "oom"
+
+
+@pytest.mark.parametrize(
+    "again", [record("B", "int"), record("B", {"name": "f1", "type": "long"}), enum("A", name="B")]
+)
+@pytest.mark.parametrize("name", ["A", "B", "C"])
+def test_a_name_for_several_types_is_not_taken_for_any_of_them(again: Any, name: str) -> None:
+    """Also where they differ in what is inside only."""
+    outer = [record("C", record("A", record("B", "long"))), record("C", record("A", again))]
+    document = record("R", ID, STATUS, *outer, {"name": "more", "type": name})
+    assert faults(document) == f"more uses {name}, which the schema defines in several ways"
+    assert len(fitted(record("R", ID, STATUS, *outer)).tree.types) == 7
+
+
+def test_a_type_inside_may_be_named_in_one_definition_only_where_the_name_is_for_one_type() -> None:
+    outer = [record("A", record("B", "long")), record("A", "B")]
+    assert len(fitted(record("R", ID, STATUS, *outer)).tree.types) == 3
+    for fields, at in (((*outer, record("B", "int")), "f3"), ((record("B", "int"), *outer), "f4")):
+        assert faults(record("R", ID, STATUS, *fields)) == f"{at}.f0 uses B, which the schema defines in several ways"
+
+
 # Where and why
+
+
+def test_too_deep_a_nesting_has_its_path() -> None:
+    kind: Any = "long"
+    for _ in range(2_000):
+        kind = array(kind)
+    assert faults(record("R", ID, STATUS, record("U", kind))) == "f2.f0 is nested too deeply"
+    assert faults(kind) == "it is nested too deeply"
 
 
 @pytest.mark.parametrize(
