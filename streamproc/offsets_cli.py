@@ -64,6 +64,10 @@ def reset(
 ) -> None:
     """Go back (or on) in the events, of a service that is stopped: its states are dropped and rebuilt from there.
 
+    A time finds the first record of each partition whose Kafka timestamp is that or later: records without a timestamp,
+    or with a wrong one, are not found by it. Where none is found the partition goes to its end, and what is unread is
+    passed over; --dry-run says how much.
+
     May be interrupted at any time; the service does not start until the same command was run to its end.
     """
     target = _parsed(lambda: places.target(to))

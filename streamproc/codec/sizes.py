@@ -33,7 +33,10 @@ def headers_count(headers: Headers) -> int:
 
 def memory_bytes(headers: Headers) -> int:
     """Return about how many bytes of memory headers take, or would take where they are omitted."""
-    return headers_bytes(headers) + HEADER_COST_BYTES * headers_count(headers)
+    size = HEADER_COST_BYTES * headers_count(headers)
+    for name, content in headers:
+        size += len(name) + len(content or b"")
+    return size
 
 
 def headers_bytes(headers: Headers) -> int:

@@ -1,4 +1,4 @@
-"""The record that a letter holds in part only, read again from where it came."""
+"""The records that letters hold in part only, read again from where they came."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,35 +6,58 @@ from contextlib import aclosing
 
 from streamproc.codec.arrival import Arrival
 from streamproc.dlq.letter import Letter
-from streamproc.runtime.ports import Gone, Kafka, TopicPartition, Unreadable
-from streamproc.runtime.reading import read_span
+from streamproc.runtime.ports import Gone, Kafka, Reader, TopicPartition, Unreadable
+from streamproc.runtime.reading import read_with
 
 
-async def original_of(kafka: Kafka, letter: Letter) -> Letter | None:
-    """Return the letter with key, value and headers of its record as they came, None where that is no longer there.
+class Originals:
+    """Reads originals; its reader stays open as long as they are of one partition. To be closed."""
 
-    What lies at its place now is held against the size and the digest of the value: the topic may have been recreated.
-    Raises BrokerUnavailable.
-    """
-    record = await _record_at(kafka, TopicPartition(letter.source.topic, letter.source.partition), letter.source.offset)
-    if record is None or letter.original is None:
-        return None
-    value = record.value or b""
-    if (len(value), hashlib.sha256(value).hexdigest()) != letter.original[:2]:
-        return None
-    whole = letter.original._replace(cut="")
-    return letter._replace(key=record.key, value=record.value, headers=list(record.headers), original=whole)
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka = kafka
+        self._reader: Reader | None = None
+        self._place: TopicPartition | None = None
+        self._bounds = (0, 0)
 
+    async def of(self, letter: Letter) -> Letter | None:
+        """Return the letter with key, value and headers of its record as they came, None where that is not there.
 
-async def _record_at(kafka: Kafka, place: TopicPartition, offset: int) -> Arrival | None:
-    first, last = await kafka.bounds(*place)
-    if not first <= offset < last:
-        return None
-    found: Sequence[Arrival] = ()
-    try:
-        async with aclosing(read_span(kafka, place, offset, offset + 1)) as span:
-            async for records in span:
-                found = [record for record in records if record.offset == offset] or found
-    except (Gone, Unreadable):
-        return None
-    return found[0] if found else None
+        What lies at its place now is held against the size and the digest of the value: the topic may have been
+        recreated. Raises BrokerUnavailable.
+        """
+        place = TopicPartition(letter.source.topic, letter.source.partition)
+        record = await self._record_at(place, letter.source.offset)
+        if record is None or letter.original is None:
+            return None
+        value = record.value or b""
+        if (len(value), hashlib.sha256(value).hexdigest()) != letter.original[:2]:
+            return None
+        whole = letter.original._replace(cut="")
+        return letter._replace(key=record.key, value=record.value, headers=list(record.headers), original=whole)
+
+    async def aclose(self) -> None:
+        """Give up the connection."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.close()
+
+    async def _record_at(self, place: TopicPartition, offset: int) -> Arrival | None:
+        reader = await self._reader_of(place)
+        first, last = self._bounds
+        if not first <= offset < last:
+            return None
+        found: Sequence[Arrival] = ()
+        try:
+            async with aclosing(read_with(reader, place, offset, offset + 1)) as span:
+                async for records in span:
+                    found = [record for record in records if record.offset == offset] or found
+        except (Gone, Unreadable):
+            return None
+        return found[0] if found else None
+
+    async def _reader_of(self, place: TopicPartition) -> Reader:
+        if self._reader is None or place != self._place:
+            await self.aclose()
+            self._bounds = await self._kafka.bounds(*place)
+            self._place, self._reader = place, await self._kafka.reader(*place)
+        return self._reader

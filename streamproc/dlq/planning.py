@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from streamproc.dlq.choice import Choice, Place
 from streamproc.dlq.letter import Foreign, Letter
 from streamproc.dlq.listing import Names as Counted
 from streamproc.dlq.listing import Seen
-from streamproc.dlq.originals import original_of
+from streamproc.dlq.originals import Originals
 from streamproc.dlq.reading import Names, missing, names_of, partitions_of, scan
 from streamproc.dlq.receipts import Receipts
 from streamproc.runtime.config import BATCH_BYTES, TopicSettings
@@ -111,11 +112,11 @@ class Terms(NamedTuple):
         """Tell whether it may fare better this time, as far as can be told without looking at it."""
         return letter.reason != UNKNOWN_SCHEMA or self.limits.knows(letter.schema)
 
-    async def whole(self, kafka: Kafka, letter: Letter) -> tuple[Verdict, Letter]:
+    async def whole(self, originals: Originals, letter: Letter) -> tuple[Verdict, Letter]:
         """Return a letter that is to be replayed with its whole record, which is read again where it is cut here."""
         if not letter.is_cut:
             return Verdict.REPLAY, letter
-        found = await original_of(kafka, letter)
+        found = await originals.of(letter)
         return (Verdict.LOST, letter) if found is None else (self._admitted(found), found)
 
     def _admitted(self, letter: Letter) -> Verdict:
@@ -223,7 +224,8 @@ async def survey(kafka: Kafka, terms: Terms) -> Plan:
         named.discard((found.partition, found.offset))
         verdict = terms.judge(found, known)
         if verdict is Verdict.REPLAY and isinstance(found, Letter) and found.is_cut:
-            cut.append(found._replace(value=None))  # There may be many; what is left of it is of no use.
+            # There may be many; what is left of its record is of no use.
+            cut.append(found._replace(key=None, value=None, headers=()))
         else:
             settle(found, verdict)
 
@@ -239,7 +241,8 @@ async def survey(kafka: Kafka, terms: Terms) -> Plan:
         plan.passed_over.add(letter)
 
     plan.ends = await scan(kafka, terms.names, terms.choice, take, pass_over)
-    for letter in cut:
-        settle(letter, (await terms.whole(kafka, letter))[0])
+    async with aclosing(Originals(kafka)) as originals:
+        for letter in sorted(cut, key=lambda each: each.source):
+            settle(letter, (await terms.whole(originals, letter))[0])
     plan.nothing_at = sorted(place for place in named if place[0] in plan.ends)
     return plan

@@ -14,6 +14,7 @@ from secrets import token_hex
 from streamproc.codec.encode import Message
 from streamproc.codec.sizes import batch_bytes
 from streamproc.dlq.letter import Letter
+from streamproc.dlq.originals import Originals
 from streamproc.dlq.planning import Plan, Terms, Verdict
 from streamproc.dlq.reading import letters
 from streamproc.dlq.receipts import Receipts, ensure_topic, read_receipts, receipt, withdrawn
@@ -148,12 +149,15 @@ class Replay:
         size, end, admitted = 0, self._plan.ends[source.partition], self._terms.bounds.batch_bytes
         # Records go in batches of PRODUCED_BYTES; where the topic admits less, so little is sent that it is one batch.
         most = BATCH_BYTES if admitted >= PRODUCED_BYTES else admitted
-        async with aclosing(letters(self._kafka, source, self._terms.choice, end)) as fetches:
+        async with (
+            aclosing(Originals(self._kafka)) as originals,
+            aclosing(letters(self._kafka, source, self._terms.choice, end)) as fetches,
+        ):
             async for fetched in fetches:
                 for found in fetched:
                     if not isinstance(found, Letter) or self._terms.judge(found, known) is not Verdict.REPLAY:
                         continue
-                    verdict, whole = await self._terms.whole(self._kafka, found)
+                    verdict, whole = await self._terms.whole(originals, found)
                     if verdict is not Verdict.REPLAY:
                         continue
                     key, value, _, headers = whole.again()

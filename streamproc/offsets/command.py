@@ -80,6 +80,8 @@ async def reset_offsets(desk: Desk, target: Target, consoles: Consoles, *, dry_r
         began = False
         try:
             moves = await unless_stopped(stop, _plan(desk, target, dry_run=dry_run), "anything was changed")
+            if lost := showing.passed(moves):
+                _line(consoles.out, lost)
             if dry_run:
                 _summary(consoles.out, moves, is_plan=True)
                 return 0

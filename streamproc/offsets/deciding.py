@@ -8,12 +8,14 @@ import time
 
 from streamproc.codec.deadletter import Place, skipped_letter
 from streamproc.core.model import NO_TIMESTAMP
-from streamproc.errors import ConfigError, TaskInvalid
-from streamproc.interrupts import to_its_end
+from streamproc.errors import ConfigError
+from streamproc.offsets.fencing import fenced
 from streamproc.offsets.places import Passage
 from streamproc.offsets.standing import Desk, Standing, next_unread, position_of, standing
-from streamproc.runtime.ports import Outputs, TopicPartition, Transactions
+from streamproc.runtime.ports import Committed, TopicPartition
 from streamproc.runtime.position import Position
+
+UNCONFIRMED = "it was not confirmed", "`streamproc offsets show` tells where it stands; repeat the command"
 
 
 class Refused(ConfigError):
@@ -26,29 +28,21 @@ async def skip(desk: Desk, passage: Passage) -> None:
     Raises Refused where something before it is unread or it is not there, ConfigError, BrokerUnavailable.
     """
     source = await desk.known(passage.source)
-    transactions = desk.kafka.transactions(source)
-    try:
-        await transactions.fence()
+    async with fenced(desk.kafka, source, *UNCONFIRMED) as commit:
         it = await standing(desk.kafka, source)
         position = await position_of(desk, it)
         await _refuse_misplaced(desk, it, position, passage)
         place = Place(*source, passage.first, NO_TIMESTAMP)
         letter = skipped_letter(place, passage.through, passage.why, time.time_ns() // 1_000_000)
         outputs = {TopicPartition(desk.topics.dead_letters, source.partition): [letter]}
-        await _commit(transactions, outputs, position._replace(offset=passage.through + 1))
-    finally:
-        await transactions.close()
+        await commit(outputs, _next(position._replace(offset=passage.through + 1)))
 
 
 async def resume(desk: Desk, source: TopicPartition) -> int:
     """Commit the offset of a partition as it is, once more, and return it; raises ConfigError, BrokerUnavailable."""
-    transactions = desk.kafka.transactions(source)
-    try:
-        await transactions.fence()
+    async with fenced(desk.kafka, source, *UNCONFIRMED) as commit:
         position = await position_of(desk, await standing(desk.kafka, source))
-        await _commit(transactions, {}, position)
-    finally:
-        await transactions.close()
+        await commit({}, _next(position))
     return position.offset
 
 
@@ -60,15 +54,8 @@ async def unread(desk: Desk) -> list[Standing]:
     ]
 
 
-async def _commit(transactions: Transactions, outputs: Outputs, position: Position) -> None:
-    committed = position._replace(sequence=position.sequence + 1).to_committed()
-    try:
-        await to_its_end(transactions.commit(outputs, committed, lambda: True))
-    except TaskInvalid as error:
-        raise ConfigError(
-            f"it was not confirmed, somebody else works on the partition: {error}. `streamproc offsets show` tells "
-            "where it stands; repeat the command"
-        ) from error
+def _next(position: Position) -> Committed:
+    return position._replace(sequence=position.sequence + 1).to_committed()
 
 
 async def _refuse_misplaced(desk: Desk, it: Standing, position: Position, passage: Passage) -> None:

@@ -6,24 +6,26 @@ left of it.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import NamedTuple
 
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import Message
 from streamproc.codec.schemas import load
-from streamproc.errors import ConfigError, TaskInvalid
-from streamproc.interrupts import to_its_end
+from streamproc.errors import ConfigError
+from streamproc.offsets.fencing import Commit, fenced
 from streamproc.offsets.places import Target
 from streamproc.offsets.standing import ANOTHER, NOBODY, Desk, Standing, standing
-from streamproc.runtime.ports import Committed, Outputs, TopicPartition, Transactions
+from streamproc.runtime.ports import Committed, TopicPartition, Unreadable
 from streamproc.runtime.position import Position, Resetting
 from streamproc.runtime.reading import read_all
+from streamproc.runtime.restore import state_unreadable
 from streamproc.runtime.topics import check_topics
 
 AT_ONCE = 5_000
 """Tombstones in a transaction."""
+UNFINISHED = "the reset is not finished", "Stop every instance of the service, and run it again"
 
 
 class Move(NamedTuple):
@@ -65,6 +67,8 @@ async def refuse_running(desk: Desk) -> None:
 async def planned(desk: Desk, target: Target) -> list[Move]:
     """Return what a reset would do, and write nothing; raises ConfigError, BrokerUnavailable."""
     await check_topics(desk.kafka, desk.topics, desk.max_record_bytes)
+    for source in await desk.sources(desk.topics.measurements):
+        await live_keys(desk, source)  # What cannot be read could not be dropped: now is the time to say so.
     return [await _move(desk, source, target) for source in await desk.sources(desk.topics.events)]
 
 
@@ -84,43 +88,32 @@ class Reset:
         sources = [*self._targets, *measured]
         self._on_step(f"marking {len(sources)} partitions")
         for source in sources:
-            async with self._fenced(source) as transactions:
+            async with self._fenced(source) as commit:
                 self._sequences[source] = await self._sequence(source)
-                await _commit(transactions, {}, await self._mark(source))
+                await commit({}, await self._mark(source))
         for source in sources:
             self._on_step(f"dropping {desk.state_of(source)}")
-            async with self._fenced(source) as transactions:
-                await self._drop(transactions, source)
+            async with self._fenced(source) as commit:
+                await self._drop(commit, source)
         self._on_step("setting the offsets")
         for source in (*measured, *self._targets):
-            async with self._fenced(source) as transactions:
-                await _commit(transactions, {}, await self._position(source, len(measured)))
+            async with self._fenced(source) as commit:
+                await commit({}, await self._position(source, len(measured)))
 
-    @asynccontextmanager
-    async def _fenced(self, source: TopicPartition) -> AsyncIterator[Transactions]:
-        transactions = self._desk.kafka.transactions(source)
-        try:
-            await transactions.fence()
-            yield transactions
-        except TaskInvalid as error:
-            raise ConfigError(
-                f"the reset is not finished, somebody else works on {source}: {error}. Stop every instance of the "
-                "service, and run it again"
-            ) from error
-        finally:
-            await transactions.close()
+    def _fenced(self, source: TopicPartition) -> AbstractAsyncContextManager[Commit]:
+        return fenced(self._desk.kafka, source, *UNFINISHED)
 
     async def _sequence(self, source: TopicPartition) -> int:
         """Return the sequence so far: ids are made of it, so where it is not known any more it is one never reached."""
         said = (await standing(self._desk.kafka, source)).said
         return int(time.time()) if said is None else said.sequence
 
-    async def _drop(self, transactions: Transactions, source: TopicPartition) -> None:
+    async def _drop(self, commit: Commit, source: TopicPartition) -> None:
         place, mark = self._desk.state_of(source), await self._mark(source)
         keys = sorted((await live_keys(self._desk, source)).items(), key=lambda item: item[1])
         for start in range(0, len(keys), AT_ONCE):
             nulls = [self._tombstone(source, key, offset) for key, offset in keys[start : start + AT_ONCE]]
-            await _commit(transactions, {place: nulls}, mark)
+            await commit({place: nulls}, mark)
 
     def _tombstone(self, source: TopicPartition, key: bytes, offset: int) -> Message:
         """Return the null for a key; its id names the record that it takes back, and this reset."""
@@ -145,15 +138,21 @@ class Reset:
 
 
 async def live_keys(desk: Desk, source: TopicPartition) -> dict[bytes, int]:
-    """Return the keys that the state of an input partition holds, each with the offset of its latest record."""
+    """Return the keys that the state of an input partition holds, each with the offset of its latest record.
+
+    Raises ConfigError where it cannot be read.
+    """
     found: dict[bytes, int] = {}
-    async with aclosing(read_all(desk.kafka, desk.state_of(source))) as everything:
-        async for records in everything:
-            for record in records:
-                if record.value:
-                    found[record.key or b""] = record.offset
-                else:
-                    found.pop(record.key or b"", None)
+    try:
+        async with aclosing(read_all(desk.kafka, desk.state_of(source))) as everything:
+            async for records in everything:
+                for record in records:
+                    if record.value:
+                        found[record.key or b""] = record.offset
+                    else:
+                        found.pop(record.key or b"", None)
+    except Unreadable as error:
+        raise state_unreadable(error) from error
     return found
 
 
@@ -167,10 +166,6 @@ async def _move(desk: Desk, source: TopicPartition, target: Target) -> Move:
         return Move(it, it.first, None, runs)
     to = max(it.first, min(target.offset, it.end))
     return Move(it, to, target.offset if to != target.offset else None, runs)
-
-
-async def _commit(transactions: Transactions, outputs: Outputs, committed: Committed) -> None:
-    await to_its_end(transactions.commit(outputs, committed, lambda: True))
 
 
 def stood(it: Standing) -> str:

@@ -86,6 +86,18 @@ def clamped(found: Sequence[Move]) -> Iterator[str]:
             yield f"{before.source} holds offsets {before.first} to {before.end}: {move.to} instead of {move.wanted}"
 
 
+def passed(found: Sequence[Move]) -> str:
+    """Say which records nobody has processed are passed over; empty where there are none."""
+    there = [move for move in found if move.passed]
+    if not there:
+        return ""
+    count, names = sum(move.passed for move in there), ", ".join(str(move.before.source.partition) for move in there)
+    return (
+        f"{count:,} records that were never processed are passed over: partitions {names} (by their offsets, those of "
+        "transaction markers among them)"
+    )
+
+
 def totals(found: Sequence[Move], *, is_plan: bool) -> str:
     """Sum it up."""
     again, runs = sum(move.again for move in found), sum(move.runs for move in found)

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from streamproc.codec.arrival import Arrival
 from streamproc.errors import BrokerUnavailable
-from streamproc.runtime.ports import Gone, Kafka, TopicPartition
+from streamproc.runtime.ports import Gone, Kafka, Reader, TopicPartition
 
 FETCH_RECORDS = 2_000
 FETCH_S = 0.5
@@ -33,23 +33,32 @@ async def read_span(
         return
     reader = await kafka.reader(*place)
     try:
-        await reader.seek(first)
-        at, empty = first, 0
-        while at < last:
-            try:
-                records = (await reader.fetch(FETCH_RECORDS, FETCH_S)).records
-            except Gone as gone:
-                if gone.first is None:
-                    raise
-                at = gone.first
-                await reader.seek(at)
-                continue
-            empty = 0 if records else empty + 1
-            if empty > MAX_EMPTY_FETCHES:
-                raise BrokerUnavailable(f"reading {place} came to a halt at {at} of {last}")
-            if records:
-                yield records if records[-1].offset < last else [each for each in records if each.offset < last]
-            at = await reader.position()
-            await asyncio.sleep(0)
+        async with aclosing(read_with(reader, place, first, last)) as span:
+            async for records in span:
+                yield records
     finally:
         await reader.close()
+
+
+async def read_with(
+    reader: Reader, place: TopicPartition, first: int, last: int
+) -> AsyncGenerator[Sequence[Arrival], None]:
+    """Do the same with a reader of the partition, which is left open."""
+    await reader.seek(first)
+    at, empty = first, 0
+    while at < last:
+        try:
+            records = (await reader.fetch(min(FETCH_RECORDS, last - at), FETCH_S)).records
+        except Gone as gone:
+            if gone.first is None:
+                raise
+            at = gone.first
+            await reader.seek(at)
+            continue
+        empty = 0 if records else empty + 1
+        if empty > MAX_EMPTY_FETCHES:
+            raise BrokerUnavailable(f"reading {place} came to a halt at {at} of {last}")
+        if records:
+            yield records if records[-1].offset < last else [each for each in records if each.offset < last]
+        at = await reader.position()
+        await asyncio.sleep(0)

@@ -13,10 +13,13 @@ BATCH_RECORDS = 2_000
 FETCH_TIMEOUT_S = 1.0
 MAX_EMPTY_FETCHES = 30
 
+OTHER_WAYS_OUT = (
+    "restore both the topic and the group's offsets from one backup; or start with a new application_id and new output "
+    "topics"
+)
 WAYS_OUT = (
     "Ways out: stop the service and run `streamproc offsets reset --to earliest`, which rebuilds the state from what "
-    "the input still holds, and whose --dry-run says what that means; restore both the topic and the group's offsets "
-    "from one backup; or start with a new application_id and new output topics"
+    f"the input still holds, and whose --dry-run says what that means; {OTHER_WAYS_OUT}"
 )
 
 
@@ -73,7 +76,12 @@ async def _fetched(reader: Reader) -> Fetched:
     try:
         return await reader.fetch(BATCH_RECORDS, FETCH_TIMEOUT_S)
     except Unreadable as error:
-        raise ConfigError(f"{error}. {WAYS_OUT}") from error
+        raise state_unreadable(error) from error
+
+
+def state_unreadable(error: Unreadable) -> ConfigError:
+    """Return the error for a state that cannot be read: nobody can then say which keys are to be dropped either."""
+    return ConfigError(f"{error}. Without its state the service cannot start. Ways out: {OTHER_WAYS_OUT}")
 
 
 def prove(live_keys: int, found: Found, position: Position, where: str) -> None:

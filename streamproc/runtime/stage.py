@@ -116,10 +116,12 @@ class Batch(ABC):
 
     def _weigh(self, records: Sequence[Arrival]) -> None:
         """Count what records take in memory."""
+        total = 0
         for record in records:
-            self._bytes += len(record.value or b"") + len(record.key or b"")
+            total += len(record.value or b"") + len(record.key or b"")
             if record.headers:
-                self._bytes += memory_bytes(record.headers)
+                total += memory_bytes(record.headers)
+        self._bytes += total
 
     @property
     def _is_large(self) -> bool:

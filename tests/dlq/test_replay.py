@@ -20,7 +20,7 @@ from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import NewTopic
 from tests.support.application import always, once
 from tests.support.desk import MAX_RECORD_BYTES, NOW_MS, Desk
-from tests.support.fake_kafka import Entry
+from tests.support.fake_kafka import Entry, FakeReader
 
 
 class Crash(BaseException):
@@ -283,6 +283,26 @@ async def test_a_cut_letter_sends_the_original_from_the_input(desk: Desk) -> Non
     assert (again.key, again.value, again.timestamp) == (record.key, record.value, record.timestamp)
     assert list(again.headers)[:3] == [("pad", bytes(90_000)), *OWN]
     assert (await _plan_with(desk, 1_000_000))[1].counts == {Verdict.REPLAYED: 1}
+
+
+async def test_originals_of_one_partition_are_read_by_one_reader(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection for each letter takes longer than all the rest."""
+    records = [_large(desk) for _ in range(5)]
+    opened: list[FakeReader] = []
+    make = desk.kafka.reader
+
+    async def reader(topic: str, partition: int) -> FakeReader:
+        found = await make(topic, partition)
+        if topic == desk.topics.events:
+            opened.append(found)
+        return found
+
+    monkeypatch.setattr(desk.kafka, "reader", reader)
+    terms, plan = await _plan_with(desk, 1_000_000)
+    assert (plan.counts, len(opened)) == ({Verdict.REPLAY: 5}, 1)
+    await Replay(desk.kafka, terms, plan, lambda: NOW_MS / 1000, lambda _: None).run()
+    assert len(opened) == 2
+    assert [each.value for each in desk.log("events").stable(0)[5:]] == [record.value for record in records]
 
 
 async def _removed(desk: Desk, record: Entry) -> None:

@@ -111,6 +111,46 @@ async def test_where_to_go(to, offsets, screen):
     assert it.is_summed()
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        ("2030-01-01T00:00:00Z", "3 records that were never processed are passed over: partitions 0, 1 "),
+        ("1000", "3 records that were never processed are passed over: partitions 0, 1 "),
+        ("8", "2 records that were never processed are passed over: partitions 0, 1 "),
+        ("3", None),
+        ("earliest", None),
+    ],
+)
+async def test_what_is_passed_over_unread_is_said_before_anything_is_done(dry_run, to, words, screen):
+    """Where no record has such a time, a partition goes to its end."""
+    it = await _ran()
+    for run, partition in (("run_0", 0), ("run_2", 0), ("run_1", 1)):
+        it.send("in_progress", run=run, partition=partition, at_ms=START_MS + 20_000)
+    passed = []
+
+    def fault(point):
+        passed.append((point, screen.out))
+
+    it.kafka.fault = fault
+    await reset_offsets(desk_of(it), target(to), screen.consoles, dry_run=dry_run)
+    assert ("never processed" in screen.out) == (words is not None)
+    assert (words or "") in screen.out
+    assert all((words or "") in said for point, said in passed if "fence" in point)
+
+
+@pytest.mark.parametrize("role", ["state", "windows"])
+async def test_a_state_that_cannot_be_read_keeps_a_reset_from_starting(role, screen):
+    """Nobody knows then what is to be dropped. What works is said instead."""
+    it = await _ran()
+    it.kafka.logs[getattr(it.topics, role)][0].damage()
+    before = dict(it.kafka.offsets)
+    with pytest.raises(ConfigError, match=r"Ways out: restore both .* or start with a new application_id") as error:
+        await reset_offsets(desk_of(it), target("earliest"), screen.consoles, dry_run=False)
+    assert "offsets reset" not in str(error.value)
+    assert it.kafka.offsets == before
+
+
 async def test_what_retention_removed_is_not_where_anybody_goes(screen):
     """And a service that stopped for it (Gone) runs again."""
     it = await _ran()

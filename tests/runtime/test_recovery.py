@@ -130,6 +130,15 @@ async def test_events_that_retention_removed_unread_stop_the_service_with_the_wa
     await _refused(app, rf"(?s)is no longer there.*{WAYS_OUT}")
 
 
+async def test_a_state_that_cannot_be_read_names_what_works() -> None:
+    """A reset reads it, too: that is no way out."""
+    app = await _ran()
+    app.kafka.logs["run-state"][0].damage()
+    with pytest.raises(ConfigError, match=r"run-state partition 0 cannot be read.* Ways out: restore both") as error:
+        await app.run_to_its_end()
+    assert "offsets reset" not in str(error.value)
+
+
 async def test_a_state_without_a_committed_offset_is_refused() -> None:
     """rules.md 6: offsets expire in groups that are left empty for days."""
     app = await _ran()

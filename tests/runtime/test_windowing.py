@@ -16,10 +16,12 @@ from streamproc.core.measure import Mark, Measurement
 from streamproc.core.model import MAX_AHEAD_MS, Moment
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
+from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.fold import FoldSettings, FoldStage
 from streamproc.runtime.observer import TaskState
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import WAYS_OUT
+from streamproc.runtime.windowing import WindowStage
 from tests.support.application import WINDOWS, Application, always, application, once
 from tests.support.metrics_oracle import (
     FailureLimits,
@@ -683,3 +685,15 @@ async def test_silence_fires_and_resolves() -> None:
     assert (firing.kind, firing.state, firing.since) == ("stream_silent", "firing", START_MS)
     assert (resolved.alert_id, resolved.state) == (firing.alert_id, "resolved")
     assert len(app.output("alerts", 0)) == 2
+
+
+@pytest.mark.parametrize("timestamp", [-1, 1_796_000_000, 2**62])
+def test_a_record_that_waits_is_no_further_behind_than_it_can_be(timestamp: int) -> None:
+    """What is no time would tell of decades."""
+    source, now = Source("app", "run-measurements", 0), Moment(START_MS, caught_up=False)
+    stage = WindowStage(RULES, TopicSettings(), "assistants", source)
+    batch = stage.begin(stage.fresh(0), Position(0, 0, 0, 0, 1, "assistants"))
+    batch.allows = lambda *_: False
+    batch.absorb([Arrived(0, b"foreign", timestamp)], now)
+    assert batch.held
+    assert (batch.records, batch.last_timestamp) == (0, START_MS)

@@ -1,0 +1,31 @@
+"""Working on a partition in the service's stead."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from streamproc.errors import ConfigError, TaskInvalid
+from streamproc.interrupts import to_its_end
+from streamproc.runtime.ports import Committed, Kafka, Outputs, TopicPartition
+
+Commit = Callable[[Outputs, Committed], Awaitable[None]]
+"""Writes one transaction, to its end even if it is interrupted."""
+
+
+@asynccontextmanager
+async def fenced(kafka: Kafka, source: TopicPartition, flaw: str, way_out: str) -> AsyncIterator[Commit]:
+    """Fence a partition: what is read of it within is the last word, until somebody fences it in turn.
+
+    Raises ConfigError, which begins with `flaw`, where somebody has.
+    """
+    transactions = kafka.transactions(source)
+
+    async def commit(outputs: Outputs, committed: Committed) -> None:
+        await to_its_end(transactions.commit(outputs, committed, lambda: True))
+
+    try:
+        await transactions.fence()
+        yield commit
+    except TaskInvalid as error:
+        raise ConfigError(f"{flaw}, somebody else works on {source}: {error}. {way_out}") from error
+    finally:
+        await transactions.close()
