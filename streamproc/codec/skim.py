@@ -19,7 +19,7 @@ null. Each takes some 1.5 KB of the stack in fastavro, and two of Python's frame
 MOST_VALUES_SKIMMED = 100 * MAX_VALUES
 """In a record of a file, of which nothing but the end is wanted."""
 MAX_LONG_BITS = 64
-U64 = 2**64 - 1
+U64, LEAST_LONG = 2**64 - 1, -(2**63)
 TOO_DEEP = f"its values are nested deeper than {MAX_NESTED} types"
 BAD_LENGTH = "a length is negative or reaches beyond the end"
 
@@ -193,7 +193,8 @@ def _skip_blocks(item: Skim, cost: int, width: int) -> Skim:
                 return at
             if count < 0:
                 _, at = _long(payload, at)
-                count = -count
+                # The opposite of the least long is none: to both decoders it is a block of nothing.
+                count = 0 if count == LEAST_LONG else -count
             if count > len(payload) - at:  # No item is without bytes: see `vet`.
                 raise Malformed("a list claims more items than there are bytes")
             _spend(left, 1 + count * cost)  # A block of nothing much takes its time, too.

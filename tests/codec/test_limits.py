@@ -156,6 +156,25 @@ def test_a_key_of_metadata_that_stands_twice_counts_once_for_both_decoders():
     assert decode_one(Framed(record, payload), V2_1).flags == ()
 
 
+def test_a_block_of_the_least_long_is_nothing_to_both_decoders():
+    """Found by fuzzing: its opposite, which is how many items there are, has no room in a long."""
+    payload = encode(V2_1, run_object(tools=[]))
+    at = next(at for at in range(len(payload)) if _with_least_long(payload, at) is not None)
+    payload = _with_least_long(payload, at)
+    [record] = arrivals(V2_1.header + payload)
+    assert decode([record], bundled_book()).events == [decode_one(Framed(record, payload), V2_1)]
+
+
+def _with_least_long(payload, at):
+    """A payload with such a block, of a size of no bytes, in front of the end of a list; None where there is none."""
+    changed = payload[:at] + b"\xff" * 9 + b"\x01\x00" + payload[at:]
+    try:
+        decode_one(Framed(arrivals(V2_1.header + changed)[0], changed), V2_1)
+    except RecordRejected:
+        return None
+    return changed if payload[at : at + 1] == b"\x00" else None
+
+
 @pytest.mark.parametrize("count", [MAX_TOOLS, MAX_TOOLS + 1])
 def test_more_required_tools_than_are_kept_are_flagged(count):
     events = _fates(required_action=_calls(*(f"f{n}" for n in range(count))))
