@@ -10,8 +10,9 @@ from streamproc.codec.deadletter import NO_TIMESTAMP, Place, skipped_letter
 from streamproc.errors import ConfigError, TaskInvalid
 from streamproc.interrupts import to_its_end
 from streamproc.offsets.places import Passage
-from streamproc.offsets.standing import Desk, Standing, next_unread, position_of, standing
-from streamproc.runtime.ports import Outputs, TopicPartition, Transactions
+from streamproc.offsets.standing import Desk, Standing, next_unread, position_of, standing, what_is_next
+from streamproc.runtime.pausing import with_way_out
+from streamproc.runtime.ports import Outputs, TopicPartition, Transactions, Unreadable
 from streamproc.runtime.position import Position
 
 
@@ -40,7 +41,11 @@ async def skip(desk: Desk, passage: Passage) -> None:
 
 
 async def resume(desk: Desk, source: TopicPartition) -> int:
-    """Commit the offset of a partition as it is, once more, and return it; raises ConfigError, BrokerUnavailable."""
+    """Commit the offset of a partition as it is, once more, and return it.
+
+    Raises Refused where the next record cannot be read, ConfigError, BrokerUnavailable.
+    """
+    await _refuse_unreadable(desk, source)
     transactions = desk.kafka.transactions(source)
     try:
         await transactions.fence()
@@ -49,14 +54,6 @@ async def resume(desk: Desk, source: TopicPartition) -> int:
     finally:
         await transactions.close()
     return position.offset
-
-
-async def unread(desk: Desk) -> list[Standing]:
-    """Return the partitions of the events that have records which are not committed."""
-    found = [await standing(desk.kafka, source) for source in await desk.sources(desk.topics.events)]
-    return [
-        it for it in found if it.lag and await next_unread(desk.kafka, it.source, it.end - it.lag, it.end) is not None
-    ]
 
 
 async def _commit(transactions: Transactions, outputs: Outputs, position: Position) -> None:
@@ -68,6 +65,15 @@ async def _commit(transactions: Transactions, outputs: Outputs, position: Positi
             f"it was not confirmed, somebody else works on the partition: {error}. `streamproc offsets show` tells "
             "where it stands; repeat the command"
         ) from error
+
+
+async def _refuse_unreadable(desk: Desk, source: TopicPartition) -> None:
+    """Before anything is fenced: to go on there would be to stop there."""
+    it = await standing(desk.kafka, source)
+    await position_of(desk, it)
+    found = await what_is_next(desk.kafka, source, it.end - it.lag, it.end)
+    if isinstance(found, Unreadable):
+        raise Refused(f"{source} cannot go on: {with_way_out(found)}")
 
 
 async def _refuse_misplaced(desk: Desk, it: Standing, position: Position, passage: Passage) -> None:

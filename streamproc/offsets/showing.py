@@ -67,6 +67,14 @@ def skipped(passage: Passage, dead_letters: str) -> str:
     )
 
 
+def nothing_runs(application_id: str) -> str:
+    """Say why nothing was told to go on."""
+    return (
+        f"no service runs: group {application_id} has no members. Rejections are counted in memory, and the count "
+        "begins anew when it starts: nothing is to be resumed"
+    )
+
+
 def moves(found: Sequence[Move]) -> Table:
     """Return what becomes of each partition."""
     it = Table(box=box.SIMPLE_HEAD, pad_edge=False)

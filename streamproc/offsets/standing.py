@@ -112,11 +112,17 @@ async def has_records(kafka: Kafka, place: TopicPartition) -> bool:
 
 async def next_unread(kafka: Kafka, source: TopicPartition, start: int, end: int) -> int | None:
     """Return the first offset from `start` to before `end` at which there is something, readable or not; else None."""
+    found = await what_is_next(kafka, source, start, end)
+    return found.first if isinstance(found, Unreadable) else found
+
+
+async def what_is_next(kafka: Kafka, source: TopicPartition, start: int, end: int) -> int | Unreadable | None:
+    """Return the offset of the first record from `start` to before `end`, or why it cannot be read; None for none."""
     try:
         async with aclosing(read_span(kafka, source, start, end)) as span:
             async for records in span:
                 if records:
                     return records[0].offset
     except Unreadable as error:
-        return error.first if error.first < end else None
+        return error if error.first < end else None
     return None
