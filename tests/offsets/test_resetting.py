@@ -223,6 +223,25 @@ async def test_show_tells_where_each_partition_stands_and_by_whom(screen):
     assert "group app: Empty, no members" in screen.out
 
 
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        (
+            '{"format":1,"profile":"x","sequence":"x","live_keys":null,"stream_time":[],"partitions":1}',
+            "something else",
+        ),
+        ('{"format":1,"profile":"x","sequence":1,"live_keys":1,"stream_time":1e300,"partitions":1}', "something else"),
+        (Position(1, 1, 1, 2**62, 1, "x").to_committed().metadata, str(2**62)),
+    ],
+)
+async def test_show_tells_of_whatever_was_committed(metadata, words, screen):
+    it = await application()
+    it.kafka.offsets[it.source()] = Committed(0, metadata)
+    for as_json in (True, False):
+        assert await show_offsets(desk_of(it), screen.consoles, as_json=as_json) == 0
+        assert words in screen.out
+
+
 async def test_a_missing_topic_is_named(screen):
     it = await _ran()
     del it.kafka.logs["run-windows"]
