@@ -18,7 +18,9 @@ from streamproc.runtime.position import Position
 
 AGAIN = (
     "Transitions, states, alerts and metrics of these offsets are written again with the same ce_id: consumers that "
-    "drop repeats by ce_id see nothing twice, others do. Runs that began before the new position appear as new."
+    "drop repeats by ce_id see nothing twice, others do. Runs that began before the new position appear as new. "
+    "Windows that straddle the new position are counted from there only: their metrics come again with smaller totals "
+    "under the same ce_id, and whoever drops repeats keeps the first ones."
 )
 
 
@@ -82,8 +84,9 @@ def moves(found: Sequence[Move]) -> Table:
     for name in ("partition", "from", "to", "read again", "passed over", "runs dropped and rebuilt"):
         it.add_column(name, overflow="fold", justify="right")
     for move in found:
-        number, again, passed = str(move.before.source.partition), f"{move.again:,}", f"{move.passed:,}"
-        it.add_row(number, stood(move.before), str(move.to), again, passed, f"{move.runs:,}")
+        number, before = str(move.before.source.partition), move.before
+        again, passed = _count(move.again, before.end - move.to), _count(move.passed, move.to - before.first)
+        it.add_row(number, stood(before), str(move.to), again, passed, f"{move.reach.runs:,}")
     return it
 
 
@@ -97,9 +100,16 @@ def clamped(found: Sequence[Move]) -> Iterator[str]:
 
 def totals(found: Sequence[Move], *, is_plan: bool) -> str:
     """Sum it up."""
-    again, runs = sum(move.again for move in found), sum(move.runs for move in found)
+    runs = sum(move.reach.runs for move in found)
+    least = sum(move.again or 0 for move in found)
+    most = least + sum(move.before.end - move.to for move in found if move.again is None)
+    again = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     verb = ("would be read", "would be dropped") if is_plan else ("are read", "were dropped")
-    return f"{again:,} offsets {verb[0]} again; {runs:,} runs and all windows {verb[1]} and are rebuilt from there"
+    return f"{again} offsets {verb[0]} again; {runs:,} runs and all windows {verb[1]} and are rebuilt from there"
+
+
+def _count(count: int | None, most: int) -> str:
+    return f"{count:,}" if count is not None else f"unknown, up to {most:,}"
 
 
 def _document(it: Standing) -> dict[str, Any]:

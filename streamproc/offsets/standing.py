@@ -4,6 +4,7 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from streamproc.errors import ConfigError
+from streamproc.escaping import escaped
 from streamproc.offsets.places import WrongPlace
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Committed, Kafka, TopicPartition, Unreadable
@@ -100,6 +101,18 @@ async def position_of(desk: Desk, it: Standing) -> Position:
     if await has_records(desk.kafka, state):
         raise ConfigError(f"{it.source} has no committed offset, and {state} holds records. {WAYS_OUT}")
     return Position(it.first, 0, 0, 0, await desk.partitions_of(it.source.topic), desk.profile)
+
+
+async def refuse_another_profile(desk: Desk) -> None:
+    """Raise ConfigError where a position was committed with another profile: the service would refuse a new one."""
+    for source in [each for topic in desk.inputs for each in await desk.sources(topic)]:
+        said = (await standing(desk.kafka, source)).said
+        if isinstance(said, Position) and said.profile != desk.profile:
+            raise ConfigError(
+                f"{source} was processed with profile {escaped(said.profile)}, and these settings say {desk.profile}: "
+                "give this command the settings of the service (--config, STREAMPROC_PROFILE). Another profile needs a "
+                "new application_id and new topics"
+            )
 
 
 async def has_records(kafka: Kafka, place: TopicPartition) -> bool:
