@@ -47,11 +47,14 @@ def skip(
 @offsets_cli.command()
 def resume(
     partition: Annotated[
-        str | None, typer.Argument(metavar="[TOPIC:PARTITION]", help="Only this; else all events that are unread.")
+        str | None, typer.Argument(metavar="[TOPIC:PARTITION]", help="Only this; else all that stand still.")
     ] = None,
     config: Config = None,
 ) -> None:
-    """Let partitions go on that stopped because too many records were rejected, without a restart."""
+    """Let partitions go on that stopped because too many records were rejected, without a restart.
+
+    Watches for a few seconds which ones stand still: those that go on by themselves are left alone.
+    """
     source = None if partition is None else _parsed(lambda: places.partition(partition))
     _on_offsets(settings_of(config), lambda desk: resume_partitions(desk, source, Consoles(out, err)))
 

@@ -5,12 +5,14 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from streamproc.escaping import escaped
 from streamproc.interrupts import EXIT_AT_ONCE, Interrupted, stop_on_signal, unless_stopped
 from streamproc.offsets import showing
-from streamproc.offsets.deciding import resume, skip, unread
+from streamproc.offsets.deciding import Refused, resume, skip
 from streamproc.offsets.places import Passage, Target
 from streamproc.offsets.resetting import Move, Reset, planned, refuse_running
 from streamproc.offsets.standing import Desk, standing
+from streamproc.offsets.watching import stopped, unmoved
 from streamproc.runtime.ports import TopicPartition
 
 WIDE = 1_000
@@ -49,25 +51,51 @@ async def skip_records(desk: Desk, passage: Passage, consoles: Consoles) -> int:
 
 
 async def resume_partitions(desk: Desk, source: TopicPartition | None, consoles: Consoles) -> int:
-    """Let partitions go on, and say which; raises as `resume`."""
-
-    async def work() -> int:
-        sources = [await desk.known(source)] if source is not None else [it.source for it in await unread(desk)]
-        for each in sources:
-            offset = await resume(desk, each)
-            _line(consoles.out, f"{each} goes on at offset {offset}: what was rejected before no longer counts")
-        if not sources:
-            _line(
-                consoles.out, f"no partition of {desk.topics.events} has unread records: there is nothing to go on with"
-            )
-        return 0
-
+    """Let one partition go on, or all that stand still, and say which; raises as `resume`."""
+    work = _resume_stopped(desk, consoles) if source is None else _resume_one(desk, source, consoles)
     with stop_on_signal() as stop:
         try:
-            return await unless_stopped(stop, work(), "every partition was told to go on")
+            return await unless_stopped(stop, work, "every partition was told to go on")
         except Interrupted as interrupted:
             _line(consoles.err, f"{interrupted}: the same command tells the others")
             return EXIT_AT_ONCE
+
+
+async def _resume_one(desk: Desk, source: TopicPartition, consoles: Consoles) -> int:
+    known = [await desk.known(source)]
+    if await _runs(desk) and not await unmoved(desk, known):
+        _line(consoles.out, f"{source} goes on by itself: it was left alone")
+    else:
+        await _resume(desk, source, consoles)
+    return 0
+
+
+async def _resume_stopped(desk: Desk, consoles: Consoles) -> int:
+    """Return 1 where one cannot go on as things stand; the others are told nevertheless."""
+    if not await _runs(desk):
+        _line(consoles.out, showing.nothing_runs(desk.application_id))
+        return 0
+    sources = [source for topic in desk.inputs for source in await desk.sources(topic)]
+    _line(consoles.err, f"watching for a few seconds which of {len(sources)} partitions stand still")
+    found = await stopped(desk, sources)
+    _line(consoles.out, f"{len(sources) - len(found)} of {len(sources)} partitions go on by themselves")
+    code = 0
+    for source in found:
+        try:
+            await _resume(desk, source, consoles)
+        except Refused as error:
+            _line(consoles.err, escaped(str(error)))
+            code = 1
+    return code
+
+
+async def _resume(desk: Desk, source: TopicPartition, consoles: Consoles) -> None:
+    offset = await resume(desk, source)
+    _line(consoles.out, f"{source} goes on at offset {offset}: what was rejected before no longer counts")
+
+
+async def _runs(desk: Desk) -> bool:
+    return bool((await desk.kafka.membership()).members)
 
 
 async def reset_offsets(desk: Desk, target: Target, consoles: Consoles, *, dry_run: bool) -> int:

@@ -11,8 +11,9 @@ from streamproc.core.model import NO_TIMESTAMP
 from streamproc.errors import ConfigError
 from streamproc.offsets.fencing import fenced
 from streamproc.offsets.places import Passage
-from streamproc.offsets.standing import Desk, Standing, next_unread, position_of, standing
-from streamproc.runtime.ports import Committed, TopicPartition
+from streamproc.offsets.standing import Desk, Standing, next_unread, position_of, standing, what_is_next
+from streamproc.runtime.pausing import with_way_out
+from streamproc.runtime.ports import Committed, TopicPartition, Unreadable
 from streamproc.runtime.position import Position
 
 UNCONFIRMED = "it was not confirmed", "`streamproc offsets show` tells where it stands; repeat the command"
@@ -39,23 +40,28 @@ async def skip(desk: Desk, passage: Passage) -> None:
 
 
 async def resume(desk: Desk, source: TopicPartition) -> int:
-    """Commit the offset of a partition as it is, once more, and return it; raises ConfigError, BrokerUnavailable."""
+    """Commit the offset of a partition as it is, once more, and return it.
+
+    Raises Refused where the next record cannot be read, ConfigError, BrokerUnavailable.
+    """
+    await _refuse_unreadable(desk, source)
     async with fenced(desk.kafka, source, *UNCONFIRMED) as commit:
         position = await position_of(desk, await standing(desk.kafka, source))
         await commit({}, _next(position))
     return position.offset
 
 
-async def unread(desk: Desk) -> list[Standing]:
-    """Return the partitions of the events that have records which are not committed."""
-    found = [await standing(desk.kafka, source) for source in await desk.sources(desk.topics.events)]
-    return [
-        it for it in found if it.lag and await next_unread(desk.kafka, it.source, it.end - it.lag, it.end) is not None
-    ]
-
-
 def _next(position: Position) -> Committed:
     return position._replace(sequence=position.sequence + 1).to_committed()
+
+
+async def _refuse_unreadable(desk: Desk, source: TopicPartition) -> None:
+    """Before anything is fenced: to go on there would be to stop there."""
+    it = await standing(desk.kafka, source)
+    await position_of(desk, it)
+    found = await what_is_next(desk.kafka, source, it.end - it.lag, it.end)
+    if isinstance(found, Unreadable):
+        raise Refused(f"{source} cannot go on: {with_way_out(found)}")
 
 
 async def _refuse_misplaced(desk: Desk, it: Standing, position: Position, passage: Passage) -> None:

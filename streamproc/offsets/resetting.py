@@ -16,7 +16,8 @@ from streamproc.codec.schemas import load
 from streamproc.errors import ConfigError
 from streamproc.offsets.fencing import Commit, fenced
 from streamproc.offsets.places import Target
-from streamproc.offsets.standing import ANOTHER, NOBODY, Desk, Standing, standing
+from streamproc.offsets.reach import Reach, reach_of
+from streamproc.offsets.standing import ANOTHER, NOBODY, Desk, Standing, refuse_another_profile, standing
 from streamproc.runtime.ports import Committed, TopicPartition, Unreadable
 from streamproc.runtime.position import Position, Resetting
 from streamproc.runtime.reading import read_all
@@ -34,23 +35,19 @@ class Move(NamedTuple):
     before: Standing
     to: int
     wanted: int | None
-    runs: int
+    reach: Reach
 
     @property
-    def again(self) -> int:
-        """How many offsets are read again: from there to where it stood."""
-        stood = (
-            self.before.first if self.before.committed is None else min(self.before.committed.offset, self.before.end)
-        )
-        return max(0, stood - self.to)
+    def again(self) -> int | None:
+        """How many offsets are read again: from there to where the service had come; None where nothing tells."""
+        come = self.reach.offset
+        return None if come is None else max(0, min(come, self.before.end) - self.to)
 
     @property
-    def passed(self) -> int:
-        """How many offsets that were not committed are passed over."""
-        stood = (
-            self.before.first if self.before.committed is None else max(self.before.committed.offset, self.before.first)
-        )
-        return max(0, self.to - stood)
+    def passed(self) -> int | None:
+        """How many offsets are passed over that the service had not come to; None where nothing tells."""
+        come = self.reach.offset
+        return None if come is None else max(0, self.to - max(come, self.before.first))
 
 
 async def refuse_running(desk: Desk) -> None:
@@ -67,6 +64,7 @@ async def refuse_running(desk: Desk) -> None:
 async def planned(desk: Desk, target: Target) -> list[Move]:
     """Return what a reset would do, and write nothing; raises ConfigError, BrokerUnavailable."""
     await check_topics(desk.kafka, desk.topics, desk.max_record_bytes)
+    await refuse_another_profile(desk)
     for source in await desk.sources(desk.topics.measurements):
         await live_keys(desk, source)  # What cannot be read could not be dropped: now is the time to say so.
     return [await _move(desk, source, target) for source in await desk.sources(desk.topics.events)]
@@ -158,14 +156,14 @@ async def live_keys(desk: Desk, source: TopicPartition) -> dict[bytes, int]:
 
 async def _move(desk: Desk, source: TopicPartition, target: Target) -> Move:
     it = await standing(desk.kafka, source)
-    runs = len(await live_keys(desk, source))
+    reach = await reach_of(desk, it)
     if target.time_ms is not None:
         found = await desk.kafka.offset_at(*source, target.time_ms)
-        return Move(it, it.end if found is None else found, None, runs)
+        return Move(it, it.end if found is None else found, None, reach)
     if target.offset is None:
-        return Move(it, it.first, None, runs)
+        return Move(it, it.first, None, reach)
     to = max(it.first, min(target.offset, it.end))
-    return Move(it, to, target.offset if to != target.offset else None, runs)
+    return Move(it, to, target.offset if to != target.offset else None, reach)
 
 
 def stood(it: Standing) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS
 from streamproc.escaping import escaped
 from streamproc.offsets.places import Passage
 from streamproc.offsets.resetting import Move, stood
@@ -17,7 +18,9 @@ from streamproc.runtime.position import Position
 
 AGAIN = (
     "Transitions, states, alerts and metrics of these offsets are written again with the same ce_id: consumers that "
-    "drop repeats by ce_id see nothing twice, others do. Runs that began before the new position appear as new."
+    "drop repeats by ce_id see nothing twice, others do. Runs that began before the new position appear as new. "
+    "Windows that straddle the new position are counted from there only: their metrics come again with smaller totals "
+    "under the same ce_id, and whoever drops repeats keeps the first ones."
 )
 
 
@@ -67,14 +70,23 @@ def skipped(passage: Passage, dead_letters: str) -> str:
     )
 
 
+def nothing_runs(application_id: str) -> str:
+    """Say why nothing was told to go on."""
+    return (
+        f"no service runs: group {application_id} has no members. Rejections are counted in memory, and the count "
+        "begins anew when it starts: nothing is to be resumed"
+    )
+
+
 def moves(found: Sequence[Move]) -> Table:
     """Return what becomes of each partition."""
     it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("partition", "from", "to", "read again", "passed over", "runs dropped and rebuilt"):
         it.add_column(name, overflow="fold", justify="right")
     for move in found:
-        number, again, passed = str(move.before.source.partition), f"{move.again:,}", f"{move.passed:,}"
-        it.add_row(number, stood(move.before), str(move.to), again, passed, f"{move.runs:,}")
+        number, before = str(move.before.source.partition), move.before
+        again, passed = _count(move.again, before.end - move.to), _count(move.passed, move.to - before.first)
+        it.add_row(number, stood(before), str(move.to), again, passed, f"{move.reach.runs:,}")
     return it
 
 
@@ -91,7 +103,10 @@ def passed(found: Sequence[Move]) -> str:
     there = [move for move in found if move.passed]
     if not there:
         return ""
-    count, names = sum(move.passed for move in there), ", ".join(str(move.before.source.partition) for move in there)
+    count, names = (
+        sum(move.passed or 0 for move in there),
+        ", ".join(str(move.before.source.partition) for move in there),
+    )
     return (
         f"{count:,} records that were never processed are passed over: partitions {names} (by their offsets, those of "
         "transaction markers among them)"
@@ -100,9 +115,16 @@ def passed(found: Sequence[Move]) -> str:
 
 def totals(found: Sequence[Move], *, is_plan: bool) -> str:
     """Sum it up."""
-    again, runs = sum(move.again for move in found), sum(move.runs for move in found)
+    runs = sum(move.reach.runs for move in found)
+    least = sum(move.again or 0 for move in found)
+    most = least + sum(move.before.end - move.to for move in found if move.again is None)
+    again = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     verb = ("would be read", "would be dropped") if is_plan else ("are read", "were dropped")
-    return f"{again:,} offsets {verb[0]} again; {runs:,} runs and all windows {verb[1]} and are rebuilt from there"
+    return f"{again} offsets {verb[0]} again; {runs:,} runs and all windows {verb[1]} and are rebuilt from there"
+
+
+def _count(count: int | None, most: int) -> str:
+    return f"{count:,}" if count is not None else f"unknown, up to {most:,}"
 
 
 def _document(it: Standing) -> dict[str, Any]:
@@ -124,4 +146,6 @@ def _document(it: Standing) -> dict[str, Any]:
 def _time(time_ms: int) -> str:
     if not time_ms:
         return "none yet"
+    if not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
+        return str(time_ms)
     return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -4,6 +4,7 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from streamproc.errors import ConfigError
+from streamproc.escaping import escaped
 from streamproc.offsets.places import WrongPlace
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Committed, Kafka, TopicPartition, Unreadable
@@ -102,6 +103,18 @@ async def position_of(desk: Desk, it: Standing) -> Position:
     return Position(it.first, 0, 0, 0, await desk.partitions_of(it.source.topic), desk.profile)
 
 
+async def refuse_another_profile(desk: Desk) -> None:
+    """Raise ConfigError where a position was committed with another profile: the service would refuse a new one."""
+    for source in [each for topic in desk.inputs for each in await desk.sources(topic)]:
+        said = (await standing(desk.kafka, source)).said
+        if isinstance(said, Position) and said.profile != desk.profile:
+            raise ConfigError(
+                f"{source} was processed with profile {escaped(said.profile)}, and these settings say {desk.profile}: "
+                "give this command the settings of the service (--config, STREAMPROC_PROFILE). Another profile needs a "
+                "new application_id and new topics"
+            )
+
+
 async def has_records(kafka: Kafka, place: TopicPartition) -> bool:
     """Whether there is anything in a partition but control markers."""
     async with aclosing(read_all(kafka, place)) as everything:
@@ -112,11 +125,17 @@ async def has_records(kafka: Kafka, place: TopicPartition) -> bool:
 
 async def next_unread(kafka: Kafka, source: TopicPartition, start: int, end: int) -> int | None:
     """Return the first offset from `start` to before `end` at which there is something, readable or not; else None."""
+    found = await what_is_next(kafka, source, start, end)
+    return found.first if isinstance(found, Unreadable) else found
+
+
+async def what_is_next(kafka: Kafka, source: TopicPartition, start: int, end: int) -> int | Unreadable | None:
+    """Return the offset of the first record from `start` to before `end`, or why it cannot be read; None for none."""
     try:
         async with aclosing(read_span(kafka, source, start, end)) as span:
             async for records in span:
                 if records:
                     return records[0].offset
     except Unreadable as error:
-        return error.first if error.first < end else None
+        return error if error.first < end else None
     return None

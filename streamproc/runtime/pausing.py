@@ -109,9 +109,7 @@ class Pauses:
         self, error: Unreadable, still_ours: StillOurs, reader: Reader, meanwhile: Callable[[], None]
     ) -> None:
         """Wait a while in front of what cannot be read; then it may be tried again."""
-        place = f"{error.place.topic}:{error.place.partition}:{error.first}"
-        way_out = f'To pass over it: `streamproc offsets skip {place} --through {error.last} --why "..."`'
-        self._tell(Pause.UNREADABLE, f"{error}. {way_out}")
+        self._tell(Pause.UNREADABLE, with_way_out(error))
         until = time.monotonic() + TRY_AGAIN_S
         async with self._watched(still_ours, reader) as waits:
             while waits():
@@ -186,6 +184,12 @@ class Pauses:
                     await reader.look()
                     self._is_void = self._is_void or await self._moved()
             await asyncio.sleep(POLL_S)
+
+
+def with_way_out(error: Unreadable) -> str:
+    """Say what cannot be read, and the command that passes over it."""
+    place = f"{error.place.topic}:{error.place.partition}:{error.first}"
+    return f'{error}. To pass over it: `streamproc offsets skip {place} --through {error.last} --why "..."`'
 
 
 def _seen(asking: asyncio.Task[None]) -> None:

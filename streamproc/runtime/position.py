@@ -7,6 +7,7 @@ from streamproc.errors import ConfigError
 from streamproc.runtime.ports import Committed, TopicPartition
 
 FORMAT = 1
+MAX_LONG = 2**63 - 1
 
 
 class Position(NamedTuple):
@@ -68,11 +69,18 @@ class Resetting(NamedTuple):
 def read(committed: Committed) -> Position | Resetting | None:
     """Return what a committed offset says; None where somebody else committed it, or a release of another format."""
     fields = _fields(committed.metadata)
-    if fields.pop("format", None) != FORMAT:
+    if not _is_count(version := fields.pop("format", None)) or version != FORMAT:
+        return None
+    if not all(isinstance(each, str) if name == "profile" else _is_count(each) for name, each in fields.items()):
         return None
     if fields.keys() == set(Position._fields) - {"offset"}:
         return Position(offset=committed.offset, **fields)
     return Resetting(committed.offset, fields["sequence"]) if fields.keys() == {"reset", "sequence"} else None
+
+
+def _is_count(found: object) -> bool:
+    """Whether it is an integer within what an Avro long holds, and not negative; JSON's true is an int in Python."""
+    return type(found) is int and 0 <= found <= MAX_LONG
 
 
 def _text(fields: dict[str, Any]) -> str:
@@ -82,6 +90,6 @@ def _text(fields: dict[str, Any]) -> str:
 def _fields(metadata: str) -> dict[str, Any]:
     try:
         fields = json.loads(metadata)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}

@@ -148,9 +148,26 @@ def test_a_dump_is_bounded_and_printable():
     assert list(showing.hex_dump(b"", None)) == []
 
 
-@pytest.mark.parametrize("time_ms", [2**62, -(2**62), 10**15])
-def test_a_time_in_no_calendar_is_its_number(time_ms):
+@pytest.mark.parametrize(
+    "time_ms", [2**62, -(2**62), 10**15, -2, 0, 1_767_268_800, 946_684_799_999, 253_402_300_800_000]
+)
+def test_a_time_outside_of_the_years_2000_to_9999_is_its_number(time_ms):
+    """It is in another unit, or none: no date of 1970 that nobody meant."""
     assert showing.instant(time_ms) == str(time_ms)
+
+
+def test_the_years_2000_to_9999_are_dates():
+    assert showing.instant(946_684_800_000) == "2000-01-01T00:00:00.000Z"
+    assert showing.instant(253_402_300_799_999) == "9999-12-31T23:59:59.999Z"
+
+
+def test_an_event_time_that_there_is_none_of_is_said():
+    """As in the letter of records that were passed over."""
+    timeless = letter(source=Source("run-events", 0, 7, -1))
+    assert dict(showing.details(timeless, None))["event"] == "none"
+    text = printed(showing.table(listed(timeless).rows()))
+    assert " none " in text
+    assert "19" not in text
 
 
 def test_escapes_cannot_be_told_to_do_anything():

@@ -119,7 +119,6 @@ async def test_what_producers_write_stops_at_most_its_own_partition_and_that_goe
 
         await eventually(others_are_done)
         await _paused(worker, "rejections")
-        await sender.event(3, "completed")
     unreadable = await _paused(worker, "unreadable")
     assert f"offsets 1 to 5 of {topics.events} partition 1 cannot be read" in unreadable
     status, body = await worker.get("/readyz")
@@ -132,7 +131,12 @@ async def test_what_producers_write_stops_at_most_its_own_partition_and_that_goe
     assert committed.offset == 1, "what lies in front of it"
 
     assert "goes on at 6" in await _advice(service, unreadable.replace('"..."', '"made by hand"'))
+    await eventually(lambda: _at_end(service, 1))
+    assert await _at_end(service, 3), "nothing is unread where it stopped"
     assert f"{topics.events} partition 3 goes on at offset" in await _streamproc(service, "offsets", "resume")
+    sender = Sender(service)
+    async with sender.producer:
+        await sender.event(3, "completed")
     await eventually(service.is_done)
     await eventually(worker.is_ready)
     assert worker.process.poll() is None

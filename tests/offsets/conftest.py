@@ -19,6 +19,8 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamproc.runtime.task.MEMBERSHIP_POLL_S", 0.001)
     monkeypatch.setattr("streamproc.runtime.pausing.POLL_S", 0.005)
     monkeypatch.setattr("streamproc.runtime.pausing.LOOK_S", 0.01)
+    monkeypatch.setattr("streamproc.offsets.watching.POLL_S", 0.005)
+    monkeypatch.setattr("streamproc.offsets.watching.LOOKS", 60)
     monkeypatch.setattr("streamproc.runtime.worker.POLL_S", 0.005)
 
 

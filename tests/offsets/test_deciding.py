@@ -1,8 +1,12 @@
 """Passing over records and going on: what is committed, what is refused, and that a running service follows."""
 
+import asyncio
+from contextlib import asynccontextmanager
+
 import pytest
 
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
+from streamproc.interrupts import cancelled
 from streamproc.offsets.command import resume_partitions, skip_records
 from streamproc.offsets.deciding import Refused, skip
 from streamproc.offsets.places import WrongPlace, passage
@@ -158,43 +162,136 @@ async def _stopped(partitions=1):
     return it
 
 
-async def test_resume_lets_a_running_service_go_on(screen):
+@asynccontextmanager
+async def _ticking(it):
+    """The clock goes on, so that partitions with nothing to do commit their marks."""
+
+    async def tick():
+        while True:
+            it.now_ms += 1_000
+            await asyncio.sleep(0.002)
+
+    ticking = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        await cancelled(ticking)
+
+
+def _fences(it):
+    return dict(it.kafka.epochs)
+
+
+async def test_resume_lets_a_stopped_partition_go_on_though_nothing_is_unread_there(screen):
+    """All of the rubbish went into one commit: there is no lag, and the partition stands still for ever."""
     it = await _stopped()
-    async with it.working():
+    async with it.working(), _ticking(it):
         await eventually(lambda: it.source() in it.told.pauses)
-        it.send("queued")
+        assert it.is_drained()
         assert await resume_partitions(desk_of(it), None, screen.consoles) == 0
-        await it.drained()
         await eventually(lambda: not it.told.pauses)
+        it.send("queued")
+        await it.drained()
     assert "run-events partition 0 goes on at offset 20" in screen.out
     assert not it.told.failures
 
 
-async def test_resume_without_an_argument_touches_what_has_unread_records(screen):
-    """Not what is merely followed by a control marker."""
-    it = await application(3)
-    for partition in range(3):
-        it.send("queued", run=f"run_{partition}", partition=partition)
-    async with it.working():
-        await it.drained()
-    it.kafka.logs[it.topics.events][0].mark()
-    it.send("completed", run="run_1", partition=1)
-    it.kafka.logs[it.topics.events][2].damage()
-    before = dict(it.kafka.offsets)
-    await resume_partitions(desk_of(it), None, screen.consoles)
-    changed = {source for source, committed in it.kafka.offsets.items() if before[source] != committed}
-    assert changed == {it.source(1), it.source(2)}
-    for source in changed:
-        position = Position.of(before[source], source)
-        assert _position(it, source) == position._replace(sequence=position.sequence + 1)
+async def test_resume_touches_only_what_stands_still(screen):
+    """Busy partitions, idle ones, and those of the measurements are not fenced: their transactions go on."""
+    it = await _stopped(3)
+    async with it.working(), _ticking(it):
+        await eventually(lambda: it.source() in it.told.pauses)
+        await eventually(
+            lambda: {it.source(n) for n in (1, 2)} | {it.measured(n) for n in range(3)} <= set(_fences(it))
+        )
+        before = _fences(it)
+        busy = asyncio.create_task(_keep_busy(it, partition=1))
+        assert await resume_partitions(desk_of(it), None, screen.consoles) == 0
+        await cancelled(busy)
+        await eventually(lambda: not it.told.pauses)
+        changed = {source for source, epoch in _fences(it).items() if before[source] != epoch}
+    assert changed == {it.source()}
+    assert "5 of 6 partitions go on by themselves" in screen.out
+    assert screen.out.count("goes on at offset") == 1
+    assert not it.told.failures
+    assert not it.told.window_failures
 
 
-async def test_resume_says_where_there_is_nothing_to_do(screen):
+async def _keep_busy(it, partition):
+    while True:
+        it.send("queued", run="run_busy", partition=partition)
+        await asyncio.sleep(0.01)
+
+
+async def test_resume_finds_stopped_measurements(screen):
+    """The events go on; their marks are what is unread behind the rubbish."""
     it = await application()
-    await resume_partitions(desk_of(it), None, screen.consoles)
-    assert "there is nothing to go on with" in screen.out
+    it.dead_letters = DeadLetterSettings(stop_percent=50, stop_min_records=10)
+    for _ in range(20):
+        it.kafka.logs[it.topics.measurements][0].append((b"k", b"rubbish", it.now_ms, ()), "committed")
+    async with it.working(), _ticking(it):
+        await eventually(lambda: it.measured() in it.told.pauses)
+        assert await resume_partitions(desk_of(it), None, screen.consoles) == 0
+        await eventually(lambda: not it.told.pauses)
+    assert "run-measurements partition 0 goes on at offset" in screen.out
+    assert "run-events partition 0" not in screen.out
+
+
+async def test_resume_says_what_cannot_go_on_and_tells_the_others(screen):
+    """In front of what cannot be read it would stop again: the command that passes over it is named."""
+    it = await _stopped(2)
+    it.kafka.logs[it.topics.events][1].damage(3)
+    async with it.working(), _ticking(it):
+        await eventually(lambda: {it.source(0), it.source(1)} <= set(it.told.pauses))
+        before = _fences(it)[it.source(1)]
+        assert await resume_partitions(desk_of(it), None, screen.consoles) == 1
+        await eventually(lambda: it.source(0) not in it.told.pauses)
+        assert _fences(it)[it.source(1)] == before
+    assert "run-events partition 0 goes on at offset 20" in screen.out
+    assert "`streamproc offsets skip run-events:1:0 --through 2 --why" in screen.err
+
+
+async def test_resume_of_a_partition_that_cannot_be_read_is_refused(screen):
+    it = await _damaged()
+    before = it.kafka.offsets[it.source()]
+    with pytest.raises(Refused, match="`streamproc offsets skip run-events:0:1 --through 3 --why"):
+        await resume_partitions(desk_of(it), it.source(), screen.consoles)
+    assert it.kafka.offsets[it.source()] == before
+
+
+async def test_resume_leaves_a_partition_alone_that_goes_on_by_itself(screen):
+    """To commit in its stead would cost it a transaction."""
+    it = await application()
+    it.send("queued")
+    async with it.working(), _ticking(it):
+        await it.drained()
+        before = _fences(it)
+        assert await resume_partitions(desk_of(it), it.source(), screen.consoles) == 0
+        assert _fences(it) == before
+    assert "run-events partition 0 goes on by itself" in screen.out
+
+
+async def test_resume_of_one_partition_that_stands_still(screen):
+    it = await _stopped()
+    async with it.working(), _ticking(it):
+        await eventually(lambda: it.source() in it.told.pauses)
+        assert await resume_partitions(desk_of(it), it.source(), screen.consoles) == 0
+        await eventually(lambda: not it.told.pauses)
+    assert "run-events partition 0 goes on at offset 20" in screen.out
+
+
+async def test_resume_says_that_no_service_runs(screen):
+    """Its counts are gone: only what is named is committed once more."""
+    it = await _stopped()
+    async with it.working():
+        await eventually(lambda: it.source() in it.told.pauses)
+    before = dict(it.kafka.offsets)
+    assert await resume_partitions(desk_of(it), None, screen.consoles) == 0
+    assert it.kafka.offsets == before
+    assert "no service runs: group app has no members" in screen.out
     await resume_partitions(desk_of(it), TopicPartition("run-events", 0), screen.consoles)
-    assert "run-events partition 0 goes on at offset 0" in screen.out
+    assert "run-events partition 0 goes on at offset 20" in screen.out
+    assert _position(it, it.source()).sequence == Position.of(before[it.source()], it.source()).sequence + 1
 
 
 async def test_a_broker_that_is_away_is_said(screen):

@@ -267,6 +267,129 @@ async def test_show_tells_where_each_partition_stands_and_by_whom(screen):
     assert "group app: Empty, no members" in screen.out
 
 
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        (
+            '{"format":1,"profile":"x","sequence":"x","live_keys":null,"stream_time":[],"partitions":1}',
+            "something else",
+        ),
+        ('{"format":1,"profile":"x","sequence":1,"live_keys":1,"stream_time":1e300,"partitions":1}', "something else"),
+        (Position(1, 1, 1, 2**62, 1, "x").to_committed().metadata, str(2**62)),
+    ],
+)
+async def test_show_tells_of_whatever_was_committed(metadata, words, screen):
+    it = await application()
+    it.kafka.offsets[it.source()] = Committed(0, metadata)
+    for as_json in (True, False):
+        assert await show_offsets(desk_of(it), screen.consoles, as_json=as_json) == 0
+        assert words in screen.out
+
+
+@pytest.mark.parametrize("role", ["source", "measured"])
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_another_profile_is_refused_before_anything_is_written(role, dry_run, screen):
+    """The service would refuse the position: what was processed with one profile is rebuilt with the same."""
+    it = await _ran()
+    place = getattr(it, role)(1)
+    it.kafka.offsets[place] = Position.of(it.kafka.offsets[place], place)._replace(profile="jobs").to_committed()
+    before = dict(it.kafka.offsets), dict(it.kafka.epochs)
+    with pytest.raises(ConfigError, match=r"processed with profile jobs, and these settings say assistants.*--config"):
+        await reset_offsets(desk_of(it), target("earliest"), screen.consoles, dry_run=dry_run)
+    assert (it.kafka.offsets, it.kafka.epochs) == before
+
+
+async def test_where_no_position_tells_a_profile_any_is_accepted(screen):
+    it = await _ran()
+    it.kafka.offsets = {place: Committed(0, "") for place in it.kafka.offsets}
+    desk = desk_of(it)._replace(profile="jobs")
+    await reset_offsets(desk, target("earliest"), screen.consoles, dry_run=False)
+    assert Position.of(it.kafka.offsets[it.source()], "").profile == "jobs"
+
+
+async def _move(it, to):
+    """Return what becomes of partition 0, of which 7 offsets were processed, the last that a run remembers is 6."""
+    return (await planned(desk_of(it), target(to)))[0]
+
+
+def _foreign(it, offset):
+    it.kafka.offsets[it.source()] = Committed(offset, "")
+
+
+async def test_how_much_is_read_again_after_a_foreign_commit_the_states_tell(screen):
+    it = await _ran()
+    _foreign(it, 0)
+    assert [(await _move(it, to)).again for to in ("0", "5", "7")] == [7, 2, 0]
+    assert [(await _move(it, to)).passed for to in ("0", "5", "7")] == [0, 0, 0]
+    it.send("queued", run="run_8")
+    assert (await _move(it, "8")).passed == 1
+    await reset_offsets(desk_of(it), target("0"), screen.consoles, dry_run=True)
+    assert "10 offsets would be read again; 6 runs" in screen.out
+
+
+async def test_how_much_is_read_again_its_own_commit_tells_where_it_is_ahead_of_the_states():
+    """The last record was rubbish, which no run remembers."""
+    it = await _ran()
+    it.send_bytes(b"rubbish")
+    await _again(it)
+    assert (await _move(it, "0")).again == 8
+
+
+async def test_how_much_is_read_again_after_an_interrupted_reset_the_states_tell_that_are_left(monkeypatch):
+    monkeypatch.setattr(resetting, "AT_ONCE", 1)
+    it = await _ran()
+    moves = await planned(desk_of(it), target("0"))
+
+    def fault(point):
+        if point == "before the end" and '"reset"' in it.kafka.offsets[it.measured(1)].metadata:
+            raise Crash(point)
+
+    it.kafka.fault = fault
+    with pytest.raises(Crash):
+        await Reset(desk_of(it), moves).run()
+    it.kafka.fault = lambda _: None
+    assert it.kafka.offsets[it.source()].offset == 0
+    assert (await _move(it, "0")).again == 7
+
+
+async def test_how_much_is_read_again_is_unknown_where_nothing_tells(screen):
+    """A foreign commit and no state: everything that is there, at most."""
+    it = await _ran()
+    it.kafka.logs[it.topics.state][0].entries.clear()
+    _foreign(it, 0)
+    move = await _move(it, "2")
+    assert (move.again, move.passed) == (None, None)
+    await reset_offsets(desk_of(it), target("2"), screen.consoles, dry_run=True)
+    assert "unknown, up to 5" in screen.out
+    assert "1 to 6 offsets would be read again" in screen.out
+
+
+async def test_a_state_that_is_damaged_does_not_keep_anybody_from_going_back(screen):
+    """It is what a reset is for; how far the service had come it does not tell."""
+    it = await _ran()
+    state = it.kafka.logs[it.topics.state][0]
+    state.append((b"run_0", b"\xc3\x01 damaged", START_MS, ()), "committed")
+    assert (await _move(it, "0")).again == 7, "its own commit tells"
+    _foreign(it, 0)
+    assert (await _move(it, "0")).again is None
+    await reset_offsets(desk_of(it), target("0"), screen.consoles, dry_run=False)
+    await _again(it)
+
+
+async def test_where_nothing_was_ever_processed_nothing_is_read_again():
+    it = await application()
+    it.send("queued")
+    assert (await _move(it, "0")).again == 0
+    assert (await _move(it, "1")).passed == 1
+
+
+async def test_what_comes_again_with_smaller_totals_is_said(screen):
+    it = await _ran()
+    await reset_offsets(desk_of(it), target("2"), screen.consoles, dry_run=True)
+    assert "straddle the new position" in screen.out
+    assert "smaller totals under the same ce_id" in screen.out
+
+
 async def test_a_missing_topic_is_named(screen):
     it = await _ran()
     del it.kafka.logs["run-windows"]
@@ -279,7 +402,7 @@ async def test_the_number_of_partitions_counts_for_the_new_position(screen):
     it = await _ran()
     source = TopicPartition("run-events", 0)
     position = Position.of(it.kafka.offsets[source], source)
-    it.kafka.offsets[source] = position._replace(partitions=9, profile="old").to_committed()
+    it.kafka.offsets[source] = position._replace(partitions=9).to_committed()
     with pytest.raises(ConfigError):
         await Worker(it.job()).run()
     await reset_offsets(desk_of(it), target("earliest"), screen.consoles, dry_run=False)
