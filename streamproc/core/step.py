@@ -159,9 +159,13 @@ def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
     def look(run_id: str) -> Run | None:
         return out.runs[run_id] if run_id in out.runs else state.runs.get_open(run_id)
 
-    limits.file(now, look)
     looks = MAX_LOOKED_AT
-    while looks > 0 and out.room > 0 and (calendar := limits.due(now, by_clock=by_clock)) is not None:
+    while looks > 0 and out.room > 0:
+        # Each time: a late run that fired is filed anew, and its next deadline may have passed as well.
+        limits.file(now, look)
+        calendar = limits.due(now, by_clock=by_clock)
+        if calendar is None:
+            return
         tick = calendar.next_at
         ids = calendar.take(looks)
         looks -= len(ids)

@@ -166,6 +166,14 @@ def test_an_expiry_is_told_once_however_late_its_event(expires_in_s: int, fires_
     assert live.tick(fires_at) == [("overdue", "firing")]
 
 
+def test_one_look_tells_all_that_passed_of_a_late_run() -> None:
+    """rules.md 16: both of its limits passed while nobody looked; the second waits for no other commit."""
+    live = Live()
+    live.arrive(event("queued", at=-LATE_MS, expires_at=(START_MS - LATE_MS) // 1000), at=0)
+    assert live.tick(DAY_MS) == [("overdue", "firing"), ("stuck_queued", "firing")]
+    assert live.tick(2 * DAY_MS) == []
+
+
 def test_lateness_outlives_a_restart() -> None:
     """It is in the state: else each restart would alarm for every run of a backfill."""
     live = Live()
