@@ -12,6 +12,9 @@ from streamproc.core.deadlines import TICK_MS, Deadlines
 from streamproc.core.lifecycle import Profile
 from streamproc.core.model import MAX_LATE_MS, Run
 
+UNFILED_ROOM = 10_000
+"""Late runs that are kept track of without looking which of them have ended."""
+
 
 class Reminders:
     """Run ids by when to look at them. `in_time`: those that both times look at alike."""
@@ -25,6 +28,9 @@ class Reminders:
         # A backlog brings late runs by the thousand, and most end before anybody looks at them by the clock.
         self._unfiled: dict[str, None] = {}
         self._unfiled_from = NEVER
+        self._room = UNFILED_ROOM
+        self._filed: dict[str, None] = {}
+        self._filed_from = NEVER
         self._by_clock = (self.in_time, self.late_by_clock)
         self._in_stream = (*self._by_clock, self.late_by_stream)
 
@@ -53,7 +59,9 @@ class Reminders:
         for run in map(look, self._unfiled):
             if run is not None:
                 self._add(self.late_by_clock, run, _longer_lag(run))
-        self._unfiled.clear()
+        self._filed = {**self._filed, **self._unfiled}
+        self._filed_from = min(self._filed_from, self._unfiled_from)
+        self._unfiled = {}
         self._unfiled_from = NEVER
 
     def due(self, now: int, *, by_clock: bool) -> Calendar[str] | None:
@@ -70,15 +78,27 @@ class Reminders:
             or self._unfiled_from <= stream_time
         )
 
-    def keep(self) -> None:
-        """Let what was taken be gone: the commit that it led to is confirmed."""
+    def keep(self, get_open: Callable[[str], Run | None]) -> None:
+        """Let what was taken be gone: the commit that it led to is confirmed. `get_open`: of committed runs."""
         for calendar in self._in_stream:
             calendar.keep()
+        self._filed = {}
+        self._filed_from = NEVER
+        if len(self._unfiled) > self._room:
+            # A backlog of days is longer than any state: most of its runs have ended.
+            self._unfiled = {run_id: None for run_id in self._unfiled if get_open(run_id) is not None}
+            self._room = 2 * len(self._unfiled) + UNFILED_ROOM
 
     def rewind(self) -> None:
         """Put back what was taken for a commit that never came about."""
         for calendar in self._in_stream:
             calendar.rewind()
+        if self._filed:
+            # The aborted commit may have held the end of one of them: it was not filed.
+            self._unfiled = {**self._filed, **self._unfiled}
+            self._unfiled_from = min(self._filed_from, self._unfiled_from)
+            self._filed = {}
+            self._filed_from = NEVER
 
 
 def more_ms(run: Run, now: int, *, by_clock: bool) -> int:

@@ -79,7 +79,7 @@ class State:
     def settle(self) -> None:
         """Let the reminders that were looked at be gone."""
         self.forgetting.keep()
-        self.limits.keep()
+        self.limits.keep(self.runs.get_open)
 
     def rewind(self) -> None:
         """Put back the reminders that an aborted commit had looked at."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.model import MAX_LATE_MS, NO_TIMESTAMP, OLD_MS, Moment, RunEvent, Verdict
 from streamproc.core.profiles import ASSISTANTS
+from streamproc.core.reminders import UNFILED_ROOM
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
@@ -172,6 +173,28 @@ def test_one_look_tells_all_that_passed_of_a_late_run() -> None:
     live.arrive(event("queued", at=-LATE_MS, expires_at=(START_MS - LATE_MS) // 1000), at=0)
     assert live.tick(DAY_MS) == [("overdue", "firing"), ("stuck_queued", "firing")]
     assert live.tick(2 * DAY_MS) == []
+
+
+def test_an_aborted_end_of_a_late_run_leaves_its_limit_in_force() -> None:
+    """The commit that was aborted had looked at the clock, too; the next one is cut in front of the run's end."""
+    live = Live()
+    live.arrive(event("queued", at=-LATE_MS), at=0)
+    clock = Moment(START_MS + DAY_MS, caught_up=True)
+    aborted = step(live.state, [event("completed", at=-LATE_MS + 1, offset=1)], clock, begin(live.state))
+    assert pass_time(live.state, clock, aborted).alerts == []
+    assert live.tick(DAY_MS) == [("stuck_queued", "firing")]
+
+
+def test_a_backlog_of_late_runs_needs_memory_only_for_those_that_are_open() -> None:
+    """Its runs come and end by the million before anybody looks at them by the clock."""
+    live = Live()
+    for first in range(0, 5 * UNFILED_ROOM, 1_000):
+        at = -LATE_MS + first // 1_000
+        ids = [f"run_{number}" for number in range(first, first + 1_000)]
+        live.arrive(*(event(status, run=run, at=at) for run in ids for status in ("queued", "completed")), at=0)
+    live.arrive(event("queued", run="run_x", at=-LATE_MS), at=0)
+    assert len(live.state.limits._unfiled) <= UNFILED_ROOM + 1_000
+    assert live.tick(DAY_MS) == [("stuck_queued", "firing")]
 
 
 def test_lateness_outlives_a_restart() -> None:

@@ -97,11 +97,12 @@ class Windows:
 
 
 def reminders(state: object) -> int:
-    """Return how many reminders a state's calendars hold, or have lent out."""
+    """Return how many reminders a state's calendars hold, or have lent out, and how many wait to be filed."""
     limits = getattr(state, "limits", None)
+    unfiled = len(limits._unfiled) + len(limits._filed) if limits else 0
     held = [*vars(state).values(), *(vars(limits).values() if limits else ())]
     calendars = [value for value in held if isinstance(value, Calendar)]
-    return sum(
+    return unfiled + sum(
         sum(map(len, calendar._buckets.values())) + sum(len(taken) for _, taken in calendar._taken)
         for calendar in calendars
     )
