@@ -31,6 +31,8 @@ class Reminders:
         self._room = UNFILED_ROOM
         self._filed: dict[str, None] = {}
         self._filed_from = NEVER
+        self.next_at = NEVER
+        """The instant from which a look in stream time may be due, in milliseconds; `due` tells where."""
         self._by_clock = (self.in_time, self.late_by_clock)
         self._in_stream = (*self._by_clock, self.late_by_stream)
 
@@ -40,6 +42,7 @@ class Reminders:
             self._add(self.late_by_stream, run, run.stream_lag_ms)
             if not self._unfiled:
                 self._unfiled_from = run.status_since + _longer_lag(run)
+                self.next_at = min(self.next_at, self._unfiled_from)
             self._unfiled[run.run_id] = None
         else:
             self._add(self.in_time, run, 0)
@@ -48,6 +51,8 @@ class Reminders:
         due = self._deadlines.next_at(run, self._profile, late_ms)
         if due is not None:
             calendar.add(run.run_id, due)
+            if calendar.next_at < self.next_at:  # noqa: PLR1730  min() is a call
+                self.next_at = calendar.next_at
 
     def file(self, now: int, look: Callable[[str], Run | None]) -> None:
         """See to it that late runs are looked at by the clock, once `now` is where it was at their arrival.
@@ -69,14 +74,9 @@ class Reminders:
         first = min(self._by_clock if by_clock else self._in_stream, key=lambda calendar: calendar.next_at)
         return first if first.next_at <= now else None
 
-    def is_due(self, stream_time: int) -> bool:
-        """Tell whether a look is due in stream time; `due` for the hot path."""
-        return (
-            self.in_time.next_at <= stream_time
-            or self.late_by_stream.next_at <= stream_time
-            or self.late_by_clock.next_at <= stream_time
-            or self._unfiled_from <= stream_time
-        )
+    def find_next(self) -> None:
+        """Find out anew when a look in stream time may be due, once some were taken."""
+        self.next_at = min(self._unfiled_from, *(calendar.next_at for calendar in self._in_stream))
 
     def keep(self, get_open: Callable[[str], Run | None]) -> None:
         """Let what was taken be gone: the commit that it led to is confirmed. `get_open`: of committed runs."""
@@ -99,6 +99,7 @@ class Reminders:
             self._unfiled_from = min(self._filed_from, self._unfiled_from)
             self._filed = {}
             self._filed_from = NEVER
+        self.find_next()
 
 
 def more_ms(run: Run, now: int, *, by_clock: bool) -> int:

@@ -60,20 +60,16 @@ def step(state: State, events: Sequence[RunEvent], at: Moment, out: Outcome) -> 
     Cutting the events into other batches gives the same runs, transitions, alerts and verdicts.
     """
     latest_credible, oldest_credible = at.wall_ms + MAX_AHEAD_MS, at.wall_ms - OLD_MS
-    is_due = state.limits.is_due
+    limits = state.limits
     for event in events:
         timestamp = event.timestamp
         if out.stream_time < timestamp <= latest_credible:
             out.stream_time = timestamp
-        elif timestamp == NO_TIMESTAMP:
-            # It moves no stream time: in a backlog the clock is far ahead of what is unread.
-            event = replace(event, timestamp=at.wall_ms)  # noqa: PLW2901  from here on it has one
-            out.tally.anomalies["timestamp_absent"] += 1
-        if NO_TIMESTAMP < timestamp < oldest_credible:
-            out.tally.anomalies["old_timestamp"] += 1
+        if timestamp < oldest_credible:
+            event = _timed(event, at, out)  # noqa: PLW2901
         _arrive(state, out, event, at)
         # In between, not at the end of a batch: else it would depend on where batches are cut what fires.
-        if is_due(out.stream_time):
+        if limits.next_at <= out.stream_time:
             _fire(state, out, out.stream_time, by_clock=False)
     return out
 
@@ -85,6 +81,16 @@ def pass_time(state: State, at: Moment, out: Outcome) -> Outcome:
         _fire(state, out, out.now, by_clock=True)
     _forget(state, out)
     return out
+
+
+def _timed(event: RunEvent, at: Moment, out: Outcome) -> RunEvent:
+    """Return an event whose timestamp is of long ago, or none, with a time; count it."""
+    if event.timestamp > NO_TIMESTAMP:
+        out.tally.anomalies["old_timestamp"] += 1
+        return event
+    # It moves no stream time: in a backlog the clock is far ahead of what is unread.
+    out.tally.anomalies["timestamp_absent"] += 1
+    return replace(event, timestamp=at.wall_ms)
 
 
 def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
@@ -165,14 +171,14 @@ def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
         limits.file(now, look)
         calendar = limits.due(now, by_clock=by_clock)
         if calendar is None:
-            return
+            break
         tick = calendar.next_at
         ids = calendar.take(looks)
         looks -= len(ids)
         for number, run_id in enumerate(ids):
             if out.room <= 0:
                 calendar.give_back(ids[number:])
-                return
+                break
             run = look(run_id)
             if run is None or state.due_at(run) <= tick:
                 continue  # Ended or forgotten, whether or not a commit has said so yet.
@@ -180,6 +186,7 @@ def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
             if fired:
                 state.limits.watch(_flagged(out, run, fired, CLOCK))
                 out.room -= len(fired)
+    limits.find_next()
 
 
 def _report_illegal(out: Outcome, run: Run, event: RunEvent, now: int) -> None:
