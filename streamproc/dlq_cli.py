@@ -12,12 +12,13 @@ from streamproc import app as service
 from streamproc.codec.framing import JSON, label
 from streamproc.dlq import choice as filters
 from streamproc.dlq.choice import Choice, WrongFilter
-from streamproc.dlq.command import INTERRUPTED, Consoles, Payload, list_letters, replay_letters, show_letter
+from streamproc.dlq.command import INTERRUPTED, Payload, list_letters, replay_letters, show_letter
 from streamproc.dlq.listing import Listing
 from streamproc.dlq.planning import Limits
 from streamproc.errors import ConfigError
 from streamproc.observe.counters import FORMER_REASONS, REASONS
 from streamproc.observe.logs import configure as configure_logs
+from streamproc.printing import Consoles
 from streamproc.profilebook import book_of
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka

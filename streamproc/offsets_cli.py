@@ -8,9 +8,10 @@ import typer
 from streamproc import app as service
 from streamproc.observe.logs import configure as configure_logs
 from streamproc.offsets import places
-from streamproc.offsets.command import Consoles, reset_offsets, resume_partitions, show_offsets, skip_records
+from streamproc.offsets.command import reset_offsets, resume_partitions, show_offsets, skip_records
 from streamproc.offsets.places import WrongPlace
 from streamproc.offsets.standing import Desk
+from streamproc.printing import Consoles
 from streamproc.runtime.ports import Kafka
 from streamproc.settings import Settings
 from streamproc.shell import Config, WrongUsage, err, out, run_async, settings_of

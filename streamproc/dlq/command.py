@@ -21,14 +21,13 @@ from streamproc.dlq.replaying import Replay
 from streamproc.errors import ConfigError
 from streamproc.escaping import escaped
 from streamproc.interrupts import EXIT_AT_ONCE, Interrupted, stop_on_signal, unless_stopped
+from streamproc.printing import Consoles, print_line, print_wide
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka
 
 INTERRUPTED = EXIT_AT_ONCE
 """Exit code after Ctrl-C or SIGTERM."""
 MAX_DUMP_BYTES = 1_024
-WIDE = 1_000
-"""Columns where stdout is no terminal: what goes to a file or a pipe is not cut."""
 
 
 class Payload(NamedTuple):
@@ -37,13 +36,6 @@ class Payload(NamedTuple):
     show: bool = False
     whole: bool = False
     out: Path | None = None
-
-
-class Consoles(NamedTuple):
-    """Where results go, and where the rest goes."""
-
-    out: Console
-    err: Console
 
 
 async def list_letters(
@@ -55,16 +47,16 @@ async def list_letters(
     out = consoles.out
     if as_json:
         for row in listing.rows():
-            _line(out, showing.as_json(row))
+            print_line(out, showing.as_json(row))
     else:
         if listing.letters:
-            _wide(out, showing.table(listing.rows()))
+            print_wide(out, showing.table(listing.rows()))
         for line in showing.totals(listing):
-            _line(out, line)
+            print_line(out, line)
     if not listing.letters:
         _nothing_matches(consoles.err, passed_over)
     if listing.foreign:
-        _line(consoles.err, showing.foreign(listing.foreign))
+        print_line(consoles.err, showing.foreign(listing.foreign))
 
 
 async def show_letter(kafka: Kafka, topics: TopicSettings, place: Place, payload: Payload, consoles: Consoles) -> None:
@@ -76,13 +68,13 @@ async def show_letter(kafka: Kafka, topics: TopicSettings, place: Place, payload
     grid.add_column(overflow="fold")
     for name, value in showing.details(letter, receipt):
         grid.add_row(Text(name), Text(value))
-    _wide(out, grid)
+    print_wide(out, grid)
     if payload.out is not None:
         _write(letter.value, payload.out)
-        _line(consoles.err, f"{payload.out}: {len(letter.value or b''):,} bytes")
+        print_line(consoles.err, f"{payload.out}: {len(letter.value or b''):,} bytes")
     elif payload.show:
         for line in showing.hex_dump(letter.value or b"", None if payload.whole else MAX_DUMP_BYTES):
-            _line(out, line)
+            print_line(out, line)
 
 
 async def replay_letters(
@@ -115,7 +107,7 @@ async def replay_letters(
                 shown.close()
                 _summary(consoles.out, terms, plan, replay)
         except Interrupted as interrupted:
-            _line(consoles.err, f"{interrupted}: the same command goes on from there, and sends nothing twice")
+            print_line(consoles.err, f"{interrupted}: the same command goes on from there, and sends nothing twice")
             return INTERRUPTED
         finally:
             shown.close()
@@ -163,12 +155,12 @@ def _nothing_matches(err: Console, passed_over: Seen) -> None:
     """Say what there is instead, where anything is."""
     if passed_over.reasons:
         for line in showing.nothing_matches(passed_over):
-            _line(err, line)
+            print_line(err, line)
 
 
 def _warnings(err: Console, plan: Plan) -> None:
     for line in showing.warnings(plan.unmended, plan.nothing_at):
-        _line(err, line)
+        print_line(err, line)
 
 
 def _summary(out: Console, terms: Terms, plan: Plan, replay: Replay | None) -> None:
@@ -194,12 +186,4 @@ def _summary(out: Console, terms: Terms, plan: Plan, replay: Replay | None) -> N
     for verdict, count, which in plan.left():
         limit = f" ({terms.limits.attempts:,})" if verdict is Verdict.EXHAUSTED else ""
         it.add_row(verdict.value + limit, f"{count:,}", Text(escaped(which)))
-    _wide(out, it)
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True, emoji=False)
-
-
-def _wide(console: Console, table: Table) -> None:
-    (console if console.is_terminal else Console(file=console.file, width=WIDE)).print(table)
+    print_wide(out, it)

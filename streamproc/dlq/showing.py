@@ -6,34 +6,23 @@ Whatever somebody else made comes out escaped; no value, key or header of a reco
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from streamproc.codec.sizes import named
-from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS, NO_TIMESTAMP
 from streamproc.dlq.letter import Letter
 from streamproc.dlq.listing import Listing, Row, Seen
 from streamproc.dlq.receipts import Receipt
 from streamproc.escaping import escaped, escaped_bytes
+from streamproc.printing import instant
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_CHARS = 1_000
 """Of a key, a header's name or its value that are shown."""
 MAX_TOTALS = 20
 DUMP_BYTES = 16
 PRINTABLE = range(0x20, 0x7F)
-
-
-def instant(time_ms: int, timespec: str = "milliseconds") -> str:
-    """Write a time in milliseconds: `none` for Kafka's -1, a number that is in another unit or no time as it is."""
-    if time_ms == NO_TIMESTAMP:
-        return "none"
-    if not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
-        return str(time_ms)
-    return (EPOCH + timedelta(milliseconds=time_ms)).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def table(rows: Iterable[Row]) -> Table:

@@ -1,9 +1,6 @@
 """The four commands, from Kafka to what is printed; each returns its exit code."""
 
-from typing import NamedTuple
-
 from rich.console import Console
-from rich.table import Table
 
 from streamproc.escaping import escaped
 from streamproc.interrupts import EXIT_AT_ONCE, Interrupted, stop_on_signal, unless_stopped
@@ -13,17 +10,8 @@ from streamproc.offsets.places import Passage, Target
 from streamproc.offsets.resetting import Move, Reset, planned, refuse_running
 from streamproc.offsets.standing import Desk, standing
 from streamproc.offsets.watching import stopped, unmoved
+from streamproc.printing import Consoles, print_line, print_wide
 from streamproc.runtime.ports import TopicPartition
-
-WIDE = 1_000
-"""Columns where stdout is no terminal: what goes to a file or a pipe is not cut."""
-
-
-class Consoles(NamedTuple):
-    """Where results go, and where the rest goes."""
-
-    out: Console
-    err: Console
 
 
 async def show_offsets(desk: Desk, consoles: Consoles, *, as_json: bool) -> int:
@@ -31,10 +19,10 @@ async def show_offsets(desk: Desk, consoles: Consoles, *, as_json: bool) -> int:
     found = [await standing(desk.kafka, source) for topic in desk.inputs for source in await desk.sources(topic)]
     group = await desk.kafka.membership()
     if as_json:
-        _line(consoles.out, showing.as_json(desk.application_id, group, found))
+        print_line(consoles.out, showing.as_json(desk.application_id, group, found))
     else:
-        _wide(consoles.out, showing.table(found))
-        _line(consoles.out, showing.group(desk.application_id, group))
+        print_wide(consoles.out, showing.table(found))
+        print_line(consoles.out, showing.group(desk.application_id, group))
     return 0
 
 
@@ -44,9 +32,9 @@ async def skip_records(desk: Desk, passage: Passage, consoles: Consoles) -> int:
         try:
             await unless_stopped(stop, skip(desk, passage), f"{passage.said} of {passage.source} were passed over")
         except Interrupted as interrupted:
-            _line(consoles.err, f"{interrupted}, or just then: `streamproc offsets show` tells")
+            print_line(consoles.err, f"{interrupted}, or just then: `streamproc offsets show` tells")
             return EXIT_AT_ONCE
-    _line(consoles.out, showing.skipped(passage, desk.topics.dead_letters))
+    print_line(consoles.out, showing.skipped(passage, desk.topics.dead_letters))
     return 0
 
 
@@ -57,14 +45,14 @@ async def resume_partitions(desk: Desk, source: TopicPartition | None, consoles:
         try:
             return await unless_stopped(stop, work, "every partition was told to go on")
         except Interrupted as interrupted:
-            _line(consoles.err, f"{interrupted}: the same command tells the others")
+            print_line(consoles.err, f"{interrupted}: the same command tells the others")
             return EXIT_AT_ONCE
 
 
 async def _resume_one(desk: Desk, source: TopicPartition, consoles: Consoles) -> int:
     known = [await desk.known(source)]
     if await _runs(desk) and not await unmoved(desk, known):
-        _line(consoles.out, f"{source} goes on by itself: it was left alone")
+        print_line(consoles.out, f"{source} goes on by itself: it was left alone")
     else:
         await _resume(desk, source, consoles)
     return 0
@@ -73,25 +61,25 @@ async def _resume_one(desk: Desk, source: TopicPartition, consoles: Consoles) ->
 async def _resume_stopped(desk: Desk, consoles: Consoles) -> int:
     """Return 1 where one cannot go on as things stand; the others are told nevertheless."""
     if not await _runs(desk):
-        _line(consoles.out, showing.nothing_runs(desk.application_id))
+        print_line(consoles.out, showing.nothing_runs(desk.application_id))
         return 0
     sources = [source for topic in desk.inputs for source in await desk.sources(topic)]
-    _line(consoles.err, f"watching for a few seconds which of {len(sources)} partitions stand still")
+    print_line(consoles.err, f"watching for a few seconds which of {len(sources)} partitions stand still")
     found = await stopped(desk, sources)
-    _line(consoles.out, f"{len(sources) - len(found)} of {len(sources)} partitions go on by themselves")
+    print_line(consoles.out, f"{len(sources) - len(found)} of {len(sources)} partitions go on by themselves")
     code = 0
     for source in found:
         try:
             await _resume(desk, source, consoles)
         except Refused as error:
-            _line(consoles.err, escaped(str(error)))
+            print_line(consoles.err, escaped(str(error)))
             code = 1
     return code
 
 
 async def _resume(desk: Desk, source: TopicPartition, consoles: Consoles) -> None:
     offset = await resume(desk, source)
-    _line(consoles.out, f"{source} goes on at offset {offset}: what was rejected before no longer counts")
+    print_line(consoles.out, f"{source} goes on at offset {offset}: what was rejected before no longer counts")
 
 
 async def _runs(desk: Desk) -> bool:
@@ -102,14 +90,14 @@ async def reset_offsets(desk: Desk, target: Target, consoles: Consoles, *, dry_r
     """Go back, and say what that means; raises as `planned` and `Reset.run`."""
 
     def on_step(text: str) -> None:
-        _line(consoles.err, text)
+        print_line(consoles.err, text)
 
     with stop_on_signal() as stop:
         began = False
         try:
             moves = await unless_stopped(stop, _plan(desk, target, dry_run=dry_run), "anything was changed")
             if lost := showing.passed(moves):
-                _line(consoles.out, lost)
+                print_line(consoles.out, lost)
             if dry_run:
                 _summary(consoles.out, moves, is_plan=True)
                 return 0
@@ -117,7 +105,7 @@ async def reset_offsets(desk: Desk, target: Target, consoles: Consoles, *, dry_r
             await unless_stopped(stop, Reset(desk, moves, on_step).run(), "the reset was finished")
         except Interrupted as interrupted:
             more = ". The service does not start until the same command was run again, which goes on from there"
-            _line(consoles.err, f"{interrupted}{more if began else ''}")
+            print_line(consoles.err, f"{interrupted}{more if began else ''}")
             return EXIT_AT_ONCE
     _summary(consoles.out, moves, is_plan=False)
     return 0
@@ -130,14 +118,6 @@ async def _plan(desk: Desk, target: Target, *, dry_run: bool) -> list[Move]:
 
 
 def _summary(out: Console, moves: list[Move], *, is_plan: bool) -> None:
-    _wide(out, showing.moves(moves))
-    for line in (*showing.clamped(moves), showing.totals(moves, is_plan=is_plan), showing.AGAIN):
-        _line(out, line)
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True, emoji=False)
-
-
-def _wide(console: Console, table: Table) -> None:
-    (console if console.is_terminal else Console(file=console.file, width=WIDE)).print(table)
+    print_wide(out, showing.moves(moves))
+    for text in (*showing.clamped(moves), showing.totals(moves, is_plan=is_plan), showing.AGAIN):
+        print_line(out, text)

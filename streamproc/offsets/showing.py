@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS
 from streamproc.escaping import escaped
 from streamproc.offsets.places import Passage
 from streamproc.offsets.resetting import Move, stood
 from streamproc.offsets.standing import Standing
+from streamproc.printing import instant
 from streamproc.runtime.ports import Membership
 from streamproc.runtime.position import Position
 
@@ -144,8 +143,4 @@ def _document(it: Standing) -> dict[str, Any]:
 
 
 def _time(time_ms: int) -> str:
-    if not time_ms:
-        return "none yet"
-    if not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
-        return str(time_ms)
-    return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return instant(time_ms, "seconds") if time_ms else "none yet"

@@ -15,10 +15,11 @@ from rich.console import Console
 from streamproc import dlq_cli
 from streamproc.dlq import replaying
 from streamproc.dlq.choice import Choice, WrongFilter
-from streamproc.dlq.command import Consoles, Payload, list_letters, replay_letters, show_letter
+from streamproc.dlq.command import Payload, list_letters, replay_letters, show_letter
 from streamproc.dlq.listing import Listing
 from streamproc.dlq.planning import Limits
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
+from streamproc.printing import Consoles
 from tests.support.application import always
 from tests.support.desk import EVERYTHING, NOW_MS, Desk
 

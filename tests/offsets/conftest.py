@@ -7,21 +7,18 @@ import pytest
 from rich.console import Console
 
 from streamproc.core.profiles import ASSISTANTS
-from streamproc.offsets.command import Consoles
 from streamproc.offsets.standing import Desk
+from streamproc.printing import Consoles
 from tests.support.application import MAX_RECORD_BYTES, Application
 from tests.support.fake_kafka import FakeKafka
+from tests.support.impatience import wait_for_nothing
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamproc.runtime.task.MIN_BACKOFF_S", 0.0)
-    monkeypatch.setattr("streamproc.runtime.task.MEMBERSHIP_POLL_S", 0.001)
-    monkeypatch.setattr("streamproc.runtime.pausing.POLL_S", 0.005)
-    monkeypatch.setattr("streamproc.runtime.pausing.LOOK_S", 0.01)
+    wait_for_nothing(monkeypatch)
     monkeypatch.setattr("streamproc.offsets.watching.POLL_S", 0.005)
     monkeypatch.setattr("streamproc.offsets.watching.LOOKS", 60)
-    monkeypatch.setattr("streamproc.runtime.worker.POLL_S", 0.005)
 
 
 class Screen(NamedTuple):

@@ -1,0 +1,39 @@
+"""What the commands print results with: lines that nothing wraps or styles, tables that a pipe does not cut, times."""
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS, NO_TIMESTAMP
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WIDE = 1_000
+"""Columns where stdout is no terminal: what goes to a file or a pipe is not cut."""
+
+
+class Consoles(NamedTuple):
+    """Where results go, and where the rest goes."""
+
+    out: Console
+    err: Console
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print text as it is."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+def print_wide(console: Console, table: Table) -> None:
+    """Print a table, whole where it does not go to a terminal."""
+    (console if console.is_terminal else Console(file=console.file, width=WIDE)).print(table)
+
+
+def instant(time_ms: int, timespec: str = "milliseconds") -> str:
+    """Write a time in milliseconds: `none` for Kafka's -1, a number that is in another unit or no time as it is."""
+    if time_ms == NO_TIMESTAMP:
+        return "none"
+    if not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
+        return str(time_ms)
+    return (EPOCH + timedelta(milliseconds=time_ms)).isoformat(timespec=timespec).replace("+00:00", "Z")
