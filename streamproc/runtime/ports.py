@@ -3,12 +3,12 @@
 The contract suite in tests/contract holds both to the same behaviour.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.encode import Message
-from streamproc.errors import ConfigError, StreamprocError
+from streamproc.errors import ConfigError, StreamprocError, TaskInvalid
 
 
 class TopicPartition(NamedTuple):
@@ -32,14 +32,12 @@ class Committed(NamedTuple):
     metadata: str
 
 
-class Fetched(NamedTuple):
-    """What one fetch brought.
+class Member(NamedTuple):
+    """Our membership as of one assignment. Offsets that are committed with it are refused in any later one (KIP-447)."""
 
-    `caught_up`: it succeeded, brought nothing, and nothing is left, as `Reader.read_all` has it (rules.md 16).
-    """
-
-    records: Sequence[Arrival]
-    caught_up: bool
+    generation: int
+    member_id: str
+    instance_id: str | None = None
 
 
 class Gone(ConfigError):
@@ -60,6 +58,26 @@ class Unreadable(StreamprocError):
         what = f"offset {first}" if first == last else f"offsets {first} to {last}"
         super().__init__(f"{what} of {place} cannot be read: {why}")
         self.place, self.first, self.last = place, first, last
+
+
+class OutputRefused(TaskInvalid):
+    """One partition of the outputs takes nothing, while the others may: the transaction was given up for its sake."""
+
+    def __init__(self, place: TopicPartition, why: str) -> None:
+        super().__init__(f"{place} takes no records: {why}")
+        self.place, self.why = place, why
+
+
+class Fetched(NamedTuple):
+    """What one fetch of a partition brought.
+
+    `caught_up`: it succeeded, brought nothing, and nothing is left, as `read_all` has it (rules.md 16). `trouble`: why
+    what comes next cannot be had, as an exception that a `Reader` would raise; then there are no records.
+    """
+
+    records: Sequence[Arrival]
+    caught_up: bool
+    trouble: Gone | Unreadable | None = None
 
 
 class Membership(NamedTuple):
@@ -102,20 +120,48 @@ class Reader(Protocol):
         """Give up the connection; takes a bounded time."""
 
 
-class Transactions(Protocol):
-    """One transactional producer for one input partition of a stage.
+class Fetcher(Protocol):
+    """Reads many partitions with isolation read_committed, apart from any group, and only when it is polled."""
 
-    Good until its first failure; then it is thrown away.
-    """
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        """Read a partition from `offset` on; what was fetched of it is dropped."""
+
+    def drop(self, place: TopicPartition) -> None:
+        """Forget a partition and what was fetched of it; one that is not known is none."""
+
+    async def poll(self, shares: Mapping[TopicPartition, int], timeout_s: float) -> Mapping[TopicPartition, Fetched]:
+        """Return what is at hand of these partitions, at most so many records of each.
+
+        Waits at most `timeout_s` for the first. A partition of which the broker said nothing during the call is missing
+        from the answer. Raises BrokerUnavailable for one that has had no answer for long.
+        """
+
+    def lag(self, place: TopicPartition) -> int | None:
+        """Return how many offsets lie between what was read and the last stable offset heard of; None before any."""
+
+    def read_all(self, place: TopicPartition) -> bool:
+        """Return whether the broker said just now that nothing is unread; what an open transaction holds back is."""
+
+    async def look(self, place: TopicPartition) -> None:
+        """Find out how far the partition goes by now, for `lag`; raises BrokerUnavailable."""
+
+    async def close(self) -> None:
+        """Give up the connections; takes a bounded time."""
+
+
+class Transactions(Protocol):
+    """A transactional producer. Good until its first failure; then it is thrown away."""
 
     async def fence(self) -> None:
-        """Fence every earlier producer of the same transactional id and finish its transaction."""
+        """Fence every earlier producer of the same transactional id and finish its transaction; raises TaskInvalid."""
 
-    async def commit(self, outputs: Outputs, committed: Committed, may_commit: Callable[[], bool]) -> None:
-        """Write `outputs` and the input offset in one transaction, every record acknowledged.
+    async def commit(
+        self, outputs: Outputs, offsets: Mapping[TopicPartition, Committed], member: Member | None = None
+    ) -> None:
+        """Write `outputs` and the group's offsets in one transaction, every record acknowledged.
 
-        `may_commit` is asked right before the end: false aborts. Raises TaskInvalid whenever the outcome is not a
-        confirmed commit, ConfigError where it never could be.
+        With `member` the coordinator refuses the offsets where that membership is no longer the present one. Raises
+        OutputRefused, TaskInvalid whenever the outcome is not a confirmed commit, ConfigError where it never could be.
         """
 
     async def close(self) -> None:
@@ -128,8 +174,8 @@ class GroupListener(Protocol):
     def revoked(self) -> None:
         """No partition is ours from here on."""
 
-    def assigned(self, sources: frozenset[TopicPartition]) -> None:
-        """These partitions of the inputs are ours, in a new generation."""
+    def assigned(self, sources: frozenset[TopicPartition], member: Member) -> None:
+        """These partitions of the inputs are ours, in a new generation of the group."""
 
 
 class Group(Protocol):
@@ -188,7 +234,13 @@ class Kafka(Protocol):
         """Return the partition that a key goes to, as Kafka's own clients decide it (rules.md 2)."""
 
     def transactions(self, source: TopicPartition) -> Transactions:
-        """Return a producer for an input partition, not yet started."""
+        """Return a producer with the transactional id of an input partition, not yet started."""
+
+    async def fence(self, sources: Sequence[TopicPartition]) -> None:
+        """Fence every producer with the ids of these partitions and finish its transaction; raises TaskInvalid."""
+
+    async def fetcher(self) -> Fetcher:
+        """Return a fetcher of no partition; raises BrokerUnavailable."""
 
     async def reader(self, topic: str, partition: int) -> Reader:
         """Return a started reader; it must be told where to read."""
@@ -198,6 +250,15 @@ class Kafka(Protocol):
 
     async def committed(self, source: TopicPartition) -> Committed | None:
         """Return the group's committed offset of an input partition, None where there is none."""
+
+    async def stable(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed | None]:
+        """Return the committed offsets that no transaction under way may still change; the others are missing.
+
+        Raises BrokerUnavailable.
+        """
+
+    async def high_watermark(self, topic: str, partition: int) -> int:
+        """Return the offset behind the last record, those of open transactions included."""
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
         """Return the offset of the first record with this timestamp or a later one, None where there is none.
