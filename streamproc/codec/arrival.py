@@ -58,18 +58,23 @@ class Arrival(Protocol):
 
 
 class Framed(Struct, gc=False, frozen=True):
-    """A record and its payload, the framing taken off."""
+    """A record and its payload, the framing taken off. `partition`: of the input."""
 
     record: Arrival
     payload: bytes
+    partition: int = 0
 
 
 class Rejection(NamedTuple):
-    """A record that cannot be used: a reason from a closed set, and a message that does not show the payload."""
+    """A record that cannot be used: a reason from a closed set, and a message that does not show the payload.
+
+    `partition`: of the input.
+    """
 
     record: Arrival
     reason: str
     message: str
+    partition: int = 0
 
 
 def instants(timestamps: Sequence[int]) -> Sequence[int]:

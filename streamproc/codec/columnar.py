@@ -128,7 +128,8 @@ def _events(columns: Columns, group: Sequence[Framed], label: str) -> list[RunEv
             [framed.record.offset for framed in group],
             repeat(label),
             [framed.payload for framed in group],
-            columns.flags(),  # Last, as it wants to be.
+            columns.flags(),  # The last of the columns, as it wants to be.
+            [framed.partition for framed in group],
         )
     )
 

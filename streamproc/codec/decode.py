@@ -1,9 +1,9 @@
-"""Framed values to RunEvents, a whole batch at a time: columnar first, record by record where that fails.
+"""Framed values to RunEvents, a whole batch of several partitions at a time: columnar first, else record by record.
 
 Both decoders take and refuse the same records, and read the same from them: a property test holds it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ Groups = dict[bytes, tuple[Format, list[Framed]]]
 
 
 class Decoded(NamedTuple):
-    """What a batch of records turned out to be. Each one taken is in exactly one of the two, both in offset order.
+    """What a partition's records turned out to be. Each one taken is in exactly one of the two, both in offset order.
 
     `taken`: how many were decoded, from the first on. The next one needs the first of the schemas `missing`, headers
     that a registry has to be asked for; the others are needed by records behind it.
@@ -46,19 +46,41 @@ class Decoded(NamedTuple):
 
 
 def decode(records: Sequence[Arrival], book: SchemaBook) -> Decoded:
-    """Decode a batch of one partition. Raises nothing for bad input: what cannot be used is in `rejections`."""
+    """Decode records of one partition; as `decode_together`."""
+    return decode_together({0: records}, book)[0]
+
+
+def decode_together(brought: Mapping[int, Sequence[Arrival]], book: SchemaBook) -> dict[int, Decoded]:
+    """Decode records by partition, in one go for all: a batch of columns costs 150 µs, whatever is in it.
+
+    Raises nothing for bad input: what cannot be used is in `rejections`.
+    """
     rejections: list[Rejection] = []
     groups: Groups = {}
-    taken = _by_schema(records, book, groups, rejections)
-    events: list[RunEvent] = []
+    taken = {
+        partition: _by_schema(partition, records, book, groups, rejections) for partition, records in brought.items()
+    }
+    events: dict[int, list[RunEvent]] = {partition: [] for partition in brought}
     for schema, group in groups.values():
-        events += _decode_group(group, schema, rejections)
-    events.sort(key=attrgetter("offset"))
-    rejections.sort(key=lambda rejection: rejection.record.offset)
-    return Decoded(events, rejections, taken, _missing(records[taken:], book))
+        for event in _decode_group(group, schema, rejections):
+            events[event.partition].append(event)
+    refused: dict[int, list[Rejection]] = {partition: [] for partition in brought}
+    for rejection in rejections:
+        refused[rejection.partition].append(rejection)
+    return {
+        partition: Decoded(
+            sorted(events[partition], key=attrgetter("offset")),
+            sorted(refused[partition], key=lambda rejection: rejection.record.offset),
+            taken[partition],
+            _missing(records[taken[partition] :], book),
+        )
+        for partition, records in brought.items()
+    }
 
 
-def _by_schema(records: Sequence[Arrival], book: SchemaBook, groups: Groups, rejections: list[Rejection]) -> int:
+def _by_schema(
+    partition: int, records: Sequence[Arrival], book: SchemaBook, groups: Groups, rejections: list[Rejection]
+) -> int:
     """Sort records by schema, and reject those without; return how many come before one whose schema is missing."""
     header, size = b"", 0
     group: list[Framed] | None = None
@@ -72,12 +94,12 @@ def _by_schema(records: Sequence[Arrival], book: SchemaBook, groups: Groups, rej
             except SchemaMissing:
                 return number
             except RecordRejected as error:
-                rejections.append(Rejection(record, error.reason, str(error)))
+                rejections.append(Rejection(record, error.reason, str(error), partition))
                 group = None
                 continue
             group = groups[header][1]
             size = 0 if header == JSON else len(header)
-        group.append(Framed(record, value[size:]))  # type: ignore[index] # header_of refuses None
+        group.append(Framed(record, value[size:], partition))  # type: ignore[index] # header_of refuses None
     return len(records)
 
 
@@ -86,7 +108,7 @@ def _skimmed(framed: Framed, schema: WriterSchema, rejections: list[Rejection]) 
     try:
         return skim(framed, schema)
     except RecordRejected as error:
-        rejections.append(Rejection(framed.record, error.reason, str(error)))
+        rejections.append(Rejection(framed.record, error.reason, str(error), framed.partition))
         return -1
 
 
@@ -193,5 +215,5 @@ def _read(framed: Framed, schema: Format, rejections: list[Rejection]) -> RunEve
     try:
         return schema.read(framed) if isinstance(schema, JsonFormat) else decode_one(framed, schema)
     except RecordRejected as error:
-        rejections.append(Rejection(framed.record, error.reason, str(error)))
+        rejections.append(Rejection(framed.record, error.reason, str(error), framed.partition))
         return None

@@ -84,7 +84,8 @@ def event_of(found: Mapping[str, Any], framed: Framed, label: str, getters: Gett
         framed.record.offset,
         label,
         framed.payload,
-        ordered(odd),  # Last: it is told of all that is read.
+        ordered(odd),  # The last of what is read: it is told of all that is.
+        framed.partition,
     )
     event = RunEvent(*values)
     check(event)

@@ -34,7 +34,7 @@ class Verdict(StrEnum):
 class RunEvent(Struct, gc=False, frozen=True):
     """One decoded RunObject as it arrived. Times of the RunObject in Unix seconds.
 
-    `timestamp`: Kafka's, in milliseconds, NO_TIMESTAMP where it is no time.
+    `timestamp`: Kafka's, in milliseconds, NO_TIMESTAMP where it is no time. `partition`: of the input.
     """
 
     run_id: str
@@ -57,6 +57,7 @@ class RunEvent(Struct, gc=False, frozen=True):
     schema: str
     payload: bytes
     flags: tuple[str, ...] = ()
+    partition: int = 0
 
 
 class Run(Struct, gc=False, array_like=True):
