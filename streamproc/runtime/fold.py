@@ -1,225 +1,264 @@
 """The fold stage: run events in; states, transitions, alerts, dead letters and measurements out. No I/O."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
 from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival, instant
 from streamproc.codec.book import SchemaBook
-from streamproc.codec.deadletter import ANY_SIZE
-from streamproc.codec.decode import Decoded, decode
-from streamproc.codec.encode import Message, OutputEncoder, Source
+from streamproc.codec.decode import Decoded, decode_together
+from streamproc.codec.encode import JointEncoder, Message, Source, States
 from streamproc.codec.measurements import MeasurementEncoder
 from streamproc.codec.runstate import decode_runs
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.core.beacon import Beacon
 from streamproc.core.measure import Mark, Measurement
-from streamproc.core.model import Moment
+from streamproc.core.model import Moment, Transition
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.observer import CommitReport, FoldReport, count_alerts
-from streamproc.runtime.oversized import set_apart
+from streamproc.runtime.oversized import Apart, set_apart
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import Sources
-from streamproc.runtime.stage import Batch, Pending
+from streamproc.runtime.stage import Absorbed, Allows, Batch, Limits, Missing, Pending, TooMany, here
 
 MAX_SPOKEN_PER_COMMIT = 2_000
 """Alerts and measurements, which are encoded one by one: well under 100 ms of CPU."""
 
 
 class FoldSettings(Struct, frozen=True):
-    """What the fold of every partition has in common. `topics` with their prefix; `partition_of`: see the ports."""
+    """What the fold goes by. `topics` with their prefix; `partition_of`: see the ports."""
 
+    application_id: str
     topics: TopicSettings
     rules: Rules
     book: SchemaBook
     commit: CommitSettings
-    max_record_bytes: int
     partition_of: Callable[[bytes, int], int]
     frames: Frames = SINGLE_OBJECTS
-    letter_bytes: int = ANY_SIZE
-    """What the dead-letter topic admits."""
 
 
 class FoldStage:
-    """How the records of one input partition are folded.
+    """How the records of the input partitions are folded."""
 
-    `count_elsewhere` tells how many of some newly opened runs live on another partition.
-    """
+    every_s = 0.0
 
-    linger_s = 0.0
-
-    def __init__(
-        self,
-        settings: FoldSettings,
-        source: Source,
-        partitions: int,
-        count_elsewhere: Callable[[Sequence[str]], int] = lambda _: 0,
-    ) -> None:
+    def __init__(self, settings: FoldSettings, partitions: int, limits: Limits = Limits()) -> None:  # noqa: B008  it cannot be changed
         self.settings = settings
-        self.source = source
-        self.partitions = partitions
-        self.profile = settings.rules.profile.name
+        self.topic = settings.topics.events
         self.state_topic = settings.topics.state
-        self.interval_s = settings.commit.interval_ms / 1000
-        self.count_elsewhere = count_elsewhere
-        self.outputs = OutputEncoder(source, settings.frames)
-        self.alerts = AlertEncoder(source.application_id, settings.frames)
-        self.measurements = MeasurementEncoder(source)
-        self.beacon = Beacon(source.partition)
+        self.profile = settings.rules.profile.name
+        self.partitions = partitions
+        self.limits = limits
+        self._outputs = JointEncoder(settings.application_id, self.topic, settings.frames)
+        self._alerts = AlertEncoder(settings.application_id, settings.frames)
+        self._running: WeakValueDictionary[int, FoldKept] = WeakValueDictionary()
+        self._measurements: dict[int, MeasurementEncoder] = {}
+
+    def fresh(self, partition: int, stream_time: int) -> "FoldKept":
+        """Return what a partition remembers that begins anew: whatever this instance knew of it no longer counts."""
+        return FoldKept(self, partition, State(self.settings.rules, stream_time))
+
+    def decode(self, brought: Mapping[int, Sequence[Arrival]]) -> Mapping[int, Decoded]:
+        """Decode records by partition; what is too large is among the rejections."""
+        apart = {partition: set_apart(records, self.limits.record_bytes) for partition, records in brought.items()}
+        decoded = decode_together({partition: each.fitting for partition, each in apart.items()}, self.settings.book)
+        return {partition: _joined(apart[partition], found) for partition, found in decoded.items()}
+
+    def encode(self, batches: Sequence["FoldBatch"], at: Moment) -> Outputs:
+        """Return what closed batches send."""
+        topics, outputs = self.settings.topics, dict[TopicPartition, Sequence[Message]]()
+        transitions = self._outputs.transitions([(each.partition, each.transitions) for each in batches], at.wall_ms)
+        states = self._outputs.states([each.states for each in batches], at.wall_ms)
+        for batch, changes, changed in zip(batches, transitions, states, strict=True):
+            outputs.update(
+                here(
+                    batch.source,
+                    {
+                        topics.transitions: changes,
+                        topics.state: changed + self._tombstones(batch, at),
+                        topics.alerts: self._told(batch, at),
+                        topics.dead_letters: batch.dead_letters,
+                    },
+                )
+            )
+        return {**outputs, **self._spread(batches, at)}
+
+    def count_elsewhere(self, partition: int, run_ids: Sequence[str]) -> int:
+        """Return how many runs live on another partition of this worker, too (rules.md 1)."""
+        others = (kept.state.runs for number, kept in self._running.items() if number != partition)
+        return sum(len(runs.keys() & run_ids) for runs in others) if run_ids else 0
+
+    def enter(self, kept: "FoldKept") -> None:
+        """Count the runs of a partition that is running among those of this worker."""
+        self._running[kept.partition] = kept
+
+    def _tombstones(self, batch: "FoldBatch", at: Moment) -> list[Message]:
+        out = batch.out
+        if not out.forgotten:
+            return []
+        return self._outputs.tombstones(batch.partition, out.forgotten, out.now, batch.sequence, at.wall_ms)
+
+    def _told(self, batch: "FoldBatch", at: Moment) -> list[Message]:
+        source = Source(self.settings.application_id, *batch.source)
+        return self._alerts.messages(batch.out.alerts, at.wall_ms, source) if batch.out.alerts else []
+
+    def _spread(self, batches: Sequence["FoldBatch"], at: Moment) -> Outputs:
+        """Return what goes to the windows: measurements by their key, the mark to every partition behind them."""
+        topic, partition_of = self.settings.topics.measurements, self.settings.partition_of
+        spread: defaultdict[TopicPartition, list[Message]] = defaultdict(list)
+        for batch in batches:
+            encoder = self._encoder(batch.partition)
+            found = [Measurement(batch.partition, *key, totals) for key, totals in batch.out.tally.cells.items()]
+            for message in encoder.measurements(found, batch.sequence, at.wall_ms):
+                spread[TopicPartition(topic, partition_of(message[0] or b"", self.partitions))].append(message)
+            if batch.mark is not None:
+                mark = encoder.mark(batch.mark, batch.sequence, at.wall_ms)
+                for number in range(self.partitions):
+                    spread[TopicPartition(topic, number)].append(mark)
+        return spread
+
+    def _encoder(self, partition: int) -> MeasurementEncoder:
+        if partition not in self._measurements:
+            place = Source(self.settings.application_id, self.topic, partition)
+            self._measurements[partition] = MeasurementEncoder(place)
+        return self._measurements[partition]
+
+
+class FoldKept:
+    """What one input partition remembers. `seen_at`: the clock when it last had an event, in milliseconds."""
+
+    def __init__(self, stage: FoldStage, partition: int, state: State) -> None:
+        self.stage = stage
+        self.partition = partition
+        self.state = state
+        self.beacon = Beacon(partition)
         self.seen_at = 0
 
-    def fresh(self, stream_time: int) -> State:
-        """Return an empty state; whatever this instance knew of the partition no longer counts."""
-        self.beacon.forget()
-        self.seen_at = 0
-        return State(self.settings.rules, stream_time)
-
-    def load(self, state: State, records: Sequence[Arrival]) -> Sources:
-        """Put records of run-state into `state`."""
+    def load(self, records: Sequence[Arrival]) -> Sources:
+        """Put records of run-state into the state."""
         found = decode_runs(records)
         for run_id, run in found:
             if run is None:
-                state.remove(run_id)
+                self.state.remove(run_id)
             else:
-                state.put(run)
+                self.state.put(run)
         return [(run_id, -1 if run is None else run.offset) for run_id, run in found]
 
-    def begin(self, state: State, position: Position) -> "FoldBatch":
-        """Return a new commit on top of `state`."""
-        return FoldBatch(self, state, position)
+    def begin(self, position: Position, allows: Allows | None) -> "FoldBatch":
+        """Return a new batch on top of the state."""
+        self.stage.enter(self)
+        return FoldBatch(self, position, allows)
 
 
 class FoldBatch(Batch):
-    """One commit of the fold stage."""
+    """One partition's part of a commit."""
 
-    def __init__(self, stage: FoldStage, state: State, position: Position) -> None:
-        super().__init__(stage.source, position, stage.settings.letter_bytes)
-        self._stage = stage
-        self._state = state
-        self._out = begin(state)
-        self._transitions: list[Message] = []
-        self._seen_at = stage.seen_at
-        self._mark: Mark | None = None
+    def __init__(self, kept: FoldKept, position: Position, allows: Allows | None) -> None:
+        source = TopicPartition(kept.stage.topic, kept.partition)
+        super().__init__(source, position, kept.stage.limits.letter_bytes, allows)
+        self.partition = kept.partition
+        self.out = begin(kept.state)
+        self.mark: Mark | None = None
+        self.sequence = position.sequence + 1
+        self._kept = kept
+        self._seen_at = kept.seen_at
 
-    def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
-        """Decode and fold records that follow on what was absorbed, up to one that is `held` or lacks a schema."""
-        stage, out = self._stage, self._out
-        decoded = _decode(records, stage.settings)
+    def absorb(self, records: Sequence[Arrival], decoded: Decoded, at: Moment) -> Absorbed:
+        """Fold records, up to one that may not be rejected yet or lacks a schema."""
+        stop: Missing | TooMany | None = Missing(decoded.missing) if decoded.missing else None
         if over := self._over_limit(decoded.rejections):
-            self.held = over.reason
+            stop = TooMany(over.reason)
             decoded = decoded.before(over.record.offset)
-        step(self._state, decoded.events, at, out)
-        self._transitions += stage.outputs.transitions(out.transitions, at.wall_ms)
-        out.transitions.clear()
-        self.missing = decoded.missing
+        step(self._kept.state, decoded.events, at, self.out)
         self._took(records[: decoded.taken], decoded.rejections, at)
-        if decoded.missing or self.held:
+        if stop is not None:
             self.last_timestamp = instant(records[decoded.taken].timestamp, at.wall_ms)
         self._seen_at = at.wall_ms
+        return Absorbed(decoded.taken, stop)
 
-    def pass_time(self, at: Moment, *, read_all: bool) -> None:
+    def pass_time(self, at: Moment, *, heard: bool, read_all: bool) -> None:
         """Let the clock do its part: deadlines, retention, and a mark for the windows."""
-        out = pass_time(self._state, at, self._out)
-        if not self.heard(at):
+        kept, out = self._kept, pass_time(self._kept.state, at, self.out)
+        if not heard:
             return  # No answer, or an open transaction: what was known before does not tell of the time since.
         # Bad records, and times that are not believed, keep a partition from falling idle and move no time: it must not
         # hold back the windows of all the others.
-        stands_still = read_all and out.stream_time == self._state.stream_time
-        self._mark = self._stage.beacon.due(
+        stands_still = read_all and out.stream_time == kept.state.stream_time
+        self.mark = kept.beacon.due(
             out.stream_time, idle=at.caught_up or stands_still, seen_at=self._seen_at, wall_ms=at.wall_ms
         )
 
     def settle(self) -> None:
         """Take note of which runs were looked at in vain."""
-        self._state.settle()
+        self._kept.state.settle()
 
     @property
-    def is_full(self) -> bool:
-        """Whether it should be committed, though more is at hand."""
-        out = self._out
-        spoken = len(out.alerts) + len(out.tally.groups)
-        return (
-            self._is_large or self.records >= self._stage.settings.commit.max_records or spoken >= MAX_SPOKEN_PER_COMMIT
-        )
+    def load(self) -> float:
+        """How much of what one commit may hold is in here."""
+        spoken = len(self.out.alerts) + len(self.out.tally.groups)
+        most = self._kept.stage.settings.commit.max_records
+        return max(self._bytes_load, self.records / most, spoken / MAX_SPOKEN_PER_COMMIT)
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to commit."""
-        return not self.records and not self._out.runs and self._mark is None
+        return not self.records and not self.out.runs and self.mark is None
+
+    @property
+    def transitions(self) -> Sequence[Transition]:
+        """What runs did."""
+        return self.out.transitions
+
+    @property
+    def states(self) -> States:
+        """What runs became."""
+        out = self.out
+        return States(self.partition, [run for run in out.runs.values() if run is not None], out.causes, self.sequence)
 
     def close(self, at: Moment) -> Pending:
-        """Return the commit."""
-        out, stage = self._out, self._stage
-        elsewhere = stage.count_elsewhere(out.tally.opened)
+        """End the batch."""
+        out, kept = self.out, self._kept
+        elsewhere = kept.stage.count_elsewhere(self.partition, out.tally.opened)
         if elsewhere:
             out.tally.anomalies["two_partitions"] += elsewhere
-        position = self._position(self._state.live_after(out.runs), out.stream_time)
-        outputs = {**self._local(at, position.sequence), **self._spread(at, position.sequence)}
-        return Pending(outputs, position, self._apply, partial(self._report, at))
-
-    def _local(self, at: Moment, sequence: int) -> Outputs:
-        """Return what stays on the input's partition number (rules.md 2)."""
-        out, stage, topics = self._out, self._stage, self._stage.settings.topics
-        changed = [run for run in out.runs.values() if run is not None]
-        states = stage.outputs.states(changed, at.wall_ms, out.causes, sequence)
-        states += stage.outputs.tombstones(out.forgotten, out.now, sequence, at.wall_ms)
-        by_topic = {
-            topics.transitions: self._transitions,
-            topics.state: states,
-            topics.alerts: stage.alerts.messages(out.alerts, at.wall_ms, stage.source),
-            topics.dead_letters: self._dead_letters,
-        }
-        return self._here(by_topic)
-
-    def _spread(self, at: Moment, sequence: int) -> Outputs:
-        """Return what goes to the windows: measurements by their key, the mark to every partition behind them."""
-        stage, topic = self._stage, self._stage.settings.topics.measurements
-        partition_of = stage.settings.partition_of
-        found = [Measurement(stage.source.partition, *key, totals) for key, totals in self._out.tally.cells.items()]
-        spread: defaultdict[TopicPartition, list[Message]] = defaultdict(list)
-        for message in stage.measurements.measurements(found, sequence, at.wall_ms):
-            spread[TopicPartition(topic, partition_of(message[0] or b"", stage.partitions))].append(message)
-        if self._mark is not None:
-            mark = stage.measurements.mark(self._mark, sequence, at.wall_ms)
-            for number in range(stage.partitions):
-                spread[TopicPartition(topic, number)].append(mark)
-        return spread
+        position = self._position(kept.state.live_after(out.runs), out.stream_time)
+        return Pending(position, self._apply, partial(self._report, at))
 
     def _apply(self) -> None:
-        self._state.merge(self._out.runs, self._out.stream_time)
-        self._stage.seen_at = self._seen_at
-        if self._mark is not None:
-            self._stage.beacon.sent(self._mark)
+        self._kept.state.merge(self.out.runs, self.out.stream_time)
+        self._kept.seen_at = self._seen_at
+        if self.mark is not None:
+            self._kept.beacon.sent(self.mark)
 
     def _report(self, at: Moment, duration_s: float, latency_s: float) -> CommitReport:
         return FoldReport(
-            source=TopicPartition(self._stage.source.topic, self._stage.source.partition),
+            source=self.source,
             records=self.records,
             duration_s=duration_s,
             latency_s=latency_s,
             rejected=self._rejected,
             samples=self._samples,
-            alerts=count_alerts(self._out.alerts),
-            tally=self._out.tally,
-            forgotten=len(self._out.forgotten),
+            alerts=count_alerts(self.out.alerts),
+            tally=self.out.tally,
+            forgotten=len(self.out.forgotten),
             seen_at=at.wall_ms if self.records else 0,
         )
 
 
-def _decode(records: Sequence[Arrival], settings: FoldSettings) -> Decoded:
-    """Decode a batch; what is too large is among the rejections."""
-    apart = set_apart(records, settings.max_record_bytes)
-    decoded = decode(apart.fitting, settings.book)
+def _joined(apart: Apart, decoded: Decoded) -> Decoded:
+    """Put what is too large among the rejections of what was decoded."""
     if not apart.oversized:
         return decoded
-    found = Decoded(decoded.events, apart.among(decoded.rejections), len(records), decoded.missing)
+    taken = len(apart.fitting) + len(apart.oversized)
+    found = Decoded(decoded.events, apart.among(decoded.rejections), taken, decoded.missing)
     if not decoded.missing:
         return found
     return found.before(apart.fitting[decoded.taken].offset)._replace(missing=decoded.missing)

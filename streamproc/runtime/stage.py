@@ -1,17 +1,21 @@
-"""What a partition's task does with its records: the fold of runs, or the windows. The task itself is the same."""
+"""What the partitions of one input topic are for: the fold of runs, or the windows. The cycle is the same for both.
+
+A stage decodes and encodes for all of its partitions at once; what one of them remembers is `Kept`, and what one commit
+makes of that is a `Batch`. Nothing in here knows of Kafka.
+"""
 
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from streamproc.codec.arrival import Arrival, Rejection, instant
 from streamproc.codec.deadletter import ANY_SIZE, dead_letter
-from streamproc.codec.encode import Message, Source
+from streamproc.codec.encode import Message
 from streamproc.codec.sizes import memory_bytes
 from streamproc.core.model import Moment
 from streamproc.runtime.observer import CommitReport, Held
-from streamproc.runtime.ports import Outputs, TopicPartition, Unreadable
+from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import Sources
 
@@ -29,56 +33,71 @@ class Limits(NamedTuple):
     letter_bytes: int = ANY_SIZE
 
 
+class Missing(NamedTuple):
+    """The next record cannot be decoded before these schemas, named by their headers, were asked for."""
+
+    headers: tuple[bytes, ...]
+
+
+class TooMany(NamedTuple):
+    """The next record would be rejected, and no more may be for this reason just now."""
+
+    reason: str
+
+
+class Absorbed(NamedTuple):
+    """How many records of a fetch were taken, and why the next one has to wait: None where all were."""
+
+    taken: int
+    stop: Missing | TooMany | None = None
+
+
 class Pending(NamedTuple):
-    """A commit on its way: what it sends, the position it is committed with, and what to do once it is confirmed.
+    """One partition's part of a commit: the position that is committed, and what to do once that is confirmed.
 
     `apply` takes it over into the state; `report` tells of it, given its duration and its latency in seconds.
     """
 
-    outputs: Outputs
     position: Position
     apply: Callable[[], None]
     report: Callable[[float, float], CommitReport]
 
 
 class Batch(ABC):
-    """Gathers one commit over one or more fetches, on top of a committed state that it never changes.
+    """Gathers one partition's part of a commit over one or more fetches, on top of a state that it never changes.
 
-    What every stage does alike is here: counting what was read, dead letters, the next position. `missing`: headers of
-    schemas that have to be asked for before the record at `next_offset` can be absorbed; `held`: the reason for which
-    that one would be rejected, and must not be yet. `last_timestamp` is then its. `unreadable`: what lies there is no
-    record at all, as far as anybody can tell.
+    What every stage does alike is here: counting what was read, dead letters, the next position. Timestamps are Kafka's,
+    in milliseconds; `last_timestamp` is of the record that waits, where one does.
     """
 
-    allows: Allows | None = None
-    unreadable: Unreadable | None = None
-
-    def __init__(self, source: Source, position: Position, letter_bytes: int) -> None:
-        self._source = source
-        self._from = position
-        self._letter_bytes = letter_bytes
-        self._bytes = 0
+    def __init__(self, source: TopicPartition, position: Position, letter_bytes: int, allows: Allows | None) -> None:
+        self.source = source
         self.next_offset = position.offset
-        self.missing: tuple[bytes, ...] = ()
-        self.held = ""
-        self._rejected: Counter[str] = Counter()
-        self._samples: dict[str, Rejection] = {}
-        self._dead_letters: list[Message] = []
         self.records = 0
         self.first_timestamp = self.last_timestamp = 0
+        self.dead_letters: list[Message] = []
+        self._from = position
+        self._letter_bytes = letter_bytes
+        self._allows = allows
+        self._bytes = 0
+        self._rejected: Counter[str] = Counter()
+        self._samples: dict[str, Rejection] = {}
 
     @abstractmethod
-    def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
-        """Take records that follow on what was absorbed, as far as they may be: see `missing` and `held`."""
+    def absorb(self, records: Sequence[Arrival], decoded: Any, at: Moment) -> Absorbed:
+        """Take records that follow on what was absorbed, as the stage decoded them, as far as they may be taken."""
 
     @abstractmethod
-    def pass_time(self, at: Moment, *, read_all: bool) -> None:
-        """Let the clock do its part; `read_all`: nothing is left, as `Reader.read_all` has it."""
+    def pass_time(self, at: Moment, *, heard: bool, read_all: bool) -> None:
+        """Let the clock do its part.
+
+        `heard`: the broker has said something, with records or that there are none; `read_all`: nothing is left.
+        """
 
     @property
     @abstractmethod
-    def is_full(self) -> bool:
-        """Whether it should be committed, though more is at hand."""
+    def load(self) -> float:
+        """How much of what one commit may hold is in here; those of all partitions together stay near 1."""
 
     @property
     @abstractmethod
@@ -91,20 +110,14 @@ class Batch(ABC):
 
     @abstractmethod
     def close(self, at: Moment) -> Pending:
-        """Return the commit."""
-
-    def heard(self, at: Moment) -> bool:
-        """Return whether the broker has answered: with records, taken or not, or that there are none."""
-        return bool(self.records or self.missing or self.held or at.caught_up)
+        """End the batch."""
 
     def _took(self, records: Sequence[Arrival], rejections: Sequence[Rejection], at: Moment) -> None:
         """Take note of records that were absorbed, and of those among them that cannot be used."""
         for rejection in rejections:
             self._rejected[rejection.reason] += 1
             self._samples.setdefault(rejection.reason, rejection)
-            topic, partition = self._source.topic, self._source.partition
-            letter = dead_letter(rejection, topic, partition, at.wall_ms, self._letter_bytes)
-            self._dead_letters.append(letter)
+            self.dead_letters.append(dead_letter(rejection, *self.source, at.wall_ms, self._letter_bytes))
         if not records:
             return
         self._weigh(records)
@@ -124,17 +137,17 @@ class Batch(ABC):
         self._bytes += total
 
     @property
-    def _is_large(self) -> bool:
-        return self._bytes >= MAX_BYTES_PER_COMMIT
+    def _bytes_load(self) -> float:
+        return self._bytes / MAX_BYTES_PER_COMMIT
 
     def _over_limit(self, rejections: Sequence[Rejection]) -> Rejection | None:
         """Return the first of rejections to come that is over a limit."""
-        if self.allows is None or not rejections:
+        if self._allows is None or not rejections:
             return None
         counts = self._rejected.copy()
         for rejection in rejections:
             counts[rejection.reason] += 1
-            if not self.allows(rejection.reason, counts[rejection.reason]):
+            if not self._allows(rejection.reason, counts[rejection.reason]):
                 return rejection
         return None
 
@@ -147,30 +160,43 @@ class Batch(ABC):
             stream_time=stream_time,
         )
 
-    def _here(self, by_topic: Mapping[str, Sequence[Message]]) -> Outputs:
-        """Return what goes to the partitions of the source's own number (rules.md 2)."""
-        partition = self._source.partition
-        return {TopicPartition(topic, partition): messages for topic, messages in by_topic.items() if messages}
+
+B = TypeVar("B", bound=Batch)
 
 
-State = TypeVar("State", bound=Held)
+class Kept(Protocol[B]):
+    """What one partition of a stage remembers between commits. `state`: what observers may read of it."""
+
+    @property
+    def state(self) -> Held:
+        """The committed state."""
+
+    def load(self, records: Sequence[Arrival]) -> Sources:
+        """Put records of the state topic into the state; return where they came from."""
+
+    def begin(self, position: Position, allows: Allows | None) -> B:
+        """Return a new batch on top of the state."""
 
 
-class Stage(Protocol[State]):
-    """One input partition's part of a stage. `linger_s`: how long a commit waits for more to come."""
+class Stage(Protocol[B]):
+    """What is done with the partitions of the input `topic`. `every_s`: how long a partition waits for more to come."""
 
-    source: Source
+    topic: str
     state_topic: str
-    partitions: int
     profile: str
-    interval_s: float
-    linger_s: float
+    partitions: int
+    every_s: float
 
-    def fresh(self, stream_time: int) -> State:
-        """Return an empty state, to be restored."""
+    def fresh(self, partition: int, stream_time: int) -> Kept[B]:
+        """Return what a partition remembers that begins anew, to be restored."""
 
-    def load(self, state: State, records: Sequence[Arrival]) -> Sources:
-        """Put records of the state topic into `state`; return where they came from."""
+    def decode(self, brought: Mapping[int, Sequence[Arrival]]) -> Mapping[int, Any]:
+        """Decode records by partition, as `Batch.absorb` takes them."""
 
-    def begin(self, state: State, position: Position) -> Batch:
-        """Return a new commit on top of `state`."""
+    def encode(self, batches: Sequence[B], at: Moment) -> Outputs:
+        """Return what closed batches send."""
+
+
+def here(source: TopicPartition, by_topic: Mapping[str, Sequence[Message]]) -> Outputs:
+    """Return what goes to the partitions of the source's own number (rules.md 2)."""
+    return {TopicPartition(topic, source.partition): messages for topic, messages in by_topic.items() if messages}

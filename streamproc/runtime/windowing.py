@@ -1,11 +1,11 @@
 """The window stage: measurements in; RunMetrics, failure-rate and silence alerts, and its own state out. No I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival, instant
-from streamproc.codec.encode import Source
-from streamproc.codec.measurements import decode_measurements
+from streamproc.codec.encode import Message, Source
+from streamproc.codec.measurements import Measured, decode_measurements
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.codec.windows import WindowEncoder, decode_window_states
 from streamproc.core.model import Moment
@@ -14,10 +14,10 @@ from streamproc.core.windowstate import WindowRules, WindowState
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.observer import CommitReport, WindowReport, count_alerts
 from streamproc.runtime.oversized import set_apart
-from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import Sources
-from streamproc.runtime.stage import Batch, Limits, Pending
+from streamproc.runtime.stage import Absorbed, Allows, Batch, Limits, Pending, TooMany, here
 
 COMMIT_INTERVAL_S = 1.0
 """Windows close after tens of seconds: fewer commits cost less and make nobody wait."""
@@ -27,112 +27,146 @@ MAX_CHANGES_PER_COMMIT = 2_000
 
 
 class WindowStage:
-    """How the measurements of one partition are summed. `topics` with their prefix."""
+    """How the measurements are summed. `topics` with their prefix."""
 
-    interval_s = linger_s = COMMIT_INTERVAL_S
+    every_s = COMMIT_INTERVAL_S
 
     def __init__(
         self,
         rules: WindowRules,
         topics: TopicSettings,
         profile: str,
-        source: Source,
+        application_id: str,
         frames: Frames = SINGLE_OBJECTS,
         limits: Limits = Limits(),  # noqa: B008  it cannot be changed
     ) -> None:
         self.rules = rules
-        self.limits = limits
         self.topics = topics
-        self.profile = profile
-        self.source = source
-        self.partitions = rules.sources
+        self.topic = topics.measurements
         self.state_topic = topics.windows
-        self.encoder = WindowEncoder(source, frames)
-        self.alerts = AlertEncoder(source.application_id, frames)
+        self.profile = profile
+        self.partitions = rules.sources
+        self.limits = limits
+        self._application_id = application_id
+        self._frames = frames
+        self._encoders: dict[int, WindowEncoder] = {}
+        self._alerts = AlertEncoder(application_id, frames)
 
-    def fresh(self, stream_time: int) -> WindowState:
-        """Return an empty state."""
-        return WindowState(self.rules, stream_time)
+    def fresh(self, partition: int, stream_time: int) -> "WindowKept":
+        """Return what a partition remembers that begins anew."""
+        return WindowKept(self, partition, WindowState(self.rules, stream_time))
 
-    def load(self, state: WindowState, records: Sequence[Arrival]) -> Sources:
-        """Put records of run-windows into `state`."""
+    def decode(self, brought: Mapping[int, Sequence[Arrival]]) -> Mapping[int, Measured]:
+        """Decode records by partition; what is too large is among the rejections."""
+        return {partition: self.measured(records) for partition, records in brought.items()}
+
+    def measured(self, records: Sequence[Arrival]) -> Measured:
+        """Decode records of one partition."""
+        apart = set_apart(records, self.limits.record_bytes)
+        found = decode_measurements(apart.fitting)
+        return found._replace(rejections=apart.among(found.rejections))
+
+    def encode(self, batches: Sequence["WindowBatch"], at: Moment) -> Outputs:
+        """Return what closed batches send."""
+        outputs: dict[TopicPartition, Sequence[Message]] = {}
+        for batch in batches:
+            out, encoder = batch.out, self._encoder(batch.partition)
+            told = self._alerts.messages(out.alerts, at.wall_ms) if out.alerts else []
+            by_topic = {
+                self.topics.metrics: encoder.metrics(out.closings, at.wall_ms),
+                self.topics.windows: encoder.states(out.changed, batch.next_offset - 1, batch.sequence, at.wall_ms),
+                self.topics.alerts: told,
+                self.topics.dead_letters: batch.dead_letters,
+            }
+            outputs.update(here(batch.source, by_topic))
+        return outputs
+
+    def _encoder(self, partition: int) -> WindowEncoder:
+        if partition not in self._encoders:
+            self._encoders[partition] = WindowEncoder(
+                Source(self._application_id, self.topic, partition), self._frames
+            )
+        return self._encoders[partition]
+
+
+class WindowKept:
+    """What one partition of the measurements remembers."""
+
+    def __init__(self, stage: WindowStage, partition: int, state: WindowState) -> None:
+        self.stage = stage
+        self.partition = partition
+        self.state = state
+
+    def load(self, records: Sequence[Arrival]) -> Sources:
+        """Put records of run-windows into the state."""
         found = decode_window_states(records)
         for key, value, _ in found:
             if value is None:
-                state.values.pop(key, None)
+                self.state.values.pop(key, None)
             else:
-                state.values[key] = value
+                self.state.values[key] = value
         return [(key, offset) for key, _, offset in found]
 
-    def begin(self, state: WindowState, position: Position) -> "WindowBatch":
-        """Return a new commit on top of `state`."""
-        return WindowBatch(self, state, position)
+    def begin(self, position: Position, allows: Allows | None) -> "WindowBatch":
+        """Return a new batch on top of the state."""
+        return WindowBatch(self, position, allows)
 
 
 class WindowBatch(Batch):
-    """One commit of the window stage."""
+    """One partition's part of a commit."""
 
-    def __init__(self, stage: WindowStage, state: WindowState, position: Position) -> None:
-        super().__init__(stage.source, position, stage.limits.letter_bytes)
-        self._stage = stage
-        self._state = state
-        self._out = begin_windows(state)
+    def __init__(self, kept: WindowKept, position: Position, allows: Allows | None) -> None:
+        source = TopicPartition(kept.stage.topic, kept.partition)
+        super().__init__(source, position, kept.stage.limits.letter_bytes, allows)
+        self.partition = kept.partition
+        self.sequence = position.sequence + 1
+        self.out = begin_windows(kept.state)
+        self._kept = kept
 
-    def absorb(self, records: Sequence[Arrival], at: Moment) -> None:
-        """Add measurements and marks that follow on what was absorbed, up to one that is `held`."""
-        apart = set_apart(records, self._stage.limits.record_bytes)
-        measured = decode_measurements(apart.fitting)
-        rejections = apart.among(measured.rejections)
-        if over := self._over_limit(rejections):
-            self.held, held_at = over.reason, over.record.offset
-            records = [record for record in records if record.offset < held_at]
-            rejections = [rejection for rejection in rejections if rejection.record.offset < held_at]
-            measured = decode_measurements([record for record in apart.fitting if record.offset < held_at])
-        absorb(self._state, measured.arrivals, self._out)
-        self._took(records, rejections, at)
-        if over:
-            self.last_timestamp = instant(over.record.timestamp, at.wall_ms)
+    def absorb(self, records: Sequence[Arrival], decoded: Measured, at: Moment) -> Absorbed:
+        """Add measurements and marks, up to one that may not be rejected yet."""
+        over = self._over_limit(decoded.rejections)
+        taken = records if over is None else [each for each in records if each.offset < over.record.offset]
+        measured = decoded if over is None else self._kept.stage.measured(taken)
+        absorb(self._kept.state, measured.arrivals, self.out)
+        self._took(taken, measured.rejections, at)
+        if over is None:
+            return Absorbed(len(taken))
+        self.last_timestamp = instant(over.record.timestamp, at.wall_ms)
+        return Absorbed(len(taken), TooMany(over.reason))
 
-    def pass_time(self, at: Moment, *, read_all: bool) -> None:  # noqa: ARG002  the marks bring the time
+    def pass_time(self, at: Moment, *, heard: bool, read_all: bool) -> None:  # noqa: ARG002  the marks bring the time
         """Finish what the marks began; the stream's silence is the business of partition 0 (rules.md 20)."""
-        finish(self._state, self._out, watches_silence=self._stage.source.partition == 0)
+        finish(self._kept.state, self.out, watches_silence=self.partition == 0)
 
     def settle(self) -> None:
         """Take note of what was looked at in vain."""
-        self._state.settle(self._out.watermark)
+        self._kept.state.settle(self.out.watermark)
 
     @property
-    def is_full(self) -> bool:
-        """Whether it should be committed, though more is at hand."""
-        return (
-            self._is_large or self.records >= MAX_RECORDS_PER_COMMIT or len(self._out.changed) >= MAX_CHANGES_PER_COMMIT
-        )
+    def load(self) -> float:
+        """How much of what one commit may hold is in here."""
+        records, changed = self.records / MAX_RECORDS_PER_COMMIT, len(self.out.changed) / MAX_CHANGES_PER_COMMIT
+        return max(self._bytes_load, records, changed)
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to commit."""
-        return not self.records and not self._out.changed and not self._out.closings
+        return not self.records and not self.out.changed and not self.out.closings
 
-    def close(self, at: Moment) -> Pending:
-        """Return the commit."""
-        out, stage, topics = self._out, self._stage, self._stage.topics
-        position = self._position(self._state.live_after(out.changed), out.watermark)
-        by_topic = {
-            topics.metrics: stage.encoder.metrics(out.closings, at.wall_ms),
-            topics.windows: stage.encoder.states(out.changed, position.offset - 1, position.sequence, at.wall_ms),
-            topics.alerts: stage.alerts.messages(out.alerts, at.wall_ms),
-            topics.dead_letters: self._dead_letters,
-        }
-        return Pending(self._here(by_topic), position, self._apply, self._report)
+    def close(self, at: Moment) -> Pending:  # noqa: ARG002  the marks bring the time
+        """End the batch."""
+        position = self._position(self._kept.state.live_after(self.out.changed), self.out.watermark)
+        return Pending(position, self._apply, self._report)
 
     def _apply(self) -> None:
-        self._state.merge(self._out.changed, self._out.watermark)
+        self._kept.state.merge(self.out.changed, self.out.watermark)
 
     def _report(self, duration_s: float, latency_s: float) -> CommitReport:
-        out = self._out
+        out = self.out
         closed = sum(closing.revision == 0 for closing in out.closings)
         return WindowReport(
-            source=TopicPartition(self._stage.source.topic, self._stage.source.partition),
+            source=self.source,
             records=self.records,
             duration_s=duration_s,
             latency_s=latency_s,
