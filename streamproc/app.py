@@ -24,9 +24,11 @@ from streamproc.registry.link import RegistryLink, registry_link
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.feed import AioFeed
 from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import Observer
 from streamproc.runtime.ports import Kafka
+from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
 from streamproc.settings import Settings
@@ -55,24 +57,30 @@ def make_book(settings: Settings) -> SchemaBook:
     )
 
 
-def make_job(
+def make_worker(
     settings: Settings, kafka: AioKafka, observer: Observer, book: SchemaBook, link: RegistryLink | None = None
-) -> Job:
-    """Return what the worker's tasks have in common."""
-    return Job(
+) -> Worker:
+    """Return a worker with the stages of the pipeline."""
+    topics = settings.topics.named()
+    job = Job(
         kafka=kafka,
-        application_id=settings.application_id,
-        topics=settings.topics.named(),
-        rules=settings.rules(),
-        windows=settings.window_rules(),
+        topics=topics,
         commit=settings.commit,
         dead_letters=settings.dead_letters,
         max_record_bytes=settings.kafka.max_record_bytes,
-        book=book,
-        frames=SINGLE_OBJECTS if link is None else link.frames,
         registry=None if link is None else link.learner,
         observer=observer,
     )
+    fold = FoldSettings(
+        application_id=settings.application_id,
+        topics=topics,
+        rules=settings.rules(),
+        book=book,
+        commit=settings.commit,
+        partition_of=kafka.partition_of,
+        frames=SINGLE_OBJECTS if link is None else link.frames,
+    )
+    return Worker(job, stages(fold, settings.window_rules()))
 
 
 def make_pusher(settings: Settings, kafka: AioKafka, observer: PushObserver) -> Pusher:
@@ -122,7 +130,7 @@ async def serve(
             log.info("started", http=url, **_about(settings))
             async with registry_link(settings.registry, settings.topics.named(), book, metrics.registry) as link:
                 if link is None or await link.is_ready(observer.held_up, stop):
-                    await _work(Worker(make_job(settings, kafka, observer, book, link)), pusher, stop)
+                    await _work(make_worker(settings, kafka, observer, book, link), pusher, stop)
     finally:
         await kafka.close()
     log.info("stopped")

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from statistics import median
 
 from streamproc.core.model import Verdict
@@ -74,7 +74,7 @@ class Figures(Observer):
         self.rejected.update(report.rejected)
         self._recent.append(report)
 
-    def transaction_failed(self, source: TopicPartition, cause: str) -> None:  # noqa: ARG002  the log says more
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:  # noqa: ARG002  the log says more
         """Count it: a commit of unknown outcome is in the topics, but in no report."""
         self.failures += 1
 

@@ -1,5 +1,7 @@
 """One observer in front of several."""
 
+from collections.abc import Collection
+
 from streamproc.runtime.observer import CommitReport, Held, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
@@ -20,10 +22,10 @@ class Observers(Observer):
         for observer in self._observers:
             observer.committed(report)
 
-    def transaction_failed(self, source: TopicPartition, cause: str) -> None:
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.transaction_failed(source, cause)
+            observer.transaction_failed(sources, cause)
 
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """Pass on."""

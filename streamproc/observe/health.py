@@ -6,7 +6,7 @@ process not ready, never dead.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -118,10 +118,12 @@ class Health(Observer):
         if task := self._tasks.get(report.source):
             task.moved_at = self._clock()
 
-    def transaction_failed(self, source: TopicPartition, cause: str) -> None:
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
         """Take note of the cause, and of when the first one came, until the partition is running again."""
-        before = self._causes.get(source)
-        self._causes[source] = Cause(cause, self._wall_clock() if before is None else before.since)
+        now = self._wall_clock()
+        for source in sources:
+            before = self._causes.get(source)
+            self._causes[source] = Cause(cause, now if before is None else before.since)
 
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """Take note of what is left to read."""

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
@@ -49,10 +49,10 @@ class Journal(Observer):
         if state is TaskState.CLOSED or (pause is not None and not pause.needs_somebody):
             self._pauses.pop(source, None)
 
-    def transaction_failed(self, source: TopicPartition, cause: str) -> None:
-        """Log what made a task start over from its last commit."""
-        message = "transaction failed, the task is rebuilt from its last commit"
-        _log.warning(message, topic=source.topic, partition=source.partition, cause=cause)
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
+        """Log what made tasks start over from their last commit."""
+        message = "transaction failed, its partitions start over from their last commit"
+        _log.warning(message, partitions=by_topic(sources), cause=cause)
 
     def committed(self, report: CommitReport) -> None:
         """Log what was rejected, here or before, and an example from this commit."""

@@ -5,7 +5,7 @@ Gauges are read from the running tasks' states when somebody asks. Sums over rep
 """
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import InfoMetricFamily
@@ -81,7 +81,7 @@ class MetricsObserver(Observer):
         elif isinstance(report, WindowReport):
             self._windows.add(report)
 
-    def transaction_failed(self, source: TopicPartition, cause: str) -> None:  # noqa: ARG002  a cause is nobody's own
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:  # noqa: ARG002  a cause is nobody's own
         """Count a failure."""
         self._pipeline.failed(cause)
 

@@ -1,7 +1,7 @@
 """What the runtime tells whoever watches it. The base class does nothing; `observe` makes metrics and probes of it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
@@ -46,6 +46,7 @@ class Pause(Enum):
     RATE = "rate"
     REJECTIONS = "rejections"
     UNREADABLE = "unreadable"
+    OUTPUT = "output"
 
     @property
     def needs_somebody(self) -> bool:
@@ -116,8 +117,8 @@ class Observer:
     def committed(self, report: CommitReport) -> None:
         """A transaction was confirmed. Counters move here and nowhere else (rules.md 24)."""
 
-    def transaction_failed(self, source: TopicPartition, cause: str) -> None:
-        """A transaction failed or its outcome is unknown; `cause` is an exception's class name."""
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
+        """A transaction for these partitions failed or its outcome is unknown; `cause` is an exception's class name."""
 
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """A restore has about `remaining` records to go; 0: it is complete."""

@@ -1,7 +1,8 @@
 """What one partition waits for, and the waiting: a schema that the registry does not tell, fewer rejections, somebody.
 
-Reads nothing, commits nothing. Whoever waits here comes back soon after the partition went to somebody else, or after
-somebody else has committed an offset of it, which is how `streamproc offsets skip` and `resume` reach a service.
+Reads nothing, commits nothing. Whoever waits here comes back when the wait is over, when it is cancelled, or after
+somebody else has committed an offset of the partition, which is how `streamproc offsets skip` and `resume` reach a
+service.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import DeadLetterSettings
 from streamproc.runtime.gate import Closed, Gate
 from streamproc.runtime.observer import CommitReport, Observer, Pause
-from streamproc.runtime.ports import Reader, Registry, TopicPartition, Unreadable
+from streamproc.runtime.ports import Registry, TopicPartition, Unreadable
 from streamproc.runtime.stage import Allows
 
 POLL_S = 0.1
@@ -28,13 +29,18 @@ TRY_AGAIN_S = 30.0
 SHOWN = 5
 """Schemas that a message names; the rest it counts."""
 
-StillOurs = Callable[[], bool]
 Moved = Callable[[], Awaitable[bool]]
 """Whether the committed offset is another one than the task's own."""
+Look = Callable[[], Awaitable[None]]
+"""Finds out how far the partition goes, and tells of it: nothing is fetched meanwhile that would."""
 
 
 class DecidedElsewhere(StreamprocError):
     """Somebody else committed an offset of the partition while it waited: the task starts over from there."""
+
+
+Waits = Callable[[], bool]
+"""Whether there is still something to wait for."""
 
 
 class Pauses:
@@ -48,6 +54,7 @@ class Pauses:
         observer: Observer,
         now_ms: Callable[[], int],
         moved: Moved,
+        look: Look,
     ) -> None:
         self._source = source
         self._registry = registry
@@ -56,6 +63,7 @@ class Pauses:
         self._observer = observer
         self._now_ms = now_ms
         self._moved = moved
+        self._look = look
         self._told: Closed | None = None
         self._waits = self._is_void = False
         self._looked_at = 0.0
@@ -90,40 +98,30 @@ class Pauses:
         """Take note that the next record is to be rejected, and over the limit of its cause."""
         self._gate.hold(reason)
 
-    async def at_gate(self, still_ours: StillOurs, reader: Reader, meanwhile: Callable[[], None]) -> None:
-        """Wait while too much was rejected; `meanwhile` is called again and again.
+    def is_closed(self) -> bool:
+        """Return whether too much was rejected for anything to pass now."""
+        return self._gate.closed(self._now_ms()) is not None
 
-        Raises DecidedElsewhere, as every wait in here.
-        """
-        if self._gate.closed(self._now_ms()) is None:
-            return
-        async with self._watched(still_ours, reader) as waits:
+    async def at_gate(self) -> None:
+        """Wait while too much was rejected. Raises DecidedElsewhere, as every wait in here."""
+        async with self._watched() as waits:
             while (why := self._gate.closed(self._now_ms())) is not None and waits():
                 self._tell(*why)
-                meanwhile()
                 await asyncio.sleep(POLL_S)
-        if still_ours():
-            self.go_on()
+        self.go_on()
 
-    async def at_unreadable(
-        self, error: Unreadable, still_ours: StillOurs, reader: Reader, meanwhile: Callable[[], None]
-    ) -> None:
+    async def at_unreadable(self, error: Unreadable) -> None:
         """Wait a while in front of what cannot be read; then it may be tried again."""
         self._tell(Pause.UNREADABLE, with_way_out(error))
-        until = time.monotonic() + TRY_AGAIN_S
-        async with self._watched(still_ours, reader) as waits:
-            while waits():
-                meanwhile()
-                await asyncio.sleep(POLL_S)
-                if time.monotonic() >= until:
-                    return
+        async with self._watched() as waits:
+            await self._rest(TRY_AGAIN_S, waits)
 
-    async def learn(self, missing: Sequence[bytes], offset: int, still_ours: StillOurs, reader: Reader) -> None:
+    async def learn(self, missing: Sequence[bytes], offset: int) -> None:
         """Ask the registry once for schemas that the records from `offset` on need; where it is away, wait a little."""
         # Learned a moment ago, and missing again: where the book has no room for all at once, one has to do.
         wanted = missing[:1] if offset == self._asked_at else missing
         self._asked_at = offset
-        async with self._watched(still_ours, reader) as waits:
+        async with self._watched() as waits:
             try:
                 if not await self._answered(wanted, waits):
                     return
@@ -135,13 +133,17 @@ class Pauses:
                 self._backoff.succeeded()
                 self.go_on()
 
-    async def _answered(self, wanted: Sequence[bytes], still_ours: StillOurs) -> bool:
-        """Wait for the answer; False where the partition went meanwhile."""
+    def refused(self, message: str) -> None:
+        """Tell that a partition of the outputs takes nothing; `go_on` ends it."""
+        self._tell(Pause.OUTPUT, message)
+
+    async def _answered(self, wanted: Sequence[bytes], waits: Waits) -> bool:
+        """Wait for the answer; False where somebody has decided meanwhile."""
         assert self._registry is not None  # noqa: S101  without one the book misses nothing
         quiet_until = time.monotonic() + QUIET_S
         asking = asyncio.create_task(self._registry.learn(wanted))
         try:
-            while still_ours():
+            while waits():
                 if (await asyncio.wait({asking}, timeout=POLL_S))[0]:
                     asking.result()
                     return True
@@ -152,9 +154,9 @@ class Pauses:
             asking.add_done_callback(_seen)
         return False
 
-    async def _rest(self, seconds: float, still_ours: StillOurs) -> None:
+    async def _rest(self, seconds: float, waits: Waits) -> None:
         until = time.monotonic() + seconds
-        while still_ours() and (left_s := until - time.monotonic()) > 0:  # noqa: ASYNC110  asking is how one finds out
+        while waits() and (left_s := until - time.monotonic()) > 0:  # noqa: ASYNC110  asking is how one finds out
             await asyncio.sleep(min(POLL_S, left_s))
 
     def _tell(self, why: Pause, message: str) -> None:
@@ -163,25 +165,25 @@ class Pauses:
             self._observer.paused(self._source, why, message)
 
     @asynccontextmanager
-    async def _watched(self, still_ours: StillOurs, reader: Reader) -> AsyncIterator[StillOurs]:
+    async def _watched(self) -> AsyncIterator[Waits]:
         """Look around now and then while somebody waits; yields whether he still may. Raises DecidedElsewhere."""
-        watching = asyncio.create_task(self._watch(reader))
+        watching = asyncio.create_task(self._watch())
         try:
-            yield lambda: still_ours() and not self._is_void
+            yield lambda: not self._is_void
         finally:
             # Not waited for: while the broker is away it takes as long as a request may.
             watching.cancel()
             watching.add_done_callback(_seen)
-        if self._is_void and still_ours():
+        if self._is_void:
             raise DecidedElsewhere(f"the committed offset of {self._source} is another one now")
 
-    async def _watch(self, reader: Reader) -> None:
+    async def _watch(self) -> None:
         """Ask how far the partition goes, as nothing is fetched that would tell, and who committed its offset."""
         while True:
             if self._told is not None and time.monotonic() - self._looked_at >= LOOK_S:
                 self._looked_at = time.monotonic()
                 with suppress(BrokerUnavailable, ConfigError):
-                    await reader.look()
+                    await self._look()
                     self._is_void = self._is_void or await self._moved()
             await asyncio.sleep(POLL_S)
 

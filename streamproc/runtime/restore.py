@@ -12,6 +12,9 @@ from streamproc.runtime.position import Position
 BATCH_RECORDS = 2_000
 FETCH_TIMEOUT_S = 1.0
 MAX_EMPTY_FETCHES = 30
+LOOK_S = 0.1
+MAX_LOOKS = 100
+"""At the end of an open transaction, before the restore counts as failed and is tried again."""
 
 OTHER_WAYS_OUT = (
     "restore both the topic and the group's offsets from one backup; or start with a new application_id and new output "
@@ -46,7 +49,7 @@ async def restore(
     `committed`: the input's offset, which no state may come from, nor from one behind it.
     Raises BrokerUnavailable where reading comes to a halt before that, ConfigError for a record that is unreadable.
     """
-    first, last = await kafka.bounds(*topic)
+    first, last = await _stable_bounds(kafka, topic)
     reader = await kafka.reader(*topic)
     try:
         await reader.seek(first)
@@ -70,6 +73,21 @@ async def restore(
         return Found(records, max(ahead.values(), default=-1))
     finally:
         await reader.close()
+
+
+async def _stable_bounds(kafka: Kafka, topic: TopicPartition) -> tuple[int, int]:
+    """Return the first offset and the last stable one, once nothing that is there now is behind an open transaction.
+
+    Of a worker that was fenced there may be one for a moment: what stands behind it is not to be seen until it ended.
+    """
+    high = await kafka.high_watermark(*topic)
+    for _ in range(MAX_LOOKS):
+        first, last = await kafka.bounds(*topic)
+        if last >= high:
+            return first, last
+        await sleep(LOOK_S)
+    message = f"an open transaction holds back {topic} from offset {last} on: it ends by its timeout at the latest"
+    raise BrokerUnavailable(message)
 
 
 async def _fetched(reader: Reader) -> Fetched:

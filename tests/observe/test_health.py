@@ -124,21 +124,21 @@ def taking_over(bench):
 
 def transactions_failing(bench):
     bench.ready(0, 1)
-    bench.health.transaction_failed(source(0), "ProducerFenced")
+    bench.health.transaction_failed([source(0)], "ProducerFenced")
     bench.states(0, SUSPENDED)
 
 
 def fencing_failing_from_the_start(bench):
     bench.assigned(0)
-    bench.health.transaction_failed(source(0), "KafkaConnectionError")
+    bench.health.transaction_failed([source(0)], "KafkaConnectionError")
     bench.states(0, SUSPENDED)
 
 
 def broker_lost(bench):
     """What the commit in hand failed of comes first, the broker that does not answer after it."""
     transactions_failing(bench)
-    bench.health.transaction_failed(source(0), "BrokerUnavailable")
-    bench.health.transaction_failed(source(1), "ProducerFenced")
+    bench.health.transaction_failed([source(0)], "BrokerUnavailable")
+    bench.health.transaction_failed([source(1)], "ProducerFenced")
     bench.states(1, SUSPENDED)
 
 
@@ -384,7 +384,7 @@ def test_a_failure_is_as_old_as_the_first_attempt(bench):
     """Rule: `since` is when the partition stopped, not when it was last tried."""
     transactions_failing(bench)
     bench.pass_time(90)
-    bench.health.transaction_failed(source(0), "BrokerUnavailable")
+    bench.health.transaction_failed([source(0)], "BrokerUnavailable")
     assert bench.reason["causes"] == {"run-events partition 0": {"reason": "BrokerUnavailable", "since": SINCE}}
 
 
@@ -514,7 +514,7 @@ def test_the_service_is_ready_when_both_stages_are_caught_up(both):
 def test_partitions_of_the_same_number_are_told_apart(both):
     windows(both, FENCED, RESTORING, RUNNING)
     both.health.caught_up(measured(0))
-    both.health.transaction_failed(measured(0), "ProducerFenced")
+    both.health.transaction_failed([measured(0)], "ProducerFenced")
     windows(both, SUSPENDED)
     assert both.probes == ((YES, NO, YES), "fenced")
     assert both.reason["causes"] == {"run-measurements partition 0": {"reason": "ProducerFenced", "since": SINCE}}

@@ -23,8 +23,9 @@ def test_an_assignment_is_told_by_topic():
 def test_what_a_task_does_is_told_with_topic_and_partition():
     with capture_logs() as lines:
         Journal().task_state(measured(3), TaskState.RUNNING)
-        Journal().transaction_failed(source(4), "ProducerFenced")
-    assert [(line["topic"], line["partition"]) for line in lines] == [("run-measurements", 3), ("run-events", 4)]
+        Journal().transaction_failed([source(4)], "ProducerFenced")
+    assert (lines[0]["topic"], lines[0]["partition"]) == ("run-measurements", 3)
+    assert lines[1]["partitions"] == {"run-events": [4]}
     assert (lines[0]["state"], lines[1]["cause"], lines[1]["log_level"]) == ("running", "ProducerFenced", "warning")
 
 

@@ -189,7 +189,7 @@ def test_ten_thousand_hostile_words_where_the_code_chooses_them_make_no_series_e
     metrics.committed(report(tally=odd, rejected=Counter(words), alerts=alerts))
     metrics.committed(window_report(rejected=Counter(words), alerts=alerts))
     for word in words:
-        metrics.transaction_failed(source(), word)
+        metrics.transaction_failed([source()], word)
         metrics.push.sent(word, word, 1)
         metrics.registry.requested(word)
     for accept, parse in PARSERS:

@@ -257,7 +257,7 @@ def test_nothing_but_a_commit_moves_an_event_counter(metrics):
     before = samples(exposed(metrics))
     for task in (source(), measured()):
         metrics.task_state(task, TaskState.RUNNING)
-        metrics.transaction_failed(task, "ProducerFenced")
+        metrics.transaction_failed([task], "ProducerFenced")
         metrics.lag(task, 10, 5.0)
         metrics.restoring(task, 3)
     metrics.progress()
@@ -280,8 +280,8 @@ def test_the_last_event_is_that_of_all_partitions(metrics):
 
 
 def test_failures_and_rebalances_are_counted(metrics):
-    metrics.transaction_failed(source(0), "ProducerFenced")
-    metrics.transaction_failed(measured(1), "ProducerFenced")
+    metrics.transaction_failed([source(0)], "ProducerFenced")
+    metrics.transaction_failed([measured(1)], "ProducerFenced")
     metrics.rebalanced(frozenset({source(0), measured(1)}))
     assert value(metrics, "transactions_failed_total", cause="ProducerFenced") == 2
     assert value(metrics, "rebalances_total") == 1

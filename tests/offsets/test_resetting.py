@@ -404,7 +404,7 @@ async def test_the_number_of_partitions_counts_for_the_new_position(screen):
     position = Position.of(it.kafka.offsets[source], source)
     it.kafka.offsets[source] = position._replace(partitions=9).to_committed()
     with pytest.raises(ConfigError):
-        await Worker(it.job()).run()
+        await it.worker().run()
     await reset_offsets(desk_of(it), target("earliest"), screen.consoles, dry_run=False)
     async with it.working():
         await eventually(it.is_summed)

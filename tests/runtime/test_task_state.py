@@ -19,7 +19,7 @@ LEGAL = {
 
 def _task(app: Application) -> PartitionTask:
     """Return a task of the fold stage, as a worker makes it."""
-    return PartitionTask(app.job(), app.kafka.group([app.topics.events]), Worker(app.job())._stage(app.source()))
+    return PartitionTask(app.job(), app.kafka.group([app.topics.events]), app.worker()._stage(app.source()))
 
 
 @pytest.mark.parametrize("state", TaskState)

@@ -108,7 +108,7 @@ async def test_group_callbacks_only_take_note() -> None:
     app = await application(partitions=2)
     points: list[str] = []
     app.kafka.fault = points.append
-    worker = Worker(app.job())
+    worker = app.worker()
     worker.revoked()
     worker.assigned(frozenset({0, 1}))
     assert points == []

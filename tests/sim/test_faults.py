@@ -6,7 +6,6 @@ with `pytest tests/sim -k "seed7"`, many more with `-m slow`.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import chain
@@ -26,16 +25,18 @@ from streamproc.core.rules import Rules
 from streamproc.errors import BrokerUnavailable, RegistryUnavailable, TaskInvalid
 from streamproc.local.simulate import simulate
 from streamproc.profilebook import book_of
-from streamproc.runtime import pausing, task
 from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.observer import CommitReport, FoldReport, Observer
-from streamproc.runtime.task import Job
+from streamproc.runtime.fold import FoldSettings
+from streamproc.runtime.job import Job
+from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
 from tests.support.application import WINDOWS
 from tests.support.books import bundled_book, writer_schema
 from tests.support.fake_kafka import Entry, FakeKafka, Log
 from tests.support.fake_registry import IDS, FakeRegistry, full_book
+from tests.support.impatience import wait_for_nothing
 from tests.support.metrics_oracle import (
     FailureLimits,
     Limits,
@@ -172,22 +173,21 @@ class Simulation:
         """Return an input partition."""
         return self.kafka.logs[self.topics.events][partition]
 
-    def job(self) -> Job:
-        """Return what the tasks of a worker have in common: each worker learns for itself."""
+    def worker(self) -> Worker:
+        """Return a worker, which learns schemas for itself."""
         book = book_of(ASSISTANTS, registered=True) if self.is_registered else bundled_book()
-        return Job(
+        commit = CommitSettings(max_records=25, interval_ms=1)
+        fold = FoldSettings("sim", self.topics, RULES, book, commit, self.kafka.partition_of)
+        job = Job(
             kafka=self.kafka,
-            application_id="sim",
             topics=self.topics,
-            rules=RULES,
-            windows=WINDOW_RULES,
-            commit=CommitSettings(max_records=25),
+            commit=commit,
             max_record_bytes=1_000_000,
-            book=book,
             registry=FakeRegistry(book, partial(self.faults, "registry")) if self.is_registered else None,
             observer=self.totals,
             clock=self.look,
         )
+        return Worker(job, stages(fold, WINDOW_RULES))
 
     def look(self) -> float:
         """Return the time, long after the events."""
@@ -196,7 +196,7 @@ class Simulation:
 
     def start(self) -> None:
         """Add a worker."""
-        worker = Worker(self.job())
+        worker = self.worker()
         self.workers[worker] = asyncio.ensure_future(_until_crash(worker))
 
     async def bury(self) -> None:
@@ -287,13 +287,10 @@ async def _until_crash(worker: Worker) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(task, "MIN_BACKOFF_S", 0.0)
-    monkeypatch.setattr(task, "MEMBERSHIP_POLL_S", 0.001)
-    monkeypatch.setattr(pausing, "MIN_BACKOFF_S", 0.001)
-    monkeypatch.setattr(pausing, "POLL_S", 0.001)
-    monkeypatch.setattr("streamproc.runtime.worker.POLL_S", 0.01)
-    return
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait_for_nothing(monkeypatch)
+    monkeypatch.setattr("streamproc.runtime.pausing.MIN_BACKOFF_S", 0.001)
+    monkeypatch.setattr("streamproc.runtime.pausing.POLL_S", 0.001)
 
 
 def _check(simulation: Simulation) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from math import gcd
 from typing import Any
@@ -19,7 +19,9 @@ from streamproc.core.windowstate import WindowRules
 from streamproc.runtime.config import CommitSettings, DeadLetterSettings, TopicSettings
 from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState, WindowReport
 from streamproc.runtime.ports import Reader, Registry, TopicPartition
-from streamproc.runtime.task import Job
+from streamproc.runtime.fold import FoldSettings
+from streamproc.runtime.job import Job
+from streamproc.runtime.stages import Stages, stages
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
 from tests.support.books import bundled_book
@@ -43,7 +45,7 @@ class Told(Observer):
         self.failures: list[str] = []
         self.windows: list[WindowReport] = []
         self.window_states: list[tuple[int, TaskState]] = []
-        self.window_failures: list[str] = []
+        self.failed_sources: Collection[TopicPartition] = ()
         self.rounds = 0
         self.pauses: dict[TopicPartition, tuple[Pause, str]] = {}
         self.paused_times = 0
@@ -79,9 +81,10 @@ class Told(Observer):
         """Take down that a partition was caught up once."""
         self.were_caught_up.add(source)
 
-    def transaction_failed(self, source: TopicPartition, cause: str) -> None:
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
         """Take down a failure."""
-        (self.failures if source.topic == self.events else self.window_failures).append(cause)
+        self.failures.append(cause)
+        self.failed_sources = sources
 
     def progress(self) -> None:
         """Count the worker's rounds."""
@@ -132,17 +135,24 @@ class Application:
         self.dead_letters = DeadLetterSettings()
         self._max_records = max_records
 
+    def stages(self) -> Stages:
+        """Return what the workers do."""
+        rules = Rules(ASSISTANTS, self.retention, self.deadlines, gcd(*self.windows.sizes_ms))
+        commit = self.job().commit
+        settings = FoldSettings("app", self.topics, rules, self.book, commit, self.kafka.partition_of)
+        return stages(settings, self.windows)
+
+    def worker(self) -> Worker:
+        """Return a worker, not yet running."""
+        return Worker(self.job(), self.stages())
+
     def job(self) -> Job:
-        """Return what the workers have in common."""
+        """Return what the workers go by."""
         return Job(
             kafka=self.kafka,
-            application_id="app",
             topics=self.topics,
-            rules=Rules(ASSISTANTS, self.retention, self.deadlines, gcd(*self.windows.sizes_ms)),
-            windows=self.windows,
-            commit=CommitSettings(max_records=self._max_records),
+            commit=CommitSettings(max_records=self._max_records, interval_ms=1),
             max_record_bytes=MAX_RECORD_BYTES,
-            book=self.book,
             registry=self.registry,
             dead_letters=self.dead_letters,
             observer=self.told,
@@ -239,7 +249,7 @@ class Application:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[Worker]:
         """Run a worker for the length of the block."""
-        worker = Worker(self.job())
+        worker = self.worker()
         run = asyncio.create_task(worker.run())
         try:
             yield worker
@@ -249,7 +259,7 @@ class Application:
 
     async def run_to_its_end(self) -> None:
         """Run a worker that is expected to end by itself."""
-        await asyncio.wait_for(Worker(self.job()).run(), DEADLINE_S)
+        await asyncio.wait_for(self.worker().run(), DEADLINE_S)
 
 
 async def application(partitions: int = 1, **settings: Any) -> Application:

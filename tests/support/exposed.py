@@ -75,7 +75,7 @@ class Exposed:
         )
         metrics.lag(EVENTS, 20, 0.5)
         metrics.lag(MEASUREMENTS, 2, 0.1)
-        metrics.transaction_failed(EVENTS, "BrokerUnavailable")
+        metrics.transaction_failed([EVENTS], "BrokerUnavailable")
         metrics.push.sent("alertmanager", "delivered", 2)
         metrics.push.sent("webhook", "failed", 1)
         metrics.push.waiting("webhook", 1)

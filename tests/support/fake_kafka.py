@@ -5,7 +5,7 @@ Transactions, fencing, isolation read_committed, control markers and the last st
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -17,8 +17,10 @@ from streamproc.runtime.ports import (
     Fetched,
     Gone,
     GroupListener,
+    Member,
     Membership,
     NewTopic,
+    OutputRefused,
     Outputs,
     TopicInfo,
     TopicPartition,
@@ -104,7 +106,13 @@ class FakeKafka:
         self.offsets: dict[TopicPartition, Committed] = {}
         self.epochs: dict[TopicPartition, int] = defaultdict(int)
         self.open: dict[TopicPartition, list[tuple[Log, Entry]]] = defaultdict(list)
+        self.pending: dict[TopicPartition, Mapping[TopicPartition, Committed]] = {}
+        """Offsets of open transactions, by transactional id: until these end the committed ones are not stable."""
+        self.generation = 0
         self.members: list[FakeGroup] = []
+        self.refusing: Collection[TopicPartition] = ()
+        """Partitions that take no records."""
+        self.commits = 0
         self.silent: set[str] = set()
         """Topics whose fetches get no answer."""
         self.fetches = Counter[str]()
@@ -122,6 +130,16 @@ class FakeKafka:
         """Return a producer."""
         return FakeTransactions(self, source)
 
+    async def fence(self, sources: Sequence[TopicPartition]) -> None:
+        """Fence every producer with the ids of these partitions."""
+        self.fault("fence")
+        for source in sources:
+            self.raise_epoch(source)
+
+    async def fetcher(self) -> "FakeFetcher":
+        """Return a fetcher."""
+        return FakeFetcher(self)
+
     async def reader(self, topic: str, partition: int) -> "FakeReader":
         """Return a reader."""
         self.fault("reader")
@@ -137,6 +155,17 @@ class FakeKafka:
         """Return the committed offset."""
         self.fault("committed")
         return self.offsets.get(source)
+
+    async def stable(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed | None]:
+        """Return the committed offsets that no open transaction may still change."""
+        self.fault("stable")
+        unstable = {source for offsets in self.pending.values() for source in offsets}
+        return {source: self.offsets.get(source) for source in sources if source not in unstable}
+
+    async def high_watermark(self, topic: str, partition: int) -> int:
+        """Return the offset behind the last record."""
+        self.fault("high_watermark")
+        return self.logs[topic][partition].end
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
         """Return the offset of the first record with this timestamp or a later one."""
@@ -166,23 +195,32 @@ class FakeKafka:
     async def close(self) -> None:
         """Nothing to give up."""
 
-    def fence(self, source: TopicPartition) -> int:
-        """Raise the epoch and abort what an earlier one left open."""
+    def raise_epoch(self, source: TopicPartition) -> int:
+        """Raise the epoch of a transactional id and abort what an earlier one left open."""
         self.epochs[source] += 1
         self.end(source, "aborted")
         return self.epochs[source]
 
     def end(self, source: TopicPartition, status: str) -> None:
-        """End the source's open transaction."""
+        """End the open transaction of an id."""
         for log in {id(log): log for log, _ in self.open[source]}.values():
             log.mark()
         for _, entry in self.open.pop(source, []):
             entry.status = status
+        offsets = self.pending.pop(source, {})
+        if status == "committed":
+            self.offsets.update(offsets)
+
+    def acknowledges(self, member: Member | None) -> bool:
+        """Whether the coordinator takes offsets of this membership; None: it does not ask."""
+        ids = {each.member_id for each in self.members}
+        return member is None or (member.generation == self.generation and member.member_id in ids)
 
     def rebalance(self) -> None:
         """Deal the partitions out anew, in turn."""
         for member in self.members:
             member.revoke()
+        self.generation += 1
         for number, member in enumerate(self.members):
             places = [TopicPartition(topic, each) for topic in member.topics for each in range(len(self.logs[topic]))]
             member.assign(frozenset(place for place in places if place.partition % len(self.members) == number))
@@ -202,30 +240,41 @@ class FakeReader:
 
     async def seek(self, offset: int) -> None:
         """Read from `offset` on."""
+        self.go_to(offset)
+
+    def go_to(self, offset: int) -> None:
+        """Read from `offset` on."""
         self._position = offset
 
     async def fetch(self, max_records: int, timeout_s: float) -> Fetched:
         """Return what is at hand."""
         self._kafka.fault("fetch")
+        found = self.take(max_records)
+        await asyncio.sleep(0 if found and found.records else min(timeout_s, 0.001))
+        if found is None:
+            return Fetched((), caught_up=False)
+        if found.trouble is not None:
+            raise found.trouble
+        return found._replace(caught_up=found.caught_up and timeout_s > 0 and self.read_all())
+
+    def take(self, max_records: int) -> Fetched | None:
+        """Return what is at hand, None where the broker says nothing."""
         self._kafka.fetches[self._topic] += 1
         if self._topic in self._kafka.silent:
-            await asyncio.sleep(min(timeout_s, 0.001))
-            return Fetched((), caught_up=False)
+            return None
         log = self._log
         if not log.first <= self._position <= log.end:
             message = f"offset {self._position} of {self._where} is no longer there: {log.first} to {log.end}"
-            raise Gone(message, log.first if self._position < log.first else None)
+            return Fetched((), False, Gone(message, log.first if self._position < log.first else None))
         self._known, self._high = log.last_stable, log.end
         unread = log.unread(self._position)[:max_records]
         if unread and unread[0].status == "damaged":
             first, last = unread[0].damaged
             place = TopicPartition(self._topic, self._partition)
-            raise Unreadable(place, max(first, self._position), last, "it is damaged")
+            return Fetched((), False, Unreadable(place, max(first, self._position), last, "it is damaged"))
         found = list(takewhile(lambda entry: entry.status == "committed", unread))
-        # Before the wait: what arrives during it belongs to the next fetch.
         self._position = found[-1].offset + 1 if found else max(self._position, log.last_stable)
-        await asyncio.sleep(0 if found else min(timeout_s, 0.001))
-        return Fetched(found, caught_up=not found and timeout_s > 0 and self.read_all())
+        return Fetched(found, caught_up=not found and self.read_all())
 
     async def position(self) -> int:
         """Return the next offset; past markers, as soon as nothing else is left."""
@@ -250,6 +299,54 @@ class FakeReader:
         """Nothing to give up."""
 
 
+class FakeFetcher:
+    """Reads many partitions."""
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self._kafka = kafka
+        self._readers: dict[TopicPartition, FakeReader] = {}
+        self.is_closed = False
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        """Read a partition from `offset` on."""
+        reader = self._readers[place] = FakeReader(self._kafka, *place)
+        reader.go_to(offset)
+
+    def drop(self, place: TopicPartition) -> None:
+        """Forget a partition."""
+        self._readers.pop(place, None)
+
+    async def poll(self, shares: Mapping[TopicPartition, int], timeout_s: float) -> Mapping[TopicPartition, Fetched]:
+        """Return what is at hand."""
+        self._kafka.fault("fetch")
+        found = self._take(shares)
+        if not any(each.records or each.trouble for each in found.values()):
+            await asyncio.sleep(min(timeout_s, 0.001))
+        else:
+            await asyncio.sleep(0)
+        return found
+
+    def _take(self, shares: Mapping[TopicPartition, int]) -> dict[TopicPartition, Fetched]:
+        taken = {place: self._readers[place].take(most) for place, most in shares.items()}
+        return {place: fetched for place, fetched in taken.items() if fetched is not None}
+
+    def lag(self, place: TopicPartition) -> int | None:
+        """Return what is left of what it has heard of."""
+        return self._readers[place].lag() if place in self._readers else None
+
+    def read_all(self, place: TopicPartition) -> bool:
+        """Whether nothing is left."""
+        return self._readers[place].read_all()
+
+    async def look(self, place: TopicPartition) -> None:
+        """Hear of what is new."""
+        await self._readers[place].look()
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+        self.is_closed = True
+
+
 class FakeTransactions:
     """A transactional producer."""
 
@@ -261,27 +358,35 @@ class FakeTransactions:
     async def fence(self) -> None:
         """Fence the earlier ones."""
         self._kafka.fault("fence")
-        self._epoch = self._kafka.fence(self._source)
+        self._epoch = self._kafka.raise_epoch(self._source)
 
-    async def commit(self, outputs: Outputs, committed: Committed, may_commit: Callable[[], bool]) -> None:
+    async def commit(
+        self, outputs: Outputs, offsets: Mapping[TopicPartition, Committed], member: Member | None = None
+    ) -> None:
         """Write everything in one transaction."""
+        kafka, source = self._kafka, self._source
         for place, messages in outputs.items():
             self._check()  # A broker refuses each record of a producer that was fenced in the meantime.
-            log = self._kafka.logs[place.topic][place.partition]
+            if place in kafka.refusing:
+                kafka.end(source, "aborted")
+                self._epoch = -1
+                raise OutputRefused(place, "NOT_ENOUGH_REPLICAS")
+            log = kafka.logs[place.topic][place.partition]
             for message in messages:
-                self._kafka.open[self._source].append((log, log.append(message, "open")))
-            self._kafka.fault("send")
+                kafka.open[source].append((log, log.append(message, "open")))
+            kafka.fault("send")
             await asyncio.sleep(0)
         self._check()
-        if not may_commit():
-            self._kafka.end(self._source, "aborted")
-            message = "revoked before its commit"
-            raise TaskInvalid(message)
-        self._kafka.fault("before the end")
+        if not kafka.acknowledges(member):
+            kafka.end(source, "aborted")
+            self._epoch = -1
+            raise TaskInvalid("the coordinator refuses the offsets: ILLEGAL_GENERATION")
+        kafka.pending[source] = dict(offsets)
+        kafka.fault("before the end")
         self._check()
-        self._kafka.end(self._source, "committed")
-        self._kafka.offsets[self._source] = committed
-        self._kafka.fault("after the end")
+        kafka.end(source, "committed")
+        kafka.commits += 1
+        kafka.fault("after the end")
 
     async def close(self) -> None:
         """Leave the transaction as it is."""
@@ -299,6 +404,7 @@ class FakeGroup:
         self._kafka = kafka
         self._listener: GroupListener | None = None
         self.topics = topics
+        self.member_id = f"member-{id(self)}"
 
     async def join(self, listener: GroupListener) -> None:
         """Take part."""
@@ -328,4 +434,4 @@ class FakeGroup:
     def assign(self, sources: frozenset[TopicPartition]) -> None:
         """Call the listener."""
         assert self._listener is not None
-        self._listener.assigned(sources)
+        self._listener.assigned(sources, Member(self._kafka.generation, self.member_id))

@@ -5,8 +5,15 @@ import pytest
 
 def wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what the runtime waits between two looks, for one test."""
-    monkeypatch.setattr("streamproc.runtime.task.MIN_BACKOFF_S", 0.0)
-    monkeypatch.setattr("streamproc.runtime.task.MEMBERSHIP_POLL_S", 0.001)
+    monkeypatch.setattr("streamproc.runtime.tenure.MIN_BACKOFF_S", 0.0)
+    monkeypatch.setattr("streamproc.runtime.tenure.MEMBERSHIP_POLL_S", 0.001)
+    monkeypatch.setattr("streamproc.runtime.tenure.STABLE_POLL_S", 0.001)
+    monkeypatch.setattr("streamproc.runtime.refusals.MIN_BACKOFF_S", 0.001)
+    monkeypatch.setattr("streamproc.runtime.refusals.MAX_BACKOFF_S", 0.01)
+    monkeypatch.setattr("streamproc.runtime.restore.LOOK_S", 0.001)
+    monkeypatch.setattr("streamproc.runtime.cycle.TICK_S", 0.0)
+    monkeypatch.setattr("streamproc.runtime.cycle.SILENT_TICK_S", 0.0)
+    monkeypatch.setattr("streamproc.runtime.windowing.WindowStage.every_s", 0.0)
     monkeypatch.setattr("streamproc.runtime.pausing.POLL_S", 0.005)
     monkeypatch.setattr("streamproc.runtime.pausing.LOOK_S", 0.01)
     monkeypatch.setattr("streamproc.runtime.worker.POLL_S", 0.005)

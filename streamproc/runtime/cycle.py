@@ -1,0 +1,283 @@
+"""The cycle of a worker: fetch what has come for all partitions, fold it, commit it in one transaction.
+
+    fetch together → decode together → fold by partition → let the clock do its part → encode together → commit → merge
+
+A partition that cannot go on is left out before anything is sent, as one failed transaction sets all of them back.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from streamproc.codec.encode import Message
+from streamproc.core.model import Moment
+from streamproc.errors import ConfigError
+from streamproc.runtime.job import Job
+from streamproc.runtime.pace import Pace
+from streamproc.runtime.ports import (
+    Committed,
+    Fetched,
+    Fetcher,
+    Gone,
+    Member,
+    OutputRefused,
+    TopicPartition,
+    Transactions,
+    Unreadable,
+)
+from streamproc.runtime.restore import WAYS_OUT
+from streamproc.runtime.stage import Batch, Missing, Stage, TooMany
+from streamproc.runtime.task import PartitionTask
+
+TICK_S = 1.0
+"""So often the clock does its part for a partition that nothing comes for, and so long a fetch waits for something."""
+SILENT_TICK_S = 2 * TICK_S
+"""Where the broker has said nothing of a partition: its answer may be on the way."""
+GATHER_S = 0.5
+"""Of fetching and folding for one commit; where records take long, `commit.max_records` would take longer."""
+LEAST_SHARE = 16
+"""Records of each partition in one go, however many have something: each costs by itself."""
+
+
+class Stopped(NamedTuple):
+    """A partition that has to wait in front of the record at `offset`, and what for."""
+
+    task: PartitionTask
+    why: Missing | TooMany | Unreadable
+    offset: int
+
+
+class Refused(Exception):
+    """A partition of the outputs takes nothing. `sources`: the partitions that write to it."""
+
+    def __init__(self, error: OutputRefused, sources: Collection[TopicPartition]) -> None:
+        super().__init__(str(error))
+        self.error, self.sources = error, sources
+
+
+class _Gathered:
+    """What one cycle has taken: batches, of which partitions the broker said something, and why some stopped."""
+
+    def __init__(self, wall_ms: int) -> None:
+        self.wall_ms = wall_ms
+        self.began = time.monotonic()
+        self.batches: dict[PartitionTask, Batch] = {}
+        self.answered: dict[PartitionTask, bool] = {}
+        """To whether there was nothing left."""
+        self.stops: dict[PartitionTask, Missing | TooMany | Unreadable] = {}
+
+    @property
+    def load(self) -> float:
+        return sum(batch.load for batch in self.batches.values())
+
+    def batch(self, task: PartitionTask) -> Batch:
+        """Return the partition's batch, begun where there is none yet."""
+        if task not in self.batches:
+            self.batches[task] = task.begin()
+        return self.batches[task]
+
+    def moment(self, task: PartitionTask) -> Moment:
+        """Return when the partition was fetched, and whether it was caught up then."""
+        return Moment(self.wall_ms, self.answered.get(task, False))
+
+
+class Cycle:
+    """One commit after another. Keeps the time in between, and nothing of any partition."""
+
+    def __init__(self, job: Job, stages: Sequence[Stage[Any]], fetcher: Fetcher) -> None:
+        self._job = job
+        self._stages = stages
+        self._inputs = {stage.topic for stage in stages}
+        self._fetcher = fetcher
+        self._interval_s = job.commit.interval_ms / 1000
+        self._pace = Pace()
+        self._busy, self._share = 1, LEAST_SHARE
+        self._not_before = 0.0
+
+    async def once(
+        self,
+        tasks: Sequence[PartitionTask],
+        transactions: Transactions,
+        member: Member,
+        wake: asyncio.Event,
+        wait_s: float = TICK_S,
+    ) -> list[Stopped]:
+        """Commit what has come for these running partitions; return those that have to wait, and what for.
+
+        Waits at most so long for something to come. Returns early, and empty-handed, when `wake` is set. Raises TaskInvalid, Refused, BrokerUnavailable: then nothing
+        but the commit tells where the partitions stand; ConfigError where somebody has to step in.
+        """
+        if not await self._paced(wake):
+            return []
+        gathered = await self._gather(tasks, wake, wait_s)
+        stopped = self._stop(gathered)
+        self._pass_time(tasks, gathered)
+        full = {task: batch for task, batch in gathered.batches.items() if not batch.is_empty}
+        for task, batch in gathered.batches.items():
+            if task not in full:
+                batch.settle()
+        if full:
+            await self._commit(full, gathered, transactions, member)
+        for task in gathered.batches:
+            if task not in gathered.stops:
+                task.pauses.go_on()  # Also where another partition has learned what this one was waiting for.
+        return stopped
+
+    async def _paced(self, wake: asyncio.Event) -> bool:
+        """Wait until the next fetch may be sent: what comes meanwhile comes with it. False where that was cut short."""
+        left_s = self._not_before - time.monotonic()
+        return left_s <= 0 or not await _set_within(wake, left_s)
+
+    async def _gather(self, tasks: Sequence[PartitionTask], wake: asyncio.Event, wait_s: float) -> _Gathered:
+        """Fetch and fold until nothing more is at hand, or as much as one commit may hold."""
+        now = time.monotonic()
+        asked = {task.source: task for task in tasks if task.asked_at + task.stage.every_s <= now}
+        fetched = await self._first(asked, min(wait_s, self._wait_s(tasks, now)), wake)
+        it = _Gathered(self._job.now_ms())
+        for source, each in fetched.items():
+            asked[source].asked_at = it.began
+            it.answered[asked[source]] = each.caught_up
+        if any(each.records for each in fetched.values()):
+            # Counted from what it brought: an event on a quiet stream is committed at once.
+            self._not_before = it.began + self._interval_s
+        while self._absorb({asked[source]: each for source, each in fetched.items()}, it):
+            if it.load >= 1 or time.monotonic() - it.began >= GATHER_S:
+                self._not_before = 0.0  # There is more, and it waits for nothing but this commit.
+                break
+            await asyncio.sleep(0)  # Heartbeats come in between.
+            fetched = await self._poll([source for source in fetched if asked[source] not in it.stops], 0.0)
+        return it
+
+    def _wait_s(self, tasks: Sequence[PartitionTask], now: float) -> float:
+        """Return how long nothing need come: until the clock is to do its part, or others are to be fetched as well."""
+        due = [task.ticked_at + TICK_S for task in tasks]
+        due += [task.asked_at + task.stage.every_s for task in tasks if task.stage.every_s]
+        return min((at - now for at in due if at > now), default=TICK_S)
+
+    async def _first(
+        self, asked: Mapping[TopicPartition, PartitionTask], wait_s: float, wake: asyncio.Event
+    ) -> Mapping[TopicPartition, Fetched]:
+        """Return what the first fetch brings, nothing where something else is to be seen to first."""
+        if not asked:
+            await _set_within(wake, wait_s)
+            return {}
+        polling = asyncio.ensure_future(self._poll(asked, wait_s))
+        waking = asyncio.ensure_future(wake.wait())
+        try:
+            await asyncio.wait((polling, waking), return_when=asyncio.FIRST_COMPLETED)
+            return polling.result() if polling.done() else {}
+        finally:
+            waking.cancel()
+            polling.cancel()
+
+    async def _poll(self, sources: Collection[TopicPartition], wait_s: float) -> Mapping[TopicPartition, Fetched]:
+        """Fetch as much as is decoded in one go, of as many partitions as had something last time."""
+        most = max(1, self._job.commit.max_records // self._busy)
+        self._share = min(most, max(LEAST_SHARE, self._pace.records // self._busy))
+        return await self._fetcher.poll(dict.fromkeys(sources, self._share), wait_s)
+
+    def _absorb(self, fetched: Mapping[PartitionTask, Fetched], it: _Gathered) -> bool:
+        """Decode together, fold by partition; return whether more may be at hand."""
+        began = time.monotonic()
+        for task, each in fetched.items():
+            if each.trouble is not None:
+                it.stops[task] = _unreadable(each.trouble)
+        for stage in self._stages:
+            brought = {task: each.records for task, each in fetched.items() if each.records and task.stage is stage}
+            decoded = stage.decode({task.source.partition: records for task, records in brought.items()})
+            for task, records in brought.items():
+                at = Moment(it.wall_ms, caught_up=False)
+                absorbed = it.batch(task).absorb(records, decoded[task.source.partition], at)
+                if absorbed.stop is not None:
+                    it.stops[task] = absorbed.stop
+        counts = [len(each.records) for each in fetched.values()]
+        self._pace.took(sum(counts), time.monotonic() - began)
+        full = sum(count >= self._share for count in counts)
+        self._busy = max(1, full)
+        return full > 0
+
+    def _stop(self, it: _Gathered) -> list[Stopped]:
+        """Read partitions that have to wait anew from where they stopped.
+
+        Before anybody asks what is unread: all from there on is, so they are neither idle nor caught up.
+        """
+        stopped = [Stopped(task, why, it.batch(task).next_offset) for task, why in it.stops.items()]
+        for task, _, offset in stopped:
+            self._fetcher.seek(task.source, offset)
+        return stopped
+
+    def _pass_time(self, tasks: Sequence[PartitionTask], it: _Gathered) -> None:
+        """Let the clock do its part for every partition that something came for, and now and then for the others."""
+        now = time.monotonic()
+        for task in tasks:
+            quiet_s = now - task.ticked_at
+            if task in it.batches or quiet_s >= (TICK_S if task in it.answered else SILENT_TICK_S):
+                task.ticked_at = now
+                self._tick(task, it)
+
+    def _tick(self, task: PartitionTask, it: _Gathered) -> None:
+        batch, at = it.batch(task), it.moment(task)
+        heard = bool(batch.records or task in it.stops or at.caught_up)
+        batch.pass_time(at, heard=heard, read_all=self._fetcher.read_all(task.source))
+        if heard:  # Else what was read last still is.
+            task.read_to(batch.last_timestamp)
+        task.report_lag(self._fetcher.lag(task.source))
+        if at.caught_up:
+            self._job.observer.caught_up(task.source)
+
+    async def _commit(
+        self, full: Mapping[PartitionTask, Batch], it: _Gathered, transactions: Transactions, member: Member
+    ) -> None:
+        at = Moment(it.wall_ms, caught_up=False)
+        pending = {task: batch.close(it.moment(task)) for task, batch in full.items()}
+        outputs: dict[TopicPartition, list[Message]] = defaultdict(list)
+        writers: dict[TopicPartition, set[TopicPartition]] = defaultdict(set)
+        for stage in self._stages:
+            batches = [batch for task, batch in full.items() if task.stage is stage]
+            for place, messages in stage.encode(batches, at).items() if batches else ():
+                outputs[place] += messages
+                writers[place].update(self._writers(place, batches))
+            await asyncio.sleep(0)
+        offsets: dict[TopicPartition, Committed] = {}
+        for task, each in pending.items():
+            task.pending = each
+            offsets[task.source] = each.position.to_committed()
+        try:
+            await transactions.commit(outputs, offsets, member)
+        except OutputRefused as error:
+            raise Refused(error, writers[error.place]) from error
+        for task, batch in full.items():
+            self._confirm(task, batch, it.began)
+
+    def _writers(self, place: TopicPartition, batches: Sequence[Batch]) -> list[TopicPartition]:
+        """Return who may have written to a partition of the outputs: its own number, or anybody to another input."""
+        return [
+            batch.source
+            for batch in batches
+            if batch.source.partition == place.partition or place.topic in self._inputs
+        ]
+
+    def _confirm(self, task: PartitionTask, batch: Batch, began: float) -> None:
+        pending, task.pending = task.pending, None
+        assert pending is not None  # noqa: S101  it was set right before the commit
+        pending.apply()
+        task.position = pending.position
+        latency_s = max(0.0, self._job.clock() - batch.first_timestamp / 1000) if batch.records else 0.0
+        task.confirmed(pending.report(time.monotonic() - began, latency_s))
+
+
+def _unreadable(trouble: Gone | Unreadable) -> Unreadable:
+    if isinstance(trouble, Gone):
+        raise ConfigError(f"{trouble}. {WAYS_OUT}") from trouble
+    return trouble
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,27 @@
+"""The stages of the pipeline: the one place where a topic gets what is done with it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from streamproc.core.windowstate import WindowRules
+from streamproc.runtime.fold import FoldSettings, FoldStage
+from streamproc.runtime.stage import Limits, Stage
+from streamproc.runtime.windowing import WindowStage
+
+Stages = Callable[[int, Limits], Sequence[Stage[Any]]]
+"""Makes the stages, given how many partitions there are and what topics admit: known once a worker has looked."""
+
+
+def stages(settings: FoldSettings, windows: WindowRules) -> Stages:
+    """Return what makes the fold and the windows."""
+
+    def made(partitions: int, limits: Limits) -> Sequence[Stage[Any]]:
+        rules, profile = replace(windows, sources=partitions), settings.rules.profile.name
+        return (
+            FoldStage(settings, partitions, limits),
+            WindowStage(rules, settings.topics, profile, settings.application_id, settings.frames, limits),
+        )
+
+    return made
