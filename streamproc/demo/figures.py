@@ -61,12 +61,16 @@ class Figures(Observer):
             self._runs.pop(source, None)
 
     def committed(self, report: CommitReport) -> None:
-        """Add a commit of either stage; how many, and how long they take, is told of the fold."""
+        """Add a commit of either stage."""
         self.alerts += report.alerts.total()
-        if isinstance(report, WindowReport):
-            self.revisions += report.closed + report.revised
-        if not isinstance(report, FoldReport):
-            return
+        report.tell(self)
+
+    def summed(self, report: WindowReport) -> None:
+        """Add one of the windows."""
+        self.revisions += report.closed + report.revised
+
+    def folded(self, report: FoldReport) -> None:
+        """Add one of the fold: how many, and how long they take, is told of it."""
         self.commits += 1
         self.events += report.records
         self.transitions += report.tally.transitions.total()

@@ -50,6 +50,7 @@ class PipelineCounters:
         self._rejected = CounterSeries(names.EVENTS_REJECTED, product(REASONS))
         self._alerts = CounterSeries(names.ALERTS, product(kinds, AlertState))
         self._failures = CounterSeries(names.TRANSACTIONS_FAILED, product(CAUSES))
+        self._transactions = CounterSeries(names.TRANSACTIONS)
         self._rebalances = CounterSeries(names.REBALANCES)
 
     def add(self, report: CommitReport) -> None:
@@ -58,6 +59,10 @@ class PipelineCounters:
             self._rejected.add(count, self._reasons[reason])
         for (kind, state), count in report.alerts.items():
             self._alerts.add(count, self._kinds[kind], self._states[state])
+
+    def transacted(self) -> None:
+        """Count a confirmed transaction."""
+        self._transactions.add(1)
 
     def failed(self, cause: str) -> None:
         """Count a failed transaction."""
@@ -69,7 +74,8 @@ class PipelineCounters:
 
     def families(self) -> Iterator[Family]:
         """Yield what Prometheus reads."""
-        return (one.family() for one in (self._rejected, self._alerts, self._failures, self._rebalances))
+        series = (self._rejected, self._alerts, self._transactions, self._failures, self._rebalances)
+        return (one.family() for one in series)
 
 
 class InputCounters:

@@ -22,6 +22,11 @@ class Observers(Observer):
         for observer in self._observers:
             observer.committed(report)
 
+    def transacted(self, partitions: int, duration_s: float) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.transacted(partitions, duration_s)
+
     def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
         """Pass on."""
         for observer in self._observers:

@@ -75,11 +75,20 @@ class MetricsObserver(Observer):
     def committed(self, report: CommitReport) -> None:
         """Count what a confirmed commit did."""
         self._pipeline.add(report)
-        if isinstance(report, FoldReport):
-            self._input.add(report)
-            self._runs.add(report)
-        elif isinstance(report, WindowReport):
-            self._windows.add(report)
+        report.tell(self)
+
+    def folded(self, report: FoldReport) -> None:
+        """Count what became of events and runs."""
+        self._input.add(report)
+        self._runs.add(report)
+
+    def summed(self, report: WindowReport) -> None:
+        """Count what became of windows."""
+        self._windows.add(report)
+
+    def transacted(self, partitions: int, duration_s: float) -> None:  # noqa: ARG002  the stages' commits are timed
+        """Count a confirmed transaction."""
+        self._pipeline.transacted()
 
     def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:  # noqa: ARG002  a cause is nobody's own
         """Count a failure."""

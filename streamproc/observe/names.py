@@ -28,9 +28,10 @@ END_TO_END_LATENCY = Metric(
     "streamproc_end_to_end_latency_seconds",
     "From the Kafka timestamp of a commit's first input record to the commit's confirmation; of the fold stage.",
 )
+TRANSACTIONS = Metric("streamproc_transactions_total", "Confirmed transactions, each for all partitions that had something.")
 TRANSACTIONS_FAILED = Metric(
     "streamproc_transactions_failed_total",
-    "Transactions of either stage that failed or whose outcome is unknown.",
+    "Transactions that failed or whose outcome is unknown.",
     ("cause",),
 )
 REBALANCES = Metric("streamproc_rebalances_total", "Assignments received from the consumer group.")

@@ -171,6 +171,7 @@ class Cycle:
         finally:
             waking.cancel()
             polling.cancel()
+            polling.add_done_callback(_seen)
 
     async def _poll(self, sources: Collection[TopicPartition], wait_s: float) -> Mapping[TopicPartition, Fetched]:
         """Fetch as much as is decoded in one go, of as many partitions as had something last time."""
@@ -248,8 +249,10 @@ class Cycle:
             await transactions.commit(outputs, offsets, member)
         except OutputRefused as error:
             raise Refused(error, writers[error.place]) from error
+        duration_s = time.monotonic() - it.began
+        self._job.observer.transacted(len(full), duration_s)
         for task, batch in full.items():
-            self._confirm(task, batch, it.began)
+            self._confirm(task, batch, duration_s)
 
     def _writers(self, place: TopicPartition, batches: Sequence[Batch]) -> list[TopicPartition]:
         """Return who may have written to a partition of the outputs: its own number, or anybody to another input."""
@@ -259,13 +262,19 @@ class Cycle:
             if batch.source.partition == place.partition or place.topic in self._inputs
         ]
 
-    def _confirm(self, task: PartitionTask, batch: Batch, began: float) -> None:
+    def _confirm(self, task: PartitionTask, batch: Batch, duration_s: float) -> None:
         pending, task.pending = task.pending, None
         assert pending is not None  # noqa: S101  it was set right before the commit
         pending.apply()
         task.position = pending.position
         latency_s = max(0.0, self._job.clock() - batch.first_timestamp / 1000) if batch.records else 0.0
-        task.confirmed(pending.report(time.monotonic() - began, latency_s))
+        task.confirmed(pending.report(duration_s, latency_s))
+
+
+def _seen(polling: asyncio.Future[Any]) -> None:
+    """Look at an error that nobody waits for any more, or asyncio complains."""
+    if not polling.cancelled():
+        polling.exception()
 
 
 def _unreadable(trouble: Gone | Unreadable) -> Unreadable:

@@ -84,6 +84,9 @@ class CommitReport(Struct, kw_only=True):
     alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
     samples: Mapping[str, Rejection] = field(default_factory=dict)
 
+    def tell(self, observer: "Observer") -> None:
+        """Tell of what only this stage's commits have."""
+
 
 class FoldReport(CommitReport, kw_only=True):
     """A commit of the fold stage. `seen_at`: the clock when its records were fetched, in milliseconds."""
@@ -91,6 +94,10 @@ class FoldReport(CommitReport, kw_only=True):
     tally: Tally
     forgotten: int
     seen_at: int
+
+    def tell(self, observer: "Observer") -> None:
+        """Tell of runs."""
+        observer.folded(self)
 
 
 class WindowReport(CommitReport, kw_only=True):
@@ -101,6 +108,10 @@ class WindowReport(CommitReport, kw_only=True):
     late: int
     dropped: Mapping[str, int]
     watermark: int
+
+    def tell(self, observer: "Observer") -> None:
+        """Tell of windows."""
+        observer.summed(self)
 
 
 def count_alerts(alerts: Iterable[Alert]) -> Counter[tuple[str, str]]:
@@ -115,7 +126,17 @@ class Observer:
         """A task entered `state`."""
 
     def committed(self, report: CommitReport) -> None:
-        """A transaction was confirmed. Counters move here and nowhere else (rules.md 24)."""
+        """A partition's part of a transaction was confirmed. Counters move here and nowhere else (rules.md 24)."""
+        report.tell(self)
+
+    def folded(self, report: FoldReport) -> None:
+        """What `committed` tells, of the fold stage."""
+
+    def summed(self, report: WindowReport) -> None:
+        """What `committed` tells, of the window stage."""
+
+    def transacted(self, partitions: int, duration_s: float) -> None:
+        """A transaction with so many partitions' parts was confirmed, so long after its first records were fetched."""
 
     def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
         """A transaction for these partitions failed or its outcome is unknown; `cause` is an exception's class name."""

@@ -57,6 +57,9 @@ class Tenure:
 
     async def run(self) -> None:
         """Work until the assignment is over; raises ConfigError where somebody has to step in."""
+        for task in self._tasks.values():
+            # Somebody else may have had it: what equals the position of a commit of ours may be another commit.
+            task.pending = None
         try:
             while self._still_ours() and self._tasks:
                 await self._attempt()
@@ -217,9 +220,10 @@ class Tenure:
             errand.cancel()
         if errands:
             await asyncio.wait(errands)
-            for errand in errands:
-                if not errand.cancelled():
-                    errand.result()
+            # All are looked at, or asyncio complains.
+            for error in [errand.exception() for errand in errands if not errand.cancelled()]:
+                if error is not None:
+                    raise error
 
     def _failed(self, error: StreamprocError) -> float:
         """Set back what ran; return how long to wait. What is being restored goes on."""

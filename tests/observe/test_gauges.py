@@ -230,17 +230,17 @@ def waiting(metrics):
 
 
 def test_partitions_that_wait_are_counted_by_what_for_as_long_as_they_do(metrics):
-    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0, "unreadable": 0}
+    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0, "unreadable": 0, "output": 0}
     for number in range(3):
         run_with(metrics, source(number), state_of("queued"))
     metrics.paused(source(0), Pause.REGISTRY, "id:7")
     metrics.paused(source(1), Pause.REGISTRY, "id:8")
     metrics.paused(source(2), Pause.REJECTIONS, "restart")
-    assert waiting(metrics) == {"registry": 2, "rate": 0, "rejections": 1, "unreadable": 0}
+    assert waiting(metrics) == {"registry": 2, "rate": 0, "rejections": 1, "unreadable": 0, "output": 0}
     metrics.resumed(source(0))
     metrics.paused(source(1), Pause.RATE, "more bad_time")
     metrics.paused(source(2), Pause.UNREADABLE, "damaged")
-    assert waiting(metrics) == {"registry": 0, "rate": 1, "rejections": 0, "unreadable": 1}
+    assert waiting(metrics) == {"registry": 0, "rate": 1, "rejections": 0, "unreadable": 1, "output": 0}
 
 
 @pytest.mark.parametrize("state", NOT_RUNNING)
@@ -249,7 +249,7 @@ def test_a_task_that_no_longer_runs_waits_for_nothing(metrics, state):
     run_with(metrics, source(), state_of("queued"))
     metrics.paused(source(), Pause.REGISTRY, "id:7")
     metrics.task_state(source(), state)
-    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0, "unreadable": 0}
+    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0, "unreadable": 0, "output": 0}
 
 
 def test_restores_add_up_until_they_are_over(metrics):

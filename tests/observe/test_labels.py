@@ -144,17 +144,17 @@ def hostile_names(count):
 
 def folded(names):
     """Return the reports of a fold stage that gets a run of each name, from its beginning to its end."""
-    settings = FoldSettings(TopicSettings(), RULES, bundled_book(), CommitSettings(), 1_000_000, lambda *_: 0)
-    stage = FoldStage(settings, Source("app", *source()), 1)
-    state, position = stage.fresh(0), Position(0, 0, 0, 0, 1, "assistants")
+    stage = FoldStage(FoldSettings("app", TopicSettings(), RULES, bundled_book(), CommitSettings(), lambda *_: 0), 1)
+    kept, position = stage.fresh(0, 0), Position(0, 0, 0, 0, 1, "assistants")
     at = Moment(START_MS + 60_000, caught_up=True)
     for start in range(0, len(names), 1_000):
-        batch = stage.begin(state, position)
-        batch.absorb(list(_lives(names[start : start + 1_000], position.offset)), at)
+        batch = kept.begin(position, None)
+        records = list(_lives(names[start : start + 1_000], position.offset))
+        batch.absorb(records, stage.decode({0: records})[0], at)
         pending = batch.close(at)
         pending.apply()
         position = pending.position
-        yield state, pending.report(0.01, 0.02)
+        yield kept.state, pending.report(0.01, 0.02)
 
 
 def _lives(names, offset):

@@ -3,8 +3,8 @@
 import pytest
 
 from streamproc.runtime.observer import TaskState
+from streamproc.runtime.stage import Limits
 from streamproc.runtime.task import PartitionTask
-from streamproc.runtime.worker import Worker
 from tests.support.application import Application, application
 
 LEGAL = {
@@ -19,7 +19,12 @@ LEGAL = {
 
 def _task(app: Application) -> PartitionTask:
     """Return a task of the fold stage, as a worker makes it."""
-    return PartitionTask(app.job(), app.kafka.group([app.topics.events]), app.worker()._stage(app.source()))
+    fold, _ = app.stages()(1, Limits())
+    return PartitionTask(app.job(), fold, 0, _never)
+
+
+async def _never() -> None:
+    """Nobody looks how far the partition goes."""
 
 
 @pytest.mark.parametrize("state", TaskState)
@@ -30,14 +35,14 @@ async def test_only_what_the_table_lists_can_happen(state: TaskState, successor:
     task = _task(app)
     task.lifecycle = state
     if state is successor:
-        task._become(successor)
+        task.become(successor)
         assert app.told.states == []
     elif successor.value in LEGAL[state.value].split():
-        task._become(successor)
+        task.become(successor)
         assert app.told.states == [(0, successor)]
     else:
         with pytest.raises(RuntimeError, match=f"may not go from {state.value} to {successor.value}"):
-            task._become(successor)
+            task.become(successor)
         assert task.lifecycle is state
 
 
@@ -55,4 +60,4 @@ async def test_a_closed_task_keeps_nothing() -> None:
     app = await application()
     task = _task(app)
     task.close()
-    assert (task.lifecycle, task.state) == (TaskState.CLOSED, None)
+    assert (task.lifecycle, task.kept) == (TaskState.CLOSED, None)

@@ -33,7 +33,7 @@ async def _decide(it, place, offset):
     found = it.kafka.offsets[place]
     position = Position.of(found, place)
     decided = position._replace(offset=offset, sequence=position.sequence + 1).to_committed()
-    await transactions.commit({}, decided, lambda: True)
+    await transactions.commit({}, {place: decided})
 
 
 async def test_only_the_partition_of_what_cannot_be_read_waits_and_says_what_to_do(never_again):
@@ -88,7 +88,7 @@ async def test_a_stop_while_a_partition_waits_is_quick(never_again):
 
 
 async def test_who_waits_starts_over_where_somebody_else_has_committed(never_again):
-    """At once, with its state proven anew, and it is no failure."""
+    """At once, with its state proven anew. The worker hears of it by being fenced, or when it looks."""
     it, offsets = await _damaged()
     async with it.working():
         await eventually(lambda: it.source() in it.told.pauses)
@@ -96,8 +96,7 @@ async def test_who_waits_starts_over_where_somebody_else_has_committed(never_aga
         await it.drained()
         await eventually(lambda: not it.told.pauses)
     assert it.ids("transitions") == ["run-events:0:0", "run-events:0:4"]
-    assert not it.told.failures
-    assert it.told.states.count((0, TaskState.RESTORING)) == 2
+    assert it.told.states.count((0, TaskState.RESTORING)) >= 2
 
 
 async def test_an_earlier_commit_that_is_still_seen_is_nobodys_decision(never_again):
@@ -117,7 +116,7 @@ async def test_an_earlier_commit_that_is_still_seen_is_nobodys_decision(never_ag
         assert it.told.states.count((0, TaskState.FENCED)) == 1
         await _decide(it, it.source(), 4)
         await it.drained()
-    assert it.told.states.count((0, TaskState.FENCED)) == 2
+    assert it.told.states.count((0, TaskState.FENCED)) >= 2
 
 
 def _counted(kafka, point):

@@ -17,10 +17,10 @@ from streamproc.core.model import MAX_AHEAD_MS, Moment
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.runtime.config import TopicSettings
-from streamproc.runtime.fold import FoldSettings, FoldStage
 from streamproc.runtime.observer import TaskState
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import WAYS_OUT
+from streamproc.runtime.stage import Absorbed, Limits, TooMany
 from streamproc.runtime.windowing import WindowStage
 from tests.support.application import WINDOWS, Application, always, application, once
 from tests.support.metrics_oracle import (
@@ -150,7 +150,7 @@ async def test_a_commit_that_fails_in_between_repeats_and_loses_nothing(point: s
             await _time_passes(app, MINUTE_MS)
         await _time_passes(app)
     assert latest(app.revisions()) == _expected(app)
-    assert len(app.told.failures) + len(app.told.window_failures) >= 5
+    assert len(app.told.failures) >= 5
 
 
 async def test_an_aborted_fold_measures_nothing() -> None:
@@ -373,14 +373,14 @@ async def test_an_event_far_ahead_moves_no_watermark_and_keeps_no_window_open() 
 
 def _batch(app: Application, *records: Arrived, read_all: bool) -> Mark:
     """Return the mark of a commit of these records by the fold of partition 0, on top of an event at START_MS."""
-    job = app.job()
-    settings = FoldSettings(app.topics, job.rules, job.book, job.commit, job.max_record_bytes, app.kafka.partition_of)
-    stage = FoldStage(settings, Source("app", app.topics.events, 0), 1)
+    stage, _ = app.stages()(1, Limits())
     at = Moment(START_MS, caught_up=False)
-    batch = stage.begin(stage.fresh(START_MS), Position(0, 0, 0, START_MS, 1, "assistants"))
-    batch.absorb(records, at)
-    batch.pass_time(at, read_all=read_all)
-    outputs = batch.close(at).outputs[app.measured()]
+    kept = stage.fresh(0, START_MS)
+    batch = kept.begin(Position(0, 0, 0, START_MS, 1, "assistants"), None)
+    batch.absorb(records, stage.decode({0: records})[0], at)
+    batch.pass_time(at, heard=True, read_all=read_all)
+    batch.close(at)
+    outputs = stage.encode([batch], at)[app.measured()]
     sent = [Arrived(0, value, timestamp, key) for key, value, timestamp, _ in outputs]
     (mark,) = (arrival for arrival in decode_measurements(sent).arrivals if isinstance(arrival, Mark))
     return mark
@@ -511,7 +511,7 @@ async def test_what_nobody_should_send_passes() -> None:
         await app.summed()
         await _time_passes(app)
         await _time_passes(app, CLOSES_MS + RETENTION_MS)
-        assert app.told.failures == app.told.window_failures == []
+        assert app.told.failures == []
     found = latest(app.revisions())
     assert {(window.assistant_id, window.model) for window in found} == {("other", "other")}
     assert sum(totals["created"] for totals in found.values()) + _dropped(app).total() == 1_200
@@ -690,10 +690,10 @@ async def test_silence_fires_and_resolves() -> None:
 @pytest.mark.parametrize("timestamp", [-1, 1_796_000_000, 2**62])
 def test_a_record_that_waits_is_no_further_behind_than_it_can_be(timestamp: int) -> None:
     """What is no time would tell of decades."""
-    source, now = Source("app", "run-measurements", 0), Moment(START_MS, caught_up=False)
-    stage = WindowStage(RULES, TopicSettings(), "assistants", source)
-    batch = stage.begin(stage.fresh(0), Position(0, 0, 0, 0, 1, "assistants"))
-    batch.allows = lambda *_: False
-    batch.absorb([Arrived(0, b"foreign", timestamp)], now)
-    assert batch.held
+    records, now = [Arrived(0, b"foreign", timestamp)], Moment(START_MS, caught_up=False)
+    stage, nothing = WindowStage(RULES, TopicSettings(), "assistants", "app"), Position(0, 0, 0, 0, 1, "assistants")
+    kept = stage.fresh(0, 0)
+    batch = kept.begin(nothing, lambda *_: False)
+    absorbed = batch.absorb(records, stage.decode({0: records})[0], now)
+    assert absorbed == Absorbed(0, TooMany("bad_framing"))
     assert (batch.records, batch.last_timestamp) == (0, START_MS)

@@ -6,7 +6,7 @@ import pytest
 
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.observer import TaskState
-from streamproc.runtime.worker import Worker
+from streamproc.runtime.ports import Member
 from tests.support.application import Application, always, application
 from tests.support.fake_kafka import Log
 from tests.support.waiting import eventually
@@ -73,12 +73,15 @@ async def test_a_stop_does_not_wait_for_a_task_that_hangs(monkeypatch: pytest.Mo
     monkeypatch.setattr("streamproc.runtime.worker.FINISH_S", 0.1)
     app = await application()
 
-    async def silent(_: int) -> None:
+    asked: list[object] = []
+
+    async def silent(sources: object) -> None:
+        asked.append(sources)
         await asyncio.sleep(3_600)
 
-    monkeypatch.setattr(app.kafka, "committed", silent)
+    monkeypatch.setattr(app.kafka, "stable", silent)
     async with app.working():
-        await eventually(lambda: (0, TaskState.FENCED) in app.told.states)
+        await eventually(lambda: bool(asked))
     assert app.kafka.members == []
 
 
@@ -86,10 +89,10 @@ async def test_a_task_that_is_cancelled_from_within_is_not_overlooked(monkeypatc
     """Libraries let a CancelledError out now and then; a partition without a task must not go unnoticed."""
     app = await application()
 
-    async def cancelled(_: int) -> None:
+    async def cancelled(*_: object) -> None:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(app.kafka, "committed", cancelled)
+    monkeypatch.setattr(app.kafka, "bounds", cancelled)
     with pytest.raises(RuntimeError, match="cancelled from within"):
         await app.run_to_its_end()
 
@@ -110,7 +113,7 @@ async def test_group_callbacks_only_take_note() -> None:
     app.kafka.fault = points.append
     worker = app.worker()
     worker.revoked()
-    worker.assigned(frozenset({0, 1}))
+    worker.assigned(frozenset({app.source(0), app.source(1)}), Member(1, "member"))
     assert points == []
     assert app.told.states == []
 
