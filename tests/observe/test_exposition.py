@@ -52,6 +52,7 @@ def fed(metrics):
     metrics.paused(source(), Pause.REGISTRY, "away")
     metrics.task_state(source(1), TaskState.RESTORING)
     metrics.restoring(source(1), 99)
+    metrics.transacted(2, 0.03)
     metrics.transaction_failed([source()], "ProducerFenced")
     metrics.rebalanced(frozenset({source(), source(1), measured()}))
     metrics.push.sent("alertmanager", "delivered", 2)

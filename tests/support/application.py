@@ -133,6 +133,7 @@ class Application:
         self.book = bundled_book()
         self.registry: Registry | None = None
         self.dead_letters = DeadLetterSettings()
+        self.interval_ms = 1
         self._max_records = max_records
 
     def stages(self) -> Stages:
@@ -151,7 +152,7 @@ class Application:
         return Job(
             kafka=self.kafka,
             topics=self.topics,
-            commit=CommitSettings(max_records=self._max_records, interval_ms=1),
+            commit=CommitSettings(max_records=self._max_records, interval_ms=self.interval_ms),
             max_record_bytes=MAX_RECORD_BYTES,
             registry=self.registry,
             dead_letters=self.dead_letters,

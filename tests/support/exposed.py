@@ -75,6 +75,7 @@ class Exposed:
         )
         metrics.lag(EVENTS, 20, 0.5)
         metrics.lag(MEASUREMENTS, 2, 0.1)
+        metrics.transacted(2, 1.0)
         metrics.transaction_failed([EVENTS], "BrokerUnavailable")
         metrics.push.sent("alertmanager", "delivered", 2)
         metrics.push.sent("webhook", "failed", 1)

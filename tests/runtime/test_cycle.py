@@ -1,0 +1,237 @@
+"""One transaction for all partitions of a worker: what it holds, what is left out of it, and when it comes."""
+
+import asyncio
+
+from streamproc.errors import BrokerUnavailable, TaskInvalid
+from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.ports import Committed, Member, TopicPartition
+from tests.support.application import application, once
+from tests.support.fake_kafka import Entry
+from tests.support.waiting import eventually
+
+
+def _markers(it, role):
+    """Return how many transactions have ended in an output topic."""
+    return [sum(entry.status == "marker" for entry in log.entries) for log in it.kafka.logs[getattr(it.topics, role)]]
+
+
+async def test_what_has_come_for_all_partitions_is_one_transaction():
+    """States, offsets and positions of all, and of both stages."""
+    it = await application(partitions=4)
+    for number in range(4):
+        it.send("queued", f"run_{number}", partition=number)
+    async with it.working():
+        await it.drained()
+        commits = it.kafka.commits
+        await it.summed()
+    assert [len(it.output("transitions", number)) for number in range(4)] == [1] * 4
+    assert commits < 4
+    assert it.kafka.epochs.keys() == {it.source(n) for n in range(4)} | {it.measured(n) for n in range(4)}
+
+
+async def test_the_lowest_id_is_the_workers_own_and_all_others_are_fenced():
+    """rules.md 3 and 7: whoever takes over ends what an earlier owner left open, whatever its id was."""
+    it = await application(partitions=3)
+    other = it.kafka.transactions(it.source(2))
+    await other.fence()
+    entry = it.kafka.logs[it.topics.state][2].append((b"run", b"never", 0, ()), "open")
+    it.kafka.open[it.source(2)].append((it.kafka.logs[it.topics.state][2], entry))
+    it.kafka.pending[it.source(2)] = {it.source(2): Committed(7, "")}
+    it.send("queued", partition=2)
+    async with it.working():
+        await it.drained()
+    assert entry.status == "aborted"
+    assert it.metadata(2)["sequence"] == 1
+
+
+async def test_an_output_that_takes_nothing_is_isolated_within_two_tries():
+    """Only who writes to it waits, and says why; the others go on. It goes on by itself."""
+    it = await application(partitions=3)
+    refusing = TopicPartition(it.topics.state, 1)
+    it.kafka.refusing = [refusing]
+    for number in range(3):
+        it.send("queued", f"run_{number}", partition=number)
+    async with it.working():
+        await eventually(lambda: all(it.kafka.offsets.get(it.source(n)) for n in (0, 2)))
+        await eventually(lambda: it.source(1) in it.told.pauses)
+        why, message = it.told.pauses[it.source(1)]
+        assert why is Pause.OUTPUT
+        assert "run-state partition 1 takes no records: NOT_ENOUGH_REPLICAS" in message
+        it.send("in_progress", "run_0", partition=0)
+        await eventually(lambda: it.kafka.offsets[it.source(0)].offset == 2)
+        assert it.source(1) not in it.kafka.offsets
+        assert set(it.told.pauses) == {it.source(1)}
+        it.kafka.refusing = []
+        await it.drained()
+        await eventually(lambda: not it.told.pauses)
+    assert [it.ids("transitions", number) for number in range(3)] == [
+        ["run-events:0:0", "run-events:0:1"],
+        ["run-events:1:0"],
+        ["run-events:2:0"],
+    ]
+
+
+async def test_a_measurement_partition_that_takes_nothing_holds_all_that_measure():
+    """Nobody can tell who would not have written to it; nothing is lost."""
+    it = await application(partitions=2)
+    it.kafka.refusing = [TopicPartition(it.topics.measurements, 1)]
+    it.send("queued", "run_0", partition=0)
+    it.send("queued", "run_1", partition=1)
+    async with it.working():
+        await eventually(lambda: {it.source(0), it.source(1)} <= it.told.pauses.keys())
+        it.kafka.refusing = []
+        await it.summed()
+        await eventually(lambda: not it.told.pauses)
+    assert [len(it.output("transitions", number)) for number in range(2)] == [1, 1]
+
+
+async def test_offsets_that_an_open_transaction_may_change_are_waited_for(monkeypatch):
+    """Hazard: a killed worker's offsets are unstable; only its partition waits for them."""
+    it = await application(partitions=2)
+    it.send("queued", "run_0", partition=0)
+    it.send("queued", "run_1", partition=1)
+    foreign = TopicPartition("somebody", 0)
+    it.kafka.pending[foreign] = {it.source(1): Committed(5, "")}
+    async with it.working():
+        await eventually(lambda: it.source(0) in it.kafka.offsets)
+        assert (1, TaskState.RESTORING) not in it.told.states
+        assert it.source(1) not in it.kafka.offsets
+        it.kafka.end(foreign, "aborted")
+        await it.drained()
+    assert it.ids("transitions", 1) == ["run-events:1:0"]
+
+
+async def test_a_restore_waits_for_an_open_transaction_on_its_topic():
+    """Hazard: offsets may be stable while a zombie's transaction hides what was committed behind it."""
+    it = await application()
+    it.send("queued")
+    async with it.working():
+        await it.drained()
+    log = it.kafka.logs[it.topics.state][0]
+    behind = log.entries.pop(0)
+    log.entries.insert(0, Entry(0, b"zombie", b"never", 0, (), "open"))
+    log.entries.insert(1, Entry(1, behind.key, behind.value, behind.timestamp, behind.headers, "committed"))
+    log.entries[2].offset = 2
+    it.send("in_progress")
+    async with it.working():
+        await eventually(lambda: (0, TaskState.RESTORING) in it.told.states[4:])
+        assert len(it.output("transitions")) == 1
+        log.entries[0].status = "aborted"
+        await it.drained()
+    assert it.ids("transitions") == ["run-events:0:0", "run-events:0:1"]
+
+
+async def test_a_long_restore_does_not_stop_the_running_ones(monkeypatch):
+    """Nor do their failures stop it."""
+    it = await application(partitions=2)
+    it.send("queued", "run_0", partition=0)
+    it.send("queued", "run_1", partition=1)
+    async with it.working():
+        await it.drained()
+    gate, bounds, restores = asyncio.Event(), it.kafka.bounds, []
+
+    async def slow(topic, partition):
+        if (topic, partition) == (it.topics.state, 1):
+            restores.append(partition)
+            await gate.wait()
+        return await bounds(topic, partition)
+
+    monkeypatch.setattr(it.kafka, "bounds", slow)
+    it.send("in_progress", "run_0", partition=0)
+    it.send("in_progress", "run_1", partition=1)
+    async with it.working():
+        await eventually(lambda: it.kafka.offsets[it.source(0)].offset == 2)
+        it.kafka.fault = once("send", TaskInvalid("no answer"))
+        it.send("completed", "run_0", partition=0)
+        await eventually(lambda: it.kafka.offsets[it.source(0)].offset == 3)
+        assert it.kafka.offsets[it.source(1)].offset == 1
+        gate.set()
+        await it.drained()
+    assert restores == [1], "the failure of the others' transaction did not start it again"
+    assert len(it.told.failures) == 1
+
+
+async def test_a_commit_of_an_earlier_generation_is_refused_and_done_again():
+    """KIP-447: a worker that slept through a rebalance doubles nothing."""
+    it = await application(partitions=2)
+    asleep: list[int] = []
+
+    def rebalance_unheard(point):
+        if point == "send" and not asleep:
+            asleep.append(it.kafka.generation)
+            it.kafka.generation += 1
+
+    it.send("queued")
+    it.kafka.fault = rebalance_unheard
+    async with it.working():
+        await eventually(lambda: bool(it.told.failures))
+        assert it.source() not in it.kafka.offsets
+        it.kafka.rebalance()
+        await it.drained()
+    assert it.ids("transitions") == ["run-events:0:0"]
+    assert not it.kafka.acknowledges(Member(asleep[0], "member"))
+
+
+async def test_an_event_on_a_quiet_stream_is_committed_at_once_and_the_next_fetch_waits():
+    """commit.interval_ms counts from what came: requests have a ceiling, whatever the rate."""
+    it = await application()
+    it.interval_ms = 10_000
+    async with it.working():
+        await eventually(lambda: it.source() in it.told.were_caught_up)
+        it.send("queued")
+        await it.drained()
+        fetches = it.kafka.fetches[it.topics.events]
+        it.send("in_progress")
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+        assert it.kafka.fetches[it.topics.events] == fetches
+        assert it.kafka.offsets[it.source()].offset == 1
+
+
+async def test_a_backlog_waits_for_nothing_but_the_commit_in_hand():
+    """However long commit.interval_ms is."""
+    it = await application(partitions=2, max_records=20)
+    it.interval_ms = 10_000
+    for number in range(200):
+        it.send("queued", f"run_{number}", partition=number % 2)
+    async with it.working():
+        await it.drained()
+    assert it.told.records == 200
+    assert max(report.records for report in it.told.reports) <= 20
+
+
+async def test_no_partition_is_left_behind_where_one_has_more_than_a_commit_holds():
+    """What is had in one go is shared among those that have something."""
+    it = await application(partitions=3, max_records=30)
+    for number in range(300):
+        it.send("queued", f"run_{number}", partition=0)
+    for number in (1, 2):
+        it.send("queued", f"other_{number}", partition=number)
+    async with it.working():
+        await eventually(lambda: all(it.source(n) in it.kafka.offsets for n in (1, 2)))
+        assert it.kafka.offsets[it.source(0)].offset < 300
+        await it.drained()
+
+
+async def test_a_broker_that_says_nothing_of_one_topic_holds_up_the_other_not():
+    """Its partitions are neither idle nor caught up."""
+    it = await application(partitions=2)
+    it.kafka.silent = {it.topics.measurements}
+    it.send("queued")
+    async with it.working():
+        await it.drained()
+        assert it.measured() not in it.told.were_caught_up
+        it.kafka.silent = set()
+        await it.summed()
+
+
+async def test_a_fetch_that_fails_is_done_again_from_the_last_commit():
+    it = await application(partitions=2)
+    it.send("queued")
+    async with it.working():
+        await it.drained()
+        it.kafka.fault = once("fetch", BrokerUnavailable("away"))
+        it.send("in_progress")
+        await it.drained()
+    assert it.kafka.restored == [0, 1]
+    assert it.ids("transitions") == ["run-events:0:0", "run-events:0:1"]
