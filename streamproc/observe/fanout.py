@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from streamproc.runtime.observer import CommitReport, Held, Observer, Pause, TaskState
+from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, Pause, TaskState, WindowReport
 from streamproc.runtime.ports import TopicPartition
 
 
@@ -21,6 +21,16 @@ class Observers(Observer):
         """Pass on."""
         for observer in self._observers:
             observer.committed(report)
+
+    def folded(self, report: FoldReport) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.folded(report)
+
+    def summed(self, report: WindowReport) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.summed(report)
 
     def transacted(self, partitions: int, duration_s: float) -> None:
         """Pass on."""

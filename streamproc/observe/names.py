@@ -28,7 +28,9 @@ END_TO_END_LATENCY = Metric(
     "streamproc_end_to_end_latency_seconds",
     "From the Kafka timestamp of a commit's first input record to the commit's confirmation; of the fold stage.",
 )
-TRANSACTIONS = Metric("streamproc_transactions_total", "Confirmed transactions, each for all partitions that had something.")
+TRANSACTIONS = Metric(
+    "streamproc_transactions_total", "Confirmed transactions, each for all partitions that had something."
+)
 TRANSACTIONS_FAILED = Metric(
     "streamproc_transactions_failed_total",
     "Transactions that failed or whose outcome is unknown.",

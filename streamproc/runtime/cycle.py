@@ -106,8 +106,9 @@ class Cycle:
     ) -> list[Stopped]:
         """Commit what has come for these running partitions; return those that have to wait, and what for.
 
-        Waits at most so long for something to come. Returns early, and empty-handed, when `wake` is set. Raises TaskInvalid, Refused, BrokerUnavailable: then nothing
-        but the commit tells where the partitions stand; ConfigError where somebody has to step in.
+        Waits at most so long for something to come. Returns early, and empty-handed, when `wake` is set. Raises
+        TaskInvalid, Refused, BrokerUnavailable: then nothing but the commit tells where the partitions stand;
+        ConfigError where somebody has to step in.
         """
         if not await self._paced(wake):
             return []

@@ -33,7 +33,7 @@ class Committed(NamedTuple):
 
 
 class Member(NamedTuple):
-    """Our membership as of one assignment. Offsets that are committed with it are refused in any later one (KIP-447)."""
+    """Our membership as of one assignment: offsets committed with it are refused once there is another (KIP-447)."""
 
     generation: int
     member_id: str

@@ -80,14 +80,16 @@ async def _stable_bounds(kafka: Kafka, topic: TopicPartition) -> tuple[int, int]
 
     Of a worker that was fenced there may be one for a moment: what stands behind it is not to be seen until it ended.
     """
-    high = await kafka.high_watermark(*topic)
-    for _ in range(MAX_LOOKS):
+    high, looks = await kafka.high_watermark(*topic), 0
+    while True:
         first, last = await kafka.bounds(*topic)
         if last >= high:
             return first, last
+        looks += 1
+        if looks >= MAX_LOOKS:
+            message = f"an open transaction holds back {topic} from offset {last} on: its timeout ends it at the latest"
+            raise BrokerUnavailable(message)
         await sleep(LOOK_S)
-    message = f"an open transaction holds back {topic} from offset {last} on: it ends by its timeout at the latest"
-    raise BrokerUnavailable(message)
 
 
 async def _fetched(reader: Reader) -> Fetched:

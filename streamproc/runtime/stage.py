@@ -66,8 +66,8 @@ class Pending(NamedTuple):
 class Batch(ABC):
     """Gathers one partition's part of a commit over one or more fetches, on top of a state that it never changes.
 
-    What every stage does alike is here: counting what was read, dead letters, the next position. Timestamps are Kafka's,
-    in milliseconds; `last_timestamp` is of the record that waits, where one does.
+    What every stage does alike is here: counting what was read, dead letters, the next position. Timestamps are
+    Kafka's, in milliseconds; `last_timestamp` is of the record that waits, where one does.
     """
 
     def __init__(self, source: TopicPartition, position: Position, letter_bytes: int, allows: Allows | None) -> None:
@@ -162,9 +162,10 @@ class Batch(ABC):
 
 
 B = TypeVar("B", bound=Batch)
+B_co = TypeVar("B_co", bound=Batch, covariant=True)
 
 
-class Kept(Protocol[B]):
+class Kept(Protocol[B_co]):
     """What one partition of a stage remembers between commits. `state`: what observers may read of it."""
 
     @property
@@ -174,7 +175,7 @@ class Kept(Protocol[B]):
     def load(self, records: Sequence[Arrival]) -> Sources:
         """Put records of the state topic into the state; return where they came from."""
 
-    def begin(self, position: Position, allows: Allows | None) -> B:
+    def begin(self, position: Position, allows: Allows | None) -> B_co:
         """Return a new batch on top of the state."""
 
 

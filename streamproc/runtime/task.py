@@ -31,9 +31,7 @@ class PartitionTask:
         self.pending: Pending | None = None
         self.asked_at = self.ticked_at = 0.0
         """When the partition was fetched, and when the clock did its part; by the monotonic clock."""
-        self.pauses = Pauses(
-            self.source, job.registry, job.dead_letters, job.observer, job.now_ms, self._moved, look
-        )
+        self.pauses = Pauses(self.source, job.registry, job.dead_letters, job.observer, job.now_ms, self._moved, look)
         self._job = job
         self._read_to_ms = 0
 

@@ -83,9 +83,7 @@ class WindowStage:
 
     def _encoder(self, partition: int) -> WindowEncoder:
         if partition not in self._encoders:
-            self._encoders[partition] = WindowEncoder(
-                Source(self._application_id, self.topic, partition), self._frames
-            )
+            self._encoders[partition] = WindowEncoder(Source(self._application_id, self.topic, partition), self._frames)
         return self._encoders[partition]
 
 

@@ -11,10 +11,12 @@ from typing import Any
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.cycle import Cycle
+from streamproc.runtime.errands import Errands
 from streamproc.runtime.job import Job
 from streamproc.runtime.ports import Fetcher, Group, Member, TopicPartition
 from streamproc.runtime.stage import Limits, Stage
 from streamproc.runtime.stages import Stages
+from streamproc.runtime.takeover import Assignment, TakeOver
 from streamproc.runtime.task import PartitionTask
 from streamproc.runtime.tenure import Tenure
 from streamproc.runtime.topics import admitted_bytes, check_topics, partition_count_changed
@@ -66,7 +68,7 @@ class Worker:
         self._wake.set()
 
     def revoked(self) -> None:
-        """Group callback: a rebalance began. Nothing is dropped before the next assignment: most partitions come back."""
+        """Group callback: a rebalance began. Nothing is dropped before the next assignment brings most of it back."""
         self._generation += 1
         self._member = None
         self._wake.set()
@@ -98,7 +100,7 @@ class Worker:
                     await self._wake.wait()
                     continue
                 self._deal(stages, fetcher)
-                await self._tenure(cycle, fetcher, self._member).run()
+                await self._tenure(cycle, fetcher, self._member).run(self._wake)
                 await self._next_assignment()
         finally:
             await fetcher.close()
@@ -135,8 +137,9 @@ class Worker:
         def still_ours() -> bool:
             return generation == self._generation and not self._stopping.is_set()
 
-        tasks = dict(self._tasks)
-        return Tenure(self._job, self._group, fetcher, cycle, tasks, member, still_ours, self._wake)
+        assignment, errands = Assignment(dict(self._tasks), member, still_ours), Errands(self._wake)
+        takeover = TakeOver(self._job, self._group, fetcher, assignment, errands)
+        return Tenure(self._job, fetcher, cycle, assignment, takeover, errands)
 
     async def _next_assignment(self) -> None:
         """Wait where this one is over, or has nothing for us."""

@@ -44,7 +44,8 @@ def test_commits_add_up():
     figures.committed(report(0, 3, {applied: 2}, {("", "queued"): 2}, {"empty_value": 1}))
     figures.committed(report(1, 1, {applied: 1}, {("", "queued"): 1}))
     figures.committed(report(0, 2, {applied: 1, stale: 1}, {("queued", "failed"): 1}))
-    assert (figures.events, figures.transitions, figures.commits) == (6, 4, 3)
+    figures.transacted(2, 0.01)
+    assert (figures.events, figures.transitions, figures.commits) == (6, 4, 1)
     assert figures.verdicts == {applied: 4, stale: 1}
     assert figures.rejected == {"empty_value": 1}
 

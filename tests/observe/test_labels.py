@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from streamproc.codec.encode import Source
 from streamproc.core.model import Moment
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.tally import Cell, Tally

@@ -13,7 +13,6 @@ from streamproc.offsets.resetting import Reset, planned
 from streamproc.runtime import restore
 from streamproc.runtime.ports import Committed, TopicPartition
 from streamproc.runtime.position import Position
-from streamproc.runtime.worker import Worker
 from tests.offsets.conftest import desk_of
 from tests.support.application import application
 from tests.support.runobjects import START_MS

@@ -143,7 +143,9 @@ async def test_a_state_without_a_committed_offset_is_refused() -> None:
     """rules.md 6: offsets expire in groups that are left empty for days."""
     app = await _ran()
     app.kafka.offsets.clear()
-    await _refused(app, rf"(?s)run-(state|windows) partition 0 holds [12] records, but .* no committed offset.*{WAYS_OUT}")
+    await _refused(
+        app, rf"(?s)run-(state|windows) partition 0 holds [12] records, but .* no committed offset.*{WAYS_OUT}"
+    )
 
 
 async def test_tombstones_without_a_committed_offset_are_refused() -> None:

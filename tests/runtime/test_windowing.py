@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from streamproc.codec.encode import Source
 from streamproc.codec.measurements import decode_measurements
 from streamproc.core.failures import FailureRules
 from streamproc.core.measure import Mark, Measurement

@@ -26,9 +26,9 @@ from streamproc.errors import BrokerUnavailable, RegistryUnavailable, TaskInvali
 from streamproc.local.simulate import simulate
 from streamproc.profilebook import book_of
 from streamproc.runtime.config import CommitSettings, TopicSettings
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer
 from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
@@ -367,7 +367,18 @@ async def test_whatever_goes_wrong_long_form(seed: int) -> None:
 
 async def test_the_faults_do_happen() -> None:
     """Every point fails and crashes in some schedule; a simulation without faults would prove nothing."""
-    points = ("fence", "stable", "high_watermark", "bounds", "reader", "fetch", "send", "before the end", "after the end", "registry")
+    points = (
+        "fence",
+        "stable",
+        "high_watermark",
+        "bounds",
+        "reader",
+        "fetch",
+        "send",
+        "before the end",
+        "after the end",
+        "registry",
+    )
     missing = {(point, kind) for point in points for kind in ("crash", "failure")}
     for seed in range(1_000, 1_100):
         missing -= (await _run_seed(seed)).faults.seen

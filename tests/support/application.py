@@ -17,10 +17,10 @@ from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
 from streamproc.runtime.config import CommitSettings, DeadLetterSettings, TopicSettings
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState, WindowReport
-from streamproc.runtime.ports import Reader, Registry, TopicPartition
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState, WindowReport
+from streamproc.runtime.ports import Reader, Registry, TopicPartition
 from streamproc.runtime.stages import Stages, stages
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker

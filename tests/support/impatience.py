@@ -6,8 +6,9 @@ import pytest
 def wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what the runtime waits between two looks, for one test."""
     monkeypatch.setattr("streamproc.runtime.tenure.MIN_BACKOFF_S", 0.0)
-    monkeypatch.setattr("streamproc.runtime.tenure.MEMBERSHIP_POLL_S", 0.001)
-    monkeypatch.setattr("streamproc.runtime.tenure.STABLE_POLL_S", 0.001)
+    monkeypatch.setattr("streamproc.runtime.takeover.MIN_BACKOFF_S", 0.0)
+    monkeypatch.setattr("streamproc.runtime.takeover.MEMBERSHIP_POLL_S", 0.001)
+    monkeypatch.setattr("streamproc.runtime.takeover.STABLE_POLL_S", 0.001)
     monkeypatch.setattr("streamproc.runtime.refusals.MIN_BACKOFF_S", 0.001)
     monkeypatch.setattr("streamproc.runtime.refusals.MAX_BACKOFF_S", 0.01)
     monkeypatch.setattr("streamproc.runtime.restore.LOOK_S", 0.001)

@@ -1,0 +1,115 @@
+"""How a worker takes partitions over, in an order in which each step makes the next one mean something.
+
+heartbeat → own producer → fence the ids of all partitions → stable offsets → keep the state or restore it → seek
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from streamproc.errors import BrokerUnavailable
+from streamproc.runtime.backoff import Backoff
+from streamproc.runtime.errands import Errands
+from streamproc.runtime.job import Job
+from streamproc.runtime.observer import TaskState
+from streamproc.runtime.ports import Committed, Fetcher, Group, Member, TopicPartition, Transactions
+from streamproc.runtime.task import PartitionTask
+
+MEMBERSHIP_POLL_S = 0.1
+STABLE_POLL_S = 0.05
+MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
+MAX_RESTORES = 8
+"""At a time: each reads by connections of its own."""
+
+Stable = Mapping[TopicPartition, Committed | None]
+
+
+class Assignment(NamedTuple):
+    """What the group gave us: a task for each partition, and the membership; `still_ours` until the next one begins."""
+
+    tasks: Mapping[TopicPartition, PartitionTask]
+    member: Member
+    still_ours: Callable[[], bool]
+
+
+class TakeOver:
+    """Brings the tasks of one assignment to where they may run: some at once, the others as errands."""
+
+    def __init__(self, job: Job, group: Group, fetcher: Fetcher, assignment: Assignment, errands: Errands) -> None:
+        self._job = job
+        self._group = group
+        self._fetcher = fetcher
+        self._tasks, _, self._still_ours = assignment
+        self._errands = errands
+        self._restoring: dict[PartitionTask, Committed | None] = {}
+        self._restores = asyncio.Semaphore(MAX_RESTORES)
+
+    async def membership(self) -> bool:
+        """Wait until the coordinator acknowledges us: a stalled worker must not fence the owner (rules.md 7)."""
+        while self._still_ours() and not await self._group.confirmed():  # noqa: ASYNC110  asking is how one finds out
+            await asyncio.sleep(MEMBERSHIP_POLL_S)
+        return self._still_ours()
+
+    async def producer(self) -> Transactions:
+        """Return the worker's own producer, with the id of its lowest partition, which fences whoever had it."""
+        transactions = self._job.kafka.transactions(min(self._tasks))
+        try:
+            await transactions.fence()
+        except BaseException:
+            await transactions.close()
+            raise
+        return transactions
+
+    async def run(self) -> None:
+        """Fence whoever worked on the partitions, then bring each to its last commit.
+
+        All ids are fenced, however long we have had the partitions: an operator may have used one since. Only then are
+        offsets read, and only those that no transaction under way may still change: before that they prove nothing.
+        """
+        await self._job.kafka.fence(sorted(self._tasks)[1:])
+        stable = await self._job.kafka.stable(list(self._tasks))
+        for source, task in self._tasks.items():
+            if task in self._errands and task in self._restoring and self._restoring[task] == stable.get(source, self):
+                continue  # It has been under way since before a failure of the others, and towards the same commit.
+            await self._errands.end([task])
+            self._start_over(task)
+            if source in stable and task.keeps(stable[source]):
+                task.become(TaskState.RESTORING)
+                self._go(task)
+            else:
+                self._errands.send(task, self._restore(task, stable))
+
+    async def anew(self, task: PartitionTask) -> None:
+        """Bring one task to what somebody else has committed meanwhile."""
+        self._start_over(task)
+        await self._restore(task, {})
+
+    def _start_over(self, task: PartitionTask) -> None:
+        if task.lifecycle is not TaskState.CREATED:
+            task.become(TaskState.SUSPENDED)
+        task.become(TaskState.FENCED)
+
+    async def _restore(self, task: PartitionTask, stable: Stable) -> None:
+        """Wait for a stable offset, then restore; try again where the broker goes away."""
+        backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        while True:
+            try:
+                while task.source not in stable:
+                    await asyncio.sleep(STABLE_POLL_S)
+                    stable = await self._job.kafka.stable([task.source])
+                task.become(TaskState.RESTORING)
+                committed = self._restoring[task] = stable[task.source]
+                if not task.keeps(committed):
+                    async with self._restores:
+                        await task.restore(committed)
+                break
+            except BrokerUnavailable as error:
+                self._job.observer.transaction_failed([task.source], type(error.__cause__ or error).__name__)
+                await asyncio.sleep(backoff.failed())
+        self._go(task)
+
+    def _go(self, task: PartitionTask) -> None:
+        assert task.position is not None  # noqa: S101  it was brought back
+        self._restoring.pop(task, None)
+        self._fetcher.seek(task.source, task.position.offset)
+        task.run()
