@@ -45,7 +45,7 @@ async def test_the_lowest_id_is_the_workers_own_and_all_others_are_fenced():
 
 
 async def test_an_output_that_takes_nothing_is_isolated_within_two_tries():
-    """Only who writes to it waits, and says why; the others go on. It goes on by itself."""
+    """rules.md 25: only who writes to it waits, and says why; the others go on. It goes on by itself."""
     it = await application(partitions=3)
     refusing = TopicPartition(it.topics.state, 1)
     it.kafka.refusing = [refusing]
