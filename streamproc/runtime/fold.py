@@ -138,7 +138,7 @@ class FoldBatch(Batch):
 
     def settle(self) -> None:
         """Take note of which runs were looked at in vain."""
-        self._state.settle()
+        self._state.settle(self._out)
 
     @property
     def is_full(self) -> bool:
@@ -193,7 +193,7 @@ class FoldBatch(Batch):
         return spread
 
     def _apply(self) -> None:
-        self._state.merge(self._out.runs, self._out.stream_time)
+        self._state.merge(self._out)
         self._stage.seen_at = self._seen_at
         if self._mark is not None:
             self._stage.beacon.sent(self._mark)

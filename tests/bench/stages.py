@@ -54,7 +54,7 @@ def measure(events: int, *, overdue: bool, open_runs: int) -> None:
         outcomes = []
         for found in decoded:
             outcome = pass_time(state, at, step(state, found.events, at, begin(state)))
-            state.merge(outcome.runs, outcome.stream_time)
+            state.merge(outcome)
             outcomes.append(outcome)
         return outcomes
 
@@ -109,8 +109,7 @@ def _quiet(state: State, at: Moment) -> None:
     """Print what a cycle costs in which nothing comes and nothing is due."""
     began = time.process_time()
     for number in range(QUIET_CYCLES):
-        pass_time(state, Moment(at.wall_ms + number, caught_up=True), begin(state))
-        state.settle()
+        state.settle(pass_time(state, Moment(at.wall_ms + number, caught_up=True), begin(state)))
     micros = (time.process_time() - began) / QUIET_CYCLES * 1e6
     print(f"  {micros:>10.2f}  a quiet cycle, {len(state.runs):,} runs, {len(state.open_runs()):,} of them open")
 
