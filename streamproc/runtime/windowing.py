@@ -99,7 +99,7 @@ class WindowBatch(Batch):
 
     def settle(self) -> None:
         """Take note of what was looked at in vain."""
-        self._state.settle(self._out.watermark)
+        self._state.settle(self._out)
 
     @property
     def is_full(self) -> bool:
@@ -126,7 +126,7 @@ class WindowBatch(Batch):
         return Pending(self._here(by_topic), position, self._apply, self._report)
 
     def _apply(self) -> None:
-        self._state.merge(self._out.changed, self._out.watermark)
+        self._state.merge(self._out)
 
     def _report(self, duration_s: float, latency_s: float) -> CommitReport:
         out = self._out
