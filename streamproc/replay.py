@@ -30,8 +30,8 @@ from streamproc.codec.reading import Getters
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.model import MAX_AHEAD_MS, MAX_LATE_MS, MIN_TIME_MS, Moment, RunEvent, Verdict
 from streamproc.core.rules import Rules
-from streamproc.core.state import State
-from streamproc.core.step import Outcome, begin, pass_time, step
+from streamproc.core.state import Outcome, State
+from streamproc.core.step import begin, pass_time, step
 from streamproc.errors import ConfigError
 
 BATCH = 2_000
@@ -164,7 +164,7 @@ class _Replay:
         self._merge(outcome)
 
     def _merge(self, outcome: Outcome) -> None:
-        self._state.merge(outcome.runs, outcome.stream_time)
+        self._state.merge(outcome)
 
     def _write_states(self, run_ids: Iterable[str]) -> None:
         """Write states, each with the file of its last applied event as its source."""

@@ -14,66 +14,92 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Calendar(Generic[Key]):
-    """Keys by the end of the bucket that they are due in; buckets are `width_ms` wide."""
+    """Keys by the end of the bucket that they are due in; buckets are `width_ms` wide.
+
+    `order`: the numbers of the buckets, as a heap; `next_at`: the instant at which the first one is due, in
+    milliseconds.
+    """
 
     def __init__(self, width_ms: int) -> None:
-        self._width = width_ms
-        self._buckets: dict[int, list[Key]] = {}
-        self._order: list[int] = []
-        self._taken: list[tuple[int, list[Key]]] = []
-        self._added = False
+        self.width_ms = width_ms
+        self.buckets: dict[int, list[Key]] = {}
+        self.order: list[int] = []
         self.next_at = NEVER
-        """The instant at which the first bucket is due, in milliseconds."""
 
     def add(self, key: Key, due_ms: int) -> None:
         """Look at the key at the end of the bucket that `due_ms` falls into."""
-        self._added = True
-        bucket = -(-due_ms // self._width)
-        held = self._buckets.get(bucket)
+        bucket = -(-due_ms // self.width_ms)
+        held = self.buckets.get(bucket)
         if held is None:
             self._put(bucket, [key])
         else:
             held.append(key)
 
-    def take(self, limit: int = NEVER) -> list[Key]:
-        """Remove the keys of the first bucket, at most `limit`, and return them; `rewind` puts them back."""
-        bucket = self._order[0]
-        keys = self._buckets[bucket]
-        if len(keys) > limit:
-            taken = keys[-limit:]
-            del keys[-limit:]
-        else:
-            taken = self._buckets.pop(heappop(self._order))
-            self.next_at = self._order[0] * self._width if self._order else NEVER
-        self._taken.append((bucket, taken))
-        return taken
-
-    def give_back(self, keys: list[Key]) -> None:
-        """Put back some of those that were taken last: they are to be taken again."""
-        bucket, taken = self._taken[-1]
-        self._taken[-1] = bucket, taken[: len(taken) - len(keys)]
-        self._put(bucket, keys)
-
-    def keep(self) -> None:
-        """Let what was taken be gone: the commit that it led to is confirmed."""
-        self._taken.clear()
-        self._added = False
-
-    def rewind(self) -> None:
-        """Put back what was taken for a commit that never came about."""
-        for bucket, keys in self._taken:
+    def merge(self, overlay: "CalendarOverlay[Key]") -> None:
+        """Take over what an overlay on this took and added. It must be as it was when the overlay was begun."""
+        for _ in range(overlay.passed):
+            del self.buckets[heappop(self.order)]
+        if overlay.within:
+            del self.buckets[self.order[0]][: overlay.within]
+        if overlay.passed:
+            self.next_at = self.order[0] * self.width_ms if self.order else NEVER
+        for bucket, keys in overlay.buckets.items():
             self._put(bucket, keys)
-        self._taken.clear()
-        if self._added:
-            # What the aborted commit added is about to be added again, and again after that.
-            self._buckets = {bucket: list(dict.fromkeys(keys)) for bucket, keys in self._buckets.items()}
-            self._added = False
 
     def _put(self, bucket: int, keys: list[Key]) -> None:
-        held = self._buckets.get(bucket)
+        held = self.buckets.get(bucket)
         if held is not None:
             held += keys
             return
-        self._buckets[bucket] = list(keys)
-        heappush(self._order, bucket)
-        self.next_at = self._order[0] * self._width
+        self.buckets[bucket] = keys
+        heappush(self.order, bucket)
+        self.next_at = min(self.next_at, bucket * self.width_ms)
+
+
+class CalendarOverlay(Calendar[Key]):
+    """What a commit takes from a calendar and adds to it. The calendar stays as it is until it merges this.
+
+    Its own buckets hold what was added. Of the calendar's the first `passed` were taken, and so many keys `within` the
+    one after them.
+    """
+
+    def __init__(self, base: Calendar[Key]) -> None:
+        super().__init__(base.width_ms)
+        self._base = base
+        # Numbers of the calendar's buckets and their places in its heap, again as a heap: the first is the next.
+        self._ahead = [(base.order[0], 0)] if base.order else []
+        self.passed = self.within = 0
+        self.next_at = base.next_at
+
+    def take(self, limit: int = NEVER) -> list[Key]:
+        """Return keys that are due first, at most `limit`; what else is due then comes with the next call."""
+        if self._ahead and not (self.order and self.order[0] < self._ahead[0][0]):
+            taken = self._take_of_base(limit)
+        else:
+            taken = self._take_of_own(limit)
+        first = min(self._ahead[0][0] if self._ahead else NEVER, self.order[0] if self.order else NEVER)
+        self.next_at = NEVER if first == NEVER else first * self.width_ms
+        return taken
+
+    def _take_of_base(self, limit: int) -> list[Key]:
+        bucket, place = self._ahead[0]
+        held = self._base.buckets[bucket]
+        taken = held[self.within : self.within + limit]
+        self.within += len(taken)
+        if self.within == len(held):
+            self.passed += 1
+            self.within = 0
+            heappop(self._ahead)
+            order = self._base.order
+            # What follows a number in a heap is among the two below it, or waits here already.
+            for child in range(2 * place + 1, min(2 * place + 3, len(order))):
+                heappush(self._ahead, (order[child], child))
+        return taken
+
+    def _take_of_own(self, limit: int) -> list[Key]:
+        held = self.buckets[self.order[0]]
+        if len(held) <= limit:
+            return self.buckets.pop(heappop(self.order))
+        taken = held[-limit:]
+        del held[-limit:]
+        return taken

@@ -1,14 +1,41 @@
-"""The committed state of one partition. Only a confirmed commit, or a restore, changes it."""
+"""The committed state of one partition, and what a commit changes. Only a confirmed one, or a restore, touches it."""
 
 from collections import Counter
 from collections.abc import Mapping, ValuesView
 
-from streamproc.core.calendar import Calendar
-from streamproc.core.model import Run
-from streamproc.core.reminders import Reminders
+from msgspec import Struct, field
+
+from streamproc.core.alerts import Alert
+from streamproc.core.calendar import Calendar, CalendarOverlay
+from streamproc.core.model import Run, Transition
+from streamproc.core.reminders import Reminders, RemindersOverlay
 from streamproc.core.rules import Rules
 from streamproc.core.runs import Runs
-from streamproc.core.tally import Limiter
+from streamproc.core.tally import Limiter, Tally
+
+MAX_FIRED_PER_COMMIT = 2_000
+"""Where a great many deadlines pass at once, the rest fires in the next commits: each has to stay small."""
+
+
+class Outcome(Struct):
+    """What one commit changes and sends: an overlay on a State, which it leaves as it is.
+
+    `runs`: the last state of each run touched, None where it is forgotten; `forgotten`: the offsets of those runs' last
+    applied events; `causes`: the offset of the event that changed a state without being applied, or step.CLOCK;
+    `forgetting`, `limits`: what it took from the state's, and added; `room`: how many deadlines may still fire.
+    """
+
+    tally: Tally
+    stream_time: int
+    forgetting: CalendarOverlay[str]
+    limits: RemindersOverlay
+    runs: dict[str, Run | None] = field(default_factory=dict)
+    forgotten: dict[str, int] = field(default_factory=dict)
+    causes: dict[str, int] = field(default_factory=dict)
+    transitions: list[Transition] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    now: int = 0
+    room: int = MAX_FIRED_PER_COMMIT
 
 
 class State:
@@ -51,9 +78,7 @@ class State:
 
     def arm(self) -> None:
         """Watch the deadlines of a state that was read back."""
-        for run in self.runs.open_runs():
-            self.limits.watch(run)
-        self.settle()
+        self.limits.arm(self.runs.open_runs(), self.runs.get_open)
 
     def remove(self, run_id: str) -> None:
         """Forget a run, if it is there."""
@@ -66,25 +91,22 @@ class State:
         """Return the instant, in milliseconds, from which the run is forgotten."""
         return self.rules.retention.due_at(run, terminal=run.status in self.rules.profile.outcomes)
 
-    def merge(self, changed: Mapping[str, Run | None], stream_time: int) -> None:
-        """Take over what a confirmed commit changed; None: forgotten."""
-        for run_id, run in changed.items():
+    def merge(self, out: Outcome) -> None:
+        """Take over what a confirmed commit changed. It has to have begun on this state as it is."""
+        self.forgetting.merge(out.forgetting)
+        for run_id, run in out.runs.items():
             if run is None:
                 self.remove(run_id)
             else:
                 self.put(run)
-        self.stream_time = stream_time
-        self.settle()
+        self.limits.merge(out.limits, self.runs.get_open)
+        self.limiter = out.tally.limiter
+        self.stream_time = out.stream_time
 
-    def settle(self) -> None:
-        """Let the reminders that were looked at be gone."""
-        self.forgetting.keep()
-        self.limits.keep(self.runs.get_open)
-
-    def rewind(self) -> None:
-        """Put back the reminders that an aborted commit had looked at."""
-        self.forgetting.rewind()
-        self.limits.rewind()
+    def settle(self, out: Outcome) -> None:
+        """Take over what was looked at in vain, where there is nothing to commit: nobody has to look again."""
+        self.forgetting.merge(out.forgetting)
+        self.limits.merge(out.limits, self.runs.get_open)
 
     def live_after(self, changed: Mapping[str, Run | None]) -> int:
         """Return the number of keys once `changed` is merged."""

@@ -6,22 +6,20 @@ will be once the commit is confirmed, and what that commit has to say.
 
 from collections.abc import Sequence
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from streamproc.core import deadlines
 from streamproc.core.alerts import Alert
+from streamproc.core.calendar import CalendarOverlay
 from streamproc.core.fold import advanced, judge, opened, transition
 from streamproc.core.lateness import lateness
-from streamproc.core.model import MAX_AHEAD_MS, NO_TIMESTAMP, OLD_MS, Moment, Run, RunEvent, Transition, Verdict
-from streamproc.core.reminders import more_ms
+from streamproc.core.model import MAX_AHEAD_MS, NO_TIMESTAMP, OLD_MS, Moment, Run, RunEvent, Verdict
+from streamproc.core.reminders import RemindersOverlay, more_ms
 from streamproc.core.retention import MAX_FORGOTTEN_PER_COMMIT
 from streamproc.core.rules import Rules
-from streamproc.core.state import State
+from streamproc.core.state import Outcome, State
 from streamproc.core.tally import Tally
 
-MAX_FIRED_PER_COMMIT = 2_000
-"""Where a great many deadlines pass at once, the rest fires in the next commits: each has to stay small."""
 MAX_LOOKED_AT = 20_000
 """Reminders that one event, or one look at the clock, goes through: most of them are of runs that have moved on."""
 
@@ -29,29 +27,10 @@ CLOCK = -1
 """In `Outcome.causes`: no event, but the time that passed."""
 
 
-class Outcome(Struct):
-    """What one commit changes and sends.
-
-    `runs`: the last state of each run touched, None where it is forgotten; `forgotten`: the offsets of those runs' last
-    applied events; `causes`: the offset of the event that changed a state without being applied, or CLOCK; `room`: how
-    many deadlines may still fire.
-    """
-
-    tally: Tally
-    stream_time: int
-    runs: dict[str, Run | None] = field(default_factory=dict)
-    forgotten: dict[str, int] = field(default_factory=dict)
-    causes: dict[str, int] = field(default_factory=dict)
-    transitions: list[Transition] = field(default_factory=list)
-    alerts: list[Alert] = field(default_factory=list)
-    now: int = 0
-    room: int = MAX_FIRED_PER_COMMIT
-
-
 def begin(state: State) -> Outcome:
-    """Return the empty outcome of a new commit on top of `state`; what an aborted one had taken is put back."""
-    state.rewind()
-    return Outcome(Tally(state.rules.base_ms, state.limiter), state.stream_time)
+    """Return the empty outcome of a new commit on top of `state`. One that is not committed is simply dropped."""
+    tally = Tally(state.rules.base_ms, state.limiter.fork())
+    return Outcome(tally, state.stream_time, CalendarOverlay(state.forgetting), RemindersOverlay(state.limits))
 
 
 def step(state: State, events: Sequence[RunEvent], at: Moment, out: Outcome) -> Outcome:
@@ -60,7 +39,7 @@ def step(state: State, events: Sequence[RunEvent], at: Moment, out: Outcome) -> 
     Cutting the events into other batches gives the same runs, transitions, alerts and verdicts.
     """
     latest_credible, oldest_credible = at.wall_ms + MAX_AHEAD_MS, at.wall_ms - OLD_MS
-    limits = state.limits
+    limits = out.limits
     for event in events:
         timestamp = event.timestamp
         if out.stream_time < timestamp <= latest_credible:
@@ -69,7 +48,7 @@ def step(state: State, events: Sequence[RunEvent], at: Moment, out: Outcome) -> 
             event = _timed(event, at, out)  # noqa: PLW2901
         _arrive(state, out, event, at)
         # In between, not at the end of a batch: else it would depend on where batches are cut what fires.
-        if limits.next_at <= out.stream_time:
+        if limits.next_at <= out.stream_time and out.room > 0:
             _fire(state, out, out.stream_time, by_clock=False)
     return out
 
@@ -144,11 +123,11 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
         out.transitions.append(change)
         out.tally.moved(run, after, change, profile, when)
         if not ended:
-            state.limits.watch(after)
+            out.limits.watch(after)
     elif ended:
         out.tally.completed(run, after, when)
     elif (run.expires_at, run.assistant_id) != (after.expires_at, after.assistant_id):
-        state.limits.watch(after)
+        out.limits.watch(after)
 
 
 def _now(out: Outcome, event: RunEvent, at: Moment) -> int:
@@ -160,7 +139,7 @@ def _now(out: Outcome, event: RunEvent, at: Moment) -> int:
 
 def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
     """Fire deadlines that passed, each as of the full second at which it was due to be looked at."""
-    rules, limits = state.rules, state.limits
+    rules, limits = state.rules, out.limits
 
     def look(run_id: str) -> Run | None:
         return out.runs[run_id] if run_id in out.runs else state.runs.get_open(run_id)
@@ -173,18 +152,18 @@ def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
         if calendar is None:
             break
         tick = calendar.next_at
-        ids = calendar.take(looks)
+        ids = calendar.take(min(looks, out.room))
         looks -= len(ids)
-        for number, run_id in enumerate(ids):
+        for run_id in ids:
             if out.room <= 0:
-                calendar.give_back(ids[number:])
-                break
+                calendar.add(run_id, tick)
+                continue
             run = look(run_id)
             if run is None or state.due_at(run) <= tick:
                 continue  # Ended or forgotten, whether or not a commit has said so yet.
             fired = rules.deadlines.passed(run, rules.profile, tick, more_ms(run, now, by_clock=by_clock))
             if fired:
-                state.limits.watch(_flagged(out, run, fired, CLOCK))
+                limits.watch(_flagged(out, run, fired, CLOCK))
                 out.room -= len(fired)
     limits.find_next()
 
@@ -217,7 +196,7 @@ def _resolve(out: Outcome, before: Run, after: Run | None, rules: Rules, at: int
 
 def _forget(state: State, out: Outcome) -> None:
     """Mark the runs whose retention is over as forgotten (rules.md 17)."""
-    calendar, room = state.forgetting, MAX_FORGOTTEN_PER_COMMIT
+    calendar, room = out.forgetting, MAX_FORGOTTEN_PER_COMMIT
     while room > 0 and calendar.next_at <= out.now:
         for run_id in calendar.take(room):
             run = out.runs[run_id] if run_id in out.runs else state.runs.get(run_id)

@@ -60,6 +60,14 @@ class Limiter:
         self._max_groups = max_groups
         self._windows = windows
         self._groups: dict[int, set[Group]] = {}
+        self._own: set[int] = set()
+        """The base windows whose set nobody else has."""
+
+    def fork(self) -> "Limiter":
+        """Return one that goes on from here, and leaves this one as it is."""
+        new = Limiter(self._max_groups, self._windows)
+        new._groups = self._groups.copy()
+        return new
 
     def admit(self, group: Group, start: int) -> Group:
         """Return the group under which to measure in the base window that begins at `start`."""
@@ -68,9 +76,13 @@ class Limiter:
             if len(self._groups) >= self._windows:
                 del self._groups[min(self._groups)]
             known = self._groups[start] = set()
+            self._own.add(start)
         if group not in known:
             if len(known) >= self._max_groups:
                 return OTHER, OTHER
+            if start not in self._own:
+                known = self._groups[start] = known.copy()
+                self._own.add(start)
             known.add(group)
         return group
 

@@ -24,9 +24,8 @@ from streamproc.core.windowstate import (
 
 
 def begin_windows(state: WindowState) -> WindowOutcome:
-    """Return the empty outcome of a new commit on top of `state`; what an aborted one had taken is put back."""
-    state.rewind()
-    out = WindowOutcome(state.watermark)
+    """Return the empty outcome of a new commit on top of `state`. One that is not committed is simply dropped."""
+    out = WindowOutcome.on(state)
     out.target = _target(state, out)
     return out
 
@@ -74,7 +73,7 @@ def _add(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals)
         window = committed.copy() if isinstance(committed, Window) else Window()
         out.changed[key] = window
         if not isinstance(committed, Window):
-            state.remind(key, window)
+            out.remind(state.rules, key, window)
     window.totals.merge(totals)
     if window.revision == NOT_YET and state.rules.closes_at(key) > out.watermark:
         return False
@@ -108,17 +107,17 @@ def _advance(state: WindowState, out: WindowOutcome) -> None:
 
     Where a commit has no room for all of it, the watermark stays in front of the rest until the next one.
     """
-    while (now := min(state.closing.next_at, state.failing.next_at)) <= out.target:
+    while (now := min(out.closing.next_at, out.failing.next_at)) <= out.target:
         if out.room <= 0:
             out.watermark = max(out.watermark, now - 1)
             return
         # Windows first: those that close at the same moment tell whether a group still fails.
-        if state.closing.next_at == now:
-            for key in state.closing.take(out.room):
+        if out.closing.next_at == now:
+            for key in out.closing.take(out.room):
                 out.room -= 1
                 _look_at(state, out, key, now)
         else:
-            for group in state.failing.take():
+            for group in out.failing.take():
                 _look_again(state, out, group, now)
     out.watermark = out.target
 
@@ -132,13 +131,13 @@ def _look_at(state: WindowState, out: WindowOutcome, key: WindowKey, now: int) -
         new.revision = 0
         out.changed[key] = new
         out.closings.append(Closing(key, 0, new.totals.copy(), new.late))
-        state.remind(key, new)
+        out.remind(state.rules, key, new)
         _judge_failures(state, out, key, new.totals, now)
     elif state.rules.expires_at(key) <= now:
         _revise(out, key)
         out.changed[key] = None
     else:
-        state.closing.add(key, state.rules.expires_at(key))
+        out.closing.add(key, state.rules.expires_at(key))
 
 
 def _revise(out: WindowOutcome, key: WindowKey) -> None:
@@ -164,7 +163,7 @@ def _judge_failures(state: WindowState, out: WindowOutcome, key: WindowKey, tota
         since = before.since if isinstance(before, Failing) else key.start
         failing = Failing(key.assistant_id, key.model, severity, since, end)
         out.changed[identity] = failing
-        state.remind(identity, failing)
+        out.remind(state.rules, identity, failing)
         if not isinstance(before, Failing):
             out.alerts.append(failing.alert(AlertState.FIRING, now, summary))
 

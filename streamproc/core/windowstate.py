@@ -7,7 +7,7 @@ from typing import NamedTuple
 from msgspec import Struct, field
 
 from streamproc.core.alerts import Alert, Severity
-from streamproc.core.calendar import Calendar
+from streamproc.core.calendar import Calendar, CalendarOverlay
 from streamproc.core.failures import Failing, FailureRules
 from streamproc.core.measure import Group, Totals
 from streamproc.core.model import OLD_MS
@@ -116,46 +116,34 @@ class WindowState:
 
     def arm(self) -> None:
         """Watch the windows of a state that was read back."""
+        out = WindowOutcome.on(self)
         for key, value in self.values.items():
-            self.remind(key, value)
-        self._keep()
+            out.remind(self.rules, key, value)
+        self._take_over(out)
 
-    def remind(self, key: Key, value: Value) -> None:
-        """Look at a window when it closes or expires, at a failing group when its next window closes."""
-        if isinstance(key, WindowKey) and isinstance(value, Window):
-            closed = value.revision != NOT_YET
-            self.closing.add(key, self.rules.expires_at(key) if closed else self.rules.closes_at(key))
-        elif isinstance(value, Failing):
-            self.failing.add((value.group, value.severity), self.rules.fails_until(value))
-
-    def merge(self, changed: Mapping[Key, Value | None], watermark: int) -> None:
-        """Take over what a confirmed commit changed; None: gone."""
-        for key, value in changed.items():
+    def merge(self, out: "WindowOutcome") -> None:
+        """Take over what a confirmed commit changed. It has to have begun on this state as it is."""
+        for key, value in out.changed.items():
             if value is None:
                 self.values.pop(key, None)
             else:
                 self.values[key] = value
-        self.watermark = watermark
-        self._keep()
+        self.watermark = out.watermark
+        self._take_over(out)
 
-    def settle(self, watermark: int) -> None:
-        """Take note of what was looked at where there was nothing to commit."""
-        self.idle_until = watermark
-        self._keep()
-
-    def rewind(self) -> None:
-        """Put back the reminders that an aborted commit had looked at."""
-        self.closing.rewind()
-        self.failing.rewind()
+    def settle(self, out: "WindowOutcome") -> None:
+        """Take over what was looked at in vain, where there is nothing to commit: nobody has to look again."""
+        self.idle_until = out.watermark
+        self._take_over(out)
 
     def live_after(self, changed: Mapping[Key, Value | None]) -> int:
         """Return the number of keys once `changed` is merged."""
         held = self.values
         return len(held) + sum((value is not None) - (key in held) for key, value in changed.items())
 
-    def _keep(self) -> None:
-        self.closing.keep()
-        self.failing.keep()
+    def _take_over(self, out: "WindowOutcome") -> None:
+        self.closing.merge(out.closing)
+        self.failing.merge(out.failing)
 
 
 class Closing(NamedTuple):
@@ -180,13 +168,16 @@ class Dropped(StrEnum):
 
 
 class WindowOutcome(Struct):
-    """What one commit changes and sends.
+    """What one commit changes and sends: an overlay on a WindowState, which it leaves as it is.
 
-    `target`: the watermark that the marks allow; `room`: how many windows may still be closed or dropped; `changed`:
-    the overlay on the state; `late`: arrivals after a close; `dropped`: those in no window, by `Dropped`.
+    `closing`, `failing`: what it took from the state's, and added; `target`: the watermark that the marks allow;
+    `room`: how many windows may still be closed or dropped; `changed`: values, None where they are gone; `late`:
+    arrivals after a close; `dropped`: those in no window, by `Dropped`.
     """
 
     watermark: int
+    closing: CalendarOverlay[WindowKey]
+    failing: CalendarOverlay[FailingKey]
     target: int = 0
     room: int = MAX_LOOKED_AT
     changed: dict[Key, Value | None] = field(default_factory=dict)
@@ -195,6 +186,19 @@ class WindowOutcome(Struct):
     revised: dict[WindowKey, None] = field(default_factory=dict)
     late: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def on(cls, state: WindowState) -> "WindowOutcome":
+        """Return an empty one."""
+        return cls(state.watermark, CalendarOverlay(state.closing), CalendarOverlay(state.failing))
+
+    def remind(self, rules: WindowRules, key: Key, value: Value) -> None:
+        """Look at a window when it closes or expires, at a failing group when its next window closes."""
+        if isinstance(key, WindowKey) and isinstance(value, Window):
+            closed = value.revision != NOT_YET
+            self.closing.add(key, rules.expires_at(key) if closed else rules.closes_at(key))
+        elif isinstance(value, Failing):
+            self.failing.add((value.group, value.severity), rules.fails_until(value))
 
     def get(self, state: WindowState, key: Key) -> Value | None:
         """Return a value as it is on top of `state`."""

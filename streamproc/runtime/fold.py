@@ -198,7 +198,7 @@ class FoldBatch(Batch):
 
     def settle(self) -> None:
         """Take note of which runs were looked at in vain."""
-        self._kept.state.settle()
+        self._kept.state.settle(self.out)
 
     @property
     def load(self) -> float:
@@ -233,7 +233,7 @@ class FoldBatch(Batch):
         return Pending(position, self._apply, partial(self._report, at))
 
     def _apply(self) -> None:
-        self._kept.state.merge(self.out.runs, self.out.stream_time)
+        self._kept.state.merge(self.out)
         self._kept.seen_at = self._seen_at
         if self.mark is not None:
             self._kept.beacon.sent(self.mark)

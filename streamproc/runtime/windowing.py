@@ -139,7 +139,7 @@ class WindowBatch(Batch):
 
     def settle(self) -> None:
         """Take note of what was looked at in vain."""
-        self._kept.state.settle(self.out.watermark)
+        self._kept.state.settle(self.out)
 
     @property
     def load(self) -> float:
@@ -158,7 +158,7 @@ class WindowBatch(Batch):
         return Pending(position, self._apply, self._report)
 
     def _apply(self) -> None:
-        self._kept.state.merge(self.out.changed, self.out.watermark)
+        self._kept.state.merge(self.out)
 
     def _report(self, duration_s: float, latency_s: float) -> CommitReport:
         out = self.out

@@ -18,6 +18,8 @@ from tests.support.service import fleet
 cli = typer.Typer(add_completion=False, invoke_without_command=True)
 Events = Annotated[int, typer.Option(min=1_000, help="How many events.")]
 Setting = Annotated[list[str], typer.Option(help="A setting of the service, e.g. KAFKA__COMPRESSION=zstd.")]
+Overdue = Annotated[bool, typer.Option(help="Nearly every run goes overdue, and is told about twice.")]
+Open = Annotated[int, typer.Option(min=0, help="So many other runs are open all the while.")]
 Runs = Annotated[int, typer.Option(min=1_000, help="How many runs in run-state.")]
 
 
@@ -34,10 +36,16 @@ def everything(context: typer.Context) -> None:
 
 
 @cli.command("throughput")
-def throughput_(events: Events = 500_000, bad_ratio: float = 0.0, setting: Setting = []) -> None:  # noqa: B006
+def throughput_(
+    events: Events = 500_000,
+    bad_ratio: float = 0.0,
+    overdue: Overdue = False,
+    setting: Setting = [],  # noqa: B006
+) -> None:
     """Events per second and CPU-seconds per million events, exactly once, with the state topic."""
     settings = dict(each.split("=", 1) for each in setting)
-    asyncio.run(_on_kafka(throughput.measure, events, bad_ratio=bad_ratio, settings=settings))
+    options = {"bad_ratio": bad_ratio, "overdue": overdue, "settings": settings}
+    asyncio.run(_on_kafka(throughput.measure, events, **options))
 
 
 @cli.command("bad")
@@ -46,7 +54,7 @@ def bad_(events: Events = 200_000, bad_ratio: float = 0.01, rounds: int = 2) -> 
     rates: dict[float, list[float]] = {0.0: [], bad_ratio: []}
     for _ in range(rounds):
         for ratio, found in rates.items():
-            found.append(asyncio.run(_on_kafka(throughput.measure, events, bad_ratio=ratio, settings={})))
+            found.append(asyncio.run(_on_kafka(throughput.measure, events, bad_ratio=ratio)))
     shares = [bad / good for good, bad in zip(rates[0.0], rates[bad_ratio], strict=True)]
     print(f"throughput at {bad_ratio:.1%} bad: {', '.join(f'{share:.2f}' for share in shares)} of that at 0 %")
 
@@ -65,9 +73,9 @@ def recover(rounds: int = 3) -> None:
 
 
 @cli.command("stages")
-def stages_(events: Events = 50_000) -> None:
+def stages_(events: Events = 50_000, overdue: Overdue = False, open_runs: Open = 0) -> None:
     """Where the CPU time goes, stage by stage, without a broker."""
-    stages.measure(events)
+    stages.measure(events, overdue=overdue, open_runs=open_runs)
 
 
 @cli.command("killers")

@@ -329,7 +329,7 @@ def test_a_fixture_folds_into_the_documented_transitions(name, framing):
     assert (totals.queue_wait.count, totals.queue_wait.sum_ms / 1000) == queue_wait
     assert (totals.action_wait.count, totals.action_wait.sum_ms / 1000) == action_wait
     assert totals.errors == errors
-    state.merge(outcome.runs, outcome.stream_time)
+    state.merge(outcome)
     assert list(state.open_runs()) == []
 
 
@@ -561,7 +561,7 @@ def test_the_metrics_of_a_profile_know_its_statuses_and_parse(name):
     profile, events = PROFILE_OF[name], _as_json(name)
     state = State(Rules(profile, FOREVER, NO_DEADLINES))
     outcome = step(state, events[:-1], Moment(events[-1].timestamp, caught_up=False), begin(state))
-    state.merge(outcome.runs, outcome.stream_time)
+    state.merge(outcome)
     metrics = MetricsObserver(profile)
     metrics.committed(report(tally=outcome.tally, records=len(events) - 1))
     metrics.task_state(source(), TaskState.RUNNING)

@@ -11,8 +11,8 @@ from streamproc.core.measure import Totals
 from streamproc.core.model import Moment, Run, RunEvent, Verdict
 from streamproc.core.profiles import ASSISTANTS, PROFILES
 from streamproc.core.rules import Rules
-from streamproc.core.state import State
-from streamproc.core.step import Outcome, begin, step
+from streamproc.core.state import Outcome, State
+from streamproc.core.step import begin, step
 from tests.support.events import RETENTION, START_MS, event
 
 AGAIN = replace(
@@ -24,7 +24,7 @@ SECOND_S = START_MS // 1000
 
 def _fold(state: State, *events: RunEvent) -> Outcome:
     out = step(state, events, Moment(START_MS + 10_000, caught_up=False), begin(state))
-    state.merge(out.runs, out.stream_time)
+    state.merge(out)
     return out
 
 

@@ -14,12 +14,11 @@ from streamproc.core.model import MAX_AHEAD_MS, Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
-from streamproc.core.state import State
-from streamproc.core.step import MAX_FIRED_PER_COMMIT, Outcome, begin, pass_time, step
-from tests.support.events import START_MS, event
+from streamproc.core.state import MAX_FIRED_PER_COMMIT, Outcome, State
+from streamproc.core.step import begin, pass_time, step
+from tests.support.events import START_MS, TRAFFIC_ARRIVES, event, traffic
 from tests.support.metrics_oracle import Limits, Said, SourcePass, said
 from tests.support.oracle import FOREVER
-from tests.support.windowing import reminders
 
 LIMITS = Limits(
     allowance_s=2,
@@ -27,8 +26,6 @@ LIMITS = Limits(
     assistants={"asst_2": {"queued": 1, "requires_action": 4, "in_progress": 0}},
 )
 SECOND_S = START_MS // 1000
-ARRIVAL = 10_000_000
-"""When all events of a property arrive, by the clock: cutting them into commits must not change that."""
 
 
 def _rules(limits: Limits, retention: Retention = FOREVER) -> Rules:
@@ -61,7 +58,7 @@ class Partition:
         """Fold events in one commit; return the alerts that it says."""
         out = self.attempt(events, at, caught_up=caught_up)
         self.alerts += out.alerts
-        self.state.merge(out.runs, out.stream_time)
+        self.state.merge(out)
         return [said(alert, 0) for alert in out.alerts]
 
     def tick(self, at: int) -> list[Said]:
@@ -225,28 +222,6 @@ def test_what_a_commit_had_no_room_for_may_still_move_on(partition: Partition) -
     (left,) = (f"run_{number}" for number in range(many) if f"run_{number}" not in fired)
     assert partition.commit(event("completed", run=left, at=8_001)) == []
     assert partition.tick(10**6) == []
-
-
-def test_commits_tried_again_and_again_need_no_more_memory(partition: Partition) -> None:
-    """An outage is many aborted commits: each puts back what it took, and no more."""
-    many = MAX_FIRED_PER_COMMIT + 500
-    partition.commit(*(event("queued", run=f"run_{number}", offset=number) for number in range(many)))
-    events = [event("completed", run="run_x", at=7_000 + number) for number in range(10)]
-    sizes = []
-    for _ in range(5):
-        partition.attempt(events, at=7_000)
-        sizes.append(reminders(partition.state))
-    assert max(sizes) < sizes[0] + 100, sizes
-
-
-def test_events_tried_again_and_again_need_no_more_memory(partition: Partition) -> None:
-    """What an aborted commit filed is not filed again and again."""
-    events = [event("queued", run=f"run_{number}", offset=number) for number in range(100)]
-    sizes = []
-    for _ in range(5):
-        partition.attempt(events)
-        sizes.append(reminders(partition.state))
-    assert sizes[-1] <= sizes[1], sizes
 
 
 # When they resolve
@@ -497,30 +472,6 @@ def test_a_run_may_be_called_anything(partition: Partition, run: str) -> None:
 # Properties
 
 
-@st.composite
-def traffic(draw: st.DrawFn, longest: int = 30) -> list[RunEvent]:
-    """Return events of a few runs: late ones, expiries that move, assistants told only later, broken clocks."""
-    events: list[RunEvent] = []
-    clock = 0
-    for offset in range(draw(st.integers(1, longest))):
-        clock += draw(st.sampled_from((0, 1, 300, 999, 1_000, 2_500, 7_000, 30_000)))
-        at = clock - draw(st.sampled_from((0, 0, 0, 700, 5_000)))
-        if draw(st.integers(0, 15)) == 0:
-            at = draw(st.sampled_from((10**12, -START_MS, 10_000_000 + MAX_AHEAD_MS + 1)))
-        run = draw(st.integers(1, 4))
-        events.append(
-            event(
-                draw(st.sampled_from((*ASSISTANTS.statuses, "paused", "queued", "in_progress"))),
-                run=f"run_{run}",
-                at=at,
-                offset=offset,
-                assistant_id=draw(st.sampled_from((None, f"asst_{run % 2 + 1}", f"asst_{run % 2 + 1}"))),
-                expires_at=draw(st.none() | st.integers(SECOND_S, SECOND_S + 60)),
-            )
-        )
-    return events
-
-
 cuts = st.lists(st.integers(0, 30), max_size=6).map(sorted)
 
 
@@ -540,9 +491,9 @@ def _folded(
     partition = Partition(retention=retention)
     for part in _parts(events, where):
         if aborts:
-            partition.attempt(part, at=ARRIVAL)
+            partition.attempt(part, at=TRAFFIC_ARRIVES)
             partition.attempt(part[: len(part) // 2], at=10**9, caught_up=True)
-        partition.commit(*part, at=ARRIVAL)
+        partition.commit(*part, at=TRAFFIC_ARRIVES)
         if restarts:
             partition.restart()
     return partition
@@ -557,8 +508,8 @@ def test_alerts_are_those_of_a_look_at_every_run_after_every_event(events: list[
     """The oracle has no reminders: it looks at all open runs whenever a second has passed. Then the clock goes on."""
     partition, expected = Partition(), SourcePass(0, LIMITS)
     for each in events:
-        expected.arrive(each, START_MS + ARRIVAL)
-    partition.commit(*events, at=ARRIVAL)
+        expected.arrive(each, START_MS + TRAFFIC_ARRIVES)
+    partition.commit(*events, at=TRAFFIC_ARRIVES)
     assert _all_said(partition) == sorted(expected.alerts, key=repr)
     partition.tick(100_000_000)
     expected.pass_time(START_MS + 100_000_000, by_clock=True)
@@ -583,8 +534,8 @@ def test_cuts_change_no_alert_where_runs_are_forgotten_in_between(events: list[R
     whole, cut = _folded(events, retention=short), _folded(events, where, retention=short)
     for partition in (whole, cut):
         # When a commit says it depends on where others looked; that it does, does not.
-        partition.commit(event("completed", run="last", at=9_000_000, offset=99), at=ARRIVAL)
-        partition.commit(at=ARRIVAL)
+        partition.commit(event("completed", run="last", at=9_000_000, offset=99), at=TRAFFIC_ARRIVES)
+        partition.commit(at=TRAFFIC_ARRIVES)
     assert _ids(cut) == _ids(whole)
 
 
@@ -613,14 +564,3 @@ def test_an_event_repeated_says_nothing_again(events: list[RunEvent]) -> None:
     repeated = [copy for each in events for copy in (each, each)]
     whole, twice = _folded(events), _folded(repeated)
     assert _all_said(twice) == _all_said(whole)
-
-
-@given(traffic(), cuts)
-def test_a_commit_changes_no_committed_run(events: list[RunEvent], where: list[int]) -> None:
-    """rules.md 9, with deadlines and forgetting."""
-    partition = Partition()
-    for part in _parts(events, where):
-        before = {run_id: repr(run) for run_id, run in partition.state.runs.items()}
-        partition.attempt(part, at=10**9, caught_up=True)
-        assert {run_id: repr(run) for run_id, run in partition.state.runs.items()} == before
-        partition.commit(*part, at=ARRIVAL)

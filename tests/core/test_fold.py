@@ -4,7 +4,7 @@ import pytest
 
 from streamproc.core.measure import Histogram, Totals
 from streamproc.core.model import Verdict
-from streamproc.core.step import Outcome
+from streamproc.core.state import Outcome
 from tests.support.events import START_MS, event, fold, new_state
 
 CREATED = START_MS // 1000

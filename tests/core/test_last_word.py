@@ -66,7 +66,7 @@ def test_state_transitions_measurements_and_alerts_agree_on_the_end(events: list
             totals.merge(cell)
         changes += out.transitions
         alerts += out.alerts
-        state.merge(out.runs, out.stream_time)
+        state.merge(out)
     by_offset = {change.offset: change for change in changes}
     for each in events:
         change = by_offset.get(each.offset)

@@ -10,8 +10,8 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.reminders import UNFILED_ROOM
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
-from streamproc.core.state import State
-from streamproc.core.step import Outcome, begin, pass_time, step
+from streamproc.core.state import Outcome, State
+from streamproc.core.step import begin, pass_time, step
 from tests.support.events import START_MS, event
 
 DAY_MS = 86_400_000
@@ -38,7 +38,7 @@ class Live:
 
     def _merged(self, out: Outcome) -> Outcome:
         self.outcomes.append(out)
-        self.state.merge(out.runs, out.stream_time)
+        self.state.merge(out)
         return out
 
     @property
@@ -193,7 +193,7 @@ def test_a_backlog_of_late_runs_needs_memory_only_for_those_that_are_open() -> N
         ids = [f"run_{number}" for number in range(first, first + 1_000)]
         live.arrive(*(event(status, run=run, at=at) for run in ids for status in ("queued", "completed")), at=0)
     live.arrive(event("queued", run="run_x", at=-LATE_MS), at=0)
-    assert len(live.state.limits._unfiled) <= UNFILED_ROOM + 1_000
+    assert len(live.state.limits.unfiled) <= UNFILED_ROOM + 1_000
     assert live.tick(DAY_MS) == [("stuck_queued", "firing")]
 
 

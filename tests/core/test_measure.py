@@ -43,7 +43,7 @@ def _measured(*commits: Sequence[RunEvent]) -> Measured:
         out = step(state, events, Moment(WALL_MS, caught_up=False), begin(state))
         for (assistant, model, start), totals in out.tally.cells.items():
             found.setdefault(WindowOf(assistant, model, BASE_MS, start), Totals()).merge(totals)
-        state.merge(out.runs, out.stream_time)
+        state.merge(out)
     return found
 
 
@@ -313,7 +313,7 @@ def test_so_many_groups_are_told_apart_in_a_window() -> None:
             out = step(state, part, Moment(WALL_MS, caught_up=False), begin(state))
             for (_, model, _), totals in out.tally.cells.items():
                 found[model] = found.get(model, 0) + totals.created
-            state.merge(out.runs, out.stream_time)
+            state.merge(out)
         assert found == {**{f"model_{n}": 1 for n in range(10)}, OTHER: 40}
 
 

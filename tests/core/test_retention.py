@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.core.calendar import NEVER, Calendar
+from streamproc.core.calendar import NEVER
 from streamproc.core.model import Moment, RunEvent, Verdict
-from streamproc.core.state import State
-from streamproc.core.step import Outcome, begin, pass_time, step
+from streamproc.core.state import Outcome, State
+from streamproc.core.step import begin, pass_time, step
 from tests.support.events import RETENTION, START_MS, event, fold, new_state, streams
 
 DAY_MS = 86_400_000
@@ -16,7 +16,7 @@ DAY_MS = 86_400_000
 def _tick(state: State, now: int, *, caught_up: bool = True) -> Outcome:
     """One commit caused by the clock."""
     outcome = pass_time(state, Moment(now, caught_up), begin(state))
-    state.merge(outcome.runs, outcome.stream_time)
+    state.merge(outcome)
     return outcome
 
 
@@ -92,21 +92,6 @@ def test_exactly_the_due_runs_are_forgotten(events: list[RunEvent], days: int) -
     assert all(state.due_at(run) > now - slack - 1_000 for run in state.runs.values())
     _tick(state, now + 2 * slack)
     assert not due & state.runs.keys()
-
-
-@given(st.lists(st.integers(0, 10_000_000), max_size=50), st.integers(0, 12_000_000))
-def test_the_calendar_yields_each_due_key_once(dues: list[int], now: int) -> None:
-    """Never before it is due; at the end of its bucket; and again after a commit that never came about."""
-    calendar: Calendar[int] = Calendar(1_000)
-    for number, due in enumerate(dues):
-        calendar.add(number, due)
-    for _ in range(2):
-        found = []
-        while calendar.next_at <= now:
-            found += calendar.take(3)
-        assert sorted(found) == [number for number, due in enumerate(dues) if -(-due // 1_000) * 1_000 <= now]
-        calendar.rewind()
-    assert calendar.next_at == min((-(-due // 1_000) * 1_000 for due in dues), default=NEVER)
 
 
 def test_one_commit_forgets_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:

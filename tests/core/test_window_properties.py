@@ -19,6 +19,7 @@ from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.core.windowstate import WindowRules
+from tests.support.contents import contents
 from tests.support.events import streams
 from tests.support.metrics_oracle import FailureLimits, Said, WindowOf, failure_alerts, one_pass, total
 from tests.support.metrics_oracle import windows as every_window
@@ -124,15 +125,30 @@ def test_aborted_commits_and_restarts_change_nothing(found: Arrivals, where: lis
     assert _outcome(disturbed) == _outcome(undisturbed)
 
 
-@given(arrivals(), cuts)
-def test_a_commit_changes_no_committed_value(found: Arrivals, where: list[int]) -> None:
-    """rules.md 9: an overlay is returned."""
+@given(arrivals(), cuts, st.integers(0, 10**9))
+def test_a_commit_that_is_dropped_leaves_the_state_as_it_was(found: Arrivals, where: list[int], until: int) -> None:
+    """rules.md 9: values, calendars and all; whatever it closed, dropped, or looked at in vain."""
     windows = Windows(SMALL)
     for part in _parts(found, where):
-        before = remembered(windows.state)
+        before = contents(windows.state)
+        windows.attempt(*part, idle(until, source=0), idle(until, source=1))
         windows.attempt(*part)
-        assert remembered(windows.state) == before
+        assert contents(windows.state) == before
         windows.commit(*part)
+
+
+@given(arrivals(), cuts)
+def test_what_was_looked_at_in_vain_need_not_be_looked_at_again(found: Arrivals, where: list[int]) -> None:
+    """It changes nothing of what comes."""
+    windows, settling = Windows(SMALL), Windows(SMALL)
+    for part in _parts(found, where):
+        windows.commit(*part)
+        settling.commit(*part)
+        out = settling.attempt()
+        if not out.changed and not out.closings:
+            settling.state.settle(out)
+            assert min(settling.state.closing.next_at, settling.state.failing.next_at) > out.target
+    assert _outcome(_ends(settling)) == _outcome(_ends(windows))
 
 
 @given(arrivals(), cuts)
@@ -298,7 +314,7 @@ class Source:
         if due is not None:
             self._beacon.sent(due)
             sent.append(due)
-        self._state.merge(out.runs, out.stream_time)
+        self._state.merge(out)
         return sent
 
 

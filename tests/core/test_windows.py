@@ -370,16 +370,6 @@ def test_nothing_is_left_when_all_is_over(windows: Windows) -> None:
     assert reminders(windows.state) == 0
 
 
-def test_commits_tried_again_and_again_need_no_more_memory(windows: Windows) -> None:
-    """An outage is many aborted commits."""
-    windows.commit(*(measured(model=f"model_{number}") for number in range(50)))
-    sizes = []
-    for _ in range(10):
-        windows.attempt(measured(), mark(CLOSES_MS))
-        sizes.append(reminders(windows.state))
-    assert sizes[-1] <= sizes[1], sizes
-
-
 def test_an_open_window_is_no_revision_yet(windows: Windows) -> None:
     """What the state topic says of it."""
     windows.commit(measured())

@@ -123,7 +123,7 @@ def _fold(state: State, events: Sequence[RunEvent]) -> None:
     pass_time(state, at, out)
     ENCODER.transitions(out.transitions, at.wall_ms)
     ENCODER.states([run for run in out.runs.values() if run is not None], at.wall_ms)
-    state.merge(out.runs, out.stream_time)
+    state.merge(out)
 
 
 def _load(document: Any, profile: Profile) -> WriterSchema | RecordRejected:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.model import Moment
@@ -10,7 +11,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
-from streamproc.core.windowstate import WindowRules, WindowState
+from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
 from streamproc.observe import census
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.observer import Pause, TaskState
@@ -102,7 +103,7 @@ def overdue_state():
     ]
     at = Moment(START_MS + 120_000, caught_up=True)
     out = pass_time(state, at, step(state, sorted(events, key=lambda each: each.timestamp), at, begin(state)))
-    state.merge(out.runs, out.stream_time)
+    state.merge(out)
     return state
 
 
@@ -115,7 +116,7 @@ def test_runs_that_missed_a_deadline_are_counted_by_its_kind_until_they_move_on(
     assert value(metrics, "runs_overdue", kind="stuck_requires_action") == 0
     at = Moment(START_MS + 121_000, caught_up=True)
     out = step(state, [event("completed", run="run_1", at=121_000)], at, begin(state))
-    state.merge(out.runs, out.stream_time)
+    state.merge(out)
     assert value(metrics, "runs_overdue", kind="overdue") == 0
     assert value(metrics, "runs_overdue", kind="stuck_queued") == 0
     assert value(metrics, "runs_overdue", kind="stuck_in_progress") == 1
@@ -131,9 +132,10 @@ def test_the_watermark_of_each_partition_of_the_windows(metrics):
     run_with(metrics, measured(0), state)
     run_with(metrics, measured(3), windows(0))
     run_with(metrics, source(1), new_state())
-    state.merge({}, START_MS + 1_500)
+    state.merge(replace(WindowOutcome.on(state), watermark=START_MS + 1_500))
     assert value(metrics, "window_watermark_timestamp_seconds", partition="0") == START_S + 1.5
-    state.settle(START_MS + 9_000)  # All is idle: the clock moves it, and there is nothing to commit.
+    # All is idle: the clock moves it, and there is nothing to commit.
+    state.settle(replace(WindowOutcome.on(state), watermark=START_MS + 9_000))
     assert value(metrics, "window_watermark_timestamp_seconds", partition="0") == START_S + 9
     assert value(metrics, "window_watermark_timestamp_seconds", partition="3") == 0
     assert label_values(metrics, "window_watermark_timestamp_seconds", "partition") == {"0", "3"}

@@ -3,16 +3,18 @@
 from hypothesis import strategies as st
 
 from streamproc.core.deadlines import Deadlines
-from streamproc.core.model import Moment, RunEvent
+from streamproc.core.model import MAX_AHEAD_MS, Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
-from streamproc.core.state import State
-from streamproc.core.step import Outcome, begin, step
+from streamproc.core.state import Outcome, State
+from streamproc.core.step import begin, step
 
 START_MS = 1_717_200_000_000
 RETENTION = Retention(terminal_ms=86_400_000, open_ms=604_800_000)
 RULES = Rules(ASSISTANTS, RETENTION, Deadlines(overdue=False))
+TRAFFIC_ARRIVES = 10_000_000
+"""When `traffic` arrives, by the clock, in milliseconds after START_MS."""
 STATUSES = (*ASSISTANTS.statuses, "paused")
 
 
@@ -57,7 +59,7 @@ def moment(at: int = 0, *, caught_up: bool = False) -> Moment:
 def fold(state: State, *events: RunEvent, at: int = 10_000_000) -> Outcome:
     """Step and merge, as a commit would."""
     outcome = step(state, events, moment(at), begin(state))
-    state.merge(outcome.runs, outcome.stream_time)
+    state.merge(outcome)
     return outcome
 
 
@@ -82,6 +84,30 @@ def streams(draw: st.DrawFn, runs: int = 4, longest: int = 40) -> list[RunEvent]
                 started_at=draw(st.none() | st.integers(START_MS // 1000, START_MS // 1000 + 9)),
                 usage=draw(st.none() | st.just((1, 2, 3))),
                 error_code=draw(st.none() | st.just("server_error")),
+            )
+        )
+    return events
+
+
+@st.composite
+def traffic(draw: st.DrawFn, longest: int = 30) -> list[RunEvent]:
+    """Return events of a few runs: late ones, expiries that move, assistants told only later, broken clocks."""
+    events: list[RunEvent] = []
+    clock = 0
+    for offset in range(draw(st.integers(1, longest))):
+        clock += draw(st.sampled_from((0, 1, 300, 999, 1_000, 2_500, 7_000, 30_000)))
+        at = clock - draw(st.sampled_from((0, 0, 0, 700, 5_000)))
+        if draw(st.integers(0, 15)) == 0:
+            at = draw(st.sampled_from((10**12, -START_MS, TRAFFIC_ARRIVES + MAX_AHEAD_MS + 1)))
+        run = draw(st.integers(1, 4))
+        events.append(
+            event(
+                draw(st.sampled_from((*ASSISTANTS.statuses, "paused", "queued", "in_progress"))),
+                run=f"run_{run}",
+                at=at,
+                offset=offset,
+                assistant_id=draw(st.sampled_from((None, f"asst_{run % 2 + 1}", f"asst_{run % 2 + 1}"))),
+                expires_at=draw(st.none() | st.integers(START_MS // 1000, START_MS // 1000 + 60)),
             )
         )
     return events

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 
+from msgspec.structs import replace
+
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.model import Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
@@ -12,7 +14,7 @@ from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
-from streamproc.core.windowstate import WindowRules, WindowState
+from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.observer import FoldReport, Held, TaskState, WindowReport, count_alerts
 from streamproc.runtime.ports import TopicPartition
@@ -45,8 +47,8 @@ class Exposed:
         now = _now_ms()
         metrics, at, out = self.metrics, Moment(now, caught_up=True), begin(self._state)
         pass_time(self._state, at, step(self._state, [*self._events(now)], at, out))
-        self._state.merge(out.runs, out.stream_time)
-        self._windows.merge({}, now - 30_000)
+        self._state.merge(out)
+        self._windows.merge(replace(WindowOutcome.on(self._windows), watermark=now - 30_000))
         metrics.committed(
             FoldReport(
                 source=EVENTS,

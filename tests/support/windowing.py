@@ -52,7 +52,7 @@ class Windows:
         self.alerts += out.alerts
         self.late += out.late
         self.dropped_as.update(out.dropped)
-        self.state.merge(out.changed, out.watermark)
+        self.state.merge(out)
         return out
 
     def restart(self) -> None:
@@ -97,15 +97,12 @@ class Windows:
 
 
 def reminders(state: object) -> int:
-    """Return how many reminders a state's calendars hold, or have lent out, and how many wait to be filed."""
+    """Return how many reminders a state's calendars hold, and how many wait to be filed."""
     limits = getattr(state, "limits", None)
-    unfiled = len(limits._unfiled) + len(limits._filed) if limits else 0
     held = [*vars(state).values(), *(vars(limits).values() if limits else ())]
     calendars = [value for value in held if isinstance(value, Calendar)]
-    return unfiled + sum(
-        sum(map(len, calendar._buckets.values())) + sum(len(taken) for _, taken in calendar._taken)
-        for calendar in calendars
-    )
+    unfiled = len(limits.unfiled) if limits else 0
+    return unfiled + sum(sum(map(len, calendar.buckets.values())) for calendar in calendars)
 
 
 def copied(value: Value) -> Value:
