@@ -33,7 +33,7 @@ class FailureRules(Struct, frozen=True):
                 yield severity, f"{failed} of {ended} runs failed ({failed / ended:.0%}; the limit is {threshold:.0%})"
 
 
-class Failing(Struct, frozen=True):
+class Failing(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     """A failure-rate alert that fires. `since`: start of its first window; `until`: end of the last one that held."""
 
     assistant_id: str | None

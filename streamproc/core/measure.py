@@ -1,11 +1,12 @@
 """What is measured of runs: counts and durations that can be added up in any order.
 
-One structure from the fold to the window, so that both stages and the exported counters cannot disagree.
+One structure from the fold to the window, so that both stages and the exported counters cannot disagree. It is also
+what stands in run-measurements and run-windows, field by field in this order: a change of it is a new version of these.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, TypeVar
 
 from msgspec import Meta, Struct, field
 
@@ -28,10 +29,14 @@ UNMEASURED = "unmeasured"
 """Beside the buckets: what took a time that is not known (rules.md 15)."""
 
 Instant = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=MAX_LONG)]
+Name = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
 
 Group = tuple[str | None, str | None]
 """What is measured apart: assistant and model."""
+CellKey = tuple[str | None, str | None, int]
+"""Assistant, model, start of the base window in milliseconds."""
+Key = TypeVar("Key")
 
 
 def add(counts: dict[str, int], name: str, amount: int) -> None:
@@ -41,13 +46,14 @@ def add(counts: dict[str, int], name: str, amount: int) -> None:
 
 def add_up(count: int, amount: int) -> int:
     """Return the sum, or the most that a record can hold."""
-    return min(count + amount, MAX_LONG)
+    total = count + amount
+    return total if total < MAX_LONG else MAX_LONG  # noqa: FURB136  min() is a call, in what is done most
 
 
-class Histogram(Struct):
+class Histogram(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """Durations in milliseconds. `buckets`: upper bounds as in BUCKETS to counts, not cumulative, zeros left out.
 
-    UNMEASURED among them counts those that are not known; they are no part of `count` and `sum_ms`.
+    Without buckets there is no sum either. UNMEASURED among them counts those that are not known; they are no part of `count` and `sum_ms`.
     """
 
     sum_ms: Count = 0
@@ -83,7 +89,7 @@ class Histogram(Struct):
         return Histogram(self.sum_ms, dict(self.buckets))
 
 
-class Totals(Struct):
+class Totals(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """Sums over some events of one group. `arrivals`: how many events were measured; `durations`: by outcome."""
 
     arrivals: Count = 0
@@ -130,39 +136,76 @@ class Totals(Struct):
             known = code in self.errors or len(self.errors) < MAX_CODES
             add(self.errors, code if known else OTHER, count)
         for outcome, histogram in other.durations.items():
-            self.durations.setdefault(outcome, Histogram()).merge(histogram)
-        self.queue_wait.merge(other.queue_wait)
-        self.action_wait.merge(other.action_wait)
+            before = self.durations.get(outcome)
+            if before is None:
+                self.durations[outcome] = histogram.copy()
+            else:
+                before.merge(histogram)
+        if other.queue_wait.buckets:
+            self.queue_wait.merge(other.queue_wait)
+        if other.action_wait.buckets:
+            self.action_wait.merge(other.action_wait)
 
     def copy(self) -> "Totals":
         """Return totals that can be changed on their own."""
-        new = Totals()
-        new.merge(self)
-        return new
+        return Totals(
+            self.arrivals,
+            self.created,
+            self.transitions.copy(),
+            self.errors.copy(),
+            self.tokens.copy(),
+            {outcome: histogram.copy() for outcome, histogram in self.durations.items()},
+            self.queue_wait.copy(),
+            self.action_wait.copy(),
+        )
 
 
-class Measurement(Struct, frozen=True):
-    """The sums of one commit, group and base window. `start` in milliseconds."""
+class Measurement(Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """The sums of one commit, group and base window, whatever the partitions of its events. `start` in milliseconds."""
 
-    source_partition: int
-    assistant_id: str | None
-    model: str | None
-    start: int
+    assistant_id: Name | None
+    model: Name | None
+    start: Instant
     totals: Totals
 
 
-class Mark(Struct, frozen=True):
+class Mark(Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
     """How far a source has come (rules.md 18). Times in milliseconds.
 
     `watermark`: its stream time; `idle`: it is caught up and holds nobody back; `seen_at`: the clock at the last commit
     that had records, 0 where there was none since the task began; `sent_at`: the clock now.
     """
 
-    source_partition: int
+    source_partition: Count
     watermark: Instant
     idle: bool
     seen_at: Instant
     sent_at: Instant
+
+
+class Measurements(Struct, frozen=True):
+    """What one record of run-measurements holds. The marks tell of what is in front of them, these sums included."""
+
+    sums: Sequence[Measurement] = ()
+    marks: Sequence[Mark] = ()
+
+
+def summed(parts: Sequence[Mapping[Key, Totals]]) -> Mapping[Key, Totals]:
+    """Return the sums of all parts by key; the parts are left as they are."""
+    if len(parts) == 1:
+        return parts[0]
+    whole: dict[Key, Totals] = {}
+    own: set[Key] = set()
+    for part in parts:
+        for key, totals in part.items():
+            if key not in whole:
+                whole[key] = totals
+                continue
+            if key not in own:
+                own.add(key)
+                whole[key] = whole[key].copy()
+            whole[key].merge(totals)
+    return whole
 
 
 def name(value: str | None) -> str | None:
@@ -172,4 +215,5 @@ def name(value: str | None) -> str | None:
 
 def _merge(counts: dict[str, int], other: Mapping[str, int]) -> None:
     for key, amount in other.items():
-        add(counts, key, amount)
+        total = counts.get(key, 0) + amount
+        counts[key] = total if total < MAX_LONG else MAX_LONG  # noqa: FURB136  see `add_up`

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from streamproc.core.durations import between, queue_wait_ms, run_duration_ms
 from streamproc.core.lifecycle import Profile
-from streamproc.core.measure import OTHER, Group, Histogram, Totals, add, name
+from streamproc.core.measure import OTHER, CellKey, Group, Histogram, Totals, add, name
 from streamproc.core.model import Run, RunEvent, Transition, Verdict
 
 TOKEN_TYPES = ("prompt", "completion")
@@ -40,13 +40,15 @@ class Cell(Struct):
 
     def totals(self) -> Totals:
         """Return the sums, with what the moves amount to."""
-        totals = self.sums
-        totals.arrivals = sum(self.moves.values()) + self.completions
-        totals.created = sum(count for (start, _), count in self.moves.items() if not start) + self.reopened
-        totals.transitions = {}
-        for (_, to), count in self.moves.items():
-            add(totals.transitions, to, count)
-        return totals
+        arrivals, created, transitions = self.completions, self.reopened, dict[str, int]()
+        for (start, to), count in self.moves.items():
+            arrivals += count
+            if not start:
+                created += count
+            transitions[to] = transitions.get(to, 0) + count
+        sums = self.sums
+        sums.arrivals, sums.created, sums.transitions = arrivals, created, transitions
+        return sums
 
 
 class Limiter:
@@ -73,10 +75,6 @@ class Limiter:
                 return OTHER, OTHER
             known.add(group)
         return group
-
-
-CellKey = tuple[str | None, str | None, int]
-"""Assistant, model, start of the base window in milliseconds."""
 
 
 class Tally(Struct):

@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from streamproc.core import silence
 from streamproc.core.alerts import AlertState
 from streamproc.core.failures import Failing
-from streamproc.core.measure import Mark, Measurement, Totals, add, add_up
+from streamproc.core.measure import Mark, Measurement, Measurements, Totals, add, add_up
 from streamproc.core.windowstate import (
     NOT_YET,
     Closing,
     Dropped,
     FailingKey,
-    SourceMark,
     Window,
     WindowKey,
     WindowOutcome,
@@ -31,13 +30,13 @@ def begin_windows(state: WindowState) -> WindowOutcome:
     return out
 
 
-def absorb(state: WindowState, arrivals: Iterable[Measurement | Mark], out: WindowOutcome) -> None:
+def absorb(state: WindowState, arrivals: Iterable[Measurements], out: WindowOutcome) -> None:
     """Add measurements and marks, in the order of arrival."""
     for arrival in arrivals:
-        if isinstance(arrival, Mark):
-            _mark(state, out, arrival)
-        else:
-            _measure(state, out, arrival)
+        for measurement in arrival.sums:
+            _measure(state, out, measurement)
+        if arrival.marks:
+            _hear(state, out, arrival.marks)
 
 
 def finish(state: WindowState, out: WindowOutcome, *, watches_silence: bool) -> None:
@@ -83,24 +82,19 @@ def _add(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals)
     return True
 
 
-def _mark(state: WindowState, out: WindowOutcome, mark: Mark) -> None:
-    before = out.get(state, mark.source_partition)
-    known = before if isinstance(before, SourceMark) else SourceMark(0, read_until=0, seen_at=mark.sent_at)
-    # A source that is caught up has read all there was when it said so: its time is the clock's as of then.
-    watermark = max(known.watermark, mark.watermark, mark.sent_at if mark.idle else 0)
-    seen_at = max(known.seen_at, mark.seen_at)
-    read_until = mark.sent_at if mark.idle else 0
-    out.changed[mark.source_partition] = SourceMark(watermark, read_until, seen_at)
-    silence.end(state, out, mark.seen_at)
+def _hear(state: WindowState, out: WindowOutcome, marks: Iterable[Mark]) -> None:
+    """Take note of how far sources have come, and close what that lets close."""
+    sources = out.own_sources(state)
+    for mark in marks:
+        sources.hear(mark)
+    silence.end(state, out, marks)
     out.target = _target(state, out)
     _advance(state, out)
 
 
 def _target(state: WindowState, out: WindowOutcome) -> int:
     """Return the watermark that the marks allow: none before every source has sent one."""
-    sources = out.sources(state)
-    known = len(sources) >= state.rules.sources
-    return max(out.watermark, min((source.watermark for source in sources), default=0) if known else 0)
+    return max(out.watermark, out.sources(state).watermark)
 
 
 def _advance(state: WindowState, out: WindowOutcome) -> None:

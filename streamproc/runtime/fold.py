@@ -1,6 +1,5 @@
 """The fold stage: run events in; states, transitions, alerts, dead letters and measurements out. No I/O."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -12,11 +11,11 @@ from streamproc.codec.book import SchemaBook
 from streamproc.codec.deadletter import ANY_SIZE
 from streamproc.codec.decode import Decoded, decode
 from streamproc.codec.encode import Message, OutputEncoder, Source
-from streamproc.codec.measurements import MeasurementEncoder
+from streamproc.codec.measurements import Folded, MeasurementEncoder
 from streamproc.codec.runstate import decode_runs
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.core.beacon import Beacon
-from streamproc.core.measure import Mark, Measurement
+from streamproc.core.measure import Mark
 from streamproc.core.model import Moment
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
@@ -71,7 +70,9 @@ class FoldStage:
         self.count_elsewhere = count_elsewhere
         self.outputs = OutputEncoder(source, settings.frames)
         self.alerts = AlertEncoder(source.application_id, settings.frames)
-        self.measurements = MeasurementEncoder(source)
+        self.measurements = MeasurementEncoder(
+            source.application_id, source.topic, partitions, settings.partition_of, settings.max_record_bytes
+        )
         self.beacon = Beacon(source.partition)
         self.seen_at = 0
 
@@ -179,18 +180,11 @@ class FoldBatch(Batch):
         return self._here(by_topic)
 
     def _spread(self, at: Moment, sequence: int) -> Outputs:
-        """Return what goes to the windows: measurements by their key, the mark to every partition behind them."""
+        """Return what goes to the windows."""
         stage, topic = self._stage, self._stage.settings.topics.measurements
-        partition_of = stage.settings.partition_of
-        found = [Measurement(stage.source.partition, *key, totals) for key, totals in self._out.tally.cells.items()]
-        spread: defaultdict[TopicPartition, list[Message]] = defaultdict(list)
-        for message in stage.measurements.measurements(found, sequence, at.wall_ms):
-            spread[TopicPartition(topic, partition_of(message[0] or b"", stage.partitions))].append(message)
-        if self._mark is not None:
-            mark = stage.measurements.mark(self._mark, sequence, at.wall_ms)
-            for number in range(stage.partitions):
-                spread[TopicPartition(topic, number)].append(mark)
-        return spread
+        folded = Folded(stage.source.partition, sequence, self._out.tally.cells, self._mark)
+        spread = stage.measurements.messages([folded], at.wall_ms)
+        return {TopicPartition(topic, number): messages for number, messages in spread.items()}
 
     def _apply(self) -> None:
         self._state.merge(self._out.runs, self._out.stream_time)

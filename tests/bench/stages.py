@@ -10,9 +10,8 @@ from streamproc.app import spare_the_collector
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import Message, OutputEncoder, Source
-from streamproc.codec.measurements import MeasurementEncoder
+from streamproc.codec.measurements import Folded, MeasurementEncoder
 from streamproc.core.deadlines import Deadlines
-from streamproc.core.measure import Measurement
 from streamproc.core.model import Moment
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
@@ -20,6 +19,7 @@ from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, step
 from streamproc.local.simulate import simulate
+from streamproc.runtime.aio.partitioner import partition_of
 from tests.support.books import bundled_book
 from tests.support.fake_kafka import Entry
 
@@ -57,15 +57,10 @@ def measure(events: int) -> None:
         "encode states",
         lambda: [encoder.states([run for run in o.runs.values() if run is not None], at.wall_ms) for o in outcomes],
     )
-    measurements = MeasurementEncoder(Source("bench", "run-events", 0))
+    measurements = MeasurementEncoder("bench", "run-events", 1, partition_of)
     timer(
         "encode measurements",
-        lambda: [
-            measurements.measurements(
-                [Measurement(0, *key, cell) for key, cell in o.tally.cells.items()], 1, at.wall_ms
-            )
-            for o in outcomes
-        ],
+        lambda: [measurements.messages([Folded(0, 1, o.tally.cells, None)], at.wall_ms) for o in outcomes],
     )
     timer("build batches", lambda: [_build(messages) for messages in (*changes, *states)])
     timer.total()

@@ -1,0 +1,75 @@
+"""What the windows know of the sources: how far each partition of the events has come (rules.md 18)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from streamproc.core.measure import Mark
+
+NOT_HEARD = -1
+"""Stands for the watermark of a source that has not sent a mark."""
+
+
+class SourceMark(Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """What is known of one source, as an earlier release kept it: each under a key of its own."""
+
+    watermark: int
+    read_until: int
+    seen_at: int
+
+
+class Sources(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What is known of every source, by its partition. Times in milliseconds.
+
+    `watermarks`: no event before it is unread, NOT_HEARD where nothing is known; `read_until`: when it was last caught
+    up, by the clock, 0 while it is not; `seen_at`: the clock when it last had an event. Lists, since there may be
+    thousands of sources, each of which is heard of every few seconds.
+    """
+
+    watermarks: list[int]
+    read_until: list[int]
+    seen_at: list[int]
+
+    @classmethod
+    def of(cls, count: int, known: Mapping[Any, Any]) -> "Sources":
+        """Return so many sources, of which is known what a SourceMark under their number says, if there is one."""
+        sources = cls([NOT_HEARD] * count, [0] * count, [0] * count)
+        for number in range(count):
+            mark = known.get(number)
+            if isinstance(mark, SourceMark):
+                sources.watermarks[number] = mark.watermark
+                sources.read_until[number] = mark.read_until
+                sources.seen_at[number] = mark.seen_at
+        return sources
+
+    @property
+    def all_heard(self) -> bool:
+        """Whether each has sent a mark."""
+        return NOT_HEARD not in self.watermarks
+
+    @property
+    def watermark(self) -> int:
+        """Up to when everything was read: the minimum over all sources, NOT_HEARD until each has sent a mark."""
+        return min(self.watermarks, default=NOT_HEARD)
+
+    def copy(self) -> "Sources":
+        """Return one that can be changed on its own."""
+        return Sources(self.watermarks.copy(), self.read_until.copy(), self.seen_at.copy())
+
+    def hear(self, mark: Mark) -> None:
+        """Take note of a mark; one of a partition that does not exist counts for nothing."""
+        number, sent_at = mark.source_partition, mark.sent_at
+        if number >= len(self.watermarks):
+            return
+        watermark, seen_at, known = mark.watermark, mark.seen_at, self.watermarks[number]
+        if mark.idle:
+            self.read_until[number] = sent_at
+            # A source that is caught up has read all there was when it said so: its time is the clock's as of then.
+            watermark = max(watermark, sent_at)
+        else:
+            self.read_until[number] = 0
+        if known == NOT_HEARD:
+            seen_at = max(seen_at, sent_at)  # It is listened to from now on.
+        self.watermarks[number] = max(watermark, known)
+        self.seen_at[number] = max(seen_at, self.seen_at[number])
