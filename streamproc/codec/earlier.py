@@ -12,7 +12,20 @@ from msgspec import convert
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.schemas import unframe
 from streamproc.core.failures import Failing
-from streamproc.core.measure import Mark, Measurement, Measurements, name
+from streamproc.core.measure import (
+    ACTION_WAIT,
+    COMPLETED,
+    CREATED,
+    QUEUE_WAIT,
+    SUM_MS,
+    TO,
+    TOKENS,
+    Mark,
+    Measurement,
+    Measurements,
+    name,
+    run_durations,
+)
 from streamproc.core.sources import SourceMark
 from streamproc.core.windowstate import Silence, Window
 
@@ -41,9 +54,15 @@ def read_value(record: Arrival, kind: str) -> tuple[int, Value]:
     return found["source_offset"], convert(said, VALUES[kind])
 
 
-def _totals(found: Mapping[str, Any]) -> list[Any]:
+def _totals(found: Mapping[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
     """Return a record Totals as the core's has its fields, in the same order."""
-    durations = {outcome: list(each.values()) for outcome, each in found["durations"].items()}
-    waits = (list(found[wait].values()) for wait in ("queue_wait", "action_wait"))
-    names = ("arrivals", "created", "transitions", "errors", "tokens")
-    return [*(found[each] for each in names), durations, *waits]
+    moves, waits = found["transitions"], ((QUEUE_WAIT, found["queue_wait"]), (ACTION_WAIT, found["action_wait"]))
+    runs = ((run_durations(outcome), durations) for outcome, durations in found["durations"].items())
+    counts = {CREATED: found["created"], COMPLETED: max(0, found["arrivals"] - sum(moves.values()))}
+    counts |= {TO + status: count for status, count in moves.items()}
+    counts |= {TOKENS + kind: count for kind, count in found["tokens"].items()}
+    for names, durations in (*waits, *runs):
+        prefix = names.sum_ms.removesuffix(SUM_MS)
+        counts |= {prefix + bucket: count for bucket, count in durations["buckets"].items()}
+        counts[names.sum_ms] = durations["sum_ms"]
+    return {name: count for name, count in counts.items() if count}, found["errors"]

@@ -7,6 +7,7 @@ of that partition, then the marks of the sources. `[sums, marks]`, packed; the i
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -106,6 +107,7 @@ class Measured(NamedTuple):
     rejections: list[Rejection]
 
 
+_sent_at = attrgetter("sent_at")
 _limited = Meta(max_length=MAX_ITEMS)
 _decode = msgspec.msgpack.Decoder(tuple[Annotated[list[Measurement], _limited], Annotated[list[Mark], _limited]]).decode
 
@@ -130,7 +132,7 @@ def _read(record: Arrival) -> Measurements:
     if value is not None and len(value) > MAX_BYTES:
         raise ValueError("it is larger than any of ours")
     found = Measurements(*_decode(FORMAT.payload(value))) if is_packed(value) else earlier.read_measurement(record)
-    if not found.marks or max(mark.sent_at for mark in found.marks) <= record.timestamp:
+    if not found.marks or max(map(_sent_at, found.marks)) <= record.timestamp:
         return found
     # By the broker's clock where the source's is ahead: a watermark never goes back.
     latest = max(0, record.timestamp)

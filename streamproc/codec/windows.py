@@ -14,8 +14,9 @@ from streamproc.codec.runstate import REPLAY, unreadable
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed
 from streamproc.core.alerts import Severity
 from streamproc.core.failures import Failing, group_key
-from streamproc.core.measure import BUCKETS, Histogram
+from streamproc.core.measure import BUCKETS
 from streamproc.core.sources import Sources
+from streamproc.core.summary import Histogram, summary_of
 from streamproc.core.windowstate import (
     SILENCE_KEY,
     SOURCES_KEY,
@@ -63,7 +64,7 @@ class WindowEncoder:
         ]
 
     def _metrics_message(self, closing: Closing, wall_ms: int) -> Message:
-        key, totals = closing.key, closing.totals
+        key, summary = closing.key, summary_of(closing.totals)
         end = key.start + key.size_ms
         said = {
             "window_start": key.start,
@@ -71,14 +72,14 @@ class WindowEncoder:
             "assistant_id": key.assistant_id,
             "model": key.model,
             "revision": closing.revision,
-            "created": totals.created,
-            "ended": totals.ended,
-            "errors": totals.errors,
-            "transitions": totals.transitions,
-            "tokens": totals.tokens,
-            "queue_wait": _histogram(totals.queue_wait),
-            "run_duration": _histogram(totals.run_duration),
-            "action_wait": _histogram(totals.action_wait),
+            "created": summary.created,
+            "ended": summary.ended,
+            "errors": summary.errors,
+            "transitions": summary.transitions,
+            "tokens": summary.tokens,
+            "queue_wait": _histogram(summary.queue_wait),
+            "run_duration": _histogram(summary.run_duration),
+            "action_wait": _histogram(summary.action_wait),
             "late": closing.late,
         }
         window = f"{key.size_ms // 1000}:{key.start}:{closing.revision}"
@@ -142,5 +143,6 @@ def _part(name: str | None) -> str:
 
 
 def _histogram(histogram: Histogram) -> dict[str, Any]:
-    buckets = {bound: histogram.buckets.get(bound, 0) for bound in BUCKETS}
+    found = histogram.buckets
+    buckets = {bound: found.get(bound, 0) for bound in BUCKETS}
     return {"count": histogram.count, "sum_ms": histogram.sum_ms, "buckets": buckets}

@@ -1,6 +1,6 @@
 """What the windows know of the sources: how far each partition of the events has come (rules.md 18)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -57,19 +57,20 @@ class Sources(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
         """Return one that can be changed on its own."""
         return Sources(self.watermarks.copy(), self.read_until.copy(), self.seen_at.copy())
 
-    def hear(self, mark: Mark) -> None:
-        """Take note of a mark; one of a partition that does not exist counts for nothing."""
-        number, sent_at = mark.source_partition, mark.sent_at
-        if number >= len(self.watermarks):
-            return
-        watermark, seen_at, known = mark.watermark, mark.seen_at, self.watermarks[number]
-        if mark.idle:
-            self.read_until[number] = sent_at
+    def hear(self, marks: Iterable[Mark]) -> None:
+        """Take note of marks; one of a partition that does not exist counts for nothing."""
+        watermarks, read_until, seen_at, count = self.watermarks, self.read_until, self.seen_at, len(self.watermarks)
+        for mark in marks:
+            number, sent_at = mark.source_partition, mark.sent_at
+            if number >= count:
+                continue
+            known = watermarks[number]
             # A source that is caught up has read all there was when it said so: its time is the clock's as of then.
-            watermark = max(watermark, sent_at)
-        else:
-            self.read_until[number] = 0
-        if known == NOT_HEARD:
-            seen_at = max(seen_at, sent_at)  # It is listened to from now on.
-        self.watermarks[number] = max(watermark, known)
-        self.seen_at[number] = max(seen_at, self.seen_at[number])
+            watermark = sent_at if mark.idle and sent_at > mark.watermark else mark.watermark
+            if watermark > known:
+                watermarks[number] = watermark
+            read_until[number] = sent_at if mark.idle else 0
+            # One that was not heard of is listened to from now on.
+            seen = sent_at if known == NOT_HEARD and sent_at > mark.seen_at else mark.seen_at
+            if seen > seen_at[number]:
+                seen_at[number] = seen

@@ -145,7 +145,7 @@ class FoldBatch(Batch):
     def is_full(self) -> bool:
         """Whether it should be committed, though more is at hand."""
         out = self._out
-        spoken = len(out.alerts) + len(out.tally.groups)
+        spoken = len(out.alerts) + len(out.tally.cells)
         return (
             self._is_large or self.records >= self._stage.settings.commit.max_records or spoken >= MAX_SPOKEN_PER_COMMIT
         )
