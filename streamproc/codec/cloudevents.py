@@ -10,18 +10,19 @@ Headers = list[tuple[str, bytes]]
 """A list, because aiokafka's batch builder takes nothing else."""
 
 
+AVRO, MSGPACK = b"application/avro", b"application/vnd.msgpack"
 _MILLISECONDS = [b".%03dZ" % millisecond for millisecond in range(1000)]
 
 
 class CloudEvents:
     """Makes the headers of one kind of output record. `ce_id` is deterministic, so that a consumer can drop repeats."""
 
-    def __init__(self, kind: str, source: str, schema_label: str) -> None:
+    def __init__(self, kind: str, source: str, schema_label: str, content_type: bytes = AVRO) -> None:
         self._fixed: Headers = [
             ("ce_specversion", b"1.0"),
             ("ce_type", kind.encode()),
             ("ce_source", source.encode()),
-            ("content-type", b"application/avro"),
+            ("content-type", content_type),
             (SCHEMA_HEADER, schema_label.encode()),
         ]
 

@@ -1,113 +1,139 @@
-"""RunMeasurement records, both ways: what the fold stage sends on to the windows."""
+"""Records of run-measurements, both ways: what the fold stage sends on to the windows.
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+One for each measurement partition and commit, however many input partitions the commit is of: the sums of all groups
+of that partition, then the marks of the sources. `[sums, marks]`, packed; the items as `core.measure` has them.
+"""
 
-from msgspec import convert, to_builtins
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from operator import attrgetter
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
+from streamproc.codec import earlier
 from streamproc.codec.arrival import Arrival, Rejection
-from streamproc.codec.cloudevents import CloudEvents
-from streamproc.codec.encode import Message, Source
-from streamproc.codec.schemas import load, unframe
+from streamproc.codec.encode import Message
+from streamproc.codec.packed import Format, is_packed
 from streamproc.core.failures import group_key
-from streamproc.core.measure import Histogram, Mark, Measurement, Totals, name
-from streamproc.core.model import MAX_TIME_MS
+from streamproc.core.measure import CellKey, Mark, Measurement, Measurements, Totals, summed
 from streamproc.errors import RecordRejected
 
-VERSIONS = ("run_measurement",)
+FORMAT = Format("run-measurements", "m", 1)
+MAX_ITEMS = 250
+"""Measurements of a record, and marks: a hundred records are to be summed in one go. More are another record."""
+SPLIT_BYTES = 65_536
+"""Above, a record is split; one with a single item may be larger, but never by as much as MAX_BYTES."""
 MAX_BYTES = 131_072
-"""Of a measurement: names and codes are limited where they are measured. A larger one is somebody else's, and what is
+"""Of a record: names and codes are limited where they are measured. A larger one is somebody else's, and what is
 kept of it would go into no topic."""
+ENVELOPE_BYTES = 1_024
+"""Of a record's headers, ample."""
+Sums = Sequence[tuple[str | None, str | None, int, Totals]]
+
+
+class Folded(NamedTuple):
+    """What the fold of one input partition has for the windows, and its commit's sequence. `mark`: where one is due."""
+
+    partition: int
+    sequence: int
+    sums: Mapping[CellKey, Totals]
+    mark: Mark | None
 
 
 class MeasurementEncoder:
-    """Encodes the measurements and marks of one source."""
+    """Encodes what the input partitions of one topic measure.
 
-    def __init__(self, source: Source) -> None:
-        self._schema = load("run_measurement")
-        kind, where = "streamproc.run.measurement", f"/streamproc/{source.application_id}/measurements"
-        self._events = CloudEvents(kind, where, self._schema.label)
-        self._place = f"{source.topic}:{source.partition}"
+    `partition_of`: see the ports, of so many `partitions`; `record_bytes`: what a record of run-measurements may have.
+    """
 
-    def measurements(self, found: Sequence[Measurement], sequence: int, wall_ms: int) -> list[Message]:
-        """Return a message for each measurement of the commit `sequence`, keyed by assistant and model."""
-        return [
-            self._message(
-                group_key((each.assistant_id, each.model)).encode(), _said(each), f"{sequence}:{number}", wall_ms
-            )
-            for number, each in enumerate(found)
-        ]
+    def __init__(
+        self,
+        application_id: str,
+        topic: str,
+        partitions: int,
+        partition_of: Callable[[bytes, int], int],
+        record_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._topic = topic
+        self._partitions = partitions
+        self._partition_of = lru_cache(maxsize=10_000)(
+            lambda assistant_id, model: partition_of(group_key((assistant_id, model)).encode(), partitions)
+        )
+        self._split_bytes = min(SPLIT_BYTES, record_bytes - ENVELOPE_BYTES)
+        self._events = FORMAT.events("streamproc.run.measurement", f"/streamproc/{application_id}/measurements")
 
-    def mark(self, mark: Mark, sequence: int, wall_ms: int) -> Message:
-        """Return the message that goes to every measurement partition."""
-        said = {"source_partition": mark.source_partition, "mark": to_builtins(mark)}
-        return self._message(None, said, f"{sequence}:mark", wall_ms)
-
-    def _message(self, key: bytes | None, said: dict[str, Any], number: str, wall_ms: int) -> Message:
-        return key, self._schema.frame(said), wall_ms, self._events.headers(f"{self._place}:{number}".encode(), wall_ms)
-
-
-def _said(measurement: Measurement) -> dict[str, Any]:
-    # One by one, since that is half the time of msgspec's to_builtins, which copies every map.
-    totals = measurement.totals
-    return {
-        "source_partition": measurement.source_partition,
-        "assistant_id": measurement.assistant_id,
-        "model": measurement.model,
-        "start": measurement.start,
-        "totals": {
-            "arrivals": totals.arrivals,
-            "created": totals.created,
-            "transitions": totals.transitions,
-            "errors": totals.errors,
-            "tokens": totals.tokens,
-            "durations": {outcome: _durations(each) for outcome, each in totals.durations.items()},
-            "queue_wait": _durations(totals.queue_wait),
-            "action_wait": _durations(totals.action_wait),
-        },
-    }
+    def messages(self, folded: Sequence[Folded], wall_ms: int) -> dict[int, list[Message]]:
+        """Return what goes to each partition of run-measurements, of one commit of these input partitions."""
+        if not folded:
+            return {}
+        spread: defaultdict[int, list[tuple[str | None, str | None, int, Totals]]] = defaultdict(list)
+        for key, totals in summed([each.sums for each in folded]).items():
+            spread[self._partition_of(key[0], key[1])].append((*key, totals))
+        marks = [each.mark for each in folded if each.mark is not None]
+        only_marks = list(_values((), marks, self._split_bytes)) if marks else []
+        first = min(folded, key=lambda each: each.partition)
+        place, number = f"{self._topic}:{first.partition}:{first.sequence}", 0
+        found: dict[int, list[Message]] = {}
+        for target in range(self._partitions):
+            sums = spread.get(target)
+            found[target] = messages = []
+            for value in _values(sums, marks, self._split_bytes) if sums else only_marks:
+                headers = self._events.headers(f"{place}:{number}".encode(), wall_ms)
+                messages.append((None, value, wall_ms, headers))
+                number += 1
+        return {target: messages for target, messages in found.items() if messages}
 
 
-def _durations(histogram: Histogram) -> dict[str, Any]:
-    return {"sum_ms": histogram.sum_ms, "buckets": histogram.buckets}
+def _values(sums: Sums, marks: Sequence[Mark], limit_bytes: int) -> Iterator[bytes]:
+    """Yield what holds all of it, in as many records as it takes; marks last, as they tell of what is before them."""
+    value = FORMAT.pack((sums, marks))
+    items = len(sums) + len(marks)
+    if items == 1 or (len(value) <= limit_bytes and len(sums) <= MAX_ITEMS and len(marks) <= MAX_ITEMS):
+        yield value
+        return
+    half = items // 2
+    yield from _values(sums[:half], marks[: max(0, half - len(sums))], limit_bytes)
+    yield from _values(sums[half:], marks[max(0, half - len(sums)) :], limit_bytes)
 
 
 class Measured(NamedTuple):
     """What a batch of records turned out to be."""
 
-    arrivals: list[Measurement | Mark]
+    arrivals: list[Measurements]
     rejections: list[Rejection]
 
 
+_sent_at = attrgetter("sent_at")
+_limited = Meta(max_length=MAX_ITEMS)
+_decode = msgspec.msgpack.Decoder(tuple[Annotated[list[Measurement], _limited], Annotated[list[Mark], _limited]]).decode
+
+
 def decode_measurements(records: Sequence[Arrival]) -> Measured:
-    """Decode measurements; what is none goes to `rejections`, as somebody else wrote it."""
-    arrivals: list[Measurement | Mark] = []
+    """Decode records of run-measurements; what is none goes to `rejections`, as somebody else wrote it."""
+    arrivals: list[Measurements] = []
     rejections: list[Rejection] = []
     for record in records:
         try:
-            arrivals.append(_decode(record))
+            arrivals.append(_read(record))
         except RecordRejected as error:
             rejections.append(Rejection(record, error.reason, str(error)))
+        except Exception as error:  # noqa: BLE001  whatever damaged bytes make a decoder raise
+            message = f"no valid measurements ({type(error).__name__})"
+            rejections.append(Rejection(record, "undecodable", message))
     return Measured(arrivals, rejections)
 
 
-def _decode(record: Arrival) -> Measurement | Mark:
-    try:
-        if len(record.value or b"") > MAX_BYTES:
-            raise ValueError("it is larger than any of ours")  # noqa: TRY301
-        found = unframe(record, VERSIONS, "RunMeasurement")
-        partition, mark, totals = found["source_partition"], found["mark"], found["totals"]
-        if mark is not None:
-            said = convert({"source_partition": partition, **mark}, Mark)
-            # By the broker's clock where the source's is ahead: a watermark never goes back.
-            return replace(said, sent_at=max(0, min(said.sent_at, record.timestamp)))
-        measured = convert(totals, Totals)
-        if not 0 <= found["start"] <= MAX_TIME_MS:
-            raise ValueError("start is out of range")  # noqa: TRY301
-        group = name(found["assistant_id"]), name(found["model"])
-        return Measurement(partition, *group, int(found["start"]), measured)
-    except RecordRejected:
-        raise
-    except Exception as error:  # whatever damaged bytes make the decoder raise
-        raise RecordRejected("undecodable", f"no valid RunMeasurement ({type(error).__name__})") from error
+def _read(record: Arrival) -> Measurements:
+    value = record.value
+    if value is not None and len(value) > MAX_BYTES:
+        raise ValueError("it is larger than any of ours")
+    found = Measurements(*_decode(FORMAT.payload(value))) if is_packed(value) else earlier.read_measurement(record)
+    if not found.marks or max(map(_sent_at, found.marks)) <= record.timestamp:
+        return found
+    # By the broker's clock where the source's is ahead: a watermark never goes back.
+    latest = max(0, record.timestamp)
+    return Measurements(found.sums, [replace(mark, sent_at=min(mark.sent_at, latest)) for mark in found.marks])

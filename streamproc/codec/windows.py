@@ -1,45 +1,51 @@
 """What the window stage writes: RunMetrics, and its state, both ways."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import convert, to_builtins
 
+from streamproc.codec import earlier
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import Message, Source
+from streamproc.codec.packed import Format, is_packed
 from streamproc.codec.runstate import REPLAY, unreadable
-from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load, load_framed, unframe
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed
 from streamproc.core.alerts import Severity
 from streamproc.core.failures import Failing, group_key
-from streamproc.core.measure import BUCKETS, Histogram
+from streamproc.core.measure import BUCKETS
+from streamproc.core.sources import Sources
+from streamproc.core.summary import Histogram, summary_of
 from streamproc.core.windowstate import (
     SILENCE_KEY,
+    SOURCES_KEY,
     Closing,
     Key,
     Silence,
-    SourceMark,
     Value,
     Window,
     WindowKey,
 )
 from streamproc.errors import RecordRejected
 
-VERSIONS = ("window_state",)
-FIELDS: Mapping[str, type[Value]] = {"window": Window, "source": SourceMark, "failing": Failing, "silence": Silence}
-"""The fields of WindowState, one of which is set, and what it holds."""
+STATE = Format("run-windows", "w", 1)
+"""`[source offset, value]`; what the value is says the key."""
+_DECODE: Mapping[str, Callable[[memoryview], tuple[int, Value]]] = {
+    kind: msgspec.msgpack.Decoder(tuple[int, value]).decode  # type: ignore[valid-type]
+    for kind, value in (("window", Window), ("failing", Failing), (SILENCE_KEY, Silence), (SOURCES_KEY, Sources))
+}
 
 
 class WindowEncoder:
     """Encodes the outputs of one window task."""
 
     def __init__(self, source: Source, frames: Frames = SINGLE_OBJECTS) -> None:
-        self._metrics, self._state = load_framed("run_metrics", frames), load("window_state")
+        self._metrics = load_framed("run_metrics", frames)
         prefix = f"/streamproc/{source.application_id}"
         self._place = f"{source.topic}:{source.partition}"
         self._metrics_events = CloudEvents("streamproc.run.metrics", f"{prefix}/metrics", self._metrics.label)
-        self._state_events = CloudEvents("streamproc.window.state", f"{prefix}/windows", self._state.label)
+        self._state_events = STATE.events("streamproc.window.state", f"{prefix}/windows")
 
     def metrics(self, closings: Iterable[Closing], wall_ms: int) -> list[Message]:
         """Return a message for each revision of a window, keyed by assistant and model."""
@@ -50,7 +56,7 @@ class WindowEncoder:
         return [
             (
                 state_key(key),
-                None if value is None else self._state.frame({"source_offset": offset, **_fields(value)}),
+                None if value is None else STATE.pack((offset, value)),
                 wall_ms,
                 self._state_events.headers(f"{self._place}:{sequence}:{number}".encode(), wall_ms),
             )
@@ -58,7 +64,7 @@ class WindowEncoder:
         ]
 
     def _metrics_message(self, closing: Closing, wall_ms: int) -> Message:
-        key, totals = closing.key, closing.totals
+        key, summary = closing.key, summary_of(closing.totals)
         end = key.start + key.size_ms
         said = {
             "window_start": key.start,
@@ -66,14 +72,14 @@ class WindowEncoder:
             "assistant_id": key.assistant_id,
             "model": key.model,
             "revision": closing.revision,
-            "created": totals.created,
-            "ended": totals.ended,
-            "errors": totals.errors,
-            "transitions": totals.transitions,
-            "tokens": totals.tokens,
-            "queue_wait": _histogram(totals.queue_wait),
-            "run_duration": _histogram(totals.run_duration),
-            "action_wait": _histogram(totals.action_wait),
+            "created": summary.created,
+            "ended": summary.ended,
+            "errors": summary.errors,
+            "transitions": summary.transitions,
+            "tokens": summary.tokens,
+            "queue_wait": _histogram(summary.queue_wait),
+            "run_duration": _histogram(summary.run_duration),
+            "action_wait": _histogram(summary.action_wait),
             "late": closing.late,
         }
         window = f"{key.size_ms // 1000}:{key.start}:{closing.revision}"
@@ -110,24 +116,19 @@ def _key_of(kind: str, rest: Sequence[Any]) -> Key:
     if kind == "failing":
         assistant_id, model, severity = rest
         return (assistant_id, model), Severity(severity)
-    if kind == SILENCE_KEY and not rest:
-        return SILENCE_KEY
+    if kind in (SILENCE_KEY, SOURCES_KEY) and not rest:
+        return kind
     raise ValueError("a key of an unknown kind")
-
-
-def _fields(value: Value) -> dict[str, Any]:
-    name = next(name for name, kind in FIELDS.items() if isinstance(value, kind))
-    return {name: to_builtins(value)}
 
 
 def _decode_state(record: Arrival) -> tuple[Key, Value | None, int]:
     try:
         kind, *rest = msgspec.json.decode(record.key or b"")
-        key = _key_of(kind, rest)
-        if not record.value:
+        key, value = _key_of(kind, rest), record.value
+        if not value:
             return key, None, -1
-        found = unframe(record, VERSIONS, "WindowState")
-        return key, convert(found[kind], FIELDS[kind]), found["source_offset"]
+        decoded = _DECODE[kind](STATE.payload(value)) if is_packed(value) else earlier.read_value(record, kind)
+        return key, decoded[1], decoded[0]
     except RecordRejected as error:
         raise unreadable(record, str(error)) from error
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
@@ -142,5 +143,6 @@ def _part(name: str | None) -> str:
 
 
 def _histogram(histogram: Histogram) -> dict[str, Any]:
-    buckets = {bound: histogram.buckets.get(bound, 0) for bound in BUCKETS}
+    found = histogram.buckets
+    buckets = {bound: found.get(bound, 0) for bound in BUCKETS}
     return {"count": histogram.count, "sum_ms": histogram.sum_ms, "buckets": buckets}

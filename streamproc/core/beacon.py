@@ -8,27 +8,34 @@ IDLE_INTERVAL_MS = 5_000
 
 
 class Beacon:
-    """The marks of one source: at most one a second, and none that says nothing new."""
+    """The marks of one source: at most one in each second of the clock, and none that says nothing new.
+
+    A source speaks when it is first asked in a second, or not in that second at all: so the marks of all sources of a
+    worker, each of which goes to every partition of the measurements, are in one commit a second, not in every one.
+    """
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
         self._last: Mark | None = None
+        self._settled: int | None = None
 
     def due(self, watermark: int, *, idle: bool, seen_at: int, wall_ms: int) -> Mark | None:
         """Return the mark to be sent with the next commit, if one is due; `sent` says that it was."""
-        last = self._last
-        if last is not None:
-            same = (last.watermark, last.idle, last.seen_at) == (watermark, idle, seen_at)
-            if same and not idle:
-                return None
-            if 0 <= wall_ms - last.sent_at < (IDLE_INTERVAL_MS if same else MARK_INTERVAL_MS):
+        second, last = wall_ms // MARK_INTERVAL_MS, self._last
+        if second == self._settled:
+            return None
+        if last is not None and (last.watermark, last.idle, last.seen_at) == (watermark, idle, seen_at):
+            repeats = idle and wall_ms // IDLE_INTERVAL_MS != last.sent_at // IDLE_INTERVAL_MS
+            if not repeats:
+                self._settled = second
                 return None
         return Mark(self._partition, watermark, idle, seen_at, wall_ms)
 
     def sent(self, mark: Mark) -> None:
         """Take note of a confirmed mark."""
         self._last = mark
+        self._settled = mark.sent_at // MARK_INTERVAL_MS
 
     def forget(self) -> None:
         """Begin anew: another owner may have sent marks in between."""
-        self._last = None
+        self._last = self._settled = None

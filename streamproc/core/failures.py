@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from streamproc.core.alerts import FAILURE_RATE, Alert, AlertState, Severity
 from streamproc.core.measure import Group, Totals
+from streamproc.core.summary import summary_of
 
 
 class FailureRules(Struct, frozen=True):
@@ -22,7 +23,7 @@ class FailureRules(Struct, frozen=True):
 
     def rate(self, totals: Totals) -> tuple[int, int]:
         """Return how many runs failed, and how many ended."""
-        ended = totals.ended
+        ended = summary_of(totals).ended
         return sum(count for outcome, count in ended.items() if outcome in self.outcomes), sum(ended.values())
 
     def holding(self, totals: Totals) -> Iterator[tuple[Severity, str]]:
@@ -33,7 +34,7 @@ class FailureRules(Struct, frozen=True):
                 yield severity, f"{failed} of {ended} runs failed ({failed / ended:.0%}; the limit is {threshold:.0%})"
 
 
-class Failing(Struct, frozen=True):
+class Failing(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     """A failure-rate alert that fires. `since`: start of its first window; `until`: end of the last one that held."""
 
     assistant_id: str | None

@@ -1,11 +1,13 @@
 """What is measured of runs: counts and durations that can be added up in any order.
 
-One structure from the fold to the window, so that both stages and the exported counters cannot disagree.
+One structure from the fold to the window, so that both stages and the exported counters cannot disagree. It is also
+what stands in run-measurements and run-windows, field by field in this order: a change of it is a new version of these.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, NamedTuple, TypeVar
 
 from msgspec import Meta, Struct, field
 
@@ -28,148 +30,158 @@ UNMEASURED = "unmeasured"
 """Beside the buckets: what took a time that is not known (rules.md 15)."""
 
 Instant = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=MAX_LONG)]
+Name = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
 
 Group = tuple[str | None, str | None]
 """What is measured apart: assistant and model."""
-
-
-def add(counts: dict[str, int], name: str, amount: int) -> None:
-    """Add to a count, up to what an Avro long holds: token counts are the producer's word."""
-    counts[name] = add_up(counts.get(name, 0), amount)
+CellKey = tuple[str | None, str | None, int]
+"""Assistant, model, start of the base window in milliseconds."""
+Key = TypeVar("Key")
 
 
 def add_up(count: int, amount: int) -> int:
-    """Return the sum, or the most that a record can hold."""
+    """Return the sum, or the most that an Avro long holds: token counts are the producer's word."""
     return min(count + amount, MAX_LONG)
 
 
-class Histogram(Struct):
-    """Durations in milliseconds. `buckets`: upper bounds as in BUCKETS to counts, not cumulative, zeros left out.
+class DurationNames(NamedTuple):
+    """The names of a histogram's counts: by bucket as in BUCKETS, of what took an unknown time, of the sum in ms."""
 
-    UNMEASURED among them counts those that are not known; they are no part of `count` and `sum_ms`.
+    buckets: tuple[str, ...]
+    unmeasured: str
+    sum_ms: str
+
+    @classmethod
+    def of(cls, kind: str) -> "DurationNames":
+        """Return the names of a kind of durations."""
+        return cls(tuple(kind + bucket for bucket in BUCKETS), kind + UNMEASURED, kind + SUM_MS)
+
+
+# The names of the counts, or what they begin with: a status, a type, a bucket, or an outcome and a bucket follow.
+CREATED, COMPLETED, TO, TOKENS, RUN = "created", "completed", "to:", "tokens:", "run:"
+SUM_MS = "ms"
+"""Stands for a bucket, where it is the sum."""
+QUEUE_WAIT, ACTION_WAIT = DurationNames.of("queue:"), DurationNames.of("action:")
+
+
+@lru_cache(maxsize=1_000)
+def entered(status: str) -> str:
+    """Return the name of the changes to a status. Cached, as are those below: one is made for each event."""
+    return TO + status
+
+
+@lru_cache(maxsize=100)
+def run_durations(outcome: str) -> DurationNames:
+    """Return the names of how long runs took that ended so."""
+    return DurationNames.of(f"{RUN}{outcome}:")
+
+
+class Totals(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """Sums over some events of one group.
+
+    `counts`: flat, by the names above, zeros left out, since summing is what costs: `created`: runs and further
+    attempts that began; `completed`: events that told more of a run that had ended; `to:`: changes of status;
+    `tokens:`; `queue:`, `action:`, `run:`: how often something took so long. `errors`: by code, the producer's word.
+    What they say in full is in a `Summary`.
     """
 
-    sum_ms: Count = 0
-    buckets: dict[str, Count] = field(default_factory=dict)
+    counts: dict[str, Count] = field(default_factory=dict)
+    errors: dict[str, Count] = field(default_factory=dict)
 
     @property
-    def count(self) -> int:
-        """How many durations."""
-        return min(sum(self.buckets.values()) - self.buckets.get(UNMEASURED, 0), MAX_LONG)
+    def arrivals(self) -> int:
+        """How many events were measured."""
+        moves = sum(count for name, count in self.counts.items() if name.startswith(TO))
+        return add_up(moves, self.counts.get(COMPLETED, 0))
 
     @property
-    def ends(self) -> int:
-        """How many there were, those of an unknown duration too."""
-        return min(sum(self.buckets.values()), MAX_LONG)
+    def created(self) -> int:
+        """How many runs and further attempts began."""
+        return self.counts.get(CREATED, 0)
 
-    def add(self, duration_ms: int | None) -> None:
+    def add(self, name: str, amount: int = 1) -> None:
+        """Add to a count, of one commit: too little to need a limit."""
+        self.counts[name] = self.counts.get(name, 0) + amount
+
+    def took(self, names: DurationNames, duration_ms: int | None) -> None:
         """Add one duration, of MAX_DURATION_MS at most; None: it is not known."""
         if duration_ms is None:
-            add(self.buckets, UNMEASURED, 1)
+            self.add(names.unmeasured)
             return
         duration_ms = min(duration_ms, MAX_DURATION_MS)
-        bucket = BUCKETS[bisect_left(BOUNDS_MS, duration_ms)]
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
-        self.sum_ms += duration_ms
-
-    def merge(self, other: "Histogram") -> None:
-        """Add all of another's durations."""
-        _merge(self.buckets, other.buckets)
-        self.sum_ms = add_up(self.sum_ms, other.sum_ms)
-
-    def copy(self) -> "Histogram":
-        """Return one that can be changed on its own."""
-        return Histogram(self.sum_ms, dict(self.buckets))
-
-
-class Totals(Struct):
-    """Sums over some events of one group. `arrivals`: how many events were measured; `durations`: by outcome."""
-
-    arrivals: Count = 0
-    created: Count = 0
-    transitions: dict[str, Count] = field(default_factory=dict)
-    errors: dict[str, Count] = field(default_factory=dict)
-    tokens: dict[str, Count] = field(default_factory=dict)
-    durations: dict[str, Histogram] = field(default_factory=dict)
-    queue_wait: Histogram = field(default_factory=Histogram)
-    action_wait: Histogram = field(default_factory=Histogram)
-
-    @property
-    def ended(self) -> dict[str, int]:
-        """How many runs ended, by outcome."""
-        return {outcome: histogram.ends for outcome, histogram in self.durations.items()}
-
-    @property
-    def run_duration(self) -> Histogram:
-        """The durations of all outcomes."""
-        total = Histogram()
-        for histogram in self.durations.values():
-            total.merge(histogram)
-        return total
-
-    def ended_as(self, outcome: str, duration_ms: int | None) -> None:
-        """Count a run that ended; None: it is not known how long it took."""
-        histogram = self.durations.get(outcome)
-        if histogram is None:
-            histogram = self.durations[outcome] = Histogram()
-        histogram.add(duration_ms)
+        self.add(names.buckets[bisect_left(BOUNDS_MS, duration_ms)])
+        self.add(names.sum_ms, duration_ms)
 
     def error(self, code: str) -> None:
         """Count an error; codes are the producer's words, so there may be only so many."""
-        known = code in self.errors or (len(self.errors) < MAX_CODES and len(code) <= MAX_CODE_CHARS)
-        add(self.errors, code if known else OTHER, 1)
+        errors = self.errors
+        known = code in errors or (len(errors) < MAX_CODES and len(code) <= MAX_CODE_CHARS)
+        errors[code if known else OTHER] = errors.get(code if known else OTHER, 0) + 1
 
     def merge(self, other: "Totals") -> None:
-        """Add all of another's sums."""
-        self.arrivals = add_up(self.arrivals, other.arrivals)
-        self.created = add_up(self.created, other.created)
-        _merge(self.transitions, other.transitions)
-        _merge(self.tokens, other.tokens)
-        for code, count in other.errors.items():
-            known = code in self.errors or len(self.errors) < MAX_CODES
-            add(self.errors, code if known else OTHER, count)
-        for outcome, histogram in other.durations.items():
-            self.durations.setdefault(outcome, Histogram()).merge(histogram)
-        self.queue_wait.merge(other.queue_wait)
-        self.action_wait.merge(other.action_wait)
+        """Add all of another's sums, each up to MAX_LONG."""
+        counts, errors = self.counts, self.errors
+        for name, amount in other.counts.items():
+            count = counts.get(name, 0) + amount
+            counts[name] = count if count < MAX_LONG else MAX_LONG  # noqa: FURB136  min() is a call: the hottest loop
+        for code, amount in other.errors.items():
+            known = code if code in errors or len(errors) < MAX_CODES else OTHER
+            errors[known] = add_up(errors.get(known, 0), amount)
 
     def copy(self) -> "Totals":
         """Return totals that can be changed on their own."""
-        new = Totals()
-        new.merge(self)
-        return new
+        return Totals(self.counts.copy(), self.errors.copy())
 
 
-class Measurement(Struct, frozen=True):
-    """The sums of one commit, group and base window. `start` in milliseconds."""
+class Measurement(Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """The sums of one commit, group and base window, whatever the partitions of its events. `start` in milliseconds."""
 
-    source_partition: int
-    assistant_id: str | None
-    model: str | None
-    start: int
+    assistant_id: Name | None
+    model: Name | None
+    start: Instant
     totals: Totals
 
 
-class Mark(Struct, frozen=True):
+class Mark(Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
     """How far a source has come (rules.md 18). Times in milliseconds.
 
     `watermark`: its stream time; `idle`: it is caught up and holds nobody back; `seen_at`: the clock at the last commit
     that had records, 0 where there was none since the task began; `sent_at`: the clock now.
     """
 
-    source_partition: int
+    source_partition: Count
     watermark: Instant
     idle: bool
     seen_at: Instant
     sent_at: Instant
 
 
+class Measurements(Struct, frozen=True):
+    """What one record of run-measurements holds. The marks tell of what is in front of them, these sums included."""
+
+    sums: Sequence[Measurement] = ()
+    marks: Sequence[Mark] = ()
+
+
+def summed(parts: Sequence[Mapping[Key, Totals]]) -> Mapping[Key, Totals]:
+    """Return the sums of all parts by key; the parts are left as they are."""
+    if len(parts) == 1:
+        return parts[0]
+    whole: dict[Key, Totals] = {}
+    own: set[Key] = set()
+    for part in parts:
+        for key, totals in part.items():
+            if key not in whole:
+                whole[key] = totals
+                continue
+            if key not in own:
+                own.add(key)
+                whole[key] = whole[key].copy()
+            whole[key].merge(totals)
+    return whole
+
+
 def name(value: str | None) -> str | None:
     """Return the name under which an assistant or a model is measured."""
     return value if value is None or len(value) <= MAX_NAME_CHARS else OTHER
-
-
-def _merge(counts: dict[str, int], other: Mapping[str, int]) -> None:
-    for key, amount in other.items():
-        add(counts, key, amount)

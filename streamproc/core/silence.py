@@ -1,16 +1,18 @@
 """The alert that the stream is silent: over all sources, so it is the task of measurement partition 0 that tells it."""
 
+from collections.abc import Iterable
+
 from streamproc.core.alerts import STREAM_SILENT, Alert, AlertState, Severity
+from streamproc.core.measure import Mark
 from streamproc.core.windowstate import SILENCE_KEY, Silence, WindowOutcome, WindowRules, WindowState
 
 
 def watch(state: WindowState, out: WindowOutcome) -> None:
     """Fire where every source is caught up, and the last event was seen too long before."""
     rules, sources = state.rules, out.sources(state)
-    if not rules.silence_ms or len(sources) < rules.sources or out.get(state, SILENCE_KEY) is not None:
+    if not rules.silence_ms or not sources.all_heard or out.get(state, SILENCE_KEY) is not None:
         return
-    seen_at = max(source.seen_at for source in sources)
-    read_until = min(source.read_until for source in sources)
+    seen_at, read_until = max(sources.seen_at), min(sources.read_until)
     if read_until - seen_at >= rules.silence_ms:
         silence = Silence(seen_at)
         out.changed[SILENCE_KEY] = silence
@@ -18,10 +20,14 @@ def watch(state: WindowState, out: WindowOutcome) -> None:
         out.alerts.append(_alert(silence, rules, AlertState.FIRING, read_until, summary))
 
 
-def end(state: WindowState, out: WindowOutcome, seen_at: int) -> None:
-    """Resolve where an event was seen since."""
+def end(state: WindowState, out: WindowOutcome, marks: Iterable[Mark]) -> None:
+    """Resolve where an event was seen since, as the first of these marks tells that says so."""
     silence = out.get(state, SILENCE_KEY)
-    if isinstance(silence, Silence) and seen_at > silence.since:
+    if not isinstance(silence, Silence):
+        return
+    sources, since = state.rules.sources, silence.since
+    seen_at = next((mark.seen_at for mark in marks if mark.seen_at > since and mark.source_partition < sources), None)
+    if seen_at is not None:
         out.changed[SILENCE_KEY] = None
         summary = f"events come on {state.rules.stream} again"
         out.alerts.append(_alert(silence, state.rules, AlertState.RESOLVED, seen_at, summary))

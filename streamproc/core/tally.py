@@ -10,10 +10,25 @@ from msgspec import Struct, field
 
 from streamproc.core.durations import between, queue_wait_ms, run_duration_ms
 from streamproc.core.lifecycle import Profile
-from streamproc.core.measure import OTHER, Group, Histogram, Totals, add, name
+from streamproc.core.measure import (
+    ACTION_WAIT,
+    COMPLETED,
+    CREATED,
+    OTHER,
+    QUEUE_WAIT,
+    TOKENS,
+    CellKey,
+    DurationNames,
+    Group,
+    Totals,
+    entered,
+    name,
+    run_durations,
+)
 from streamproc.core.model import Run, RunEvent, Transition, Verdict
 
 TOKEN_TYPES = ("prompt", "completion")
+_TOKENS = tuple(TOKENS + kind for kind in TOKEN_TYPES)
 MAX_TOKENS = 10**12
 """Of one run. More is no count but a mistake, and must not drown the sums."""
 
@@ -24,29 +39,6 @@ class Exemplar(Struct, frozen=True):
     run_id: str
     duration_ms: int
     ended_at: int
-
-
-class Cell(Struct):
-    """What happened in one base window of a group.
-
-    `moves`: changes of status by where from ("": new) and where to; `reopened`: those of them that began a further
-    attempt.
-    """
-
-    moves: dict[tuple[str, str], int] = field(default_factory=dict)
-    reopened: int = 0
-    completions: int = 0
-    sums: Totals = field(default_factory=Totals)
-
-    def totals(self) -> Totals:
-        """Return the sums, with what the moves amount to."""
-        totals = self.sums
-        totals.arrivals = sum(self.moves.values()) + self.completions
-        totals.created = sum(count for (start, _), count in self.moves.items() if not start) + self.reopened
-        totals.transitions = {}
-        for (_, to), count in self.moves.items():
-            add(totals.transitions, to, count)
-        return totals
 
 
 class Limiter:
@@ -87,33 +79,24 @@ class Limiter:
         return group
 
 
-CellKey = tuple[str | None, str | None, int]
-"""Assistant, model, start of the base window in milliseconds."""
-
-
 class Tally(Struct):
-    """Counts of one commit."""
+    """Counts of one commit.
+
+    `transitions`: applied changes of status by where from ("": new) and where to; `ended`: runs that ended, by
+    assistant and outcome; `models`: durations, waits and tokens by model; `cells`: all that, by group and base window.
+    There may be as many cells as events: the others are what is exported, so that nobody has to go through the cells.
+    """
 
     base_ms: int = 60_000
     limiter: Limiter = field(default_factory=Limiter)
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     anomalies: Counter[str] = field(default_factory=Counter)
+    transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    ended: Counter[tuple[str | None, str]] = field(default_factory=Counter)
+    models: dict[str | None, Totals] = field(default_factory=dict)
     exemplars: dict[tuple[str, str | None], Exemplar] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
-    groups: dict[CellKey, Cell] = field(default_factory=dict)
-
-    @property
-    def cells(self) -> dict[CellKey, Totals]:
-        """What was measured, by group and base window."""
-        return {key: cell.totals() for key, cell in self.groups.items()}
-
-    @property
-    def transitions(self) -> Counter[tuple[str, str]]:
-        """Applied changes of status of all groups, by where from ("": new) and where to."""
-        total: Counter[tuple[str, str]] = Counter()
-        for cell in self.groups.values():
-            total.update(cell.moves)
-        return total
+    cells: dict[CellKey, Totals] = field(default_factory=dict)
 
     def arrival(self, event: RunEvent, verdict: Verdict, profile: Profile) -> None:
         """Count one arrival, and what is odd about it (rules.md 1 and 14)."""
@@ -133,59 +116,71 @@ class Tally(Struct):
 
         `event_ms`: when that was, as far as the event is believed; the window is that of it.
         """
-        start, to = change.from_status, change.to_status
-        known = profile.moves
-        move = "" if start is None else start if start in known else OTHER, to if to in known else OTHER
+        start, to, known = change.from_status, change.to_status, profile.moves
+        shown = to if to in known else OTHER
+        self.transitions["" if start is None else start if start in known else OTHER, shown] += 1
         cell = self._cell(after, event_ms)
-        cell.moves[move] = cell.moves.get(move, 0) + 1
+        cell.add(entered(shown))
         if not change.expected:
             self.anomalies["unexpected_transition"] += 1
         if before is None:
+            cell.add(CREATED)
             self.opened.append(after.run_id)
         elif start in profile.waiting:
-            _add_known(cell.sums.action_wait, between(before.status_since, event_ms))
+            waited_ms = between(before.status_since, event_ms)
+            if waited_ms is not None:
+                self._took(cell, after, ACTION_WAIT, waited_ms)
         elif start in profile.queued and to in profile.running and before.started_at is None:
-            _add_known(cell.sums.queue_wait, queue_wait_ms(before, after, event_ms))
+            waited_ms = queue_wait_ms(before, after, event_ms)
+            if waited_ms is not None:
+                self._took(cell, after, QUEUE_WAIT, waited_ms)
         elif start in profile.outcomes:
-            cell.reopened += 1
+            cell.add(CREATED)
         if change.outcome is not None:
-            self._ended(cell.sums, change, run_duration_ms(before, after, event_ms), after)
+            self._end(cell, change, run_duration_ms(before, after, event_ms), after)
 
     def completed(self, before: Run, after: Run, event_ms: int) -> None:
         """Count what an event first brought of a run that had ended already: usage, an error (rules.md 12)."""
         cell = self._cell(after, event_ms)
-        cell.completions += 1
+        cell.add(COMPLETED)
         if before.usage is None:
-            _count_tokens(cell.sums, after)
+            self._count_tokens(cell, after)
         if before.error_code is None and after.error_code is not None:
-            cell.sums.error(after.error_code)
+            cell.error(after.error_code)
 
-    def _cell(self, run: Run, event_ms: int) -> Cell:
+    def _cell(self, run: Run, event_ms: int) -> Totals:
         key = run.assistant_id, run.model, event_ms - event_ms % self.base_ms
-        cell = self.groups.get(key)
+        cell = self.cells.get(key)
         if cell is None:
             group = self.limiter.admit((name(run.assistant_id), name(run.model)), key[2])
-            cell = self.groups.setdefault((*group, key[2]), Cell())
+            cell = self.cells.setdefault((*group, key[2]), Totals())
         return cell
 
-    def _ended(self, sums: Totals, change: Transition, duration_ms: int | None, run: Run) -> None:
+    def _end(self, cell: Totals, change: Transition, duration_ms: int | None, run: Run) -> None:
         outcome = change.outcome or ""
-        sums.ended_as(outcome, duration_ms)
+        self.ended[run.assistant_id, outcome] += 1
+        self._took(cell, run, run_durations(outcome), duration_ms)
         if duration_ms is not None:
             self.exemplars[outcome, run.model] = Exemplar(run.run_id, duration_ms, change.occurred_at)
         if run.error_code is not None:
-            sums.error(run.error_code)
-        _count_tokens(sums, run)
+            cell.error(run.error_code)
+        self._count_tokens(cell, run)
 
+    def _took(self, cell: Totals, run: Run, names: DurationNames, duration_ms: int | None) -> None:
+        cell.took(names, duration_ms)
+        self._model(run).took(names, duration_ms)
 
-def _count_tokens(sums: Totals, run: Run) -> None:
-    if run.usage is None:
-        return
-    for kind, count in zip(TOKEN_TYPES, run.usage, strict=False):
-        if count > 0:
-            sums.tokens[kind] = sums.tokens.get(kind, 0) + min(count, MAX_TOKENS)
+    def _count_tokens(self, cell: Totals, run: Run) -> None:
+        if run.usage is None:
+            return
+        for kind, count in zip(_TOKENS, run.usage, strict=False):
+            if count > 0:
+                tokens = min(count, MAX_TOKENS)
+                cell.add(kind, tokens)
+                self._model(run).add(kind, tokens)
 
-
-def _add_known(histogram: Histogram, duration_ms: int | None) -> None:
-    if duration_ms is not None:
-        histogram.add(duration_ms)
+    def _model(self, run: Run) -> Totals:
+        found = self.models.get(run.model)
+        if found is None:
+            found = self.models[run.model] = Totals()
+        return found

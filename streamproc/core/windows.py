@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from streamproc.core import silence
 from streamproc.core.alerts import AlertState
 from streamproc.core.failures import Failing
-from streamproc.core.measure import Mark, Measurement, Totals, add, add_up
+from streamproc.core.measure import Mark, Measurement, Measurements, Totals, add_up
 from streamproc.core.windowstate import (
     NOT_YET,
     Closing,
     Dropped,
     FailingKey,
-    SourceMark,
     Window,
     WindowKey,
     WindowOutcome,
@@ -30,13 +29,13 @@ def begin_windows(state: WindowState) -> WindowOutcome:
     return out
 
 
-def absorb(state: WindowState, arrivals: Iterable[Measurement | Mark], out: WindowOutcome) -> None:
+def absorb(state: WindowState, arrivals: Iterable[Measurements], out: WindowOutcome) -> None:
     """Add measurements and marks, in the order of arrival."""
     for arrival in arrivals:
-        if isinstance(arrival, Mark):
-            _mark(state, out, arrival)
-        else:
-            _measure(state, out, arrival)
+        if arrival.sums:
+            _measure(state, out, arrival.sums)
+        if arrival.marks:
+            _hear(state, out, arrival.marks)
 
 
 def finish(state: WindowState, out: WindowOutcome, *, watches_silence: bool) -> None:
@@ -48,58 +47,60 @@ def finish(state: WindowState, out: WindowOutcome, *, watches_silence: bool) -> 
         silence.watch(state, out)
 
 
-def _measure(state: WindowState, out: WindowOutcome, measurement: Measurement) -> None:
-    """Add to the window of each size; what is late or dropped for one of them counts once."""
-    late = False
-    expired: list[int] = []
-    for size_ms in state.rules.sizes_ms:
-        start = measurement.start - measurement.start % size_ms
-        key = WindowKey(measurement.assistant_id, measurement.model, size_ms, start)
-        if (expires_at := state.rules.expires_at(key)) <= out.target:
-            expired.append(expires_at)
-        else:
-            late |= _add(state, out, key, measurement.totals)
-    if expired:
-        add(out.dropped, Dropped.after(out.target - max(expired)), measurement.totals.arrivals)
-    elif late:
-        out.late = add_up(out.late, measurement.totals.arrivals)
+def _measure(state: WindowState, out: WindowOutcome, measurements: Iterable[Measurement]) -> None:
+    """Add to the windows of each size; what is late or dropped for one of them counts once.
+
+    The hot loop of the windows: times are reckoned here rather than by the rules, a key is made where it is kept.
+    """
+    rules, changed = state.rules, out.changed
+    for measurement in measurements:
+        late, expired_at = False, None
+        for size_ms in rules.sizes_ms:
+            start = measurement.start - measurement.start % size_ms
+            closes_at = start + size_ms + rules.grace_ms
+            expires_at = closes_at + rules.retention_ms
+            if expires_at <= out.target:
+                expired_at = expires_at if expired_at is None else max(expired_at, expires_at)
+                continue
+            key = measurement.assistant_id, measurement.model, size_ms, start
+            window = changed.get(key)  # type: ignore[arg-type]  # equal to the WindowKey
+            if not isinstance(window, Window):
+                window = _window(state, out, WindowKey(*key))
+            window.totals.merge(measurement.totals)
+            if closes_at <= out.watermark or window.revision != NOT_YET:
+                late = True
+                window.late = add_up(window.late, measurement.totals.arrivals)
+                out.revised[WindowKey(*key)] = None
+        if expired_at is not None:
+            reason = Dropped.after(out.target - expired_at)
+            out.dropped[reason] = add_up(out.dropped.get(reason, 0), measurement.totals.arrivals)
+        elif late:
+            out.late = add_up(out.late, measurement.totals.arrivals)
 
 
-def _add(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals) -> bool:
-    """Add to a window; return whether that comes after it closed."""
-    window = out.changed.get(key)
-    if not isinstance(window, Window):
-        committed = state.values.get(key) if key not in out.changed else None
-        window = committed.copy() if isinstance(committed, Window) else Window()
-        out.changed[key] = window
-        if not isinstance(committed, Window):
-            out.remind(state.rules, key, window)
-    window.totals.merge(totals)
-    if window.revision == NOT_YET and state.rules.closes_at(key) > out.watermark:
-        return False
-    window.late = add_up(window.late, totals.arrivals)
-    out.revised[key] = None
-    return True
+def _window(state: WindowState, out: WindowOutcome, key: WindowKey) -> Window:
+    """Return a window that this commit changes from now on: the committed one's copy, or a new one."""
+    committed = state.values.get(key) if key not in out.changed else None
+    if isinstance(committed, Window):
+        window = committed.copy()
+    else:
+        window = Window()
+        out.remind(state.rules, key, window)
+    out.changed[key] = window
+    return window
 
 
-def _mark(state: WindowState, out: WindowOutcome, mark: Mark) -> None:
-    before = out.get(state, mark.source_partition)
-    known = before if isinstance(before, SourceMark) else SourceMark(0, read_until=0, seen_at=mark.sent_at)
-    # A source that is caught up has read all there was when it said so: its time is the clock's as of then.
-    watermark = max(known.watermark, mark.watermark, mark.sent_at if mark.idle else 0)
-    seen_at = max(known.seen_at, mark.seen_at)
-    read_until = mark.sent_at if mark.idle else 0
-    out.changed[mark.source_partition] = SourceMark(watermark, read_until, seen_at)
-    silence.end(state, out, mark.seen_at)
+def _hear(state: WindowState, out: WindowOutcome, marks: Iterable[Mark]) -> None:
+    """Take note of how far sources have come, and close what that lets close."""
+    out.own_sources(state).hear(marks)
+    silence.end(state, out, marks)
     out.target = _target(state, out)
     _advance(state, out)
 
 
 def _target(state: WindowState, out: WindowOutcome) -> int:
     """Return the watermark that the marks allow: none before every source has sent one."""
-    sources = out.sources(state)
-    known = len(sources) >= state.rules.sources
-    return max(out.watermark, min((source.watermark for source in sources), default=0) if known else 0)
+    return max(out.watermark, out.sources(state).watermark)
 
 
 def _advance(state: WindowState, out: WindowOutcome) -> None:

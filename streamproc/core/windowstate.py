@@ -11,6 +11,7 @@ from streamproc.core.calendar import Calendar, CalendarOverlay
 from streamproc.core.failures import Failing, FailureRules
 from streamproc.core.measure import Group, Totals
 from streamproc.core.model import OLD_MS
+from streamproc.core.sources import SourceMark, Sources
 
 MAX_LOOKED_AT = 2_000
 """Windows that one commit closes or drops: it has to stay small."""
@@ -56,7 +57,7 @@ class WindowKey(NamedTuple):
         return self.assistant_id, self.model
 
 
-class Window(Struct):
+class Window(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """The sums of a window. `revision`: the last one sent, or NOT_YET; `late`: arrivals after it closed."""
 
     totals: Totals = field(default_factory=Totals)
@@ -68,29 +69,17 @@ class Window(Struct):
         return Window(self.totals.copy(), self.revision, self.late)
 
 
-class SourceMark(Struct, frozen=True):
-    """What is known of a source. Times in milliseconds.
-
-    `watermark`: no event before it is unread; `read_until`: when it was last caught up, by the clock, 0 while it is
-    not; `seen_at`: the clock when it last had an event.
-    """
-
-    watermark: int
-    read_until: int
-    seen_at: int
-
-
-class Silence(Struct, frozen=True):
+class Silence(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     """The silence that was told: since when, by the clock."""
 
     since: int
 
 
-SILENCE_KEY = "silence"
+SILENCE_KEY, SOURCES_KEY = "silence", "sources"
 FailingKey = tuple[Group, Severity]
-Key = WindowKey | int | FailingKey | str
-"""Of a window, of a source (its partition), of a failing group, of the silence."""
-Value = Window | SourceMark | Failing | Silence
+Key = WindowKey | FailingKey | str | int
+"""Of a window, of a failing group, of the silence, of the sources; a number is that of one source, see SourceMark."""
+Value = Window | Failing | Silence | Sources | SourceMark
 
 
 class WindowState:
@@ -204,7 +193,19 @@ class WindowOutcome(Struct):
         """Return a value as it is on top of `state`."""
         return self.changed[key] if key in self.changed else state.values.get(key)
 
-    def sources(self, state: WindowState) -> list[SourceMark]:
-        """Return what is known of the sources, as many as have sent a mark."""
-        found = (self.get(state, number) for number in range(state.rules.sources))
-        return [source for source in found if isinstance(source, SourceMark)]
+    def sources(self, state: WindowState) -> Sources:
+        """Return what is known of the sources; it is not to be changed."""
+        known = self.get(state, SOURCES_KEY)
+        return known if isinstance(known, Sources) else Sources.of(state.rules.sources, state.values)
+
+    def own_sources(self, state: WindowState) -> Sources:
+        """Return the sources, to be changed along with this commit.
+
+        What is held of single sources is dropped in the same commit: never is one known twice, or not at all.
+        """
+        own = self.changed.get(SOURCES_KEY)
+        if not isinstance(own, Sources):
+            own = self.changed[SOURCES_KEY] = self.sources(state).copy()
+            if SOURCES_KEY not in state.values:
+                self.changed.update((key, None) for key in state.values if isinstance(key, int))
+        return own

@@ -1,7 +1,6 @@
 """What happened to the runs, as confirmed commits of the fold stage add up to it."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 
 from prometheus_client.core import Metric as Family
@@ -9,8 +8,8 @@ from prometheus_client.core import Metric as Family
 from streamproc.codec.arrival import FLAGS
 from streamproc.core.alerts import OVERDUE, STUCK
 from streamproc.core.lifecycle import Profile
-from streamproc.core.measure import Histogram, Totals
 from streamproc.core.model import MAX_AHEAD_MS, Verdict
+from streamproc.core.summary import Summary, summary_of
 from streamproc.core.tally import TOKEN_TYPES, Tally
 from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings
@@ -65,14 +64,12 @@ class RunCounters:
             self._verdicts.add(count, verdict.value)
         for kind, count in tally.anomalies.items():
             self._anomalies.add(count, self._kinds[kind])
-        # There may be as many groups as events: per group only what has to be, and labels once for all it holds.
-        moves: defaultdict[tuple[str, str], int] = defaultdict(int)
-        for (assistant, model, _), cell in tally.groups.items():
-            for move, count in cell.moves.items():
-                moves[move] += count
-            self._add_sums(cell.sums, assistant, model)
-        for (start, to), count in moves.items():
+        for (start, to), count in tally.transitions.items():
             self._transitions.add(count, self._froms[start], self._statuses[to])
+        for (assistant, outcome), count in tally.ended.items():
+            self._ended.add(count, self._outcomes[outcome], self._assistants[assistant])
+        for model, totals in tally.models.items():
+            self._add_model(summary_of(totals), self._models[model])
         self._forgotten.add(report.forgotten)
         self._show(tally, report.seen_at)
 
@@ -86,23 +83,13 @@ class RunCounters:
         yield from (counter.family() for counter in counters)
         yield from (histogram.family() for histogram in (self._duration, self._queue_wait, self._action_wait))
 
-    def _add_sums(self, sums: Totals, assistant: str | None, model: str | None) -> None:
-        """Add what was measured of an assistant and a model in one base window."""
-        if sums.durations:
-            self._add_ended(sums.durations, self._assistants[assistant], self._models[model])
-        if sums.tokens:
-            label = self._models[model]
-            for kind, count in sums.tokens.items():
-                self._tokens.counts[self._types[kind], label] += count
-        if sums.queue_wait.buckets:
-            self._queue_wait.merge(sums.queue_wait)
-        if sums.action_wait.buckets:
-            self._action_wait.merge(sums.action_wait)
-
-    def _add_ended(self, durations: Mapping[str, Histogram], assistant: str, model: str) -> None:
-        for outcome, histogram in durations.items():
-            label = self._outcomes[outcome]
-            self._ended.counts[label, assistant] += self._duration.merge(histogram, label, model)
+    def _add_model(self, summary: Summary, model: str) -> None:
+        for kind, count in summary.tokens.items():
+            self._tokens.counts[self._types[kind], model] += count
+        for outcome, durations in summary.runs.items():
+            self._duration.merge(durations, self._outcomes[outcome], model)
+        self._queue_wait.merge(summary.queue_wait)
+        self._action_wait.merge(summary.action_wait)
 
     def _show(self, tally: Tally, seen_at: int) -> None:
         """Take the exemplars, but none from the future: it would stay for as long as it takes to get there."""

@@ -1,6 +1,5 @@
 """The fold stage: run events in; states, transitions, alerts, dead letters and measurements out. No I/O."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from weakref import WeakValueDictionary
@@ -12,11 +11,11 @@ from streamproc.codec.arrival import Arrival, instant
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.decode import Decoded, decode_together
 from streamproc.codec.encode import JointEncoder, Message, Source, States
-from streamproc.codec.measurements import MeasurementEncoder
+from streamproc.codec.measurements import Folded, MeasurementEncoder
 from streamproc.codec.runstate import decode_runs
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.core.beacon import Beacon
-from streamproc.core.measure import Mark, Measurement
+from streamproc.core.measure import Mark
 from streamproc.core.model import Moment, Transition
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
@@ -60,7 +59,9 @@ class FoldStage:
         self._outputs = JointEncoder(settings.application_id, self.topic, settings.frames)
         self._alerts = AlertEncoder(settings.application_id, settings.frames)
         self._running: WeakValueDictionary[int, FoldKept] = WeakValueDictionary()
-        self._measurements: dict[int, MeasurementEncoder] = {}
+        self._measurements = MeasurementEncoder(
+            settings.application_id, self.topic, partitions, settings.partition_of, limits.record_bytes
+        )
 
     def fresh(self, partition: int, stream_time: int) -> "FoldKept":
         """Return what a partition remembers that begins anew: whatever this instance knew of it no longer counts."""
@@ -111,25 +112,10 @@ class FoldStage:
         return self._alerts.messages(batch.out.alerts, at.wall_ms, source) if batch.out.alerts else []
 
     def _spread(self, batches: Sequence["FoldBatch"], at: Moment) -> Outputs:
-        """Return what goes to the windows: measurements by their key, the mark to every partition behind them."""
-        topic, partition_of = self.settings.topics.measurements, self.settings.partition_of
-        spread: defaultdict[TopicPartition, list[Message]] = defaultdict(list)
-        for batch in batches:
-            encoder = self._encoder(batch.partition)
-            found = [Measurement(batch.partition, *key, totals) for key, totals in batch.out.tally.cells.items()]
-            for message in encoder.measurements(found, batch.sequence, at.wall_ms):
-                spread[TopicPartition(topic, partition_of(message[0] or b"", self.partitions))].append(message)
-            if batch.mark is not None:
-                mark = encoder.mark(batch.mark, batch.sequence, at.wall_ms)
-                for number in range(self.partitions):
-                    spread[TopicPartition(topic, number)].append(mark)
-        return spread
-
-    def _encoder(self, partition: int) -> MeasurementEncoder:
-        if partition not in self._measurements:
-            place = Source(self.settings.application_id, self.topic, partition)
-            self._measurements[partition] = MeasurementEncoder(place)
-        return self._measurements[partition]
+        """Return what goes to the windows: what was measured, and how far each source has come."""
+        folded = [Folded(each.partition, each.sequence, each.out.tally.cells, each.mark) for each in batches]
+        topic, spread = self.settings.topics.measurements, self._measurements.messages(folded, at.wall_ms)
+        return {TopicPartition(topic, number): messages for number, messages in spread.items()}
 
 
 class FoldKept:
@@ -203,7 +189,7 @@ class FoldBatch(Batch):
     @property
     def load(self) -> float:
         """How much of what one commit may hold is in here."""
-        spoken = len(self.out.alerts) + len(self.out.tally.groups)
+        spoken = len(self.out.alerts) + len(self.out.tally.cells)
         most = self._kept.stage.settings.commit.max_records
         return max(self._bytes_load, self.records / most, spoken / MAX_SPOKEN_PER_COMMIT)
 

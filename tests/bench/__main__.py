@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from streamproc.local.kafka import local_kafka
-from tests.bench import killers, recovering, restoring, stages, throughput
+from tests.bench import killers, measuring, recovering, restoring, stages, throughput
 from tests.support.service import fleet
 
 cli = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -32,6 +32,7 @@ def everything(context: typer.Context) -> None:
         restore(1_000_000)
         recover()
         stages_(50_000)
+        measuring_()
         killers_()
 
 
@@ -76,6 +77,18 @@ def recover(rounds: int = 3) -> None:
 def stages_(events: Events = 50_000, overdue: Overdue = False, open_runs: Open = 0) -> None:
     """Where the CPU time goes, stage by stage, without a broker."""
     stages.measure(events, overdue=overdue, open_runs=open_runs)
+
+
+@cli.command("measuring")
+def measuring_(
+    events: Events = 100_000,
+    assistants: Annotated[list[int], typer.Option(help="How many assistants, of three models each.")] = [10, 200],  # noqa: B006
+    partitions: int = 4,
+    size_s: Annotated[list[int], typer.Option(help="Window sizes.")] = [60],  # noqa: B006
+) -> None:
+    """What measurements and windows cost by the number of groups, and the marks of an idle stream."""
+    measuring.measure(events, assistants, partitions, size_s)
+    measuring.measure_idle()
 
 
 @cli.command("killers")

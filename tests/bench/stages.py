@@ -12,10 +12,9 @@ from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import Message, OutputEncoder, Source
-from streamproc.codec.measurements import MeasurementEncoder
+from streamproc.codec.measurements import Folded, MeasurementEncoder
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.fold import opened
-from streamproc.core.measure import Measurement
 from streamproc.core.model import Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
@@ -23,6 +22,7 @@ from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.local.simulate import simulate
+from streamproc.runtime.aio.partitioner import partition_of
 from tests.bench.overdue import overdue as overdue_
 from tests.support.books import bundled_book
 from tests.support.fake_kafka import Entry
@@ -70,15 +70,10 @@ def measure(events: int, *, overdue: bool, open_runs: int) -> None:
     )
     speaker = AlertEncoder("bench")
     alerts = timer("encode alerts", lambda: [speaker.messages(o.alerts, at.wall_ms, SOURCE) for o in outcomes])
-    measurements = MeasurementEncoder(SOURCE)
+    measurements = MeasurementEncoder("bench", "run-events", 1, partition_of)
     timer(
         "encode measurements",
-        lambda: [
-            measurements.measurements(
-                [Measurement(0, *key, cell) for key, cell in o.tally.cells.items()], 1, at.wall_ms
-            )
-            for o in outcomes
-        ],
+        lambda: [measurements.messages([Folded(0, 1, o.tally.cells, None)], at.wall_ms) for o in outcomes],
     )
     timer("build batches", lambda: [_build(messages) for messages in (*changes, *states, *alerts)])
     timer.total()
