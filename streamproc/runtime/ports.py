@@ -33,7 +33,7 @@ class Committed(NamedTuple):
 
 
 class Member(NamedTuple):
-    """Our membership as of one assignment. Offsets that are committed with it are refused in any later one (KIP-447)."""
+    """Our membership as of one assignment. Offsets committed with it are refused in any later one (KIP-447)."""
 
     generation: int
     member_id: str
@@ -61,11 +61,14 @@ class Unreadable(StreamprocError):
 
 
 class OutputRefused(TaskInvalid):
-    """One partition of the outputs takes nothing, while the others may: the transaction was given up for its sake."""
+    """One partition of the outputs takes nothing, while the others may: the transaction was given up for its sake.
 
-    def __init__(self, place: TopicPartition, why: str) -> None:
+    `places`: all of which that was said in one and the same transaction; `place` is one of them.
+    """
+
+    def __init__(self, place: TopicPartition, why: str, places: frozenset[TopicPartition] = frozenset()) -> None:
         super().__init__(f"{place} takes no records: {why}")
-        self.place, self.why = place, why
+        self.place, self.why, self.places = place, why, places | {place}
 
 
 class Fetched(NamedTuple):

@@ -226,7 +226,9 @@ class PartitionTask:
         async with self._job.turn:
             pending = batch.close(at)
         self._pending = pending
-        await transactions.commit(pending.outputs, pending.position.to_committed(), still_ours)
+        if not still_ours():
+            raise TaskInvalid(f"{self.source} was revoked before its commit")
+        await transactions.commit(pending.outputs, {self.source: pending.position.to_committed()})
         pending.apply()
         self._position, self._pending = pending.position, None
         self._backoff.succeeded()

@@ -15,7 +15,7 @@ from streamproc.core.state import State
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.fold import FoldSettings, FoldStage
 from streamproc.runtime.job import Job
-from streamproc.runtime.ports import Group, TopicPartition
+from streamproc.runtime.ports import Group, Member, TopicPartition
 from streamproc.runtime.stage import Limits, Stage
 from streamproc.runtime.task import PartitionTask
 from streamproc.runtime.topics import admitted_bytes, check_topics, partition_count_changed
@@ -72,7 +72,7 @@ class Worker:
         self._rebalanced = False
         self._job.observer.revoked()
 
-    def assigned(self, sources: frozenset[TopicPartition]) -> None:
+    def assigned(self, sources: frozenset[TopicPartition], member: Member) -> None:  # noqa: ARG002
         """Group callback: the partitions of the new generation."""
         self._generation += 1
         self._assigned = sources

@@ -33,7 +33,7 @@ async def _decide(it, place, offset):
     found = it.kafka.offsets[place]
     position = Position.of(found, place)
     decided = position._replace(offset=offset, sequence=position.sequence + 1).to_committed()
-    await transactions.commit({}, decided, lambda: True)
+    await transactions.commit({}, {place: decided})
 
 
 async def test_only_the_partition_of_what_cannot_be_read_waits_and_says_what_to_do(never_again):

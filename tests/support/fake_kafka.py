@@ -17,6 +17,7 @@ from streamproc.runtime.ports import (
     Fetched,
     Gone,
     GroupListener,
+    Member,
     Membership,
     NewTopic,
     Outputs,
@@ -105,6 +106,7 @@ class FakeKafka:
         self.epochs: dict[TopicPartition, int] = defaultdict(int)
         self.open: dict[TopicPartition, list[tuple[Log, Entry]]] = defaultdict(list)
         self.members: list[FakeGroup] = []
+        self.generation = 0
         self.silent: set[str] = set()
         """Topics whose fetches get no answer."""
         self.fetches = Counter[str]()
@@ -138,6 +140,15 @@ class FakeKafka:
         self.fault("committed")
         return self.offsets.get(source)
 
+    async def stable(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed | None]:
+        """Return the committed offsets."""
+        self.fault("stable")
+        return {source: self.offsets.get(source) for source in sources}
+
+    async def high_watermark(self, topic: str, partition: int) -> int:
+        """Return the end."""
+        return self.logs[topic][partition].end
+
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
         """Return the offset of the first record with this timestamp or a later one."""
         found = (entry.offset for entry in self.logs[topic][partition].unread(0) if entry.timestamp >= timestamp_ms)
@@ -166,7 +177,16 @@ class FakeKafka:
     async def close(self) -> None:
         """Nothing to give up."""
 
-    def fence(self, source: TopicPartition) -> int:
+    async def fence(self, sources: Sequence[TopicPartition]) -> None:
+        """Fence the producers of these partitions."""
+        for source in sources:
+            self.next_epoch(source)
+
+    def knows(self, member: Member) -> bool:
+        """Whether offsets may be committed with it."""
+        return member.generation == self.generation and any(each.member_id == member.member_id for each in self.members)
+
+    def next_epoch(self, source: TopicPartition) -> int:
         """Raise the epoch and abort what an earlier one left open."""
         self.epochs[source] += 1
         self.end(source, "aborted")
@@ -181,6 +201,7 @@ class FakeKafka:
 
     def rebalance(self) -> None:
         """Deal the partitions out anew, in turn."""
+        self.generation += 1
         for member in self.members:
             member.revoke()
         for number, member in enumerate(self.members):
@@ -257,14 +278,20 @@ class FakeTransactions:
         self._kafka = kafka
         self._source = source
         self._epoch = -1
+        self._spent = False
 
     async def fence(self) -> None:
         """Fence the earlier ones."""
         self._kafka.fault("fence")
-        self._epoch = self._kafka.fence(self._source)
+        self._epoch = self._kafka.next_epoch(self._source)
 
-    async def commit(self, outputs: Outputs, committed: Committed, may_commit: Callable[[], bool]) -> None:
+    async def commit(
+        self, outputs: Outputs, offsets: Mapping[TopicPartition, Committed], member: Member | None = None
+    ) -> None:
         """Write everything in one transaction."""
+        if self._spent:
+            raise TaskInvalid("it has failed before")
+        self._spent = True
         for place, messages in outputs.items():
             self._check()  # A broker refuses each record of a producer that was fenced in the meantime.
             log = self._kafka.logs[place.topic][place.partition]
@@ -273,15 +300,16 @@ class FakeTransactions:
             self._kafka.fault("send")
             await asyncio.sleep(0)
         self._check()
-        if not may_commit():
+        if member is not None and not self._kafka.knows(member):
             self._kafka.end(self._source, "aborted")
-            message = "revoked before its commit"
+            message = "of an older generation, or no member"
             raise TaskInvalid(message)
         self._kafka.fault("before the end")
         self._check()
         self._kafka.end(self._source, "committed")
-        self._kafka.offsets[self._source] = committed
+        self._kafka.offsets.update(offsets)
         self._kafka.fault("after the end")
+        self._spent = False
 
     async def close(self) -> None:
         """Leave the transaction as it is."""
@@ -299,6 +327,7 @@ class FakeGroup:
         self._kafka = kafka
         self._listener: GroupListener | None = None
         self.topics = topics
+        self.member_id = f"member {id(self)}"
 
     async def join(self, listener: GroupListener) -> None:
         """Take part."""
@@ -328,4 +357,4 @@ class FakeGroup:
     def assign(self, sources: frozenset[TopicPartition]) -> None:
         """Call the listener."""
         assert self._listener is not None
-        self._listener.assigned(sources)
+        self._listener.assigned(sources, Member(self._kafka.generation, self.member_id))

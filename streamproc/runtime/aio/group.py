@@ -13,7 +13,7 @@ from streamproc.runtime.aio.assignor import paired
 from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.aio.failures import refuse_deaf
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import GroupListener, TopicPartition
+from streamproc.runtime.ports import GroupListener, Member, TopicPartition
 
 MAX_HEARTBEAT_MS = 3_000
 POLL_WAIT_S = 0.1
@@ -78,6 +78,11 @@ class AioGroup(ConsumerRebalanceListener):
             self._polling.cancel()
         await stopped(self._consumer)
 
+    def _member(self) -> Member:
+        """Return our membership as of now: in the callback it is the one of this very assignment."""
+        coordinator = self._consumer._coordinator  # noqa: SLF001  aiokafka shows it nowhere else
+        return Member(coordinator.generation, coordinator.member_id, self._settings.group_instance_id)
+
     async def on_partitions_revoked(self, revoked: Sequence[AioPartition]) -> None:  # noqa: ARG002  all of them
         """Pass on the callback."""
         if self._listener is not None:
@@ -87,4 +92,4 @@ class AioGroup(ConsumerRebalanceListener):
         """Pass on the callback; nothing is ever read here."""
         self._consumer.pause(*assigned)
         if self._listener is not None:
-            self._listener.assigned(frozenset(TopicPartition(*each) for each in assigned))
+            self._listener.assigned(frozenset(TopicPartition(*each) for each in assigned), self._member())
