@@ -193,6 +193,9 @@ class Group(Protocol):
     async def poll(self) -> None:
         """Keep the membership alive; raises ConfigError where it cannot be kept. Call at least every few seconds."""
 
+    def partitions(self, topic: str) -> int | None:
+        """Return how many partitions a topic has, as of a few seconds ago; None where that is not known."""
+
     async def leave(self) -> None:
         """Leave the group (a static member only closes); takes a bounded time."""
 

@@ -505,6 +505,7 @@ async def test_members_share_the_partitions_and_are_confirmed(setup: Setup) -> N
     await one.join(first)
     await eventually(lambda: first.sources == everything)
     assert await one.confirmed()
+    assert (one.partitions(setup.log), one.partitions("no-such-topic")) == (PARTITIONS, None)
     await other.join(second)
     await eventually(lambda: None not in (first.sources, second.sources) and len(first.sources or ()) == PARTITIONS)
     assert (first.sources or frozenset()) | (second.sources or frozenset()) == everything

@@ -6,6 +6,7 @@ import pytest
 
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.observer import TaskState
+from streamproc.runtime.ports import Member
 from streamproc.runtime.worker import Worker
 from tests.support.application import Application, always, application
 from tests.support.fake_kafka import Log
@@ -110,7 +111,7 @@ async def test_group_callbacks_only_take_note() -> None:
     app.kafka.fault = points.append
     worker = Worker(app.job())
     worker.revoked()
-    worker.assigned(frozenset({0, 1}))
+    worker.assigned(frozenset({0, 1}), Member(1, "me"))
     assert points == []
     assert app.told.states == []
 

@@ -343,6 +343,10 @@ class FakeGroup:
     async def poll(self) -> None:
         """Nothing to keep alive."""
 
+    def partitions(self, topic: str) -> int | None:
+        """Return how many there are."""
+        return len(self._kafka.logs.get(topic, ())) or None
+
     async def leave(self) -> None:
         """Go; the others get the partitions."""
         if self in self._kafka.members:

@@ -112,6 +112,13 @@ class Client(AIOKafkaClient):
                 there._writer.transport.abort()  # noqa: SLF001
             there.close(reason=CloseReason.SHUTDOWN)
 
+    def forget(self, node: Any, group: ConnectionGroup) -> None:
+        """Drop the connection to a broker that is silent, and leave it alone for a while."""
+        there = self._conns.get((node, group))
+        if there is not None:
+            there.close(reason=CloseReason.CONNECTION_TIMEOUT)
+        self._avoid(node)
+
     async def _look_up(self, node: Any, request: Any) -> Any:
         """Return a broker's answer to what it knows without asking anybody; raises KafkaError."""
         group = ConnectionGroup.DEFAULT if node == BOOTSTRAP else self._lookups
@@ -119,10 +126,7 @@ class Client(AIOKafkaClient):
             async with asyncio.timeout(LOOK_UP_S):
                 return await self.send(node, request, group=group)
         except TimeoutError as error:
-            there = self._conns.get((node, group))
-            if there is not None:
-                there.close(reason=CloseReason.CONNECTION_TIMEOUT)
-            self._avoid(node)
+            self.forget(node, group)
             raise RequestTimedOutError from error
 
     async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:

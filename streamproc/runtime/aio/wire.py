@@ -16,6 +16,7 @@ from aiokafka.protocol.types import (
     Int32,
     Int64,
     Schema,
+    String,
     TaggedFields,
 )
 
@@ -157,6 +158,39 @@ class OffsetFetch(Request[OffsetFetchRequest7]):
         self._fields = group_id, [(topic, partitions, NO_TAGS) for topic, partitions in topics], stable, NO_TAGS
 
     def build(self, request_struct_class: type[OffsetFetchRequest7]) -> OffsetFetchRequest7:
+        """Return the request of the version that the broker has."""
+        return request_struct_class(*self._fields)
+
+
+class HeartbeatResponse3(Response):
+    """An error code."""
+
+    API_KEY, API_VERSION = 12, 3
+    SCHEMA = Schema(("throttle_time_ms", Int32), ("error_code", Int16))
+
+
+class HeartbeatRequest3(RequestStruct):
+    """Which member says that it is there."""
+
+    API_KEY, API_VERSION = 12, 3
+    RESPONSE_TYPE = HeartbeatResponse3
+    SCHEMA = Schema(
+        ("group_id", String("utf-8")),
+        ("generation", Int32),
+        ("member_id", String("utf-8")),
+        ("group_instance_id", String("utf-8")),
+    )
+
+
+class Heartbeat(Request[HeartbeatRequest3]):
+    """Say that a member is there; refused where another one has its group instance id by now."""
+
+    API_KEY = 12
+
+    def __init__(self, group_id: str, member: Member) -> None:
+        self._fields = group_id, *member
+
+    def build(self, request_struct_class: type[HeartbeatRequest3]) -> HeartbeatRequest3:
         """Return the request of the version that the broker has."""
         return request_struct_class(*self._fields)
 
