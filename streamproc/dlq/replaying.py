@@ -117,14 +117,14 @@ class Replay:
         try:
             await transactions.fence()
             first, _ = await self._kafka.bounds(*source)
-            await self._write(transactions, {}, first)
+            await self._write(transactions, source, {}, first)
             known = await read_receipts(self._kafka, self._receipts(source.partition))
             self._settle(known)
-            await self._withdraw(transactions, source.partition, known, first)
+            await self._withdraw(transactions, source, known, first)
             async with aclosing(self._batches(source, known)) as batches:
                 async for batch in batches:
                     outputs = self._outputs(source.partition, batch)
-                    await self._write(transactions, outputs, batch[-1].offset + 1, batch)
+                    await self._write(transactions, source, outputs, batch[-1].offset + 1, batch)
         finally:
             await transactions.close()
 
@@ -133,12 +133,12 @@ class Replay:
         if self._in_doubt:
             self._count(sum(known.of(letter) is not None for letter in self._in_doubt))
 
-    async def _withdraw(self, transactions: Transactions, partition: int, known: Receipts, first: int) -> None:
+    async def _withdraw(self, transactions: Transactions, source: TopicPartition, known: Receipts, first: int) -> None:
         """Take back the receipts of letters that retention has removed: they would pile up for ever."""
-        gone, now_ms = known.before(first), self._now_ms()
+        gone, now_ms, partition = known.before(first), self._now_ms(), source.partition
         for start in range(0, len(gone), WITHDRAWN_AT_ONCE):
             nulls = [withdrawn(partition, offset, now_ms) for offset in gone[start : start + WITHDRAWN_AT_ONCE]]
-            await self._write(transactions, {self._receipts(partition): nulls}, first)
+            await self._write(transactions, source, {self._receipts(partition): nulls}, first)
 
     async def _batches(self, source: TopicPartition, known: Receipts) -> AsyncGenerator[list[Letter], None]:
         """Yield the letters to be replayed, as many as one transaction takes.
@@ -171,7 +171,12 @@ class Replay:
             yield batch
 
     async def _write(
-        self, transactions: Transactions, outputs: Outputs, offset: int, batch: Sequence[Letter] = ()
+        self,
+        transactions: Transactions,
+        source: TopicPartition,
+        outputs: Outputs,
+        offset: int,
+        batch: Sequence[Letter] = (),
     ) -> None:
         """Write one transaction to its end, for which it has a deadline, even if cancelled: half of one is in doubt."""
 
@@ -179,7 +184,7 @@ class Replay:
             if batch:
                 self._in_doubt = batch
             # Nobody reads by this offset; it is the metadata that says whose transaction it was.
-            await transactions.commit(outputs, Committed(offset, self._owner), lambda: True)
+            await transactions.commit(outputs, {source: Committed(offset, self._owner)})
             if batch:
                 self._count(len(batch))
 

@@ -20,7 +20,7 @@ async def fenced(kafka: Kafka, source: TopicPartition, flaw: str, way_out: str) 
     transactions = kafka.transactions(source)
 
     async def commit(outputs: Outputs, committed: Committed) -> None:
-        await to_its_end(transactions.commit(outputs, committed, lambda: True))
+        await to_its_end(transactions.commit(outputs, {source: committed}))
 
     try:
         await transactions.fence()

@@ -50,11 +50,11 @@ class Stopped(NamedTuple):
 
 
 class Refused(Exception):
-    """A partition of the outputs takes nothing. `sources`: the partitions that write to it."""
+    """Partitions of the outputs take nothing. `writers`: by such a partition those that write to it."""
 
-    def __init__(self, error: OutputRefused, sources: Collection[TopicPartition]) -> None:
+    def __init__(self, error: OutputRefused, writers: Mapping[TopicPartition, Collection[TopicPartition]]) -> None:
         super().__init__(str(error))
-        self.error, self.sources = error, sources
+        self.error, self.writers = error, writers
 
 
 class _Gathered:
@@ -249,7 +249,7 @@ class Cycle:
         try:
             await transactions.commit(outputs, offsets, member)
         except OutputRefused as error:
-            raise Refused(error, writers[error.place]) from error
+            raise Refused(error, {place: writers[place] for place in error.places}) from error
         duration_s = time.monotonic() - it.began
         self._job.observer.transacted(len(full), duration_s)
         for task, batch in full.items():

@@ -61,11 +61,14 @@ class Unreadable(StreamprocError):
 
 
 class OutputRefused(TaskInvalid):
-    """One partition of the outputs takes nothing, while the others may: the transaction was given up for its sake."""
+    """One partition of the outputs takes nothing, while the others may: the transaction was given up for its sake.
 
-    def __init__(self, place: TopicPartition, why: str) -> None:
+    `places`: all of which that was said in one and the same transaction; `place` is one of them.
+    """
+
+    def __init__(self, place: TopicPartition, why: str, places: frozenset[TopicPartition] = frozenset()) -> None:
         super().__init__(f"{place} takes no records: {why}")
-        self.place, self.why = place, why
+        self.place, self.why, self.places = place, why, places | {place}
 
 
 class Fetched(NamedTuple):
@@ -189,6 +192,9 @@ class Group(Protocol):
 
     async def poll(self) -> None:
         """Keep the membership alive; raises ConfigError where it cannot be kept. Call at least every few seconds."""
+
+    def partitions(self, topic: str) -> int | None:
+        """Return how many partitions a topic has, as of a few seconds ago; None where that is not known."""
 
     async def leave(self) -> None:
         """Leave the group (a static member only closes); takes a bounded time."""

@@ -21,9 +21,9 @@ class _Refusal:
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
         self.again_at = 0.0
 
-    def add(self, refused: Refused) -> None:
-        self.message = str(refused.error)
-        self.sources.update(refused.sources)
+    def add(self, message: str, sources: Iterable[TopicPartition]) -> None:
+        self.message = message
+        self.sources.update(sources)
         self.again_at = time.monotonic() + self._backoff.failed()
 
 
@@ -34,8 +34,9 @@ class Refusals:
         self._places: dict[TopicPartition, _Refusal] = {}
 
     def add(self, refused: Refused) -> None:
-        """Hold those that write to the place, until it takes something."""
-        self._places.setdefault(refused.error.place, _Refusal()).add(refused)
+        """Hold those that write to the places, until these take something."""
+        for place, sources in refused.writers.items():
+            self._places.setdefault(place, _Refusal()).add(f"{place} takes no records: {refused.error.why}", sources)
 
     def holds(self, task: PartitionTask) -> str:
         """Return why a task is left out, empty where it is not."""

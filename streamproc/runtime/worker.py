@@ -5,7 +5,6 @@ The group's callbacks only take note and signal (rules.md 8); the worker's own l
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from streamproc.errors import BrokerUnavailable, ConfigError
@@ -22,7 +21,6 @@ from streamproc.runtime.tenure import Tenure
 from streamproc.runtime.topics import admitted_bytes, check_topics, partition_count_changed
 
 POLL_S = 0.5
-PARTITION_CHECK_S = 5.0
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 FINISH_S = 4.0
 """How long a stop waits for the commit in hand; what is not committed by then is processed again later."""
@@ -41,7 +39,6 @@ class Worker:
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._member: Member | None = None
         self._wake = asyncio.Event()
-        self._recount = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks: dict[TopicPartition, PartitionTask] = {}
 
@@ -54,7 +51,7 @@ class Worker:
         try:
             await self._group.join(self)
             stages = self._make_stages(self._partitions, limits)
-            loops = [asyncio.create_task(it) for it in (self._stay(), self._watch_partitions(), self._work(stages))]
+            loops = [asyncio.create_task(it) for it in (self._stay(), self._work(stages))]
             stopping = asyncio.create_task(self._stopping.wait())
             await asyncio.wait((*loops, stopping), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
@@ -79,7 +76,6 @@ class Worker:
         self._generation += 1
         self._assigned, self._member = sources, member
         self._wake.set()
-        self._recount.set()
         self._job.observer.rebalanced(sources)
 
     async def _stay(self) -> None:
@@ -87,6 +83,7 @@ class Worker:
         while True:
             self._job.observer.progress()
             await self._group.poll()
+            self._refuse_other_count()
             await asyncio.sleep(POLL_S)
 
     async def _work(self, stages: Sequence[Stage[Any]]) -> None:
@@ -115,7 +112,7 @@ class Worker:
 
     def _deal(self, stages: Sequence[Stage[Any]], fetcher: Fetcher) -> None:
         """Have a task for each partition of the assignment, and for no other."""
-        # One that is new has no state; `_watch_partitions` is about to say so.
+        # One that is new has no state; `_refuse_other_count` is about to say so.
         sources = {source for source in self._assigned if source.partition < self._partitions}
         for source in self._tasks.keys() - sources:
             self._tasks.pop(source).close()
@@ -148,21 +145,12 @@ class Worker:
             self._wake.clear()
             await self._wake.wait()
 
-    async def _watch_partitions(self) -> None:
-        """Raise ConfigError when the input's partition count changes (rules.md 4).
-
-        Looks every few seconds and after each rebalance; apart from the loop, because a broker that is away may take a
-        minute not to answer.
-        """
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._recount.wait(), PARTITION_CHECK_S)
-            self._recount.clear()
-            with suppress(BrokerUnavailable):
-                for topic in self._inputs:
-                    count = await self._job.kafka.partition_count(topic)
-                    if count and count != self._partitions:
-                        raise ConfigError(partition_count_changed(topic, self._partitions, count))
+    def _refuse_other_count(self) -> None:
+        """Raise ConfigError when the input's partition count changes (rules.md 4)."""
+        for topic in self._inputs:
+            count = self._group.partitions(topic)
+            if count is not None and count != self._partitions:
+                raise ConfigError(partition_count_changed(topic, self._partitions, count))
 
     async def _finish(self, loops: Sequence[asyncio.Task[None]]) -> None:
         """Let the commit in hand come to its end, for so long; then leave the group."""

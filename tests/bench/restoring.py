@@ -59,7 +59,8 @@ async def _write(fleet: Fleet, runs: int) -> int:
             position = Position(0, start // BATCH + 1, start + len(states), now, fleet.partitions, ASSISTANTS.name)
             messages = encoder.states(states, now)
             await transactions.commit(
-                {TopicPartition(fleet.topics.state, partition): messages}, position.to_committed(), lambda: True
+                {TopicPartition(fleet.topics.state, partition): messages},
+                {fleet.source(partition): position.to_committed()},
             )
         await transactions.close()
     return sum(map(len, events)) // len(events)

@@ -10,7 +10,7 @@ from streamproc.codec.encode import Message
 from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, Gone, Kafka, NewTopic, Reader, TopicPartition, Unreadable
+from streamproc.runtime.ports import Committed, Gone, Kafka, Member, NewTopic, Reader, TopicPartition, Unreadable
 from tests.support.fake_kafka import FakeKafka
 from tests.support.waiting import eventually
 
@@ -65,7 +65,7 @@ async def commit(setup: Setup, offset: int, *outputs: tuple[str, str], partition
         by_topic: dict[TopicPartition, list[Message]] = {}
         for topic, key in outputs:
             by_topic.setdefault(TopicPartition(topic, partition), []).append(message(key))
-        await transactions.commit(by_topic, Committed(offset, f"at {offset}"), lambda: True)
+        await transactions.commit(by_topic, {setup.source(partition): Committed(offset, f"at {offset}")})
     finally:
         await transactions.close()
     await settle(setup, partition)
@@ -80,14 +80,8 @@ async def settle(setup: Setup, partition: int = 0) -> None:
 
 async def abort(setup: Setup, topic: str) -> None:
     """Leave an aborted record at the end of the topic."""
-    transactions = setup.kafka.transactions(setup.source(0))
-    await transactions.fence()
-    with pytest.raises(TaskInvalid):
-        await transactions.commit(
-            {TopicPartition(topic, 0): [message("aborted")]}, Committed(99, "aborted"), lambda: False
-        )
-    await transactions.close()
-    await settle(setup)
+    async with open_transaction(setup, topic):
+        pass
 
 
 @asynccontextmanager
@@ -105,6 +99,8 @@ async def open_transaction(setup: Setup, topic: str) -> AsyncIterator[None]:
         await producer.send_and_wait(topic, b"v", b"a", 0)
         yield
         await producer.abort_transaction()
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=f"{topic}-other"):
+        pass  # Its start waits until the marker is written.
 
 
 async def read_all(reader: Reader, end: int) -> list[str]:
@@ -118,6 +114,22 @@ async def read_all(reader: Reader, end: int) -> list[str]:
     pytest.fail(f"the position stays at {await reader.position()}, the end is {end}")
 
 
+async def all_keys(setup: Setup, topic: str, partition: int = 0) -> list[str]:
+    """Return the keys of a partition, up to its last stable offset once nothing is held back any more."""
+
+    async def is_stable() -> bool:
+        _, last = await setup.kafka.bounds(topic, partition)
+        return last == await setup.kafka.high_watermark(topic, partition)
+
+    await eventually(is_stable)
+    first, last = await setup.kafka.bounds(topic, partition)
+    reader = await setup.kafka.reader(topic, partition)
+    await reader.seek(first)
+    keys = await read_all(reader, last)
+    await reader.close()
+    return keys
+
+
 async def caught_up(reader: Reader) -> list[bytes | None]:
     """Fetch until nothing is left; return the keys."""
     keys: list[bytes | None] = []
@@ -127,6 +139,22 @@ async def caught_up(reader: Reader) -> list[bytes | None]:
         if fetched.caught_up:
             return keys
     pytest.fail("never caught up")
+
+
+class Listener:
+    """Takes down what the group says."""
+
+    def __init__(self) -> None:
+        self.sources: frozenset[TopicPartition] | None = None
+        self.member: Member | None = None
+
+    def revoked(self) -> None:
+        """Nothing is ours."""
+        self.sources = self.member = None
+
+    def assigned(self, sources: frozenset[TopicPartition], member: Member) -> None:
+        """These are ours."""
+        self.sources, self.member = sources, member
 
 
 async def test_a_commit_stores_outputs_offset_and_metadata(setup: Setup) -> None:
@@ -155,7 +183,7 @@ async def test_bytes_arrive_as_they_were_sent(setup: Setup) -> None:
     await transactions.fence()
     odd = b"k", b"v", 5_500, [(ODD, b"1"), ("\u00e9", None), (ODD, b"")]
     sent = [message("a", b"\x00\xff", 5_000), odd, message("b", None, 6_000)]
-    await transactions.commit({TopicPartition(setup.log, 0): sent}, Committed(1, ""), lambda: True)
+    await transactions.commit({TopicPartition(setup.log, 0): sent}, {setup.source(0): Committed(1, "")})
     await settle(setup)
     reader = await setup.kafka.reader(setup.log, 0)
     await reader.seek(0)
@@ -171,7 +199,7 @@ async def test_a_record_without_a_timestamp_keeps_none_beside_others(setup: Setu
     await transactions.fence()
     times = [-1, -1, 5_000, -1, 6_000, 7_000, -1]
     sent = [message(str(number), timestamp=at) for number, at in enumerate(times)]
-    await transactions.commit({TopicPartition(setup.log, 0): sent}, Committed(1, ""), lambda: True)
+    await transactions.commit({TopicPartition(setup.log, 0): sent}, {setup.source(0): Committed(1, "")})
     await transactions.close()
     await settle(setup)
     reader = await setup.kafka.reader(setup.log, 0)
@@ -187,11 +215,11 @@ async def test_a_new_producer_fences_the_old_one(setup: Setup) -> None:
     """The stale owner's transaction fails, and nothing of it is seen."""
     old, new = setup.kafka.transactions(setup.source(0)), setup.kafka.transactions(setup.source(0))
     await old.fence()
-    await old.commit({TopicPartition(setup.log, 0): [message("before")]}, Committed(1, ""), lambda: True)
+    await old.commit({TopicPartition(setup.log, 0): [message("before")]}, {setup.source(0): Committed(1, "")})
     await new.fence()
     with pytest.raises(TaskInvalid):
-        await old.commit({TopicPartition(setup.log, 0): [message("stale")]}, Committed(2, ""), lambda: True)
-    await new.commit({TopicPartition(setup.log, 0): [message("after")]}, Committed(3, ""), lambda: True)
+        await old.commit({TopicPartition(setup.log, 0): [message("stale")]}, {setup.source(0): Committed(2, "")})
+    await new.commit({TopicPartition(setup.log, 0): [message("after")]}, {setup.source(0): Committed(3, "")})
     await settle(setup)
     _, last = await setup.kafka.bounds(setup.log, 0)
     reader = await setup.kafka.reader(setup.log, 0)
@@ -207,8 +235,8 @@ async def test_partitions_do_not_fence_each_other(setup: Setup) -> None:
     one, other = setup.kafka.transactions(setup.source(0)), setup.kafka.transactions(setup.source(1))
     await one.fence()
     await other.fence()
-    await one.commit({TopicPartition(setup.log, 0): [message("a")]}, Committed(1, ""), lambda: True)
-    await other.commit({TopicPartition(setup.log, 1): [message("b")]}, Committed(2, ""), lambda: True)
+    await one.commit({TopicPartition(setup.log, 0): [message("a")]}, {setup.source(0): Committed(1, "")})
+    await other.commit({TopicPartition(setup.log, 1): [message("b")]}, {setup.source(1): Committed(2, "")})
     await settle(setup, 0)
     await settle(setup, 1)
     assert [(await setup.kafka.committed(setup.source(p))) for p in (0, 1)] == [Committed(1, ""), Committed(2, "")]
@@ -216,15 +244,97 @@ async def test_partitions_do_not_fence_each_other(setup: Setup) -> None:
     await other.close()
 
 
-async def test_a_commit_that_is_no_longer_allowed_is_aborted(setup: Setup) -> None:
-    """Ownership is asked for right before the end."""
-    await abort(setup, setup.log)
+async def test_one_transaction_holds_the_outputs_and_offsets_of_many_partitions(setup: Setup) -> None:
+    """Commit after commit, by one and the same producer."""
+    transactions = setup.kafka.transactions(setup.source(0))
+    await transactions.fence()
+    for number in range(1, 4):
+        outputs = {
+            TopicPartition(topic, partition): [message(f"{number}")]
+            for topic in (setup.log, setup.table)
+            for partition in range(PARTITIONS)
+        }
+        offsets = {setup.source(partition): Committed(number, f"{partition}") for partition in range(PARTITIONS)}
+        await transactions.commit(outputs, offsets)
+    await transactions.close()
+    await settle(setup)
+    for partition in range(PARTITIONS):
+        assert await setup.kafka.committed(setup.source(partition)) == Committed(3, f"{partition}")
+        for topic in (setup.log, setup.table):
+            assert await all_keys(setup, topic, partition) == ["1", "2", "3"]
+
+
+async def test_a_commit_of_nothing_is_none(setup: Setup) -> None:
+    """No request."""
+    transactions = setup.kafka.transactions(setup.source(0))
+    await transactions.fence()
+    await transactions.commit({}, {})
+    await transactions.commit({TopicPartition(setup.log, 0): []}, {setup.source(0): Committed(1, "")})
+    await transactions.close()
+    assert await setup.kafka.committed(setup.source(0)) == Committed(1, "")
+
+
+async def test_many_producers_are_fenced_at_once(setup: Setup) -> None:
+    """A worker does so with those of the partitions that it takes over."""
+    old = [setup.kafka.transactions(setup.source(partition)) for partition in range(PARTITIONS)]
+    for transactions in old:
+        await transactions.fence()
+    await setup.kafka.fence([setup.source(partition) for partition in range(PARTITIONS)])
+    for partition, transactions in enumerate(old):
+        with pytest.raises(TaskInvalid):
+            await transactions.commit({}, {setup.source(partition): Committed(1, "")})
+        await transactions.close()
+        assert await setup.kafka.committed(setup.source(partition)) is None
+
+
+async def test_offsets_of_an_older_generation_are_refused_and_the_rest_is_aborted(setup: Setup) -> None:
+    """Neither outputs nor offsets are there, no reader has to wait, and the producer is good for nothing more."""
+    one, other = setup.kafka.group([setup.events]), setup.kafka.group([setup.events])
+    first, second = Listener(), Listener()
+    await one.join(first)
+    await eventually(lambda: first.member is not None)
+    transactions, before = setup.kafka.transactions(setup.source(0)), first.member
+    await transactions.fence()
+    await transactions.commit(
+        {TopicPartition(setup.log, 0): [message("a")]}, {setup.source(0): Committed(1, "")}, before
+    )
+    await other.join(second)
+    await eventually(lambda: None not in (first.member, second.member))
+    assert first.member != before
+    with pytest.raises(TaskInvalid):
+        await transactions.commit(
+            {TopicPartition(setup.log, 0): [message("stale")]}, {setup.source(0): Committed(2, "")}, before
+        )
+    with pytest.raises(TaskInvalid):
+        await transactions.commit({}, {setup.source(0): Committed(2, "")}, first.member)
+    # Nobody has fenced it: it was the refused one itself that aborted.
+    assert await all_keys(setup, setup.log) == ["a"]
+    assert await setup.kafka.committed(setup.source(0)) == Committed(1, "")
+    newer = setup.kafka.transactions(setup.source(0))
+    await newer.fence()
+    await newer.commit(
+        {TopicPartition(setup.log, 0): [message("b")]}, {setup.source(0): Committed(2, "")}, first.member
+    )
+    await newer.close()
+    await settle(setup)
+    assert await all_keys(setup, setup.log) == ["a", "b"]
+    for part in (transactions, one, other):
+        await (part.close() if part is transactions else part.leave())
+
+
+async def test_offsets_of_nobody_are_refused(setup: Setup) -> None:
+    """A member that the coordinator does not know, of whichever generation."""
+    group, listener = setup.kafka.group([setup.events]), Listener()
+    await group.join(listener)
+    await eventually(lambda: listener.member is not None)
+    transactions = setup.kafka.transactions(setup.source(0))
+    await transactions.fence()
+    stranger = listener.member._replace(member_id="somebody else")
+    with pytest.raises(TaskInvalid):
+        await transactions.commit({}, {setup.source(0): Committed(1, "")}, stranger)
     assert await setup.kafka.committed(setup.source(0)) is None
-    reader = await setup.kafka.reader(setup.log, 0)
-    await reader.seek(0)
-    _, last = await setup.kafka.bounds(setup.log, 0)
-    assert await read_all(reader, last) == []
-    await reader.close()
+    await transactions.close()
+    await group.leave()
 
 
 async def test_the_end_is_reached_on_an_empty_topic(setup: Setup) -> None:
@@ -366,7 +476,7 @@ async def test_a_time_is_its_first_record(setup: Setup) -> None:
     transactions = setup.kafka.transactions(setup.source(0))
     await transactions.fence()
     sent = [message("a", timestamp=5_000), message("b", timestamp=6_000)]
-    await transactions.commit({TopicPartition(setup.log, 0): sent}, Committed(1, ""), lambda: True)
+    await transactions.commit({TopicPartition(setup.log, 0): sent}, {setup.source(0): Committed(1, "")})
     await transactions.close()
     await settle(setup)
     found = [await setup.kafka.offset_at(setup.log, 0, at) for at in (0, 5_000, 5_001, 2**42)]
@@ -385,21 +495,6 @@ async def test_topics_are_described_with_partitions_and_configuration(setup: Set
     assert await setup.kafka.partition_count("no-such-topic") == 0
 
 
-class Listener:
-    """Takes down what the group says."""
-
-    def __init__(self) -> None:
-        self.sources: frozenset[TopicPartition] | None = None
-
-    def revoked(self) -> None:
-        """Nothing is ours."""
-        self.sources = None
-
-    def assigned(self, sources: frozenset[TopicPartition]) -> None:
-        """These are ours."""
-        self.sources = sources
-
-
 async def test_members_share_the_partitions_and_are_confirmed(setup: Setup) -> None:
     """Each gets its share of every topic, the same numbers; a member that left is confirmed no more."""
     topics = [setup.events, setup.log]
@@ -410,6 +505,7 @@ async def test_members_share_the_partitions_and_are_confirmed(setup: Setup) -> N
     await one.join(first)
     await eventually(lambda: first.sources == everything)
     assert await one.confirmed()
+    assert (one.partitions(setup.log), one.partitions("no-such-topic")) == (PARTITIONS, None)
     await other.join(second)
     await eventually(lambda: None not in (first.sources, second.sources) and len(first.sources or ()) == PARTITIONS)
     assert (first.sources or frozenset()) | (second.sources or frozenset()) == everything

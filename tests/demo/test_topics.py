@@ -9,7 +9,7 @@ from streamproc.core.model import Transition
 from streamproc.demo import topics
 from streamproc.interrupts import cancelled
 from streamproc.runtime.config import TopicSettings
-from streamproc.runtime.ports import Committed, NewTopic, TopicPartition
+from streamproc.runtime.ports import Committed, Member, NewTopic, TopicPartition
 from tests.support.fake_kafka import FakeKafka
 from tests.support.waiting import eventually
 
@@ -36,13 +36,14 @@ async def kafka():
 
 async def commit(kafka, outputs, partition=0, commits=True):
     placed = {TopicPartition(topic, partition): messages for topic, messages in outputs.items()}
-    transactions = kafka.transactions(TopicPartition(NAMES.events, partition))
+    source = TopicPartition(NAMES.events, partition)
+    transactions = kafka.transactions(source)
     await transactions.fence()
     if commits:
-        await transactions.commit(placed, Committed(0, ""), lambda: True)
+        await transactions.commit(placed, {source: Committed(0, "")})
     else:
-        with pytest.raises(Exception, match="revoked"):
-            await transactions.commit(placed, Committed(0, ""), lambda: False)
+        with pytest.raises(Exception, match="no member"):
+            await transactions.commit(placed, {source: Committed(0, "")}, Member(1, "nobody"))
 
 
 async def test_counts_what_is_committed(kafka):

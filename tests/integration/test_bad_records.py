@@ -98,7 +98,7 @@ async def test_a_header_name_that_is_no_utf8_is_no_reason_to_reject_a_record_or_
     other = AioKafka(service.settings, f"{service.name}-other")
     transactions = other.transactions(service.source(0))
     await transactions.fence()
-    await transactions.commit({service.source(0): sent}, Committed(0, ""), lambda: True)
+    await transactions.commit({service.source(0): sent}, {service.source(0): Committed(0, "")})
     await transactions.close()
     await other.close()
     await eventually(lambda: _there(service, service.topics.transitions, 3))

@@ -180,7 +180,7 @@ async def _fill(service: Fleet) -> None:
     transactions = service.kafka.transactions(service.source(0))
     await transactions.fence()
     place = TopicPartition(service.topics.dead_letters, 0)
-    await transactions.commit({place: letters}, Committed(0, "a test's"), lambda: True)
+    await transactions.commit({place: letters}, {service.source(0): Committed(0, "a test's")})
     await transactions.close()
 
 
@@ -255,7 +255,7 @@ async def _forge(service: Fleet, letters: list[Message]) -> None:
     transactions = kafka.transactions(service.source(0))
     await transactions.fence()
     place = TopicPartition(service.topics.dead_letters, 0)
-    await transactions.commit({place: letters}, Committed(0, ""), lambda: True)
+    await transactions.commit({place: letters}, {service.source(0): Committed(0, "")})
     await transactions.close()
     await kafka.close()
 

@@ -9,4 +9,3 @@ from tests.support.impatience import wait_for_nothing
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     wait_for_nothing(monkeypatch)
     monkeypatch.setattr("streamproc.runtime.pausing.MIN_BACKOFF_S", 0.001)
-    monkeypatch.setattr("streamproc.runtime.worker.PARTITION_CHECK_S", 0.02)

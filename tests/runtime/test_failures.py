@@ -109,13 +109,13 @@ async def test_bootstrap_servers_that_are_none_are_named(servers: str) -> None:
 
 async def test_a_cluster_without_a_controller_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """During an election; aiokafka ends with an AttributeError."""
-    monkeypatch.setattr("streamproc.runtime.aio.cluster.RETRY_S", 0.0)
+    monkeypatch.setattr("streamproc.runtime.aio.inquiries.RETRY_S", 0.0)
     asked: list[bool] = []
     client = SimpleNamespace(cluster=SimpleNamespace(controller=None), force_metadata_update=lambda: _update(asked))
-    kafka: Any = AioKafka(KafkaSettings(), "group")
-    monkeypatch.setattr(kafka, "_admin_client", lambda: _admin(client))
+    client.start = client.stop = _ended
+    monkeypatch.setattr("streamproc.runtime.aio.inquiries.Client", lambda *_: client)
     with pytest.raises(BrokerUnavailable, match="NotController"):
-        await kafka.create([NewTopic("t", 1, {})])
+        await AioKafka(KafkaSettings(), "group").create([NewTopic("t", 1, {})])
     assert len(asked) > 1
 
 
@@ -123,15 +123,12 @@ async def _update(asked: list[bool]) -> None:
     asked.append(True)
 
 
-async def _admin(client: Any) -> Any:
-    return SimpleNamespace(_client=client)
-
-
 async def test_a_broker_that_names_no_brokers_yet_starts_no_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aiokafka asserts that there are some."""
+    monkeypatch.setattr(KafkaSettings, "request_timeout_ms", 50)
     transactions = AioTransactions(KafkaSettings(), "group", TopicPartition("t", 0))
-    monkeypatch.setattr(transactions._producer.client, "bootstrap", _ended)
-    with pytest.raises(TaskInvalid, match="AssertionError"):
+    monkeypatch.setattr(transactions._client, "bootstrap", _ended)
+    with pytest.raises(TaskInvalid, match="CoordinatorNotAvailable"):
         await transactions.fence()
     await transactions.close()
 

@@ -1,7 +1,6 @@
 """Names of headers that are no UTF-8 are read and written as any others, by either of aiokafka's implementations."""
 
 import tracemalloc
-from types import SimpleNamespace
 
 import pytest
 from aiokafka.consumer.fetcher import READ_COMMITTED
@@ -23,8 +22,7 @@ def name(raw):
 
 def batch(records, codec="none", base_offset=0):
     """The bytes of a batch, as a broker returns it."""
-    accumulator = SimpleNamespace(_batch_size=10_000_000, _compression_type=CODECS[codec])
-    builder = AnyNamesBuilder(SimpleNamespace(_message_accumulator=accumulator))
+    builder = AnyNamesBuilder(10_000_000, CODECS[codec])
     for key, value, timestamp, headers in records:
         assert builder.append(timestamp=timestamp, key=key, value=value, headers=headers) is not None
     built = bytearray(builder._build())

@@ -354,6 +354,7 @@ class FakeTransactions:
         self._kafka = kafka
         self._source = source
         self._epoch = -1
+        self._is_spent = False
 
     async def fence(self) -> None:
         """Fence the earlier ones."""
@@ -365,12 +366,14 @@ class FakeTransactions:
     ) -> None:
         """Write everything in one transaction."""
         kafka, source = self._kafka, self._source
+        if self._is_spent:
+            raise TaskInvalid("it has failed before")
+        self._is_spent = True
         for place, messages in outputs.items():
             self._check()  # A broker refuses each record of a producer that was fenced in the meantime.
             if place in kafka.refusing:
                 kafka.end(source, "aborted")
-                self._epoch = -1
-                raise OutputRefused(place, "NOT_ENOUGH_REPLICAS")
+                raise OutputRefused(place, "NOT_ENOUGH_REPLICAS", frozenset(kafka.refusing) & outputs.keys())
             log = kafka.logs[place.topic][place.partition]
             for message in messages:
                 kafka.open[source].append((log, log.append(message, "open")))
@@ -379,7 +382,6 @@ class FakeTransactions:
         self._check()
         if not kafka.acknowledges(member):
             kafka.end(source, "aborted")
-            self._epoch = -1
             raise TaskInvalid("the coordinator refuses the offsets: ILLEGAL_GENERATION")
         kafka.pending[source] = dict(offsets)
         kafka.fault("before the end")
@@ -387,6 +389,7 @@ class FakeTransactions:
         kafka.end(source, "committed")
         kafka.commits += 1
         kafka.fault("after the end")
+        self._is_spent = False
 
     async def close(self) -> None:
         """Leave the transaction as it is."""
@@ -419,6 +422,11 @@ class FakeGroup:
 
     async def poll(self) -> None:
         """Nothing to keep alive."""
+
+    def partitions(self, topic: str) -> int | None:
+        """Return how many there are."""
+        self._kafka.fault("partition_count")
+        return len(self._kafka.logs.get(topic, ())) or None
 
     async def leave(self) -> None:
         """Go; the others get the partitions."""

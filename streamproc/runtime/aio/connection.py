@@ -8,6 +8,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streamproc.errors import BrokerUnavailable, ConfigError
@@ -15,6 +16,8 @@ from streamproc.runtime.aio.failures import only_kafka_errors
 from streamproc.runtime.config import KafkaSettings
 
 CLOSE_TIMEOUT_S = 1.0
+CLOSED = AIOKafkaAdminClient, AIOKafkaClient
+"""Where stopping has another name."""
 METADATA_MAX_AGE_MS = 10_000
 
 
@@ -54,7 +57,7 @@ async def started(client: Any, settings: KafkaSettings) -> None:
     """Start a client; raises BrokerUnavailable with what to check."""
     try:
         async with asyncio.timeout(settings.request_timeout_ms / 1000):
-            await client.start()
+            await (client.bootstrap() if isinstance(client, AIOKafkaClient) else client.start())
     except BaseException as error:
         with contextlib.suppress(Exception):
             await stopped(client)
@@ -81,11 +84,11 @@ async def stopped(client: Any) -> None:
     """
     ended = False
     try:
-        ended = await _ended(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+        ended = await _ended(client.close() if isinstance(client, CLOSED) else client.stop())
     finally:
         if not ended:
             _drop_sender(client)
-    if not ended:
+    if not ended and not isinstance(client, AIOKafkaClient):
         await _ended((client.client if isinstance(client, AIOKafkaProducer) else client._client).close())  # noqa: SLF001
 
 

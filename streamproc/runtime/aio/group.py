@@ -6,12 +6,15 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as AioPartition
-from aiokafka.errors import KafkaError
+from aiokafka.client import ConnectionGroup
+from aiokafka.errors import InconsistentGroupProtocolError, KafkaError
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.assignor import paired
+from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.aio.failures import refuse_deaf
+from streamproc.runtime.aio.standing import Standing
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import GroupListener, TopicPartition
 
@@ -20,13 +23,15 @@ POLL_WAIT_S = 0.1
 
 
 class AioGroup(ConsumerRebalanceListener):
-    """Membership in the consumer group, with a consumer that reads nothing."""
+    """Membership in the consumer group, with a consumer that reads nothing: one connection, to the coordinator."""
 
     def __init__(self, settings: KafkaSettings, group_id: str, topics: Sequence[str]) -> None:
         self._settings = settings
+        self._group_id = group_id
         self._topics = topics
         self._listener: GroupListener | None = None
         self._polling: asyncio.Task[Any] | None = None
+        self._standing: Standing | None = None
         self._consumer = AIOKafkaConsumer(
             group_id=group_id,
             group_instance_id=settings.group_instance_id,
@@ -37,27 +42,24 @@ class AioGroup(ConsumerRebalanceListener):
             enable_auto_commit=False,
             **connection(settings),
         )
+        self._client = Client(settings, ConnectionGroup.COORDINATION)
+        self._consumer._client = self._client  # noqa: SLF001  it has made one of aiokafka's, and not started it
 
     async def join(self, listener: GroupListener) -> None:
         """Start taking part."""
         self._listener = listener
         await started(self._consumer, self._settings)
+        self._standing = Standing(self._consumer, self._client, self._settings, self._group_id)
         self._consumer.subscribe(list(self._topics), listener=self)
 
     async def confirmed(self) -> bool:
         """Send a heartbeat now and tell whether the current generation is ours."""
-        coordinator = self._consumer._coordinator  # noqa: SLF001  aiokafka shows a heartbeat's outcome nowhere else
-        is_member = coordinator.coordinator_id is not None and coordinator.generation >= 0
-        if not is_member or coordinator._rejoin_needed_fut.done():  # noqa: SLF001
-            return False
-        try:
-            acknowledged = bool(await coordinator._do_heartbeat())  # noqa: SLF001
-        except KafkaError:
-            return False
-        return acknowledged and not coordinator._rejoin_needed_fut.done()  # noqa: SLF001
+        return self._standing is not None and await self._standing.confirmed()
 
     async def poll(self) -> None:
         """Keep the membership alive: aiokafka leaves a group whose consumer does not ask for records."""
+        if self._standing is not None and self._standing.refused is not None:
+            raise self._standing.refused
         refuse_deaf(self._consumer)
         if self._polling is None:
             self._polling = asyncio.create_task(self._consumer.getmany(timeout_ms=0))
@@ -68,9 +70,20 @@ class AioGroup(ConsumerRebalanceListener):
         polled, self._polling = self._polling, None
         try:
             polled.result()
+        except InconsistentGroupProtocolError as error:
+            message = (
+                f"a worker of another release is in the group {self._group_id}: stop all of them first (README: "
+                "upgrading); one that was killed counts for kafka.session_timeout_ms, as that one had it"
+            )
+            raise ConfigError(message) from error
         except KafkaError as error:
             message = f"the consumer group cannot go on: {error}. Check the broker's log and the group's permissions"
             raise ConfigError(message) from error
+
+    def partitions(self, topic: str) -> int | None:
+        """Return how many partitions a topic has, as of a few seconds ago; None where that is not known."""
+        known = self._client.cluster.partitions_for_topic(topic)
+        return len(known) if known else None
 
     async def leave(self) -> None:
         """Leave the group."""
@@ -86,5 +99,8 @@ class AioGroup(ConsumerRebalanceListener):
     async def on_partitions_assigned(self, assigned: Sequence[AioPartition]) -> None:
         """Pass on the callback; nothing is ever read here."""
         self._consumer.pause(*assigned)
-        if self._listener is not None:
-            self._listener.assigned(frozenset(TopicPartition(*each) for each in assigned))
+        for place in assigned:
+            self._consumer.seek(place, 0)  # Else aiokafka asks where to begin.
+        if self._listener is not None and self._standing is not None:
+            self._standing.joined()
+            self._listener.assigned(frozenset(TopicPartition(*each) for each in assigned), self._standing.member)

@@ -9,7 +9,6 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -185,13 +184,11 @@ def _bytes(buffer: bytearray, at: int) -> tuple[bytes | None, int]:
 
 
 class AnyNamesBuilder(BatchBuilder):
-    """A batch to be sent by a transactional producer, set up as its own ones, whose headers may have any names."""
+    """A batch of a transactional producer, whose headers may have any names. `codec` as in a batch's attributes."""
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
-        own = producer._message_accumulator  # noqa: SLF001  it has what the producer was set to
-        setup = own._batch_size, own._compression_type  # noqa: SLF001
-        super().__init__(*setup, is_transactional=1)
-        self._builder = _DefaultRecordBatchBuilderPy(2, setup[1], 1, -1, -1, 0, setup[0])
+    def __init__(self, max_bytes: int, codec: int) -> None:
+        super().__init__(max_bytes, codec, is_transactional=1)
+        self._builder = _DefaultRecordBatchBuilderPy(2, codec, 1, -1, -1, 0, max_bytes)
 
     def append(
         self,

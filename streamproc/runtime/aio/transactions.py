@@ -1,123 +1,285 @@
-"""One transaction for each commit, in a producer of the partition's own."""
+"""A transactional producer of our own: one transaction for each commit, fenced by the group's generation (KIP-447).
+
+aiokafka's producer asks for transactions as Kafka had them at first: without the generation, one error for all
+partitions, and retries that nobody can bound. This one uses aiokafka's connections, requests and batches only.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections import deque
+from collections.abc import Awaitable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
-from aiokafka import TopicPartition as AioPartition
-from aiokafka.errors import IllegalOperation, InvalidTimestampError, KafkaError, MessageSizeTooLargeError
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.client import CoordinationType
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTimestampError,
+    InvalidTxnState,
+    KafkaError,
+    LeaderNotAvailableError,
+    MessageSizeTooLargeError,
+    NotEnoughReplicasAfterAppendError,
+    NotEnoughReplicasError,
+    OperationNotAttempted,
+    OutOfOrderSequenceNumber,
+    RequestTimedOutError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnknownProducerId,
+    UnknownTopicOrPartitionError,
+)
+from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest
 
-from streamproc.codec.encode import Message
-from streamproc.core.model import NO_TIMESTAMP
-from streamproc.errors import ConfigError, TaskInvalid
-from streamproc.runtime.aio.connection import connection, stopped
-from streamproc.runtime.aio.headernames import AnyNamesBuilder
-from streamproc.runtime.config import BATCH_BYTES, KafkaSettings
-from streamproc.runtime.ports import Committed, Outputs, TopicPartition
+from streamproc.errors import ConfigError, StreamprocError, TaskInvalid
+from streamproc.runtime.aio.batches import Batches
+from streamproc.runtime.aio.client import Client
+from streamproc.runtime.aio.codes import ProducerFencedError, TransactionAbortableError, name, told
+from streamproc.runtime.aio.connection import stopped
+from streamproc.runtime.aio.coordinators import BUSY, Coordinator, one_code, producer_of
+from streamproc.runtime.aio.produce import Producer, Queues, Refusal
+from streamproc.runtime.aio.wire import NOBODY, TxnOffsetCommit, by_topic
+from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.ports import Committed, Member, OutputRefused, Outputs, TopicPartition
+
+ABORT_S = 1.0
+"""For the broker to hear that a transaction is given up; else it finds out by itself, later."""
+OFFSETS_BUSY = *BUSY, UnknownTopicOrPartitionError, RequestTimedOutError
+NOT_THE_PARTITION = (
+    ClusterAuthorizationFailedError,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    OutOfOrderSequenceNumber,
+    ProducerFencedError,
+    TransactionAbortableError,
+    TransactionalIdAuthorizationFailed,
+    UnknownProducerId,
+)
+"""What a partition's leader says of the producer, or of its transaction."""
+FOR_GOOD = MessageSizeTooLargeError, InvalidTimestampError, TopicAuthorizationFailedError
+REASONS = (
+    ((NotEnoughReplicasError, NotEnoughReplicasAfterAppendError), "fewer replicas are in sync than it must have"),
+    (RequestTimedOutError, "its replicas do not acknowledge"),
+    (LeaderNotAvailableError, "no broker leads it"),
+)
+"""In our words; of others the broker's are told."""
 
 
 class AioTransactions:
-    """A transactional producer for one input partition; thrown away at its first failure."""
+    """A transactional producer with the id of one input partition; thrown away at its first failure.
+
+    Its connections: one for batches, one for the coordinators of the transaction and of the group.
+    """
 
     def __init__(self, settings: KafkaSettings, group_id: str, source: TopicPartition) -> None:
         self._settings = settings
         self._group_id = group_id
         self._source = source
-        compression = None if settings.compression == "none" else settings.compression
-        self._producer = AIOKafkaProducer(
-            transactional_id=f"{group_id}:{source.topic}:{source.partition}",
-            transaction_timeout_ms=settings.transaction_timeout_ms,
-            max_batch_size=BATCH_BYTES,
-            compression_type=compression,
-            **connection(settings),
-        )
+        self._id = transactional_id(group_id, source)
+        self._client = Client(settings)
+        self._coordinator = Coordinator(self._client, CoordinationType.TRANSACTION, self._id)
+        self._group = Coordinator(self._client, CoordinationType.GROUP, group_id)
+        produce_timeout_ms = int(settings.commit_deadline_s * 2 / 3 * 1000)
+        self._leaders = Producer(self._client, self._id, produce_timeout_ms)
+        self._producer = -1, -1
+        self._batches = Batches(settings.compression, self._producer)
+        self._good = False
+        self._begun = False
 
     async def fence(self) -> None:
-        """Start: that fences the earlier producers of the transactional id."""
+        """Get a new epoch: that fences the earlier producers of the transactional id."""
         try:
             async with asyncio.timeout(self._settings.request_timeout_ms / 1000):
-                await self._producer.start()
-        except (KafkaError, TimeoutError, AssertionError) as error:
-            raise TaskInvalid(f"the transactional producer of {self._source} did not start: {error!r}") from error
+                await self._client.bootstrap()
+                self._producer = await producer_of(self._coordinator, self._id, self._settings.transaction_timeout_ms)
+        except (KafkaError, TimeoutError) as error:
+            cause = self._cause(error)
+            raise TaskInvalid(f"the transactional producer of {self._source} did not start: {cause!r}") from cause
+        self._batches = Batches(self._settings.compression, self._producer)
+        self._good = True
 
-    async def commit(self, outputs: Outputs, committed: Committed, may_commit: Callable[[], bool]) -> None:
+    async def commit(
+        self, outputs: Outputs, offsets: Mapping[TopicPartition, Committed], member: Member | None = None
+    ) -> None:
         """Write everything in one transaction; see the port."""
+        if not self._good:
+            raise TaskInvalid(f"the transactional producer of {self._source} has failed before")
+        # Whatever happens from here on, this producer is good for nothing else unless the broker confirms the end.
+        self._good = False
         try:
-            # aiokafka would retry the end of a transaction for ever, and a late one could end the next (DESIGN.md).
             async with asyncio.timeout(self._settings.commit_deadline_s):
-                await self._producer.begin_transaction()
-                await self._send_all(outputs, committed)
-                if not may_commit():
-                    await self._producer.abort_transaction()
-                    raise TaskInvalid(f"{self._source} was revoked before its commit")
-                await self._producer.commit_transaction()
-        except MessageSizeTooLargeError as error:
-            # Again and again it would be: retrying is no way out.
-            message = (
-                f"an output of the records of {self._source} before offset "
-                f"{committed.offset} is larger than its topic admits: raise max.message.bytes of the output topics"
-            )
-            raise ConfigError(message) from error
-        except (InvalidTimestampError, OverflowError) as error:
-            message = (
-                f"an output of the records of {self._source} before offset {committed.offset} has a timestamp that its "
-                "topic does not admit: raise its message.timestamp.before.max.ms or .after.max.ms, or set "
-                "message.timestamp.type=LogAppendTime where it is no input"
-            )
-            raise ConfigError(message) from error
-        except (KafkaError, IllegalOperation, TimeoutError, AssertionError) as error:
-            # IllegalOperation is no KafkaError: it is what a send says once another one has heard of the fencing.
-            raise TaskInvalid(f"the transaction of {self._source} was not confirmed: {error!r}") from error
+                await self._transact(outputs, offsets, member or NOBODY)
+            self._good = True
+        except Refusal as refusal:
+            raise _said(refusal, offsets) from refusal.__cause__
+        except (KafkaError, TimeoutError) as error:
+            cause = self._cause(error)
+            raise TaskInvalid(f"the transaction of {self._source} was not confirmed: {cause!r}") from cause
+        finally:
+            if not self._good:
+                await self._give_up()
 
     async def close(self) -> None:
         """Give up the connections, transaction or not."""
-        await stopped(self._producer)
+        self._good = False
+        await stopped(self._client)
 
-    async def _send_all(self, outputs: Outputs, committed: Committed) -> None:
-        offsets = {AioPartition(*self._source): OffsetAndMetadata(committed.offset, committed.metadata)}
-        sends = [self._send(to, messages) for to, messages in outputs.items()]
-        results = await asyncio.gather(
-            *sends,
-            self._producer.send_offsets_to_transaction(offsets, self._group_id),
-            return_exceptions=True,
-        )
-        # A failed send leaves the transaction committable, without the lost record (DESIGN.md): look at each one.
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+    async def _transact(self, outputs: Outputs, offsets: Mapping[TopicPartition, Committed], member: Member) -> None:
+        places = [place for place, messages in outputs.items() if messages]
+        if not places and not offsets:
+            return
+        self._begun = True
+        _, queues = await _all(self._add_partitions(places), self._built(outputs))
+        await _all(self._leaders.deliver(queues), self._add_offsets(offsets))
+        # Not beside the batches: a broker asks the coordinator about both, and takes one of two at a time (4.1).
+        await self._send_offsets(offsets, member)
+        # From here on the outcome may be a commit: it is not for us to abort it.
+        self._begun = False
+        await self._end(commit=True)
 
-    async def _send(self, to: TopicPartition, messages: Sequence[Message]) -> None:
-        futures = [
-            await self._producer.send_batch(batch, to.topic, partition=to.partition)
-            for batch in self._batches(messages)
-        ]
-        await asyncio.gather(*futures)
+    async def _add_partitions(self, places: Iterable[TopicPartition]) -> None:
+        topics = by_topic((place, place.partition) for place in places)
+        if not topics:
+            return
+        request = AddPartitionsToTxnRequest(self._id, *self._producer, topics)
+        response = await self._coordinator.ask(request, _partition_codes)
+        errors = _errors(response)
+        # What was not tried has no error of its own.
+        refused = {place: error for place, error in errors.items() if not isinstance(error, OperationNotAttempted)}
+        if refused or errors:
+            raise Refusal(refused or errors)
 
-    def _batches(self, messages: Sequence[Message]) -> Iterator[Any]:
-        make: Callable[[], Any] = self._producer.create_batch
-        batch, timeless = make(), False
-        for message in messages:
-            if timeless and message[2] != NO_TIMESTAMP:
-                # aiokafka's compiled builder takes a first one of -1 for none yet, and gives it that of the next.
-                yield batch
-                batch = make()
-            timeless = message[2] == NO_TIMESTAMP
+    async def _built(self, outputs: Outputs) -> Queues:
+        """Return the batches of each partition; other tasks go on in between."""
+        queues: Queues = {}
+        for place, messages in outputs.items():
+            if not messages:
+                continue
+            queues[place] = deque()
             try:
-                fits = _add(batch, message)
-            except UnicodeEncodeError:
-                # From here on all is built the slower way: a request for each such record would take too long.
-                make, fits = partial(AnyNamesBuilder, self._producer), False
-            if not fits:
-                if batch.record_count():
-                    yield batch
-                batch = make()
-                _add(batch, message)
-        yield batch
+                for batch in self._batches.of(place, messages):
+                    queues[place].append(batch)
+                    await asyncio.sleep(0)
+            except OverflowError:
+                raise Refusal({place: InvalidTimestampError()}) from None
+        return queues
+
+    async def _add_offsets(self, offsets: Mapping[TopicPartition, Committed]) -> None:
+        if not offsets:
+            return
+        request = AddOffsetsToTxnRequest(self._id, *self._producer, self._group_id)
+        response = await self._coordinator.ask(request, one_code)
+        error = told(response.error_code)
+        if error is not None:
+            raise error
+
+    async def _send_offsets(self, offsets: Mapping[TopicPartition, Committed], member: Member) -> None:
+        if not offsets:
+            return
+        request = TxnOffsetCommit(self._id, self._group_id, self._producer, member, offsets)
+        errors = _errors(await self._group.ask(request, _partition_codes, OFFSETS_BUSY))
+        if errors:
+            raise next(iter(errors.values()))
+
+    async def _end(self, *, commit: bool) -> None:
+        response = await self._coordinator.ask(EndTxnRequest(self._id, *self._producer, commit), one_code)
+        error = told(response.error_code)
+        if error is not None:
+            raise error
+
+    async def _give_up(self) -> None:
+        """Abort the transaction, so that no reader has to wait until it times out, and hang up.
+
+        Not where a request had no answer: it may arrive behind the abort, and brokers before 3.6 would take it for the
+        beginning of a transaction that never ends. There the next fence aborts.
+        """
+        parts = self._coordinator, self._group, self._leaders
+        if self._begun and not any(part.unanswered for part in parts):
+            with suppress(KafkaError, TimeoutError, ConfigError):
+                async with asyncio.timeout(ABORT_S):
+                    await self._end(commit=False)
+        self._client.hang_up()
+
+    def _cause(self, error: Exception) -> Exception:
+        """Return what a deadline was spent on, where that is known."""
+        troubles = (self._coordinator.trouble, self._leaders.trouble, self._group.trouble)
+        told_of = next((trouble for trouble in troubles if trouble is not None), None)
+        return told_of if told_of is not None and isinstance(error, TimeoutError) else error
 
 
-def _add(batch: Any, message: Message) -> bool:
-    key, value, timestamp, headers = message
-    return batch.append(key=key, value=value, timestamp=timestamp, headers=headers) is not None
+def _said(refusal: Refusal, offsets: Mapping[TopicPartition, Committed]) -> StreamprocError:
+    """Return what a refusal means, and set its cause."""
+    errors = refusal.errors
+    # What concerns the producer says more than what concerns a partition, and an OutputRefused is tried again.
+    place, error = min(errors.items(), key=lambda each: _rank(each[1]))
+    refusal.__cause__ = error
+    if isinstance(error, NOT_THE_PARTITION):
+        return TaskInvalid(f"{place} takes no records of this transaction: {error!r}")
+    if isinstance(error, TopicAuthorizationFailedError):
+        return ConfigError(f"Kafka takes no records for topic {place.topic}: the user needs the permission Write on it")
+    if isinstance(error, MessageSizeTooLargeError):
+        # Again and again it would be: retrying is no way out.
+        return ConfigError(
+            f"an output for {place}{_of(place, offsets)} is larger than its topic admits: raise max.message.bytes of "
+            f"{place.topic}"
+        )
+    if isinstance(error, InvalidTimestampError):
+        return ConfigError(
+            f"an output for {place}{_of(place, offsets)} has a timestamp that its topic does not admit: raise "
+            f"message.timestamp.before.max.ms or .after.max.ms of {place.topic}, or set "
+            "message.timestamp.type=LogAppendTime where it is no input"
+        )
+    return OutputRefused(place, _why(error), frozenset(errors))
+
+
+def _of(place: TopicPartition, offsets: Mapping[TopicPartition, Committed]) -> str:
+    """Return which records an output was made of: most go to the partition's own number (rules.md 2)."""
+    sources = [
+        f"the records of {source} before offset {committed.offset}"
+        for source, committed in offsets.items()
+        if source.partition == place.partition
+    ]
+    return f", made of {' or '.join(sources)}," if sources else ""
+
+
+def _rank(error: KafkaError) -> int:
+    return next((rank for rank, kinds in enumerate((NOT_THE_PARTITION, FOR_GOOD)) if isinstance(error, kinds)), 2)
+
+
+def _why(error: KafkaError) -> str:
+    more = next((text for kinds, text in REASONS if isinstance(error, kinds)), str(next(iter(error.args), "")))
+    return f"{name(error)}, {more}" if more else name(error)
+
+
+def _errors(response: Any) -> dict[TopicPartition, KafkaError]:
+    """Return the errors of an answer about partitions."""
+    return {
+        TopicPartition(topic, partition): error
+        for topic, partitions, *_ in response.errors
+        for partition, code, *_ in partitions
+        if (error := told(code)) is not None
+    }
+
+
+def _partition_codes(response: Any) -> list[int]:
+    """Take the error codes out of an answer about partitions."""
+    return [code for _, partitions, *_ in response.errors for _, code, *_ in partitions]
+
+
+def transactional_id(group_id: str, source: TopicPartition) -> str:
+    """Return the id of the producer of an input partition (rules.md 3)."""
+    return f"{group_id}:{source.topic}:{source.partition}"
+
+
+async def _all(*parts: Awaitable[Any]) -> list[Any]:
+    """Return the results once all parts have ended; raises what the first that failed did, but no sooner.
+
+    What is under way when a transaction is given up might arrive in the next one.
+    """
+    results = await asyncio.gather(*parts, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results

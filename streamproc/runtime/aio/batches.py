@@ -1,0 +1,62 @@
+"""Messages as the record batches of a transactional producer."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from streamproc.codec.encode import Message
+from streamproc.core.model import NO_TIMESTAMP
+from streamproc.runtime.aio.headernames import AnyNamesBuilder
+from streamproc.runtime.config import BATCH_BYTES
+
+CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+"""As the attributes of a batch have them."""
+SEQUENCES = 1 << 31
+"""A partition's records are numbered by their producer, from 0 on again behind the last number."""
+
+
+class Batches:
+    """Makes the batches of one producer; counts what it numbers, so each must be sent, and in order."""
+
+    def __init__(self, compression: str, producer: tuple[int, int]) -> None:
+        self._codec = CODECS[compression]
+        self._producer = producer
+        self._next: dict[Any, int] = {}
+
+    def of(self, place: Any, messages: Sequence[Message]) -> Iterator[bytes]:
+        """Yield the batches of one partition; raises OverflowError for a timestamp that is no 64-bit number."""
+        for builder in _filled(messages, self._codec):
+            first = self._next.get(place, 0)
+            self._next[place] = (first + builder.record_count()) % SEQUENCES
+            builder._set_producer_state(*self._producer, first)  # noqa: SLF001  what aiokafka's own producer does
+            yield builder._build()  # noqa: SLF001
+
+
+def _filled(messages: Sequence[Message], codec: int) -> Iterator[Any]:
+    make: Callable[[], Any] = partial(BatchBuilder, BATCH_BYTES, codec, is_transactional=1)
+    batch, timeless = make(), False
+    for message in messages:
+        if timeless and message[2] != NO_TIMESTAMP:
+            # aiokafka's compiled builder takes a first one of -1 for none yet, and gives it that of the next.
+            yield batch
+            batch = make()
+        timeless = message[2] == NO_TIMESTAMP
+        try:
+            fits = _add(batch, message)
+        except UnicodeEncodeError:
+            # From here on all is built the slower way: a request for each such record would take too long.
+            make, fits = partial(AnyNamesBuilder, BATCH_BYTES, codec), False
+        if not fits:
+            if batch.record_count():
+                yield batch
+            batch = make()
+            _add(batch, message)
+    if batch.record_count():
+        yield batch
+
+
+def _add(batch: Any, message: Message) -> bool:
+    key, value, timestamp, headers = message
+    return batch.append(key=key, value=value, timestamp=timestamp, headers=headers) is not None

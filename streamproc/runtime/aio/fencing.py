@@ -1,0 +1,49 @@
+"""Fencing the producers of many partitions at once: a worker does so with those that it takes over."""
+
+import asyncio
+from collections.abc import Sequence
+
+from aiokafka.client import CoordinationType
+from aiokafka.errors import KafkaError, RequestTimedOutError
+
+from streamproc.errors import TaskInvalid
+from streamproc.runtime.aio.client import Client
+from streamproc.runtime.aio.connection import stopped
+from streamproc.runtime.aio.coordinators import Coordinator, producer_of
+from streamproc.runtime.aio.transactions import transactional_id
+from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.ports import TopicPartition
+
+AT_ONCE = 16
+
+
+async def fence(settings: KafkaSettings, group_id: str, sources: Sequence[TopicPartition]) -> None:
+    """Fence every producer with the ids of these partitions, and return once their transactions have ended.
+
+    Raises TaskInvalid.
+    """
+    client, turns = Client(settings), asyncio.Semaphore(AT_ONCE)
+    try:
+        await client.bootstrap()
+        results = await asyncio.gather(
+            *(_fence(client, settings, transactional_id(group_id, source), turns) for source in sources),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+    except KafkaError as error:
+        raise TaskInvalid(f"the producers of {len(sources)} partitions were not fenced: {error!r}") from error
+    finally:
+        await stopped(client)
+
+
+async def _fence(client: Client, settings: KafkaSettings, key: str, turns: asyncio.Semaphore) -> None:
+    """Fence one transactional id; raises KafkaError."""
+    coordinator = Coordinator(client, CoordinationType.TRANSACTION, key)
+    async with turns:
+        try:
+            async with asyncio.timeout(settings.request_timeout_ms / 1000):
+                await producer_of(coordinator, key, settings.transaction_timeout_ms)
+        except TimeoutError:
+            raise coordinator.trouble or RequestTimedOutError from None

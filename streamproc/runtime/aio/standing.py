@@ -1,0 +1,98 @@
+"""Where we stand in the group: heartbeats that say which instance we are, and what to do where another one says so too.
+
+Kafka gives a group instance id to whoever joins with it last, and fences who had it before. Both going on would take it
+from each other for ever. So one of the two ends: the newcomer, or who has slept through its session meanwhile.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.client import ConnectionGroup
+from aiokafka.errors import KafkaError, RequestTimedOutError, UnknownMemberIdError
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
+
+from streamproc.errors import ConfigError
+from streamproc.runtime.aio.client import Client
+from streamproc.runtime.aio.codes import FencedInstanceIdError
+from streamproc.runtime.aio.wire import Heartbeat
+from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.ports import Member
+
+ACKNOWLEDGED_S = 5.0
+"""For the answer to a heartbeat: a coordinator that is silent for longer is looked for anew."""
+
+
+class Standing:
+    """The membership of one consumer, whose requests to the coordinator go through here.
+
+    `refused`: why this process must not be a member any more, None for as long as it may.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer, client: Client, settings: KafkaSettings, group_id: str) -> None:
+        self._coordinator: Any = consumer._coordinator  # noqa: SLF001  aiokafka shows neither generation nor heartbeat
+        self._ask = self._coordinator._send_req  # noqa: SLF001
+        self._coordinator._send_req = self._asked  # noqa: SLF001
+        self._client = client
+        self._settings = settings
+        self._group_id = group_id
+        # By the wall clock: the monotonic one stands still with a machine that sleeps.
+        self._since: float | None = None
+        self._acknowledged = 0.0
+        self.refused: ConfigError | None = None
+
+    @property
+    def member(self) -> Member:
+        """Our membership as of now."""
+        return Member(self._coordinator.generation, self._coordinator.member_id, self._settings.group_instance_id)
+
+    def joined(self) -> None:
+        """Take note of an assignment."""
+        self._acknowledged = time.time()
+        self._since = self._since or self._acknowledged
+
+    async def confirmed(self) -> bool:
+        """Send a heartbeat now and tell whether the current generation is ours."""
+        coordinator = self._coordinator
+        is_member = coordinator.coordinator_id is not None and coordinator.generation >= 0
+        if not is_member or coordinator._rejoin_needed_fut.done():  # noqa: SLF001
+            return False
+        try:
+            acknowledged = bool(await coordinator._do_heartbeat())  # noqa: SLF001
+        except KafkaError:
+            return False
+        return acknowledged and not coordinator._rejoin_needed_fut.done()  # noqa: SLF001
+
+    async def _asked(self, request: Any) -> Any:
+        """Return the coordinator's answer, in the place of aiokafka's own method; raises KafkaError."""
+        if self.refused is not None and isinstance(request, JoinGroupRequest):
+            raise KafkaError("not again: it would fence who is in our place")
+        if not isinstance(request, HeartbeatRequest):
+            return self._heard(await self._ask(request))
+        try:
+            async with asyncio.timeout(ACKNOWLEDGED_S):
+                response = await self._ask(Heartbeat(self._group_id, self.member))
+        except TimeoutError:
+            self._client.forget(self._coordinator.coordinator_id, ConnectionGroup.COORDINATION)
+            self._coordinator.coordinator_dead()
+            raise RequestTimedOutError from None
+        if not response.error_code:
+            self._acknowledged = time.time()
+        return self._heard(response)
+
+    def _heard(self, response: Any) -> Any:
+        """Return the answer, one about fencing as what makes aiokafka join again in a new place."""
+        if getattr(response, "error_code", 0) == FencedInstanceIdError.errno:
+            if not self._goes_on():
+                self.refused = ConfigError(
+                    f"another process uses the group instance id {self._settings.group_instance_id} in the group "
+                    f"{self._group_id}: give each its own (STREAMPROC_KAFKA__GROUP_INSTANCE_ID)"
+                )
+            response.error_code = UnknownMemberIdError.errno
+        return response
+
+    def _goes_on(self) -> bool:
+        """Tell whether it is the other one that is new; it hears of it by its next heartbeat."""
+        now, session_s = time.time(), self._settings.session_timeout_ms / 1000
+        return self._since is not None and now - self._since > session_s and now - self._acknowledged <= session_s

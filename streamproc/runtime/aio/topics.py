@@ -1,0 +1,86 @@
+"""Questions about topics, and making them. Each raises KafkaError without an answer, ConfigError where denied."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka.admin.config_resource import ConfigResourceType
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaError,
+    NoError,
+    NotControllerError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+from streamproc.errors import ConfigError
+from streamproc.runtime.aio.client import Client
+from streamproc.runtime.ports import NewTopic, TopicInfo
+
+EVERY_CONFIG = None
+
+
+async def partition_counts(client: Client, names: Sequence[str]) -> dict[str, int]:
+    """Return the number of partitions of those topics that exist.
+
+    A broker with its default settings would create what was asked for, were it not told otherwise.
+    """
+    request = MetadataRequest(list(names), allow_auto_topic_creation=False)
+    described = (await client.send(client.get_random_node(), request)).to_object()["topics"]
+    counts: dict[str, int] = {}
+    for topic in described:
+        name, error = topic["topic"], for_code(topic["error_code"])
+        if error is NoError:
+            counts[name] = len(topic["partitions"])
+        elif error not in (UnknownTopicOrPartitionError, InvalidTopicError):
+            raise _refusal(name, error, "Describe")
+    return counts
+
+
+async def infos(client: Client, names: Sequence[str]) -> dict[str, TopicInfo]:
+    """Return those topics that exist; nobody may guess at limits, so settings that are not told are no answer."""
+    counts = await partition_counts(client, names)
+    if not counts:
+        return {}
+    request = DescribeConfigsRequest([(ConfigResourceType.TOPIC, name, EVERY_CONFIG) for name in counts])
+    response = await client.send(client.get_random_node(), request)
+    found: dict[str, TopicInfo] = {}
+    for code, _, _, name, entries in response.resources:
+        if code:
+            raise _refusal(name, for_code(code), "DescribeConfigs")
+        found[name] = TopicInfo(counts[name], {entry[0]: entry[1] for entry in entries})
+    return found
+
+
+async def create(client: Client, topics: Sequence[NewTopic], timeout_ms: int) -> None:
+    """Create topics; one that is there already is left as it is."""
+    if client.cluster.controller is None:
+        await client.force_metadata_update()
+        if client.cluster.controller is None:
+            raise NotControllerError
+    wanted: Any = [
+        (topic.name, topic.partitions, topic.replication_factor, [], [*topic.config.items()]) for topic in topics
+    ]
+    request = CreateTopicsRequest(wanted, timeout_ms, validate_only=False)
+    response = await client.send(client.cluster.controller.nodeId, request)
+    for name, code, *_ in response.topic_errors:
+        error = for_code(code)
+        if error is NotControllerError:
+            raise error
+        if code and error is not TopicAlreadyExistsError:
+            message = (
+                f"topic {name} could not be created: {error.__name__}. Create it by hand, or check permissions "
+                "and, for a replication factor, how many brokers there are"
+            )
+            raise ConfigError(message)
+
+
+def _refusal(topic: str, error: Any, permission: str) -> KafkaError | ConfigError:
+    if error is TopicAuthorizationFailedError:
+        return ConfigError(f"Kafka does not tell of topic {topic}: the user needs the permission {permission} on it")
+    refusal: KafkaError = error(topic)
+    return refusal

@@ -1,0 +1,187 @@
+"""Who may be in the consumer group beside whom: on a real Kafka."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import InconsistentGroupProtocolError
+
+from streamproc.errors import ConfigError
+from streamproc.runtime.aio import standing
+from streamproc.runtime.aio.assignor import paired
+from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.runtime.aio.group import AioGroup
+from streamproc.runtime.aio.standing import Standing
+from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.ports import Member, NewTopic, TopicPartition
+from tests.support.waiting import eventually
+
+NAME_BEFORE = "streamproc-paired"
+
+
+class Listener:
+    """Takes down what the group says."""
+
+    def __init__(self) -> None:
+        self.member: Member | None = None
+        self.joins = 0
+
+    def revoked(self) -> None:
+        """Nothing is ours."""
+        self.member = None
+
+    def assigned(self, _sources: frozenset[TopicPartition], member: Member) -> None:
+        """These are ours."""
+        self.member = member
+        self.joins += 1
+
+
+class Cluster:
+    """A topic, and members of one group on it."""
+
+    def __init__(self, bootstrap: str, unique: Callable[[str], str]) -> None:
+        self.bootstrap, self.topic, self.name = bootstrap, unique("group"), unique("group")
+        self.groups: list[AioGroup] = []
+
+    async def member(self, **settings: Any) -> tuple[AioGroup, Listener]:
+        """Return a membership that has been asked for."""
+        given = KafkaSettings(bootstrap_servers=self.bootstrap, session_timeout_ms=1_000, **settings)
+        group, listener = AioKafka(given, self.name).group([self.topic]), Listener()
+        self.groups.append(group)
+        await group.join(listener)
+        return group, listener
+
+    def before(self) -> AIOKafkaConsumer:
+        """Return a member as the release before had it."""
+        assignor = type("Before", (paired(self.topic),), {"name": NAME_BEFORE})
+        return AIOKafkaConsumer(
+            self.topic,
+            bootstrap_servers=self.bootstrap,
+            group_id=self.name,
+            partition_assignment_strategy=(assignor,),
+            enable_auto_commit=False,
+        )
+
+
+@pytest.fixture
+async def cluster(kafka_bootstrap: str, unique: Callable[[str], str]) -> AsyncIterator[Cluster]:
+    """Whose members leave at the end."""
+    cluster = Cluster(kafka_bootstrap, unique)
+    kafka = AioKafka(KafkaSettings(bootstrap_servers=kafka_bootstrap), cluster.name)
+    await kafka.create([NewTopic(cluster.topic, 2, {})])
+    yield cluster
+    for group in cluster.groups:
+        await group.leave()
+    await kafka.close()
+
+
+async def refusal(group: AioGroup) -> ConfigError:
+    """Poll until that is refused."""
+    found: list[ConfigError] = []
+
+    async def is_refused() -> bool:
+        try:
+            await group.poll()
+        except ConfigError as error:
+            found.append(error)
+        return bool(found)
+
+    await eventually(is_refused)
+    return found[0]
+
+
+async def test_a_worker_of_the_release_before_keeps_this_one_out(cluster: Cluster) -> None:
+    """Each would fence the other's transactions without end (README: upgrading). It ends, and the old one goes on."""
+    old = cluster.before()
+    await old.start()
+    group, listener = await cluster.member()
+    said = await refusal(group)
+    assert f"a worker of another release is in the group {cluster.name}: stop all of them first" in str(said)
+    assert "kafka.session_timeout_ms" in str(said)
+    assert listener.joins == 0
+    assert len(old.assignment()) == 2
+    await old.stop()
+
+
+async def test_this_release_keeps_workers_of_the_one_before_out(cluster: Cluster) -> None:
+    """By a name of its own for how partitions are dealt out."""
+    group, listener = await cluster.member()
+    await eventually(lambda: listener.member is not None)
+    old = cluster.before()
+    with pytest.raises(InconsistentGroupProtocolError):
+        await old.start()
+    await old.stop()
+    assert await group.confirmed()
+    assert listener.joins == 1
+
+
+async def test_of_two_processes_with_one_instance_id_the_newcomer_ends(cluster: Cluster) -> None:
+    """It says whose id it has; the incumbent goes on in a moment, and neither takes it from the other for ever."""
+    incumbent, first = await cluster.member(group_instance_id="one")
+    await eventually(lambda: first.member is not None)
+    incumbent._standing._since -= 60  # type: ignore[union-attr,operator]
+    newcomer, second = await cluster.member(group_instance_id="one")
+    await eventually(lambda: second.member is not None)
+    said = await refusal(newcomer)
+    assert f"another process uses the group instance id one in the group {cluster.name}" in str(said)
+    await eventually(incumbent.confirmed)
+    assert (second.joins, first.member) == (1, first.member._replace(instance_id="one"))  # type: ignore[union-attr]
+    joins = first.joins
+    await newcomer.leave()
+    assert await incumbent.confirmed()
+    assert first.joins == joins
+
+
+@pytest.mark.parametrize(
+    ("member_s", "silent_s", "goes_on"),
+    [(None, 0, False), (5, 1, False), (60, 1, True), (60, 30, False), (60, 10, True)],
+    ids=["never one", "newcomer", "incumbent", "slept", "just in time"],
+)
+async def test_who_slept_through_its_session_is_no_incumbent(
+    member_s: float | None, silent_s: float, goes_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody was started in its stead, and has been a member for long by now: one that wakes up ends."""
+    monkeypatch.setattr(standing, "time", SimpleNamespace(time=lambda: 1_000.0))
+    consumer: Any = SimpleNamespace(_coordinator=SimpleNamespace(_send_req=None))
+    at: Any = Standing(consumer, None, KafkaSettings(session_timeout_ms=10_000, group_instance_id="one"), "group")
+    at._since = None if member_s is None else 1_000.0 - member_s
+    at._acknowledged = 1_000.0 - silent_s
+    response = at._heard(SimpleNamespace(error_code=82))
+    assert (at.refused is None, response.error_code) == (goes_on, 25)
+
+
+async def test_a_restart_takes_the_place_of_the_process_before_at_once(cluster: Cluster) -> None:
+    """That is what an instance id is for."""
+    before, first = await cluster.member(group_instance_id="one")
+    await eventually(lambda: first.member is not None)
+    await before.leave()
+    after, second = await cluster.member(group_instance_id="one")
+    await eventually(after.confirmed)
+    assert second.member is not None
+
+
+async def test_a_silent_coordinator_is_given_up_soon(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frozen rather than gone: the group looks for another one."""
+    group, listener = await cluster.member()
+    await eventually(lambda: listener.member is not None)
+    at: Any = group._standing
+
+    async def silent(_request: Any) -> Any:
+        await asyncio.sleep(3_600)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(standing, "ACKNOWLEDGED_S", 0.05)
+        patch.setattr(at, "_ask", silent)
+        assert not await group.confirmed()
+    await eventually(group.confirmed)
+
+
+async def test_whoever_has_not_joined_is_not_confirmed() -> None:
+    """There is nothing to be sent."""
+    group = AioGroup(KafkaSettings(), "group", ["t"])
+    assert (await group.confirmed(), group.partitions("t")) == (False, None)
+    group._standing = SimpleNamespace(refused=None)  # type: ignore[assignment]
+    await group.leave()
