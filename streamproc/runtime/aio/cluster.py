@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio import topics as asked
 from streamproc.runtime.aio.asking import ALL, COMMITTED, EARLIEST, LATEST, group_offsets, listed, membership
+from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.fencing import fence
+from streamproc.runtime.aio.fetcher import AioFetcher
 from streamproc.runtime.aio.group import AioGroup
 from streamproc.runtime.aio.inquiries import RETRY_S, Inquiries
 from streamproc.runtime.aio.partitioner import partition_of
@@ -49,7 +51,9 @@ class AioKafka:
 
     async def fetcher(self) -> Fetcher:
         """Return a fetcher."""
-        raise NotImplementedError
+        fetcher = AioFetcher(self._settings, Client(self._settings))
+        await fetcher.start()
+        return fetcher
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset and the last stable offset."""
