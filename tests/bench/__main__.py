@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from streamproc.local.kafka import local_kafka
-from tests.bench import killers, recovering, restoring, stages, throughput
+from tests.bench import killers, latency, recovering, restoring, stages, throughput
 from tests.support.service import fleet
 
 cli = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -38,6 +38,26 @@ def throughput_(events: Events = 500_000, bad_ratio: float = 0.0, setting: Setti
     """Events per second and CPU-seconds per million events, exactly once, with the state topic."""
     settings = dict(each.split("=", 1) for each in setting)
     asyncio.run(_on_kafka(throughput.measure, events, bad_ratio=bad_ratio, settings=settings))
+
+
+@cli.command("latency")
+def latency_(
+    rate: Annotated[list[int], typer.Option(min=0, help="Events per second; 0: at rest.")] = [],  # noqa: B006
+    partitions: Annotated[list[int], typer.Option(min=1, help="One for each --rate.")] = [],  # noqa: B006
+    seconds: Annotated[float, typer.Option(min=1, help="How long to measure; at rest twice as long.")] = 15.0,
+    warm_up: Annotated[float, typer.Option(min=0, help="Seconds of the stream before that.")] = 5.0,
+    rounds: int = 1,
+    setting: Setting = [],  # noqa: B006
+) -> None:
+    """Latency from produce to read_committed, CPU, requests and connections, on a steady stream and at rest."""
+    loads = [latency.Load(*each) for each in zip(rate, partitions, strict=True)] or latency.MATRIX
+    settings = dict(each.split("=", 1) for each in setting)
+    rows = [
+        asyncio.run(_on_own_kafka(latency.measure, load, warm_up, seconds if load.rate else 2 * seconds, settings))
+        for _ in range(rounds)
+        for load in loads
+    ]
+    print(latency.printed(rows))
 
 
 @cli.command("bad")
@@ -80,6 +100,12 @@ async def _on_kafka(measure: Callable[..., Awaitable[Any]], count: int, **option
     with tempfile.TemporaryDirectory(prefix="streamproc-bench-") as logs:
         async with local_kafka() as kafka, fleet(kafka.bootstrap_servers, "bench", Path(logs)) as it:
             return await measure(it, count, **options)
+
+
+async def _on_own_kafka(measure: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    with tempfile.TemporaryDirectory(prefix="streamproc-bench-") as logs:
+        async with local_kafka() as kafka:
+            return await measure(kafka, Path(logs), *arguments)
 
 
 cli()
