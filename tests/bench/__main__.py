@@ -6,13 +6,14 @@ Figures are of this machine at this moment, with the broker on it; compare them 
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from streamproc.local.kafka import local_kafka
-from tests.bench import killers, latency, recovering, restoring, stages, throughput
+from tests.bench import backlog, killers, latency, recovering, restoring, stages, throughput
 from tests.support.service import fleet
 
 cli = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -58,6 +59,30 @@ def latency_(
         for load in loads
     ]
     print(latency.printed(rows))
+
+
+@cli.command("backlog")
+def backlog_(
+    events: Events = 400_000,
+    partitions: Annotated[list[int], typer.Option(min=1, help="Repeat it: each with each.")] = [4],  # noqa: B006
+    assistants: Annotated[list[int], typer.Option(min=1, help="Each on --models-each; repeat it.")] = [10],  # noqa: B006
+    models_each: int = 3,
+    compression: str = "lz4",
+    *,
+    workers: Annotated[list[int], typer.Option(min=1, help="Repeat it.")] = [1],  # noqa: B006
+    rounds: int = 1,
+    setting: Setting = [],  # noqa: B006
+) -> None:
+    """Events per second and CPU-seconds per million, whole and steady state, from the start of the process."""
+    settings = dict(each.split("=", 1) for each in setting)
+    rows = [
+        asyncio.run(
+            _on_own_kafka(backlog.row, backlog.Job(events, over, staff, models_each, compression, many), settings)
+        )
+        for _ in range(rounds)
+        for over, staff, many in product(partitions, assistants, workers)
+    ]
+    print(backlog.printed(rows))
 
 
 @cli.command("bad")

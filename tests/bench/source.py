@@ -35,7 +35,9 @@ def main(bootstrap: str, topic: str, rate: int, seconds: float, written: Annotat
     producer.flush(FLUSH_S)
     with written.open("wb") as file:
         places.tofile(file)
-    print(f"{len(places) // 3} of {count} events written, at most {late_ns / 1e6:.0f} ms later than planned", flush=True)
+    print(
+        f"{len(places) // 3} of {count} events written, at most {late_ns / 1e6:.0f} ms later than planned", flush=True
+    )
 
 
 def _send(producer: Producer, topic: str, rate: int, events: list[tuple[bytes, Any]], places: array) -> int:

@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
 
 class Use(NamedTuple):
-    """What the processor used over a stretch: shares of a core, requests and transactions per second, and at its end."""
+    """What the processor used over a stretch, in shares of a core and per second, and what it held at the end."""
 
     cpu: float
     broker_cpu: float
@@ -66,7 +66,7 @@ async def uncounted() -> tuple[None, None]:
     return None, None
 
 
-async def use_over(  # noqa: PLR0917
+async def use_over(
     seconds: float, pid: int, broker_pid: int, port: int, counters: Counters = uncounted, own: Sequence[int] = ()
 ) -> Use:
     """Measure for so many seconds; `own` are the processes that measure."""
@@ -83,7 +83,7 @@ async def use_over(  # noqa: PLR0917
     return Use(service, broker, sum(rest), *rates, connections(pid, port), resident_bytes(pid) / MIB)
 
 
-async def steady(  # noqa: PLR0917
+async def steady(
     place: Place, rate: int, warm_up: float, seconds: float, pid: int, broker_pid: int, counters: Counters = uncounted
 ) -> Steady:
     """Send `rate` events a second through a processor that runs; measure `seconds` of it, after `warm_up`."""
