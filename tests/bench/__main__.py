@@ -14,6 +14,7 @@ import typer
 
 from streamproc.local.kafka import local_kafka
 from tests.bench import backlog, killers, latency, recovering, restoring, stages, throughput
+from tests.bench.peers import comparing
 from tests.support.service import fleet
 
 cli = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -83,6 +84,23 @@ def backlog_(
         for over, staff, many in product(partitions, assistants, workers)
     ]
     print(backlog.printed(rows))
+
+
+@cli.command("peers")
+def peers_(
+    peer: Annotated[list[str], typer.Option(help="Repeat it; all by default, with streamproc.")] = [],  # noqa: B006
+    events: Events = 400_000,
+    partitions: int = 4,
+    compression: str = "lz4",
+    rate: Annotated[int, typer.Option(min=0, help="Events per second of the steady stream; 0: none.")] = 1_000,
+    *,
+    warm_up: float = 20.0,
+    seconds: float = 15.0,
+    rounds: int = 1,
+) -> None:
+    """The same job on Kafka Streams, Quix Streams, Faust and Bytewax; fetches them (some 300 MB) into the cache."""
+    options = comparing.Options(events, partitions, compression, rate, warm_up, seconds)
+    print(comparing.compare(peer or [comparing.OURS, *comparing.PEERS], options, rounds))
 
 
 @cli.command("bad")

@@ -7,15 +7,15 @@ from confluent_kafka import Producer
 
 from streamproc.local.simulate import SimulatedEvent, simulate
 
-AN_HOUR_MS = 3_600_000
+START_MS = int(time.time()) * 1000 - 3_600_000
+"""The same for all backlogs of a process, or they would not be the same."""
 RATE_PER_S = 1_000
 FLUSH_S = 60
 
 
 def backlog(events: int, **options: int) -> Iterable[SimulatedEvent]:
     """Return good events from an hour ago on; the shorter of two backlogs is the beginning of the longer one."""
-    start_ms = int(time.time() * 1000) - AN_HOUR_MS
-    return simulate(seed=1, events=events, rate_per_s=RATE_PER_S, start_ms=start_ms, bad_ratio=0, **options)
+    return simulate(seed=1, events=events, rate_per_s=RATE_PER_S, start_ms=START_MS, bad_ratio=0, **options)
 
 
 def write(bootstrap: str, topic: str, events: Iterable[SimulatedEvent]) -> None:
