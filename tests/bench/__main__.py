@@ -25,12 +25,14 @@ Runs = Annotated[int, typer.Option(min=1_000, help="How many runs in run-state."
 
 @cli.callback()
 def everything(context: typer.Context) -> None:
-    """Run all of them."""
+    """Run all of them but `peers`, which fetches things."""
     if context.invoked_subcommand is None:
         throughput_(500_000)
         throughput_(200_000, bad_ratio=0.01)
         restore(1_000_000)
         recover()
+        latency_()
+        backlog_()
         stages_(50_000)
         killers_()
 
