@@ -13,6 +13,7 @@ from msgspec import Struct
 from streamproc.local.chances import Lots
 
 ASSISTANTS = 20
+MAX_ASSISTANTS = 10_000
 _UNINSTRUCTED = 7
 """The one assistant without instructions."""
 
@@ -26,6 +27,7 @@ _MODELS = {
     "gpt-3.5-turbo-1106": 4,
     "ft:gpt-3.5-turbo-0125:acme:triage:9pKx2LmQ": 2,
 }
+MAX_MODELS_EACH = len(_MODELS)
 
 
 class _Role(NamedTuple):
@@ -99,9 +101,15 @@ def new_id(rng: Random, prefix: str) -> str:
     return prefix + b64encode(rng.randbytes(18), b"sP").decode()
 
 
-def make_assistants(rng: Random, versions: tuple[str, ...]) -> Lots[Assistant]:
-    """All assistants of a simulation. Every model is used; a few assistants do most of the work."""
-    return Lots({_make_assistant(rng, number, versions): 1 / (number + 1) for number in range(ASSISTANTS)})
+def make_assistants(
+    rng: Random, versions: tuple[str, ...], count: int = ASSISTANTS, models_each: int = 1
+) -> Lots[Assistant]:
+    """All assistants of a simulation. Every model is used; a few assistants do most of the work.
+
+    Where an assistant runs on several models there is an `Assistant` for each of them, with the same id.
+    """
+    made = [(_make_assistant(rng, number, versions), 1 / (number + 1)) for number in range(count)]
+    return Lots({each: weight for one, weight in made for each in _on_models(one, models_each)})
 
 
 def call_arguments(rng: Random, function: str) -> str:
@@ -129,6 +137,19 @@ def _make_assistant(rng: Random, number: int, versions: tuple[str, ...]) -> Assi
     fields = {version: common | _versioned(version, role.functions, extra) for version in versions}
     fields = {version: _with_files(rng, version, extra, values) for version, values in fields.items()}
     return Assistant(id=new_id(rng, "asst_"), functions=role.functions, fields=fields)
+
+
+def _on_models(assistant: Assistant, count: int) -> list[Assistant]:
+    """The assistant, and the same on the models that come after its own."""
+    models = list(_MODELS)
+    own = models.index(next(iter(assistant.fields.values()))["model"])
+    others = [models[(own + step) % len(models)] for step in range(1, count)]
+    return [assistant, *(_with_model(assistant, model) for model in others)]
+
+
+def _with_model(assistant: Assistant, model: str) -> Assistant:
+    fields = {version: values | {"model": model} for version, values in assistant.fields.items()}
+    return Assistant(assistant.id, assistant.functions, fields)
 
 
 def _versioned(version: str, functions: tuple[str, ...], extra: str | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from streamproc.errors import ConfigError
 from streamproc.local import chances, scenario
-from streamproc.local.assistants import make_assistants
+from streamproc.local.assistants import ASSISTANTS, MAX_ASSISTANTS, MAX_MODELS_EACH, Assistant, make_assistants
 from streamproc.local.chances import Lots
 from streamproc.local.scenario import Run, Thread
 from streamproc.local.wire import BAD_VALUES, Encoder
@@ -68,21 +68,28 @@ def simulate(  # noqa: PLR0913 - one argument for each knob, all by name
     late_ratio: float = 0.005,
     illegal_ratio: float = 0.0005,
     missed_ratio: float = 0.005,
+    assistants: int = ASSISTANTS,
+    models_each: int = 1,
 ) -> Iterator[SimulatedEvent]:
     """Yield `events` records (None: without end), Avro single-object encoded, about 880 bytes on average.
 
     Instructions, tools and metadata make up most of the size. `rate_per_s` is in event time: it spaces the timestamps.
     Runs take as long as in life while no more than about MAX_LIVE_RUNS are open; at higher rates they go faster.
     Records are keyed by thread. A late record keeps its own timestamp; else timestamps never decrease.
-    The ratios are shares of all records; `missed` ones never appear.
+    The ratios are shares of all records; `missed` ones never appear. Each of the `assistants` runs on `models_each`
+    models; a few assistants have most of the runs.
 
     Raises:
         ConfigError: an argument out of its range.
     """
     ratios = _Ratios(bad_ratio, duplicate_ratio, late_ratio, illegal_ratio, missed_ratio)
     _check(schema_version, rate_per_s, ratios)
+    if not (1 <= assistants <= MAX_ASSISTANTS and 1 <= models_each <= MAX_MODELS_EACH):
+        raise ConfigError(f"assistants are 1 to {MAX_ASSISTANTS}, models of each 1 to {MAX_MODELS_EACH}")
     versions = tuple(VERSIONS) if schema_version == MIXED else (schema_version,)
-    return itertools.islice(_Source(seed, versions, rate_per_s, start_ms, ratios).records(), events)
+    rng = Random(seed)
+    staff = make_assistants(rng, versions, assistants, models_each)
+    return itertools.islice(_Source(rng, versions, rate_per_s, start_ms, ratios, staff).records(), events)
 
 
 def _check(schema_version: str, rate_per_s: float, ratios: _Ratios) -> None:
@@ -101,12 +108,20 @@ _Happen = Callable[[Run, SimulatedEvent, float], SimulatedEvent | None]
 class _Source:
     """Runs and records on one agenda in the order of time; the next entry decides what comes next."""
 
-    def __init__(self, seed: int, versions: tuple[str, ...], rate_per_s: float, start_ms: int, ratios: _Ratios) -> None:
-        self._rng = Random(seed)
+    def __init__(
+        self,
+        rng: Random,
+        versions: tuple[str, ...],
+        rate_per_s: float,
+        start_ms: int,
+        ratios: _Ratios,
+        assistants: Lots[Assistant],
+    ) -> None:
+        self._rng = rng
         self._versions = Lots({version: VERSIONS[version] for version in versions})
         self._encoders = {version: Encoder(version) for version in versions}
         self._lives = {version: chances.life_of(version) for version in versions}
-        self._assistants = make_assistants(self._rng, versions)
+        self._assistants = assistants
         self._idle: deque[Thread] = deque()
         self._agenda: list[tuple[float, int, Run | SimulatedEvent | None]] = []
         self._entries = itertools.count()

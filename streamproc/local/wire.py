@@ -11,6 +11,7 @@ from fastavro.types import Schema
 
 from streamproc.codec import schemas
 from streamproc.codec.framing import CONFLUENT_MAGIC, SINGLE_OBJECT, SINGLE_OBJECT_BYTES
+from streamproc.local.assistants import Assistant
 from streamproc.local.scenario import BLANK, Run
 
 _EVENT, _RUN, _ASSISTANT = "event", "run", "assistant"
@@ -34,7 +35,7 @@ class Encoder:
         schema = schemas.load(f"run_object_{version}")
         self._header = schema.header
         self._slices = tuple(_slices(schema.document["fields"]))
-        self._by_assistant: dict[str, tuple[bytes, ...]] = {}
+        self._by_assistant: dict[Assistant, tuple[bytes, ...]] = {}
 
     def encode(self, run: Run) -> bytes:
         """The run's event for the state that it is in."""
@@ -55,12 +56,12 @@ class Encoder:
 
     def _shared(self, run: Run) -> tuple[bytes, ...]:
         assistant = run.thread.assistant
-        if assistant.id not in self._by_assistant:
+        if assistant not in self._by_assistant:
             fields = assistant.fields[run.version]
-            self._by_assistant[assistant.id] = tuple(
+            self._by_assistant[assistant] = tuple(
                 _encode(schema, fields) for repeats_with, schema in self._slices if repeats_with == _ASSISTANT
             )
-        return self._by_assistant[assistant.id]
+        return self._by_assistant[assistant]
 
 
 def _slices(fields: list[dict[str, Any]]) -> Iterator[_Slice]:

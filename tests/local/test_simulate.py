@@ -497,6 +497,15 @@ def test_an_illegal_record_is_another_end_of_a_run_that_has_ended():
         ends.setdefault(run["id"], run["status"])
 
 
+def test_as_many_assistants_as_asked_for_each_on_as_many_models():
+    stream = simulate(seed=SEED, events=MANY, assistants=5, models_each=3, **CALM)
+    models = defaultdict(set)
+    for event in stream:
+        run = _decode(event.value)
+        models[run["assistant_id"]].add(run["model"])
+    assert [len(each) for each in models.values()] == [3] * 5
+
+
 # Arguments at the ends of their range, and out of it
 
 
@@ -518,6 +527,8 @@ def test_much_of_one_disturbance_at_any_rate(kind, rate, version):
         {"bad_ratio": -0.1},
         {"bad_ratio": float("nan")},
         {"bad_ratio": 0.3, "late_ratio": 0.3},
+        {"assistants": 0},
+        {"models_each": 9},
     ],
 )
 def test_an_argument_out_of_range_is_refused_before_the_first_record(options):
