@@ -12,7 +12,7 @@ from aiokafka import TopicPartition as AioPartition
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.control_record import COMMIT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
-from confluent_kafka import ElectionType, IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import ElectionType, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 ANSWER_S = 5.0
