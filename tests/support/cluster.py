@@ -4,7 +4,7 @@ Every question is asked anew until a broker answers, so it may be asked in the m
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
@@ -13,7 +13,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.control_record import COMMIT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import ElectionType, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 ANSWER_S = 5.0
 FETCH_BYTES = 8 * 1024 * 1024
@@ -58,6 +58,11 @@ class Cluster:
         """Return the broker that coordinates a consumer group."""
         described = await self._ask(lambda admin: admin.describe_consumer_groups([group])[group].result(ANSWER_S))
         return int(described.coordinator.id)
+
+    async def create(self, topic: str, brokers: Sequence[Sequence[int]], config: Mapping[str, str]) -> None:
+        """Create a topic with these brokers for each partition, the first to lead it."""
+        new = NewTopic(topic, len(brokers), replica_assignment=[list(each) for each in brokers], config=dict(config))
+        await self._ask(lambda admin: admin.create_topics([new])[topic].result(ANSWER_S))
 
     async def prefer_leaders(self) -> None:
         """Give each partition back to the broker that is meant to lead it."""
