@@ -19,6 +19,8 @@ class LiveSource:
         self.sent = 0
         self.last_ms = 0
         """The latest event time that was sent."""
+        self.slowest_s = 0.0
+        """The longest time that a record waited for its acknowledgement."""
         self._topic = topic
         self._events = iter(events)
         self._per_second = per_second
@@ -64,6 +66,7 @@ class LiveSource:
         self.sent += 1
         self.last_ms = max(self.last_ms, event.timestamp_ms)
 
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        self.slowest_s = max(self.slowest_s, message.latency() or 0.0)
         if error is not None:
             self._failures.append(str(error))
