@@ -148,18 +148,30 @@ def demo(
 
 @cli.command()
 def kafka(
-    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Any free one by default.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65_535, help="Any free one by default; more brokers have the ports behind it."),
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(file_okay=False, help="Keeps the topics; else they go.")] = None,
+    brokers: Annotated[
+        int, typer.Option(min=1, max=9, help="From 3 on: each partition on three, two of them in sync.")
+    ] = 1,
 ) -> None:
     """Run an Apache Kafka on this machine until interrupted; nothing has to be installed for it."""
     from streamproc.demo.broker import keep_broker
+    from streamproc.local.kafka import LocalKafka
 
-    def on_address(address: str) -> None:
-        out.print(f"bootstrap servers: {address}", highlight=False)
-        out.print(f"export STREAMPROC_KAFKA__BOOTSTRAP_SERVERS={address}", highlight=False)
+    cluster = LocalKafka(brokers=brokers, port=port, data_dir=data_dir)
+
+    def on_up() -> None:
+        address = cluster.bootstrap_servers
+        for node in cluster.nodes if brokers > 1 else ():
+            out.print(f"broker {node.number}: {node.address}, process {node.pid}", highlight=False)
+        out.print(f"bootstrap servers: {address}", highlight=False, soft_wrap=True)
+        out.print(f"export STREAMPROC_KAFKA__BOOTSTRAP_SERVERS={address}", highlight=False, soft_wrap=True)
 
     configure_logs("WARNING", "console")
-    run_async(keep_broker(port, data_dir, lambda text: err.print(text, highlight=False), on_address))
+    run_async(keep_broker(cluster, lambda text: err.print(text, highlight=False), on_up))
 
 
 @cli.command()

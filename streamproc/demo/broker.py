@@ -1,10 +1,8 @@
 """The broker that things are tried out on: one of the demo's own, or the one that the settings name."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from secrets import token_hex
 
 from streamproc.errors import BrokerUnavailable
@@ -53,30 +51,27 @@ def _apart(settings: Settings) -> Settings:
     return settings.model_copy(update={"application_id": f"{settings.application_id}-{name}", "topics": topics})
 
 
-async def keep_broker(
-    port: int | None,
-    data_dir: Path | None,
-    on_progress: Callable[[str], None],
-    on_address: Callable[[str], None],
-) -> None:
-    """Run a broker until SIGINT or SIGTERM; raises BrokerUnavailable where it ends by itself."""
+async def keep_broker(kafka: LocalKafka, on_progress: Callable[[str], None], on_up: Callable[[], None]) -> None:
+    """Run brokers until SIGINT or SIGTERM; raises BrokerUnavailable where all of them have ended by themselves."""
     with stop_on_signal() as stop:
-        kafka = LocalKafka(port=port, data_dir=data_dir)
         await unless_stopped(stop, kafka.start(on_progress), "Kafka was up")
         try:
-            on_address(kafka.bootstrap_servers)
-            await _watch(kafka, stop)
+            on_up()
+            await _watch(kafka, stop, on_progress)
             on_progress("Stopping Apache Kafka")
         finally:
             await kafka.stop()
 
 
-async def _watch(kafka: LocalKafka, stop: asyncio.Event) -> None:
-    """Wait for `stop`, for as long as the broker's process is there."""
+async def _watch(kafka: LocalKafka, stop: asyncio.Event, on_progress: Callable[[str], None]) -> None:
+    """Wait for `stop`, for as long as there is a broker's process; say which ones are gone."""
+    there = kafka.nodes
     while not stop.is_set():
-        try:
-            os.kill(kafka.pid, 0)
-        except ProcessLookupError:
-            raise BrokerUnavailable(f"Kafka on {kafka.bootstrap_servers} has ended by itself") from None
+        ended = [node for node in there if not node.is_running]
+        there = tuple(node for node in there if node not in ended)
+        if not there:
+            raise BrokerUnavailable(f"Kafka on {kafka.bootstrap_servers} has ended by itself")
+        for node in ended:
+            on_progress(f"Broker {node.number} on {node.address} has ended by itself; {len(there)} left")
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), WATCH_S)

@@ -1,4 +1,4 @@
-"""A real Apache Kafka on this machine, from packages alone: one node, KRaft, nothing left behind.
+"""A real Apache Kafka on this machine, from packages alone: one broker or several, KRaft, nothing left behind.
 
 For the demo, the `kafka` command and the tests; never for production. Shows nothing on the terminal: progress goes to
 a callback, Kafka's log to a file, and the log's end into the error.
@@ -9,55 +9,46 @@ import contextlib
 import random
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.local import packages
+from streamproc.local.node import Node, finish
 from streamproc.local.watchdog import Guarded
 
 HOST = "127.0.0.1"
 FETCH_DEADLINE_S = 600.0
-FORMAT_DEADLINE_S = 60.0
-START_DEADLINE_S = 90.0
-POLL_S = 0.05
-LOG_TAIL_LINES = 15
+REPLICATED = 3
+"""From so many brokers on, each partition is on three, and two must have a record before it counts."""
+HEAP_MB, SHARED_HEAP_MB = 512, 256
+"""Of one broker alone, and of each of several."""
 # Below the ports that Linux and macOS give to outgoing connections: a client that retries while the broker is down
 # could be given the broker's own port, connect to itself, and keep the broker from coming back.
 PORTS = range(20_000, 32_000)
-
-_CLUSTER_ID = "c3RyZWFtcHJvYy1sb2NhbA"  # 16 bytes, as Kafka wants them; of no consequence
-_READY = b"Kafka Server started"
-_JVM = (
-    # The broker shares few cores with what is shown or measured beside it. Measured on 2 cores after 2 million records:
-    # 3.2 to 4.6 CPU-seconds a million with these two, 4.9 to 6.5 with the optimising compiler (the work is copying, it
-    # never pays), 4.2 to 5.9 with that and the default collector; and the start is half a second shorter.
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    # As java.io.tmpdir below: a SIGKILLed JVM leaves its files in the system's temporary directory.
-    "-XX:-UsePerfData",
-    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-    "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",  # says when it is ready
-    "-Dorg.slf4j.simpleLogger.showDateTime=true",
-    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss,SSS",
-)
+LAST_PORT = 65_535
 
 
-def broker_properties() -> dict[str, str]:
-    """What one node needs in order to be a whole cluster, quickly; also for a broker in a container."""
+def broker_properties(brokers: int = 1) -> dict[str, str]:
+    """What each node of a cluster of so many needs in order to be quick; one alone also in a container."""
+    copies = str(min(brokers, REPLICATED))
+    in_sync = "2" if brokers >= REPLICATED else "1"
     return {
         "process.roles": "broker,controller",
-        "node.id": "1",
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "auto.create.topics.enable": "false",
+        "default.replication.factor": copies,
+        "min.insync.replicas": in_sync,
         "offsets.topic.num.partitions": "4",
-        "offsets.topic.replication.factor": "1",
+        "offsets.topic.replication.factor": copies,
         "transaction.state.log.num.partitions": "4",
-        "transaction.state.log.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
-        "share.coordinator.state.topic.replication.factor": "1",
-        "share.coordinator.state.topic.min.isr": "1",
+        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.min.isr": in_sync,
+        "share.coordinator.state.topic.replication.factor": copies,
+        "share.coordinator.state.topic.min.isr": in_sync,
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         # After a SIGKILL the controller refuses the broker's return until its old session ends: 12 s by default.
@@ -69,159 +60,164 @@ def broker_properties() -> dict[str, str]:
 
 
 class LocalKafka:
-    """A broker and its life: start, kill, start_again, stop. Belongs to the event loop in which it was started."""
+    """A cluster and its life: start, faults, stop. Belongs to the event loop in which it was started.
+
+    Each broker is a controller as well, so the cluster lives as long as more than half of them do; where all of them
+    went, it comes back with its data. From three brokers on, each partition has three copies by default, those of
+    Kafka's own topics included, and a record counts once two have it (`min.insync.replicas`): any one broker may be
+    lost, with its disk. Faults take the numbers of brokers, from 1 on; without any they are for all.
+    """
 
     def __init__(
         self,
         *,
+        brokers: int = 1,
         port: int | None = None,
         data_dir: Path | None = None,
-        heap_mb: int = 512,
+        heap_mb: int | None = None,
         properties: Mapping[str, str] | None = None,
     ) -> None:
         """Choose the ports; nothing runs yet.
 
         Args:
-            port: where clients connect; a free one by default.
-            data_dir: keeps the topics beyond `stop`; by default they go with it.
-            heap_mb: the broker's heap.
+            brokers: how many.
+            port: where clients connect, of several brokers to the first one, the others have the ports behind it; free
+                ones by default.
+            data_dir: keeps the topics beyond `stop`, of several brokers in a directory each; by default they go.
+            heap_mb: each broker's heap; 512 for one, 256 for each of several by default.
             properties: broker settings that take precedence over `broker_properties()`.
 
         Raises:
-            ConfigError: the port is taken.
+            ConfigError: a port is taken, or `data_dir` has the data of another number of brokers.
         """
-        if port is not None and not _is_free(port):
-            raise ConfigError(f"Port {port} on {HOST} is in use; choose another one.")
-        self._port = port or free_port()
-        self._controller_port = free_port()
-        self._data_dir = data_dir.absolute() if data_dir else None
-        self._heap_mb = heap_mb
-        self._properties = dict(properties or {})
-        self._java = Path()
-        self._guarded = Guarded()
+        self._passing = data_dir is None
+        if data_dir is not None:
+            _refuse_other_cluster(data_dir, brokers)
+        ports = _free_ports(brokers) if port is None else _given_ports(port, brokers)
+        controllers = [f"{HOST}:{each}" for each in _free_ports(brokers, but=ports)]
+        # Static voters, because a kept data directory would remember a dynamic one's port.
+        voters = ",".join(f"{number}@{address}" for number, address in enumerate(controllers, 1))
+        common = {**broker_properties(brokers), "controller.quorum.voters": voters}
+        heap_mb = heap_mb or (HEAP_MB if brokers == 1 else SHARED_HEAP_MB)
+        self._nodes: dict[int, Node] = {}
+        for number, (client, controller) in enumerate(zip(ports, controllers, strict=True), 1):
+            own = {
+                "node.id": str(number),
+                "listeners": f"PLAINTEXT://{HOST}:{client},CONTROLLER://{controller}",
+            }
+            settings = {**common, **own, **(properties or {})}
+            place = _place(data_dir, number, brokers)
+            self._nodes[number] = Node(number, f"{HOST}:{client}", settings, place, heap_mb)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The brokers, number 1 first."""
+        return tuple(self._nodes.values())
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where clients connect, before and after a restart."""
-        return f"{HOST}:{self._port}"
-
-    @property
-    def directory(self) -> Path:
-        """Everything of the broker's except a `data_dir`; gone after `stop`."""
-        return self._guarded.directory
-
-    @property
-    def pid(self) -> int:
-        """The broker's process."""
-        return self._guarded.pid
+        """Where clients connect, before and after a restart: all brokers."""
+        return ",".join(node.address for node in self.nodes)
 
     async def start(self, on_progress: Callable[[str], None] = lambda _: None) -> None:
-        """Fetch what is missing, format the storage, run the broker until it answers.
+        """Fetch what is missing, format the storage, run the brokers until they answer.
 
         Raises:
             ConfigError: Java or the `local` extra is missing.
             BrokerUnavailable: Kafka could not be fetched or does not start; the message ends with its log.
         """
-        self._java = _require_packages()
+        java = _require_packages()
         try:
-            await self._guarded.open()
             if not packages.jar_directory().is_dir():
                 on_progress(f"Fetching Apache Kafka {packages.KAFKA_VERSION} from Maven Central (45 MB, only once)")
-                await self._fetch()
-            on_progress(f"Starting Apache Kafka {packages.KAFKA_VERSION}")
-            await self._format()
-            await self.start_again()
+                await _fetch()
+            several = f", {len(self.nodes)} brokers" if len(self.nodes) > 1 else ""
+            on_progress(f"Starting Apache Kafka {packages.KAFKA_VERSION}{several}")
+            await _together(*(node.start(java) for node in self.nodes))
         except BaseException as error:
             await self.stop()
             if isinstance(error, OSError):
                 raise BrokerUnavailable(f"The local Kafka has no place or no process to be had: {error}") from error
             raise
 
-    async def kill(self) -> None:
-        """SIGKILL the broker; its data stay for `start_again`."""
-        await self._guarded.kill()
+    async def kill(self, *brokers: int) -> None:
+        """SIGKILL brokers, frozen or not; their data stay for `start_again`."""
+        await _together(*(node.kill() for node in self._chosen(brokers)))
 
-    async def start_again(self) -> None:
-        """Run the broker on the same port and data.
+    async def freeze(self, *brokers: int) -> None:
+        """SIGSTOP brokers: they keep their connections and say nothing, until `thaw` or `kill`."""
+        await _together(*(node.freeze() for node in self._chosen(brokers)))
+
+    async def thaw(self, *brokers: int) -> None:
+        """Let frozen brokers go on."""
+        await _together(*(node.thaw() for node in self._chosen(brokers)))
+
+    async def lose_disk(self, broker: int) -> None:
+        """Kill a broker, remove its data, format anew and run it again; the other brokers' copies are all there is.
 
         Raises:
-            BrokerUnavailable: it ends, or does not answer in time; the message ends with its log.
+            BrokerUnavailable: it does not come back; the message ends with its log.
         """
-        if self._guarded.exit is not None:
-            raise RuntimeError("the broker is running; kill() it first")
-        exited = await self._guarded.run(*self._jvm(f"-Xmx{self._heap_mb}m"), "kafka.Kafka", "server.properties")
-        ready = asyncio.create_task(self._ready())
-        try:
-            done, _ = await asyncio.wait((ready, exited), timeout=START_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ready.cancel()
-        if ready not in done:
-            why = f"ended with code {exited.result()}" if exited.done() else f"not ready after {START_DEADLINE_S:.0f} s"
-            raise self._unavailable(f"Kafka on {self.bootstrap_servers}: {why}")
-        await ready
+        await self._nodes[broker].lose_disk()
+
+    async def start_again(self, *brokers: int) -> None:
+        """Run killed brokers on the same ports and data; where most were killed, only together do they come up.
+
+        Raises:
+            BrokerUnavailable: one ends, or does not answer in time; the message ends with its log.
+        """
+        await _together(*(node.start_again() for node in self._chosen(brokers)))
 
     async def stop(self) -> None:
-        """End the broker and remove what it left; harmless when nothing runs."""
-        await self._guarded.close()
+        """End the brokers, frozen or not, and remove what they left; harmless when nothing runs."""
+        try:
+            if self._passing:
+                await self.kill()  # There is nothing to be kept in good order, and several wait for each other.
+        finally:
+            for node in self.nodes:
+                node.let_go()  # All of them, even if this task ends here.
+        await _together(*(node.stop() for node in self.nodes))
 
-    async def _fetch(self) -> None:
-        # -P: the modules beside that file must not be taken for libraries.
-        exited = await self._guarded.run(sys.executable, "-P", packages.__file__)
-        await self._finish(exited, FETCH_DEADLINE_S, "Kafka's jars could not be fetched from Maven Central")
-
-    async def _format(self) -> None:
-        (self.directory / "server.properties").write_text(self._server_properties(), encoding="utf-8")
-        tool = ("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", _CLUSTER_ID, "-c", "server.properties")
-        exited = await self._guarded.run(*self._jvm(), *tool)
-        await self._finish(exited, FORMAT_DEADLINE_S, "Kafka could not format its storage")
-
-    async def _finish(self, exited: asyncio.Future[int], deadline_s: float, failure: str) -> None:
-        await asyncio.wait((exited,), timeout=deadline_s)
-        if not exited.done() or exited.result() != 0:
-            raise self._unavailable(failure)
-
-    async def _ready(self) -> None:
-        log_file = self._guarded.log_file
-        while _READY not in log_file.read_bytes() or not await _answers(self._port):  # noqa: ASYNC110 - a file
-            await asyncio.sleep(POLL_S)
-
-    def _jvm(self, *flags: str) -> tuple[str, ...]:
-        own = f"-Djava.io.tmpdir={self.directory}"
-        return (str(self._java), *_JVM, own, *flags, "-cp", f"{packages.jar_directory()}/*")
-
-    def _server_properties(self) -> str:
-        client, controller = self.bootstrap_servers, f"{HOST}:{self._controller_port}"
-        settings = {
-            **broker_properties(),
-            "listeners": f"PLAINTEXT://{client},CONTROLLER://{controller}",
-            # Static voters, because a kept data directory would remember a dynamic one's port.
-            "controller.quorum.voters": f"1@{controller}",
-            "log.dirs": str(self._data_dir or self.directory / "data"),
-            **self._properties,
-        }
-        return "".join(f"{key}={value}\n" for key, value in settings.items())
-
-    def _unavailable(self, what: str) -> BrokerUnavailable:
-        with contextlib.suppress(OSError):
-            tail = self._guarded.log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-            what = "\n  ".join((f"{what}. The log ends with:", *tail))
-        return BrokerUnavailable(f"{what}\nA Kafka of your own does as well: STREAMPROC_KAFKA__BOOTSTRAP_SERVERS.")
+    def _chosen(self, brokers: tuple[int, ...]) -> tuple[Node, ...]:
+        return tuple(self._nodes[number] for number in brokers) or self.nodes
 
 
 @contextlib.asynccontextmanager
 async def local_kafka(
     on_progress: Callable[[str], None] = lambda _: None,
     *,
+    brokers: int = 1,
     port: int | None = None,
     data_dir: Path | None = None,
 ) -> AsyncIterator[LocalKafka]:
-    """A broker for the length of a block; see `LocalKafka` for the arguments and what `start` raises."""
-    kafka = LocalKafka(port=port, data_dir=data_dir)
+    """A cluster for the length of a block; see `LocalKafka` for the arguments and what `start` raises."""
+    kafka = LocalKafka(brokers=brokers, port=port, data_dir=data_dir)
     await kafka.start(on_progress)
     try:
         yield kafka
     finally:
         await kafka.stop()
+
+
+async def _fetch() -> None:
+    guarded = Guarded()
+    try:
+        await guarded.open()
+        # -P: the modules beside that file must not be taken for libraries.
+        command = (sys.executable, "-P", packages.__file__)
+        await finish(guarded, FETCH_DEADLINE_S, "Kafka's jars could not be fetched from Maven Central", *command)
+    finally:
+        await guarded.close()
+
+
+async def _together(*works: Coroutine[Any, Any, None]) -> None:
+    """Wait for all; the first failure ends the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 def _require_packages() -> Path:
@@ -232,18 +228,40 @@ def _require_packages() -> Path:
     return java
 
 
-async def _answers(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(HOST, port)
-    except OSError:
-        return False
-    writer.close()
-    return True
+def _place(data_dir: Path | None, number: int, brokers: int) -> Path | None:
+    """Return where a broker keeps its data: one alone in the directory itself."""
+    if data_dir is None or brokers == 1:
+        return data_dir and data_dir.absolute()
+    return data_dir.absolute() / str(number)
+
+
+def _refuse_other_cluster(data_dir: Path, brokers: int) -> None:
+    """Raise ConfigError where a directory has other brokers' data: they would be left out, or their fellows lacking."""
+    mark = "meta.properties"  # Kafka has one in each place that it formatted.
+    kept = 1 if (data_dir / mark).exists() else len(list(data_dir.glob(f"*/{mark}")))
+    if kept not in (0, brokers):
+        raise ConfigError(f"{data_dir} has the data of {kept} broker(s), not of {brokers}; choose another directory.")
 
 
 def free_port() -> int:
     """Free now; that nobody takes it before Kafka does is likely, not certain, hence a random one."""
-    return next(port for port in random.sample(PORTS, len(PORTS)) if _is_free(port))
+    return _free_ports(1)[0]
+
+
+def _free_ports(count: int, but: Sequence[int] = ()) -> list[int]:
+    candidates = (port for port in random.sample(PORTS, len(PORTS)) if port not in but and _is_free(port))
+    return list(islice(candidates, count))
+
+
+def _given_ports(first: int, count: int) -> list[int]:
+    """Return the ports from `first` on; raises ConfigError where one is taken, or there are not so many."""
+    ports = list(range(first, first + count))
+    if ports[-1] > LAST_PORT:
+        raise ConfigError(f"There are no {count} ports from {first} on; choose a lower one.")
+    for port in ports:
+        if not _is_free(port):
+            raise ConfigError(f"Port {port} on {HOST} is in use; choose another one.")
+    return ports
 
 
 def _is_free(port: int) -> bool:

@@ -4,7 +4,8 @@ Both sides of one pipe. `Guarded` is the owner's; it runs this file as a program
 which runs the command. However the owner ends, SIGKILL included, the pipe ends with it. A JVM cannot watch a pipe, so
 the watchdog does, on Linux and macOS alike.
 
-    stdin   a JSON line for each order: a list is a command to run, null kills the one that runs; the end means stop
+    stdin   a JSON line for each order: a list is a command to run, a number a signal to the one that runs; the end
+            means stop
     stdout  {"directory": path} at once, then {"pid": n} and {"exit": code} for each command
 
 Knows nothing of Kafka; the program's side imports nothing outside the standard library.
@@ -73,23 +74,34 @@ class Guarded:
         await self._started.wait()
         return exited
 
+    async def signal(self, number: signal.Signals) -> None:
+        """Send the running command a signal."""
+        if self.exit is None:
+            raise RuntimeError("nothing runs")
+        await self._order(number)
+
     async def kill(self) -> None:
         """SIGKILL the running command, if any, and wait for its end."""
         if (exited := self.exit) is not None:
-            await self._order(None)
+            await self._order(signal.SIGKILL)
             await asyncio.wait((exited,))
+
+    def let_go(self) -> None:
+        """Close the pipe: the watchdog does what `close` waits for, even if nobody waits."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     async def close(self) -> None:
         """End the command, in good order if it can, and remove the directory; harmless when there is nothing."""
+        self.let_go()
         process, self._process = self._process, None
-        if process is None or process.stdin is None:
+        if process is None:
             return
-        process.stdin.close()  # all that is needed: the watchdog does the rest even if this task ends here
         await process.wait()
         if self._replies is not None:
             await self._replies
 
-    async def _order(self, order: tuple[str, ...] | None) -> None:
+    async def _order(self, order: tuple[str, ...] | int) -> None:
         if self._process is None or self._process.stdin is None:
             raise RuntimeError("open() first")
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -118,9 +130,10 @@ class _Watchdog:
         self._directory = directory
         self._child: subprocess.Popen[bytes] | None = None
 
-    def obey(self, order: list[str] | None) -> None:
-        if order is None:
-            self._end(patience_s=0)
+    def obey(self, order: list[str] | int) -> None:
+        if isinstance(order, int):
+            if self._child is not None:
+                self._child.send_signal(order)
             return
         with (self._directory / "output.log").open("wb") as log:
             child = subprocess.Popen(order, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._directory)
@@ -129,18 +142,18 @@ class _Watchdog:
         threading.Thread(target=lambda: _say(exit=child.wait()), daemon=True).start()
 
     def close(self) -> None:
-        self._end(patience_s=STOP_S)
+        if self._child is not None:
+            self._end(self._child)
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _end(self, patience_s: float) -> None:
-        if self._child is None:
-            return
-        if patience_s:
-            self._child.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(patience_s)
-        self._child.kill()
-        self._child.wait()
+    @staticmethod
+    def _end(child: "subprocess.Popen[bytes]") -> None:
+        child.terminate()
+        child.send_signal(signal.SIGCONT)  # A frozen one hears of no other signal but SIGKILL.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(STOP_S)
+        child.kill()
+        child.wait()
 
 
 def _say(**reply: object) -> None:

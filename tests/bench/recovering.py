@@ -1,19 +1,33 @@
-"""How soon the only worker processes again after SIGKILL."""
+"""How soon commits go on: after the only worker was killed, and on three brokers after any one thing has gone."""
 
+import asyncio
+import os
+import tempfile
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
 
+from streamproc.local.kafka import LocalKafka, local_kafka
 from streamproc.local.simulate import simulate
-from tests.support.service import Fleet
+from tests.support.cluster import Cluster, markers
+from tests.support.live import LiveSource
+from tests.support.service import Fleet, Worker, fleet
 from tests.support.waiting import eventually
 
 SESSION_MS = 6_000
 """Without static membership the coordinator waits so long for the dead member."""
+PER_SECOND = 400
+STEADY_S = 5.0
+GONE_S, FROZEN_S, AWAY_S = 30.0, 60.0, 20.0
+PATIENCE_S = 300.0
 
 
 async def measure(fleet: Fleet, rounds: int, *, static: bool) -> None:
     """Print the seconds from each restart until the next commit."""
-    membership = {"KAFKA__GROUP_INSTANCE_ID": "only"} if static else {}
-    settings = {"KAFKA__SESSION_TIMEOUT_MS": SESSION_MS, **membership}
+    settings = _membership("only", static=static)
     worker, took = fleet.start(**settings), []
     for seed in range(rounds):
         await _send(fleet, 2 * seed)
@@ -31,3 +45,132 @@ async def measure(fleet: Fleet, rounds: int, *, static: bool) -> None:
 
 async def _send(fleet: Fleet, seed: int) -> None:
     await fleet.send(simulate(seed=seed, events=500, start_ms=int(time.time() * 1000)))
+
+
+def _membership(name: str, *, static: bool) -> dict[str, object]:
+    return {"KAFKA__SESSION_TIMEOUT_MS": SESSION_MS, **({"KAFKA__GROUP_INSTANCE_ID": name} if static else {})}
+
+
+@dataclass
+class Scene:
+    """What a fault is done to: two workers under a steady load, and the broker that coordinates their group."""
+
+    kafka: LocalKafka
+    fleet: Fleet
+    static: bool
+    coordinator: int = 0
+    workers: list[Worker] = field(default_factory=list)
+
+    def start(self, name: str) -> None:
+        """Start a worker."""
+        self.workers.append(self.fleet.start(**_membership(name, static=self.static)))
+
+    @property
+    def another(self) -> int:
+        """A broker that does not coordinate the group."""
+        return self.coordinator % len(self.kafka.nodes) + 1
+
+
+async def _kill_instance(scene: Scene) -> None:
+    scene.workers[0].kill()
+    scene.start("a")
+
+
+async def _stop_instance(scene: Scene) -> None:
+    await asyncio.to_thread(scene.workers[0].stop)
+    scene.start("a")
+
+
+async def _kill_broker(scene: Scene) -> None:
+    await _without(scene, scene.another)
+
+
+async def _kill_coordinator(scene: Scene) -> None:
+    await _without(scene, scene.coordinator)
+
+
+async def _without(scene: Scene, *brokers: int, lasts_s: float = GONE_S) -> None:
+    await scene.kafka.kill(*brokers)
+    await asyncio.sleep(lasts_s)
+    await scene.kafka.start_again(*brokers)
+
+
+async def _freeze_coordinator(scene: Scene) -> None:
+    await scene.kafka.freeze(scene.coordinator)
+    await asyncio.sleep(FROZEN_S)
+    await scene.kafka.thaw(scene.coordinator)
+
+
+async def _kill_all(scene: Scene) -> None:
+    await _without(scene, lasts_s=AWAY_S)
+
+
+Fault = Callable[[Scene], Awaitable[None]]
+SCENARIOS: Sequence[tuple[str, bool, Fault]] = (
+    ("instance killed", True, _kill_instance),
+    ("instance killed", False, _kill_instance),
+    ("instance stopped", True, _stop_instance),
+    ("instance stopped", False, _stop_instance),
+    ("broker killed", True, _kill_broker),
+    ("coordinator's broker killed", True, _kill_coordinator),
+    ("coordinator's broker frozen", True, _freeze_coordinator),
+    ("coordinator's broker frozen", False, _freeze_coordinator),
+    ("all brokers away", True, _kill_all),
+)
+
+
+class Standstill(NamedTuple):
+    """Seconds: how long the fault lasted, each partition's longest time without a commit, a producer's longest wait."""
+
+    fault_s: float
+    partitions_s: list[float]
+    producer_s: float
+
+
+async def standstills(rounds: int) -> None:
+    """Print, for each fault on three brokers, the longest time without a commit."""
+    print(f"standstill: 3 brokers, 2 workers, 4 partitions, {PER_SECOND} events/s, session of {SESSION_MS / 1000:g} s")
+    print(f"{'':38}{'fault lasts':>13}{'longest':>9}   each partition{'':12}an ordinary producer waits")
+    for name, static, fault in SCENARIOS:
+        for _ in range(rounds):
+            found = await _standstill(fault, static=static)
+            each = ", ".join(f"{seconds:.1f}" for seconds in found.partitions_s)
+            kind = f"{name}, {'static' if static else 'dynamic'}"
+            load = f"load {os.getloadavg()[0]:.1f}"
+            print(
+                f"{kind:38}{found.fault_s:>11.1f} s{found.partitions_s[0]:>7.1f} s   {each:26}"
+                f"{found.producer_s:>5.1f} s   {load}",
+                flush=True,
+            )
+
+
+async def _standstill(fault: Fault, *, static: bool) -> Standstill:
+    with tempfile.TemporaryDirectory(prefix="streamproc-bench-") as logs:
+        async with local_kafka(brokers=3) as kafka, fleet(kafka.bootstrap_servers, "bench", Path(logs)) as it:
+            scene, cluster = Scene(kafka, it, static), Cluster(kafka.bootstrap_servers)
+            for name in "ab":
+                scene.start(name)
+            for worker in scene.workers:
+                await eventually(worker.is_ready)
+            events = simulate(seed=1, rate_per_s=PER_SECOND, start_ms=int(time.time() * 1000))
+            source = LiveSource(kafka.bootstrap_servers, it.topics.events, events, PER_SECOND)
+            sending = asyncio.create_task(source.run())
+            await asyncio.sleep(STEADY_S)
+            scene.coordinator = await cluster.coordinator(it.name)
+            began = time.time()
+            await fault(scene)
+            ended = time.time()
+            await asyncio.sleep(STEADY_S)
+            source.end()
+            await sending
+            await eventually(it.is_done, PATIENCE_S)
+            await eventually(cluster.is_whole)
+            gaps = [await _longest_gap(it, partition, began) for partition in range(it.partitions)]
+            return Standstill(ended - began, sorted(gaps, reverse=True), source.slowest_s)
+
+
+async def _longest_gap(fleet: Fleet, partition: int, since_s: float) -> float:
+    """Return the longest time between two commits of a partition, of which the later one came after `since_s`."""
+    ends = await markers(fleet.settings.bootstrap_servers, fleet.topics.state, partition)
+    commits = [end.at_s for end in ends if end.commit]
+    return max(later - earlier for earlier, later in pairwise(commits) if later > since_s)
