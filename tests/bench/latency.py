@@ -45,7 +45,7 @@ async def measure(
         await eventually(lambda: len(worker.running()) == 2 * load.partitions)
         if load.rate:
             place = Place(kafka.bootstrap_servers, it.topics.events, it.topics.transitions, load.partitions)
-            found = await steady(place, load.rate, warm_up, seconds, worker.process.pid, kafka.pid, counters_of(worker))
+            found = await steady(place, load.rate, warm_up, seconds, worker.process.pid, kafka.nodes[0].pid, counters_of(worker))
             print(f"{load}: {_said(found)}", flush=True)
             row = row_of(str(load), found.use, found)
         else:
@@ -96,8 +96,8 @@ def _said(found: Steady) -> str:
 async def _at_rest(it: Fleet, worker: Worker, kafka: LocalKafka, seconds: float) -> Use:
     await it.send(simulate(seed=1, events=REST_EVENTS_PER_PARTITION * it.partitions, bad_ratio=0))
     await it.drained()
-    await use_over(REST_WARM_UP_S, worker.process.pid, kafka.pid, _port(kafka))
-    return await use_over(seconds, worker.process.pid, kafka.pid, _port(kafka), counters_of(worker))
+    await use_over(REST_WARM_UP_S, worker.process.pid, kafka.nodes[0].pid, _port(kafka))
+    return await use_over(seconds, worker.process.pid, kafka.nodes[0].pid, _port(kafka), counters_of(worker))
 
 
 def _port(kafka: LocalKafka) -> int:

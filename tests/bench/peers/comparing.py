@@ -192,10 +192,10 @@ def _last_words(log: Path) -> str:
 async def _drain(ready: Ready, options: Options, events: int, expected: int) -> Drained:
     async with _place(options) as (kafka, it, directory):
         await asyncio.to_thread(write, kafka.bootstrap_servers, it.topics.events, backlog(events))
-        broker_cpu = cpu_seconds_with_children(kafka.pid)
+        broker_cpu = cpu_seconds_with_children(kafka.nodes[0].pid)
         async with _running(ready, it, options, directory) as process:
             counting = _Counting(Place(kafka.bootstrap_servers, "", it.topics.transitions, options.partitions))
-            found = await asyncio.to_thread(counting.until, expected, process, kafka.pid)
+            found = await asyncio.to_thread(counting.until, expected, process, kafka.nodes[0].pid)
             if ready is _service:
                 # The windows have their share in the CPU time, and come a second behind.
                 await it.drained()
@@ -207,7 +207,7 @@ async def _flow(ready: Ready, options: Options) -> Steady:
     async with _place(options) as (kafka, it, directory), _running(ready, it, options, directory) as process:
         await asyncio.sleep(START_S)
         place = Place(kafka.bootstrap_servers, it.topics.events, it.topics.transitions, options.partitions)
-        return await steady(place, options.rate, options.warm_up, options.seconds, process.pid, kafka.pid)
+        return await steady(place, options.rate, options.warm_up, options.seconds, process.pid, kafka.nodes[0].pid)
 
 
 class _Counting:
