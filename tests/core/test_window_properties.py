@@ -18,7 +18,8 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
-from streamproc.core.windowstate import WindowRules
+from streamproc.core.summary import summary_of
+from streamproc.core.windowstate import SOURCES_KEY, WindowRules
 from tests.support.events import streams
 from tests.support.metrics_oracle import FailureLimits, Said, WindowOf, failure_alerts, one_pass, total
 from tests.support.metrics_oracle import windows as every_window
@@ -27,6 +28,7 @@ from tests.support.windowing import (
     MINUTE_MS,
     RULES,
     START_MS,
+    Arrived,
     Windows,
     ended,
     idle,
@@ -48,7 +50,7 @@ SMALL = structs.replace(
     failures=FAILURES,
 )
 ONE_SIZE = structs.replace(SMALL, sizes_ms=(MINUTE_MS,))
-Arrivals = list[Measurement | Mark]
+Arrivals = list[Arrived]
 
 
 @st.composite
@@ -159,7 +161,7 @@ def days(draw: st.DrawFn) -> Arrivals:
     for _ in range(draw(st.integers(1, 20))):
         source = draw(st.integers(0, 1))
         if draw(st.booleans()):
-            found.append(measured(draw(st.integers(0, max(reached) // MINUTE_MS)) * MINUTE_MS, source=source))
+            found.append(measured(draw(st.integers(0, max(reached) // MINUTE_MS)) * MINUTE_MS))
         else:
             reached[source] += draw(st.sampled_from((0, 1, MINUTE_MS, DAY_MS - 1, DAY_MS, DAY_MS + 5 * MINUTE_MS)))
             found.append(mark(reached[source], source=source))
@@ -201,8 +203,8 @@ def test_late_says_how_many_came_after_the_close(found: Arrivals, where: list[in
 def test_nothing_is_remembered_for_ever(found: Arrivals, where: list[int]) -> None:
     """Windows and failing groups get their tombstone, and the calendar holds no reminder of them."""
     windows = _ends(_committed(found, where))
-    assert windows.state.values.keys() == {0, 1}
-    assert windows.state.live_keys == 2
+    assert windows.state.values.keys() == {SOURCES_KEY}
+    assert windows.state.live_keys == 1
     assert reminders(windows.state) == 0
 
 
@@ -269,7 +271,7 @@ def test_failure_alerts_are_those_of_one_pass_over_the_windows(found: Arrivals, 
     for arrival in found:
         if isinstance(arrival, Measurement):
             window = WindowOf(arrival.assistant_id, arrival.model, MINUTE_MS, arrival.start)
-            totals.setdefault(window, []).append(arrival.totals.ended)
+            totals.setdefault(window, []).append(summary_of(arrival.totals).ended)
     summed = {window: {**total([]), "ended": sum(map(Counter, held), Counter())} for window, held in totals.items()}
     expected = failure_alerts(summed, FailureLimits(MINUTE_MS, GRACE_MS, min_ended=2, rates={"warning": "0.3"}))
     assert sorted(windows.said) == sorted(expected)
@@ -293,7 +295,7 @@ class Source:
         events, self.left = self.left[:count], self.left[count:]
         at = Moment(wall_ms, caught_up=not events)
         out = pass_time(self._state, at, step(self._state, events, at, begin(self._state)))
-        sent: Arrivals = [Measurement(self._number, *key, totals) for key, totals in out.tally.cells.items()]
+        sent: Arrivals = [Measurement(*key, totals) for key, totals in out.tally.cells.items()]
         due = self._beacon.due(out.stream_time, idle=at.caught_up, seen_at=wall_ms, wall_ms=wall_ms)
         if due is not None:
             self._beacon.sent(due)

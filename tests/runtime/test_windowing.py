@@ -12,7 +12,7 @@ from msgspec import structs
 from streamproc.codec.encode import Source
 from streamproc.codec.measurements import decode_measurements
 from streamproc.core.failures import FailureRules
-from streamproc.core.measure import Mark, Measurement
+from streamproc.core.measure import Mark
 from streamproc.core.model import MAX_AHEAD_MS, Moment
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
@@ -160,7 +160,7 @@ async def test_an_aborted_fold_measures_nothing() -> None:
     app.send("queued")
     async with app.working():
         await eventually(lambda: len(app.told.failures) > 2)
-    assert app.measurements() == []
+    assert app.output("measurements") == []
 
 
 async def test_nothing_is_processed_twice_by_the_windows_offset() -> None:
@@ -193,15 +193,15 @@ async def test_measurements_go_where_their_key_says_and_marks_everywhere() -> No
     _lives(app)
     async with app.working():
         await app.summed()
+    groups = set()
     for number in range(3):
-        for entry in app.output("measurements", number):
-            if entry.key is not None:
-                assert app.kafka.partition_of(entry.key, 3) == number
+        for measurement in app.measurements(number):
+            group = measurement.assistant_id, measurement.model
+            assert app.kafka.partition_of(json.dumps(group, separators=(",", ":")).encode(), 3) == number
+            groups.add(group)
         assert {mark.source_partition for mark in app.marks(number)} == {0, 1, 2}
-    groups = [
-        arrival for number in range(3) for arrival in app.measurements(number) if isinstance(arrival, Measurement)
-    ]
-    assert len({(each.assistant_id, each.model) for each in groups}) == 6
+    assert len(groups) == 6
+    assert {entry.key for entry in app.outputs("measurements")} == {None}
 
 
 async def test_metrics_are_in_the_partition_of_their_key() -> None:
@@ -236,19 +236,36 @@ async def test_marks_come_at_most_once_a_second() -> None:
 
 async def test_a_source_that_is_caught_up_says_so() -> None:
     """A busy one says how far it came; what was seen last is told along."""
-    app = await _application()
+    app = await _application(max_records=1)
     async with app.working():
         await eventually(lambda: bool(app.marks()))
-        app.now_ms += 1_000
-        app.send("queued", at_ms=START_MS + 700)
+    app.now_ms += 1_000
+    for number in range(2):
+        app.send("queued", f"run_{number}", at_ms=START_MS + 700 + number)
+    async with app.working():
         await app.summed()
         app.now_ms += 1_000
         await eventually(lambda: app.marks()[-1].sent_at == START_MS + 2_000)
     assert app.marks() == [
         Mark(0, 0, idle=True, seen_at=0, sent_at=START_MS),
         Mark(0, START_MS + 700, idle=False, seen_at=START_MS + 1_000, sent_at=START_MS + 1_000),
-        Mark(0, START_MS + 700, idle=True, seen_at=START_MS + 1_000, sent_at=START_MS + 2_000),
+        Mark(0, START_MS + 701, idle=True, seen_at=START_MS + 1_000, sent_at=START_MS + 2_000),
     ]
+
+
+async def test_marks_of_one_second_go_out_together() -> None:
+    """Each goes to every partition: what comes in the middle of a second is told at the beginning of the next."""
+    app = await _application(2)
+    async with app.working():
+        await eventually(lambda: len(app.marks(1)) == 2)
+        app.now_ms += 500
+        app.send("queued", partition=1)
+        await app.summed()
+        assert len(app.marks(1)) == 2
+        app.now_ms += 500
+        await eventually(lambda: len(app.marks(1)) > 2)
+    told = app.marks(1)[2]
+    assert (told.source_partition, told.sent_at, told.seen_at) == (1, START_MS + 1_000, START_MS + 500)
 
 
 async def test_a_source_whose_state_was_read_back_says_anew_where_it_is() -> None:
@@ -382,7 +399,7 @@ def _batch(app: Application, *records: Arrived, read_all: bool) -> Mark:
     batch.pass_time(at, read_all=read_all)
     outputs = batch.close(at).outputs[app.measured()]
     sent = [Arrived(0, value, timestamp, key) for key, value, timestamp, _ in outputs]
-    (mark,) = (arrival for arrival in decode_measurements(sent).arrivals if isinstance(arrival, Mark))
+    ((mark,),) = (record.marks for record in decode_measurements(sent).arrivals)
     return mark
 
 
@@ -584,8 +601,8 @@ async def test_a_state_ahead_of_the_committed_offset_is_refused() -> None:
     async with app.working():
         await app.summed()
     found = app.kafka.offsets[app.measured()]
-    app.kafka.offsets[app.measured()] = found._replace(offset=1)
-    await _refused(app, "run-windows partition 0 is ahead of the committed offset 1")
+    app.kafka.offsets[app.measured()] = found._replace(offset=0)
+    await _refused(app, "run-windows partition 0 is ahead of the committed offset 0")
 
 
 async def test_state_kept_across_a_rebalance_is_reused() -> None:
