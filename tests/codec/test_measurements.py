@@ -18,11 +18,12 @@ from streamproc.codec.measurements import (
 )
 from streamproc.codec.schemas import load
 from streamproc.core.failures import group_key
-from streamproc.core.measure import Mark, Measurement, Totals
+from streamproc.core.measure import Mark, Measurement, Measurements, Totals
 from streamproc.runtime.aio.partitioner import partition_of
 from tests.support import earlier
 from tests.support.runobjects import Arrived
 from tests.support.sums import instants, marks, measurements, names, totals, totals_from
+from tests.support.windowing import RULES, Windows, remembered
 
 WALL_MS = 1_717_200_000_123
 START_MS = 1_717_200_000_000
@@ -30,6 +31,11 @@ ONE = MeasurementEncoder("app", "run-events", 1, partition_of)
 SUMS = totals_from(created=1, transitions={"queued": 1}, queue_wait=[5])
 MEASUREMENT = Measurement("asst_1", None, START_MS, SUMS)
 MARK = Mark(3, 7, idle=True, seen_at=8, sent_at=9)
+TWO = replace(RULES, sources=2, sizes_ms=(60_000, 180_000))
+_moments = st.integers(0, 20).map(lambda halves: START_MS + halves * 30_000)
+_starts = st.integers(0, 10).map(lambda minutes: START_MS + minutes * 60_000)
+_near = st.builds(Measurement, st.sampled_from((None, "a")), st.none(), _starts, totals)
+_told = st.builds(Mark, st.integers(0, 2), _moments, st.booleans(), _moments, _moments)
 cells = st.dictionaries(st.tuples(names, names, instants), totals, max_size=4)
 
 
@@ -314,6 +320,27 @@ def test_what_an_earlier_release_sent_comes_back_as_it_was(found):
     assert read.rejections == []
     expected = [replace(each, sent_at=min(each.sent_at, WALL_MS)) if isinstance(each, Mark) else each for each in found]
     assert [[*arrival.sums, *arrival.marks] for arrival in read.arrivals] == [[each] for each in expected]
+
+
+_records = st.lists(
+    st.builds(Measurements, st.lists(_near, max_size=3), st.lists(_told, max_size=3)), min_size=1, max_size=6
+)
+
+
+@given(_records, st.data())
+def test_records_of_both_releases_make_the_same_windows(records, data):
+    """Whichever of them an earlier release had written, one for each measurement and mark."""
+    mixed, packed = Windows(TWO), Windows(TWO)
+    for record in records:
+        apart = [earlier.measurement(each) for each in record.sums] + [earlier.mark(each) for each in record.marks]
+        values = apart if data.draw(st.booleans()) else [FORMAT.pack((record.sums, record.marks))]
+        found = decode_measurements([Arrived(0, value, 2 * START_MS) for value in values])
+        assert found.rejections == []
+        mixed.commit(*found.arrivals)
+        packed.commit(record)
+    assert remembered(mixed.state) == remembered(packed.state)
+    assert mixed.closings == packed.closings
+    assert (mixed.late, mixed.dropped_as, mixed.alerts) == (packed.late, packed.dropped_as, packed.alerts)
 
 
 def test_an_earlier_one_that_is_larger_than_any_of_ours_is_refused():

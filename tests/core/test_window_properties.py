@@ -12,10 +12,11 @@ from streamproc.core.alerts import Severity
 from streamproc.core.beacon import Beacon
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.failures import FailureRules
-from streamproc.core.measure import Mark, Measurement
+from streamproc.core.measure import Mark, Measurement, Measurements
 from streamproc.core.model import Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
+from streamproc.core.sources import NOT_HEARD, SourceMark, Sources
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.core.summary import summary_of
@@ -114,6 +115,49 @@ def test_cutting_batches_anywhere_closes_the_same_windows_with_the_same_sums(fou
     """Only how many revisions there are depends on it: the highest ones, the alerts and the counts do not."""
     whole, cut = _ends(_committed(found)), _ends(_committed(found, where))
     assert _outcome(cut) == _outcome(whole)
+
+
+def _records(found: Arrivals, where: Sequence[int]) -> list[Measurements]:
+    """Return arrivals as records of several: in each the sums first, then the marks."""
+    return [
+        Measurements(
+            [each for each in part if isinstance(each, Measurement)], [each for each in part if isinstance(each, Mark)]
+        )
+        for part in _parts(found, where)
+    ]
+
+
+@given(arrivals(), cuts, cuts)
+def test_a_record_of_many_is_as_many_records(found: Arrivals, where: list[int], commits: list[int]) -> None:
+    """All that it holds, in its order, whatever was put together; commits cut between records as elsewhere."""
+    records = _records(found, where)
+    apart: Arrivals = [each for record in records for each in (*record.sums, *record.marks)]
+    one, other = _ends(_committed(list(records), commits)), _ends(_committed(apart))
+    assert _outcome(one) == _outcome(other)
+    assert remembered(one.state) == remembered(other.state)
+
+
+@given(arrivals(), st.integers(0, 30), st.booleans())
+def test_what_an_earlier_release_kept_of_each_source_is_taken_over(found: Arrivals, at: int, aborts: bool) -> None:
+    """rules.md 6: its keys are dropped with the commit that first writes the new one; counted right all the time."""
+    windows, undisturbed = _committed(found[:at]), _committed(found[:at])
+    known = windows.state.values.pop(SOURCES_KEY, Sources.of(2, {}))
+    assert isinstance(known, Sources)
+    single = zip(known.watermarks, known.read_until, known.seen_at, strict=True)
+    marks = {number: SourceMark(*each) for number, each in enumerate(single) if each[0] != NOT_HEARD}
+    windows.state.values.update({**marks, 7: SourceMark(1, 2, 3)})
+    windows.restart()
+    for part in (found[at:], [mark(10**9, source=0), mark(10**9, source=1)]):
+        if aborts:
+            windows.attempt(*part)
+        out = windows.attempt(*part)
+        expected = windows.state.live_after(out.changed)
+        windows.commit(*part)
+        undisturbed.commit(*part)
+        assert windows.state.live_keys == expected
+    assert remembered(windows.state) == remembered(undisturbed.state)
+    assert _outcome(windows) == _outcome(undisturbed)
+    assert windows.state.values.keys() == {SOURCES_KEY}
 
 
 @given(arrivals(), cuts, st.booleans())

@@ -11,9 +11,11 @@ from msgspec import structs
 
 from streamproc.codec.encode import Source
 from streamproc.codec.measurements import decode_measurements
+from streamproc.codec.windows import decode_window_states
 from streamproc.core.failures import FailureRules
-from streamproc.core.measure import Mark
+from streamproc.core.measure import Mark, Measurement
 from streamproc.core.model import MAX_AHEAD_MS, Moment
+from streamproc.core.sources import NOT_HEARD, SourceMark, Sources
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.runtime.config import TopicSettings
@@ -22,6 +24,7 @@ from streamproc.runtime.observer import TaskState
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import WAYS_OUT
 from streamproc.runtime.windowing import WindowStage
+from tests.support import earlier
 from tests.support.application import WINDOWS, Application, always, application, once
 from tests.support.metrics_oracle import (
     FailureLimits,
@@ -33,6 +36,7 @@ from tests.support.metrics_oracle import (
     windows,
 )
 from tests.support.runobjects import START_MS, Arrived, framed, run_object
+from tests.support.sums import totals_from
 from tests.support.waiting import eventually
 
 MINUTE_MS = 60_000
@@ -619,6 +623,50 @@ async def test_state_kept_across_a_rebalance_is_reused() -> None:
         await _time_passes(app)
     assert app.kafka.read_back.count(app.topics.windows) == reads == 1
     assert _created(app) == [(0, 1, 0)]
+
+
+def _as_of_an_earlier_release(app: Application) -> None:
+    """Let run-windows hold what an earlier release would have written of the same, and the position say so."""
+    log, place = app.kafka.logs[app.topics.windows][0], app.measured()
+    live = {entry.key: entry for entry in log.stable(0)}
+    found = decode_window_states([entry for entry in live.values() if entry.value])
+    log.entries.clear()
+    count = 0
+    for key, value, offset in found:
+        parts = {key: value}
+        if isinstance(value, Sources):
+            marks = zip(value.watermarks, value.read_until, value.seen_at, strict=True)
+            parts = {number: SourceMark(*each) for number, each in enumerate(marks) if each[0] != NOT_HEARD}
+        for each in (earlier.state(*part, offset) for part in parts.items()):
+            log.append((each.key, each.value, 0, []), "committed")
+            count += 1
+    position = json.loads(app.kafka.offsets[place].metadata)
+    metadata = json.dumps({**position, "live_keys": count})
+    app.kafka.offsets[place] = app.kafka.offsets[place]._replace(metadata=metadata)
+
+
+async def test_an_upgrade_goes_on_from_what_an_earlier_release_wrote() -> None:
+    """rules.md 6 and 23: its state is proven and restored, what it had measured is summed, its keys are dropped."""
+    app = await _application(2)
+    _lives(app)
+    async with app.working():
+        await app.summed()
+    _as_of_an_earlier_release(app)
+    extra = Measurement("asst_9", None, START_MS, totals_from(created=7, transitions={"queued": 7}))
+    said = Mark(1, START_MS, idle=True, seen_at=START_MS, sent_at=app.now_ms)
+    for value in (earlier.measurement(extra), earlier.mark(said)):
+        app.kafka.logs[app.topics.measurements][0].append((b"key", value, app.now_ms, []), "committed")
+    async with app.working():
+        await app.summed()
+    live = {entry.key: entry.value for entry in app.output("windows")}
+    assert [key for key, value in live.items() if value and json.loads(key or b"")[0] == "source"] == []
+    assert [json.loads(key or b"")[1] for key, value in live.items() if not value] == [0, 1]
+    async with app.working():
+        await _time_passes(app)
+    found = latest(app.revisions())
+    assert found.pop(WindowOf("asst_9", None, MINUTE_MS, START_MS))["created"] == 7
+    assert found == _expected(app)
+    assert app.output("dead_letters") == []
 
 
 # Settings that change
