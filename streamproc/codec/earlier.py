@@ -48,6 +48,8 @@ def read_measurement(record: Arrival) -> Measurements:
 def read_value(record: Arrival, kind: str) -> tuple[int, Value]:
     """Return the source offset and the value of a WindowState; raises as `read_measurement`."""
     found = unframe(record, WINDOW_STATES, "WindowState")
+    if found[kind] is None:
+        raise ValueError("the value is of another kind than the key")
     said = list(found[kind].values())
     if kind == "window":
         said[0] = _totals(said[0])

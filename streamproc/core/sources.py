@@ -31,6 +31,11 @@ class Sources(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     read_until: list[int]
     seen_at: list[int]
 
+    def __post_init__(self) -> None:
+        """Raise ValueError where the lists, read back, are not of the same sources."""
+        if not len(self.watermarks) == len(self.read_until) == len(self.seen_at):
+            raise ValueError("lists of different lengths")
+
     @classmethod
     def of(cls, count: int, known: Mapping[Any, Any]) -> "Sources":
         """Return so many sources, of which is known what a SourceMark under their number says, if there is one."""
@@ -72,5 +77,5 @@ class Sources(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
             read_until[number] = sent_at if mark.idle else 0
             # One that was not heard of is listened to from now on.
             seen = sent_at if known == NOT_HEARD and sent_at > mark.seen_at else mark.seen_at
-            if seen > seen_at[number]:
+            if seen > seen_at[number]:  # noqa: PLR1730  max() is a call
                 seen_at[number] = seen

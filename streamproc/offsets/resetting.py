@@ -13,6 +13,7 @@ from typing import NamedTuple
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import Message
 from streamproc.codec.schemas import load
+from streamproc.codec.windows import STATE
 from streamproc.errors import ConfigError
 from streamproc.offsets.fencing import Commit, fenced
 from streamproc.offsets.places import Target
@@ -116,10 +117,11 @@ class Reset:
     def _tombstone(self, source: TopicPartition, key: bytes, offset: int) -> Message:
         """Return the null for a key; its id names the record that it takes back, and this reset."""
         is_run, wall_ms = source.topic == self._desk.topics.events, time.time_ns() // 1_000_000
-        kind, schema = ("run.state", "run_state") if is_run else ("window.state", "window_state")
-        role = "state" if is_run else "windows"
-        where = f"/streamproc/{self._desk.application_id}/{role}"
-        events = CloudEvents(f"streamproc.{kind}", where, load(schema).label)
+        where = f"/streamproc/{self._desk.application_id}"
+        if is_run:
+            events = CloudEvents("streamproc.run.state", f"{where}/state", load("run_state").label)
+        else:
+            events = STATE.events("streamproc.window.state", f"{where}/windows")
         event_id = f"{source.topic}:{source.partition}:{offset}:{self._sequences[source] + 1}:reset"
         return key, None, wall_ms, events.headers(event_id.encode(), wall_ms)
 

@@ -26,7 +26,6 @@ from streamproc.codec.framing import confluent
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
 from streamproc.codec.schemas import load as load_schema
-from streamproc.core.measure import Totals
 from streamproc.core.model import Moment, Verdict
 from streamproc.core.profiles import ASSISTANTS, LANGGRAPH, PROFILES, RESPONSES
 from streamproc.core.rules import Rules
@@ -44,6 +43,7 @@ from tests.support.books import RUN_OBJECT_VERSIONS, book_of
 from tests.support.fixtures import PROFILE_OF, load
 from tests.support.oracle import FOREVER, NO_DEADLINES
 from tests.support.runobjects import LONGEST, RUN_OBJECTS, SCHEMAS, Arrived, encode
+from tests.support.sums import summary_of_all
 
 BOOKS = {name: profilebook.book_of(profile) for name, profile in PROFILES.items()}
 SCHEMA_OF = {
@@ -321,11 +321,9 @@ def test_a_fixture_folds_into_the_documented_transitions(name, framing):
     assert set(outcome.tally.anomalies) <= {"old_timestamp"}, "some files hold runs of several days"
     assert set(outcome.tally.verdicts) <= {Verdict.APPLIED, Verdict.DUPLICATE}
     assert outcome.alerts == []
-    totals = Totals()
-    for cell in outcome.tally.cells.values():
-        totals.merge(cell)
+    totals = summary_of_all(outcome.tally)
     assert totals.tokens == tokens
-    assert {kind: (each.count, each.sum_ms / 1000) for kind, each in totals.durations.items()} == durations
+    assert {kind: (each.count, each.sum_ms / 1000) for kind, each in totals.runs.items()} == durations
     assert (totals.queue_wait.count, totals.queue_wait.sum_ms / 1000) == queue_wait
     assert (totals.action_wait.count, totals.action_wait.sum_ms / 1000) == action_wait
     assert totals.errors == errors

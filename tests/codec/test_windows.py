@@ -8,18 +8,26 @@ from hypothesis import strategies as st
 
 from streamproc.codec.encode import Source
 from streamproc.codec.schemas import load
+from streamproc.codec.windows import STATE as FORMAT
 from streamproc.codec.windows import WindowEncoder, decode_window_states, state_key
 from streamproc.core.measure import BUCKETS, Totals
-from streamproc.core.windowstate import Closing, Silence, SourceMark, WindowKey
+from streamproc.core.sources import NOT_HEARD, SourceMark, Sources
+from streamproc.core.windowstate import SILENCE_KEY, SOURCES_KEY, Closing, Silence, Window, WindowKey
 from streamproc.errors import ConfigError
+from tests.support import earlier
 from tests.support.metrics_oracle import WindowOf, read, revisions, totals_of
 from tests.support.runobjects import Arrived
-from tests.support.sums import totals, values
+from tests.support.sums import instants, partitions, totals, totals_from, values
 
 ENCODER = WindowEncoder(Source("app", "run-measurements", 2))
 WALL_MS = 1_800_000_000_000
 START_MS = 1_717_200_000_000
 KEY = WindowKey("asst_1", "gpt-4o", 60_000, START_MS)
+SOURCES = Sources([1, NOT_HEARD], [2, 0], [3, 0])
+_earlier_values = st.one_of(
+    values.filter(lambda found: found[0] != SOURCES_KEY),
+    st.tuples(partitions, st.builds(SourceMark, instants, instants, instants)),
+)
 
 
 def _record(message, offset=0) -> Arrived:
@@ -28,12 +36,14 @@ def _record(message, offset=0) -> Arrived:
 
 
 def _sample() -> Totals:
-    sums = Totals(arrivals=9, created=2, transitions={"queued": 2}, errors={"server_error": 1}, tokens={"prompt": 5})
-    sums.ended_as("failed", 700)
-    sums.ended_as("failed", 800)
-    sums.ended_as("succeeded", 10**9)
-    sums.queue_wait.add(3)
-    return sums
+    return totals_from(
+        created=2,
+        transitions={"queued": 2},
+        errors={"server_error": 1},
+        tokens={"prompt": 5},
+        runs={"failed": [700, 800, None], "succeeded": [10**9]},
+        queue_wait=[3],
+    )
 
 
 # State
@@ -60,15 +70,38 @@ def test_names_are_told_apart(names):
     assert len({state_key(KEY._replace(assistant_id=name)) for name in names}) == 2
 
 
+@given(_earlier_values)
+def test_what_an_earlier_release_wrote_is_restored(found):
+    """rules.md 23: under the same keys, so that what is written anew replaces it."""
+    key, value = found
+    record = earlier.state(key, value, 41)
+    assert decode_window_states([record]) == [(key, value, 41)]
+    assert decode_window_states([record._replace(value=None)]) == [(key, None, -1)]
+    assert record.key == ENCODER.states({key: None}, 41, 7, WALL_MS)[0][0]
+
+
+def test_the_format_is_what_it_was():
+    """Whoever changes it gives it another version: records of this one are to be restored."""
+    window = Window(totals_from(created=1, errors={"a": 2}), 3, 4)
+    found = {key: value for key, value, *_ in ENCODER.states({KEY: window, SOURCES_KEY: SOURCES}, 41, 7, WALL_MS)}
+    assert found == {
+        b'["window","asst_1","gpt-4o",60000,1717200000000]': bytes.fromhex(
+            "c17701 92 29 93 92 81a76372656174656401 81a16102 03 04"
+        ),
+        b'["sources"]': bytes.fromhex("c17701 92 29 93 9201ff 9202 00 9203 00"),
+    }
+
+
 def test_ids_of_states_are_of_the_commit():
     """rules.md 22: where they come from, the commit, the number in it."""
-    messages = ENCODER.states({KEY: None, 0: SourceMark(1, 2, 3)}, 41, 7, WALL_MS)
+    messages = ENCODER.states({KEY: None, SOURCES_KEY: SOURCES}, 41, 7, WALL_MS)
     assert [dict(headers)["ce_id"] for *_, headers in messages] == [
         b"run-measurements:2:7:0",
         b"run-measurements:2:7:1",
     ]
 
 
+STATE = ENCODER.states({SOURCES_KEY: SOURCES}, 1, 1, 1)[0][1] or b""
 DAMAGED = {
     "no key": Arrived(5, b"x", key=None),
     "a key of something else": Arrived(5, b"x", key=b'"run_1"'),
@@ -76,10 +109,17 @@ DAMAGED = {
     "a short key": Arrived(5, None, key=b'["window","a"]'),
     "a foreign value": Arrived(5, b"\x07garbage", key=state_key(KEY)),
     "another schema": Arrived(5, load("run_metrics").header + b"\x00" * 40, key=state_key(KEY)),
-    "cut short": Arrived(5, (ENCODER.states({0: SourceMark(1, 2, 3)}, 1, 1, 1)[0][1] or b"")[:-1], key=state_key(0)),
-    "the value of another kind": Arrived(
-        5, ENCODER.states({0: SourceMark(1, 2, 3)}, 1, 1, 1)[0][1], key=state_key(KEY)
+    "another format": Arrived(5, b"\xc1m\x01" + STATE[3:], key=state_key(SOURCES_KEY)),
+    "another version": Arrived(5, b"\xc1w\x02" + STATE[3:], key=state_key(SOURCES_KEY)),
+    "cut short": Arrived(5, STATE[:-1], key=state_key(SOURCES_KEY)),
+    "one byte more": Arrived(5, STATE + b"\x00", key=state_key(SOURCES_KEY)),
+    "the value of another kind": Arrived(5, STATE, key=state_key(KEY)),
+    "lists of different lengths": Arrived(5, FORMAT.pack((1, ([1], [2], []))), key=state_key(SOURCES_KEY)),
+    "a single source in the new format": Arrived(5, STATE, key=b'["source",0]'),
+    "an earlier one, cut short": earlier.state(0, SourceMark(1, 2, 3))._replace(
+        offset=5, value=(earlier.state(0, SourceMark(1, 2, 3)).value or b"")[:-1]
     ),
+    "an earlier one of another kind": earlier.state(0, SourceMark(1, 2, 3))._replace(offset=5, key=state_key(KEY)),
 }
 
 
@@ -115,11 +155,11 @@ def test_metrics_hold_the_totals(sums, revision, late):
 
 
 def test_a_histogram_names_all_its_buckets():
-    """So that a reader can add up without knowing them; zeros too. Not cumulative."""
+    """So that a reader can add up without knowing them; zeros too. Not cumulative. What is not known is in none."""
     found = read(_record(*ENCODER.metrics([Closing(KEY, 0, _sample(), 0)], WALL_MS)), "run_metrics")
     assert found["run_duration"]["buckets"] == {**dict.fromkeys(BUCKETS, 0), "1000": 2, "+Inf": 1}
     assert (found["run_duration"]["count"], found["run_duration"]["sum_ms"]) == (3, 10**9 + 1_500)
-    assert (found["ended"], found["window_end"] - found["window_start"]) == ({"failed": 2, "succeeded": 1}, 60_000)
+    assert (found["ended"], found["window_end"] - found["window_start"]) == ({"failed": 3, "succeeded": 1}, 60_000)
 
 
 def test_metrics_are_keyed_as_measurements_are():
@@ -148,6 +188,6 @@ def test_different_windows_have_different_ids(groups):
 
 
 def test_silence_and_sources_have_fixed_keys():
-    """One each."""
-    messages = ENCODER.states({"silence": Silence(1), 7: SourceMark(1, 2, 3)}, 1, 1, 1)
-    assert [json.loads(key or b"") for key, *_ in messages] == [["silence"], ["source", 7]]
+    """One each; single sources are an earlier release's, and only dropped."""
+    messages = ENCODER.states({SILENCE_KEY: Silence(1), SOURCES_KEY: SOURCES, 7: None}, 1, 1, 1)
+    assert [json.loads(key or b"") for key, *_ in messages] == [["silence"], ["sources"], ["source", 7]]

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.core.measure import Totals
 from streamproc.core.model import Moment, Run, RunEvent, Verdict
 from streamproc.core.profiles import ASSISTANTS, PROFILES
 from streamproc.core.rules import Rules
 from streamproc.core.state import Outcome, State
 from streamproc.core.step import begin, step
+from streamproc.core.summary import Summary
 from tests.support.events import RETENTION, START_MS, event
+from tests.support.sums import summary_of_all
 
 AGAIN = replace(
     ASSISTANTS, name="again", reopened={"failed": frozenset(("queued", "completed")), "expired": frozenset(("queued",))}
@@ -28,11 +29,8 @@ def _fold(state: State, *events: RunEvent) -> Outcome:
     return out
 
 
-def _totals(out: Outcome) -> Totals:
-    total = Totals()
-    for cell in out.tally.cells.values():
-        total.merge(cell)
-    return total
+def _summary(out: Outcome) -> Summary:
+    return summary_of_all(out.tally)
 
 
 @pytest.fixture
@@ -88,8 +86,8 @@ def test_what_the_object_still_holds_of_the_end_before_is_not_the_attempts(state
 
 def test_each_attempt_is_measured_as_a_run_of_its_own(state: State) -> None:
     """Windows count both: creation, end, tokens, error, wait and duration."""
-    first = _totals(_fold(state, *FAILED))
-    second = _totals(
+    first = _summary(_fold(state, *FAILED))
+    second = _summary(
         _fold(
             state,
             event("queued", at=60_000, offset=3, **OLD),
@@ -138,7 +136,7 @@ def test_what_is_told_of_an_end_later_is_of_its_attempt_too(state: State) -> Non
 def test_an_attempt_of_which_only_the_end_is_heard_has_no_duration(state: State) -> None:
     """rules.md 15: nothing tells when it began. It ended all the same."""
     _fold(state, *FAILED)
-    totals = _totals(_fold(state, event("completed", at=70_000, offset=3, completed_at=SECOND_S + 70)))
+    totals = _summary(_fold(state, event("completed", at=70_000, offset=3, completed_at=SECOND_S + 70)))
     assert (totals.ended, totals.run_duration.count) == ({"succeeded": 1}, 0)
     assert (state.runs["run_1"].attempt, state.runs["run_1"].ended_at) == (2, SECOND_S + 70)
 
@@ -190,5 +188,5 @@ def test_an_attempt_is_one_end_and_then_a_beginning(statuses: list[str]) -> None
         assert change.attempt == attempt
     run: Run = state.runs["run_1"]
     assert (run.attempt, run.transitions) == (attempt, len(changes))
-    totals, ends = _totals(out), sum(change.outcome is not None for change in changes)
+    totals, ends = _summary(out), sum(change.outcome is not None for change in changes)
     assert (totals.created, sum(totals.ended.values())) == (attempt, ends)

@@ -5,9 +5,9 @@ from msgspec import structs
 
 from streamproc.core.alerts import Severity
 from streamproc.core.failures import FailureRules
-from streamproc.core.measure import Totals
 from streamproc.core.windowstate import WindowRules
 from tests.support.metrics_oracle import Said
+from tests.support.sums import totals_from
 from tests.support.windowing import MINUTE_MS, RULES, START_MS, Windows, ended, mark, measured
 
 DEFAULT = structs.replace(RULES, failures=FailureRules(min_ended=10))
@@ -101,7 +101,7 @@ def test_too_few_ended_runs_tell_nothing() -> None:
 def test_runs_that_have_not_ended_count_for_nothing() -> None:
     """The rate is of those that did."""
     windows = Windows(DEFAULT)
-    windows.commit(measured(created=1_000), ended(0, failed=1, succeeded=9), mark(_closes(0)))
+    windows.commit(measured(totals=totals_from(created=1_000)), ended(0, failed=1, succeeded=9), mark(_closes(0)))
     assert _brief(windows) == [("warning", "firing", 0)]
 
 
@@ -191,9 +191,7 @@ def test_only_windows_of_the_size_that_was_set_are_judged() -> None:
 def test_which_outcomes_are_failures_is_set() -> None:
     """Expired runs, say."""
     rules = FailureRules(min_ended=2, outcomes=frozenset(("failed", "expired")))
-    totals = Totals()
-    for outcome in ("failed", "expired", "succeeded", "cancelled"):
-        totals.ended_as(outcome, 1)
+    totals = totals_from(runs={outcome: [1] for outcome in ("failed", "expired", "succeeded", "cancelled")})
     assert rules.rate(totals) == (2, 4)
     assert [severity for severity, _ in rules.holding(totals)] == [Severity.WARNING, Severity.CRITICAL]
 

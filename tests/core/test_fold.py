@@ -2,20 +2,13 @@
 
 import pytest
 
-from streamproc.core.measure import Histogram, Totals
 from streamproc.core.model import Verdict
 from streamproc.core.state import Outcome
+from streamproc.core.summary import Histogram
 from tests.support.events import START_MS, event, fold, new_state
+from tests.support.sums import summary_of_all
 
 CREATED = START_MS // 1000
-
-
-def totals(outcome: Outcome) -> Totals:
-    """Return everything that was measured."""
-    total = Totals()
-    for cell in outcome.tally.cells.values():
-        total.merge(cell)
-    return total
 
 
 def test_an_identical_queued_event_is_a_duplicate() -> None:
@@ -58,9 +51,9 @@ def test_a_terminal_run_takes_late_usage_and_a_late_error_once() -> None:
         {Verdict.APPLIED},
         {Verdict.DUPLICATE},
     ]
-    assert totals(usage).tokens == {"prompt": 1, "completion": 2}
-    assert not totals(error).tokens
-    assert totals(error).errors == {"server_error": 1}
+    assert summary_of_all(usage.tally).tokens == {"prompt": 1, "completion": 2}
+    assert not summary_of_all(error.tally).tokens
+    assert summary_of_all(error.tally).errors == {"server_error": 1}
     assert state.runs["run_1"].error_code == "server_error"
     assert not usage.transitions
 
@@ -70,8 +63,8 @@ def test_tokens_are_counted_once_at_the_end() -> None:
     state = new_state()
     waiting = fold(state, event("requires_action", usage=(5, 5, 10)))
     ended = fold(state, event("completed", at=9, usage=(7, 8, 15)))
-    assert not totals(waiting).tokens
-    assert totals(ended).tokens == {"prompt": 7, "completion": 8}
+    assert not summary_of_all(waiting.tally).tokens
+    assert summary_of_all(ended.tally).tokens == {"prompt": 7, "completion": 8}
 
 
 @pytest.mark.parametrize("early", [(10, 1, 11), (0, 0, 0)])
@@ -85,7 +78,7 @@ def test_tokens_are_those_of_the_end_whatever_came_before(early: tuple[int, int,
     final = fold(state, event("completed", at=2, usage=(500, 70, 570)))
     again = fold(state, event("completed", at=3, usage=(900, 90, 990)))
     assert state.runs["run_1"].usage == (500, 70, 570)
-    counted = [totals(outcome).tokens for outcome in (waiting, ended, final, again)]
+    counted = [summary_of_all(outcome.tally).tokens for outcome in (waiting, ended, final, again)]
     assert counted == [{}, {}, {"prompt": 500, "completion": 70}, {}]
 
 
@@ -95,7 +88,7 @@ def test_news_of_the_end_take_nothing_back() -> None:
     fold(state, event("failed", usage=(1, 2, 3)))
     outcome = fold(state, event("failed", at=1, usage=(7, 7, 14), error_code="server_error"))
     assert (state.runs["run_1"].usage, state.runs["run_1"].error_code) == ((1, 2, 3), "server_error")
-    assert (totals(outcome).tokens, totals(outcome).errors) == ({}, {"server_error": 1})
+    assert (summary_of_all(outcome.tally).tokens, summary_of_all(outcome.tally).errors) == ({}, {"server_error": 1})
 
 
 def test_an_error_that_was_got_over_is_not_the_runs() -> None:
@@ -108,7 +101,7 @@ def test_an_error_that_was_got_over_is_not_the_runs() -> None:
     outcome = fold(state, event("completed", at=2))
     assert state.runs["run_1"].error_code is None
     assert [change.error_code for change in outcome.transitions] == [None]
-    assert not totals(outcome).errors
+    assert not summary_of_all(outcome.tally).errors
 
 
 def test_the_first_started_at_stays() -> None:
@@ -161,16 +154,16 @@ def test_durations_come_from_the_run_object_else_from_kafka() -> None:
         event("in_progress", run="a", at=100, started_at=CREATED + 4),
         event("completed", run="a", at=200, completed_at=CREATED + 30),
     )
-    assert totals(known).queue_wait == Histogram(4_000, {"5000": 1})
-    assert totals(known).durations == {"succeeded": Histogram(30_000, {"30000": 1})}
+    assert summary_of_all(known.tally).queue_wait == Histogram(4_000, {"5000": 1})
+    assert summary_of_all(known.tally).runs == {"succeeded": Histogram(30_000, {"30000": 1})}
     unknown = fold(
         state,
         event("queued", run="b", created_at=None),
         event("in_progress", run="b", at=1_500, created_at=None),
         event("expired", run="b", at=9_000, created_at=None),
     )
-    assert totals(unknown).queue_wait == Histogram(1_500, {"2000": 1})
-    assert totals(unknown).durations == {"expired": Histogram(9_000, {"10000": 1})}
+    assert summary_of_all(unknown.tally).queue_wait == Histogram(1_500, {"2000": 1})
+    assert summary_of_all(unknown.tally).runs == {"expired": Histogram(9_000, {"10000": 1})}
 
 
 def test_waiting_for_tools_is_measured_each_time() -> None:
@@ -183,7 +176,7 @@ def test_waiting_for_tools_is_measured_each_time() -> None:
         event("requires_action", at=3_000),
         event("in_progress", at=3_500),
     )
-    assert totals(outcome).action_wait == Histogram(2_500, {"2000": 1, "500": 1})
+    assert summary_of_all(outcome.tally).action_wait == Histogram(2_500, {"2000": 1, "500": 1})
 
 
 def test_late_and_illegal_arrivals_change_nothing_and_are_counted() -> None:

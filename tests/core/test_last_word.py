@@ -16,6 +16,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, step
+from streamproc.core.summary import summary_of
 from tests.support.events import RETENTION, event, moment
 
 AGAIN = replace(ASSISTANTS, reopened={"failed": frozenset(("queued", "in_progress"))})
@@ -81,10 +82,11 @@ def test_state_transitions_measurements_and_alerts_agree_on_the_end(events: list
     assert (run.status, run.attempt) == (last.status, len(attempts))
     if last.outcome:
         assert (run.usage, run.error_code) == (last.usage, last.error)
-    assert totals.ended == _counted(attempt.outcome for attempt in ended)
+    summary = summary_of(totals)
+    assert summary.ended == _counted(attempt.outcome for attempt in ended)
     assert totals.errors == _counted(attempt.error for attempt in ended)
     tokens = [attempt.usage or (0, 0, 0) for attempt in ended]
-    assert (totals.tokens.get("prompt", 0), totals.tokens.get("completion", 0)) == (
+    assert (summary.tokens.get("prompt", 0), summary.tokens.get("completion", 0)) == (
         sum(usage[0] for usage in tokens),
         sum(usage[1] for usage in tokens),
     )

@@ -82,7 +82,7 @@ def test_a_timestamp_that_is_none_is_the_clock_of_arrival() -> None:
     assert [change.in_from_ms for change in changes] == [None, 4_000, 8_000]
     assert live.state.runs["run_1"].transitions == 3
     assert live.anomalies == {"timestamp_absent": 4}
-    windows = {key[2] for out in live.outcomes for key in out.tally.groups}
+    windows = {key[2] for out in live.outcomes for key in out.tally.cells}
     assert windows == {START_MS - START_MS % 60_000}
 
 

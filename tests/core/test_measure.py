@@ -14,7 +14,6 @@ from streamproc.core.measure import (
     MAX_CODES,
     MAX_DURATION_MS,
     OTHER,
-    Histogram,
     Totals,
     name,
 )
@@ -23,10 +22,12 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, step
+from streamproc.core.summary import summary_of
 from tests.support.events import START_MS, event, streams
 from tests.support.metrics_oracle import Totals as Sums
 from tests.support.metrics_oracle import WindowOf, one_pass, totals_of, windows
 from tests.support.oracle import FOREVER
+from tests.support.sums import totals_from
 
 BASE_MS = 5_000
 RULES = Rules(ASSISTANTS, FOREVER, Deadlines(overdue=False), BASE_MS)
@@ -282,9 +283,7 @@ def test_buckets_reach_past_the_expiry_of_a_run() -> None:
 )
 def test_a_bucket_holds_its_upper_bound(duration: int, bucket: str) -> None:
     """As Prometheus' `le` does."""
-    histogram = Histogram()
-    histogram.add(duration)
-    assert histogram.buckets == {bucket: 1}
+    assert summary_of(totals_from(queue_wait=[duration])).queue_wait.buckets == {bucket: 1}
 
 
 # What nobody should send
@@ -354,12 +353,10 @@ def test_sums_stay_within_what_a_record_can_hold(counts: list[int]) -> None:
     for count in counts:
         total.merge(
             Totals(
-                arrivals=count,
-                created=count,
-                transitions={"queued": count},
-                errors={"a": count},
-                tokens={"prompt": count},
-                durations={"failed": Histogram(count, {"500": count, "1000": count})},
+                dict.fromkeys(
+                    ("created", "to:queued", "tokens:prompt", *(f"run:failed:{n}" for n in (500, 1000, "ms"))), count
+                ),
+                {"a": count},
             )
         )
     sums = totals_of(total)

@@ -12,13 +12,15 @@ from streamproc.core.alerts import Severity
 from streamproc.core.beacon import Beacon
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.failures import FailureRules
-from streamproc.core.measure import Mark, Measurement
+from streamproc.core.measure import Mark, Measurement, Measurements
 from streamproc.core.model import Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
+from streamproc.core.sources import NOT_HEARD, SourceMark, Sources
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
-from streamproc.core.windowstate import WindowRules
+from streamproc.core.summary import summary_of
+from streamproc.core.windowstate import SOURCES_KEY, WindowRules
 from tests.support.contents import contents
 from tests.support.events import streams
 from tests.support.metrics_oracle import FailureLimits, Said, WindowOf, failure_alerts, one_pass, total
@@ -28,6 +30,7 @@ from tests.support.windowing import (
     MINUTE_MS,
     RULES,
     START_MS,
+    Arrived,
     Windows,
     ended,
     idle,
@@ -49,7 +52,7 @@ SMALL = structs.replace(
     failures=FAILURES,
 )
 ONE_SIZE = structs.replace(SMALL, sizes_ms=(MINUTE_MS,))
-Arrivals = list[Measurement | Mark]
+Arrivals = list[Arrived]
 
 
 @st.composite
@@ -115,6 +118,49 @@ def test_cutting_batches_anywhere_closes_the_same_windows_with_the_same_sums(fou
     assert _outcome(cut) == _outcome(whole)
 
 
+def _records(found: Arrivals, where: Sequence[int]) -> list[Measurements]:
+    """Return arrivals as records of several: in each the sums first, then the marks."""
+    return [
+        Measurements(
+            [each for each in part if isinstance(each, Measurement)], [each for each in part if isinstance(each, Mark)]
+        )
+        for part in _parts(found, where)
+    ]
+
+
+@given(arrivals(), cuts, cuts)
+def test_a_record_of_many_is_as_many_records(found: Arrivals, where: list[int], commits: list[int]) -> None:
+    """All that it holds, in its order, whatever was put together; commits cut between records as elsewhere."""
+    records = _records(found, where)
+    apart: Arrivals = [each for record in records for each in (*record.sums, *record.marks)]
+    one, other = _ends(_committed(list(records), commits)), _ends(_committed(apart))
+    assert _outcome(one) == _outcome(other)
+    assert remembered(one.state) == remembered(other.state)
+
+
+@given(arrivals(), st.integers(0, 30), st.booleans())
+def test_what_an_earlier_release_kept_of_each_source_is_taken_over(found: Arrivals, at: int, aborts: bool) -> None:
+    """rules.md 6: its keys are dropped with the commit that first writes the new one; counted right all the time."""
+    windows, undisturbed = _committed(found[:at]), _committed(found[:at])
+    known = windows.state.values.pop(SOURCES_KEY, Sources.of(2, {}))
+    assert isinstance(known, Sources)
+    single = zip(known.watermarks, known.read_until, known.seen_at, strict=True)
+    marks = {number: SourceMark(*each) for number, each in enumerate(single) if each[0] != NOT_HEARD}
+    windows.state.values.update({**marks, 7: SourceMark(1, 2, 3)})
+    windows.restart()
+    for part in (found[at:], [mark(10**9, source=0), mark(10**9, source=1)]):
+        if aborts:
+            windows.attempt(*part)
+        out = windows.attempt(*part)
+        expected = windows.state.live_after(out.changed)
+        windows.commit(*part)
+        undisturbed.commit(*part)
+        assert windows.state.live_keys == expected
+    assert remembered(windows.state) == remembered(undisturbed.state)
+    assert _outcome(windows) == _outcome(undisturbed)
+    assert windows.state.values.keys() == {SOURCES_KEY}
+
+
 @given(arrivals(), cuts, st.booleans())
 def test_aborted_commits_and_restarts_change_nothing(found: Arrivals, where: list[int], restarts: bool) -> None:
     """rules.md 9: what was not committed is as if it had never been tried; what was comes back as it was."""
@@ -175,7 +221,7 @@ def days(draw: st.DrawFn) -> Arrivals:
     for _ in range(draw(st.integers(1, 20))):
         source = draw(st.integers(0, 1))
         if draw(st.booleans()):
-            found.append(measured(draw(st.integers(0, max(reached) // MINUTE_MS)) * MINUTE_MS, source=source))
+            found.append(measured(draw(st.integers(0, max(reached) // MINUTE_MS)) * MINUTE_MS))
         else:
             reached[source] += draw(st.sampled_from((0, 1, MINUTE_MS, DAY_MS - 1, DAY_MS, DAY_MS + 5 * MINUTE_MS)))
             found.append(mark(reached[source], source=source))
@@ -217,8 +263,8 @@ def test_late_says_how_many_came_after_the_close(found: Arrivals, where: list[in
 def test_nothing_is_remembered_for_ever(found: Arrivals, where: list[int]) -> None:
     """Windows and failing groups get their tombstone, and the calendar holds no reminder of them."""
     windows = _ends(_committed(found, where))
-    assert windows.state.values.keys() == {0, 1}
-    assert windows.state.live_keys == 2
+    assert windows.state.values.keys() == {SOURCES_KEY}
+    assert windows.state.live_keys == 1
     assert reminders(windows.state) == 0
 
 
@@ -285,7 +331,7 @@ def test_failure_alerts_are_those_of_one_pass_over_the_windows(found: Arrivals, 
     for arrival in found:
         if isinstance(arrival, Measurement):
             window = WindowOf(arrival.assistant_id, arrival.model, MINUTE_MS, arrival.start)
-            totals.setdefault(window, []).append(arrival.totals.ended)
+            totals.setdefault(window, []).append(summary_of(arrival.totals).ended)
     summed = {window: {**total([]), "ended": sum(map(Counter, held), Counter())} for window, held in totals.items()}
     expected = failure_alerts(summed, FailureLimits(MINUTE_MS, GRACE_MS, min_ended=2, rates={"warning": "0.3"}))
     assert sorted(windows.said) == sorted(expected)
@@ -309,7 +355,7 @@ class Source:
         events, self.left = self.left[:count], self.left[count:]
         at = Moment(wall_ms, caught_up=not events)
         out = pass_time(self._state, at, step(self._state, events, at, begin(self._state)))
-        sent: Arrivals = [Measurement(self._number, *key, totals) for key, totals in out.tally.cells.items()]
+        sent: Arrivals = [Measurement(*key, totals) for key, totals in out.tally.cells.items()]
         due = self._beacon.due(out.stream_time, idle=at.caught_up, seen_at=wall_ms, wall_ms=wall_ms)
         if due is not None:
             self._beacon.sent(due)

@@ -3,9 +3,11 @@
 import pytest
 from msgspec import structs
 
-from streamproc.core.measure import Histogram, Totals
-from streamproc.core.windowstate import NOT_YET, WindowKey
+from streamproc.core.measure import Totals
+from streamproc.core.summary import summary_of
+from streamproc.core.windowstate import NOT_YET, SOURCES_KEY, WindowKey
 from tests.support.metrics_oracle import WindowOf
+from tests.support.sums import totals_from
 from tests.support.windowing import (
     MINUTE_MS,
     RULES,
@@ -198,7 +200,7 @@ def test_a_window_is_forgotten_after_its_retention(windows: Windows) -> None:
     out = windows.commit(mark(EXPIRES_MS))
     key = WindowKey("asst_1", "gpt-4o", MINUTE_MS, START_MS)
     assert out.changed[key] is None
-    windows.commit(measured(created=5), measured(MINUTE_MS))
+    windows.commit(measured(), measured(MINUTE_MS))
     assert windows.dropped == 1
     assert windows.open_windows.keys() == {key._replace(start=START_MS + MINUTE_MS)}
     assert len([closing for closing in windows.closings if closing.key == key]) == 2
@@ -210,7 +212,7 @@ def test_a_window_is_forgotten_after_its_retention(windows: Windows) -> None:
 def test_what_is_dropped_is_old_from_a_day_after_its_retention_on(windows: Windows, after_ms: int, reason: str) -> None:
     """Before that somebody is slow; a day is a backfill, a mirror or a wrong clock."""
     windows.commit(mark(EXPIRES_MS + after_ms))
-    windows.commit(measured(arrivals=3), measured(MINUTE_MS + after_ms))
+    windows.commit(measured(totals=totals_from(transitions={"queued": 3})), measured(MINUTE_MS + after_ms))
     assert windows.dropped_as == {reason: 3}
 
 
@@ -366,7 +368,7 @@ def test_nothing_is_left_when_all_is_over(windows: Windows) -> None:
     for minute in range(20):
         windows.commit(measured(minute * MINUTE_MS), mark(minute * MINUTE_MS))
     windows.commit(mark(20 * MINUTE_MS + EXPIRES_MS))
-    assert set(windows.state.values) == {0}
+    assert set(windows.state.values) == {SOURCES_KEY}
     assert reminders(windows.state) == 0
 
 
@@ -390,22 +392,18 @@ def test_any_start_is_taken(windows: Windows, at: int) -> None:
 def test_sums_end_at_what_a_record_can_hold(windows: Windows) -> None:
     """Counts are the producer's word: too many are cut off, not an error for ever."""
     most = 2**63 - 1
-    fields = {"arrivals": most, "created": most, "queue_wait": Histogram(most, {"500": most})}
-    windows.commit(
-        *(
-            measured(tokens={"prompt": most}, errors={"a": most}, transitions={"queued": most}, **fields)
-            for _ in range(2)
-        )
-    )
+    names = ("created", "completed", "to:queued", "tokens:prompt", "queue:500", "queue:1000", "queue:ms")
+    windows.commit(*(measured(totals=Totals(dict.fromkeys(names, most), {"a": most})) for _ in range(2)))
     windows.commit(mark(CLOSES_MS))
     (closing,) = windows.closings
-    totals: Totals = closing.totals
-    assert (totals.created, totals.tokens, totals.errors) == (most, {"prompt": most}, {"a": most})
-    assert max(totals.queue_wait.count, totals.queue_wait.sum_ms, closing.late, totals.arrivals) <= most
+    found = summary_of(closing.totals)
+    assert (found.created, found.tokens, found.errors) == (most, {"prompt": most}, {"a": most})
+    assert max(found.queue_wait.count, found.queue_wait.sum_ms, closing.late, closing.totals.arrivals) <= most
 
 
 def test_lateness_stays_within_what_a_record_can_hold(windows: Windows) -> None:
     """An Avro long, too."""
     windows.commit(mark(CLOSES_MS))
-    windows.commit(measured(arrivals=2**63 - 1), measured(arrivals=2**63 - 1))
+    most = totals_from(transitions={"queued": 2**63 - 1}, completed=1)
+    windows.commit(measured(totals=most), measured(totals=most))
     assert windows.closings[0].late <= 2**63 - 1

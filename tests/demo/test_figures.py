@@ -3,7 +3,7 @@
 from collections import Counter
 
 from streamproc.core.model import Verdict
-from streamproc.core.tally import Cell, Tally
+from streamproc.core.tally import Tally
 from streamproc.core.windowstate import WindowRules, WindowState
 from streamproc.demo.figures import Figures, Speed
 from streamproc.runtime.observer import FoldReport, TaskState, WindowReport
@@ -19,7 +19,7 @@ def report(partition=0, records=0, verdicts=(), moves=(), rejected=(), **times):
     return FoldReport(
         source=source(partition),
         records=records,
-        tally=Tally(verdicts=Counter(verdicts), groups={("a", "m", 0): Cell(moves=dict(moves))}),
+        tally=Tally(verdicts=Counter(verdicts), transitions=Counter(dict(moves))),
         rejected=Counter(rejected),
         forgotten=0,
         seen_at=0,

@@ -1,13 +1,16 @@
 """Reports as the runtime makes them, with every figure given or 0; the partitions of both stages."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from streamproc.core.measure import Totals
-from streamproc.core.tally import Cell, Exemplar, Tally
+from streamproc.core.summary import summary_of
+from streamproc.core.tally import Exemplar, Tally
 from streamproc.runtime.observer import FoldReport, WindowReport
 from streamproc.runtime.ports import TopicPartition
 from tests.support.events import START_MS
+from tests.support.sums import totals_from
 
 
 def source(partition: int = 0) -> TopicPartition:
@@ -37,14 +40,19 @@ def ended(
     durations_ms: Iterable[int], outcome: str = "succeeded", model: str | None = "m", assistant: str | None = "a"
 ) -> Tally:
     """Return the tally of runs that ended."""
-    tally, totals = Tally(), Totals()
-    for number, duration_ms in enumerate(durations_ms):
-        totals.ended_as(outcome, duration_ms)
+    durations = list(durations_ms)
+    tally = tally_of(totals_from(runs={outcome: durations}), model, assistant)
+    for number, duration_ms in enumerate(durations):
         tally.exemplars[outcome, model] = Exemplar(f"run_{number}", duration_ms, START_MS)
-    tally.groups[assistant, model, START_MS] = Cell(sums=totals)
     return tally
+
+
+def tally_of(totals: Totals, model: str | None = "m", assistant: str | None = "a", **fields: Any) -> Tally:
+    """Return the tally of one group in one base window."""
+    ended = {(assistant, outcome): count for outcome, count in summary_of(totals).ended.items()}
+    return Tally(ended=Counter(ended), models={model: totals}, cells={(assistant, model, START_MS): totals}, **fields)
 
 
 def tokens(*models: str | None) -> Tally:
     """Return the tally of one prompt token for each model."""
-    return Tally(groups={("a", model, START_MS): Cell(sums=Totals(tokens={"prompt": 1})) for model in models})
+    return Tally(models={model: totals_from(tokens={"prompt": 1}) for model in models})

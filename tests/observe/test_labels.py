@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from streamproc.core.model import Moment
 from streamproc.core.profiles import ASSISTANTS
-from streamproc.core.tally import Cell, Tally
+from streamproc.core.tally import Tally
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import CommitSettings, TopicSettings
@@ -32,7 +32,7 @@ def metrics():
 
 def test_words_outside_the_closed_sets_are_other(metrics):
     tally = ended([1_000], "won")
-    tally.groups["a", "m", 0] = Cell(moves={("x", "y"): 1})
+    tally.transitions["x", "y"] += 1
     tally.anomalies["odd"] += 1
     alerts = Counter({("sneaky", "glowing"): 1})
     metrics.committed(report(tally=tally, rejected=Counter({"sneaky": 1}), alerts=alerts))
@@ -183,7 +183,7 @@ def test_ten_thousand_hostile_names_neither_multiply_series_nor_break_the_exposi
 def test_ten_thousand_hostile_words_where_the_code_chooses_them_make_no_series_either(metrics):
     """What should never come does no harm."""
     words = list(hostile_names(10_000))
-    odd = Tally(groups={("a", "m", 0): Cell(moves={(word, word): 1 for word in words})}, anomalies=Counter(words))
+    odd = Tally(transitions=Counter((word, word) for word in words), anomalies=Counter(words))
     alerts = Counter((word, word) for word in words)
     metrics.committed(report(tally=odd, rejected=Counter(words), alerts=alerts))
     metrics.committed(window_report(rejected=Counter(words), alerts=alerts))

@@ -10,9 +10,11 @@ import pytest
 from msgspec import structs
 
 from streamproc.codec.measurements import decode_measurements
+from streamproc.codec.windows import decode_window_states
 from streamproc.core.failures import FailureRules
 from streamproc.core.measure import Mark, Measurement
 from streamproc.core.model import MAX_AHEAD_MS, Moment
+from streamproc.core.sources import NOT_HEARD, SourceMark, Sources
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.runtime.config import TopicSettings
@@ -21,6 +23,7 @@ from streamproc.runtime.position import Position
 from streamproc.runtime.restore import WAYS_OUT
 from streamproc.runtime.stage import Absorbed, Limits, TooMany
 from streamproc.runtime.windowing import WindowStage
+from tests.support import earlier
 from tests.support.application import WINDOWS, Application, always, application, once
 from tests.support.metrics_oracle import (
     FailureLimits,
@@ -32,6 +35,7 @@ from tests.support.metrics_oracle import (
     windows,
 )
 from tests.support.runobjects import START_MS, Arrived, framed, run_object
+from tests.support.sums import totals_from
 from tests.support.waiting import eventually
 
 MINUTE_MS = 60_000
@@ -159,7 +163,7 @@ async def test_an_aborted_fold_measures_nothing() -> None:
     app.send("queued")
     async with app.working():
         await eventually(lambda: len(app.told.failures) > 2)
-    assert app.measurements() == []
+    assert app.output("measurements") == []
 
 
 async def test_nothing_is_processed_twice_by_the_windows_offset() -> None:
@@ -192,15 +196,15 @@ async def test_measurements_go_where_their_key_says_and_marks_everywhere() -> No
     _lives(app)
     async with app.working():
         await app.summed()
+    groups = set()
     for number in range(3):
-        for entry in app.output("measurements", number):
-            if entry.key is not None:
-                assert app.kafka.partition_of(entry.key, 3) == number
+        for measurement in app.measurements(number):
+            group = measurement.assistant_id, measurement.model
+            assert app.kafka.partition_of(json.dumps(group, separators=(",", ":")).encode(), 3) == number
+            groups.add(group)
         assert {mark.source_partition for mark in app.marks(number)} == {0, 1, 2}
-    groups = [
-        arrival for number in range(3) for arrival in app.measurements(number) if isinstance(arrival, Measurement)
-    ]
-    assert len({(each.assistant_id, each.model) for each in groups}) == 6
+    assert len(groups) == 6
+    assert {entry.key for entry in app.outputs("measurements")} == {None}
 
 
 async def test_metrics_are_in_the_partition_of_their_key() -> None:
@@ -235,19 +239,36 @@ async def test_marks_come_at_most_once_a_second() -> None:
 
 async def test_a_source_that_is_caught_up_says_so() -> None:
     """A busy one says how far it came; what was seen last is told along."""
-    app = await _application()
+    app = await _application(max_records=1)
     async with app.working():
         await eventually(lambda: bool(app.marks()))
-        app.now_ms += 1_000
-        app.send("queued", at_ms=START_MS + 700)
+    app.now_ms += 1_000
+    for number in range(2):
+        app.send("queued", f"run_{number}", at_ms=START_MS + 700 + number)
+    async with app.working():
         await app.summed()
         app.now_ms += 1_000
         await eventually(lambda: app.marks()[-1].sent_at == START_MS + 2_000)
     assert app.marks() == [
         Mark(0, 0, idle=True, seen_at=0, sent_at=START_MS),
         Mark(0, START_MS + 700, idle=False, seen_at=START_MS + 1_000, sent_at=START_MS + 1_000),
-        Mark(0, START_MS + 700, idle=True, seen_at=START_MS + 1_000, sent_at=START_MS + 2_000),
+        Mark(0, START_MS + 701, idle=True, seen_at=START_MS + 1_000, sent_at=START_MS + 2_000),
     ]
+
+
+async def test_marks_of_one_second_go_out_together() -> None:
+    """Each goes to every partition: what comes in the middle of a second is told at the beginning of the next."""
+    app = await _application(2)
+    async with app.working():
+        await eventually(lambda: len(app.marks(1)) == 2)
+        app.now_ms += 500
+        app.send("queued", partition=1)
+        await app.summed()
+        assert len(app.marks(1)) == 2
+        app.now_ms += 500
+        await eventually(lambda: len(app.marks(1)) > 2)
+    told = app.marks(1)[2]
+    assert (told.source_partition, told.sent_at, told.seen_at) == (1, START_MS + 1_000, START_MS + 500)
 
 
 async def test_a_source_whose_state_was_read_back_says_anew_where_it_is() -> None:
@@ -381,7 +402,7 @@ def _batch(app: Application, *records: Arrived, read_all: bool) -> Mark:
     batch.close(at)
     outputs = stage.encode([batch], at)[app.measured()]
     sent = [Arrived(0, value, timestamp, key) for key, value, timestamp, _ in outputs]
-    (mark,) = (arrival for arrival in decode_measurements(sent).arrivals if isinstance(arrival, Mark))
+    ((mark,),) = (record.marks for record in decode_measurements(sent).arrivals)
     return mark
 
 
@@ -583,8 +604,8 @@ async def test_a_state_ahead_of_the_committed_offset_is_refused() -> None:
     async with app.working():
         await app.summed()
     found = app.kafka.offsets[app.measured()]
-    app.kafka.offsets[app.measured()] = found._replace(offset=1)
-    await _refused(app, "run-windows partition 0 is ahead of the committed offset 1")
+    app.kafka.offsets[app.measured()] = found._replace(offset=0)
+    await _refused(app, "run-windows partition 0 is ahead of the committed offset 0")
 
 
 async def test_state_kept_across_a_rebalance_is_reused() -> None:
@@ -601,6 +622,50 @@ async def test_state_kept_across_a_rebalance_is_reused() -> None:
         await _time_passes(app)
     assert app.kafka.read_back.count(app.topics.windows) == reads == 1
     assert _created(app) == [(0, 1, 0)]
+
+
+def _as_of_an_earlier_release(app: Application) -> None:
+    """Let run-windows hold what an earlier release would have written of the same, and the position say so."""
+    log, place = app.kafka.logs[app.topics.windows][0], app.measured()
+    live = {entry.key: entry for entry in log.stable(0)}
+    found = decode_window_states([entry for entry in live.values() if entry.value])
+    log.entries.clear()
+    count = 0
+    for key, value, offset in found:
+        parts = {key: value}
+        if isinstance(value, Sources):
+            marks = zip(value.watermarks, value.read_until, value.seen_at, strict=True)
+            parts = {number: SourceMark(*each) for number, each in enumerate(marks) if each[0] != NOT_HEARD}
+        for each in (earlier.state(*part, offset) for part in parts.items()):
+            log.append((each.key, each.value, 0, []), "committed")
+            count += 1
+    position = json.loads(app.kafka.offsets[place].metadata)
+    metadata = json.dumps({**position, "live_keys": count})
+    app.kafka.offsets[place] = app.kafka.offsets[place]._replace(metadata=metadata)
+
+
+async def test_an_upgrade_goes_on_from_what_an_earlier_release_wrote() -> None:
+    """rules.md 6 and 23: its state is proven and restored, what it had measured is summed, its keys are dropped."""
+    app = await _application(2)
+    _lives(app)
+    async with app.working():
+        await app.summed()
+    _as_of_an_earlier_release(app)
+    extra = Measurement("asst_9", None, START_MS, totals_from(created=7, transitions={"queued": 7}))
+    said = Mark(1, START_MS, idle=True, seen_at=START_MS, sent_at=app.now_ms)
+    for value in (earlier.measurement(extra), earlier.mark(said)):
+        app.kafka.logs[app.topics.measurements][0].append((b"key", value, app.now_ms, []), "committed")
+    async with app.working():
+        await app.summed()
+    live = {entry.key: entry.value for entry in app.output("windows")}
+    assert [key for key, value in live.items() if value and json.loads(key or b"")[0] == "source"] == []
+    assert [json.loads(key or b"")[1] for key, value in live.items() if not value] == [0, 1]
+    async with app.working():
+        await _time_passes(app)
+    found = latest(app.revisions())
+    assert found.pop(WindowOf("asst_9", None, MINUTE_MS, START_MS))["created"] == 7
+    assert found == _expected(app)
+    assert app.output("dead_letters") == []
 
 
 # Settings that change

@@ -10,7 +10,7 @@ from typing import Any
 from streamproc.codec.decode import decode
 from streamproc.codec.measurements import decode_measurements
 from streamproc.core.deadlines import Deadlines
-from streamproc.core.measure import Mark, Measurement
+from streamproc.core.measure import Mark, Measurement, Measurements
 from streamproc.core.model import RunEvent
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
@@ -203,13 +203,16 @@ class Application:
         """Return the good events of an input partition."""
         return decode(self.kafka.logs[self.topics.events][partition].stable(0), bundled_book()).events
 
-    def measurements(self, partition: int = 0) -> list[Measurement | Mark]:
-        """Return what run-measurements holds."""
-        return decode_measurements(self.output("measurements", partition)).arrivals
+    def measurements(self, partition: int = 0) -> list[Measurement]:
+        """Return the sums that a measurement partition was sent."""
+        return [measurement for record in self._measured(partition) for measurement in record.sums]
 
     def marks(self, partition: int = 0) -> list[Mark]:
         """Return the marks that a measurement partition was sent."""
-        return [arrival for arrival in self.measurements(partition) if isinstance(arrival, Mark)]
+        return [mark for record in self._measured(partition) for mark in record.marks]
+
+    def _measured(self, partition: int) -> list[Measurements]:
+        return decode_measurements(self.output("measurements", partition)).arrivals
 
     def metadata(self, partition: int = 0) -> dict[str, Any]:
         """Return what was committed along with the offset."""

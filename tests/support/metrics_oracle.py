@@ -21,6 +21,7 @@ from streamproc.codec.schemas import load
 from streamproc.core.fold import advanced, judge, opened
 from streamproc.core.model import Moment, Run, RunEvent, Verdict
 from streamproc.core.profiles import ASSISTANTS
+from streamproc.core.summary import summary_of
 
 AHEAD_MS = 300_000
 """Event times further ahead of the clock are not believed."""
@@ -391,6 +392,7 @@ def _present(counts: Mapping[str, int]) -> dict[str, int]:
 
 def totals_of(summed: Any) -> Totals:
     """Return core totals as RunMetrics has them."""
+    summed = summary_of(summed)
     return {
         "created": summed.created,
         **{name: _present(getattr(summed, name)) for name in ("ended", "errors", "transitions", "tokens")},
@@ -466,5 +468,6 @@ class _Fields:
 
 def _comparable(durations: Any) -> dict[str, Any]:
     if not isinstance(durations, dict):
-        durations = {"count": durations.count, "sum_ms": durations.sum_ms, "buckets": durations.buckets}
+        buckets = {bucket: count for bucket, count in durations.buckets.items() if bucket != "unmeasured"}
+        durations = {"count": durations.count, "sum_ms": durations.sum_ms, "buckets": buckets}
     return {**durations, "buckets": _present(durations["buckets"])}

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from streamproc.core.alerts import Alert
 from streamproc.core.calendar import Calendar
-from streamproc.core.measure import Mark, Measurement, Totals
+from streamproc.core.measure import Mark, Measurement, Measurements, Totals
+from streamproc.core.sources import Sources
 from streamproc.core.windows import absorb, begin_windows, finish
 from streamproc.core.windowstate import (
     Closing,
@@ -19,11 +20,23 @@ from streamproc.core.windowstate import (
 )
 from tests.support.metrics_oracle import Said, WindowOf, said, totals_of
 from tests.support.metrics_oracle import Totals as Sums
+from tests.support.sums import totals_from
 
 START_MS = 1_717_200_000_000
 """A multiple of every window size in use here."""
 MINUTE_MS = 60_000
 RULES = WindowRules(sources=1, stream="run-events", grace_ms=30_000, retention_ms=300_000, silence_ms=0)
+
+
+Arrived = Measurement | Mark | Measurements
+"""What arrives: a record of run-measurements, or what is the only thing in one."""
+
+
+def record_of(arrival: Arrived) -> Measurements:
+    """Return the record that something arrives in."""
+    if isinstance(arrival, Measurements):
+        return arrival
+    return Measurements(marks=[arrival]) if isinstance(arrival, Mark) else Measurements([arrival])
 
 
 class Windows:
@@ -37,14 +50,14 @@ class Windows:
         self.late = 0
         self.dropped_as: Counter[str] = Counter()
 
-    def attempt(self, *arrivals: Measurement | Mark) -> WindowOutcome:
+    def attempt(self, *arrivals: Arrived) -> WindowOutcome:
         """Return what a commit would change; nothing is taken over."""
         out = begin_windows(self.state)
-        absorb(self.state, arrivals, out)
+        absorb(self.state, map(record_of, arrivals), out)
         finish(self.state, out, watches_silence=self.watches_silence)
         return out
 
-    def commit(self, *arrivals: Measurement | Mark) -> WindowOutcome:
+    def commit(self, *arrivals: Arrived) -> WindowOutcome:
         """Take arrivals in one commit."""
         out = self.attempt(*arrivals)
         # As an encoder would have it: what is sent is what is in it at that moment.
@@ -107,7 +120,7 @@ def reminders(state: object) -> int:
 
 def copied(value: Value) -> Value:
     """Return a value that shares nothing."""
-    return value.copy() if isinstance(value, Window) else value
+    return value.copy() if isinstance(value, Window | Sources) else value
 
 
 def remembered(state: WindowState) -> dict[Key, Value]:
@@ -116,21 +129,20 @@ def remembered(state: WindowState) -> dict[Key, Value]:
 
 
 def measured(
-    at: int = 0, *, assistant: str | None = "asst_1", model: str | None = "gpt-4o", source: int = 0, **fields: object
+    at: int = 0, *, assistant: str | None = "asst_1", model: str | None = "gpt-4o", totals: Totals | None = None
 ) -> Measurement:
     """Return a measurement of the base window (of a minute) that `at` falls into: one run created, unless told else."""
-    totals = Totals(**{"arrivals": 1, **(fields or {"created": 1})})  # type: ignore[arg-type]
-    return Measurement(source, assistant, model, START_MS + at // MINUTE_MS * MINUTE_MS, totals)
+    one = totals_from(created=1, transitions={"queued": 1})
+    return Measurement(assistant, model, START_MS + at // MINUTE_MS * MINUTE_MS, totals or one)
 
 
 def ended(at: int = 0, *, failed: int = 0, succeeded: int = 0, **subject: str | None) -> Measurement:
     """Return a measurement of runs that ended."""
-    totals = Totals(arrivals=failed + succeeded)
-    for outcome, count in (("failed", failed), ("succeeded", succeeded)):
-        for _ in range(count):
-            totals.ended_as(outcome, 1_000)
-    found = measured(at, **subject)  # type: ignore[arg-type]
-    return Measurement(0, found.assistant_id, found.model, found.start, totals)
+    totals = totals_from(
+        transitions={"failed": failed, "completed": succeeded},
+        runs={"failed": [1_000] * failed, "succeeded": [1_000] * succeeded},
+    )
+    return measured(at, totals=totals, **subject)
 
 
 def mark(watermark: int, *, source: int = 0, seen_at: int | None = None, sent_at: int = 0) -> Mark:
