@@ -1,7 +1,7 @@
 """Passing over records, and going on: one commit in the service's stead, with the position that it would go on from.
 
-Fencing the partition's transactional id comes first: what is read behind it is the last word. A service that runs takes
-note of the commit: it starts over from there.
+Fencing the transactional ids comes first, those of all partitions, as a worker commits by one of them: what is read
+behind it is the last word. A service that runs takes note of the commit: it starts over from there.
 """
 
 import time
@@ -29,7 +29,7 @@ async def skip(desk: Desk, passage: Passage) -> None:
     Raises Refused where something before it is unread or it is not there, ConfigError, BrokerUnavailable.
     """
     source = await desk.known(passage.source)
-    async with fenced(desk.kafka, source, *UNCONFIRMED) as commit:
+    async with fenced(desk.kafka, source, *UNCONFIRMED, await desk.others(source)) as commit:
         it = await standing(desk.kafka, source)
         position = await position_of(desk, it)
         await _refuse_misplaced(desk, it, position, passage)
@@ -45,7 +45,7 @@ async def resume(desk: Desk, source: TopicPartition) -> int:
     Raises Refused where the next record cannot be read, ConfigError, BrokerUnavailable.
     """
     await _refuse_unreadable(desk, source)
-    async with fenced(desk.kafka, source, *UNCONFIRMED) as commit:
+    async with fenced(desk.kafka, source, *UNCONFIRMED, await desk.others(source)) as commit:
         position = await position_of(desk, await standing(desk.kafka, source))
         await commit({}, _next(position))
     return position.offset

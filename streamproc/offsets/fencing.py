@@ -1,6 +1,6 @@
 """Working on a partition in the service's stead."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from streamproc.errors import ConfigError, TaskInvalid
@@ -12,10 +12,13 @@ Commit = Callable[[Outputs, Committed], Awaitable[None]]
 
 
 @asynccontextmanager
-async def fenced(kafka: Kafka, source: TopicPartition, flaw: str, way_out: str) -> AsyncIterator[Commit]:
+async def fenced(
+    kafka: Kafka, source: TopicPartition, flaw: str, way_out: str, others: Sequence[TopicPartition] = ()
+) -> AsyncIterator[Commit]:
     """Fence a partition: what is read of it within is the last word, until somebody fences it in turn.
 
-    Raises ConfigError, which begins with `flaw`, where somebody has.
+    `others`: partitions whose ids a worker may commit this one by, so that it looks at what is committed before it
+    commits again, and fences us. Raises ConfigError, which begins with `flaw`, where somebody has fenced us.
     """
     transactions = kafka.transactions(source)
 
@@ -23,6 +26,7 @@ async def fenced(kafka: Kafka, source: TopicPartition, flaw: str, way_out: str) 
         await to_its_end(transactions.commit(outputs, {source: committed}))
 
     try:
+        await kafka.fence(others)
         await transactions.fence()
         yield commit
     except TaskInvalid as error:

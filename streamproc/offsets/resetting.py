@@ -86,6 +86,7 @@ class Reset:
         measured = await desk.sources(desk.topics.measurements)
         sources = [*self._targets, *measured]
         self._on_step(f"marking {len(sources)} partitions")
+        await desk.kafka.fence(sources)
         for source in sources:
             async with self._fenced(source) as commit:
                 self._sequences[source] = await self._sequence(source)

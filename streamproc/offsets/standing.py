@@ -56,6 +56,10 @@ class Desk(NamedTuple):
         """Return the partitions of a topic."""
         return [TopicPartition(topic, number) for number in range(await self.partitions_of(topic))]
 
+    async def others(self, source: TopicPartition) -> list[TopicPartition]:
+        """Return all other partitions of the inputs."""
+        return [each for topic in self.inputs for each in await self.sources(topic) if each != source]
+
 
 class Standing(NamedTuple):
     """Of one partition: what was committed, by whom, and which offsets there are."""
