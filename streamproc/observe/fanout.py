@@ -32,6 +32,11 @@ class Observers(Observer):
         for observer in self._observers:
             observer.summed(report)
 
+    def transacting(self) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.transacting()
+
     def transacted(self, partitions: int, duration_s: float) -> None:
         """Pass on."""
         for observer in self._observers:

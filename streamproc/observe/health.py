@@ -60,12 +60,15 @@ class Health(Observer):
         clock: Callable[[], float] = time.monotonic,
         *,
         stall_after_s: float = 30.0,
+        commit_within_s: float = 3.0,
         ready_lag_records: int | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
         self._wall_clock = wall_clock
         self._stall_after_s = stall_after_s
+        self._commit_within_s = commit_within_s
+        self._sent_at: float | None = None
         self._ready_lag_records = ready_lag_records
         self._tasks: dict[TopicPartition, _Task] = {}
         self._causes: dict[TopicPartition, Cause] = {}
@@ -82,6 +85,7 @@ class Health(Observer):
             (Status.REBALANCING, self._in_rebalance),
             (Status.IDLE, self._idle),
             (Status.BROKER_UNAVAILABLE, self._broker_unavailable),
+            (Status.BROKER_UNAVAILABLE, self._unanswered),
             (Status.FENCED, self._fenced),
             (Status.RESTORING, self._restoring),
             (Status.PAUSED, self._paused),
@@ -120,10 +124,19 @@ class Health(Observer):
 
     def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
         """Take note of the cause, and of when the first one came, until the partition is running again."""
+        self._sent_at = None
         now = self._wall_clock()
         for source in sources:
             before = self._causes.get(source)
             self._causes[source] = Cause(cause, now if before is None else before.since)
+
+    def transacting(self) -> None:
+        """Take note that an answer is waited for."""
+        self._sent_at = self._clock()
+
+    def transacted(self, partitions: int, duration_s: float) -> None:  # noqa: ARG002  that it came about is enough
+        """Take note of the answer."""
+        self._sent_at = None
 
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """Take note of what is left to read."""
@@ -162,6 +175,7 @@ class Health(Observer):
         """Take note of the assignment; what a task of the one before was doing no longer counts."""
         self._assigned = sources
         self._rebalancing = False
+        self._sent_at = None
         self._tasks = {source: _Task(TaskState.SUSPENDED, self._clock()) for source in self._tasks}
         self._causes = {source: cause for source, cause in self._causes.items() if source in sources}
         self._note_started()
@@ -252,6 +266,13 @@ class Health(Observer):
         failing = self._failing()
         causes = ", ".join(sorted(UNANSWERED.intersection(failing.values())))
         return f"Kafka does not answer ({causes}): {named(failing)} trying again with back-off" if causes else ""
+
+    def _unanswered(self) -> str:
+        """Ready means that it commits: that a broker is gone shows in the commit in hand long before that is given up."""
+        waited_s = 0.0 if self._sent_at is None else self._clock() - self._sent_at
+        if waited_s <= self._commit_within_s:
+            return ""
+        return f"the transaction in hand has had no answer for {waited_s:.0f} s: Kafka does not answer, or is slow"
 
     def _fenced(self) -> str:
         failing = self._failing()

@@ -246,6 +246,7 @@ class Cycle:
         for task, each in pending.items():
             task.pending = each
             offsets[task.source] = each.position.to_committed()
+        self._job.observer.transacting()
         try:
             await transactions.commit(outputs, offsets, member)
         except OutputRefused as error:

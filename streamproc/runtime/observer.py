@@ -135,6 +135,9 @@ class Observer:
     def summed(self, report: WindowReport) -> None:
         """What `committed` tells, of the window stage."""
 
+    def transacting(self) -> None:
+        """A transaction is on its way: `transacted` or `transaction_failed` follows."""
+
     def transacted(self, partitions: int, duration_s: float) -> None:
         """A transaction with so many partitions' parts was confirmed, so long after its first records were fetched."""
 

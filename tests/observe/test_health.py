@@ -347,6 +347,28 @@ def test_the_time_after_which_it_is_stalled_is_a_setting():
     assert not bench.health.livez()[0]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda health: health.transacted(2, 4.0),
+        lambda health: health.rebalanced(frozenset([source(0), source(1)])),
+    ],
+    ids=["a confirmation", "another assignment"],
+)
+def test_ready_means_that_it_commits(bench, answer):
+    """A broker that is gone shows in the commit in hand, long before that is given up."""
+    bench.ready(0, 1)
+    bench.health.transacting()
+    bench.pass_time(2)
+    assert bench.probes == ((YES, YES, YES), "running")
+    bench.pass_time(2)
+    assert bench.probes == ((YES, NO, YES), "broker_unavailable")
+    assert "the transaction in hand has had no answer for 4 s" in bench.reason["message"]
+    answer(bench.health)
+    bench.ready(0, 1)
+    assert bench.probes == ((YES, YES, YES), "running")
+
+
 def test_the_reason_is_json_with_figures(bench):
     bench.assigned(0, 1, 2)
     bench.states(0, FENCED, RESTORING, RUNNING)
