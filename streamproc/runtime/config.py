@@ -110,7 +110,7 @@ class DeadLetterSettings(Section):
 
 
 class CommitSettings(Section):
-    """When a transaction is committed: when nothing more is at hand, or one of these is reached."""
+    """When a transaction is committed: at most once in `interval_ms`, unless there is more at hand than one holds."""
 
-    interval_ms: int = Field(100, ge=1, le=10_000)
+    interval_ms: int = Field(50, ge=1, le=10_000)
     max_records: int = Field(10_000, ge=1, le=1_000_000)
