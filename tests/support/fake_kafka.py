@@ -129,6 +129,11 @@ class FakeKafka:
         self.fault("reader")
         return FakeReader(self, topic, partition)
 
+    async def fetcher(self) -> "FakeFetcher":
+        """Return a fetcher."""
+        self.fault("fetcher")
+        return FakeFetcher(self)
+
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset and the last stable offset."""
         self.fault("bounds")
@@ -223,6 +228,10 @@ class FakeReader:
 
     async def seek(self, offset: int) -> None:
         """Read from `offset` on."""
+        self.move(offset)
+
+    def move(self, offset: int) -> None:
+        """Do the same."""
         self._position = offset
 
     async def fetch(self, max_records: int, timeout_s: float) -> Fetched:
@@ -266,6 +275,61 @@ class FakeReader:
         """Hear of what is new."""
         self._kafka.fault("look")
         self._known = self._log.last_stable
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+
+class FakeFetcher:
+    """Reads many partitions."""
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self._kafka = kafka
+        self._readers: dict[TopicPartition, FakeReader] = {}
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        """Read from `offset` on."""
+        reader = self._readers.setdefault(place, FakeReader(self._kafka, *place))
+        reader.move(offset)
+
+    def drop(self, place: TopicPartition) -> None:
+        """Forget a partition."""
+        self._readers.pop(place, None)
+
+    async def poll(self, shares: Mapping[TopicPartition, int], timeout_s: float) -> Mapping[TopicPartition, Fetched]:
+        """Return what is at hand; only where there is nothing at all it waits."""
+        found = await self._at_hand(shares, 0)
+        if any(each.records or each.trouble for each in found.values()):
+            return found
+        return await self._at_hand(shares, timeout_s)
+
+    async def _at_hand(self, shares: Mapping[TopicPartition, int], timeout_s: float) -> dict[TopicPartition, Fetched]:
+        found: dict[TopicPartition, Fetched] = {}
+        for place, most in shares.items():
+            if place not in self._readers:
+                continue
+            try:
+                fetched = await self._readers[place].fetch(most, timeout_s)
+            except (Gone, Unreadable) as trouble:
+                found[place] = Fetched((), caught_up=False, trouble=trouble)
+            else:
+                if place.topic not in self._kafka.silent:
+                    is_over = not fetched.records and self.read_all(place)
+                    found[place] = fetched._replace(caught_up=is_over)
+        return found
+
+    def lag(self, place: TopicPartition) -> int | None:
+        """Return what is left."""
+        return self._readers[place].lag() if place in self._readers else None
+
+    def read_all(self, place: TopicPartition) -> bool:
+        """Whether nothing is left."""
+        return place in self._readers and self._readers[place].read_all()
+
+    async def look(self, place: TopicPartition) -> None:
+        """Hear of what is new."""
+        if place in self._readers:
+            await self._readers[place].look()
 
     async def close(self) -> None:
         """Nothing to give up."""
