@@ -1,7 +1,5 @@
 """What a record takes, held against the batches that aiokafka builds."""
 
-from types import SimpleNamespace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +12,7 @@ names = st.binary(max_size=70).map(lambda raw: raw.decode("utf-8", "surrogateesc
 
 @given(binary, binary, st.lists(st.tuples(names, binary), max_size=70), st.integers(0, 2**62))
 def test_a_batch_of_one_record_is_as_large_as_it_is_said_to_be(key, value, headers, timestamp):
-    producer = SimpleNamespace(_message_accumulator=SimpleNamespace(_batch_size=1_000, _compression_type=0))
-    builder = AnyNamesBuilder(producer)
+    builder = AnyNamesBuilder(1_000, 0)
     builder.append(timestamp=timestamp, key=key, value=value, headers=headers)
     assert batch_bytes(key, value, headers) == len(builder._build())
 

@@ -10,7 +10,17 @@ from streamproc.codec.encode import Message
 from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, Gone, Kafka, Member, NewTopic, Reader, TopicPartition, Unreadable
+from streamproc.runtime.ports import (
+    Committed,
+    Fetcher,
+    Gone,
+    Kafka,
+    Member,
+    NewTopic,
+    Reader,
+    TopicPartition,
+    Unreadable,
+)
 from tests.support.fake_kafka import FakeKafka
 from tests.support.waiting import eventually
 
@@ -469,6 +479,156 @@ async def test_what_cannot_be_read_is_told_by_its_offsets_behind_what_can(setup:
     await reader.seek(first + 3)
     assert await caught_up(reader) == [b"behind"]
     await reader.close()
+
+
+@pytest.fixture
+async def fetcher(setup: Setup) -> AsyncIterator[Fetcher]:
+    """A fetcher of no partition."""
+    fetcher = await setup.kafka.fetcher()
+    yield fetcher
+    await fetcher.close()
+
+
+class Polled:
+    """What polls of some partitions brought."""
+
+    def __init__(self, fetcher: Fetcher, *places: TopicPartition) -> None:
+        self.fetcher = fetcher
+        self.places = places
+        self.keys: dict[TopicPartition, list[bytes | None]] = {place: [] for place in places}
+        self.troubles: dict[TopicPartition, Gone | Unreadable] = {}
+        self.caught_up: set[TopicPartition] = set()
+
+    async def poll(self, share: int = 10) -> None:
+        """Poll once, all partitions alike."""
+        for place, fetched in (await self.fetcher.poll(dict.fromkeys(self.places, share), 0.5)).items():
+            assert len(fetched.records) <= share
+            self.keys[place] += [record.key for record in fetched.records]
+            (self.caught_up.add if fetched.caught_up else self.caught_up.discard)(place)
+            if fetched.trouble is not None:
+                assert not fetched.records
+                self.troubles[place] = fetched.trouble
+
+    async def until(self, condition: Callable[[], bool], share: int = 10) -> None:
+        """Poll until it holds."""
+        for _ in range(200):
+            if condition():
+                return
+            await self.poll(share)
+        pytest.fail(f"it never comes to hold: {self.keys}, {self.troubles}, {self.caught_up}")
+
+
+async def test_many_partitions_are_read_together_each_by_its_share(setup: Setup, fetcher: Fetcher) -> None:
+    """In their order, without gaps or repeats, wherever polls cut them; committed records only."""
+    places = [TopicPartition(topic, number) for topic in (setup.log, setup.table) for number in range(PARTITIONS)]
+    expected: dict[TopicPartition, list[bytes | None]] = {place: [] for place in places}
+    transactions = setup.kafka.transactions(setup.source(0))
+    await transactions.fence()
+    for place in places:
+        fetcher.seek(place, 0)
+    polled = Polled(fetcher, *places)
+    for number in range(20):
+        outputs = {
+            place: [message(f"{number}-{each}") for each in range(number % 3 + at)] for at, place in enumerate(places)
+        }
+        await transactions.commit(outputs, {setup.source(0): Committed(number, "")})
+        for place, messages in outputs.items():
+            expected[place] += [key for key, *_ in messages]
+        await polled.poll(1 + number % 5)
+    await transactions.close()
+    await abort(setup, setup.log)
+    await polled.until(lambda: polled.caught_up == set(places))
+    assert polled.keys == expected
+    assert [(fetcher.lag(place), fetcher.read_all(place)) for place in places] == [(0, True)] * len(places)
+
+
+async def test_a_fetcher_goes_where_it_is_told(setup: Setup, fetcher: Fetcher) -> None:
+    """Forwards and back, whatever was fetched before; of a partition that was dropped nothing comes."""
+    await commit(setup, 1, *[(setup.log, str(number)) for number in range(20)])
+    place, other = TopicPartition(setup.log, 0), TopicPartition(setup.log, 1)
+    for each in (place, other):
+        fetcher.seek(each, 0)
+    polled = Polled(fetcher, place, other)
+    await polled.until(lambda: len(polled.keys[place]) == 3, share=3)
+    fetcher.seek(place, 17)
+    await polled.until(lambda: place in polled.caught_up)
+    assert polled.keys[place] == [b"0", b"1", b"2", b"17", b"18", b"19"]
+    fetcher.seek(place, 18)
+    await polled.until(lambda: len(polled.keys[place]) == 8)
+    assert polled.keys[place][6:] == [b"18", b"19"]
+    fetcher.seek(place, 0)
+    fetcher.drop(place)
+    fetcher.drop(TopicPartition("no-such-topic", 0))
+    for _ in range(3):
+        assert place not in await fetcher.poll({place: 10, other: 10}, 0.5)
+    assert (fetcher.lag(place), fetcher.read_all(place)) == (None, False)
+
+
+async def test_what_nobody_polls_is_not_handed_out(setup: Setup, fetcher: Fetcher) -> None:
+    """It comes once it is polled again, as if nothing had been."""
+    await commit(setup, 1, (setup.log, "a"), (setup.log, "b"), (setup.table, "c"))
+    log, table = TopicPartition(setup.log, 0), TopicPartition(setup.table, 0)
+    for each in (log, table):
+        fetcher.seek(each, 0)
+    only, both = Polled(fetcher, table), Polled(fetcher, log, table)
+    await only.until(lambda: table in only.caught_up)
+    assert only.keys == {table: [b"c"]}
+    await both.until(lambda: both.caught_up == {log, table})
+    assert both.keys == {log: [b"a", b"b"], table: []}
+
+
+async def test_a_partition_with_trouble_leaves_the_others_alone(setup: Setup, fetcher: Fetcher) -> None:
+    """It is told of beside their records, again and again; what lies in front of it comes first."""
+    await commit(setup, 1, (setup.log, "a"), (setup.log, "b"))
+    _, first = await setup.kafka.bounds(setup.log, 0)
+    await unreadable(setup, setup.log)
+    damaged, gone, good = TopicPartition(setup.log, 0), TopicPartition(setup.log, 1), TopicPartition(setup.table, 1)
+    for place, offset in ((damaged, 0), (gone, 1_000), (good, 0)):
+        fetcher.seek(place, offset)
+    polled = Polled(fetcher, damaged, gone, good)
+    await polled.until(lambda: len(polled.troubles) == 2)
+    await commit(setup, 1, (setup.table, "c"), partition=1)
+    polled.troubles.clear()
+    await polled.until(lambda: len(polled.troubles) == 2 and good in polled.caught_up and len(polled.keys[good]) == 1)
+    trouble = polled.troubles[damaged]
+    assert isinstance(trouble, Unreadable)
+    assert (trouble.first, trouble.last) == (first, first + 2)
+    assert isinstance(polled.troubles[gone], Gone)
+    assert polled.keys == {damaged: [b"a", b"b"], gone: [], good: [b"c"]}
+    fetcher.seek(damaged, first + 3)
+    fetcher.seek(gone, 0)
+    await polled.until(lambda: polled.caught_up == {damaged, gone, good})
+    assert polled.keys[damaged] == [b"a", b"b", b"behind"]
+
+
+async def test_a_fetcher_knows_nothing_before_the_first_answer(setup: Setup, fetcher: Fetcher) -> None:
+    """And all that the broker has said since, also of where nobody reads on."""
+    place = TopicPartition(setup.log, 0)
+    fetcher.seek(place, 0)
+    assert (fetcher.lag(place), fetcher.read_all(place)) == (None, False)
+    await commit(setup, 1, (setup.log, "a"), (setup.log, "b"))
+    polled = Polled(fetcher, place)
+    await polled.until(lambda: place in polled.caught_up)
+    await commit(setup, 2, *[(setup.log, str(number)) for number in range(10)])
+    assert fetcher.lag(place) == 0
+    await fetcher.look(place)
+    assert (fetcher.lag(place) or 0) >= 10
+    fetcher.seek(place, 0)
+    assert (fetcher.lag(place) or 0) >= 12, "a seek forgets nothing of what the broker said"
+
+
+async def test_what_an_open_transaction_holds_back_is_unread_to_a_fetcher_too(setup: Setup, fetcher: Fetcher) -> None:
+    """rules.md 16."""
+    place = TopicPartition(setup.log, 0)
+    fetcher.seek(place, 0)
+    polled = Polled(fetcher, place)
+    async with open_transaction(setup, setup.log):
+        for _ in range(3):
+            await polled.poll()
+        assert (polled.keys[place], polled.caught_up) == ([], set())
+        assert (fetcher.read_all(place), fetcher.lag(place)) == (False, 0)
+    await polled.until(lambda: place in polled.caught_up)
+    assert polled.keys[place] == []
 
 
 async def test_a_time_is_its_first_record(setup: Setup) -> None:

@@ -2,22 +2,20 @@
 
 import struct
 import tracemalloc
-from types import SimpleNamespace
 
 import pytest
-from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 from aiokafka.record.util import calc_crc32c
-from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.codec.sizes import headers_count
 from streamproc.runtime.aio import fetched
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
-from streamproc.runtime.aio.fetched import Damaged, Parts
-from streamproc.runtime.aio.headernames import Answer, AnyNames
+from streamproc.runtime.aio.fetched import Heard, Partition, Records
+from streamproc.runtime.aio.headernames import Answer, Damaged
+from streamproc.runtime.ports import TopicPartition
 
 PLACE = TopicPartition("t", 0)
 BOTH = pytest.mark.parametrize("implementation", [MemoryRecords, _MemoryRecordsPy], ids=["compiled", "python"])
@@ -41,29 +39,33 @@ def with_crc(data):
 
 
 class Fetch:
-    """One fetch of a partition, as aiokafka's consumer has it."""
+    """One fetch of a partition, as the fetcher has it."""
 
     def __init__(self, *batches, implementation=MemoryRecords, start=0):
         answer = Answer(b"".join(map(bytes, batches)), implementation)
         assert answer.has_next()
-        names = AnyNames(PLACE, answer, [], start, None, None, True, READ_COMMITTED)
-        self.state = SimpleNamespace(paused=False, position=start)
-        self.state.consumed_to = lambda offset: setattr(self.state, "position", offset)
-        assignment = SimpleNamespace(active=True, state_value=lambda _: self.state)
-        self.parts = Parts(PLACE, partition_records=names, assignment=assignment, backoff=0)
+        self.partition = Partition(PLACE, start, Heard())
+        self.partition._records = Records(PLACE, answer, [], start)
 
-    def offsets(self, max_records=None):
+    def has_more(self):
+        return self.partition.has_news
+
+    def records(self, max_records=100_000):
+        """Return what comes next."""
+        return self.partition.take(max_records)
+
+    def offsets(self, max_records=100_000):
         """Return the offsets of what comes next."""
-        return [record.offset for record in self.parts.getall(max_records)]
+        return [record.offset for record in self.records(max_records)]
 
     def damage(self):
         """Return the offsets before what cannot be read, those of it, and why; None for both where all can be."""
         before = []
-        while self.parts.has_more():
+        while self.has_more():
             try:
                 before += self.offsets()
             except Damaged as damage:
-                assert not self.parts.has_more(), "the next call fetches it once more"
+                assert not self.has_more(), "the next call fetches it once more"
                 return before, (damage.first, damage.last), damage.why
         return before, None, None
 
@@ -89,7 +91,7 @@ def test_what_lies_in_front_comes_first_and_then_the_offsets_of_the_batch(implem
         before, span, why = fetch.damage()
     finally:
         limit_decompression(64 << 20)
-    assert (before, span, fetch.state.position) == ([5, 6, 7, 8, 9], (10, 12), 10)
+    assert (before, span, fetch.partition.position) == ([5, 6, 7, 8, 9], (10, 12), 10)
     assert isinstance(why, TooLarge) == (broken == "too large")
 
 
@@ -103,7 +105,7 @@ def test_records_of_the_batch_itself_that_can_be_read_are(implementation):
     bad[at] = 0x7F
     fetch = Fetch(with_crc(bad), batch(14), implementation=implementation, start=10)
     assert fetch.damage()[:2] == ([10, 11], (12, 13))
-    assert fetch.state.position == 12
+    assert fetch.partition.position == 12
 
 
 @BOTH
@@ -145,7 +147,7 @@ def test_no_more_than_so_many_bytes_come_in_one_go(implementation, monkeypatch):
     monkeypatch.setattr(fetched, "PART_BYTES", 25_000)
     fetch = Fetch(batch(0, count=10, size=10_000, codec=3), implementation=implementation)
     assert [fetch.offsets(100) for _ in range(4)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
-    assert not fetch.parts.has_more()
+    assert not fetch.has_more()
 
 
 def with_headers(*counts, codec=4, content=b"", name=""):
@@ -173,8 +175,8 @@ def test_too_many_headers_are_counted_and_left_out(implementation, codec, count,
     data = with_headers(2, count, 3, codec=codec)
     fetch = Fetch(data, batch(3), implementation=implementation)
     found = []
-    while fetch.parts.has_more():
-        found += fetch.parts.getall()
+    while fetch.has_more():
+        found += fetch.records()
     assert [record.offset for record in found] == [0, 1, 2, 3, 4, 5]
     assert found[0].headers == (("", b""),) * 2
     assert (headers_count(found[1].headers), len(found[1].headers)) == (count, 1)
@@ -185,7 +187,7 @@ def test_too_many_headers_are_counted_and_left_out(implementation, codec, count,
 
 @BOTH
 def test_as_many_headers_as_are_taken_come_as_they_are(implementation):
-    (record, _) = Fetch(with_headers(10_000, 0), implementation=implementation).parts.getall()
+    (record, _) = Fetch(with_headers(10_000, 0), implementation=implementation).records()
     assert record.headers == (("", b""),) * 10_000
 
 
@@ -195,7 +197,7 @@ def test_reading_goes_on_in_the_middle_of_a_batch_with_too_many_headers(implemen
     data = with_headers(0, 100_000, 0, 100_000, 0)
     for start in range(5):
         fetch, found = Fetch(data, implementation=implementation, start=start), []
-        while fetch.parts.has_more():
+        while fetch.has_more():
             found += fetch.offsets()
         assert found == list(range(start, 5))
 
@@ -219,11 +221,3 @@ def test_headers_of_nothing_count_as_well(implementation, monkeypatch):
 def test_records_come_as_many_as_are_asked_for():
     fetch = Fetch(batch(0, count=5))
     assert [fetch.offsets(2), fetch.offsets(1), fetch.offsets(2), fetch.offsets(2)] == [[0, 1], [2], [3, 4], []]
-
-
-def test_what_was_fetched_for_another_position_is_dropped():
-    """Somebody went elsewhere in between."""
-    fetch = Fetch(batch(0))
-    fetch.state.position = 7
-    assert fetch.offsets() == []
-    assert not fetch.parts.has_more()

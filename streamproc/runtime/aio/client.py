@@ -63,6 +63,11 @@ class Client(AIOKafkaClient):
             self._topics = self._topics | topics
             await self.force_metadata_update()
 
+    async def refresh(self, topics: set[str]) -> None:
+        """Ask who leads the partitions of these topics by now; raises nothing."""
+        self._topics = self._topics | topics
+        await self.force_metadata_update()
+
     def set_topics(self, topics: Any) -> Any:
         """Know these topics, too: what another part of us reads stays known."""
         return super().set_topics(self._topics | set(topics))

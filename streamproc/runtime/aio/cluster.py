@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio import topics as asked
 from streamproc.runtime.aio.asking import ALL, COMMITTED, EARLIEST, LATEST, group_offsets, listed, membership
-from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.fencing import fence
 from streamproc.runtime.aio.fetcher import AioFetcher
 from streamproc.runtime.aio.group import AioGroup
@@ -16,7 +15,7 @@ from streamproc.runtime.aio.partitioner import partition_of
 from streamproc.runtime.aio.reader import AioReader
 from streamproc.runtime.aio.transactions import AioTransactions
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, Fetcher, Membership, NewTopic, TopicInfo, TopicPartition
+from streamproc.runtime.ports import Committed, Membership, NewTopic, TopicInfo, TopicPartition
 
 
 class AioKafka:
@@ -49,17 +48,22 @@ class AioKafka:
         await reader.start()
         return reader
 
-    async def fetcher(self) -> Fetcher:
-        """Return a fetcher."""
-        fetcher = AioFetcher(self._settings, Client(self._settings))
+    async def fetcher(self) -> AioFetcher:
+        """Return a started fetcher of no partition."""
+        fetcher = AioFetcher(self._settings)
         await fetcher.start()
         return fetcher
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset and the last stable offset."""
         place = TopicPartition(topic, partition)
-        first = await self._listed(place, EARLIEST)
-        return first, await self._listed(place, LATEST)
+        return (await self.spans([place]))[place]
+
+    async def spans(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
+        """Return the first offset and the last stable offset of each."""
+        first = await self._inquiries.ask(lambda client: listed(client, places, EARLIEST, COMMITTED))
+        last = await self._inquiries.ask(lambda client: listed(client, places, LATEST, COMMITTED))
+        return {place: (first[place], last[place]) for place in places}
 
     async def high_watermark(self, topic: str, partition: int) -> int:
         """Return the offset behind the last record, those of open transactions included."""

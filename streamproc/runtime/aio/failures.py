@@ -3,7 +3,6 @@
 The methods are replaced for every client of the process.
 """
 
-from asyncio import Future
 from functools import wraps
 from typing import Any
 
@@ -24,18 +23,9 @@ def only_kafka_errors() -> None:
 
 def refuse_deaf(consumer: Any) -> None:
     """Raise BrokerUnavailable where the consumer's task for metadata has ended: it finds no coordinator any more."""
-    _refuse_ended("metadata", consumer._client._sync_task)  # noqa: SLF001
-
-
-def refuse_mute(consumer: Any) -> None:
-    """Raise BrokerUnavailable where one of the consumer's own tasks has ended: it would bring nothing for ever."""
-    refuse_deaf(consumer)
-    _refuse_ended("fetches", consumer._fetcher._fetch_task)  # noqa: SLF001
-
-
-def _refuse_ended(name: str, task: Future[Any] | None) -> None:
+    task = consumer._client._sync_task  # noqa: SLF001
     if task is not None and task.done():
-        raise BrokerUnavailable(f"aiokafka's task for {name} has ended")
+        raise BrokerUnavailable("aiokafka's task for metadata has ended")
 
 
 @wraps(_write)

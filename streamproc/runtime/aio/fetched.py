@@ -1,69 +1,146 @@
-"""What one fetch of a partition brought, handed out a part at a time.
+"""One partition as a fetcher has it: where it is, what came and was not handed out yet, what the broker said of it.
 
-No more than so many bytes in one go; and what lies in front of a batch that cannot be read before the error about that.
-
-aiokafka's own hands out as many records as are asked for, whatever they unfold into, and drops those that it has in
-hand when it comes to such a batch.
+What came is handed out a part at a time: no more than so many bytes in one go, and what lies in front of a batch that
+cannot be read before the error about that.
 """
 
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aiokafka.consumer import fetcher
-from aiokafka.errors import CorruptRecordException
+from aiokafka import TopicPartition as AioPartition
+from aiokafka.consumer.fetcher import READ_COMMITTED
+from aiokafka.errors import KafkaError
+from msgspec import Struct
 
-from streamproc.codec.sizes import MAX_HEADERS, memory_bytes, omitted
+from streamproc.codec.sizes import MAX_HEADERS, Headers, memory_bytes, omitted
+from streamproc.runtime.aio.headernames import Answer, AnyNames, Damaged
+from streamproc.runtime.ports import Gone, TopicPartition
 
 PART_BYTES = 16 << 20
 """Of values, keys, and headers as they lie in memory: a fetch of a megabyte may hold a thousand records of some
 megabytes each, compressed."""
+CHECKED = True
+FRESH_S = 2.0
+"""What the broker said longer ago tells nothing of the time since: the process may have stood still in between."""
 
 
-class Damaged(CorruptRecordException):
-    """A batch that cannot be read, from the offset `first` to `last`; `why`: what aiokafka made of it."""
+class Record(Struct, gc=False):
+    """A record, as the codec takes it."""
 
-    def __init__(self, first: int, last: int, why: Exception) -> None:
-        super().__init__(f"the batch at offsets {first} to {last}: {why}")
-        self.first, self.last, self.why = first, last, why
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
 
 
-class Parts(fetcher.FetchResult):
-    """The records of one fetch."""
+class Heard:
+    """What the broker said of a partition, which outlives a seek."""
 
-    _partition_records: Any
-    _damage: Damaged | None = None
+    def __init__(self) -> None:
+        self.at = 0.0
+        self.high: int | None = None
+        self.stable: int | None = None
+        self.looked: int | None = None
 
-    def getall(self, max_records: int | None = None) -> list[Any]:
-        """Return what comes next; raises Damaged where that cannot be read."""
-        if not self.has_more() or not self.check_assignment(self._topic_partition):
-            return []
-        if self._damage is not None:
-            raise self._over(self._damage)
-        found: list[Any] = []
-        size = 0
-        try:
-            for record in self._partition_records:
-                found.append(record)
-                size += record.serialized_value_size + record.serialized_key_size
-                if record.headers:
-                    if len(record.headers) > MAX_HEADERS:
-                        record.headers = omitted(len(record.headers))
-                    size += memory_bytes(record.headers)
-                if size >= PART_BYTES or (max_records is not None and len(found) >= max_records):
-                    break
-            else:
-                self._update_position()
-                self._partition_records = None
-                return found
-        except Damaged as damage:
-            self._update_position()
+    def take(self, high: int, stable: int) -> None:
+        """Take an answer to a fetch, which says how far the partition goes."""
+        # By the wall clock: the monotonic one stands still with a machine that sleeps.
+        self.at, self.high, self.stable, self.looked = time.time(), high, stable, None
+
+    def lag(self, position: int) -> int | None:
+        """Return how many offsets lie between a position and the last stable offset; None before any was heard of."""
+        ends = [end for end in (self.stable, self.looked) if end is not None]
+        return max(0, max(ends) - position) if ends else None
+
+    def says_all(self, position: int) -> bool:
+        """Tell whether it was said just now that nothing lies behind a position, no open transaction either."""
+        # Behind the end is no better than before it: a new leader may not know yet how far the old one was.
+        return self.high == position and abs(time.time() - self.at) < FRESH_S
+
+
+class Partition:
+    """One partition, from one offset on: after a seek it is another one.
+
+    `asked`, `answered`: whether somebody waits for the broker's word, and whether it came since that was last handed
+    out. `silent_s`: for how long it was waited for in vain. `refusal`: the broker's own error. `gone`: where the
+    position is out of range. `size`: bytes of what is at hand, as they came.
+    """
+
+    def __init__(self, place: TopicPartition, offset: int, heard: Heard) -> None:
+        self.place = place
+        self.position = offset
+        self.heard = heard
+        self.asked = self.answered = False
+        self.silent_s = 0.0
+        self.refusal: KafkaError | None = None
+        self.gone: Gone | None = None
+        self.size = 0
+        self._records: Records | None = None
+        self._damage: Damaged | None = None
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there are records, or trouble, to be handed out."""
+        return self._records is not None or self._damage is not None or self.gone is not None
+
+    def hear(self, high: int, stable: int, aborted: Any, data: bytes) -> None:
+        """Take the broker's answer: high watermark, last stable offset, aborted transactions, and batches."""
+        self.asked, self.answered, self.silent_s, self.refusal = False, True, 0.0, None
+        self.heard.take(high, stable)
+        if data:
+            self.size = len(data)
+            self._records = Records(self.place, Answer(data), aborted, self.position)
+
+    def take(self, max_records: int) -> Sequence[Record]:
+        """Return what comes next, raising Damaged or Gone where that cannot be had; then it is to be fetched again."""
+        if self.gone is not None:
+            gone, self.gone = self.gone, None
+            raise gone
+        damage, self._damage = self._damage, None
+        found: list[Record] = []
+        if self._records is not None:
+            try:
+                is_over = _take(self._records, max_records, found)
+            except Damaged as error:
+                damage, is_over = error, True
+            self.position = self._records.next_fetch_offset
+            if is_over:
+                self._records, self.size = None, 0
+        if damage is not None:
             if not found:
-                raise self._over(damage) from None
+                raise damage
             self._damage = damage
-        else:
-            self._update_position()
         return found
 
-    def _over(self, damage: Damaged) -> Damaged:
-        """Let the same be fetched again, should anybody ask: it may have been damaged on the way."""
-        self._partition_records = None
-        return damage
+
+class Records(AnyNames):
+    """The records of one answer, without those of aborted transactions; raises Damaged."""
+
+    def __init__(self, place: TopicPartition, answer: Answer, aborted: Any, position: int) -> None:
+        as_bytes = None, None
+        super().__init__(AioPartition(*place), answer, aborted, position, *as_bytes, CHECKED, READ_COMMITTED)
+
+    def _consumer_record(self, _place: Any, record: Any) -> Record:
+        headers = record.headers
+        return Record(
+            record.offset,
+            record.timestamp,
+            record.key,
+            record.value,
+            (omitted(len(headers)) if len(headers) > MAX_HEADERS else tuple(headers)) if headers else (),
+        )
+
+
+def _take(records: Iterator[Record], max_records: int, found: list[Record]) -> bool:
+    """Move what comes next to `found`; tell whether that was all."""
+    size = 0
+    for record in records:
+        found.append(record)
+        size += len(record.value or b"") + len(record.key or b"")
+        if record.headers:
+            size += memory_bytes(record.headers)
+        if size >= PART_BYTES or len(found) >= max_records:
+            return False
+    return True

@@ -1,295 +1,279 @@
-"""Reads many partitions by requests of our own: one for each leader, and only when somebody asks.
+"""Reads many partitions with requests of our own: one to each leader at a time, and only while somebody polls.
 
-aiokafka's fetcher sends a request for each record that trickles in, has a lock that a rebalance shares, and hands out
-what came in the order of fetching; this one lets the caller say when, and shares what comes fairly.
+aiokafka's fetcher asks for more whenever a record has trickled in, which is the cost of a quiet stream. This one asks
+when it is polled: how much is read in one go is up to whoever polls, and so is how often.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition as AioPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.client import ConnectionGroup
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
 from aiokafka.protocol.fetch import FetchRequest
 
-from streamproc.codec.arrival import Arrival
-from streamproc.codec.sizes import MAX_HEADERS, memory_bytes, omitted
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.asking import COMMITTED, EARLIEST, LATEST, listed
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import told
+from streamproc.runtime.aio.codes import name, told
 from streamproc.runtime.aio.connection import started, stopped
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
-from streamproc.runtime.aio.fetched import Damaged
-from streamproc.runtime.aio.headernames import AnyNames, Answer
+from streamproc.runtime.aio.fetched import Heard, Partition
+from streamproc.runtime.aio.headernames import Damaged
 from streamproc.runtime.aio.wire import by_topic
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Fetched, Gone, TopicPartition, Unreadable
 
-PARTITION_BYTES, REQUEST_BYTES = 4_194_304, 33_554_432
-"""Of one partition, and of one answer: what is not yet handed out lies in memory."""
-PART_BYTES = 16 << 20
-"""Handed out in one go, of a partition: a fetch of a megabyte may hold a thousand records of some megabytes each."""
-ANSWERED_S = 0.1
-"""More than the broker was told to wait for: its answer has a way to go."""
-FRESH_S = 2.0
-"""What the broker said longer ago tells nothing of the time since: the process may have stood still in between."""
+PARTITION_BYTES = 4_194_304
+"""Of one partition in one answer; a batch that is larger comes alone."""
+REQUEST_BYTES = 32 << 20
+"""In one answer, and of what is at hand when another one is asked for."""
+MIN_BYTES = 1
+PROMPT = 0.9
+"""Of the time for which a poll waits a broker may wait for records: so the answer comes in time."""
+ANSWER_S = 5.0
+"""For an answer, besides the time for which the broker may wait for records."""
 SILENCE_S = 10.0
 """A broker answers every fetch, with nothing where there is nothing; without an answer for so long it is away."""
-RETRY_S = 0.1
-READ_COMMITTED = 1
+PAUSE_S = 1.0
+"""Between two polls no more than that counts as waiting: whoever does not poll is told nothing."""
+NOBODY = -1
+"""Leads a partition whose replicas are all away."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 1.0
+"""Before a leader is asked, or looked for, again; longer each time."""
+NOTHING = Fetched((), caught_up=False)
+Asked = tuple[Partition, int]
+"""Of which partition, from which offset on."""
 RAISE = "raise kafka.max_batch_bytes and restart where that is what a producer of yours sends"
 LOOK = "if it was not damaged on the way, look at the broker's log with kafka-dump-log.sh"
 
 
-class _Partition:
-    """What is known of one partition, and what is still to be handed out. `answer`: none since it was last asked for."""
-
-    def __init__(self, place: TopicPartition, offset: int) -> None:
-        self.place = place
-        self.position = offset
-        self.is_answered = False
-        self.silent_s = 0.0
-        self.high: int | None = None
-        self.stable: int | None = None
-        self.seen_end: int | None = None
-        self._answered_at = 0.0
-        self._records: AnyNames | None = None
-        self._trouble: KafkaError | Damaged | None = None
-
-    @property
-    def has_news(self) -> bool:
-        """Whether there is something to hand out, be it that there is nothing."""
-        return self.is_answered or self._records is not None or self._trouble is not None
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether a request is to ask for it."""
-        return self._records is None and self._trouble is None and not self.is_answered
-
-    def answered(self, high: int, stable: int, aborted: Any, data: bytes) -> None:
-        """Take what the broker said."""
-        self.is_answered, self.silent_s = True, 0.0
-        self.high, self.stable, self.seen_end = high, stable, None
-        self._answered_at = time.time()
-        if data:
-            place = AioPartition(*self.place)
-            self._records = AnyNames(place, Answer(data), aborted, self.position, None, None, True, READ_COMMITTED)
-
-    def failed(self, error: KafkaError) -> None:
-        """Take an error about this partition that asking again does not change."""
-        self._trouble = error
-
-    def take(self, most: int) -> tuple[list[Arrival], KafkaError | Damaged | None]:
-        """Return records that come next, or why they cannot be had, which is told only behind those in front of it."""
-        self.is_answered = False
-        found: list[Arrival] = []
-        if self._trouble is None and self._records is not None:
-            found = self._next(self._records, most)
-        if found or self._trouble is None:
-            return found, None
-        trouble, self._trouble = self._trouble, None  # It is asked for again: it may have been damaged on the way.
-        self._records = None
-        return found, trouble
-
-    def lag(self) -> int | None:
-        ends = [end for end in (self.stable, self.seen_end) if end is not None]
-        return max(0, max(ends) - self.position) if ends else None
-
-    def read_all(self) -> bool:
-        # By the wall clock: the monotonic one stands still with a machine that sleeps. Behind the end is no better than
-        # before it: a new leader may not know yet how far the old one was.
-        is_fresh = abs(time.time() - self._answered_at) < FRESH_S
-        return self._records is None and self.position == self.high and is_fresh
-
-    def _next(self, records: AnyNames, most: int) -> list[Arrival]:
-        found: list[Arrival] = []
-        size = 0
-        try:
-            for record in records:
-                found.append(record)
-                size += record.serialized_value_size + record.serialized_key_size
-                if record.headers:
-                    if len(record.headers) > MAX_HEADERS:
-                        record.headers = omitted(len(record.headers))
-                    size += memory_bytes(record.headers)
-                if size >= PART_BYTES or len(found) >= most:
-                    break
-            else:
-                self._records = None
-        except Damaged as damage:
-            self._trouble = damage
-        self.position = records.next_fetch_offset
-        return found
-
-
 class AioFetcher:
-    """A fetcher, by a client that may be shared: nothing that is urgent should wait behind its long polls."""
+    """Reads many partitions, without a group."""
 
-    def __init__(self, settings: KafkaSettings, client: Client, *, owns_client: bool = True) -> None:
+    def __init__(self, settings: KafkaSettings) -> None:
         limit_decompression(max(settings.max_batch_bytes, 2 * settings.max_record_bytes))
         self._settings = settings
-        self._client = client
-        self._owns_client = owns_client
-        self._partition_bytes = max(PARTITION_BYTES, 2 * settings.max_record_bytes)
-        self._partitions: dict[TopicPartition, _Partition] = {}
-        self._requests: dict[int, asyncio.Task[None]] = {}
-        self._turn = 0
-        self._metadata_at = 0.0
+        self._most_bytes = max(PARTITION_BYTES, 2 * settings.max_record_bytes)
+        # One connection for each broker: nobody waits for what is looked up, or no longer than for an answer.
+        self._client = Client(settings, ConnectionGroup.DEFAULT)
+        # In the order in which they are asked for: a broker fills its answer from the front.
+        self._partitions: dict[TopicPartition, Partition] = {}
+        self._requests: dict[Any, asyncio.Task[None]] = {}
+        self._waits_s: dict[Any, float] = {}
+        self._news = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._polled = 0.0
 
     async def start(self) -> None:
         """Connect; raises BrokerUnavailable."""
-        if self._owns_client:
-            await started(self._client, self._settings)
+        await started(self._client, self._settings)
 
     def seek(self, place: TopicPartition, offset: int) -> None:
-        """Read a partition from `offset` on."""
-        self._partitions[place] = _Partition(place, offset)
+        """Read a partition from `offset` on; what is under way for where it was before counts for nothing."""
+        before = self._partitions.get(place)
+        self._partitions[place] = Partition(place, offset, Heard() if before is None else before.heard)
 
     def drop(self, place: TopicPartition) -> None:
         """Forget a partition."""
         self._partitions.pop(place, None)
 
-    async def poll(self, shares: Mapping[TopicPartition, int], timeout_s: float) -> Mapping[TopicPartition, Fetched]:
-        """Return what is at hand; see the port."""
-        wanted = [self._partitions[place] for place in shares]
-        began = time.monotonic()
-        await self._client.know({place.topic for place in shares})
-        while True:
-            left_s = began + timeout_s - time.monotonic()
-            is_at_hand = any(each.has_news for each in wanted)
-            self._ask(wanted, 0.0 if is_at_hand else max(0.0, left_s))
-            if is_at_hand or left_s <= 0 or not self._requests:
-                break
-            await asyncio.wait(self._requests.values(), timeout=left_s + ANSWERED_S, return_when=asyncio.FIRST_COMPLETED)
-        self._refuse_silence(wanted, time.monotonic() - began)
-        found = {each.place: await self._take(each, shares[each.place]) for each in wanted if each.has_news}
-        # Of what is known to have more the next part comes while this one is worked on.
-        self._ask([each for each in wanted if each.lag()], 0.0)
-        return found
-
     def position(self, place: TopicPartition) -> int:
-        """Return the offset that would be read next."""
+        """Return the offset that would be read next; it passes control markers and what compaction removed."""
         return self._partitions[place].position
 
+    async def poll(self, shares: Mapping[TopicPartition, int], timeout_s: float) -> Mapping[TopicPartition, Fetched]:
+        """Return what is at hand; see the port. Whoever cancels it loses nothing."""
+        deadline = time.monotonic() + timeout_s
+        self._refuse_silence(shares)
+        self._news.clear()
+        found = self._at_hand(shares)
+        was_at_hand = bool(found)
+        while not found and (left_s := deadline - time.monotonic()) > 0:
+            self._ask(shares, left_s * PROMPT)
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._news.wait()
+            except TimeoutError:
+                break
+            self._news.clear()
+            found = self._at_hand(shares)
+        has_records = any(fetched.records for fetched in found.values())
+        if not found or (has_records and (was_at_hand or self._is_behind(shares))):
+            # For the next poll. The broker shall not wait for records: as long as it does nothing else can be asked.
+            self._ask(shares, 0)
+        return found
+
     def lag(self, place: TopicPartition) -> int | None:
-        """Return how many offsets lie between what was read and the last stable offset heard of."""
+        """Return how many offsets lie between what was read and the last stable offset heard of; None before any."""
         known = self._partitions.get(place)
-        return None if known is None else known.lag()
+        return None if known is None else known.heard.lag(known.position)
 
     def read_all(self, place: TopicPartition) -> bool:
         """Return whether the broker said just now that nothing is unread."""
         known = self._partitions.get(place)
-        return known is not None and known.read_all()
+        return known is not None and known.heard.says_all(known.position)
 
     async def look(self, place: TopicPartition) -> None:
         """Find out how far the partition goes by now."""
-        try:
-            end = (await listed(self._client, [place], LATEST, COMMITTED))[place]
-        except KafkaError as error:
-            raise BrokerUnavailable(str(error)) from error
-        if place in self._partitions:
-            self._partitions[place].seen_end = end
+        known = self._partitions.get(place)
+        end = await self._listed(place, LATEST)
+        if known is not None:
+            known.heard.looked = end
 
     async def close(self) -> None:
         """Give up the connections."""
-        for request in self._requests.values():
+        requests = [*self._requests.values()]
+        for request in requests:
             request.cancel()
-        if self._owns_client:
-            await stopped(self._client)
+        if requests:
+            await asyncio.wait(requests, timeout=1)
+        await stopped(self._client)
 
-    def _ask(self, wanted: Collection[_Partition], wait_s: float) -> None:
-        """Send a request to each leader of which some partition has nothing to hand out, unless one is under way."""
-        by_leader: dict[int, list[_Partition]] = {}
-        for each in wanted:
-            if each.is_wanted:
-                leader = self._client.cluster.leader_for_partition(AioPartition(*each.place))
-                if leader is None or leader < 0:
-                    self._refresh()
-                elif leader not in self._requests:
-                    by_leader.setdefault(leader, []).append(each)
-        for leader, partitions in by_leader.items():
-            self._turn += 1
-            turn = self._turn % len(partitions)  # A broker fills its answer in their order.
-            request = asyncio.create_task(self._request(leader, partitions[turn:] + partitions[:turn], wait_s))
-            self._requests[leader] = request
-            request.add_done_callback(partial(self._forget, leader))
+    def _at_hand(self, shares: Mapping[TopicPartition, int]) -> dict[TopicPartition, Fetched]:
+        """Take what has come."""
+        if self._failure is not None:
+            raise self._failure
+        found: dict[TopicPartition, Fetched] = {}
+        for each in self._wanted(shares):
+            if each.has_news or each.answered:
+                fetched = _taken(each, shares[each.place])
+                each.answered = False
+                if fetched is not None:
+                    found[each.place] = fetched
+                    if fetched.records:
+                        self._partitions[each.place] = self._partitions.pop(each.place)  # Behind those that had none.
+        return found
 
-    def _forget(self, leader: int, request: asyncio.Task[None]) -> None:
-        if self._requests.get(leader) is request:
-            del self._requests[leader]
-        if not request.cancelled():
-            request.exception()
-
-    async def _request(self, leader: int, partitions: list[_Partition], wait_s: float) -> None:
-        asked = {each.place: (each, each.position) for each in partitions}
-        topics = by_topic((each.place, (each.place.partition, each.position, self._partition_bytes)) for each in partitions)
-        request = FetchRequest(int(wait_s * 1000), 1, REQUEST_BYTES, READ_COMMITTED, topics)
-        try:
-            response = await self._client.send(leader, request)
-        except KafkaError:
-            self._refresh()
-            await asyncio.sleep(RETRY_S)
+    def _ask(self, shares: Iterable[TopicPartition], wait_s: float) -> None:
+        """Ask for what is not at hand, of each leader that has no request to answer."""
+        if sum(each.size for each in self._partitions.values()) >= REQUEST_BYTES:
             return
-        for topic, answers in response.topics:
-            for partition, code, high, stable, *rest in answers:
-                each, offset = asked[TopicPartition(topic, partition)]
-                # What was sought away, or forgotten, since it was asked for is not what is wanted now.
-                if self._partitions.get(each.place) is each and each.position == offset:
-                    # Versions differ in what stands in between.
-                    self._answered(each, told(code), high, stable, next(_lists(rest), []), rest[-1])
+        by_leader: dict[Any, list[Partition]] = {}
+        for each in self._wanted(shares):
+            if not each.has_news:
+                each.asked = True
+                leader = self._client.cluster.leader_for_partition(AioPartition(*each.place))
+                by_leader.setdefault(None if leader == NOBODY else leader, []).append(each)
+        if None not in by_leader:
+            self._waits_s.pop(None, None)
+        for leader, partitions in by_leader.items():
+            if leader not in self._requests:
+                request = self._fetch(leader, partitions, wait_s) if leader is not None else self._find_leaders()
+                self._requests[leader] = task = asyncio.create_task(request)
+                task.add_done_callback(partial(self._done, leader))
 
-    def _answered(
-        self, each: _Partition, error: KafkaError | None, high: int, stable: int, aborted: Any, data: bytes
-    ) -> None:
-        if error is None:
-            each.answered(high, stable, aborted, data or b"")
-        elif isinstance(error, OffsetOutOfRangeError):
-            each.failed(error)
-        else:
-            self._refresh()
+    def _done(self, leader: Any, task: "asyncio.Task[None]") -> None:
+        if self._requests.get(leader) is task:
+            del self._requests[leader]
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()
+        self._news.set()
 
-    async def _take(self, each: _Partition, most: int) -> Fetched:
-        was_answered = each.is_answered
-        records, trouble = each.take(most)
-        if isinstance(trouble, Damaged):
-            way_out = RAISE if isinstance(trouble.why, TooLarge) else LOOK
-            why = f"{trouble.why}; {way_out}"
-            return Fetched((), False, Unreadable(each.place, trouble.first, trouble.last, why))
-        if trouble is not None:
-            return Fetched((), False, await self._gone(each))
-        return Fetched(records, caught_up=not records and was_answered and each.read_all())
-
-    async def _gone(self, each: _Partition) -> Gone:
-        topic, partition = each.place
+    async def _fetch(self, leader: int, partitions: list[Partition], wait_s: float) -> None:
+        """Ask one leader; after a failure it is left alone for a while."""
+        offsets = {each.place: (each, each.position) for each in partitions}
+        topics = by_topic((place, (place.partition, at, self._most_bytes)) for place, (_, at) in offsets.items())
+        request = FetchRequest(int(wait_s * 1000), MIN_BYTES, REQUEST_BYTES, COMMITTED, topics)
         try:
-            first, last = [(await listed(self._client, [each.place], at, COMMITTED))[each.place] for at in (EARLIEST, LATEST)]
-        except KafkaError as error:
-            raise BrokerUnavailable(str(error)) from error
-        return Gone(
+            async with asyncio.timeout(wait_s + ANSWER_S):
+                response = await self._client.send(leader, request)
+        except (KafkaError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                self._client.forget(leader, ConnectionGroup.DEFAULT)
+            await self._find_leaders(leader)
+            return
+        self._waits_s.pop(leader, None)
+        gone, is_stale = self._hear(response, offsets)
+        if gone or is_stale:
+            self._news.set()  # For the others; else `_done` does, once the leader may be asked again.
+        for each in gone:
+            await self._tell_gone(each)
+        if is_stale:
+            await self._find_leaders(leader)
+
+    def _hear(self, response: Any, offsets: Mapping[TopicPartition, Asked]) -> tuple[list[Partition], bool]:
+        """Take an answer; return the partitions that are out of range, and whether the leader may be another one."""
+        gone: list[Partition] = []
+        is_stale = False
+        for topic, answers in response.topics:
+            for partition, code, high, stable, _, aborted, *_, data in answers:
+                each, asked_at = offsets[TopicPartition(topic, partition)]
+                if self._partitions.get(each.place) is not each or each.position != asked_at or each.has_news:
+                    continue  # It was sought elsewhere, or came from another leader meanwhile.
+                refusal = told(code)
+                if refusal is None:
+                    each.hear(high, stable, aborted, data)
+                elif isinstance(refusal, OffsetOutOfRangeError):
+                    gone.append(each)
+                else:
+                    each.refusal, is_stale = refusal, True
+        return gone, is_stale
+
+    async def _tell_gone(self, each: Partition) -> None:
+        """Find out what is there instead."""
+        try:
+            first, last = await self._listed(each.place, EARLIEST), await self._listed(each.place, LATEST)
+        except BrokerUnavailable:
+            return  # It is asked for again.
+        topic, partition = each.place
+        each.gone = Gone(
             f"offset {each.position} of {topic} partition {partition} is no longer there (it holds {first} to {last}): "
             "retention removed unread records, or the topic was recreated",
             first if each.position < first else None,
         )
 
-    def _refresh(self) -> None:
-        """Ask for the leaders anew, a few times a second at most."""
+    async def _find_leaders(self, asked: int | None = None) -> None:
+        """Learn who leads which partition by now, and leave the one that was asked alone for a while."""
+        wait_s = self._waits_s.get(asked, FIRST_WAIT_S)
+        self._waits_s[asked] = min(2 * wait_s, LONGEST_WAIT_S)
+        await self._client.refresh({place.topic for place in self._partitions})
+        self._news.set()
+        await asyncio.sleep(wait_s)
+
+    async def _listed(self, place: TopicPartition, at: int) -> int:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return (await listed(self._client, [place], at, COMMITTED))[place]
+        except (KafkaError, TimeoutError) as error:
+            raise BrokerUnavailable(f"nobody says how far {place} goes: {error!r}") from error
+
+    def _wanted(self, shares: Iterable[TopicPartition]) -> list[Partition]:
+        return [each for place, each in self._partitions.items() if place in shares]
+
+    def _is_behind(self, shares: Iterable[TopicPartition]) -> bool:
+        """Tell whether more is known to be there than has come."""
+        return any(each.heard.lag(each.position) and not each.has_news for each in self._wanted(shares))
+
+    def _refuse_silence(self, shares: Iterable[TopicPartition]) -> None:
+        """Raise BrokerUnavailable where nothing came for long; once, so that the others go on in between."""
         now = time.monotonic()
-        if now - self._metadata_at >= RETRY_S:
-            self._metadata_at = now
-            self._client.force_metadata_update()
+        waited_s, self._polled = min(now - self._polled, PAUSE_S), now
+        for each in self._wanted(shares):
+            if isinstance(each.refusal, TopicAuthorizationFailedError):
+                error, each.refusal = each.refusal, None
+                raise BrokerUnavailable(f"{each.place} cannot be read: {name(error)}") from error
+            if each.has_news or each.answered or not each.asked:
+                continue
+            each.silent_s += waited_s
+            if each.silent_s > SILENCE_S:
+                each.silent_s = 0.0
+                why = "" if each.refusal is None else f": {name(each.refusal)}"
+                raise BrokerUnavailable(f"{each.place} has had no answer for {SILENCE_S:.0f} s{why}") from each.refusal
 
-    def _refuse_silence(self, wanted: Collection[_Partition], waited_s: float) -> None:
-        """Raise BrokerUnavailable where nothing came for long. Only the waiting counts: in between there may be pauses."""
-        for each in wanted:
-            if not each.has_news:
-                each.silent_s += waited_s
-                if each.silent_s > SILENCE_S:
-                    raise BrokerUnavailable(f"{each.place} has had no answer for {SILENCE_S:.0f} s")
 
-
-def _lists(fields: Collection[Any]) -> Iterator[list[Any]]:
-    """Return the lists among the fields of an answer: there is one, of aborted transactions."""
-    return (field for field in fields if isinstance(field, list))
+def _taken(each: Partition, most: int) -> Fetched | None:
+    """Return what comes next of a partition, None where that is not even an answer but the end of an earlier one."""
+    try:
+        records = each.take(most)
+    except Gone as gone:
+        return Fetched((), caught_up=False, trouble=gone)
+    except Damaged as error:
+        why = f"{error.why}; {RAISE if isinstance(error.why, TooLarge) else LOOK}"
+        return Fetched((), caught_up=False, trouble=Unreadable(each.place, error.first, error.last, why))
+    if not records and not each.answered:
+        return None
+    return Fetched(records, caught_up=not records and each.answered and each.heard.says_all(each.position))

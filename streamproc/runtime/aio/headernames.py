@@ -17,7 +17,6 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
 from streamproc.codec.sizes import BATCH_HEADER_BYTES, MAX_HEADERS, omitted
-from streamproc.runtime.aio.fetched import Damaged, Parts
 from streamproc.runtime.aio.manyheaders import ManyHeaders
 
 HEAD = struct.Struct(">qi4xb6xi")
@@ -27,11 +26,12 @@ VERSION_AT = 16
 FORMAT_WITH_HEADERS = 2
 
 
-def take_any_header_name() -> None:
-    """Let every consumer of the process read on where a name is no UTF-8, and say which batch it cannot read."""
-    fetcher.MemoryRecords = Answer
-    fetcher.PartitionRecords = AnyNames
-    fetcher.FetchResult = Parts
+class Damaged(CorruptRecordException):
+    """A batch that cannot be read, from the offset `first` to `last`; `why`: what aiokafka made of it."""
+
+    def __init__(self, first: int, last: int, why: Exception) -> None:
+        super().__init__(f"the batch at offsets {first} to {last}: {why}")
+        self.first, self.last, self.why = first, last, why
 
 
 class Answer:
