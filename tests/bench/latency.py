@@ -45,7 +45,9 @@ async def measure(
         await eventually(lambda: len(worker.running()) == 2 * load.partitions)
         if load.rate:
             place = Place(kafka.bootstrap_servers, it.topics.events, it.topics.transitions, load.partitions)
-            found = await steady(place, load.rate, warm_up, seconds, worker.process.pid, kafka.nodes[0].pid, counters_of(worker))
+            found = await steady(
+                place, load.rate, warm_up, seconds, worker.process.pid, kafka.nodes[0].pid, counters_of(worker)
+            )
             print(f"{load}: {_said(found)}", flush=True)
             row = row_of(str(load), found.use, found)
         else:

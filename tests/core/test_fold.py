@@ -3,7 +3,6 @@
 import pytest
 
 from streamproc.core.model import Verdict
-from streamproc.core.state import Outcome
 from streamproc.core.summary import Histogram
 from tests.support.events import START_MS, event, fold, new_state
 from tests.support.sums import summary_of_all
