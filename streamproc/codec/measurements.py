@@ -45,7 +45,7 @@ class Folded(NamedTuple):
 
 
 class MeasurementEncoder:
-    """Encodes what the input partitions of one topic measure.
+    """Encodes what the input partitions of one topic measure: one encoder for all of a worker.
 
     `partition_of`: see the ports, of so many `partitions`; `record_bytes`: what a record of run-measurements may have.
     """
@@ -61,7 +61,7 @@ class MeasurementEncoder:
         self._topic = topic
         self._partitions = partitions
         self._partition_of = lru_cache(maxsize=10_000)(
-            lambda assistant_id, model: partition_of(group_key((assistant_id, model)).encode(), partitions)
+            lambda *group: partition_of(group_key(group).encode(), partitions)  # Groups come again with each commit.
         )
         self._split_bytes = min(SPLIT_BYTES, record_bytes - ENVELOPE_BYTES)
         self._events = FORMAT.events("streamproc.run.measurement", f"/streamproc/{application_id}/measurements")
@@ -90,11 +90,12 @@ class MeasurementEncoder:
 
 def _values(sums: Sums, marks: Sequence[Mark], limit_bytes: int) -> Iterator[bytes]:
     """Yield what holds all of it, in as many records as it takes; marks last, as they tell of what is before them."""
-    value = FORMAT.pack((sums, marks))
     items = len(sums) + len(marks)
-    if items == 1 or (len(value) <= limit_bytes and len(sums) <= MAX_ITEMS and len(marks) <= MAX_ITEMS):
-        yield value
-        return
+    if max(len(sums), len(marks)) <= MAX_ITEMS:
+        value = FORMAT.pack((sums, marks))
+        if len(value) <= limit_bytes or items == 1:
+            yield value
+            return
     half = items // 2
     yield from _values(sums[:half], marks[: max(0, half - len(sums))], limit_bytes)
     yield from _values(sums[half:], marks[max(0, half - len(sums)) :], limit_bytes)
