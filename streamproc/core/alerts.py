@@ -32,7 +32,7 @@ class AlertState(StrEnum):
     RESOLVED = "resolved"
 
 
-class Alert(Struct, frozen=True):
+class Alert(Struct, frozen=True, gc=False):
     """One RunAlert. Times in milliseconds; what is about a run, a source or a model is None where there is none.
 
     `decided_at` is the `now` by which it was decided (rules.md 16), so that an oracle can replay it.

@@ -31,29 +31,30 @@ class Calendar(Generic[Key]):
         bucket = -(-due_ms // self.width_ms)
         held = self.buckets.get(bucket)
         if held is None:
-            self._put(bucket, [key])
+            self._begin(bucket, [key])
         else:
             held.append(key)
 
     def merge(self, overlay: "CalendarOverlay[Key]") -> None:
         """Take over what an overlay on this took and added. It must be as it was when the overlay was begun."""
-        for _ in range(overlay.passed):
-            del self.buckets[heappop(self.order)]
+        if overlay.passed:
+            for _ in range(overlay.passed):
+                del self.buckets[heappop(self.order)]
+            self.next_at = self.order[0] * self.width_ms if self.order else NEVER
         if overlay.within:
             del self.buckets[self.order[0]][: overlay.within]
-        if overlay.passed:
-            self.next_at = self.order[0] * self.width_ms if self.order else NEVER
         for bucket, keys in overlay.buckets.items():
-            self._put(bucket, keys)
+            held = self.buckets.get(bucket)
+            if held is None:
+                self._begin(bucket, keys)
+            else:
+                held += keys
 
-    def _put(self, bucket: int, keys: list[Key]) -> None:
-        held = self.buckets.get(bucket)
-        if held is not None:
-            held += keys
-            return
+    def _begin(self, bucket: int, keys: list[Key]) -> None:
         self.buckets[bucket] = keys
         heappush(self.order, bucket)
-        self.next_at = min(self.next_at, bucket * self.width_ms)
+        if bucket * self.width_ms < self.next_at:  # noqa: PLR1730  min() is a call
+            self.next_at = bucket * self.width_ms
 
 
 class CalendarOverlay(Calendar[Key]):

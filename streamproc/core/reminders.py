@@ -25,7 +25,8 @@ class Reminders:
 
     `by_clock`: runs that both times look at alike, and late ones as the clock does; `by_stream`: late ones as the
     stream does. `unfiled`: late ones that are not in `by_clock` yet, where nobody has to look at them before
-    `unfiled_from`: a backlog brings them by the thousand, and most end before that.
+    `unfiled_from`: a backlog brings them by the thousand, and most end before that. `next_at`: the instant from which a
+    look in stream time may be due, in milliseconds.
     """
 
     def __init__(self, deadlines: Deadlines, profile: Profile) -> None:
@@ -35,12 +36,8 @@ class Reminders:
         self.by_stream: Calendar[str] = Calendar(TICK_MS)
         self.unfiled: dict[str, None] = {}
         self.unfiled_from = NEVER
+        self.next_at = NEVER
         self._room = UNFILED_ROOM
-
-    @property
-    def next_at(self) -> int:
-        """The instant from which a look in stream time may be due, in milliseconds."""
-        return min(self.by_clock.next_at, self.by_stream.next_at, self.unfiled_from)
 
     def arm(self, runs: Iterable[Run], get_open: GetOpen) -> None:
         """Watch runs that were read back."""
@@ -55,14 +52,17 @@ class Reminders:
         self.by_stream.merge(overlay.by_stream)
         if overlay.has_filed:
             self.unfiled = {}
+        if overlay.unfiled:
+            self.unfiled |= overlay.unfiled
         self.unfiled_from = overlay.unfiled_from
-        self.unfiled.update(overlay.unfiled)
+        self.next_at = overlay.next_at
         if len(self.unfiled) > self._room:
             # A backlog of days is longer than any state: most of its runs have ended.
             self.unfiled = {run_id: None for run_id in self.unfiled if get_open(run_id) is not None}
             self._room = 2 * len(self.unfiled) + UNFILED_ROOM
             if not self.unfiled:
                 self.unfiled_from = NEVER
+                self.next_at = min(self.by_clock.next_at, self.by_stream.next_at)
 
 
 class RemindersOverlay:
@@ -74,7 +74,7 @@ class RemindersOverlay:
 
     def __init__(self, base: Reminders) -> None:
         self._base = base
-        self._next_at = base.deadlines.next_at
+        self._fires_at = base.deadlines.fires_at
         self._profile = base.profile
         self.by_clock = CalendarOverlay(base.by_clock)
         self.by_stream = CalendarOverlay(base.by_stream)
@@ -95,8 +95,9 @@ class RemindersOverlay:
             self._add(self.by_clock, run, 0)
 
     def _add(self, calendar: Calendar[str], run: Run, late_ms: int) -> None:
-        due = self._next_at(run, self._profile, late_ms)
-        if due is not None:
+        stuck_at, overdue_at = self._fires_at(run, self._profile, late_ms)
+        due = stuck_at if stuck_at < overdue_at else overdue_at  # noqa: FURB136  min() is a call
+        if due < NEVER:
             calendar.add(run.run_id, due)
             if calendar.next_at < self.next_at:  # noqa: PLR1730  min() is a call
                 self.next_at = calendar.next_at
@@ -129,6 +130,8 @@ class RemindersOverlay:
 
 def more_ms(run: Run, now: int, *, by_clock: bool) -> int:
     """Return how much more time a run has, where it is looked at at `now`."""
+    if not run.clock_lag_ms and not run.stream_lag_ms:
+        return 0
     is_behind = now <= run.status_since + run.clock_lag_ms - MAX_LATE_MS
     return run.stream_lag_ms if is_behind and not by_clock else _longer_lag(run)
 

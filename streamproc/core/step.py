@@ -108,11 +108,12 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
     late = lateness(event.timestamp, out.stream_time, at.wall_ms)
     after = opened(event, profile, at, late) if run is None else advanced(run, event, profile, at, late)
     out.runs[event.run_id] = after
-    out.forgotten.pop(event.run_id, None)
-    out.causes.pop(event.run_id, None)
+    if out.forgotten:
+        out.forgotten.pop(event.run_id, None)
+    if out.causes:
+        out.causes.pop(event.run_id, None)
     if run is not None and run.alerts:
         _resolve(out, run, after, rules, event.timestamp, _now(out, event, at))
-    ended = event.status in profile.outcomes
     when = event.timestamp
     if when > at.wall_ms + MAX_AHEAD_MS:
         # Measured now, as far as is known: in a window of its own it would keep that open for years.
@@ -122,9 +123,9 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
         change = transition(run, after, event, profile, expected=expected)
         out.transitions.append(change)
         out.tally.moved(run, after, change, profile, when)
-        if not ended:
+        if change.outcome is None:
             out.limits.watch(after)
-    elif ended:
+    elif event.status in profile.outcomes:
         out.tally.completed(run, after, when)
     elif (run.expires_at, run.assistant_id) != (after.expires_at, after.assistant_id):
         out.limits.watch(after)
@@ -159,10 +160,11 @@ def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
                 calendar.add(run_id, tick)
                 continue
             run = look(run_id)
-            if run is None or state.due_at(run) <= tick:
-                continue  # Ended or forgotten, whether or not a commit has said so yet.
+            if run is None:
+                continue
             fired = rules.deadlines.passed(run, rules.profile, tick, more_ms(run, now, by_clock=by_clock))
-            if fired:
+            # Not of one that is forgotten, whether or not a commit has said so yet.
+            if fired and state.due_at(run) > tick:
                 limits.watch(_flagged(out, run, fired, CLOCK))
                 out.room -= len(fired)
     limits.find_next()
@@ -178,7 +180,7 @@ def _report_illegal(out: Outcome, run: Run, event: RunEvent, now: int) -> None:
 def _flagged(out: Outcome, run: Run, fired: Sequence[Alert], cause: int) -> Run:
     """Send the alerts, and remember in the run's state that they were sent."""
     new: Run = run.__copy__()  # type: ignore[attr-defined]
-    new.alerts = (*run.alerts, *(alert.alert_id for alert in fired))
+    new.alerts = (*run.alerts, *[alert.alert_id for alert in fired])
     out.runs[run.run_id] = new
     out.alerts += fired
     out.causes[run.run_id] = cause
@@ -189,7 +191,7 @@ def _resolve(out: Outcome, before: Run, after: Run | None, rules: Rules, at: int
     """Resolve what `before` fires and `after` does not; None: the run is forgotten."""
     gone = rules.deadlines.resolved(before, after, rules.profile, at, now)
     out.alerts += gone
-    if after is not None and gone:
+    if gone and after is not None:
         ids = {alert.alert_id for alert in gone}
         after.alerts = tuple(identity for identity in after.alerts if identity not in ids)
 

@@ -1,7 +1,8 @@
 """Where the CPU time goes: each stage of a commit by itself, without a broker."""
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sized
 from typing import Any
 
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -42,11 +43,10 @@ def measure(events: int, *, overdue: bool, open_runs: int) -> None:
     """
     spare_the_collector()
     records = _records(events, overdue=overdue)
-    chunks = [records[start : start + CHUNK] for start in range(0, events, CHUNK)]
-    timer = _Timer(events)
-    decoded = timer("decode", lambda: [decode(chunk, bundled_book()) for chunk in chunks])
+    at = Moment(records[-1].timestamp, caught_up=False)
     deadlines = Deadlines(allowance_ms=0 if overdue else ALLOWANCE_MS, limits=LIMITS)
     state = State(Rules(ASSISTANTS, Retention(10**12, 10**12), deadlines))
+<<<<<<< HEAD
     at = Moment(records[-1].timestamp, caught_up=False)
     _open(state, decoded[0].events[0], open_runs, at)
 
@@ -80,6 +80,27 @@ def measure(events: int, *, overdue: bool, open_runs: int) -> None:
     counts = {"transitions": changes, "states": states, "alerts": alerts}
     said = ", ".join(f"{sum(map(len, found)) / events:.2f} {name}" for name, found in counts.items())
     print(f"  of each event come {said}")
+=======
+    _open(state, decode(records[:CHUNK], bundled_book()).events[0], open_runs, at)
+    outputs, alerts, measurements = OutputEncoder(SOURCE), AlertEncoder("bench"), MeasurementEncoder(SOURCE)
+    timer = _Timer()
+    for start in range(0, events, CHUNK):
+        # One commit after another, as in the service: what was made last is at hand for what comes next.
+        found = timer("decode", decode, records[start : start + CHUNK], bundled_book())
+        out = timer("fold", lambda events: pass_time(state, at, step(state, events, at, begin(state))), found.events)
+        runs = [run for run in out.runs.values() if run is not None]
+        cells = [Measurement(0, *key, cell) for key, cell in out.tally.cells.items()]
+        said = [
+            timer("encode transitions", outputs.transitions, out.transitions, at.wall_ms),
+            timer("encode states", outputs.states, runs, at.wall_ms, out.causes, 1),
+            timer("encode alerts", alerts.messages, out.alerts, at.wall_ms, SOURCE),
+            timer("encode measurements", measurements.measurements, cells, 1, at.wall_ms),
+        ]
+        timer("build batches", lambda said: [_build(messages) for messages in said], said)
+        timer("merge", state.merge, out)
+        timer.count(transitions=out.transitions, states=runs, alerts=out.alerts)
+    timer.tell(events)
+>>>>>>> overlay
     _quiet(state, at)
 
 
@@ -118,21 +139,26 @@ def _build(messages: list[Message]) -> bytes:
 
 
 class _Timer:
-    """Prints a line for each stage, and their sum."""
+    """Sums up what each stage takes, and what comes of it."""
 
-    def __init__(self, events: int) -> None:
-        self._events = events
-        self._sum = 0.0
-        print("stages, in microseconds of CPU per event (fetching, transactions and the event loop come on top):")
+    def __init__(self) -> None:
+        self._seconds: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
-    def __call__(self, name: str, stage: Callable[[], Any]) -> Any:
+    def __call__(self, name: str, stage: Callable[..., Any], *arguments: Any) -> Any:
         began = time.process_time()
-        result = stage()
-        micros = (time.process_time() - began) / self._events * 1e6
-        self._sum += micros
-        print(f"  {micros:>10.2f}  {name}")
+        result = stage(*arguments)
+        self._seconds[name] += time.process_time() - began
         return result
 
-    def total(self) -> None:
-        """Print the sum."""
-        print(f"  {self._sum:>10.2f}  all of these")
+    def count(self, **found: Sized) -> None:
+        """Count what there was of each kind."""
+        self._counts.update({name: len(each) for name, each in found.items()})
+
+    def tell(self, events: int) -> None:
+        """Print a line for each stage, and their sum."""
+        print("stages, in microseconds of CPU per event (fetching, transactions and the event loop come on top):")
+        for name, seconds in [*self._seconds.items(), ("all of these", self._seconds.total())]:
+            print(f"  {seconds / events * 1e6:>10.2f}  {name}")
+        said = ", ".join(f"{count / events:.2f} {name}" for name, count in self._counts.items())
+        print(f"  of each event come {said}")

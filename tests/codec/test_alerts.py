@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.codec.alerts import AlertEncoder, decode_alert
+from streamproc.codec.alerts import MIN_ROWS, AlertEncoder, decode_alert
 from streamproc.codec.encode import Source
 from streamproc.codec.schemas import load
 from streamproc.core.alerts import Alert, AlertState, Severity
@@ -62,12 +62,20 @@ def test_alerts_come_back_as_they_were(alert):
     assert read_alerts([record]) == [said(alert)]
 
 
-def test_the_source_of_the_runs_is_told():
+@given(st.lists(found_alerts, min_size=1, max_size=3), st.sampled_from((None, Source("app", "run-events", 3))))
+def test_many_are_encoded_as_few_are(alerts, source):
+    """Byte for byte; in the same order."""
+    alone = [message for alert in alerts for message in ENCODER.messages([alert], WALL_MS, source)]
+    assert ENCODER.messages(alerts * MIN_ROWS, WALL_MS, source) == alone * MIN_ROWS
+
+
+@pytest.mark.parametrize("count", [0, 1, MIN_ROWS - 1, MIN_ROWS])
+def test_the_source_of_the_runs_is_told(count):
     """The public contract: topic, partition, offset; nothing where there is no source."""
-    found = read(_record(*ENCODER.messages([ALERT], WALL_MS, Source("app", "run-events", 3))), "run_alert")
-    assert (found["source_topic"], found["source_partition"], found["source_offset"]) == ("run-events", 3, 7)
-    found = read(_record(*ENCODER.messages([ALERT], WALL_MS)), "run_alert")
-    assert (found["source_topic"], found["source_partition"]) == (None, None)
+    names = ("source_topic", "source_partition", "source_offset")
+    for source, expected in ((Source("app", "run-events", 3), ("run-events", 3, 7)), (None, (None, None, 7))):
+        found = [read(_record(each), "run_alert") for each in ENCODER.messages([ALERT] * count, WALL_MS, source)]
+        assert [tuple(each[name] for name in names) for each in found] == [expected] * count
 
 
 def test_the_key_is_the_run_else_the_alert():
