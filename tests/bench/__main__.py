@@ -4,6 +4,8 @@ Figures are of this machine at this moment, with the broker on it; compare them 
 """
 
 import asyncio
+import signal
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from itertools import product
@@ -175,4 +177,6 @@ async def _on_own_kafka(measure: Callable[..., Awaitable[Any]], *arguments: Any)
             return await measure(kafka, Path(logs), *arguments)
 
 
+# Else SIGTERM would leave what was started running.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 cli()

@@ -26,6 +26,7 @@ def main(bootstrap: str, topic: str, partitions: int, seen: Path) -> None:
             "group.id": "bench-sink",
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
+            "log_level": 2,
         }
     )
     consumer.assign([TopicPartition(topic, number, OFFSET_END) for number in range(partitions)])

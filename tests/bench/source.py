@@ -26,7 +26,9 @@ def main(bootstrap: str, topic: str, rate: int, seconds: float, written: Annotat
     count = int(rate * seconds)
     stream = simulate(seed=1, events=count, rate_per_s=rate, start_ms=int(time.time() * 1000), bad_ratio=0)
     events = [(event.key, event.value) for event in stream]
-    producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": LINGER_MS})
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": LINGER_MS, "log_level": 2}
+    )
     producer.list_topics(topic, timeout=FLUSH_S)
     places = array("q")
     print("ready", flush=True)

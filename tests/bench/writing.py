@@ -27,7 +27,7 @@ def write(bootstrap: str, topic: str, events: Iterable[SimulatedEvent]) -> None:
             "partitioner": "murmur2_random",
             "enable.idempotence": True,
             "linger.ms": 50,
-            "log_level": 3,  # A warning while the coordinator loads tells nothing.
+            "log_level": 2,
             "queue.buffering.max.messages": 50_000,
             "on_delivery": lambda error, _: error and failures.append(error),
         }

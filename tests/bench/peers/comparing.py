@@ -220,6 +220,7 @@ class _Counting:
                 "group.id": "bench-count",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
+                "log_level": 2,
             }
         )
         self._consumer.assign([TopicPartition(place.transitions, number, 0) for number in range(place.partitions)])
