@@ -46,62 +46,33 @@ def measure(events: int, *, overdue: bool, open_runs: int) -> None:
     at = Moment(records[-1].timestamp, caught_up=False)
     deadlines = Deadlines(allowance_ms=0 if overdue else ALLOWANCE_MS, limits=LIMITS)
     state = State(Rules(ASSISTANTS, Retention(10**12, 10**12), deadlines))
-<<<<<<< HEAD
-    at = Moment(records[-1].timestamp, caught_up=False)
-    _open(state, decoded[0].events[0], open_runs, at)
-
-    def fold() -> list[Any]:
-        outcomes = []
-        for found in decoded:
-            outcome = pass_time(state, at, step(state, found.events, at, begin(state)))
-            state.merge(outcome)
-            outcomes.append(outcome)
-        return outcomes
-
-    outcomes = timer("fold and merge", fold)
-    encoder = OutputEncoder(SOURCE)
-    changes = timer("encode transitions", lambda: [encoder.transitions(o.transitions, at.wall_ms) for o in outcomes])
-    states = timer(
-        "encode states",
-        lambda: [
-            encoder.states([run for run in o.runs.values() if run is not None], at.wall_ms, o.causes, 1)
-            for o in outcomes
-        ],
-    )
-    speaker = AlertEncoder("bench")
-    alerts = timer("encode alerts", lambda: [speaker.messages(o.alerts, at.wall_ms, SOURCE) for o in outcomes])
-    measurements = MeasurementEncoder("bench", "run-events", 1, partition_of)
-    timer(
-        "encode measurements",
-        lambda: [measurements.messages([Folded(0, 1, o.tally.cells, None)], at.wall_ms) for o in outcomes],
-    )
-    timer("build batches", lambda: [_build(messages) for messages in (*changes, *states, *alerts)])
-    timer.total()
-    counts = {"transitions": changes, "states": states, "alerts": alerts}
-    said = ", ".join(f"{sum(map(len, found)) / events:.2f} {name}" for name, found in counts.items())
-    print(f"  of each event come {said}")
-=======
     _open(state, decode(records[:CHUNK], bundled_book()).events[0], open_runs, at)
-    outputs, alerts, measurements = OutputEncoder(SOURCE), AlertEncoder("bench"), MeasurementEncoder(SOURCE)
+    outputs, alerts, measurements = (
+        OutputEncoder(SOURCE),
+        AlertEncoder("bench"),
+        MeasurementEncoder("bench", SOURCE.topic, 1, partition_of),
+    )
     timer = _Timer()
     for start in range(0, events, CHUNK):
         # One commit after another, as in the service: what was made last is at hand for what comes next.
         found = timer("decode", decode, records[start : start + CHUNK], bundled_book())
         out = timer("fold", lambda events: pass_time(state, at, step(state, events, at, begin(state))), found.events)
         runs = [run for run in out.runs.values() if run is not None]
-        cells = [Measurement(0, *key, cell) for key, cell in out.tally.cells.items()]
         said = [
             timer("encode transitions", outputs.transitions, out.transitions, at.wall_ms),
             timer("encode states", outputs.states, runs, at.wall_ms, out.causes, 1),
             timer("encode alerts", alerts.messages, out.alerts, at.wall_ms, SOURCE),
-            timer("encode measurements", measurements.measurements, cells, 1, at.wall_ms),
+            timer("encode measurements", lambda out: _spread(measurements, out, at), out),
         ]
         timer("build batches", lambda said: [_build(messages) for messages in said], said)
         timer("merge", state.merge, out)
         timer.count(transitions=out.transitions, states=runs, alerts=out.alerts)
     timer.tell(events)
->>>>>>> overlay
     _quiet(state, at)
+
+
+def _spread(encoder: MeasurementEncoder, out: Any, at: Moment) -> list[Message]:
+    return encoder.messages([Folded(0, 1, out.tally.cells, None)], at.wall_ms).get(0, [])
 
 
 def _records(events: int, *, overdue: bool) -> list[Arrival]:
