@@ -268,7 +268,7 @@ class Health(Observer):
         return f"Kafka does not answer ({causes}): {named(failing)} trying again with back-off" if causes else ""
 
     def _unanswered(self) -> str:
-        """Ready means that it commits: a broker that is gone shows in the commit in hand, long before that is given up."""
+        """Ready means that it commits: a broker that is gone shows in the commit in hand, long before its deadline."""
         waited_s = 0.0 if self._sent_at is None else self._clock() - self._sent_at
         if waited_s <= self._commit_within_s:
             return ""
