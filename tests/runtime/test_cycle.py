@@ -235,3 +235,25 @@ async def test_a_fetch_that_fails_is_done_again_from_the_last_commit():
         await it.drained()
     assert it.kafka.restored == [0, 1]
     assert it.ids("transitions") == ["run-events:0:0", "run-events:0:1"]
+
+
+async def test_twenty_rebalances_in_mid_commit_lose_and_double_nothing():
+    """Each while a transaction is on its way: it is confirmed or refused, and nobody waits for the other."""
+    it = await application(partitions=4)
+    left = [20]
+    sent = 0
+
+    def rebalance_now_and_then(point):
+        if point == "before the end" and left[0] > 0 and it.kafka.commits % 2 == 0:
+            left[0] -= 1
+            it.kafka.rebalance()
+
+    it.kafka.fault = rebalance_now_and_then
+    async with it.working(), it.working():
+        while left[0] > 0:
+            for number in range(4):
+                it.send("queued", f"run_{sent}", partition=number)
+                sent += 1
+            await eventually(it.is_drained)
+    told = [key for number in range(4) for key in it.ids("transitions", number)]
+    assert len(told) == len(set(told)) == sent
