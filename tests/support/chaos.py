@@ -41,7 +41,7 @@ INSTANCE_FAULTS = {"instance killed": (0.0, 10.0), "instance frozen": (2.0, 15.0
 
 
 class Fault(NamedTuple):
-    """`who`: the number of a broker or the name of an instance."""
+    """`who`: the number of a broker or the name of an instance; of no matter where all are away."""
 
     after_s: float
     kind: str
@@ -116,13 +116,13 @@ class Chaos:
             await self.whole()
             await asyncio.sleep(fault.after_s)
             await self._befall_broker(fault, int(fault.who))
-            self._say(f"{fault.kind} is over: {fault.who}")
+            self._say(f"{fault.kind} is over")
         await self.whole()
         self._say("all copies are in sync")
 
     async def _befall_broker(self, fault: Fault, broker: int) -> None:
         kafka = self._kafka
-        self._say(f"{fault.kind}: {broker}")
+        self._say(f"{fault.kind}: {'1, 2, 3' if fault.kind == 'all away' else broker}")
         match fault.kind:
             case "broker killed":
                 await kafka.kill(broker)

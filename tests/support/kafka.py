@@ -46,6 +46,7 @@ def container_properties(host: str, port: int) -> dict[str, str]:
     """Broker settings where clients reach it under another address than the one under which it reaches itself."""
     return {
         **broker_properties(),
+        "node.id": "1",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "BROKER",
         "listeners": "PLAINTEXT://0.0.0.0:9092,BROKER://localhost:9093,CONTROLLER://localhost:9094",
