@@ -5,7 +5,7 @@ Gauges are read from the running tasks' states when somebody asks. Sums over rep
 """
 
 import platform
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import InfoMetricFamily
@@ -19,12 +19,14 @@ from streamproc.observe.counters import InputCounters, PipelineCounters, WindowC
 from streamproc.observe.push import PushMetrics
 from streamproc.observe.registry import RegistryMetrics
 from streamproc.observe.runs import RunCounters, deadline_kinds
+from streamproc.observe.series import CounterSeries
 from streamproc.observe.tasks import Tasks
 from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, Pause, TaskState, WindowReport
 from streamproc.runtime.ports import TopicPartition
 from streamproc.version import installed
 
 DEFAULTS = MetricsSettings()
+NO_REQUESTS: Mapping[str, int] = {}
 
 
 class _Reading:
@@ -38,9 +40,14 @@ class _Reading:
 
 
 class MetricsObserver(Observer):
-    """Exports what it is told. `push` and `registry`: who is to be told of those."""
+    """Exports what it is told. `push` and `registry`: who is to be told of those.
 
-    def __init__(self, profile: Profile, settings: MetricsSettings = DEFAULTS) -> None:
+    `requests`: how many were sent to Kafka, by kind, as of now.
+    """
+
+    def __init__(
+        self, profile: Profile, settings: MetricsSettings = DEFAULTS, requests: Mapping[str, int] = NO_REQUESTS
+    ) -> None:
         self.push = PushMetrics()
         self.registry = RegistryMetrics()
         self._pipeline = PipelineCounters(deadline_kinds(profile))
@@ -48,6 +55,7 @@ class MetricsObserver(Observer):
         self._runs = RunCounters(profile, settings)
         self._windows = WindowCounters()
         self._tasks = Tasks(profile)
+        self._requests = requests
         self._build = _build(profile.name)
         # Of a registry of its own, or it would end up in the process-wide one.
         self._process = ProcessCollector(registry=CollectorRegistry())
@@ -124,6 +132,10 @@ class MetricsObserver(Observer):
 
     def _counters(self) -> Iterator[Family]:
         yield self._build
+        requests = CounterSeries(names.KAFKA_REQUESTS)
+        for kind, count in self._requests.items():
+            requests.add(count, kind)
+        yield requests.family()
         for part in (self._input, self._pipeline, self._runs, self._windows, self.push, self.registry):
             yield from part.families()
 

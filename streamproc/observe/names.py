@@ -36,6 +36,7 @@ TRANSACTIONS_FAILED = Metric(
     "Transactions that failed or whose outcome is unknown.",
     ("cause",),
 )
+KAFKA_REQUESTS = Metric("streamproc_kafka_requests_total", "Requests sent to Kafka, by their kind.", ("request",))
 REBALANCES = Metric("streamproc_rebalances_total", "Assignments received from the consumer group.")
 
 CONSUMER_LAG_RECORDS = Metric(
