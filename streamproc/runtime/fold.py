@@ -179,11 +179,14 @@ class FoldBatch(Batch):
         }
         return self._here(by_topic)
 
+    def folded(self, sequence: int) -> Folded:
+        """Return what the windows are to be told with the commit of that sequence."""
+        return Folded(self._stage.source.partition, sequence, self._out.tally.cells, self._mark)
+
     def _spread(self, at: Moment, sequence: int) -> Outputs:
         """Return what goes to the windows."""
         stage, topic = self._stage, self._stage.settings.topics.measurements
-        folded = Folded(stage.source.partition, sequence, self._out.tally.cells, self._mark)
-        spread = stage.measurements.messages([folded], at.wall_ms)
+        spread = stage.measurements.messages([self.folded(sequence)], at.wall_ms)
         return {TopicPartition(topic, number): messages for number, messages in spread.items()}
 
     def _apply(self) -> None:
