@@ -28,8 +28,8 @@ from streamproc.runtime.position import Position
 from streamproc.runtime.restore import Sources
 from streamproc.runtime.stage import Absorbed, Allows, Batch, Limits, Missing, Pending, TooMany, here
 
-MAX_SPOKEN_PER_COMMIT = 2_000
-"""Alerts and measurements, which are encoded one by one: well under 100 ms of CPU."""
+MAX_SPOKEN_PER_COMMIT = 10_000
+"""Alerts, and sums of measurements: at 5 µs each well under 100 ms of CPU."""
 
 
 class FoldSettings(Struct, frozen=True):

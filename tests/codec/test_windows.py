@@ -16,7 +16,7 @@ from streamproc.core.windowstate import SILENCE_KEY, SOURCES_KEY, Closing, Silen
 from streamproc.errors import ConfigError
 from tests.support import earlier
 from tests.support.metrics_oracle import WindowOf, read, revisions, totals_of
-from tests.support.runobjects import Arrived
+from tests.support.runobjects import Arrived, counts, texts
 from tests.support.sums import instants, partitions, totals, totals_from, values
 
 ENCODER = WindowEncoder(Source("app", "run-measurements", 2))
@@ -152,6 +152,19 @@ def test_metrics_hold_the_totals(sums, revision, late):
     ((window, (sent,)),) = found.items()
     assert window == WindowOf(*KEY)
     assert sent == (revision, totals_of(sums), late)
+
+
+_kinds = st.sampled_from(("", "created", "to", "tokens", "queue", "action", "run", "unheard"))
+_odd_names = st.tuples(_kinds, texts, texts).map(":".join) | texts
+
+
+@given(st.dictionaries(_odd_names, counts, max_size=6), st.dictionaries(texts, counts, max_size=3))
+def test_counts_of_any_names_are_sent_as_far_as_they_say_anything(found, errors):
+    """Anybody may write into run-measurements: it must not end the windows, and hides nothing of ours."""
+    sums = Totals({**found, "created": 3, "to:queued": 2}, errors)
+    sent = read(_record(*ENCODER.metrics([Closing(KEY, 0, sums, 0)], WALL_MS)), "run_metrics")
+    assert (sent["created"], sent["transitions"]["queued"], sent["errors"]) == (3, 2, errors)
+    assert list(sent["run_duration"]["buckets"]) == list(BUCKETS)
 
 
 def test_a_histogram_names_all_its_buckets():
