@@ -17,7 +17,7 @@ async def floor_cpu_seconds(fleet: Fleet, events: int) -> float:
     began, count = time.process_time(), 0
     for partition in range(fleet.partitions):
         reader = await fleet.kafka.reader(fleet.topics.events, partition)
-        first, last = await reader.bounds()
+        first, last = await fleet.kafka.bounds(fleet.topics.events, partition)
         await reader.seek(first)
         while count < events * (partition + 1) // fleet.partitions and await reader.position() < last:
             for record in (await reader.fetch(2_000, 1.0)).records:

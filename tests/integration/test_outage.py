@@ -52,7 +52,7 @@ class _Listener:
     def revoked(self) -> None:
         pass
 
-    def assigned(self, partitions: frozenset[int]) -> None:
+    def assigned(self, partitions: frozenset[int], member: object) -> None:
         pass
 
 

@@ -97,7 +97,7 @@ class Fleet:
         """Return every committed record of a partition."""
         reader = await self.kafka.reader(topic, partition)
         try:
-            first, last = await reader.bounds()
+            first, last = await self.kafka.bounds(topic, partition)
             await reader.seek(first)
             records: list[Arrival] = []
             while await reader.position() < last:
