@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as AioPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, TopicAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 
 from streamproc.errors import BrokerUnavailable
@@ -19,7 +19,7 @@ from streamproc.runtime.aio.fetcher import AioFetcher
 from streamproc.runtime.aio.group import MAX_HEARTBEAT_MS
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.feed import Assigned, Brought, Start
-from streamproc.runtime.ports import Committed, Gone, TopicPartition, Unreadable
+from streamproc.runtime.ports import Committed, Fetched, Gone, TopicPartition, Unreadable
 
 UNASSIGNED_S = 0.1
 """Before a subscription looks again whether it has got partitions."""
@@ -73,7 +73,7 @@ class AioFeed(ConsumerRebalanceListener):
                 return NOTHING
             generation = self._generation
             share = max(1, FETCH_RECORDS // len(self._ends))
-            found = await self._fetcher.poll({self._at(number): share for number in self._ends}, timeout_s)
+            found = await self._polled({self._at(number): share for number in self._ends}, timeout_s)
             if generation != self._generation:
                 return NOTHING  # Whichever generation they belong to, `_open` seeks: they come again.
             for place, fetched in found.items():
@@ -133,6 +133,15 @@ class AioFeed(ConsumerRebalanceListener):
         self._ends = {number: start.end for number, start in starts.items()}
         self._news = None
         return Assigned(starts)
+
+    async def _polled(self, shares: Mapping[TopicPartition, int], timeout_s: float) -> Mapping[TopicPartition, Fetched]:
+        """Return what is at hand: nothing while the broker is away, as what was read before holds until it is back."""
+        try:
+            return await self._fetcher.poll(shares, timeout_s)
+        except BrokerUnavailable as error:
+            if isinstance(error.__cause__, TopicAuthorizationFailedError):
+                raise
+            return {}
 
     async def _pass(self, place: TopicPartition, trouble: Gone | Unreadable | None) -> None:
         """Go on at the first record there is where the topic has dropped what comes next; raises what else there is."""
