@@ -15,6 +15,7 @@ from streamproc.runtime.aio import fetched
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
 from streamproc.runtime.aio.fetched import Heard, Partition, Records
 from streamproc.runtime.aio.headernames import Answer, Damaged
+from streamproc.runtime.aio.patches import install
 from streamproc.runtime.ports import TopicPartition
 
 PLACE = TopicPartition("t", 0)
@@ -36,6 +37,11 @@ def with_crc(data):
     """The batch with a checksum that is right for what is in it."""
     struct.pack_into(">I", data, CRC_AT, calc_crc32c(bytes(data[COVERED_FROM:])))
     return data
+
+
+@pytest.fixture(autouse=True)
+def _patched():
+    install()
 
 
 class Fetch:

@@ -7,6 +7,7 @@ import pytest
 from aiokafka.record._crecords import default_records
 
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
+from streamproc.runtime.aio.patches import install
 
 LIMIT = 4 << 20
 ENCODE = {
@@ -19,6 +20,7 @@ ENCODE = {
 
 @pytest.fixture(autouse=True)
 def _limit():
+    install()
     limit_decompression(LIMIT)
     yield
     limit_decompression(64 << 20)

@@ -1,7 +1,9 @@
 """The ports done with aiokafka 0.14. The only importer of it; what works around it says why.
 
-Each partition has a reader and a producer of its own; the group's consumer reads nothing. So one slow partition holds
-up no other, a rebalance takes no lock that a fetch holds, and fencing is by partition (DESIGN.md, hazards).
+Its connections, log in, metadata, requests and batches are aiokafka's, and so is the membership in a group. Who asks
+what, when, and again after which error is ours: one producer for each transaction (`transactions`), one request to
+each leader (`fetcher`), a client that a silent broker does not hold up (`client`). What of aiokafka itself is replaced
+is in one table (`patches`).
 """
 
 import aiokafka

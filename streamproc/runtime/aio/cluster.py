@@ -12,6 +12,7 @@ from streamproc.runtime.aio.fetcher import AioFetcher
 from streamproc.runtime.aio.group import AioGroup
 from streamproc.runtime.aio.inquiries import RETRY_S, Inquiries
 from streamproc.runtime.aio.partitioner import partition_of
+from streamproc.runtime.aio.patches import install
 from streamproc.runtime.aio.reader import AioReader
 from streamproc.runtime.aio.transactions import AioTransactions
 from streamproc.runtime.config import KafkaSettings
@@ -22,6 +23,7 @@ class AioKafka:
     """A cluster, by aiokafka."""
 
     def __init__(self, settings: KafkaSettings, group_id: str) -> None:
+        install()
         self._settings = settings
         self._group_id = group_id
         self._inquiries = Inquiries(settings)

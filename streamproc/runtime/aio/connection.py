@@ -12,7 +12,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.aio.failures import only_kafka_errors
+from streamproc.runtime.aio.patches import install
 from streamproc.runtime.config import KafkaSettings
 
 CLOSE_TIMEOUT_S = 1.0
@@ -23,7 +23,7 @@ METADATA_MAX_AGE_MS = 10_000
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
     """Return the options with which every aiokafka client connects."""
-    only_kafka_errors()
+    install()
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap_servers,
         "security_protocol": settings.security_protocol,

@@ -1,21 +1,16 @@
 """Limits on what a compressed batch may become. aiokafka has none: a megabyte of zstd can be many gigabytes of zeros.
 
-Its codec functions are replaced where the compiled reader of batches looks them up, for every consumer of the process.
+Its codec functions are replaced where its readers of batches look them up (`patches.py`).
 """
 
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 import cramjam
 
 from streamproc.runtime.aio.manyheaders import refuse_many_headers
 
-READERS = ("aiokafka.record._crecords.default_records", "aiokafka.record.default_records")
-OLD_READERS = ("aiokafka.record._crecords.legacy_records", "aiokafka.record.legacy_records")
-"""Of formats without headers."""
 GZIP_WINDOW = 31
 XERIAL_MAGIC, XERIAL_HEADER_BYTES = b"\x82SNAPPY\x00", 16
 FIRST_GUESS = 8
@@ -33,13 +28,6 @@ def limit_decompression(limit_bytes: int) -> None:
     """Let no batch become larger than `limit_bytes`; consumers then raise TooLarge, or ManyHeaders."""
     global _limit_bytes  # noqa: PLW0603  aiokafka's codecs are the process's
     _limit_bytes = limit_bytes
-    for names, codecs in ((READERS, _LOOKED_THROUGH), (OLD_READERS, _BOUNDED)):
-        for name in names:
-            with suppress(ImportError):  # The compiled ones may be missing: aiokafka does without.
-                module = import_module(name)
-                for codec, decode in codecs.items():
-                    if hasattr(module, codec):
-                        setattr(module, codec, decode)
 
 
 def _gzip(payload: Any) -> bytes:
@@ -112,10 +100,10 @@ def _refused(codec: str) -> TooLarge:
     )
 
 
-_BOUNDED: dict[str, Callable[[Any], bytes]] = {
+BOUNDED: dict[str, Callable[[Any], bytes]] = {
     "gzip_decode": _gzip,
     "snappy_decode": _snappy,
     "lz4_decode": _into("lz4"),
     "zstd_decode": _into("zstd"),
 }
-_LOOKED_THROUGH = {codec: _looked_through(decode) for codec, decode in _BOUNDED.items()}
+LOOKED_THROUGH = {codec: _looked_through(decode) for codec, decode in BOUNDED.items()}

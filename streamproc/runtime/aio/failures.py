@@ -1,7 +1,4 @@
-"""A broken connection is a KafkaError, whenever it is noticed: of anything else aiokafka's own tasks end, in silence.
-
-The methods are replaced for every client of the process.
-"""
+"""A broken connection is a KafkaError, whenever it is noticed: of all else aiokafka's own tasks end, in silence."""
 
 from functools import wraps
 from typing import Any
@@ -11,14 +8,9 @@ from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 
 from streamproc.errors import BrokerUnavailable
+from streamproc.runtime.aio.requests import count
 
 _write, _ask = AIOKafkaConnection.send, AIOKafkaClient.send
-
-
-def only_kafka_errors() -> None:
-    """Let every client of the process raise KafkaError for a broken connection, and nothing else."""
-    AIOKafkaConnection.send = _sent
-    AIOKafkaClient.send = _answered
 
 
 def refuse_deaf(consumer: Any) -> None:
@@ -29,10 +21,11 @@ def refuse_deaf(consumer: Any) -> None:
 
 
 @wraps(_write)
-def _sent(self: Any, *arguments: Any, **options: Any) -> Any:
+def send_on_connection(self: Any, request: Any, *arguments: Any, **options: Any) -> Any:
     """After a reset, uvloop's transport refuses to write before anybody has heard of it (aiokafka#1038)."""
+    count(request.API_KEY)
     try:
-        return _write(self, *arguments, **options)
+        return _write(self, request, *arguments, **options)
     except RuntimeError as error:
         if type(error) is not RuntimeError:  # A KafkaError is one; so is what says that a broker's versions do not fit.
             raise
@@ -41,7 +34,9 @@ def _sent(self: Any, *arguments: Any, **options: Any) -> Any:
 
 
 @wraps(_ask)
-async def _answered(self: Any, node_id: int, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:
+async def send_by_client(
+    self: Any, node_id: int, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT
+) -> Any:
     """After a timeout aiokafka closes a connection that somebody else may have dropped: it looks for it in vain."""
     try:
         return await _ask(self, node_id, request, group=group)
