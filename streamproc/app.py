@@ -23,6 +23,7 @@ from streamproc.profilebook import book_of
 from streamproc.registry.link import RegistryLink, registry_link
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.feed import AioFeed
+from streamproc.runtime.aio.requests import sent
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
@@ -116,7 +117,7 @@ async def serve(
     `watch` is told what the metrics are told; `on_listening` gets the address of the HTTP server. Raises ConfigError
     and BrokerUnavailable where the service cannot start or go on.
     """
-    metrics, health = MetricsObserver(settings.life_cycle, settings.metrics), Health()
+    metrics, health = MetricsObserver(settings.life_cycle, settings.metrics, sent), Health()
     journal = Journal(payloads=settings.log.payloads)
     observer = Observers(metrics, health, journal, *([] if watch is None else [watch]))
     kafka = make_kafka(settings)

@@ -24,7 +24,7 @@ LIVE = [state for state in TaskState if state is not TaskState.CLOSED]
 
 @pytest.fixture
 def metrics():
-    return MetricsObserver(ASSISTANTS)
+    return MetricsObserver(ASSISTANTS, requests={"Fetch": 3})
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class Exposed:
     """The observer, and the service that it believes to watch."""
 
     def __init__(self) -> None:
-        self.metrics = MetricsObserver(ASSISTANTS)
+        self.metrics = MetricsObserver(ASSISTANTS, requests={"Fetch": 3})
         self._rules = Rules(ASSISTANTS, Retention(1_000, 604_800_000), Deadlines(allowance_ms=0, limits=LIMITS))
         self._state = State(self._rules)
         self._numbers = count()
