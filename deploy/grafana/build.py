@@ -260,6 +260,15 @@ def service() -> Iterator[Panel]:
         quantiles("streamproc_end_to_end_latency_seconds"),
     )
     yield Panel(
+        "Transactions and requests",
+        "Per second, to Kafka: confirmed transactions, each of all partitions that had something; requests by kind.",
+        "cps",
+        [
+            Query(rate("streamproc_transactions_total", "job"), "transactions {{job}}"),
+            Query(rate("streamproc_kafka_requests_total", "request"), "{{request}}"),
+        ],
+    )
+    yield Panel(
         "Failed transactions and rebalances",
         "Per second; failures by cause.",
         "cps",

@@ -7,45 +7,16 @@ process not ready, never dead.
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from enum import StrEnum
 from typing import Any
-
-from msgspec import Struct
 
 from streamproc.observe.causes import UNANSWERED, Cause
 from streamproc.observe.places import named
+from streamproc.observe.watched import Status, Watched
 from streamproc.runtime.observer import CommitReport, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
 Answer = tuple[bool, dict[str, Any]]
 """Whether the probe passes, and the reason as JSON: see `Health._answer` for its keys."""
-
-
-class Status(StrEnum):
-    """What the service is doing, in one word."""
-
-    STARTING = "starting"
-    RESTORING = "restoring"
-    PAUSED = "paused"
-    REBALANCING = "rebalancing"
-    BROKER_UNAVAILABLE = "broker_unavailable"
-    FENCED = "fenced"
-    STALLED = "stalled"
-    IDLE = "idle"
-    RUNNING = "running"
-
-
-class _Task(Struct):
-    """One task, of either stage, in its present state. `moved_at`: when it last read or committed something."""
-
-    state: TaskState
-    moved_at: float
-    remaining: int = 0
-    lag: int = 0
-    measured: bool = False
-    caught_up: bool = False
-    pause: tuple[Pause, str] | None = None
-    paused_at: float = 0.0
 
 
 class Health(Observer):
@@ -70,7 +41,7 @@ class Health(Observer):
         self._commit_within_s = commit_within_s
         self._sent_at: float | None = None
         self._ready_lag_records = ready_lag_records
-        self._tasks: dict[TopicPartition, _Task] = {}
+        self._tasks: dict[TopicPartition, Watched] = {}
         self._causes: dict[TopicPartition, Cause] = {}
         self._assigned: frozenset[TopicPartition] | None = None
         self._rebalancing = False
@@ -111,7 +82,7 @@ class Health(Observer):
             self._tasks.pop(source, None)
             self._causes.pop(source, None)
         else:
-            self._tasks[source] = _Task(state, self._clock())
+            self._tasks[source] = Watched(state, self._clock())
         if state is TaskState.RUNNING:
             self._causes.pop(source, None)
         self._note_started()
@@ -176,7 +147,7 @@ class Health(Observer):
         self._assigned = sources
         self._rebalancing = False
         self._sent_at = None
-        self._tasks = {source: _Task(TaskState.SUSPENDED, self._clock()) for source in self._tasks}
+        self._tasks = {source: Watched(TaskState.SUSPENDED, self._clock()) for source in self._tasks}
         self._causes = {source: cause for source, cause in self._causes.items() if source in sources}
         self._note_started()
 

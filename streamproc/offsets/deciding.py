@@ -5,17 +5,19 @@ behind it is the last word. A service that runs takes note of the commit: it sta
 """
 
 import time
+from collections.abc import Awaitable, Callable
 
 from streamproc.codec.deadletter import Place, skipped_letter
 from streamproc.core.model import NO_TIMESTAMP
 from streamproc.errors import ConfigError
-from streamproc.offsets.fencing import fenced
+from streamproc.offsets.fencing import Overruled, fenced
 from streamproc.offsets.places import Passage
-from streamproc.offsets.standing import Desk, Standing, next_unread, position_of, standing, what_is_next
+from streamproc.offsets.standing import Desk, Standing, next_unread, position_of, settled, standing, what_is_next
 from streamproc.runtime.pausing import with_way_out
-from streamproc.runtime.ports import Committed, TopicPartition, Unreadable
+from streamproc.runtime.ports import Outputs, TopicPartition, Unreadable
 from streamproc.runtime.position import Position
 
+ATTEMPTS = 5
 UNCONFIRMED = "it was not confirmed", "`streamproc offsets show` tells where it stands; repeat the command"
 
 
@@ -29,14 +31,16 @@ async def skip(desk: Desk, passage: Passage) -> None:
     Raises Refused where something before it is unread or it is not there, ConfigError, BrokerUnavailable.
     """
     source = await desk.known(passage.source)
-    async with fenced(desk.kafka, source, *UNCONFIRMED, await desk.others(source)) as commit:
-        it = await standing(desk.kafka, source)
+
+    async def behind(it: Standing) -> tuple[Outputs, Position]:
         position = await position_of(desk, it)
         await _refuse_misplaced(desk, it, position, passage)
         place = Place(*source, passage.first, NO_TIMESTAMP)
         letter = skipped_letter(place, passage.through, passage.why, time.time_ns() // 1_000_000)
         outputs = {TopicPartition(desk.topics.dead_letters, source.partition): [letter]}
-        await commit(outputs, _next(position._replace(offset=passage.through + 1)))
+        return outputs, position._replace(offset=passage.through + 1)
+
+    await _decide(desk, source, behind)
 
 
 async def resume(desk: Desk, source: TopicPartition) -> int:
@@ -45,14 +49,36 @@ async def resume(desk: Desk, source: TopicPartition) -> int:
     Raises Refused where the next record cannot be read, ConfigError, BrokerUnavailable.
     """
     await _refuse_unreadable(desk, source)
-    async with fenced(desk.kafka, source, *UNCONFIRMED, await desk.others(source)) as commit:
-        position = await position_of(desk, await standing(desk.kafka, source))
-        await commit({}, _next(position))
-    return position.offset
+
+    async def once_more(it: Standing) -> tuple[Outputs, Position]:
+        return {}, await position_of(desk, it)
+
+    return await _decide(desk, source, once_more)
 
 
-def _next(position: Position) -> Committed:
-    return position._replace(sequence=position.sequence + 1).to_committed()
+async def _decide(
+    desk: Desk, source: TopicPartition, choose: Callable[[Standing], Awaitable[tuple[Outputs, Position]]]
+) -> int:
+    """Commit the chosen position under its next sequence, and return its offset.
+
+    A worker that takes its partitions over just then fences us: it waits longer each time, so it is tried again.
+    """
+    others, wanted = await desk.others(source), None
+    for attempt in range(ATTEMPTS):
+        try:
+            async with fenced(desk.kafka, source, *UNCONFIRMED, others) as commit:
+                it = await settled(desk.kafka, source)
+                if wanted is not None and it.committed == wanted:
+                    break  # The attempt before did come about.
+                outputs, position = await choose(it)
+                wanted = position._replace(sequence=position.sequence + 1).to_committed()
+                await commit(outputs, wanted)
+                break
+        except Overruled:
+            if attempt == ATTEMPTS - 1:
+                raise
+    assert wanted is not None  # noqa: S101  it was chosen before anything was committed
+    return wanted.offset
 
 
 async def _refuse_unreadable(desk: Desk, source: TopicPartition) -> None:

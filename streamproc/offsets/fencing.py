@@ -11,6 +11,10 @@ Commit = Callable[[Outputs, Committed], Awaitable[None]]
 """Writes one transaction, to its end even if it is interrupted."""
 
 
+class Overruled(ConfigError):
+    """Somebody else has fenced the partition since, or nobody says what became of the commit."""
+
+
 @asynccontextmanager
 async def fenced(
     kafka: Kafka, source: TopicPartition, flaw: str, way_out: str, others: Sequence[TopicPartition] = ()
@@ -18,7 +22,7 @@ async def fenced(
     """Fence a partition: what is read of it within is the last word, until somebody fences it in turn.
 
     `others`: partitions whose ids a worker may commit this one by, so that it looks at what is committed before it
-    commits again, and fences us. Raises ConfigError, which begins with `flaw`, where somebody has fenced us.
+    commits again, and fences us. Raises Overruled, which begins with `flaw`, where somebody has fenced us.
     """
     transactions = kafka.transactions(source)
 
@@ -30,6 +34,6 @@ async def fenced(
         await transactions.fence()
         yield commit
     except TaskInvalid as error:
-        raise ConfigError(f"{flaw}, somebody else works on {source}: {error}. {way_out}") from error
+        raise Overruled(f"{flaw}, somebody else works on {source}: {error}. {way_out}") from error
     finally:
         await transactions.close()

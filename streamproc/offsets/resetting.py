@@ -18,7 +18,7 @@ from streamproc.errors import ConfigError
 from streamproc.offsets.fencing import Commit, fenced
 from streamproc.offsets.places import Target
 from streamproc.offsets.reach import Reach, reach_of
-from streamproc.offsets.standing import ANOTHER, NOBODY, Desk, Standing, refuse_another_profile, standing
+from streamproc.offsets.standing import ANOTHER, NOBODY, Desk, Standing, refuse_another_profile, settled, standing
 from streamproc.runtime.ports import Committed, TopicPartition, Unreadable
 from streamproc.runtime.position import Position, Resetting
 from streamproc.runtime.reading import read_all
@@ -105,7 +105,7 @@ class Reset:
 
     async def _sequence(self, source: TopicPartition) -> int:
         """Return the sequence so far: ids are made of it, so where it is not known any more it is one never reached."""
-        said = (await standing(self._desk.kafka, source)).said
+        said = (await settled(self._desk.kafka, source)).said
         return int(time.time()) if said is None else said.sequence
 
     async def _drop(self, commit: Commit, source: TopicPartition) -> None:

@@ -1,9 +1,10 @@
 """Where the partitions of the inputs stand, and whose word that is."""
 
+import asyncio
 from contextlib import aclosing
 from typing import NamedTuple
 
-from streamproc.errors import ConfigError
+from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.escaping import escaped
 from streamproc.offsets.places import WrongPlace
 from streamproc.runtime.config import TopicSettings
@@ -12,6 +13,8 @@ from streamproc.runtime.position import Position, Resetting, read
 from streamproc.runtime.reading import read_all, read_span
 from streamproc.runtime.restore import WAYS_OUT
 
+LOOKS, LOOK_S = 200, 0.1
+"""For the end of a transaction: it has a time-out."""
 STREAMPROC, ANOTHER, NOBODY, RESET = "streamproc", "something else", "nobody", "an unfinished reset"
 """By whom an offset was committed."""
 
@@ -95,6 +98,16 @@ async def standing(kafka: Kafka, source: TopicPartition) -> Standing:
     """Look a partition up; raises BrokerUnavailable."""
     committed = await kafka.committed(source)
     return Standing(source, committed, *await kafka.bounds(*source))
+
+
+async def settled(kafka: Kafka, source: TopicPartition) -> Standing:
+    """Look a partition up once no transaction under way may still change its offset; raises BrokerUnavailable."""
+    for _ in range(LOOKS):
+        found = await kafka.stable([source])
+        if source in found:
+            return Standing(source, found[source], *await kafka.bounds(*source))
+        await asyncio.sleep(LOOK_S)
+    raise BrokerUnavailable(f"a transaction that does not end holds back the committed offset of {source}")
 
 
 async def position_of(desk: Desk, it: Standing) -> Position:

@@ -283,7 +283,11 @@ async def test_a_commit_of_nothing_is_none(setup: Setup) -> None:
     await transactions.commit({TopicPartition(setup.log, 0): []}, {setup.source(0): Committed(1, "")})
     await transactions.close()
     await settle(setup)
-    assert await setup.kafka.committed(setup.source(0)) == Committed(1, "")
+
+    async def is_stored() -> bool:
+        return (await setup.kafka.stable([setup.source(0)])).get(setup.source(0)) == Committed(1, "")
+
+    await eventually(is_stored)
 
 
 async def test_many_producers_are_fenced_at_once(setup: Setup) -> None:

@@ -42,7 +42,7 @@ async def commit(kafka, outputs, partition=0, commits=True):
     if commits:
         await transactions.commit(placed, {source: Committed(0, "")})
     else:
-        with pytest.raises(Exception, match="no member"):
+        with pytest.raises(Exception, match="refuses the offsets"):
             await transactions.commit(placed, {source: Committed(0, "")}, Member(1, "nobody"))
 
 
