@@ -15,6 +15,7 @@ from streamproc.runtime.ports import Committed, TopicPartition
 from streamproc.runtime.position import Position
 from tests.offsets.conftest import desk_of
 from tests.support.application import always, application, once
+from tests.support.fake_kafka import no_fault
 from tests.support.waiting import eventually
 
 
@@ -146,12 +147,24 @@ async def test_a_transaction_that_fails_changes_nothing(point):
     """Neither the letter nor the offset is there alone."""
     it = await _damaged()
     before = it.kafka.offsets[it.source()]
-    it.kafka.fault = once(point, TaskInvalid("fenced"))
+    it.kafka.fault = always(point, lambda: TaskInvalid("fenced"))
     with pytest.raises(ConfigError, match="it was not confirmed"):
         await skip(desk_of(it), passage("run-events:0:1", None, "why"))
     assert it.kafka.offsets[it.source()] == before
+    it.kafka.fault = no_fault
     await skip(desk_of(it), passage("run-events:0:1", None, "why"))
     assert len(it.output("dead_letters")) == 1
+
+
+@pytest.mark.parametrize("point", ["send", "before the end", "after the end"])
+async def test_a_worker_that_takes_over_just_then_is_no_failure(point):
+    """It is tried again, and done once, whatever became of the first try."""
+    it = await _damaged()
+    before = _position(it, it.source())
+    it.kafka.fault = once(point, TaskInvalid("fenced"))
+    await skip(desk_of(it), passage("run-events:0:1", None, "why"))
+    assert len(it.output("dead_letters")) == 1
+    assert _position(it, it.source()).sequence == before.sequence + 1
 
 
 async def _stopped(partitions=1):
@@ -296,6 +309,6 @@ async def test_resume_says_that_no_service_runs(screen):
 
 async def test_a_broker_that_is_away_is_said(screen):
     it = await _damaged()
-    it.kafka.fault = always("committed", lambda: BrokerUnavailable("no"))
+    it.kafka.fault = always("stable", lambda: BrokerUnavailable("no"))
     with pytest.raises(BrokerUnavailable):
         await skip(desk_of(it), passage("run-events:0:1", None, "why"))
