@@ -107,6 +107,8 @@ class FakeKafka:
         self.open: dict[TopicPartition, list[tuple[Log, Entry]]] = defaultdict(list)
         self.members: list[FakeGroup] = []
         self.generation = 0
+        self.unstable: set[TopicPartition] = set()
+        """Whose offsets a transaction under way may still change."""
         self.silent: set[str] = set()
         """Topics whose fetches get no answer."""
         self.fetches = Counter[str]()
@@ -148,7 +150,7 @@ class FakeKafka:
     async def stable(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed | None]:
         """Return the committed offsets."""
         self.fault("stable")
-        return {source: self.offsets.get(source) for source in sources}
+        return {source: self.offsets.get(source) for source in sources if source not in self.unstable}
 
     async def high_watermark(self, topic: str, partition: int) -> int:
         """Return the end."""
@@ -194,6 +196,7 @@ class FakeKafka:
     def next_epoch(self, source: TopicPartition) -> int:
         """Raise the epoch and abort what an earlier one left open."""
         self.epochs[source] += 1
+        self.unstable.discard(source)
         self.end(source, "aborted")
         return self.epochs[source]
 
