@@ -95,7 +95,7 @@ class FoldStage:
     def count_elsewhere(self, partition: int, run_ids: Sequence[str]) -> int:
         """Return how many runs live on another partition of this worker, too (rules.md 1)."""
         others = (kept.state.runs for number, kept in self._running.items() if number != partition)
-        return sum(len(runs.keys() & run_ids) for runs in others) if run_ids else 0
+        return sum(runs.count(run_ids) for runs in others) if run_ids else 0
 
     def enter(self, kept: "FoldKept") -> None:
         """Count the runs of a partition that is running among those of this worker."""

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka import TopicPartition as AioPartition
+from aiokafka.structs import OffsetAndMetadata
 
 from streamproc.codec.encode import Message
 from streamproc.errors import TaskInvalid
@@ -288,6 +290,43 @@ async def test_a_commit_of_nothing_is_none(setup: Setup) -> None:
         return (await setup.kafka.stable([setup.source(0)])).get(setup.source(0)) == Committed(1, "")
 
     await eventually(is_stored)
+
+
+async def hanging(setup: Setup, partition: int) -> None:
+    """Leave a transaction with the partition's id and its offset open, as a worker does that is killed in a commit."""
+    source = setup.source(partition)
+    if isinstance(setup.kafka, FakeKafka):
+        setup.kafka.unstable.add(source)
+        return
+    kafka: AioKafka = setup.kafka
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka._settings.bootstrap_servers,
+        transactional_id=f"{kafka._group_id}:{source.topic}:{source.partition}",
+    )
+    await producer.start()
+    await producer.begin_transaction()
+    await producer.send_offsets_to_transaction({AioPartition(*source): OffsetAndMetadata(9, "open")}, kafka._group_id)
+    await producer.client.close()  # Without a word: its stop would abort.
+    producer._closed = True
+    producer._sender.sender_task.cancel()
+
+
+async def test_offsets_are_stable_once_nothing_under_way_may_change_them(setup: Setup) -> None:
+    """A killed worker's are not, until whoever takes over fences it; those of the others are all the while."""
+    await commit(setup, 3)
+    await commit(setup, 4, partition=1)
+    sources = [setup.source(0), setup.source(1)]
+    assert await setup.kafka.stable(sources) == {sources[0]: Committed(3, "at 3"), sources[1]: Committed(4, "at 4")}
+    await hanging(setup, 0)
+    assert await setup.kafka.stable(sources) == {sources[1]: Committed(4, "at 4")}
+    await setup.kafka.fence(sources)
+
+    async def is_settled() -> bool:
+        return len(await setup.kafka.stable(sources)) == 2
+
+    await eventually(is_settled)
+    assert (await setup.kafka.stable(sources))[sources[0]] == Committed(3, "at 3")
+    assert await setup.kafka.stable([]) == {}
 
 
 async def test_many_producers_are_fenced_at_once(setup: Setup) -> None:

@@ -12,6 +12,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio import fetcher as module
 from streamproc.runtime.aio.fetcher import SILENCE_S, AioFetcher
+from streamproc.runtime.aio.fetchwire import Answer
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Gone, TopicPartition, Unreadable
 from tests.support.waiting import eventually
@@ -84,15 +85,15 @@ class Cluster:
             place = TopicPartition(topic, partition)
             found = self.firsts[place] if at == -2 else self.ends[place]
             return SimpleNamespace(topics=[(topic, [(partition, 0, -1, found)])])
-        wanted = {TopicPartition(topic, each[0]): each[1] for topic, parts in request.topics for each in parts}
-        self.asked.append((leader, wanted, request._max_wait_ms))
+        wanted = {TopicPartition(topic, each): at for topic, parts in request.topics for each, at in parts}
+        self.asked.append((leader, wanted, request.wait_ms))
         self.under_way += 1
         try:
             if leader in self.failures:
                 raise self.failures[leader]
             if leader in self.silent:
                 await asyncio.sleep(3_600)
-            return await self._answer(wanted, request._max_wait_ms / 1000)
+            return await self._answer(wanted, request.wait_ms / 1000)
         finally:
             self.under_way -= 1
 
@@ -107,9 +108,9 @@ class Cluster:
             data = b"" if place in self.codes else self._from(place, at, left)
             left -= len(data)
             code = self.codes.get(place, 0 if self.firsts[place] <= at <= self.ends[place] else 1)
-            answers.append((place.partition, code, self.ends[place], self.ends[place], -1, [], -1, data))
+            answers.append(Answer(place, code, self.ends[place], self.ends[place], [], data))
         await asyncio.sleep(0)
-        return SimpleNamespace(topics=[("events", answers)])
+        return SimpleNamespace(answers=answers)
 
     def _has(self, place: TopicPartition, at: int) -> bool:
         return place in self.codes or at != self.ends[place]

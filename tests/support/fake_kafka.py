@@ -109,6 +109,8 @@ class FakeKafka:
         self.pending: dict[TopicPartition, Mapping[TopicPartition, Committed]] = {}
         """Offsets of open transactions, by transactional id: until these end the committed ones are not stable."""
         self.generation = 0
+        self.unstable: set[TopicPartition] = set()
+        """Whose offsets somebody's transaction under way may still change."""
         self.members: list[FakeGroup] = []
         self.refusing: Collection[TopicPartition] = ()
         """Partitions that take no records."""
@@ -159,7 +161,7 @@ class FakeKafka:
     async def stable(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed | None]:
         """Return the committed offsets that no open transaction may still change."""
         self.fault("stable")
-        unstable = {source for offsets in self.pending.values() for source in offsets}
+        unstable = self.unstable.union(*self.pending.values())
         return {source: self.offsets.get(source) for source in sources if source not in unstable}
 
     async def high_watermark(self, topic: str, partition: int) -> int:
@@ -198,6 +200,7 @@ class FakeKafka:
     def raise_epoch(self, source: TopicPartition) -> int:
         """Raise the epoch of a transactional id and abort what an earlier one left open."""
         self.epochs[source] += 1
+        self.unstable.discard(source)
         self.end(source, "aborted")
         return self.epochs[source]
 

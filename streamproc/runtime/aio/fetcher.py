@@ -13,7 +13,6 @@ from typing import Any
 from aiokafka import TopicPartition as AioPartition
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
-from aiokafka.protocol.fetch import FetchRequest
 
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.asking import COMMITTED, EARLIEST, LATEST, listed
@@ -22,6 +21,7 @@ from streamproc.runtime.aio.codes import name, told
 from streamproc.runtime.aio.connection import started, stopped
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
 from streamproc.runtime.aio.fetched import Heard, Partition
+from streamproc.runtime.aio.fetchwire import Fetch
 from streamproc.runtime.aio.headernames import Damaged
 from streamproc.runtime.aio.wire import by_topic
 from streamproc.runtime.config import KafkaSettings
@@ -31,7 +31,6 @@ PARTITION_BYTES = 4_194_304
 """Of one partition in one answer; a batch that is larger comes alone."""
 REQUEST_BYTES = 32 << 20
 """In one answer, and of what is at hand when another one is asked for."""
-MIN_BYTES = 1
 PROMPT = 0.9
 """Of the time for which a poll waits a broker may wait for records: so the answer comes in time."""
 ANSWER_S = 5.0
@@ -176,8 +175,8 @@ class AioFetcher:
     async def _fetch(self, leader: int, partitions: list[Partition], wait_s: float) -> None:
         """Ask one leader; after a failure it is left alone for a while."""
         offsets = {each.place: (each, each.position) for each in partitions}
-        topics = by_topic((place, (place.partition, at, self._most_bytes)) for place, (_, at) in offsets.items())
-        request = FetchRequest(int(wait_s * 1000), MIN_BYTES, REQUEST_BYTES, COMMITTED, topics)
+        topics = by_topic((place, (place.partition, at)) for place, (_, at) in offsets.items())
+        request = Fetch(int(wait_s * 1000), REQUEST_BYTES, self._most_bytes, topics)
         try:
             async with asyncio.timeout(wait_s + ANSWER_S):
                 response = await self._client.send(leader, request)
@@ -199,18 +198,17 @@ class AioFetcher:
         """Take an answer; return the partitions that are out of range, and whether the leader may be another one."""
         gone: list[Partition] = []
         is_stale = False
-        for topic, answers in response.topics:
-            for partition, code, high, stable, _, aborted, *_, data in answers:
-                each, asked_at = offsets[TopicPartition(topic, partition)]
-                if self._partitions.get(each.place) is not each or each.position != asked_at or each.has_news:
-                    continue  # It was sought elsewhere, or came from another leader meanwhile.
-                refusal = told(code)
-                if refusal is None:
-                    each.hear(high, stable, aborted, data)
-                elif isinstance(refusal, OffsetOutOfRangeError):
-                    gone.append(each)
-                else:
-                    each.refusal, is_stale = refusal, True
+        for place, code, high, stable, aborted, data in response.answers:
+            each, asked_at = offsets[place]
+            if self._partitions.get(place) is not each or each.position != asked_at or each.has_news:
+                continue  # It was sought elsewhere, or came from another leader meanwhile.
+            refusal = told(code)
+            if refusal is None:
+                each.hear(high, stable, aborted, data)
+            elif isinstance(refusal, OffsetOutOfRangeError):
+                gone.append(each)
+            else:
+                each.refusal, is_stale = refusal, True
         return gone, is_stale
 
     async def _tell_gone(self, each: Partition) -> None:
