@@ -148,7 +148,8 @@ class Cycle:
                 self._not_before = 0.0  # There is more, and it waits for nothing but this commit.
                 break
             await asyncio.sleep(0)  # Heartbeats come in between.
-            fetched = await self._poll([source for source in fetched if asked[source] not in it.stops], 0.0)
+            left = [source for source in fetched if asked[source] not in it.stops]
+            fetched = await self._poll(left, 0.0, self._busy)
         return it
 
     def _wait_s(self, tasks: Sequence[PartitionTask], now: float) -> float:
@@ -164,7 +165,7 @@ class Cycle:
         if not asked:
             await _set_within(wake, wait_s)
             return {}
-        polling = asyncio.ensure_future(self._poll(asked, wait_s))
+        polling = asyncio.ensure_future(self._poll(asked, wait_s, len(asked)))
         waking = asyncio.ensure_future(wake.wait())
         try:
             await asyncio.wait((polling, waking), return_when=asyncio.FIRST_COMPLETED)
@@ -174,10 +175,12 @@ class Cycle:
             polling.cancel()
             polling.add_done_callback(_seen)
 
-    async def _poll(self, sources: Collection[TopicPartition], wait_s: float) -> Mapping[TopicPartition, Fetched]:
-        """Fetch as much as is decoded in one go, of as many partitions as had something last time."""
-        most = max(1, self._job.commit.max_records // self._busy)
-        self._share = min(most, max(LEAST_SHARE, self._pace.records // self._busy))
+    async def _poll(
+        self, sources: Collection[TopicPartition], wait_s: float, among: int
+    ) -> Mapping[TopicPartition, Fetched]:
+        """Fetch as much as is decoded in one go, shared among so many partitions."""
+        most = max(1, self._job.commit.max_records // among)
+        self._share = min(most, max(LEAST_SHARE, self._pace.records // among))
         return await self._fetcher.poll(dict.fromkeys(sources, self._share), wait_s)
 
     def _absorb(self, fetched: Mapping[PartitionTask, Fetched], it: _Gathered) -> bool:
@@ -191,13 +194,14 @@ class Cycle:
             decoded = stage.decode({task.source.partition: records for task, records in brought.items()})
             for task, records in brought.items():
                 at = Moment(it.wall_ms, caught_up=False)
+                it.answered[task] = False
                 absorbed = it.batch(task).absorb(records, decoded[task.source.partition], at)
                 if absorbed.stop is not None:
                     it.stops[task] = absorbed.stop
         counts = [len(each.records) for each in fetched.values()]
         self._pace.took(sum(counts), time.monotonic() - began)
         full = sum(count >= self._share for count in counts)
-        self._busy = max(1, full)
+        self._busy = max(1, full)  # Of all that were asked for any may have much, of these it is known.
         return full > 0
 
     def _stop(self, it: _Gathered) -> list[Stopped]:
