@@ -72,6 +72,10 @@ class _Gathered:
     def load(self) -> float:
         return sum(batch.load for batch in self.batches.values())
 
+    @property
+    def records(self) -> int:
+        return sum(batch.records for batch in self.batches.values())
+
     def batch(self, task: PartitionTask) -> Batch:
         """Return the partition's batch, begun where there is none yet."""
         if task not in self.batches:
@@ -149,7 +153,7 @@ class Cycle:
                 break
             await asyncio.sleep(0)  # Heartbeats come in between.
             left = [source for source in fetched if asked[source] not in it.stops]
-            fetched = await self._poll(left, 0.0, self._busy)
+            fetched = await self._poll(left, 0.0, self._busy, self._job.commit.max_records - it.records)
         return it
 
     def _wait_s(self, tasks: Sequence[PartitionTask], now: float) -> float:
@@ -165,7 +169,7 @@ class Cycle:
         if not asked:
             await _set_within(wake, wait_s)
             return {}
-        polling = asyncio.ensure_future(self._poll(asked, wait_s, len(asked)))
+        polling = asyncio.ensure_future(self._poll(asked, wait_s, len(asked), self._job.commit.max_records))
         waking = asyncio.ensure_future(wake.wait())
         try:
             await asyncio.wait((polling, waking), return_when=asyncio.FIRST_COMPLETED)
@@ -176,10 +180,10 @@ class Cycle:
             polling.add_done_callback(_seen)
 
     async def _poll(
-        self, sources: Collection[TopicPartition], wait_s: float, among: int
+        self, sources: Collection[TopicPartition], wait_s: float, among: int, room: int
     ) -> Mapping[TopicPartition, Fetched]:
-        """Fetch as much as is decoded in one go, shared among so many partitions."""
-        most = max(1, self._job.commit.max_records // among)
+        """Fetch as much as is decoded in one go, and as there is room for, shared among so many partitions."""
+        most = max(1, room // among)
         self._share = min(most, max(LEAST_SHARE, self._pace.records // among))
         return await self._fetcher.poll(dict.fromkeys(sources, self._share), wait_s)
 
