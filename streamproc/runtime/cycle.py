@@ -33,6 +33,8 @@ from streamproc.runtime.task import PartitionTask
 
 TICK_S = 1.0
 """So often the clock does its part for a partition that nothing comes for, and so long a fetch waits for something."""
+SLACK_S = 0.2
+"""So much too early is in time where something is to be done anyway: at rest all comes about together, once a second."""
 SILENT_TICK_S = 2 * TICK_S
 """Where the broker has said nothing of a partition: its answer may be on the way."""
 GATHER_S = 0.5
@@ -138,7 +140,7 @@ class Cycle:
     async def _gather(self, tasks: Sequence[PartitionTask], wake: asyncio.Event, wait_s: float) -> _Gathered:
         """Fetch and fold until nothing more is at hand, or as much as one commit may hold."""
         now = time.monotonic()
-        asked = {task.source: task for task in tasks if task.asked_at + task.stage.every_s <= now}
+        asked = {task.source: task for task in tasks if task.asked_at + task.stage.every_s <= now + SLACK_S}
         fetched = await self._first(asked, min(wait_s, self._wait_s(tasks, now)), wake)
         it = _Gathered(self._job.now_ms())
         for source, each in fetched.items():
@@ -160,7 +162,7 @@ class Cycle:
         """Return how long nothing need come: until the clock is to do its part, or others are to be fetched as well."""
         due = [task.ticked_at + TICK_S for task in tasks]
         due += [task.asked_at + task.stage.every_s for task in tasks if task.stage.every_s]
-        return min((at - now for at in due if at > now), default=TICK_S)
+        return min((at - now for at in due if at > now + SLACK_S), default=TICK_S)
 
     async def _first(
         self, asked: Mapping[TopicPartition, PartitionTask], wait_s: float, wake: asyncio.Event
@@ -223,7 +225,7 @@ class Cycle:
         now = time.monotonic()
         for task in tasks:
             quiet_s = now - task.ticked_at
-            if task in it.batches or quiet_s >= (TICK_S if task in it.answered else SILENT_TICK_S):
+            if task in it.batches or quiet_s >= (TICK_S if task in it.answered else SILENT_TICK_S) - SLACK_S:
                 task.ticked_at = now
                 self._tick(task, it)
 

@@ -21,6 +21,8 @@ from streamproc.runtime.tenure import Tenure
 from streamproc.runtime.topics import admitted_bytes, check_topics, partition_count_changed
 
 POLL_S = 0.5
+PROGRESS_PER_POLL = 4
+"""aiokafka's consumer looks at each of its partitions when it is polled: that is what an idle worker would do most."""
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 FINISH_S = 4.0
 """How long a stop waits for the commit in hand; what is not committed by then is processed again later."""
@@ -81,10 +83,11 @@ class Worker:
     async def _stay(self) -> None:
         """Stay in the group, whether or not the broker answers: nothing in here waits for it."""
         while True:
-            self._job.observer.progress()
             await self._group.poll()
             self._refuse_other_count()
-            await asyncio.sleep(POLL_S)
+            for _ in range(PROGRESS_PER_POLL):
+                self._job.observer.progress()
+                await asyncio.sleep(POLL_S)
 
     async def _work(self, stages: Sequence[Stage[Any]]) -> None:
         """Work on one assignment after another."""
