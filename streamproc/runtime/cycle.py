@@ -34,7 +34,7 @@ from streamproc.runtime.task import PartitionTask
 TICK_S = 1.0
 """So often the clock does its part for a partition that nothing comes for, and so long a fetch waits for something."""
 SLACK_S = 0.2
-"""So much too early is in time where something is to be done anyway: at rest all comes about together, once a second."""
+"""So much too early is in time where something is done anyway: at rest all comes about together, once a second."""
 SILENT_TICK_S = 2 * TICK_S
 """Where the broker has said nothing of a partition: its answer may be on the way."""
 GATHER_S = 0.5
