@@ -408,8 +408,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def test_a_broker_that_answers_no_fetch_for_long_is_away(
     fetcher: AioFetcher, cluster: Cluster, clock: Clock
 ) -> None:
-    """It is said once, so that the others go on; and again after as long."""
-    cluster.leaders[B] = 2
+    """It is said once for all its partitions, so that the others go on; and again after as long."""
+    cluster.leaders[B] = cluster.leaders[C] = 2
     cluster.silent.add(2)
     said = []
     for number in range(int(5 * SILENCE_S)):

@@ -250,17 +250,22 @@ class AioFetcher:
         """Raise BrokerUnavailable where nothing came for long; once, so that the others go on in between."""
         now = time.monotonic()
         waited_s, self._polled = min(now - self._polled, PAUSE_S), now
+        silent: list[Partition] = []
         for each in self._wanted(shares):
             if isinstance(each.refusal, TopicAuthorizationFailedError):
                 error, each.refusal = each.refusal, None
                 raise BrokerUnavailable(f"{each.place} cannot be read: {name(error)}") from error
-            if each.has_news or each.answered or not each.asked:
-                continue
-            each.silent_s += waited_s
-            if each.silent_s > SILENCE_S:
+            if each.asked and not (each.has_news or each.answered):
+                each.silent_s += waited_s
+                silent.append(each)
+        longest = max(silent, key=lambda each: each.silent_s, default=None)
+        if longest is not None and longest.silent_s > SILENCE_S:
+            for each in silent:
                 each.silent_s = 0.0
-                why = "" if each.refusal is None else f": {name(each.refusal)}"
-                raise BrokerUnavailable(f"{each.place} has had no answer for {SILENCE_S:.0f} s{why}") from each.refusal
+            why = "" if longest.refusal is None else f": {name(longest.refusal)}"
+            raise BrokerUnavailable(
+                f"{longest.place} has had no answer for {SILENCE_S:.0f} s{why}"
+            ) from longest.refusal
 
 
 def _taken(each: Partition, most: int) -> Fetched | None:

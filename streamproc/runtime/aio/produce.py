@@ -25,9 +25,9 @@ from streamproc.runtime.ports import TopicPartition
 
 REQUEST_BYTES = 16 << 20
 """Of batches in one request; a broker takes 100 MiB by default."""
-TRIES = 5
+TRIES = 6
 FIRST_WAIT_S = 0.05
-"""Before a leader is looked for again; twice as long each time."""
+"""Before a leader is looked for again; twice as long each time. A new topic has its leaders within a second."""
 NO_LEADER = (
     FencedLeaderEpochError,
     KafkaStorageError,
