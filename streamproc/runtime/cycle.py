@@ -108,17 +108,15 @@ class Cycle:
         transactions: Transactions,
         member: Member,
         wake: asyncio.Event,
-        wait_s: float = TICK_S,
     ) -> list[Stopped]:
         """Commit what has come for these running partitions; return those that have to wait, and what for.
 
-        Waits at most so long for something to come. Returns early, and empty-handed, when `wake` is set. Raises
-        TaskInvalid, Refused, BrokerUnavailable: then nothing but the commit tells where the partitions stand;
-        ConfigError where somebody has to step in.
+        Returns early, and empty-handed, when `wake` is set. Raises TaskInvalid, Refused, BrokerUnavailable: then
+        nothing but the commit tells where the partitions stand; ConfigError where somebody has to step in.
         """
         if not await self._paced(wake):
             return []
-        gathered = await self._gather(tasks, wake, wait_s)
+        gathered = await self._gather(tasks, wake)
         stopped = self._stop(gathered)
         self._pass_time(tasks, gathered)
         full = {task: batch for task, batch in gathered.batches.items() if not batch.is_empty}
@@ -137,11 +135,11 @@ class Cycle:
         left_s = self._not_before - time.monotonic()
         return left_s <= 0 or not await _set_within(wake, left_s)
 
-    async def _gather(self, tasks: Sequence[PartitionTask], wake: asyncio.Event, wait_s: float) -> _Gathered:
+    async def _gather(self, tasks: Sequence[PartitionTask], wake: asyncio.Event) -> _Gathered:
         """Fetch and fold until nothing more is at hand, or as much as one commit may hold."""
         now = time.monotonic()
         asked = {task.source: task for task in tasks if task.asked_at + task.stage.every_s <= now + SLACK_S}
-        fetched = await self._first(asked, min(wait_s, self._wait_s(tasks, now)), wake)
+        fetched = await self._first(asked, self._wait_s(tasks, now), wake)
         it = _Gathered(self._job.now_ms())
         for source, each in fetched.items():
             asked[source].asked_at = it.began

@@ -11,7 +11,7 @@ class Errands:
     """Of one worker's tasks. `wake` is set whenever one is over."""
 
     def __init__(self, wake: asyncio.Event) -> None:
-        self._wake = wake
+        self.wake = wake
         self._running: dict[PartitionTask, asyncio.Task[None]] = {}
 
     def __contains__(self, task: PartitionTask) -> bool:
@@ -20,7 +20,7 @@ class Errands:
     def send(self, task: PartitionTask, errand: Coroutine[Any, Any, None]) -> None:
         """Let a task do something in the background; until `look` finds that it is over, it does nothing else."""
         self._running[task] = asyncio.create_task(errand)
-        self._running[task].add_done_callback(lambda _: self._wake.set())
+        self._running[task].add_done_callback(lambda _: self.wake.set())
 
     def look(self) -> None:
         """Forget those that are over; raises what ended one."""

@@ -3,7 +3,7 @@
 The contract suite in tests/contract holds both to the same behaviour.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from streamproc.codec.arrival import Arrival
@@ -58,6 +58,10 @@ class Unreadable(StreamprocError):
         what = f"offset {first}" if first == last else f"offsets {first} to {last}"
         super().__init__(f"{what} of {place} cannot be read: {why}")
         self.place, self.first, self.last = place, first, last
+
+
+class StillEnding(TaskInvalid):
+    """The transaction before of this id does not come to its end: a partition that it wrote to takes no markers."""
 
 
 class OutputRefused(TaskInvalid):
@@ -156,7 +160,10 @@ class Transactions(Protocol):
     """A transactional producer. Good until its first failure; then it is thrown away."""
 
     async def fence(self) -> None:
-        """Fence every earlier producer of the same transactional id and finish its transaction; raises TaskInvalid."""
+        """Fence every earlier producer of the same transactional id and finish its transaction.
+
+        Raises StillEnding where that does not finish within seconds, TaskInvalid.
+        """
 
     async def commit(
         self, outputs: Outputs, offsets: Mapping[TopicPartition, Committed], member: Member | None = None
@@ -242,8 +249,12 @@ class Kafka(Protocol):
     def transactions(self, source: TopicPartition) -> Transactions:
         """Return a producer with the transactional id of an input partition, not yet started."""
 
-    async def fence(self, sources: Sequence[TopicPartition]) -> None:
-        """Fence every producer with the ids of these partitions and finish its transaction; raises TaskInvalid."""
+    async def fence(self, sources: Sequence[TopicPartition]) -> Collection[TopicPartition]:
+        """Fence every producer with the ids of these partitions and finish its transaction; raises TaskInvalid.
+
+        Returns those whose transaction does not finish within seconds: it is to be aborted, or committed, and that is
+        settled, but a partition that it wrote to takes no markers.
+        """
 
     async def fetcher(self) -> Fetcher:
         """Return a fetcher of no partition; raises BrokerUnavailable."""

@@ -12,7 +12,7 @@ from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.errands import Errands
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import TaskState
-from streamproc.runtime.ports import Committed, Fetcher, Group, Member, TopicPartition, Transactions
+from streamproc.runtime.ports import Committed, Fetcher, Group, Member, StillEnding, TopicPartition, Transactions
 from streamproc.runtime.task import PartitionTask
 
 MEMBERSHIP_POLL_S = 0.1
@@ -41,6 +41,9 @@ class TakeOver:
         self._fetcher = fetcher
         self._tasks, _, self._still_ours = assignment
         self._errands = errands
+        self.own = min(assignment.tasks, default=None)
+        self.ending: set[TopicPartition] = set()
+        """Ids whose transaction does not come to its end: it cannot be committed, nor another one begun."""
         self._restoring: dict[PartitionTask, Committed | None] = {}
         self._restores = asyncio.Semaphore(MAX_RESTORES)
 
@@ -51,14 +54,24 @@ class TakeOver:
         return self._still_ours()
 
     async def producer(self) -> Transactions:
-        """Return the worker's own producer, with the id of its lowest partition, which fences whoever had it."""
-        transactions = self._job.kafka.transactions(min(self._tasks))
-        try:
-            await transactions.fence()
-        except BaseException:
-            await transactions.close()
-            raise
-        return transactions
+        """Return the worker's own producer, which fences whoever had its id.
+
+        It has the id of the lowest partition; where a transaction of that one does not come to its end, of the next.
+        """
+        for source in sorted(self._tasks.keys() - self.ending) or sorted(self._tasks):
+            transactions = self._job.kafka.transactions(source)
+            try:
+                await transactions.fence()
+            except StillEnding:
+                self.ending.add(source)
+                await transactions.close()
+            except BaseException:
+                await transactions.close()
+                raise
+            else:
+                self.own = source
+                return transactions
+        raise StillEnding("no transactional id of this worker's is free: partitions of the outputs take no markers")
 
     async def run(self) -> None:
         """Fence whoever worked on the partitions, then bring each to its last commit.
@@ -66,7 +79,8 @@ class TakeOver:
         All ids are fenced, however long we have had the partitions: an operator may have used one since. Only then are
         offsets read, and only those that no transaction under way may still change: before that they prove nothing.
         """
-        await self._job.kafka.fence(sorted(self._tasks)[1:])
+        others = sorted(self._tasks.keys() - self.ending - {self.own})
+        self.ending.update(await self._job.kafka.fence(others))
         stable = await self._job.kafka.stable(list(self._tasks))
         for source, task in self._tasks.items():
             if task in self._errands and task in self._restoring and self._restoring[task] == stable.get(source, self):

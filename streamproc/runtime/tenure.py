@@ -31,7 +31,7 @@ class Tenure:
         self._tasks, self._member, self._still_ours = assignment
         self._takeover = takeover
         self._errands = errands
-        self._refusals = Refusals()
+        self._refusals = Refusals(job.kafka, takeover.ending, errands.wake)
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
 
     async def run(self, wake: asyncio.Event) -> None:
@@ -47,6 +47,7 @@ class Tenure:
                 wait_s = await self._attempt(wake)
                 await self._rest(wait_s, wake)
         finally:
+            await self._refusals.end()
             await self._errands.end()
             for task in self._tasks.values():
                 self._fetcher.drop(task.source)
@@ -61,7 +62,7 @@ class Tenure:
                 await self._takeover.run()
                 await self._work(transactions, wake)
         except Refused as refused:
-            self._refusals.add(refused)
+            self._refusals.add(refused.error, refused.writers, self._takeover.own)
             return self._failed(refused.error)
         except (TaskInvalid, BrokerUnavailable) as error:
             return self._failed(error)
@@ -75,16 +76,10 @@ class Tenure:
         while self._still_ours():
             wake.clear()
             self._errands.look()
+            for source in self._refusals.release():
+                self._tasks[source].pauses.go_on()
             running = [task for task in self._tasks.values() if self._takes_part(task)]
-            free = [task for task in running if not self._refusals.holds(task)]
-            stopped = await self._cycle.once(free, transactions, self._member, wake)
-            refused = self._refusals.due(running)
-            if refused is not None:
-                # In a transaction of its own, behind that of the others: it may well fail again.
-                stopped += await self._cycle.once([refused], transactions, self._member, wake, wait_s=0.0)
-                for source in self._refusals.took(refused):
-                    self._tasks[source].pauses.go_on()
-            for each in stopped:
+            for each in await self._cycle.once(running, transactions, self._member, wake):
                 self._errands.send(each.task, self._wait(each))
             self._backoff.succeeded()
 
@@ -92,8 +87,9 @@ class Tenure:
         """Return whether a task takes part in the next commit; one that may reject no more begins to wait."""
         if task.lifecycle is not TaskState.RUNNING or task in self._errands:
             return False
-        if message := self._refusals.holds(task):
+        if message := self._refusals.holds(task.source):
             task.pauses.refused(message)
+            return False
         if task.pauses.is_closed():
             self._errands.send(task, self._guarded(task, task.pauses.at_gate()))
             return False

@@ -25,11 +25,10 @@ TABLE = {
     "max.message.bytes": str(4 * MAX_RECORD_BYTES),
 }
 PER_SECOND = 200
-SAID_WITHIN_S = 45
-"""A hang's end, and short, because as long as the test is expected to fail each run waits for it."""
+SAID_WITHIN_S = 90
+"""A hang's end."""
 
 
-@pytest.mark.xfail(strict=False, reason="one transaction")
 async def test_a_partition_without_enough_replicas_is_named_and_the_others_go_on(
     unique: Callable[[str], str], tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ from streamproc.runtime.ports import (
     NewTopic,
     OutputRefused,
     Outputs,
+    StillEnding,
     TopicInfo,
     TopicPartition,
     Unreadable,
@@ -114,6 +115,8 @@ class FakeKafka:
         self.members: list[FakeGroup] = []
         self.refusing: Collection[TopicPartition] = ()
         """Partitions that take no records."""
+        self.ending: dict[TopicPartition, set[TopicPartition]] = defaultdict(set)
+        """The partitions that refused a transaction, by its id."""
         self.commits = 0
         self.silent: set[str] = set()
         """Topics whose fetches get no answer."""
@@ -132,11 +135,17 @@ class FakeKafka:
         """Return a producer."""
         return FakeTransactions(self, source)
 
-    async def fence(self, sources: Sequence[TopicPartition]) -> None:
+    async def fence(self, sources: Sequence[TopicPartition]) -> Collection[TopicPartition]:
         """Fence every producer with the ids of these partitions."""
         self.fault("fence")
         for source in sources:
-            self.raise_epoch(source)
+            if not self.is_ending(source):
+                self.raise_epoch(source)
+        return {source for source in sources if self.is_ending(source)}
+
+    def is_ending(self, source: TopicPartition) -> bool:
+        """Whether the last transaction of an id waits for a partition that takes no markers."""
+        return bool(self.ending[source] & set(self.refusing))
 
     async def fetcher(self) -> "FakeFetcher":
         """Return a fetcher."""
@@ -363,6 +372,8 @@ class FakeTransactions:
     async def fence(self) -> None:
         """Fence the earlier ones."""
         self._kafka.fault("fence")
+        if self._kafka.is_ending(self._source):
+            raise StillEnding(f"the transaction of {self._source} does not end")
         self._epoch = self._kafka.raise_epoch(self._source)
 
     async def commit(
@@ -377,6 +388,7 @@ class FakeTransactions:
             self._check()  # A broker refuses each record of a producer that was fenced in the meantime.
             if place in kafka.refusing:
                 kafka.end(source, "aborted")
+                kafka.ending[source] = set(kafka.refusing) & outputs.keys()
                 raise OutputRefused(place, "NOT_ENOUGH_REPLICAS", frozenset(kafka.refusing) & outputs.keys())
             log = kafka.logs[place.topic][place.partition]
             for message in messages:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio import topics as asked
@@ -40,9 +40,9 @@ class AioKafka:
         """Return a producer, not yet started."""
         return AioTransactions(self._settings, self._group_id, source)
 
-    async def fence(self, sources: Sequence[TopicPartition]) -> None:
-        """Fence every producer with the ids of these partitions."""
-        await fence(self._settings, self._group_id, sources)
+    async def fence(self, sources: Sequence[TopicPartition]) -> Collection[TopicPartition]:
+        """Fence every producer with the ids of these partitions; return those whose transaction does not end."""
+        return await fence(self._settings, self._group_id, sources)
 
     async def reader(self, topic: str, partition: int) -> AioReader:
         """Return a started reader."""

@@ -20,6 +20,8 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.codes import told
 
+ENDING_S = 3.0
+"""For a transaction to end that was open: that takes milliseconds, unless a partition takes no markers."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.02, 0.2
 """Before the same is asked again; longer each time. A transaction's markers are written within milliseconds."""
 MOVED = CoordinatorNotAvailableError, NotCoordinatorError
@@ -89,9 +91,17 @@ def one_code(response: Any) -> tuple[int]:
 async def producer_of(coordinator: Coordinator, transactional_id: str, timeout_ms: int) -> tuple[int, int]:
     """Return a new producer id and epoch, once every earlier producer of this id is fenced and its transaction ended.
 
-    Raises KafkaError.
+    Raises KafkaError; ConcurrentTransactions where that does not end within ENDING_S.
     """
-    response = await coordinator.ask(InitProducerIdRequest(transactional_id, timeout_ms), one_code)
+    request = InitProducerIdRequest(transactional_id, timeout_ms)
+    try:
+        async with asyncio.timeout(ENDING_S):
+            response = await coordinator.ask(request, one_code)
+    except TimeoutError:
+        if isinstance(coordinator.trouble, ConcurrentTransactions):
+            raise coordinator.trouble from None
+        # It takes so long for another reason, and how long that may is up to the caller.
+        response = await coordinator.ask(request, one_code)
     error = told(response.error_code)
     if error is not None:
         raise error

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from aiokafka.client import CoordinationType
-from aiokafka.errors import KafkaError, RequestTimedOutError
+from aiokafka.errors import ConcurrentTransactions, KafkaError, RequestTimedOutError
 
 from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.client import Client
@@ -17,10 +17,10 @@ from streamproc.runtime.ports import TopicPartition
 AT_ONCE = 16
 
 
-async def fence(settings: KafkaSettings, group_id: str, sources: Sequence[TopicPartition]) -> None:
-    """Fence every producer with the ids of these partitions, and return once their transactions have ended.
+async def fence(settings: KafkaSettings, group_id: str, sources: Sequence[TopicPartition]) -> set[TopicPartition]:
+    """Fence every producer with the ids of these partitions, once their transactions have ended.
 
-    Raises TaskInvalid.
+    Returns those whose have not. Raises TaskInvalid.
     """
     client, turns = Client(settings), asyncio.Semaphore(AT_ONCE)
     try:
@@ -30,8 +30,10 @@ async def fence(settings: KafkaSettings, group_id: str, sources: Sequence[TopicP
             return_exceptions=True,
         )
         for result in results:
-            if isinstance(result, BaseException):
+            if isinstance(result, BaseException) and not isinstance(result, ConcurrentTransactions):
                 raise result
+        found = zip(sources, results, strict=True)
+        return {source for source, result in found if isinstance(result, ConcurrentTransactions)}
     except KafkaError as error:
         raise TaskInvalid(f"the producers of {len(sources)} partitions were not fenced: {error!r}") from error
     finally:

@@ -13,6 +13,7 @@ from typing import Any
 from aiokafka.client import CoordinationType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    ConcurrentTransactions,
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTimestampError,
@@ -41,7 +42,7 @@ from streamproc.runtime.aio.coordinators import BUSY, Coordinator, one_code, pro
 from streamproc.runtime.aio.produce import Producer, Queues, Refusal
 from streamproc.runtime.aio.wire import NOBODY, TxnOffsetCommit, by_topic
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, Member, OutputRefused, Outputs, TopicPartition
+from streamproc.runtime.ports import Committed, Member, OutputRefused, Outputs, StillEnding, TopicPartition
 
 ABORT_S = 1.0
 """For the broker to hear that a transaction is given up; else it finds out by itself, later."""
@@ -96,7 +97,8 @@ class AioTransactions:
                 self._producer = await producer_of(self._coordinator, self._id, self._settings.transaction_timeout_ms)
         except (KafkaError, TimeoutError) as error:
             cause = self._cause(error)
-            raise TaskInvalid(f"the transactional producer of {self._source} did not start: {cause!r}") from cause
+            kind = StillEnding if isinstance(cause, ConcurrentTransactions) else TaskInvalid
+            raise kind(f"the transactional producer of {self._source} did not start: {cause!r}") from cause
         self._batches = Batches(self._settings.compression, self._producer)
         self._good = True
 
