@@ -34,9 +34,9 @@ pytestmark = pytest.mark.kafka
 AHEAD_S = 150
 PER_SECOND = 400
 CATCH_UP_S = 300
-FENCED_BY_ITSELF = "the consumer group cannot go on: KafkaError: UnknownError()"
-"""A static member whose coordinator was lost while it joined may be told that another one has its name. The runtime
-before this one took that for a reason to end; with a worker of one transaction, take this exception out."""
+FENCED_BY_ITSELF = "another process uses the group instance id"
+"""A static member whose coordinator was lost while it joined may be told that another one has its name, and believe it:
+its join came about, and nobody told it so. It ends with code 1, and is started again."""
 BROKERS, INSTANCES = "123", "ab"
 
 
