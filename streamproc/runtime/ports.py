@@ -139,8 +139,8 @@ class Fetcher(Protocol):
     async def poll(self, shares: Mapping[TopicPartition, int], timeout_s: float) -> Mapping[TopicPartition, Fetched]:
         """Return what is at hand of these partitions, at most so many records of each.
 
-        Waits at most `timeout_s` for the first. A partition of which the broker said nothing during the call is missing
-        from the answer. Raises BrokerUnavailable for one that has had no answer for long.
+        Waits at most `timeout_s` for the first. A partition of which the broker has said nothing since it was last in
+        an answer is missing. Raises BrokerUnavailable where one has had no answer for long. Cancelled, it loses nothing.
         """
 
     def lag(self, place: TopicPartition) -> int | None:
