@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from streamproc.codec.encode import Message
 from streamproc.core.model import Moment
 from streamproc.errors import ConfigError
+from streamproc.runtime.awaiting import seen, set_within
 from streamproc.runtime.job import Job
 from streamproc.runtime.pace import Pace
 from streamproc.runtime.ports import (
@@ -125,15 +126,15 @@ class Cycle:
                 batch.settle()
         if full:
             await self._commit(full, gathered, transactions, member)
-        for task in gathered.batches:
-            if task not in gathered.stops:
+        for task, batch in gathered.batches.items():
+            if task not in gathered.stops and (batch.records or gathered.answered.get(task, False)):
                 task.pauses.go_on()  # Also where another partition has learned what this one was waiting for.
         return stopped
 
     async def _paced(self, wake: asyncio.Event) -> bool:
         """Wait until the next fetch may be sent: what comes meanwhile comes with it. False where that was cut short."""
         left_s = self._not_before - time.monotonic()
-        return left_s <= 0 or not await _set_within(wake, left_s)
+        return left_s <= 0 or not await set_within(wake, left_s)
 
     async def _gather(self, tasks: Sequence[PartitionTask], wake: asyncio.Event) -> _Gathered:
         """Fetch and fold until nothing more is at hand, or as much as one commit may hold."""
@@ -167,7 +168,7 @@ class Cycle:
     ) -> Mapping[TopicPartition, Fetched]:
         """Return what the first fetch brings, nothing where something else is to be seen to first."""
         if not asked:
-            await _set_within(wake, wait_s)
+            await set_within(wake, wait_s)
             return {}
         polling = asyncio.ensure_future(self._poll(asked, wait_s, len(asked), self._job.commit.max_records))
         waking = asyncio.ensure_future(wake.wait())
@@ -177,7 +178,7 @@ class Cycle:
         finally:
             waking.cancel()
             polling.cancel()
-            polling.add_done_callback(_seen)
+            polling.add_done_callback(seen)
 
     async def _poll(
         self, sources: Collection[TopicPartition], wait_s: float, among: int, room: int
@@ -281,22 +282,7 @@ class Cycle:
         task.confirmed(pending.report(duration_s, latency_s))
 
 
-def _seen(polling: asyncio.Future[Any]) -> None:
-    """Look at an error that nobody waits for any more, or asyncio complains."""
-    if not polling.cancelled():
-        polling.exception()
-
-
 def _unreadable(trouble: Gone | Unreadable) -> Unreadable:
     if isinstance(trouble, Gone):
         raise ConfigError(f"{trouble}. {WAYS_OUT}") from trouble
     return trouble
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 from streamproc.codec.framing import label
 from streamproc.errors import BrokerUnavailable, ConfigError, RegistryUnavailable, StreamprocError
+from streamproc.runtime.awaiting import seen
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import DeadLetterSettings
 from streamproc.runtime.gate import Closed, Gate
@@ -151,7 +152,7 @@ class Pauses:
                     self._tell(Pause.REGISTRY, f"{_shown(wanted)}: the registry has not answered yet")
         finally:
             asking.cancel()
-            asking.add_done_callback(_seen)
+            asking.add_done_callback(seen)
         return False
 
     async def _rest(self, seconds: float, waits: Waits) -> None:
@@ -173,7 +174,7 @@ class Pauses:
         finally:
             # Not waited for: while the broker is away it takes as long as a request may.
             watching.cancel()
-            watching.add_done_callback(_seen)
+            watching.add_done_callback(seen)
         if self._is_void:
             raise DecidedElsewhere(f"the committed offset of {self._source} is another one now")
 
@@ -192,12 +193,6 @@ def with_way_out(error: Unreadable) -> str:
     """Say what cannot be read, and the command that passes over it."""
     place = f"{error.place.topic}:{error.place.partition}:{error.first}"
     return f'{error}. To pass over it: `streamproc offsets skip {place} --through {error.last} --why "..."`'
-
-
-def _seen(asking: asyncio.Task[None]) -> None:
-    """Look at an error that nobody waits for any more, or asyncio complains."""
-    if not asking.cancelled():
-        asking.exception()
 
 
 def _shown(headers: Sequence[bytes]) -> str:

@@ -140,7 +140,7 @@ class Fetcher(Protocol):
         """Return what is at hand of these partitions, at most so many records of each.
 
         Waits at most `timeout_s` for the first. A partition of which the broker has said nothing since it was last in
-        an answer is missing. Raises BrokerUnavailable where one has had no answer for long. Cancelled, it loses nothing.
+        an answer is missing. Cancelled, it loses nothing. Raises BrokerUnavailable for one without an answer for long.
         """
 
     def lag(self, place: TopicPartition) -> int | None:

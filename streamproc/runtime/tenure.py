@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from streamproc.errors import BrokerUnavailable, StreamprocError, TaskInvalid
+from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.cycle import Cycle, Refused, Stopped
 from streamproc.runtime.errands import Errands
@@ -131,8 +132,4 @@ class Tenure:
         until = time.monotonic() + seconds
         while self._still_ours() and (left_s := until - time.monotonic()) > 0:
             wake.clear()
-            try:
-                async with asyncio.timeout(left_s):
-                    await wake.wait()
-            except TimeoutError:
-                return
+            await set_within(wake, left_s)

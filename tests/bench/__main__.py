@@ -102,7 +102,7 @@ def backlog_(
 @cli.command("peers")
 def peers_(
     peer: Annotated[list[str], typer.Option(help="Repeat it; all by default, with streamproc.")] = [],  # noqa: B006
-    events: Events = 400_000,
+    events: Events = 800_000,
     partitions: int = 4,
     compression: str = "lz4",
     rate: Annotated[int, typer.Option(min=0, help="Events per second of the steady stream; 0: none.")] = 1_000,

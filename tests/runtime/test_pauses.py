@@ -423,3 +423,24 @@ async def test_the_lag_of_a_partition_that_waits_grows_and_a_broker_that_is_away
         it.kafka.fault = no_fault
         await eventually(lambda: it.told.lags[it.source()][0] == 501)
     assert not it.told.failures
+
+
+async def test_a_partition_that_waits_for_the_registry_is_said_to_wait_all_the_while():
+    """Also between two questions, when it is read anew: else a probe finds it ready."""
+    it = await _application(2)
+    it.registry.is_away = True
+    _registered(it, SEVEN, "queued")
+    gone_on: list[object] = []
+    resumed = it.told.resumed
+    it.told.resumed = lambda source: (gone_on.append(source), resumed(source))
+    async with it.working():
+        await eventually(lambda: it.source(0) in it.told.pauses)
+        asked = len(it.registry.asked)
+        for number in range(20):
+            it.send("queued", run=f"run_{number}", partition=1)
+            await eventually(lambda n=number: _committed(it, 1) > n)
+        await eventually(lambda: len(it.registry.asked) > asked + 5)
+        assert gone_on == []
+        it.registry.is_away = False
+        await it.drained()
+        await eventually(lambda: not it.told.pauses)

@@ -317,11 +317,14 @@ class FakeFetcher:
     def __init__(self, kafka: FakeKafka) -> None:
         self._kafka = kafka
         self._readers: dict[TopicPartition, FakeReader] = {}
+        self._sought: set[TopicPartition] = set()
+        """Whose answer is on its way: it comes with the next poll."""
         self.is_closed = False
 
     def seek(self, place: TopicPartition, offset: int) -> None:
         """Read a partition from `offset` on."""
         self._readers.setdefault(place, FakeReader(self._kafka, *place)).go_to(offset)
+        self._sought.add(place)
 
     def drop(self, place: TopicPartition) -> None:
         """Forget a partition."""
@@ -338,7 +341,8 @@ class FakeFetcher:
         return found
 
     def _take(self, shares: Mapping[TopicPartition, int]) -> dict[TopicPartition, Fetched]:
-        known = {place: most for place, most in shares.items() if place in self._readers}
+        known = {place: most for place, most in shares.items() if place in self._readers and place not in self._sought}
+        self._sought.difference_update(shares)
         taken = {place: self._readers[place].take(most) for place, most in known.items()}
         return {place: fetched for place, fetched in taken.items() if fetched is not None}
 

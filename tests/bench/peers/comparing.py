@@ -26,8 +26,8 @@ from tests.bench.tables import table
 from tests.bench.writing import backlog, write
 from tests.support.service import Fleet, fleet
 
-SHORT = 4
-"""The short backlog is a part of the long one: one in so many."""
+SHORT = 2
+"""The short backlog is a part of the long one, one in so many: a JVM has compiled what it runs by its end."""
 STALL_S = 90
 QUIET_S = 1.0
 START_S = 10.0
