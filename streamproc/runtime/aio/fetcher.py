@@ -90,7 +90,6 @@ class AioFetcher:
         self._refuse_silence(shares)
         self._news.clear()
         found = self._at_hand(shares)
-        was_at_hand = bool(found)
         while not found and (left_s := deadline - time.monotonic()) > 0:
             self._ask(shares, left_s * PROMPT)
             try:
@@ -101,8 +100,9 @@ class AioFetcher:
             self._news.clear()
             found = self._at_hand(shares)
         has_records = any(fetched.records for fetched in found.values())
-        if not found or (has_records and (was_at_hand or self._is_behind(shares))):
-            # For the next poll. The broker shall not wait for records: as long as it does nothing else can be asked.
+        if not found or (has_records and self._has_more(shares)):
+            # For the next poll, and only where that has something anyway: else what it finds is as old as this request.
+            # The broker shall not wait for records: as long as it does nothing else can be asked.
             self._ask(shares, 0)
         return found
 
@@ -242,9 +242,9 @@ class AioFetcher:
     def _wanted(self, shares: Iterable[TopicPartition]) -> list[Partition]:
         return [each for place, each in self._partitions.items() if place in shares]
 
-    def _is_behind(self, shares: Iterable[TopicPartition]) -> bool:
-        """Tell whether more is known to be there than has come."""
-        return any(each.heard.lag(each.position) and not each.has_news for each in self._wanted(shares))
+    def _has_more(self, shares: Iterable[TopicPartition]) -> bool:
+        """Tell whether something is left at hand, or known to be there."""
+        return any(each.has_news or each.heard.lag(each.position) for each in self._wanted(shares))
 
     def _refuse_silence(self, shares: Iterable[TopicPartition]) -> None:
         """Raise BrokerUnavailable where nothing came for long; once, so that the others go on in between."""
