@@ -54,3 +54,8 @@ class TaskInvalid(StreamprocError):
 
 class BrokerUnavailable(StreamprocError):
     """Kafka does not answer within the time allowed."""
+
+
+def name_of_cause(error: StreamprocError) -> str:
+    """Return the word for why something failed: the library's error where it was one."""
+    return type(error.__cause__ or error).__name__

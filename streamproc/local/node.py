@@ -119,16 +119,10 @@ class Node:
         """
         if self.is_running:
             raise RuntimeError(f"broker {self.number} is running; kill() it first")
-        exited = await self._guarded.run(*self._jvm(f"-Xmx{self._heap_mb}m"), "kafka.Kafka", "server.properties")
-        ready = asyncio.create_task(self._ready())
-        try:
-            done, _ = await asyncio.wait((ready, exited), timeout=START_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ready.cancel()
-        if ready not in done:
-            why = f"ended with code {exited.result()}" if exited.done() else f"not ready after {START_DEADLINE_S:.0f} s"
-            raise unavailable(f"Kafka on {self.address}: {why}", self._guarded.log_file)
-        await ready
+        command = (*self._jvm(f"-Xmx{self._heap_mb}m"), "kafka.Kafka", "server.properties")
+        trouble = await self._guarded.run_until(self._ready, START_DEADLINE_S, *command)
+        if trouble is not None:
+            raise unavailable(f"Kafka on {self.address}: {trouble}", self._guarded.log_file)
 
     def let_go(self) -> None:
         """Have the watchdog do what `stop` waits for."""

@@ -80,8 +80,7 @@ class Server:
             (self.directory / "settings.yml").write_text(json.dumps(settings), encoding="utf-8")
             # Quiet, so that the log's end is what went wrong and not how it stopped.
             common = ("--config.file=settings.yml", f"--web.listen-address={self.address}", "--log.level=warn")
-            exited = await self._guarded.run(str(self._program), *common, *flags)
-            await self._wait(exited)
+            await self._run(*common, *flags)
         except BaseException as error:
             await self.stop()
             if isinstance(error, OSError):
@@ -92,16 +91,11 @@ class Server:
         """End the program and remove what it left; harmless when nothing runs."""
         await self._guarded.close()
 
-    async def _wait(self, exited: asyncio.Future[int]) -> None:
-        ready = asyncio.create_task(self._ready())
-        try:
-            done, _ = await asyncio.wait((ready, exited), timeout=START_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ready.cancel()
-        if ready not in done:
-            why = f"ended with code {exited.result()}" if exited.done() else f"not ready after {START_DEADLINE_S:.0f} s"
+    async def _run(self, *flags: str) -> None:
+        trouble = await self._guarded.run_until(self._ready, START_DEADLINE_S, str(self._program), *flags)
+        if trouble is not None:
             tail = self._guarded.log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-            raise ConfigError("\n  ".join((f"{self._program}: {why}. Its log ends with:", *tail)))
+            raise ConfigError("\n  ".join((f"{self._program}: {trouble}. Its log ends with:", *tail)))
 
     async def _ready(self) -> None:
         while not await asyncio.to_thread(_answers, f"{self.url}/-/ready"):  # noqa: ASYNC110 - another process

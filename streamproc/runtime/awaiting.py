@@ -1,4 +1,4 @@
-"""Two things that asyncio asks for again and again."""
+"""What asyncio asks for again and again."""
 
 import asyncio
 from typing import Any
@@ -8,6 +8,13 @@ def seen(future: asyncio.Future[Any]) -> None:
     """Look at an error that nobody waits for any more, or asyncio complains."""
     if not future.cancelled():
         future.exception()
+
+
+def raise_failed(task: asyncio.Task[None]) -> None:
+    """Raise what ended a task, RuntimeError where it was cancelled though not by us: that must not go unnoticed."""
+    if task.cancelled():
+        raise RuntimeError("a task was cancelled from within")
+    task.result()
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Coroutine
 from typing import Any
 
+from streamproc.runtime.awaiting import raise_failed
 from streamproc.runtime.task import PartitionTask
 
 
@@ -27,10 +28,7 @@ class Errands:
         for task, errand in list(self._running.items()):
             if errand.done():
                 del self._running[task]
-                if errand.cancelled():
-                    # Not by us. A partition that nobody works on any more must not go unnoticed.
-                    raise RuntimeError("a task was cancelled from within")
-                errand.result()
+                raise_failed(errand)
 
     async def end(self, tasks: Collection[PartitionTask] | None = None) -> None:
         """Break off what these tasks do, by default all; raises what had ended one before."""

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from streamproc.errors import BrokerUnavailable
+from streamproc.errors import BrokerUnavailable, name_of_cause
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.errands import Errands
 from streamproc.runtime.job import Job
@@ -118,7 +118,7 @@ class TakeOver:
                         await task.restore(committed)
                 break
             except BrokerUnavailable as error:
-                self._job.observer.transaction_failed([task.source], type(error.__cause__ or error).__name__)
+                self._job.observer.transaction_failed([task.source], name_of_cause(error))
                 await asyncio.sleep(backoff.failed())
         self._go(task)
 

@@ -1,11 +1,10 @@
 """One assignment of the group: its partitions are taken over, worked on, and given up when the next one comes."""
 
-import asyncio
 import time
 from collections.abc import Coroutine
 from typing import Any
 
-from streamproc.errors import BrokerUnavailable, StreamprocError, TaskInvalid
+from streamproc.errors import BrokerUnavailable, StreamprocError, TaskInvalid, name_of_cause
 from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.cycle import Cycle, Refused, Stopped
@@ -32,21 +31,19 @@ class Tenure:
         self._tasks, self._member, self._still_ours = assignment
         self._takeover = takeover
         self._errands = errands
-        self._refusals = Refusals(job.kafka, takeover.ending, errands.wake)
+        self._wake = errands.wake
+        self._refusals = Refusals(job.kafka, takeover.ending, self._wake)
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
 
-    async def run(self, wake: asyncio.Event) -> None:
-        """Work until the assignment is over; raises ConfigError where somebody has to step in.
-
-        `wake` is set by whoever wants it to look around.
-        """
+    async def run(self) -> None:
+        """Work until the assignment is over; raises ConfigError where somebody has to step in."""
         for task in self._tasks.values():
             # Somebody else may have had it: what equals the position of a commit of ours may be another commit.
             task.pending = None
         try:
             while self._still_ours() and self._tasks:
-                wait_s = await self._attempt(wake)
-                await self._rest(wait_s, wake)
+                wait_s = await self._attempt()
+                await self._rest(wait_s)
         finally:
             await self._refusals.end()
             await self._errands.end()
@@ -54,14 +51,14 @@ class Tenure:
                 self._fetcher.drop(task.source)
                 task.become(TaskState.SUSPENDED)
 
-    async def _attempt(self, wake: asyncio.Event) -> float:
+    async def _attempt(self) -> float:
         """Take over and work until a transaction fails; return how long to wait before the next attempt, in seconds."""
         transactions: Transactions | None = None
         try:
             if await self._takeover.membership():
                 transactions = await self._takeover.producer()
                 await self._takeover.run()
-                await self._work(transactions, wake)
+                await self._work(transactions)
         except Refused as refused:
             self._refusals.add(refused.error, refused.writers, self._takeover.own)
             return self._failed(refused.error)
@@ -72,15 +69,15 @@ class Tenure:
                 await transactions.close()
         return 0.0
 
-    async def _work(self, transactions: Transactions, wake: asyncio.Event) -> None:
+    async def _work(self, transactions: Transactions) -> None:
         """Commit again and again what has come for the partitions that run and wait for nothing."""
         while self._still_ours():
-            wake.clear()
+            self._wake.clear()
             self._errands.look()
             for source in self._refusals.release():
                 self._tasks[source].pauses.go_on()
             running = [task for task in self._tasks.values() if self._takes_part(task)]
-            for each in await self._cycle.once(running, transactions, self._member, wake):
+            for each in await self._cycle.once(running, transactions, self._member, self._wake):
                 self._errands.send(each.task, self._wait(each))
             self._backoff.succeeded()
 
@@ -122,14 +119,14 @@ class Tenure:
         if not self._still_ours():
             return 0.0  # It was to be expected: a commit is refused when the partitions go.
         sources = sorted(task.source for task in running) or sorted(self._tasks)
-        self._job.observer.transaction_failed(sources, type(error.__cause__ or error).__name__)
+        self._job.observer.transaction_failed(sources, name_of_cause(error))
         for task in running:
             task.become(TaskState.SUSPENDED)
         return self._backoff.failed()
 
-    async def _rest(self, seconds: float, wake: asyncio.Event) -> None:
+    async def _rest(self, seconds: float) -> None:
         """Wait for so long, or until the assignment is over."""
         until = time.monotonic() + seconds
         while self._still_ours() and (left_s := until - time.monotonic()) > 0:
-            wake.clear()
-            await set_within(wake, left_s)
+            self._wake.clear()
+            await set_within(self._wake, left_s)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.runtime.awaiting import raise_failed, seen
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.cycle import Cycle
 from streamproc.runtime.errands import Errands
@@ -57,7 +58,9 @@ class Worker:
             stopping = asyncio.create_task(self._stopping.wait())
             await asyncio.wait((*loops, stopping), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
-            _raise_failed(loops)
+            for loop in loops:
+                if loop.done():
+                    raise_failed(loop)
         finally:
             await self._finish(loops)
 
@@ -100,7 +103,7 @@ class Worker:
                     await self._wake.wait()
                     continue
                 self._deal(stages, fetcher)
-                await self._tenure(cycle, fetcher, self._member).run(self._wake)
+                await self._tenure(cycle, fetcher, self._member).run()
                 await self._next_assignment()
         finally:
             await fetcher.close()
@@ -166,14 +169,6 @@ class Worker:
                 work.cancel()
                 await asyncio.wait({work}, timeout=FINISH_S / 2)
             for loop in loops:
-                if loop.done() and not loop.cancelled():
-                    loop.exception()  # Seen: the first one to fail is what `run` raises.
+                if loop.done():
+                    seen(loop)  # The first one to fail is what `run` raises.
         await self._group.leave()
-
-
-def _raise_failed(loops: Sequence[asyncio.Task[None]]) -> None:
-    for loop in loops:
-        if loop.done():
-            if loop.cancelled():
-                raise RuntimeError("a task was cancelled from within")
-            loop.result()

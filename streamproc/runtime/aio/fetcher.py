@@ -24,6 +24,7 @@ from streamproc.runtime.aio.fetched import Heard, Partition
 from streamproc.runtime.aio.fetchwire import Fetch
 from streamproc.runtime.aio.headernames import Damaged
 from streamproc.runtime.aio.wire import by_topic
+from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Fetched, Gone, TopicPartition, Unreadable
 
@@ -44,6 +45,7 @@ NOBODY = -1
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 1.0
 """Before a leader is asked, or looked for, again; longer each time."""
 NOTHING = Fetched((), caught_up=False)
+"""Of a partition that a poll brings nothing of."""
 Asked = tuple[Partition, int]
 """Of which partition, from which offset on."""
 RAISE = "raise kafka.max_batch_bytes and restart where that is what a producer of yours sends"
@@ -92,10 +94,7 @@ class AioFetcher:
         found = self._at_hand(shares)
         while not found and (left_s := deadline - time.monotonic()) > 0:
             self._ask(shares, left_s * PROMPT)
-            try:
-                async with asyncio.timeout(left_s):
-                    await self._news.wait()
-            except TimeoutError:
+            if not await set_within(self._news, left_s):
                 break
             self._news.clear()
             found = self._at_hand(shares)
