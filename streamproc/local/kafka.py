@@ -153,7 +153,7 @@ class LocalKafka:
         await _together(*(node.thaw() for node in self._chosen(brokers)))
 
     async def lose_disk(self, broker: int) -> None:
-        """Kill a broker, remove its data, format anew and run it again; the other brokers' copies are all there is.
+        """Kill a broker, remove its topics, format anew and run it again; the other brokers' copies are all there is.
 
         Raises:
             BrokerUnavailable: it does not come back; the message ends with its log.
