@@ -34,7 +34,9 @@ class KafkaSettings(Section):
         1_048_576, ge=1_024, description="Of key, value and headers; a larger one is a dead letter."
     )
     max_batch_bytes: int = Field(67_108_864, ge=1_048_576, description="Of one batch of records, once decompressed.")
-    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        "zstd", description="Of all outputs; their consumers have to know it."
+    )
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:
@@ -112,5 +114,5 @@ class DeadLetterSettings(Section):
 class CommitSettings(Section):
     """When a transaction is committed: at most once in `interval_ms`, unless there is more at hand than one holds."""
 
-    interval_ms: int = Field(50, ge=1, le=10_000)
+    interval_ms: int = Field(55, ge=1, le=10_000)
     max_records: int = Field(10_000, ge=1, le=1_000_000)
