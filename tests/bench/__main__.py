@@ -112,8 +112,12 @@ def peers_(
     rounds: int = 1,
 ) -> None:
     """The same job on Kafka Streams, Quix Streams, Faust and Bytewax; fetches them (some 300 MB) into the cache."""
+    known = [comparing.OURS, *comparing.PEERS]
+    if unknown := sorted({*peer} - {*known}):
+        message = f"{', '.join(unknown)}: known are {', '.join(known)}"
+        raise typer.BadParameter(message)
     options = comparing.Options(events, partitions, compression, rate, warm_up, seconds)
-    print(comparing.compare(peer or [comparing.OURS, *comparing.PEERS], options, rounds))
+    print(comparing.compare(peer or known, options, rounds))
 
 
 @cli.command("bad")

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
@@ -31,7 +31,7 @@ def any_broker() -> Iterator[str]:
         return
     with ExitStack() as stack:
         bootstrap_servers = _from_container(stack) if docker_answers() else None
-        yield bootstrap_servers or stack.enter_context(_from_packages())
+        yield bootstrap_servers or stack.enter_context(from_packages())
 
 
 def docker_answers() -> bool:
@@ -70,11 +70,12 @@ def _from_container(stack: ExitStack) -> str | None:
 
 
 @contextmanager
-def _from_packages() -> Iterator[str]:
+def from_packages(port: int | None = None, properties: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The bootstrap servers of a broker of one's own, for the length of the block."""
     # In a thread and a loop of its own: the loops of tests come and go, and one may run when the broker is asked for.
     with ThreadPoolExecutor(max_workers=1) as thread:
         runner = asyncio.Runner()
-        kafka = LocalKafka()
+        kafka = LocalKafka(port=port, properties=properties)
         try:
             thread.submit(runner.run, kafka.start()).result()
             yield kafka.bootstrap_servers
