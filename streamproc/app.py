@@ -62,7 +62,7 @@ def make_worker(
     settings: Settings, kafka: AioKafka, observer: Observer, book: SchemaBook, link: RegistryLink | None = None
 ) -> Worker:
     """Return a worker with the stages of the pipeline."""
-    topics = settings.topics.named()
+    topics = settings.topic_names
     job = Job(
         kafka=kafka,
         topics=topics,
@@ -86,7 +86,7 @@ def make_worker(
 
 def make_pusher(settings: Settings, kafka: AioKafka, observer: PushObserver) -> Pusher:
     """Return the push of alerts to the receivers that are set; raises ConfigError where a setting cannot be used."""
-    topic = settings.topics.named().alerts
+    topic = settings.topic_names.alerts
 
     def feed(group_id: str) -> AioFeed:
         return AioFeed(settings.kafka, group_id, topic)
@@ -129,7 +129,7 @@ async def serve(
             url = f"http://{http.host}:{http.port}"
             on_listening(url)
             log.info("started", http=url, **_about(settings))
-            async with registry_link(settings.registry, settings.topics.named(), book, metrics.registry) as link:
+            async with registry_link(settings.registry, settings.topic_names, book, metrics.registry) as link:
                 if link is None or await link.is_ready(observer.held_up, stop):
                     await _work(make_worker(settings, kafka, observer, book, link), pusher, stop)
     finally:
@@ -142,7 +142,7 @@ def _about(settings: Settings) -> dict[str, str]:
     return {
         "application_id": settings.application_id,
         "profile": settings.life_cycle.name,
-        "events": settings.topics.named().events,
+        "events": settings.topic_names.events,
     }
 
 
@@ -178,7 +178,7 @@ async def create(settings: Settings, partitions: int | None = None, replication_
 
     `partitions` that were asked for and that existing topics do not have are a ConfigError, too.
     """
-    kafka, topics = make_kafka(settings), settings.topics.named()
+    kafka, topics = make_kafka(settings), settings.topic_names
     try:
         if partitions is not None:
             await refuse_other_counts(kafka, topics, partitions)
@@ -192,7 +192,7 @@ async def with_dead_letters(settings: Settings, work: Callable[[Kafka, TopicSett
     """Return what `work` returns; its transactions and group are of their own, so that it fences no service."""
     kafka = AioKafka(settings.kafka, f"{settings.application_id}.dlq")
     try:
-        return await work(kafka, settings.topics.named())
+        return await work(kafka, settings.topic_names)
     finally:
         await kafka.close()
 
@@ -210,7 +210,7 @@ async def check(settings: Settings) -> int:
     """Check the topics; return the input's partition count. Raises as `serve` does."""
     kafka = make_kafka(settings)
     try:
-        return await check_topics(kafka, settings.topics.named(), settings.kafka.max_record_bytes)
+        return await check_topics(kafka, settings.topic_names, settings.kafka.max_record_bytes)
     finally:
         await kafka.close()
 

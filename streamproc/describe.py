@@ -5,18 +5,17 @@ from typing import Any
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.lifecycle import Profile
 from streamproc.profilebook import book_of
+from streamproc.registry.link import OUTPUTS
 from streamproc.runtime.topics import ROLES
 from streamproc.settings import Settings
-
-OUTPUTS = ("run_transition", "run_state", "run_metrics", "run_alert")
 
 
 def describe_all(settings: Settings) -> dict[str, Any]:
     """Return the document; secrets show as asterisks."""
-    topics, profile = settings.topics.named(), settings.life_cycle
+    topics, profile = settings.topic_names.by_role(), settings.life_cycle
     return {
         "settings": settings.model_dump(mode="json", by_alias=True),
-        "topics": {role: {"name": getattr(topics, role), "config": dict(ROLES[role].config)} for role in ROLES},
+        "topics": {role: {"name": name, "config": dict(ROLES[role].config)} for role, name in topics.items()},
         "schemas": {
             "input": {schema.label: _about(schema) for schema in book_of(profile)},
             "output": {load(name).label: load(name).document["name"] for name in OUTPUTS},

@@ -28,6 +28,7 @@ from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.reading import Getters
 from streamproc.codec.schemas import WriterSchema, load
+from streamproc.codec.verdicts import VerdictEncoder
 from streamproc.core.model import MAX_AHEAD_MS, MAX_LATE_MS, MIN_TIME_MS, Moment, RunEvent, Verdict
 from streamproc.core.rules import Rules
 from streamproc.core.state import Outcome, State
@@ -38,6 +39,7 @@ BATCH = 2_000
 OWN_TIMES = ("created_at", "started_at", "completed_at", "failed_at", "cancelled_at")
 RESULTS = {
     "run-transitions.avro": "run_transition",
+    "run-verdicts.avro": "run_verdict",
     "run-state.avro": "run_state",
     "dead-letters.avro": "replay_dead_letter",
 }
@@ -79,6 +81,7 @@ class _Record(NamedTuple):
 
 class _Results(NamedTuple):
     transitions: ContainerWriter
+    verdicts: ContainerWriter
     states: ContainerWriter
     dead_letters: ContainerWriter
 
@@ -121,7 +124,9 @@ class _Replay:
         self._terms = terms
         self._results = results
         self._state = State(terms.rules)
-        self._encoders = [OutputEncoder(Source(terms.application_id, path.name, 0)) for path in files]
+        self._sources = [Source(terms.application_id, path.name, 0) for path in files]
+        self._encoders = [OutputEncoder(source) for source in self._sources]
+        self._verdict_encoder = VerdictEncoder(terms.application_id)
         self._starts: list[int] = []
         self._records = 0
         self._clock_ms = MIN_TIME_MS
@@ -130,7 +135,7 @@ class _Replay:
 
     def read(self, path: Path, schema: WriterSchema) -> None:
         """Replay the next file."""
-        encoder = self._encoders[len(self._starts)]
+        encoder, source = self._encoders[len(self._starts)], self._sources[len(self._starts)]
         self._starts.append(self._records)
         book = SchemaBook([schema], self._terms.rules.profile.shape)
         arrivals = self._arrivals(path, schema)
@@ -140,6 +145,8 @@ class _Replay:
             for events in _in_time(decoded.events):
                 step(self._state, events, Moment(events[-1].timestamp, caught_up=False), outcome)
             self._results.transitions.append(_payloads(encoder.transitions(outcome.transitions, moment.wall_ms)))
+            rulings = self._verdict_encoder.messages(outcome.rulings, moment.wall_ms, source)
+            self._results.verdicts.append(_payloads(rulings))
             self._results.dead_letters.append(_dead_letter(path, rejection) for rejection in decoded.rejections)
             self._verdicts += outcome.tally.verdicts
             self._rejected.update(rejection.reason for rejection in decoded.rejections)

@@ -58,6 +58,12 @@ class InputSettings(Section):
     takes_json: bool = Field(default=True, alias="json", description="JSON objects beside Avro: slower.")
 
 
+class VerdictSettings(Section):
+    """What became of the events that changed no status."""
+
+    enabled: bool = Field(default=True, description="Whether each one has a record in run-verdicts.")
+
+
 class LogSettings(Section):
     """What is logged, and how."""
 
@@ -94,6 +100,7 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     commit: CommitSettings = CommitSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
+    verdicts: VerdictSettings = VerdictSettings()
     retention: RetentionSettings = RetentionSettings()
     deadlines: DeadlineSettings = DeadlineSettings()
     windows: WindowSettings = WindowSettings()
@@ -139,13 +146,19 @@ class Settings(BaseSettings):
         """The profile in force, built in or the user's own."""
         return PROFILES[self.profile] if self.profile in PROFILES else made(self.profile, self.profiles[self.profile])
 
+    @cached_property
+    def topic_names(self) -> TopicSettings:
+        """The topics with their prefix, None for those that are not used."""
+        names = self.topics.named()
+        return names if self.verdicts.enabled else names.model_copy(update={"verdicts": None})
+
     def rules(self) -> Rules:
         """Return what the fold of a run goes by."""
         return rules(self.life_cycle, self.retention, self.deadlines, self.windows)
 
     def window_rules(self) -> WindowRules:
         """Return what the windows go by."""
-        return window_rules(self.topics.named().events, self.windows, self.alerts)
+        return window_rules(self.topic_names.events, self.windows, self.alerts)
 
     @classmethod
     def settings_customise_sources(

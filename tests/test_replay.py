@@ -74,12 +74,16 @@ def test_the_results_are_those_of_decoder_and_core_alone(tmp_path, out):
     state = State(RULES)
     outcome = step(state, decode(records, bundled_book()).events, Moment(clock, caught_up=False), begin(state))
 
-    transitions, states, dead_letters = _read(out)
+    transitions, verdicts, states, dead_letters = _read(out)
     assert summary.verdicts == outcome.tally.verdicts
     assert [
         (found["run_id"], found["from_status"], found["to_status"], found["in_from_ms"], found["source_offset"])
         for found in transitions
     ] == [(c.run_id, c.from_status, c.to_status, c.in_from_ms, c.offset) for c in outcome.transitions]
+    assert [(found["run_id"], found["verdict"], found["reason"], found["source_offset"]) for found in verdicts] == [
+        (r.run_id, r.verdict, r.reason, r.source_offset) for r in outcome.rulings
+    ]
+    assert verdicts
     assert {found["run_id"]: (found["status"], found["event"], found["transitions"]) for found in states} == {
         run_id: (run.status, run.event, run.transitions) for run_id, run in outcome.runs.items()
     }
@@ -102,7 +106,7 @@ def test_every_record_is_counted_once(tmp_path, out):
 def test_each_version_is_replayed_and_the_event_is_its_exact_payload(version, tmp_path, out):
     objects = list(_simulated(version, events=300))
     replay([_write(tmp_path / "a.avro", objects, version)], out, TERMS)
-    for found in _read(out)[1]:
+    for found in _read(out)[2]:
         original = objects[found["source_offset"]]
         assert found["event"] == encode(SCHEMAS[version], original)
         assert found["event_schema"] == SCHEMAS[version].label
@@ -119,7 +123,7 @@ def test_files_are_one_stream_in_the_order_given(tmp_path, out):
     first = _write(tmp_path / "first.avro", [_run("queued"), _run("in_progress", T + 5)], "v1")
     second = _write(tmp_path / "second.avro", [_run("completed", T + 9), _run("queued", T + 9, "run_2")], "v2_1")
     replay([first, second], out, TERMS)
-    transitions, states, _ = _read(out)
+    transitions, _, states, _ = _read(out)
     assert [(found["to_status"], found["source_topic"], found["source_offset"]) for found in transitions] == [
         ("queued", "first.avro", 0),
         ("in_progress", "first.avro", 1),
@@ -148,7 +152,7 @@ def test_a_dead_letter_says_which_record_of_which_file_and_has_its_bytes(tmp_pat
     first = _write(tmp_path / "first.avro", [good])
     second = _write(tmp_path / "second.avro", [good, bad, good])
     replay([first, second], out, TERMS)
-    [letter] = _read(out)[2]
+    [letter] = _read(out)[3]
     assert letter.pop("value") == encode(SCHEMAS["v2_1"], bad)
     assert "s3cr3t" not in letter["message"]
     assert letter == {"reason": "bad_run_id", "message": letter["message"], "file": str(second), "index": 2}
@@ -214,7 +218,7 @@ def test_nothing_in_a_file_comes_late(tmp_path, out):
     """Event time is its clock, however far apart its events are: not that of the last one of those read in one go."""
     objects = [_run("queued", T + day * DAY_S, f"run_{day}") for day in range(5)]
     replay([_write(tmp_path / "a.avro", objects)], out, TERMS)
-    assert {(found["stream_lag_ms"], found["clock_lag_ms"]) for found in _read(out)[1]} == {(0, 0)}
+    assert {(found["stream_lag_ms"], found["clock_lag_ms"]) for found in _read(out)[2]} == {(0, 0)}
 
 
 # Memory
@@ -226,7 +230,7 @@ def test_a_forgotten_runs_state_is_in_the_results_all_the_same(tmp_path, out):
         (_run("completed", T + day * DAY_S, f"run_{day}_{index}") for index in range(2_000)) for day in range(4)
     )
     replay([_write(tmp_path / "a.avro", batches)], out, TERMS)
-    runs = [found["run_id"] for found in _read(out)[1]]
+    runs = [found["run_id"] for found in _read(out)[2]]
     assert len(runs) == len(set(runs)) == 8_000
     assert runs[0] == "run_0_0"
 
@@ -356,7 +360,7 @@ def test_a_compression_that_cannot_be_read_is_said_to_be_one(tmp_path, out, monk
 
 def test_a_file_without_records_has_empty_results(tmp_path, out):
     assert replay([_write(tmp_path / "a.avro", [])], out, TERMS).records == 0
-    assert _read(out) == [[], [], []]
+    assert _read(out) == [[], [], [], []]
 
 
 def test_results_that_are_there_are_kept_unless_forced(tmp_path, out, monkeypatch, capsys):
@@ -369,7 +373,7 @@ def test_results_that_are_there_are_kept_unless_forced(tmp_path, out, monkeypatc
     assert "--force" in printed.err
     code, _ = _replayed(monkeypatch, capsys, path, "--out", out, "--force")
     assert code == 0
-    assert len(_read(out)[1]) > 1
+    assert len(_read(out)[2]) > 1
     assert {found.name for found in out.iterdir()} == {*RESULTS, "other"}
 
 

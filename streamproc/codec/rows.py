@@ -4,19 +4,24 @@ The order of a struct's fields is that of its schema; that is seen to at import,
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyruhvro
 from msgspec import Struct
+from msgspec.structs import asdict, astuple
 
-from streamproc.codec.schemas import load
+from streamproc.codec.schemas import Schema, load
 from streamproc.core.model import Run, Transition
 
 EVENT, OFFSET = "event", "offset"
 ORIGIN = ("source_topic", "source_partition", "source_offset")
 """What a record has where its struct has OFFSET."""
+
+
+MIN_ROWS = 16
+"""As many cost the same either way: 7 µs each by the reference codec; in columns 100 µs, and 1.3 µs each."""
 
 
 class RowEncoder:
@@ -32,6 +37,33 @@ class RowEncoder:
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._arrow)
         payloads: list[bytes] = pyruhvro.serialize_record_batch(batch, self._text, 1)[0].to_pylist()
         return payloads
+
+
+class RecordEncoder:
+    """Structs to framed records of one schema: few by the reference codec, many a column at a time."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._names = [field["name"] for field in schema.document["fields"]]
+        self._rows = RowEncoder(schema.document)
+
+    def encode(self, structs: Sequence[Struct], more: Mapping[str, Any]) -> Iterator[bytes]:
+        """Return the record of each; `more`: what all of them have besides, by the names of the schema."""
+        return (self._few if len(structs) < MIN_ROWS else self._many)(structs, more)
+
+    def _few(self, structs: Sequence[Struct], more: Mapping[str, Any]) -> Iterator[bytes]:
+        return (self._schema.frame({**asdict(struct), **more}) for struct in structs)
+
+    def _many(self, structs: Sequence[Struct], more: Mapping[str, Any]) -> Iterator[bytes]:
+        columns = dict(zip(structs[0].__struct_fields__, zip(*map(astuple, structs), strict=True), strict=True))
+        columns |= {name: (value,) * len(structs) for name, value in more.items()}
+        header = self._schema.header
+        return (header + payload for payload in self._rows.encode([columns[name] for name in self._names]))
+
+
+def origin(topic: str, partition: int) -> dict[str, Any]:
+    """Return what the records of a source have in ORIGIN, besides the offset."""
+    return dict(zip(ORIGIN, (topic, partition), strict=False))
 
 
 def without_event(document: Mapping[str, Any]) -> dict[str, Any]:

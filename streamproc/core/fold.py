@@ -7,7 +7,7 @@ of its end (rules.md 12): what came before was not final, or was got over.
 
 from streamproc.core.lateness import IN_TIME, Lateness
 from streamproc.core.lifecycle import Move, Profile
-from streamproc.core.model import Moment, Run, RunEvent, Transition, Verdict
+from streamproc.core.model import Moment, Reason, Ruling, Run, RunEvent, Transition, Verdict
 
 REWRITE = Move(Verdict.APPLIED, expected=True)
 DUPLICATE = Move(Verdict.DUPLICATE, expected=True)
@@ -24,8 +24,7 @@ def judge(run: Run | None, event: RunEvent, profile: Profile) -> Move:
             run.error_code is None and event.error_code is not None
         )
         return REWRITE if brings_news else DUPLICATE
-    same = run.event == event.payload and run.event_schema == event.schema
-    return DUPLICATE if same else REWRITE
+    return DUPLICATE if _same(run, event) else REWRITE
 
 
 def opened(event: RunEvent, profile: Profile, at: Moment, late: Lateness = IN_TIME) -> Run:
@@ -109,11 +108,36 @@ def transition(before: Run | None, after: Run, event: RunEvent, profile: Profile
     )
 
 
+def ruling(run: Run, event: RunEvent, verdict: Verdict, profile: Profile) -> Ruling:
+    """Return what became of an arrival that left the run in its status; see the schema RunVerdict for the reasons."""
+    reason = _reason(run, event, verdict, ended=run.status in profile.outcomes)
+    return Ruling(
+        run.run_id, verdict.value, run.status, event.status, event.timestamp, reason.value, event.offset, run.attempt
+    )
+
+
 def ended_at(event: RunEvent, profile: Profile) -> int | None:
     """Return the end in Unix seconds as the RunObject gives it; None while open, or where it does not say."""
     field = profile.ended_by.get(event.status)
     end: int | None = getattr(event, field) if field else None
     return end
+
+
+def _reason(run: Run, event: RunEvent, verdict: Verdict, *, ended: bool) -> Reason:
+    match verdict:
+        case Verdict.APPLIED:
+            return Reason.COMPLETED if ended else Reason.REWRITTEN
+        case Verdict.DUPLICATE:
+            return Reason.REPEATED if _same(run, event) else Reason.NO_NEWS
+        case Verdict.STALE:
+            return Reason.ENDED if ended else Reason.NOT_ALLOWED
+        case Verdict.ILLEGAL:
+            return Reason.OTHER_END
+
+
+def _same(run: Run, event: RunEvent) -> bool:
+    """Tell whether an arrival is what was applied last."""
+    return run.event == event.payload and run.event_schema == event.schema
 
 
 def _reopened(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Lateness) -> Run:

@@ -31,6 +31,18 @@ class Verdict(StrEnum):
     ILLEGAL = "illegal"
 
 
+class Reason(StrEnum):
+    """Why an arrival changed no status (rules.md 12 and 13)."""
+
+    REWRITTEN = "rewritten"
+    COMPLETED = "completed"
+    REPEATED = "repeated"
+    NO_NEWS = "no_news"
+    ENDED = "ended"
+    NOT_ALLOWED = "not_allowed"
+    OTHER_END = "other_end"
+
+
 class RunEvent(Struct, gc=False, frozen=True):
     """One decoded RunObject as it arrived. Times of the RunObject in Unix seconds.
 
@@ -114,6 +126,22 @@ class Transition(Struct, gc=False, frozen=True):
     outcome: str | None
     error_code: str | None
     offset: int
+    attempt: int = 1
+
+
+class Ruling(Struct, gc=False, frozen=True):
+    """What became of an arrival that changed no status: what it said, its verdict, and why.
+
+    `occurred_at` as in Transition, `attempt` of the run. The names are those of the schema RunVerdict.
+    """
+
+    run_id: str
+    verdict: str
+    status_before: str
+    status_said: str
+    occurred_at: int
+    reason: str
+    source_offset: int
     attempt: int = 1
 
 

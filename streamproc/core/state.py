@@ -7,7 +7,7 @@ from msgspec import Struct, field
 
 from streamproc.core.alerts import Alert
 from streamproc.core.calendar import Calendar, CalendarOverlay
-from streamproc.core.model import Run, Transition
+from streamproc.core.model import Ruling, Run, Transition
 from streamproc.core.reminders import Reminders, RemindersOverlay
 from streamproc.core.rules import Rules
 from streamproc.core.runs import Runs
@@ -33,6 +33,7 @@ class Outcome(Struct):
     forgotten: dict[str, int] = field(default_factory=dict)
     causes: dict[str, int] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
+    rulings: list[Ruling] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     now: int = 0
     room: int = MAX_FIRED_PER_COMMIT

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from streamproc.core import deadlines
 from streamproc.core.alerts import Alert
 from streamproc.core.calendar import CalendarOverlay
-from streamproc.core.fold import advanced, judge, opened, transition
+from streamproc.core.fold import advanced, judge, opened, ruling, transition
 from streamproc.core.lateness import lateness
 from streamproc.core.model import MAX_AHEAD_MS, NO_TIMESTAMP, OLD_MS, Moment, Run, RunEvent, Verdict
 from streamproc.core.reminders import RemindersOverlay, more_ms
@@ -88,9 +88,11 @@ def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
         return
     if move.verdict is not Verdict.DUPLICATE:
         out.tally.anomalies[move.verdict.value] += 1
-    if move.verdict is Verdict.ILLEGAL and run is not None:
+    assert run is not None  # noqa: S101  a new run is always applied (rules.md 12)
+    out.rulings.append(ruling(run, event, move.verdict, rules.profile))
+    if move.verdict is Verdict.ILLEGAL:
         _report_illegal(out, run, event, _now(out, event, at))
-    elif run is not None and run.status not in rules.profile.outcomes:
+    elif run.status not in rules.profile.outcomes:
         _hear(out, run, event, rules, at)
 
 
@@ -125,7 +127,9 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
         out.tally.moved(run, after, change, profile, when)
         if change.outcome is None:
             out.limits.watch(after)
-    elif event.status in profile.outcomes:
+        return
+    out.rulings.append(ruling(run, event, Verdict.APPLIED, profile))
+    if event.status in profile.outcomes:
         out.tally.completed(run, after, when)
     elif (run.expires_at, run.assistant_id) != (after.expires_at, after.assistant_id):
         out.limits.watch(after)

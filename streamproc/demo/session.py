@@ -48,7 +48,7 @@ class Session:
         prometheus: LocalPrometheus | None = None,
     ) -> None:
         self._settings = settings
-        self._topics = settings.topics.named()
+        self._topics = settings.topic_names
         self._plan = plan
         self._board = board
         self._stop = stop

@@ -69,7 +69,7 @@ async def feed(settings: Settings, load: Load, stop: asyncio.Event, on_sent: Cal
     Raises ConfigError where there is no topic to send to, BrokerUnavailable where Kafka takes no records.
     """
     refuse_other_profiles(settings)
-    topic = settings.topics.named().events
+    topic = settings.topic_names.events
     await _require(settings, topic)
     async with AioProducer(settings.kafka, topic) as producer:
         async for batch in _paced(_events(load), load.rate_per_s, stop):
@@ -90,7 +90,7 @@ async def send_until_signal(settings: Settings, load: Load) -> list[str]:
     with stop_on_signal() as stop:
         await feed(settings, load, stop, on_sent)
     took = f"{time.monotonic() - began:.1f} s with --seed {load.seed}"
-    total = f"sent {counted(sent.total(), 'record')} to {settings.topics.named().events} in {took}"
+    total = f"sent {counted(sent.total(), 'record')} to {settings.topic_names.events} in {took}"
     width = max(map(len, sent), default=0)
     return [total, *(f"  {kind:<{width}}  {count:>9,}" for kind, count in sent.most_common())]
 

@@ -36,6 +36,7 @@ class Summary:
     def __init__(self, sent: int, figures: Figures, held: Held, topics: TopicSettings) -> None:
         self._figures = figures
         rejected, live = figures.rejected.total(), figures.runs_by_status.total()
+        unmoved = figures.verdicts.total() - figures.transitions
         self.parts = {**{verdict.value: figures.verdicts[verdict] for verdict in Verdict}, "rejected": rejected}
         self.lines: Sequence[Line] = (
             Line("sent by the source", sent, topics.events, held.events),
@@ -43,6 +44,7 @@ class Summary:
             Line("verdicts and rejected", sum(self.parts.values()), topics.events, held.events),
             Line("rejected", rejected, topics.dead_letters, held.dead_letters),
             Line("transitions", figures.transitions, topics.transitions, held.transitions),
+            *([] if topics.verdicts is None else [Line("no transition", unmoved, topics.verdicts, held.verdicts)]),
             Line("live runs", live, topics.state, held.runs),
             Line("alerts", figures.alerts, topics.alerts, held.alerts),
             Line("windows sent", figures.revisions, topics.metrics, held.metrics),

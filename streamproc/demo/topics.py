@@ -31,6 +31,7 @@ class Held(NamedTuple):
     events: int
     dead_letters: int
     transitions: int
+    verdicts: int
     runs: int
     alerts: int
     metrics: int
@@ -50,9 +51,15 @@ class Change(NamedTuple):
 
 async def holdings(kafka: Kafka, topics: TopicSettings) -> Held:
     """Read the topics, `topics` with their prefix, from beginning to end."""
-    logs = (topics.events, topics.dead_letters, topics.transitions, topics.alerts, topics.metrics)
-    events, dead_letters, transitions, alerts, metrics = [await _count(kafka, topic) for topic in logs]
-    return Held(events, dead_letters, transitions, await _live_keys(kafka, topics.state), alerts, metrics)
+    return Held(
+        events=await _count(kafka, topics.events),
+        dead_letters=await _count(kafka, topics.dead_letters),
+        transitions=await _count(kafka, topics.transitions),
+        verdicts=await _count(kafka, topics.verdicts),
+        runs=await _live_keys(kafka, topics.state),
+        alerts=await _count(kafka, topics.alerts),
+        metrics=await _count(kafka, topics.metrics),
+    )
 
 
 async def ends(kafka: Kafka, topic: str) -> int:
@@ -83,7 +90,10 @@ def _transition() -> Schema:
     return fastavro.parse_schema(load("run_transition").document)
 
 
-async def _count(kafka: Kafka, topic: str) -> int:
+async def _count(kafka: Kafka, topic: str | None) -> int:
+    if topic is None:
+        return 0
+
     async def count(partition: int) -> int:
         return sum([len(records) async for records in read_all(kafka, TopicPartition(topic, partition))])
 

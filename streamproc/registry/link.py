@@ -17,7 +17,13 @@ from streamproc.registry.outputs import output_frames
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import TopicSettings
 
-OUTPUTS = {"run_transition": "transitions", "run_state": "state", "run_metrics": "metrics", "run_alert": "alerts"}
+OUTPUTS = {
+    "run_transition": "transitions",
+    "run_verdict": "verdicts",
+    "run_state": "state",
+    "run_metrics": "metrics",
+    "run_alert": "alerts",
+}
 """The schemas that others read, and the settings that name their topics. Internal topics stay without a registry."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 
@@ -30,7 +36,8 @@ class RegistryLink:
     ) -> None:
         self.frames: Frames = SINGLE_OBJECTS
         self._settings = settings
-        self._subjects = {schema: getattr(topics, role) for schema, role in OUTPUTS.items()}
+        names = topics.by_role()
+        self._subjects = {schema: names[role] for schema, role in OUTPUTS.items() if role in names}
         self._client = client
 
         compiling = asyncio.Lock()

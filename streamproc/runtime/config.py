@@ -57,12 +57,13 @@ class KafkaSettings(Section):
 
 
 class TopicSettings(Section):
-    """Names of the topics; `prefix` goes in front of each."""
+    """Names of the topics; `prefix` goes in front of each. None: nothing is written, and none is needed."""
 
     prefix: str = ""
     events: str = "run-events"
     state: str = "run-state"
     transitions: str = "run-transitions"
+    verdicts: str | None = "run-verdicts"
     measurements: str = "run-measurements"
     windows: str = "run-windows"
     metrics: str = "run-metrics"
@@ -71,14 +72,14 @@ class TopicSettings(Section):
 
     @field_validator("*")
     @classmethod
-    def _legal(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9._-]{0,249}", name):
+    def _legal(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9._-]{0,249}", name):
             raise ValueError("a topic's name is made of letters, digits, dot, _ and -")
         return name
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        names = [getattr(self, role) for role in type(self).model_fields if role != "prefix"]
+        names = [*self.by_role().values()]
         if len(set(names)) < len(names):
             message = "two topics have the same name: give each its own"
             raise ValueError(message)
@@ -86,8 +87,13 @@ class TopicSettings(Section):
 
     def named(self) -> Self:
         """Return the names with the prefix put in front, once."""
-        roles = {role: self.prefix + getattr(self, role) for role in type(self).model_fields if role != "prefix"}
-        return self.model_copy(update={**roles, "prefix": ""})
+        names = {role: self.prefix + name for role, name in self.by_role().items()}
+        return self.model_copy(update={**names, "prefix": ""})
+
+    def by_role(self) -> dict[str, str]:
+        """Return the names of the topics that are used, by what they are for."""
+        roles = (role for role in type(self).model_fields if role != "prefix")
+        return {role: name for role in roles if (name := getattr(self, role)) is not None}
 
 
 class DeadLetterSettings(Section):

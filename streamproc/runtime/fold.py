@@ -14,6 +14,7 @@ from streamproc.codec.encode import JointEncoder, Message, Source, States
 from streamproc.codec.measurements import Folded, MeasurementEncoder
 from streamproc.codec.runstate import decode_runs
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
+from streamproc.codec.verdicts import VerdictEncoder
 from streamproc.core.beacon import Beacon
 from streamproc.core.measure import Mark
 from streamproc.core.model import Moment, Transition
@@ -58,6 +59,7 @@ class FoldStage:
         self.limits = limits
         self._outputs = JointEncoder(settings.application_id, self.topic, settings.frames)
         self._alerts = AlertEncoder(settings.application_id, settings.frames)
+        self._verdicts = VerdictEncoder(settings.application_id, settings.frames)
         self._running: WeakValueDictionary[int, FoldKept] = WeakValueDictionary()
         self._measurements = MeasurementEncoder(
             settings.application_id, self.topic, partitions, settings.partition_of, limits.record_bytes
@@ -87,6 +89,7 @@ class FoldStage:
                         topics.state: changed + self._tombstones(batch, at),
                         topics.alerts: self._told(batch, at),
                         topics.dead_letters: batch.dead_letters,
+                        **self._ruled(batch, at),
                     },
                 )
             )
@@ -106,6 +109,14 @@ class FoldStage:
         if not out.forgotten:
             return []
         return self._outputs.tombstones(batch.partition, out.forgotten, out.now, batch.sequence, at.wall_ms)
+
+    def _ruled(self, batch: "FoldBatch", at: Moment) -> dict[str, list[Message]]:
+        """Return what became of the events that changed no status, by the topic; nothing where it is not used."""
+        topic, rulings = self.settings.topics.verdicts, batch.out.rulings
+        if topic is None or not rulings:
+            return {}
+        source = Source(self.settings.application_id, *batch.source)
+        return {topic: self._verdicts.messages(rulings, at.wall_ms, source)}
 
     def _told(self, batch: "FoldBatch", at: Moment) -> list[Message]:
         source = Source(self.settings.application_id, *batch.source)

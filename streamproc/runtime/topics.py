@@ -44,6 +44,7 @@ ROLES: Mapping[str, Role] = {
     "events": Role({"cleanup.policy": "delete"}),
     "state": Role(_table(256), carries_events=True),
     "transitions": Role(_log(7)),
+    "verdicts": Role(_log(7)),
     "dead_letters": Role(_log(30), carries_events=True),
     "measurements": Role(_log(2)),
     "windows": Role(_table(16)),
@@ -67,7 +68,7 @@ async def create_topics(
 
     `replication_factor` None: the broker's default.
     """
-    names = {role: getattr(topics, role) for role in ROLES}
+    names = topics.by_role()
     existing = await kafka.topics(list(names.values()))
     if topics.events in existing:
         partitions = existing[topics.events].partitions
@@ -83,7 +84,7 @@ async def create_topics(
 
 async def refuse_other_counts(kafka: Kafka, topics: TopicSettings, partitions: int) -> None:
     """Raise ConfigError where topics exist with another count than was asked for: it is never changed (rules.md 4)."""
-    found = await kafka.topics([getattr(topics, role) for role in ROLES])
+    found = await kafka.topics([*topics.by_role().values()])
     counts = {info.partitions for info in found.values()} - {partitions}
     others = {count: sorted(name for name, info in found.items() if info.partitions == count) for count in counts}
     if others:
@@ -98,7 +99,7 @@ async def refuse_other_counts(kafka: Kafka, topics: TopicSettings, partitions: i
 
 async def check_topics(kafka: Kafka, topics: TopicSettings, max_record_bytes: int) -> int:
     """Return the input's partition count; raises ConfigError with everything that is wrong and how to put it right."""
-    names = {role: getattr(topics, role) for role in ROLES}
+    names = topics.by_role()
     found = await kafka.topics(list(names.values()))
     flaws = [f"{name} does not exist: run `streamproc topics create`" for name in names.values() if name not in found]
     count = found[topics.events].partitions if topics.events in found else 0

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.codec.alerts import MIN_ROWS, AlertEncoder, decode_alert
+from streamproc.codec.alerts import AlertEncoder, decode_alert
 from streamproc.codec.encode import Source
+from streamproc.codec.rows import MIN_ROWS
 from streamproc.codec.schemas import load
 from streamproc.core.alerts import Alert, AlertState, Severity
 from streamproc.errors import RecordRejected

@@ -31,6 +31,7 @@ RELEASED = {
     "run_state_v1": "3ac1528f29cfa939",
     "run_transition": "0bb6d24cf433a30b",
     "run_transition_v1": "db85ae86078c902a",
+    "run_verdict": "c0ca5532edb3cf1c",
     "window_state": "389af2744fedcd10",
 }
 """Fingerprints. Records of these schemas are out there, some of them in run-state: what changes is kept as v1."""

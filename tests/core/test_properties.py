@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.core.model import Run, RunEvent, Transition, Verdict
+from streamproc.core.model import Ruling, Run, RunEvent, Transition, Verdict
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.state import Outcome
 from streamproc.core.step import begin, step
@@ -14,13 +14,15 @@ from tests.support.events import fold, moment, new_state, streams
 AT = moment(10_000_000)
 
 
-def _result(*outcomes: Outcome) -> tuple[Counter[Verdict], list[Transition]]:
+def _result(*outcomes: Outcome) -> tuple[Counter[Verdict], list[Transition], list[Ruling]]:
     verdicts: Counter[Verdict] = Counter()
     transitions: list[Transition] = []
+    rulings: list[Ruling] = []
     for outcome in outcomes:
         verdicts += outcome.tally.verdicts
         transitions += outcome.transitions
-    return verdicts, transitions
+        rulings += outcome.rulings
+    return verdicts, transitions, rulings
 
 
 def _runs(events: list[RunEvent]) -> tuple[dict[str, Run], list[Transition]]:
@@ -43,6 +45,20 @@ def test_cutting_a_batch_anywhere_changes_nothing(events: list[RunEvent], data: 
     assert _result(gathered) == _result(once)
     assert gathered.runs == whole.runs
     assert batches.live_after(gathered.runs) == len(whole.runs)
+
+
+@given(streams())
+def test_each_arrival_is_a_transition_or_a_ruling(events: list[RunEvent]) -> None:
+    """Exactly one of the two, in the order of arrival: so the topics tell the fate of each event (rules.md 2)."""
+    outcome = fold(new_state(), *events)
+    changes, rulings = outcome.transitions, outcome.rulings
+    assert sorted([change.offset for change in changes] + [ruling.source_offset for ruling in rulings]) == [
+        event.offset for event in events
+    ]
+    assert changes == sorted(changes, key=lambda change: change.offset)
+    assert rulings == sorted(rulings, key=lambda ruling: ruling.source_offset)
+    told = Counter(Verdict(ruling.verdict) for ruling in rulings) + Counter({Verdict.APPLIED: len(changes)})
+    assert told == outcome.tally.verdicts
 
 
 @given(streams())

@@ -13,7 +13,7 @@ from streamproc.demo.summary import Summary
 from streamproc.demo.topics import Held
 from streamproc.runtime.config import TopicSettings
 
-HELD = Held(events=1_010, dead_letters=6, transitions=900, runs=300, alerts=5, metrics=12)
+HELD = Held(events=1_010, dead_letters=6, transitions=900, verdicts=104, runs=300, alerts=5, metrics=12)
 
 
 def summary(
@@ -43,10 +43,18 @@ def test_adds_up():
     assert [line.topic for line in found.lines] == 3 * ["run-events"] + [
         "run-events-dlq",
         "run-transitions",
+        "run-verdicts",
         "run-state",
         "run-alerts",
         "run-metrics",
     ]
+
+
+def test_a_topic_that_is_not_used_is_not_shown():
+    found = summary()
+    unused = Summary(1_010, found._figures, HELD._replace(verdicts=0), TopicSettings(verdicts=None))
+    assert unused.adds_up
+    assert "run-verdicts" not in text(unused)
 
 
 def test_parts_stand_under_their_names():
@@ -64,9 +72,9 @@ def test_parts_stand_under_their_names():
         ({"sent": 1_011}, {"sent by the source"}),
         ({"events": 1_009}, {"events in"}),
         ({"alerts": 4}, {"alerts"}),
-        ({"applied": 951}, {"verdicts and rejected"}),
-        ({"rejected": 7, "applied": 949}, {"rejected"}),
-        ({"transitions": 899}, {"transitions"}),
+        ({"applied": 951}, {"verdicts and rejected", "no transition"}),
+        ({"rejected": 7, "applied": 949}, {"rejected", "no transition"}),
+        ({"transitions": 899}, {"transitions", "no transition"}),
         ({"runs": 301}, {"live runs"}),
         ({"held": HELD._replace(events=1_009)}, {"sent by the source", "events in", "verdicts and rejected"}),
     ],

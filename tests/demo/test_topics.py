@@ -29,7 +29,7 @@ def transition(run_id, start="queued", to="in_progress"):
 @pytest.fixture
 async def kafka():
     kafka = FakeKafka()
-    names = (NAMES.events, NAMES.state, NAMES.transitions, NAMES.dead_letters, NAMES.alerts, NAMES.metrics)
+    names = NAMES.by_role().values()
     await kafka.create([NewTopic(name, 2, {}) for name in names])
     return kafka
 
@@ -51,6 +51,7 @@ async def test_counts_what_is_committed(kafka):
         outputs = {
             NAMES.events: [record("a")] * 5,
             NAMES.transitions: [record("a")] * 3,
+            NAMES.verdicts: [record("a")] * 6,
             NAMES.dead_letters: [record("a")],
             NAMES.alerts: [record("a")] * 2,
             NAMES.metrics: [record("a")] * 4,
@@ -58,7 +59,7 @@ async def test_counts_what_is_committed(kafka):
         }
         await commit(kafka, outputs, partition, commits=False)
         await commit(kafka, outputs, partition)
-    assert await topics.holdings(kafka, NAMES) == topics.Held(10, 2, 6, 4, 4, 8)
+    assert await topics.holdings(kafka, NAMES) == topics.Held(10, 2, 6, 12, 4, 4, 8)
 
 
 async def test_forgotten_runs_are_no_live_keys(kafka):
@@ -67,7 +68,12 @@ async def test_forgotten_runs_are_no_live_keys(kafka):
 
 
 async def test_empty_topics_hold_nothing(kafka):
-    assert await topics.holdings(kafka, NAMES) == topics.Held(0, 0, 0, 0, 0, 0)
+    assert await topics.holdings(kafka, NAMES) == topics.Held(0, 0, 0, 0, 0, 0, 0)
+
+
+async def test_a_topic_that_is_not_used_holds_nothing(kafka):
+    unused = NAMES.model_copy(update={"verdicts": None})
+    assert (await topics.holdings(kafka, unused)).verdicts == 0
 
 
 async def test_follows_every_partition(kafka):

@@ -209,7 +209,7 @@ async def test_a_foreign_commit_is_named_and_the_command_that_is_named_does_it_r
         assert sorted(await _ids(service, partition)) == sorted(2 * before[partition])
         source = await service.read(service.topics.events, partition)
         states = await service.read(service.topics.state, partition)
-        assert written([], states, []).states == replay(source, int(time.time() * 1_000)).states
+        assert written([], [], states, []).states == replay(source, int(time.time() * 1_000)).states
 
 
 async def _ids(service: Fleet, partition: int) -> list[bytes]:

@@ -5,7 +5,7 @@ import pytest
 from streamproc.codec.sizes import omitted
 from streamproc.errors import BrokerUnavailable, TaskInvalid
 from streamproc.runtime import stage
-from streamproc.runtime.config import CommitSettings, DeadLetterSettings
+from streamproc.runtime.config import CommitSettings, DeadLetterSettings, TopicSettings
 from streamproc.runtime.observer import Pause
 from tests.support.application import MAX_RECORD_BYTES, application, once
 from tests.support.runobjects import START_MS
@@ -62,6 +62,20 @@ async def test_one_commit_writes_only_the_last_state_of_each_run() -> None:
     assert [entry.key for entry in app.output("state")] == [b"run_1", b"run_2"]
     assert app.ids("state") == ["run-events:0:2", "run-events:0:3"]
     assert app.ids("transitions") == [f"run-events:0:{offset}" for offset in range(4)]
+
+
+async def test_what_changed_no_status_is_told_in_the_same_commit() -> None:
+    """rules.md 2: each event is in run-transitions or in run-verdicts; nothing is where the topic is not used."""
+    app = await application()
+    for topics in (app.topics, app.topics.model_copy(update={"verdicts": None})):
+        app.topics = topics
+        for status in ("queued", "queued", "completed", "in_progress", "failed"):
+            app.send(status)
+        async with app.working():
+            await app.drained()
+    app.topics = TopicSettings()
+    assert app.ids("transitions") == ["run-events:0:0", "run-events:0:2"]
+    assert app.ids("verdicts") == ["run-events:0:1", "run-events:0:3", "run-events:0:4"]
 
 
 async def test_commits_are_cut_at_max_records() -> None:

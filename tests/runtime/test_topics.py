@@ -91,6 +91,13 @@ async def test_the_count_that_is_there_may_be_asked_for() -> None:
     await refuse_other_counts(FakeKafka(), TOPICS, 12)
 
 
+async def test_a_topic_that_is_not_used_is_not_needed() -> None:
+    """`verdicts.enabled`: nothing is written to it, so nobody has to create it."""
+    kafka, unused = FakeKafka(), TOPICS.model_copy(update={"verdicts": None})
+    assert "run-verdicts" not in await create_topics(kafka, unused, 4, LIMIT)
+    assert await check_topics(kafka, unused, LIMIT) == 4
+
+
 @pytest.mark.parametrize("name", [getattr(TOPICS, role) for role in ROLES])
 async def test_a_missing_topic_is_named_with_the_command_that_creates_it(name: str) -> None:
     """Each of them is written to, or read."""

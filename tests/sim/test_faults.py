@@ -302,12 +302,12 @@ def _check(simulation: Simulation) -> None:
 
 def _check_runs(simulation: Simulation, partition: int, expected: SourcePass) -> None:
     logs, topics = simulation.kafka.logs, simulation.topics
-    transitions, states, letters, told = (
+    transitions, verdicts, states, letters, told = (
         logs[name][partition].stable(0)
-        for name in (topics.transitions, topics.state, topics.dead_letters, topics.alerts)
+        for name in (topics.transitions, topics.verdicts, topics.state, topics.dead_letters, topics.alerts)
     )
     source = simulation.input(partition).stable(0)
-    assert written(transitions, states, letters) == replay(source, int(WALL_S * 1000), simulation.full_book)
+    assert written(transitions, verdicts, states, letters) == replay(source, int(WALL_S * 1000), simulation.full_book)
     found = [alert for alert in alerts(told) if alert.kind != "failure_rate"]
     assert sorted(found, key=repr) == sorted(expected.alerts, key=repr)
     ended = {alert.alert_id for alert in found if alert.state == "resolved"}

@@ -29,9 +29,10 @@ NEVER_COMPARED = ("retained_from", "clock_lag_ms", "alerts")
 
 
 class Expected(NamedTuple):
-    """Of one input partition: ids of transitions in order, states by run id, offsets of dead letters in order."""
+    """Of one input partition: ids of transitions and verdicts in order, states by run id, offsets of dead letters."""
 
     transitions: list[tuple[str, str | None, str, int]]
+    verdicts: list[tuple[str, str, str, str, int]]
     states: dict[str, dict[str, Any]]
     dead_letters: list[int]
 
@@ -43,12 +44,18 @@ def replay(records: Sequence[Arrival], wall_ms: int, book: SchemaBook | None = N
     outcome = step(state, decoded.events, Moment(wall_ms, caught_up=False), begin(state))
     return Expected(
         [(t.run_id, t.from_status, t.to_status, t.offset) for t in outcome.transitions],
+        [(r.run_id, r.verdict, r.status_before, r.status_said, r.source_offset) for r in outcome.rulings],
         {run_id: _comparable(run) for run_id, run in outcome.runs.items()},
         [rejection.record.offset for rejection in decoded.rejections],
     )
 
 
-def written(transitions: Iterable[Arrival], states: Iterable[Arrival], dead_letters: Iterable[Arrival]) -> Expected:
+def written(
+    transitions: Iterable[Arrival],
+    verdicts: Iterable[Arrival],
+    states: Iterable[Arrival],
+    dead_letters: Iterable[Arrival],
+) -> Expected:
     """Read what the service wrote for one partition in the same form, by the reference decoder."""
     latest: dict[str, dict[str, Any]] = {}
     for record in states:
@@ -61,6 +68,10 @@ def written(transitions: Iterable[Arrival], states: Iterable[Arrival], dead_lett
         [
             (t["run_id"], t["from_status"], t["to_status"], t["source_offset"])
             for t in (_record("run_transition", record) for record in transitions)
+        ],
+        [
+            (v["run_id"], v["verdict"], v["status_before"], v["status_said"], v["source_offset"])
+            for v in (_record("run_verdict", record) for record in verdicts)
         ],
         {run_id: _of_record(state) for run_id, state in latest.items()},
         [int(dict(record.headers)["streamproc.source.offset"]) for record in dead_letters],

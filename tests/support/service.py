@@ -156,10 +156,11 @@ class Fleet:
         for partition in range(self.partitions):
             source = await self.read(self.topics.events, partition)
             total += len(source)
-            names = (self.topics.transitions, self.topics.state, self.topics.dead_letters)
+            names = (self.topics.transitions, self.topics.verdicts, self.topics.state, self.topics.dead_letters)
             found = written(*[await self.read(name, partition) for name in names])
             expected = replay(source, int(time.time() * 1000), book)
             assert found.transitions == expected.transitions, f"transitions of partition {partition}"
+            assert found.verdicts == expected.verdicts, f"verdicts of partition {partition}"
             assert found.dead_letters == expected.dead_letters, f"dead letters of partition {partition}"
             assert found.states == expected.states, f"states of partition {partition}"
         return total
