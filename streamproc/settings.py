@@ -5,6 +5,7 @@ Only `app`, `demo` and `cli` see them whole; the layers below get their own sect
 
 import os
 import re
+from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -218,8 +219,25 @@ def _refuse_unknown_variables() -> None:
         and name.removeprefix(PREFIX).lower().split("__")[0] not in known
     ]
     if unknown:
-        message = f"unknown settings in the environment: {', '.join(sorted(unknown))}. Known at the first level: "
-        raise ConfigError(message + ", ".join(PREFIX + name.upper() for name in Settings.model_fields))
+        message = f"unknown settings in the environment: {', '.join(map(_with_meant, sorted(unknown)))}. Known at the "
+        raise ConfigError(f"{message}first level: {', '.join(PREFIX + name.upper() for name in Settings.model_fields)}")
+
+
+def _with_meant(variable: str) -> str:
+    """Return a variable's name, with the one that was probably meant: one underscore for two is the likeliest."""
+    known = {name.replace("_", ""): name for name in _variables(Settings, PREFIX)}
+    near = get_close_matches(variable.upper().replace("_", ""), known, 1, cutoff=0.8)
+    return f"{variable} (did you mean {known[near[0]]}?)" if near else variable
+
+
+def _variables(section: type[BaseModel], prefix: str) -> Iterator[str]:
+    """Yield the names of the variables of a section and those below."""
+    for name, field in section.model_fields.items():
+        variable, kind = prefix + (field.alias or name).upper(), field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _variables(kind, f"{variable}__")
+        else:
+            yield variable
 
 
 def _explain(error: ValidationError) -> str:

@@ -65,7 +65,12 @@ def refused(result: subprocess.CompletedProcess[str], code: int, *words: str) ->
             {"KAFKA__SESION_TIMEOUT_MS": "1"},
             ["STREAMPROC_KAFKA__SESION_TIMEOUT_MS", "there is no such setting: session_timeout_ms?"],
         ),
-        ({"KAFFKA__X": "1"}, ["STREAMPROC_KAFFKA__X", "unknown"]),
+        ({"KAFFKA__X": "1"}, ["STREAMPROC_KAFFKA__X.", "unknown"]),
+        (
+            {"KAFKA_BOOTSTRAP_SERVERS": "kafka-1:9092"},
+            ["STREAMPROC_KAFKA_BOOTSTRAP_SERVERS (did you mean STREAMPROC_KAFKA__BOOTSTRAP_SERVERS?)"],
+        ),
+        ({"APLICATION_ID": "x"}, ["STREAMPROC_APLICATION_ID (did you mean STREAMPROC_APPLICATION_ID?)"]),
         ({"KAFKA__SESSION_TIMEOUT_MS": "soon"}, ["STREAMPROC_KAFKA__SESSION_TIMEOUT_MS", "integer"]),
         ({"HTTP__PORT": "70000"}, ["STREAMPROC_HTTP__PORT"]),
         ({"PROFILE": "nobody"}, ["STREAMPROC_PROFILE", "assistants"]),
