@@ -7,18 +7,20 @@ are no UTF-8, NaN, numbers without end, control characters in texts.
 
 import json
 import re
+from itertools import islice
 from typing import Any, TypedDict
 
 import msgspec
 
 from streamproc.codec.arrival import Framed
 from streamproc.codec.framing import BOM
+from streamproc.codec.names import shown
 from streamproc.codec.plan import steps
-from streamproc.codec.reading import Getters, Place, event_of
+from streamproc.codec.reading import Getters, Place, event_of, pick
 from streamproc.codec.skim import MAX_VALUES
 from streamproc.codec.values import DAMAGED
 from streamproc.core.model import RunEvent
-from streamproc.core.shape import Shape
+from streamproc.core.shape import REQUIRED, Shape
 from streamproc.errors import RecordRejected
 
 LABEL = "json"
@@ -26,6 +28,9 @@ MAX_DEPTH = 200
 """Of lists and objects one inside the other."""
 MAX_DIGITS = 4_300
 """Of an integer: Python makes none of more."""
+MAX_TOLD, MAX_NAME_TOLD = 8, 40
+"""Names of an object's fields in one message, and characters of each."""
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MARKS = b",", b"[", b"{"
 """An object holds no more values than it has of these outside its texts, and one."""
 _TEXT = rb'"(?:[^"\\]++|\\.)*+"?+'
@@ -44,6 +49,7 @@ class JsonFormat:
     def __init__(self, shape: Shape) -> None:
         names = {steps(path)[0]: Any for paths in shape.paths.values() for path in paths}
         self._decoder = msgspec.json.Decoder(TypedDict("RunObject", names, total=False))  # type: ignore[operator]
+        self._paths = {target: [steps(path) for path in shape.paths[target]] for target in REQUIRED}
         self._getters = Getters(
             {target: [Place(steps(path), shape.per_second) for path in paths] for target, paths in shape.paths.items()},
             shape.statuses,
@@ -65,7 +71,37 @@ class JsonFormat:
             found: Any = self._decoder.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
             found = leniently(payload)
-        return event_of(found, framed, self.label, self._getters)
+        try:
+            return event_of(found, framed, self.label, self._getters)
+        except RecordRejected as error:
+            raise RecordRejected(error.reason, f"{error}{self._instead(found, payload)}") from None
+
+    def _instead(self, found: Any, payload: bytes) -> str:
+        """Return what an object has that lacks an id or a status, for whoever wonders why; nothing for any other."""
+        lacking = [target for target in REQUIRED if not any(pick(found, place) for place in self._paths[target])]
+        try:
+            fields = _FIELDS.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return ""
+        if not lacking or not fields:
+            return ""
+        names = [shown(name[:MAX_NAME_TOLD]) for name in islice(fields, MAX_TOLD)]
+        more = f" and {len(fields) - MAX_TOLD:,} more" if len(fields) > MAX_TOLD else ""
+        said = f": the object has {', '.join(names)}{more}"
+        path = self._paths[lacking[0]][0]
+        inside = next((name for name, value in fields.items() if pick(_inner(value), path)), None)
+        if inside is None:
+            return said
+        way = ".".join((shown(inside[:MAX_NAME_TOLD]), *path))
+        return f"{said}; is this an envelope? A profile says where things are: {lacking[0]} = {way}"
+
+
+def _inner(value: msgspec.Raw) -> Any:
+    """Return what stands in a field, where that is an object; its values are no matter."""
+    try:
+        return msgspec.json.decode(value, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
 
 
 def leniently(payload: bytes) -> Any:

@@ -82,8 +82,20 @@ def encode(schema: WriterSchema, found: Any) -> bytes:
         parsed = fastavro.parse_schema(schema.document)
     except SchemaParseException:  # It asks for more than decoding does; all but odd names are the same here.
         parsed = schema.parsed
-    fastavro.schemaless_writer(buffer, parsed, found)
+    try:
+        fastavro.schemaless_writer(buffer, parsed, found)
+    except ValueError:  # It asks each branch of a union whether a value fits, and that of a date raises for a text.
+        buffer = io.BytesIO()
+        fastavro.schemaless_writer(buffer, fastavro.parse_schema(_without_logical_types(schema.document)), found)
     return buffer.getvalue()
+
+
+def _without_logical_types(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_logical_types(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: _without_logical_types(value) for key, value in node.items() if key != "logicalType"}
 
 
 def long(number: int) -> bytes:
