@@ -118,7 +118,7 @@ async def serve(
     and BrokerUnavailable where the service cannot start or go on.
     """
     metrics, health = MetricsObserver(settings.life_cycle, settings.metrics, sent), Health()
-    journal = Journal(payloads=settings.log.payloads)
+    journal = Journal(payloads=settings.log.payloads, statuses=settings.life_cycle.statuses)
     observer = Observers(metrics, health, journal, *([] if watch is None else [watch]))
     kafka = make_kafka(settings)
     book = make_book(settings)

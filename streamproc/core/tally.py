@@ -5,6 +5,7 @@ assistants are limited where they are exported.
 """
 
 from collections import Counter
+from typing import NamedTuple
 
 from msgspec import Struct, field
 
@@ -29,6 +30,9 @@ from streamproc.core.model import Run, RunEvent, Transition, Verdict
 
 TOKEN_TYPES = ("prompt", "completion")
 _TOKENS = tuple(TOKENS + kind for kind in TOKEN_TYPES)
+UNKNOWN_STATUS, TWO_PARTITIONS = "unknown_status", "two_partitions"
+MAX_FIRSTS = 16
+"""Of one commit, one of each kind, and of each unknown status."""
 MAX_TOKENS = 10**12
 """Of one run. More is no count but a mistake, and must not drown the sums."""
 
@@ -39,6 +43,13 @@ class Exemplar(Struct, frozen=True):
     run_id: str
     duration_ms: int
     ended_at: int
+
+
+class First(NamedTuple):
+    """The first event of a commit that was odd in some way: so that somebody can look at it."""
+
+    run_id: str
+    offset: int
 
 
 class Limiter:
@@ -85,6 +96,8 @@ class Tally(Struct):
     `transitions`: applied changes of status by where from ("": new) and where to; `ended`: runs that ended, by
     assistant and outcome; `models`: durations, waits and tokens by model; `cells`: all that, by group and base window.
     There may be as many cells as events: the others are what is exported, so that nobody has to go through the cells.
+    `firsts`: a few, by what is odd, and what it is: of an unknown status the status, of a run on two partitions the
+    other one.
     """
 
     base_ms: int = 60_000
@@ -97,19 +110,20 @@ class Tally(Struct):
     exemplars: dict[tuple[str, str | None], Exemplar] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     cells: dict[CellKey, Totals] = field(default_factory=dict)
+    firsts: dict[tuple[str, str], First] = field(default_factory=dict)
 
     def arrival(self, event: RunEvent, verdict: Verdict, profile: Profile) -> None:
         """Count one arrival, and what is odd about it (rules.md 1 and 14)."""
         self.verdicts[verdict] += 1
         if event.status not in profile.moves:
-            self.anomalies["unknown_status"] += 1
+            self._odd(UNKNOWN_STATUS, event, event.status)
         for flag in event.flags:
-            self.anomalies[flag] += 1
+            self._odd(flag, event)
         key = event.key
         if key is None:
-            self.anomalies["key_absent"] += 1
+            self._odd("key_absent", event)
         elif key != (event.thread_id or "").encode() and key != event.run_id.encode():
-            self.anomalies["key_mismatch"] += 1
+            self._odd("key_mismatch", event)
 
     def moved(self, before: Run | None, after: Run, change: Transition, profile: Profile, event_ms: int) -> None:
         """Count an applied change of status and the time that it ended (rules.md 15).
@@ -147,6 +161,16 @@ class Tally(Struct):
             self._count_tokens(cell, after)
         if before.error_code is None and after.error_code is not None:
             cell.error(after.error_code)
+
+    def is_twofold(self, first: First, other: int) -> None:
+        """Count a run that was opened here and lives on the partition `other`, too (rules.md 1)."""
+        self.anomalies[TWO_PARTITIONS] += 1
+        self.firsts.setdefault((TWO_PARTITIONS, str(other)), first)
+
+    def _odd(self, kind: str, event: RunEvent, detail: str = "") -> None:
+        self.anomalies[kind] += 1
+        if (kind, detail) not in self.firsts and len(self.firsts) < MAX_FIRSTS:
+            self.firsts[kind, detail] = First(event.run_id, event.offset)
 
     def _cell(self, run: Run, event_ms: int) -> Totals:
         key = run.assistant_id, run.model, event_ms - event_ms % self.base_ms

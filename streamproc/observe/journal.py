@@ -3,18 +3,34 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 
 import structlog
 
 from streamproc.codec.arrival import Rejection
+from streamproc.core.tally import TWO_PARTITIONS, UNKNOWN_STATUS
+from streamproc.escaping import escaped
 from streamproc.observe.places import by_topic
-from streamproc.runtime.observer import CommitReport, Observer, Pause, TaskState
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
 _log = structlog.get_logger(__name__)
 REJECTIONS_EVERY_S = 10.0
 """At most one line for each partition and reason in that time; it says how many there were since the last one."""
 MAX_SHOWN_BYTES = 256
+MAX_ODD = 100
+"""Kinds of odd events that are told, each once, and unknown statuses."""
+ADVICE = {
+    "key_absent": "key events by their run or thread: else those of one run may go to several partitions, and become "
+    "several runs",
+    "key_mismatch": "key events by their run or thread, unless your key keeps those of one run on one partition",
+    TWO_PARTITIONS: "its events went to several partitions and became several runs: key them by their run or thread",
+    "time_unreadable": "a time is neither seconds since 1970 nor ISO 8601: where it is milliseconds, set the profile's "
+    "time_unit",
+    UNKNOWN_STATUS: "it counts as active, so a run in it does not end: name it in a profile, or map it to one of its "
+    "own there (`statuses`)",
+}
+"""What to do about events that were taken, and are probably not meant so."""
 
 
 class Journal(Observer):
@@ -23,8 +39,13 @@ class Journal(Observer):
     Never an event's content, unless `payloads` says so: then the first bytes of a rejected record, in hexadecimal.
     """
 
-    def __init__(self, *, payloads: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, payloads: bool = False, statuses: Collection[str] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`statuses`: those of the profile."""
         self._payloads = payloads
+        self._statuses = {plainly(status): status for status in statuses}
+        self._odd: set[tuple[str, str]] = set()
         self._clock = clock
         self._pauses: dict[TopicPartition, Pause] = {}
         self._unsaid: Counter[tuple[TopicPartition, str]] = Counter()
@@ -60,6 +81,17 @@ class Journal(Observer):
             self._unsaid[report.source, reason] += count
         if self._unsaid:
             self._say_rejected(report.source, report.samples)
+        super().committed(report)
+
+    def folded(self, report: FoldReport) -> None:
+        """Log the first event of each kind that is odd, with what to do about it."""
+        for (kind, detail), first in report.tally.firsts.items():
+            once = (kind, detail if kind == UNKNOWN_STATUS else "")
+            if kind in ADVICE and once not in self._odd and len(self._odd) < MAX_ODD:
+                self._odd.add(once)
+                place = {"topic": report.source.topic, "partition": report.source.partition, "offset": first.offset}
+                told = {"run": escaped(first.run_id), **self._told(kind, detail), "advice": ADVICE[kind]}
+                _log.warning("odd event, others of the kind are only counted", kind=kind, **place, **told)
 
     def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
         """Log once that a partition waits, and what for; one that waits for somebody is an error."""
@@ -79,6 +111,16 @@ class Journal(Observer):
         if message:
             _log.warning("waiting", why=message)
 
+    def _told(self, kind: str, detail: str) -> dict[str, object]:
+        """Return what is told of an odd event besides."""
+        if kind == TWO_PARTITIONS:
+            return {"also_on": int(detail)}
+        if kind != UNKNOWN_STATUS:
+            return {}
+        near = get_close_matches(plainly(detail), self._statuses, 1)
+        meant = {"did_you_mean": self._statuses[near[0]]} if near else {}
+        return {"status": escaped(detail), **meant}
+
     def _say_rejected(self, source: TopicPartition, samples: Mapping[str, Rejection], *, at_once: bool = False) -> None:
         now = self._clock()
         for key in [key for key in self._unsaid if key[0] == source]:
@@ -91,3 +133,8 @@ class Journal(Observer):
         if sample is not None and self._payloads and sample.record.value is not None:
             said["payload"] = sample.record.value[:MAX_SHOWN_BYTES].hex()
         _log.info("rejected", topic=source.topic, partition=source.partition, reason=reason, records=count, **said)
+
+
+def plainly(status: str) -> str:
+    """Return a status as it is compared with others: `in-progress` and `In_Progress` are the same."""
+    return "".join(character for character in status.casefold() if character.isalnum())

@@ -21,6 +21,7 @@ from streamproc.core.model import Moment, Transition
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
+from streamproc.core.tally import First
 from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.observer import CommitReport, FoldReport, count_alerts
 from streamproc.runtime.oversized import Apart, set_apart
@@ -95,10 +96,13 @@ class FoldStage:
             )
         return {**outputs, **self._spread(batches, at)}
 
-    def count_elsewhere(self, partition: int, run_ids: Sequence[str]) -> int:
-        """Return how many runs live on another partition of this worker, too (rules.md 1)."""
-        others = (kept.state.runs for number, kept in self._running.items() if number != partition)
-        return sum(runs.count(run_ids) for runs in others) if run_ids else 0
+    def elsewhere(self, partition: int, run_ids: Sequence[str]) -> dict[str, int]:
+        """Return those that live on another partition of this worker, too (rules.md 1), to its number."""
+        found: dict[str, int] = {}
+        for number, kept in self._running.items() if run_ids else ():
+            if number != partition and kept.state.runs.count(run_ids):
+                found |= {run_id: number for run_id in run_ids if run_id in kept.state.runs}
+        return found
 
     def enter(self, kept: "FoldKept") -> None:
         """Count the runs of a partition that is running among those of this worker."""
@@ -223,9 +227,6 @@ class FoldBatch(Batch):
     def close(self, at: Moment) -> Pending:
         """End the batch."""
         out, kept = self.out, self._kept
-        elsewhere = kept.stage.count_elsewhere(self.partition, out.tally.opened)
-        if elsewhere:
-            out.tally.anomalies["two_partitions"] += elsewhere
         position = self._position(kept.state.live_after(out.runs), out.stream_time)
         return Pending(position, self._apply, partial(self._report, at))
 
@@ -236,6 +237,8 @@ class FoldBatch(Batch):
             self._kept.beacon.sent(self.mark)
 
     def _report(self, at: Moment, duration_s: float, latency_s: float) -> CommitReport:
+        # Only now: another partition may have opened the same run in this commit. One is merged after the other.
+        self._seek_twofold()
         return FoldReport(
             source=self.source,
             records=self.records,
@@ -248,6 +251,12 @@ class FoldBatch(Batch):
             forgotten=len(self.out.forgotten),
             seen_at=at.wall_ms if self.records else 0,
         )
+
+    def _seek_twofold(self) -> None:
+        kept, tally = self._kept, self.out.tally
+        for run_id, other in kept.stage.elsewhere(self.partition, tally.opened).items():
+            run = kept.state.runs.get(run_id)
+            tally.is_twofold(First(run_id, self.next_offset - 1 if run is None else run.offset), other)
 
 
 def _joined(apart: Apart, decoded: Decoded) -> Decoded:

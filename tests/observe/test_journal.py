@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from streamproc.codec.arrival import Rejection
+from streamproc.core.tally import First, Tally
 from streamproc.observe.journal import Journal
 from streamproc.observe.logs import configure
 from streamproc.runtime.observer import Pause, TaskState
@@ -196,3 +197,48 @@ def test_no_line_is_forged_by_what_was_rejected_or_said(capsys, fmt):
     assert "secret" not in "".join(lines)
     if fmt == "json":
         assert json.loads(lines[0])["why"].startswith("bad\\n")
+
+
+# Odd events
+
+
+def odd(journal, *firsts):
+    with capture_logs() as lines:
+        for kind, detail, run, offset in firsts:
+            journal.committed(report(2, Tally(firsts={(kind, detail): First(run, offset)})))
+    return lines
+
+
+def test_the_first_event_without_a_key_is_told_with_its_place_and_what_to_do():
+    [line] = odd(Journal(), ("key_absent", "", "run_1", 7), ("key_absent", "", "run_2", 9))
+    assert (line["log_level"], line["kind"], line["run"]) == ("warning", "key_absent", "run_1")
+    assert (line["topic"], line["partition"], line["offset"]) == ("run-events", 2, 7)
+    assert "key events by their run or thread" in line["advice"]
+
+
+def test_a_run_on_two_partitions_is_told_with_the_other_one():
+    [line] = odd(Journal(), ("two_partitions", "3", "run_1", 7), ("two_partitions", "1", "run_2", 8))
+    assert (line["run"], line["partition"], line["also_on"]) == ("run_1", 2, 3)
+
+
+def test_each_unknown_status_is_told_once_with_what_was_probably_meant():
+    journal = Journal(statuses=("in_progress", "completed", "cancelled"))
+    said = ["Completed", "in-progress", "canceled", "Completed", "zzz", "x\x1b[31m"]
+    lines = odd(journal, *(("unknown_status", status, "run_1", 1) for status in said))
+    assert [(line["status"], line.get("did_you_mean")) for line in lines] == [
+        ("Completed", "completed"),
+        ("in-progress", "in_progress"),
+        ("canceled", "cancelled"),
+        ("zzz", None),
+        (r"x\x1b[31m", None),
+    ]
+    assert all("`statuses`" in line["advice"] for line in lines)
+
+
+def test_what_producers_make_up_fills_neither_log_nor_memory():
+    lines = odd(Journal(), *(("unknown_status", f"status {number}", "run_1", number) for number in range(300)))
+    assert len(lines) == 100
+
+
+def test_what_is_only_counted_is_not_told():
+    assert odd(Journal(), ("stale", "", "run_1", 7)) == []

@@ -14,6 +14,7 @@ from streamproc.codec.deadletter import SKIPPED, TOO_LARGE
 from streamproc.core.measure import BOUNDS_MS
 from streamproc.core.model import Verdict
 from streamproc.core.profiles import ASSISTANTS
+from streamproc.core.tally import TWO_PARTITIONS, UNKNOWN_STATUS
 from streamproc.notify.observer import PushObserver, Result
 from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings
@@ -143,7 +144,7 @@ def test_the_build_and_its_profile_are_named(metrics):
 
 
 def literals(call_or_key):
-    """First arguments of `RecordRejected(...)`, and keys of `...anomalies[...]`, wherever the package has them."""
+    """First arguments of `RecordRejected(...)` and `_odd(...)`, keys of `...anomalies[...]`, as far as they are texts."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(parsed(path)):
             found = call_or_key(node)
@@ -161,10 +162,12 @@ def test_the_reasons_are_those_that_the_code_raises():
 
 def test_the_anomalies_are_those_that_the_code_counts():
     def kind(node):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_odd":
+            return node.args[0]
         is_counter = isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute)
         return node.slice if is_counter and node.value.attr == "anomalies" else None
 
-    by_verdict = {Verdict.STALE.value, Verdict.ILLEGAL.value}
+    by_verdict = {Verdict.STALE.value, Verdict.ILLEGAL.value, UNKNOWN_STATUS, TWO_PARTITIONS}
     assert set(literals(kind)) | by_verdict | set(FLAGS) == set(ANOMALIES)
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from streamproc.core.tally import First
 from streamproc.errors import ConfigError
 from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import Member
@@ -153,3 +154,15 @@ async def test_a_run_on_two_partitions_is_counted() -> None:
         await app.drained()
         await eventually(lambda: app.told.records == 2)
     assert [report.tally.anomalies["two_partitions"] for report in app.told.reports] == [0, 1]
+    assert app.told.reports[1].tally.firsts["two_partitions", "0"] == First("run_1", 0)
+
+
+async def test_a_run_that_begins_on_two_partitions_at_once_is_counted_once() -> None:
+    """rules.md 1: also where one commit has both."""
+    app = await application(partitions=2)
+    for partition in (0, 1):
+        app.send("queued", partition=partition)
+    async with app.working():
+        await eventually(lambda: app.told.records == 2)
+    assert len(app.told.reports) == 2
+    assert sum(report.tally.anomalies["two_partitions"] for report in app.told.reports) == 1
