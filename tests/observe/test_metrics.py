@@ -144,7 +144,7 @@ def test_the_build_and_its_profile_are_named(metrics):
 
 
 def literals(call_or_key):
-    """First arguments of `RecordRejected(...)` and `_odd(...)`, keys of `...anomalies[...]`, as far as they are texts."""
+    """First arguments of `RecordRejected(...)` and `_odd(...)`, keys of `...anomalies[...]`, where they are texts."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(parsed(path)):
             found = call_or_key(node)
