@@ -78,6 +78,7 @@ class FoldStage:
 
     def encode(self, batches: Sequence["FoldBatch"], at: Moment) -> Outputs:
         """Return what closed batches send."""
+        self._seek_twofold(batches)
         topics, outputs = self.settings.topics, dict[TopicPartition, Sequence[Message]]()
         transitions = self._outputs.transitions([(each.partition, each.transitions) for each in batches], at.wall_ms)
         states = self._outputs.states([each.states for each in batches], at.wall_ms)
@@ -96,13 +97,21 @@ class FoldStage:
             )
         return {**outputs, **self._spread(batches, at)}
 
-    def elsewhere(self, partition: int, run_ids: Sequence[str]) -> dict[str, int]:
-        """Return those that live on another partition of this worker, too (rules.md 1), to its number."""
-        found: dict[str, int] = {}
-        for number, kept in self._running.items() if run_ids else ():
-            if number != partition and kept.state.runs.count(run_ids):
-                found |= {run_id: number for run_id in run_ids if run_id in kept.state.runs}
-        return found
+    def _seek_twofold(self, batches: Sequence["FoldBatch"]) -> None:
+        """Count the new runs that live on another partition of this worker, too (rules.md 1), or begin on two at once.
+
+        All of a commit in one go: each partition's new runs against each other's would be the cost of many partitions.
+        """
+        opened: dict[str, FoldBatch] = {}
+        for batch in batches:
+            for run_id in batch.out.tally.opened:
+                if (other := opened.setdefault(run_id, batch)) is not batch:
+                    batch.is_twofold(run_id, other.partition)
+        for partition, kept in self._running.items() if opened else ():
+            if not kept.state.runs.isdisjoint(opened):
+                for run_id, batch in opened.items():
+                    if batch.partition != partition and run_id in kept.state.runs:
+                        batch.is_twofold(run_id, partition)
 
     def enter(self, kept: "FoldKept") -> None:
         """Count the runs of a partition that is running among those of this worker."""
@@ -237,8 +246,6 @@ class FoldBatch(Batch):
             self._kept.beacon.sent(self.mark)
 
     def _report(self, at: Moment, duration_s: float, latency_s: float) -> CommitReport:
-        # Only now: another partition may have opened the same run in this commit. One is merged after the other.
-        self._seek_twofold()
         return FoldReport(
             source=self.source,
             records=self.records,
@@ -252,11 +259,10 @@ class FoldBatch(Batch):
             seen_at=at.wall_ms if self.records else 0,
         )
 
-    def _seek_twofold(self) -> None:
-        kept, tally = self._kept, self.out.tally
-        for run_id, other in kept.stage.elsewhere(self.partition, tally.opened).items():
-            run = kept.state.runs.get(run_id)
-            tally.is_twofold(First(run_id, self.next_offset - 1 if run is None else run.offset), other)
+    def is_twofold(self, run_id: str, other: int) -> None:
+        """Count a run that was opened here and lives on the partition `other`, too."""
+        run = self.out.runs.get(run_id)
+        self.out.tally.is_twofold(First(run_id, self.next_offset - 1 if run is None else run.offset), other)
 
 
 def _joined(apart: Apart, decoded: Decoded) -> Decoded:
