@@ -35,7 +35,7 @@ class KafkaSettings(Section):
     )
     max_batch_bytes: int = Field(67_108_864, ge=1_048_576, description="Of one batch of records, once decompressed.")
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
-        "zstd", description="Of all outputs; their consumers have to know it."
+        "lz4", description="Of all outputs; their consumers have to know it."
     )
 
     @model_validator(mode="after")
