@@ -197,6 +197,15 @@ async def with_dead_letters(settings: Settings, work: Callable[[Kafka, TopicSett
         await kafka.close()
 
 
+async def with_topics(settings: Settings, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
+    """Return what `work` returns; it only reads, or writes to the input."""
+    kafka = make_kafka(settings)
+    try:
+        return await work(kafka, settings.topic_names)
+    finally:
+        await kafka.close()
+
+
 async def with_offsets(settings: Settings, work: Callable[[Kafka], Awaitable[T]]) -> T:
     """Return what `work` returns; its transactions and group are the service's own, so that it fences the service."""
     kafka = make_kafka(settings)

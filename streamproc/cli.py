@@ -15,6 +15,7 @@ from streamproc.errors import ConfigError, StreamprocError
 from streamproc.escaping import escaped_lines
 from streamproc.observe.logs import configure as configure_logs
 from streamproc.offsets_cli import offsets_cli
+from streamproc.records_cli import send, tail
 from streamproc.schema_cli import schema_cli
 from streamproc.shell import (
     FAILURE,
@@ -42,6 +43,8 @@ cli.add_typer(topics_cli, name="topics")
 cli.add_typer(dlq_cli, name="dlq")
 cli.add_typer(offsets_cli, name="offsets")
 cli.add_typer(schema_cli, name="schema")
+cli.command()(tail)
+cli.command()(send)
 
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same runs; a new one by default.")]
 Version = Literal["v1", "v1_5", "v2", "v2_1", "mixed"]

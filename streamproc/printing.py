@@ -1,5 +1,7 @@
 """What the commands print results with: lines that nothing wraps or styles, tables that a pipe does not cut, times."""
 
+import os
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -7,10 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS, NO_TIMESTAMP
+from streamproc.errors import StreamprocError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WIDE = 1_000
 """Columns where stdout is no terminal: what goes to a file or a pipe is not cut."""
+
+
+class ReaderGone(StreamprocError):
+    """Nobody reads what is printed."""
 
 
 class Consoles(NamedTuple):
@@ -23,6 +30,17 @@ class Consoles(NamedTuple):
 def print_line(console: Console, text: str) -> None:
     """Print text as it is."""
     console.print(text, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+def write_line(console: Console, text: str) -> None:
+    """Write a line that whoever reads has at once; raises ReaderGone where nobody does any more, as behind `| head`."""
+    try:
+        console.file.write(f"{text}\n")
+        console.file.flush()
+    except BrokenPipeError:
+        # Else Python flushes once more at its end, and complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ReaderGone from None
 
 
 def print_wide(console: Console, table: Table) -> None:

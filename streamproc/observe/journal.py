@@ -36,7 +36,8 @@ ADVICE = {
 class Journal(Observer):
     """Logs what changes: assignments, task states, pauses, rejections, failed transactions.
 
-    Never an event's content, unless `payloads` says so: then the first bytes of a rejected record, in hexadecimal.
+    Of an event's content its run's id at most, and a status that the profile does not know; unless `payloads` says so:
+    then the first bytes of a rejected record, in hexadecimal.
     """
 
     def __init__(

@@ -1,0 +1,46 @@
+"""`streamproc send`, from the settings to Kafka."""
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from streamproc.app import with_topics
+from streamproc.codec.schemas import load
+from streamproc.errors import ConfigError
+from streamproc.profilebook import book_of
+from streamproc.records.sending import Encode, as_avro, as_json, send
+from streamproc.runtime.aio.producer import AioProducer
+from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.ports import Kafka
+from streamproc.settings import Settings
+
+
+async def send_lines(
+    settings: Settings, source: BinaryIO, avro: str | None, say: Callable[[str], None]
+) -> tuple[int, int]:
+    """Send the lines of a file; return how many were sent and left.
+
+    Raises ConfigError where the service would take none of them, or there is no topic; BrokerUnavailable.
+    """
+    encode = encoder(settings, avro)
+
+    async def work(kafka: Kafka, topics: TopicSettings) -> tuple[int, int]:
+        if not await kafka.partition_count(topics.events):  # The producer would look for it for 20 s.
+            raise ConfigError(f"{topics.events} does not exist: run `streamproc topics create`")
+        async with AioProducer(settings.kafka, topics.events) as producer:
+            return await send(producer, source, encode, say)
+
+    return await with_topics(settings, work)
+
+
+def encoder(settings: Settings, avro: str | None) -> Encode:
+    """Return what makes events of lines; raises ConfigError where the service would not read them."""
+    profile = settings.life_cycle
+    if avro is None:
+        if not settings.input.takes_json:
+            raise ConfigError("the service takes no JSON (input.json is false): choose a version with --avro")
+        return as_json(profile.shape)
+    label = load(f"run_object_{avro}").label
+    schema = next((schema for schema in book_of(profile) if schema.label == label), None)
+    if schema is None:
+        raise ConfigError(f"profile {profile.name} reads no RunObjects: leave --avro out, or set STREAMPROC_PROFILE")
+    return as_avro(schema)
