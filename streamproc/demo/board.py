@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from streamproc.demo.figures import Figures, Speed
 from streamproc.demo.topics import Change
 from streamproc.observe import logs
+from streamproc.observe.journal import ODD_EVENTS
 
 CHANGES_KEPT = 20
 LOG_LINES_KEPT = 20
@@ -72,10 +73,11 @@ def quiet_logs(fmt: logs.Format) -> None:
     """Log what needs somebody's attention only.
 
     aiokafka also warns of what it is about to try again, many times a second on a Kafka 4 (aiokafka#1172). What fails
-    for good reaches the service, which says so.
+    for good reaches the service, which says so. Of the simulated events some are odd on purpose.
     """
     logs.configure(LOG_LEVEL, fmt)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for name in ("aiokafka", ODD_EVENTS):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _log_line(line: str) -> str:

@@ -14,7 +14,9 @@ from streamproc.observe.places import by_topic
 from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
-_log = structlog.get_logger(__name__)
+ODD_EVENTS = f"{__name__}.odd"
+"""Name of the logger of odd events: who sends them on purpose does not want to hear of each."""
+_log, _odd_log = structlog.get_logger(__name__), structlog.get_logger(ODD_EVENTS)
 REJECTIONS_EVERY_S = 10.0
 """At most one line for each partition and reason in that time; it says how many there were since the last one."""
 MAX_SHOWN_BYTES = 256
@@ -92,7 +94,7 @@ class Journal(Observer):
                 self._odd.add(once)
                 place = {"topic": report.source.topic, "partition": report.source.partition, "offset": first.offset}
                 told = {"run": escaped(first.run_id), **self._told(kind, detail), "advice": ADVICE[kind]}
-                _log.warning("odd event, others of the kind are only counted", kind=kind, **place, **told)
+                _odd_log.warning("odd event, others of the kind are only counted", kind=kind, **place, **told)
 
     def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
         """Log once that a partition waits, and what for; one that waits for somebody is an error."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from streamproc.codec.schemas import load
 from streamproc.local.simulate import SimulatedEvent, simulate
+from streamproc.observe.journal import ODD_EVENTS
 from tests.support.runobjects import framed, run_object
 from tests.support.service import MAX_RECORD_BYTES, Fleet, Worker
 from tests.support.waiting import eventually
@@ -185,7 +186,8 @@ async def test_a_stop_under_load_is_quick_and_clean(service: Fleet) -> None:
     assert await worker.end() == 0
     print(f"stopped in {time.monotonic() - began:.2f} s under load")
     assert not await service.is_done()
-    assert [line for line in worker.lines() if line.get("level") in ("warning", "error")] == []
+    failures = [line for line in worker.lines() if line.get("level") in ("warning", "error")]
+    assert [line for line in failures if line["logger"] != ODD_EVENTS] == [], "some of the simulated ones are odd"
     again = service.start()
     await eventually(service.is_done)
     assert again.stop() == 0
