@@ -15,7 +15,7 @@ from streamproc.errors import ConfigError, StreamprocError
 from streamproc.escaping import escaped_lines
 from streamproc.observe.logs import configure as configure_logs
 from streamproc.offsets_cli import offsets_cli
-from streamproc.records_cli import send, tail
+from streamproc.records_cli import runs_cli, send, tail
 from streamproc.schema_cli import schema_cli
 from streamproc.shell import (
     FAILURE,
@@ -43,6 +43,7 @@ cli.add_typer(topics_cli, name="topics")
 cli.add_typer(dlq_cli, name="dlq")
 cli.add_typer(offsets_cli, name="offsets")
 cli.add_typer(schema_cli, name="schema")
+cli.add_typer(runs_cli, name="runs")
 cli.command()(tail)
 cli.command()(send)
 

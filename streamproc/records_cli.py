@@ -1,6 +1,8 @@
-"""`streamproc tail` and `send`: parses, calls, reports; decides nothing else."""
+"""`streamproc tail`, `send` and `runs`: parses, calls, reports; decides nothing else."""
 
+import json
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
@@ -9,13 +11,80 @@ import typer
 
 from streamproc.escaping import escaped
 from streamproc.observe.logs import configure as configure_logs
-from streamproc.printing import print_line
+from streamproc.printing import print_line, print_wide
 from streamproc.shell import FAILURE, Config, WrongUsage, counted, err, out, run_async, settings_of
 
 What = Literal["transitions", "verdicts", "state", "alerts", "metrics", "dead-letters"]
 STDIN = Path("-")
 File = Annotated[Path, typer.Argument(help="JSON objects, one a line; -: from standard input.", allow_dash=True)]
 AvroVersion = Literal["v1", "v1_5", "v2", "v2_1"]
+
+
+runs_cli = typer.Typer(no_args_is_help=True, help="Look at runs: which there are, and why one is where it is.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON: times in milliseconds.")]
+
+
+@runs_cli.command("list")
+def list_(
+    status: Annotated[list[str] | None, typer.Option("--status", help="In this status; may be repeated.")] = None,
+    assistant: Annotated[str | None, typer.Option("--assistant", help="Only of this assistant.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Only on this model.")] = None,
+    older: Annotated[
+        str | None, typer.Option("--older", help="In their status for so long at least: 10m, 2h, 3d; or since a time.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="So many; 0: all.")] = 50,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """List runs by their latest states, those first that have been in their status longest."""
+    from streamproc.records.command import list_all
+    from streamproc.records.runlines import table
+    from streamproc.records.runs import Wanted
+
+    settings, now_ms = settings_of(config), int(time.time() * 1000)
+    wanted = Wanted(frozenset(status or ()), assistant, model, _moment("--older", older, now_ms))
+    configure_logs("ERROR", "console")
+    found = run_async(list_all(settings, wanted))
+    shown = found[: limit or None]
+    if as_json:
+        for state in shown:
+            print_line(out, json.dumps(state))
+        return
+    if shown:
+        print_wide(out, table(shown, now_ms))
+    more = f", the first {limit:,} are shown" if len(found) > len(shown) else ""
+    print_line(err, f"{counted(len(found), 'run')}{more}")
+
+
+@runs_cli.command()
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="ID")],
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Show a run: its state, since when, how long it may stay, and what happened to it: refusals and alerts, too."""
+    from streamproc.records.command import show_one
+    from streamproc.records.runlines import story_lines
+
+    settings = settings_of(config)
+    configure_logs("ERROR", "console")
+    found = run_async(show_one(settings, run_id))
+    if as_json:
+        state = {"run_id": run_id, "forgotten": True} if found.state is None else found.state
+        print_line(out, json.dumps({**state, "history": found.history}))
+        return
+    for text in story_lines(run_id, found, int(time.time() * 1000)):
+        print_line(out, text)
+
+
+def _moment(option: str, text: str | None, now_ms: int) -> int | None:
+    from streamproc.dlq.choice import WrongFilter, moment
+
+    try:
+        return moment(option, text, now_ms)
+    except WrongFilter as error:
+        raise WrongUsage(str(error)) from None
 
 
 def tail(

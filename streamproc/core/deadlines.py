@@ -49,6 +49,17 @@ class Deadlines(Struct, frozen=True):
                 stuck_at = NEVER
         return stuck_at, overdue_at
 
+    def ends(self, run: Run, profile: Profile) -> tuple[int, int]:
+        """Return when the limit of the run's status is over, and when the run expires; NEVER what it has not.
+
+        As they stand: without the allowance, and whether or not it has been told.
+        """
+        if run.status not in profile.documented:
+            return NEVER, NEVER
+        limit = self._limit(run)
+        is_watched = run.expires_at is not None and self.overdue
+        return run.status_since + limit if limit else NEVER, (run.expires_at or 0) * 1000 if is_watched else NEVER
+
     def passed(self, run: Run, profile: Profile, now: int, late_ms: int = 0) -> list[Alert]:
         """Return the alerts that fire for the run at `now`, those that fire already left out."""
         stuck_at, overdue_at = self.fires_at(run, profile, late_ms)

@@ -1,12 +1,13 @@
-"""`streamproc send`, from the settings to Kafka."""
+"""`streamproc send` and `runs`, from the settings to Kafka."""
 
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from streamproc.app import with_topics
 from streamproc.codec.schemas import load
 from streamproc.errors import ConfigError
 from streamproc.profilebook import book_of
+from streamproc.records.runs import Place, Story, Wanted, list_runs, story
 from streamproc.records.sending import Encode, as_avro, as_json, send
 from streamproc.runtime.aio.producer import AioProducer
 from streamproc.runtime.config import TopicSettings
@@ -30,6 +31,20 @@ async def send_lines(
             return await send(producer, source, encode, say)
 
     return await with_topics(settings, work)
+
+
+async def list_all(settings: Settings, wanted: Wanted) -> list[dict[str, Any]]:
+    """Return the states of the runs that are wanted; raises as `list_runs`."""
+    return await with_topics(settings, lambda kafka, topics: list_runs(kafka, topics, _place(settings), wanted))
+
+
+async def show_one(settings: Settings, run_id: str) -> Story:
+    """Return what the topics tell of a run; raises as `story`."""
+    return await with_topics(settings, lambda kafka, topics: story(kafka, topics, _place(settings), run_id))
+
+
+def _place(settings: Settings) -> Place:
+    return Place(settings.topic_names.events, settings.rules().deadlines, settings.life_cycle)
 
 
 def encoder(settings: Settings, avro: str | None) -> Encode:

@@ -1,0 +1,96 @@
+"""Runs as text for people: a list of them, and one with its history. Whatever somebody else made comes out escaped."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from streamproc.escaping import escaped
+from streamproc.printing import instant
+from streamproc.records.lines import line
+from streamproc.records.runs import Story
+
+UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def table(states: Iterable[Mapping[str, Any]], now_ms: int) -> Table:
+    """Return runs as a table."""
+    it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    it.add_column("run", no_wrap=True)
+    for name in ("status", "for", "limit", "assistant", "model", "error"):
+        it.add_column(name, overflow="fold")
+    for state in states:
+        cells = (
+            state["run_id"],
+            state["status"],
+            span(now_ms - state["status_since"]),
+            _until(state["deadline_at"], now_ms),
+            state["assistant_id"] or "",
+            state["model"] or "",
+            state["error_code"] or "",
+        )
+        it.add_row(*(Text(escaped(cell)) for cell in cells))
+    return it
+
+
+def story_lines(run_id: str, story: Story, now_ms: int) -> Iterator[str]:
+    """Yield what is known of a run: its state and why it is in it, then what happened, in its order."""
+    yield escaped(run_id)
+    for name, value in _state(story.state, now_ms):
+        yield f"  {name:<11} {escaped(value)}"
+    yield ""
+    for each in story.history:
+        yield f"  {_headline(each)}"
+
+
+def span(milliseconds: int) -> str:
+    """Write a length of time in its two largest units: 2 h 5 min."""
+    seconds = max(0, milliseconds) // 1000
+    parts = []
+    for name, length in UNITS:
+        count, seconds = divmod(seconds, length)
+        if count or (parts and len(parts) < 2):  # noqa: PLR2004  two units are enough to know how long it is
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _state(state: Mapping[str, Any] | None, now_ms: int) -> Iterator[tuple[str, str]]:
+    if state is None:
+        yield "status", "forgotten: its retention is over"
+        return
+    since = state["status_since"]
+    yield "status", f"{state['status']} since {instant(since)}, for {span(now_ms - since)}"
+    yield "limit", _limit(state["deadline_at"], now_ms)
+    if state["overdue_at"] is not None:
+        yield "expires", _limit(state["overdue_at"], now_ms)
+    for name in ("assistant_id", "model", "thread_id", "error_code"):
+        if state[name] is not None:
+            yield name.partition("_")[0], state[name]
+    if state["required_tools"]:
+        yield "waits for", ", ".join(state["required_tools"])
+    if state["usage"] is not None:
+        yield "tokens", "prompt {:,}, completion {:,}, total {:,}".format(*state["usage"].values())
+    if state["attempt"] > 1:
+        yield "attempt", str(state["attempt"])
+    yield "last event", f"{state['source_topic']}:{state['source_partition']}:{state['source_offset']}"
+    yield "alerts", _alerts(state["alerts"])
+
+
+def _limit(at_ms: int | None, now_ms: int) -> str:
+    return "none" if at_ms is None else f"{instant(at_ms)}, {_until(at_ms, now_ms)}"
+
+
+def _until(at_ms: int | None, now_ms: int) -> str:
+    if at_ms is None:
+        return ""
+    return f"in {span(at_ms - now_ms)}" if at_ms > now_ms else f"passed {span(now_ms - at_ms)} ago"
+
+
+def _alerts(ids: Sequence[str]) -> str:
+    return ", ".join(ids) if ids else "none"
+
+
+def _headline(each: Mapping[str, Any]) -> str:
+    return line(each["what"], each)
