@@ -169,6 +169,11 @@ def test_a_missing_dead_letter_topic_is_named(kafka_bootstrap: str, unique: Call
     refused(streamproc("dlq", *arguments, **settings), 1, "run-events-dlq does not exist", "streamproc topics create")
 
 
+def test_an_age_that_is_none_is_wrong_usage() -> None:
+    """Before anybody is asked."""
+    refused(streamproc("runs", "list", "--older", "soon"), 2, "--older 'soon'", "90m, 2h or 3d")
+
+
 def test_an_unknown_command_is_wrong_usage() -> None:
     """Exit code 2."""
     refused(streamproc("flyy"), 2)

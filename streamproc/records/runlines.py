@@ -48,7 +48,7 @@ def story_lines(run_id: str, story: Story, now_ms: int) -> Iterator[str]:
 def span(milliseconds: int) -> str:
     """Write a length of time in its two largest units: 2 h 5 min."""
     seconds = max(0, milliseconds) // 1000
-    parts = []
+    parts: list[str] = []
     for name, length in UNITS:
         count, seconds = divmod(seconds, length)
         if count or (parts and len(parts) < 2):  # noqa: PLR2004  two units are enough to know how long it is

@@ -33,6 +33,13 @@ async def test_what_is_sent_comes_out_decoded(service: Fleet) -> None:
     assert (code, {json.loads(line)["run_id"] for line in lines}) == (0, {event["id"] for event in EVENTS})
     code, lines, _ = await streamproc(service, "tail", "state", "--json", "--no-follow", "--run", "run_7")
     assert [(json.loads(line)["run_id"], json.loads(line)["status"]) for line in lines] == [("run_7", "queued")]
+    code, [text], _ = await streamproc(service, "runs", "show", "run_7", "--json")
+    assert (code, json.loads(text)["status"], len(json.loads(text)["history"])) == (0, "queued", 1)
+    code, lines, said = await streamproc(service, "runs", "list", "--status", "queued", "--limit", "5", "--json")
+    assert (code, len(lines)) == (0, 5)
+    assert {json.loads(line)["assistant_id"] for line in lines} == {"asst_1"}
+    code, _, said = await streamproc(service, "runs", "show", "nobody")
+    assert (code, "no topic tells of nobody" in said) == (1, True)
 
 
 async def test_a_reader_that_has_enough_is_no_failure(service: Fleet) -> None:
