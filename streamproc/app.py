@@ -6,12 +6,14 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
 
 from streamproc.codec.book import SchemaBook
-from streamproc.codec.schemas import SINGLE_OBJECTS
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
+from streamproc.errors import BrokerUnavailable
 from streamproc.notify.observer import PushObserver
 from streamproc.notify.pusher import Pusher, Source
 from streamproc.observe.fanout import Observers
@@ -28,7 +30,8 @@ from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import Observer
-from streamproc.runtime.ports import Kafka
+from streamproc.runtime.ports import Gone, Kafka
+from streamproc.runtime.reframing import CONFLUENT, SINGLE_OBJECT, framing_in
 from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
@@ -40,6 +43,11 @@ STOP_DEADLINE_S = 9.0
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+REFRAMED = (
+    "a consumer that knows one of the two only fails from here on; with a registry it is Confluent unless "
+    "STREAMPROC_REGISTRY__OUTPUTS=off, without one single-object encoding"
+)
 
 
 def make_kafka(settings: Settings) -> AioKafka:
@@ -131,6 +139,7 @@ async def serve(
             log.info("started", http=url, **_about(settings))
             async with registry_link(settings.registry, settings.topic_names, book, metrics.registry) as link:
                 if link is None or await link.is_ready(observer.held_up, stop):
+                    await _tell_reframing(settings, kafka, SINGLE_OBJECTS if link is None else link.frames)
                     await _work(make_worker(settings, kafka, observer, book, link), pusher, stop)
     finally:
         await kafka.close()
@@ -144,6 +153,17 @@ def _about(settings: Settings) -> dict[str, str]:
         "profile": settings.life_cycle.name,
         "events": settings.topic_names.events,
     }
+
+
+async def _tell_reframing(settings: Settings, kafka: Kafka, frames: Frames) -> None:
+    """Say so where the outputs are about to be framed otherwise than what their topics hold."""
+    # Of those that it writes the service may read this one for certain.
+    topic, now = settings.topic_names.state, CONFLUENT if "run_state" in frames else SINGLE_OBJECT
+    count = await kafka.partition_count(topic)
+    with suppress(BrokerUnavailable, Gone):  # The worker finds out as well, and knows what to do about it.
+        before = await framing_in(kafka, topic, count)
+        if before not in (None, now):
+            log.warning("the outputs change their framing", topic=topic, before=before, now=now, advice=REFRAMED)
 
 
 async def _work(worker: Worker, pusher: Pusher, stop: asyncio.Event) -> None:

@@ -22,6 +22,7 @@ from tests.support.runobjects import encode, run_object
 from tests.support.service import Fleet
 from tests.support.waiting import eventually
 
+REFRAMED = "the outputs change their framing"
 HEADER_BYTES = 10
 LONG_OUTAGE_S = 60
 SHORT_OUTAGE_S = 6
@@ -86,6 +87,10 @@ async def test_registered_schemas_are_learned_and_outputs_are_framed_with_regist
     await service.drained()
     assert await service.check(book) == 1_200
     assert again.stop() == 0
+    assert worker.events(REFRAMED) == []
+    [told] = again.events(REFRAMED)
+    assert (told["before"], told["now"]) == ("Confluent", "single-object encoding")
+    assert "STREAMPROC_REGISTRY__OUTPUTS=off" in told["advice"]
 
 
 async def test_outputs_that_are_not_registered_and_may_not_be_stop_the_start_with_the_remedy(
