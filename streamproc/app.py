@@ -30,7 +30,7 @@ from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import Observer
-from streamproc.runtime.ports import Gone, Kafka
+from streamproc.runtime.ports import Gone, Kafka, Unreadable
 from streamproc.runtime.reframing import CONFLUENT, SINGLE_OBJECT, framing_in
 from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+REFRAMING_S = 3.0
+"""For a look at what is there; the start does not depend on it."""
 REFRAMED = (
     "a consumer that knows one of the two only fails from here on; with a registry it is Confluent unless "
     "STREAMPROC_REGISTRY__OUTPUTS=off, without one single-object encoding"
@@ -160,8 +162,10 @@ async def _tell_reframing(settings: Settings, kafka: Kafka, frames: Frames) -> N
     # Of those that it writes the service may read this one for certain.
     topic, now = settings.topic_names.state, CONFLUENT if "run_state" in frames else SINGLE_OBJECT
     count = await kafka.partition_count(topic)
-    with suppress(BrokerUnavailable, Gone):  # The worker finds out as well, and knows what to do about it.
-        before = await framing_in(kafka, topic, count)
+    # Whatever is wrong there the worker finds out as well, and knows what to do about it.
+    with suppress(BrokerUnavailable, Gone, Unreadable, TimeoutError):
+        async with asyncio.timeout(REFRAMING_S):
+            before = await framing_in(kafka, topic, count)
         if before not in (None, now):
             log.warning("the outputs change their framing", topic=topic, before=before, now=now, advice=REFRAMED)
 

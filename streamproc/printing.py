@@ -41,6 +41,8 @@ def write_line(console: Console, text: str) -> None:
         # Else Python flushes once more at its end, and complains.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise ReaderGone from None
+    except OSError as error:
+        raise StreamprocError(f"the output cannot be written: {error.strerror}") from None
 
 
 def print_wide(console: Console, table: Table) -> None:

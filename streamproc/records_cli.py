@@ -1,6 +1,7 @@
 """`streamproc tail`, `send` and `runs`: parses, calls, reports; decides nothing else."""
 
 import json
+import os
 import sys
 import time
 from contextlib import ExitStack
@@ -10,8 +11,9 @@ from typing import Annotated, BinaryIO, Literal
 import typer
 
 from streamproc.escaping import escaped
+from streamproc.interrupts import EXIT_AT_ONCE
 from streamproc.observe.logs import configure as configure_logs
-from streamproc.printing import print_line, print_wide
+from streamproc.printing import Consoles, print_line, print_wide
 from streamproc.shell import FAILURE, Config, WrongUsage, counted, err, out, run_async, settings_of
 
 What = Literal["transitions", "verdicts", "state", "alerts", "metrics", "dead-letters"]
@@ -43,18 +45,17 @@ def list_(
     from streamproc.records.runs import Wanted
 
     settings, now_ms = settings_of(config), int(time.time() * 1000)
-    wanted = Wanted(frozenset(status or ()), assistant, model, _moment("--older", older, now_ms))
+    wanted = Wanted(frozenset(status or ()), assistant, model, _moment("--older", older, now_ms), limit or None)
     configure_logs("ERROR", "console")
-    found = run_async(list_all(settings, wanted))
-    shown = found[: limit or None]
+    shown, count = run_async(list_all(settings, wanted))
     if as_json:
         for state in shown:
             print_line(out, json.dumps(state))
         return
     if shown:
         print_wide(out, table(shown, now_ms))
-    more = f", the first {limit:,} are shown" if len(found) > len(shown) else ""
-    print_line(err, f"{counted(len(found), 'run')}{more}")
+    more = f", the first {limit:,} are shown" if count > len(shown) else ""
+    print_line(err, f"{counted(count, 'run')}{more}")
 
 
 @runs_cli.command()
@@ -109,7 +110,7 @@ def tail(
 
     wanted = Tail(what, run, from_beginning, follow=not no_follow, as_json=as_json)
     configure_logs("ERROR", "console")
-    run_async(with_topics(settings_of(config), lambda kafka, topics: show(kafka, topics, wanted, out)))
+    run_async(with_topics(settings_of(config), lambda kafka, topics: show(kafka, topics, wanted, Consoles(out, err))))
 
 
 def send(
@@ -129,10 +130,13 @@ def send(
     settings = settings_of(config)
     configure_logs("ERROR", "console")
     with ExitStack() as stack:
-        sent, left = run_async(send_lines(settings, _opened(file, stack), avro, _say))
-    more = f"; {counted(left, 'line')} left" if left else ""
-    print_line(err, f"sent {counted(sent, 'event')} to {settings.topic_names.events}{more}")
-    if left:
+        counts = run_async(send_lines(settings, _opened(file, stack), avro, _say))
+    more = f"; {counted(counts.left, 'line')} left" if counts.left else ""
+    more += "; interrupted" if counts.interrupted else ""
+    print_line(err, f"sent {counted(counts.sent, 'event')} to {settings.topic_names.events}{more}")
+    if counts.interrupted:
+        os._exit(EXIT_AT_ONCE)  # Python would wait for who reads from the terminal.
+    if counts.left:
         raise typer.Exit(FAILURE)
 
 

@@ -50,7 +50,7 @@ def decode_runs(records: Sequence[Arrival]) -> list[tuple[str, Run | None]]:
 
 def _keyed(record: Arrival, decoded: dict[int, Run]) -> tuple[str, Run | None]:
     run = decoded.get(record.offset)
-    return ((record.key or b"").decode() if run is None else run.run_id), run
+    return ((record.key or b"").decode(errors="replace") if run is None else run.run_id), run
 
 
 def _schema_of(record: Arrival) -> str:

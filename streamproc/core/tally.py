@@ -32,7 +32,7 @@ TOKEN_TYPES = ("prompt", "completion")
 _TOKENS = tuple(TOKENS + kind for kind in TOKEN_TYPES)
 UNKNOWN_STATUS, TWO_PARTITIONS = "unknown_status", "two_partitions"
 MAX_FIRSTS = 16
-"""Of one commit, one of each kind, and of each unknown status."""
+"""Of one commit: one of each kind, and of so many unknown statuses."""
 MAX_TOKENS = 10**12
 """Of one run. More is no count but a mistake, and must not drown the sums."""
 
@@ -169,7 +169,7 @@ class Tally(Struct):
 
     def _odd(self, kind: str, event: RunEvent, detail: str = "") -> None:
         self.anomalies[kind] += 1
-        if (kind, detail) not in self.firsts and len(self.firsts) < MAX_FIRSTS:
+        if (kind, detail) not in self.firsts and (kind != UNKNOWN_STATUS or len(self.firsts) < MAX_FIRSTS):
             self.firsts[kind, detail] = First(event.run_id, event.offset)
 
     def _cell(self, run: Run, event_ms: int) -> Totals:

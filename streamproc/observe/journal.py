@@ -21,7 +21,7 @@ REJECTIONS_EVERY_S = 10.0
 """At most one line for each partition and reason in that time; it says how many there were since the last one."""
 MAX_SHOWN_BYTES = 256
 MAX_ODD = 100
-"""Kinds of odd events that are told, each once, and unknown statuses."""
+"""Unknown statuses that are told, each once; the other kinds are few."""
 ADVICE = {
     "key_absent": "key events by their run or thread: else those of one run may go to several partitions, and become "
     "several runs",
@@ -90,7 +90,8 @@ class Journal(Observer):
         """Log the first event of each kind that is odd, with what to do about it."""
         for (kind, detail), first in report.tally.firsts.items():
             once = (kind, detail if kind == UNKNOWN_STATUS else "")
-            if kind in ADVICE and once not in self._odd and len(self._odd) < MAX_ODD:
+            room = kind != UNKNOWN_STATUS or len(self._odd) < MAX_ODD
+            if kind in ADVICE and once not in self._odd and room:
                 self._odd.add(once)
                 place = {"topic": report.source.topic, "partition": report.source.partition, "offset": first.offset}
                 told = {"run": escaped(first.run_id), **self._told(kind, detail), "advice": ADVICE[kind]}

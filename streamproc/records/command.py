@@ -6,35 +6,44 @@ from typing import Any, BinaryIO
 from streamproc.app import with_topics
 from streamproc.codec.schemas import load
 from streamproc.errors import ConfigError
+from streamproc.interrupts import Interrupted, stop_on_signal, unless_stopped
 from streamproc.profilebook import book_of
 from streamproc.records.runs import Place, Story, Wanted, list_runs, story
-from streamproc.records.sending import Encode, as_avro, as_json, send
+from streamproc.records.sending import Counts, Encode, Job, as_avro, as_json, lines_of, send
 from streamproc.runtime.aio.producer import AioProducer
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka
 from streamproc.settings import Settings
 
+ROOM_BYTES = 512
 
-async def send_lines(
-    settings: Settings, source: BinaryIO, avro: str | None, say: Callable[[str], None]
-) -> tuple[int, int]:
-    """Send the lines of a file; return how many were sent and left.
+
+async def send_lines(settings: Settings, source: BinaryIO, avro: str | None, say: Callable[[str], None]) -> Counts:
+    """Send the lines of a file, up to its end or an interrupt.
 
     Raises ConfigError where the service would take none of them, or there is no topic; BrokerUnavailable.
     """
-    encode = encoder(settings, avro)
+    # Key and framing come on top of the line.
+    job = Job(encoder(settings, avro), say, settings.kafka.max_record_bytes - ROOM_BYTES)
+    counts = Counts()
 
-    async def work(kafka: Kafka, topics: TopicSettings) -> tuple[int, int]:
+    async def work(kafka: Kafka, topics: TopicSettings) -> None:
         if not await kafka.partition_count(topics.events):  # The producer would look for it for 20 s.
             raise ConfigError(f"{topics.events} does not exist: run `streamproc topics create`")
-        async with AioProducer(settings.kafka, topics.events) as producer:
-            return await send(producer, source, encode, say)
+        lines = lines_of(source, job.most_bytes)
+        with stop_on_signal() as stop:
+            async with AioProducer(settings.kafka, topics.events) as producer:
+                try:
+                    await unless_stopped(stop, send(producer, lines, job, counts), "all was sent")
+                except Interrupted:
+                    counts.interrupted = True
 
-    return await with_topics(settings, work)
+    await with_topics(settings, work)
+    return counts
 
 
-async def list_all(settings: Settings, wanted: Wanted) -> list[dict[str, Any]]:
-    """Return the states of the runs that are wanted; raises as `list_runs`."""
+async def list_all(settings: Settings, wanted: Wanted) -> tuple[list[dict[str, Any]], int]:
+    """Return the states of the first runs that are wanted, and how many are; raises as `list_runs`."""
     return await with_topics(settings, lambda kafka, topics: list_runs(kafka, topics, _place(settings), wanted))
 
 

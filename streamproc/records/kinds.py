@@ -55,7 +55,7 @@ def document(kind: Kind, topic: str, partition: int, record: Arrival) -> dict[st
 
 def is_of(record: Arrival, run_id: str) -> bool:
     """Tell whether a record is about a run, by its key; a dead letter has that of its event."""
-    return record.key == run_id.encode()
+    return record.key == run_id.encode(errors="surrogateescape")
 
 
 def _letter(record: Arrival, partition: int) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def story_lines(run_id: str, story: Story, now_ms: int) -> Iterator[str]:
     for name, value in _state(story.state, now_ms):
         yield f"  {name:<11} {escaped(value)}"
     yield ""
+    for gap in story.gaps:
+        yield f"  {escaped(gap)}"
     for each in story.history:
         yield f"  {_headline(each)}"
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from operator import itemgetter
+from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
@@ -15,10 +15,10 @@ from streamproc.core.deadlines import Deadlines
 from streamproc.core.lifecycle import Profile
 from streamproc.core.model import Run
 from streamproc.core.shape import TOKENS
-from streamproc.errors import ConfigError
+from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.records.kinds import KINDS, document, is_of
 from streamproc.runtime.config import TopicSettings
-from streamproc.runtime.ports import Kafka, TopicPartition
+from streamproc.runtime.ports import Kafka, TopicPartition, Unreadable
 from streamproc.runtime.reading import read_all
 
 HISTORY = {"transitions": "occurred_at", "verdicts": "occurred_at", "alerts": "decided_at"}
@@ -26,12 +26,16 @@ HISTORY = {"transitions": "occurred_at", "verdicts": "occurred_at", "alerts": "d
 
 
 class Wanted(NamedTuple):
-    """Which runs. Empty, or None: any. `since_ms`: only those that have been in their status since then at least."""
+    """Which runs. Empty, or None: any. `since_ms`: only those that have been in their status since then at least.
+
+    `limit`: so many of them, None: all.
+    """
 
     statuses: frozenset[str] = frozenset()
     assistant: str | None = None
     model: str | None = None
     since_ms: int | None = None
+    limit: int | None = None
 
     def takes(self, run: Run) -> bool:
         """Tell whether a run is one of them."""
@@ -68,31 +72,39 @@ class Place(NamedTuple):
 
 
 class Story(NamedTuple):
-    """Of one run: its state, None where it is forgotten, and what happened, in the order of time."""
+    """Of one run: its state, None where it is forgotten, and what happened, in the order of time.
+
+    `gaps`: what could not be read of that, and why.
+    """
 
     state: dict[str, Any] | None
     history: list[dict[str, Any]]
+    gaps: list[str]
 
 
-async def list_runs(kafka: Kafka, topics: TopicSettings, place: Place, wanted: Wanted) -> list[dict[str, Any]]:
-    """Return the states of the runs that are wanted, those first that have been in their status longest.
+async def list_runs(
+    kafka: Kafka, topics: TopicSettings, place: Place, wanted: Wanted
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the states of the first runs that are wanted, and how many are: first the longest in their status.
 
     Raises ConfigError where there is no topic, or a state that cannot be read; BrokerUnavailable.
     """
-    found: list[dict[str, Any]] = []
+    found: list[tuple[int, str, int, Run]] = []
 
     async def scan(partition: int) -> None:
-        kept: dict[str, dict[str, Any]] = {}
+        kept: dict[str, Run] = {}
         async for records in read_all(kafka, TopicPartition(topics.state, partition)):
             for run_id, run in decode_runs(records):
+                kept.pop(run_id, None)
                 if run is not None and wanted.takes(run):
-                    kept[run_id] = place.state(run, partition)
-                else:
-                    kept.pop(run_id, None)
-        found.extend(kept.values())
+                    run.event = b""  # The most of it, and not shown.
+                    kept[run_id] = run
+        found.extend((run.status_since, run_id, partition, run) for run_id, run in kept.items())
 
     await _everywhere(kafka, topics.state, scan)
-    return sorted(found, key=itemgetter("status_since", "run_id"))
+    # No two are equal up to the partition, so runs are not compared.
+    first = sorted(found) if wanted.limit is None else nsmallest(wanted.limit, found)
+    return [place.state(run, partition) for _, _, partition, run in first], len(found)
 
 
 async def story(kafka: Kafka, topics: TopicSettings, place: Place, run_id: str) -> Story:
@@ -104,7 +116,7 @@ async def story(kafka: Kafka, topics: TopicSettings, place: Place, run_id: str) 
         states.extend((partition, record) for record in of_run[-1:])
 
     await _everywhere(kafka, topics.state, scan)
-    history = await _history(kafka, topics, run_id)
+    history, gaps = await _history(kafka, topics, run_id)
     found = [(partition, run) for partition, record in states for _, run in decode_runs([record]) if run is not None]
     if not states and not history:
         raise ConfigError(
@@ -113,11 +125,12 @@ async def story(kafka: Kafka, topics: TopicSettings, place: Place, run_id: str) 
         )
     # On two partitions where its events were not keyed (rules.md 1): the one that was heard of last.
     latest = max(found, key=lambda each: each[1].status_since, default=None)
-    return Story(None if latest is None else place.state(latest[1], latest[0]), history)
+    return Story(None if latest is None else place.state(latest[1], latest[0]), history, gaps)
 
 
-async def _history(kafka: Kafka, topics: TopicSettings, run_id: str) -> list[dict[str, Any]]:
+async def _history(kafka: Kafka, topics: TopicSettings, run_id: str) -> tuple[list[dict[str, Any]], list[str]]:
     history: list[dict[str, Any]] = []
+    gaps: list[str] = []
 
     async def gather(kind: str, at: str, topic: str, partition: int) -> None:
         async for record in _of_run(kafka, TopicPartition(topic, partition), run_id):
@@ -127,8 +140,11 @@ async def _history(kafka: Kafka, topics: TopicSettings, run_id: str) -> list[dic
     names = topics.by_role()
     for kind, at in HISTORY.items():
         if topic := names.get(KINDS[kind].role):
-            await _everywhere(kafka, topic, partial(gather, kind, at, topic))
-    return sorted(history, key=lambda said: (said["at"], said.get("source_offset") or 0))
+            try:
+                await _everywhere(kafka, topic, partial(gather, kind, at, topic))
+            except (BrokerUnavailable, ConfigError, Unreadable) as error:  # Who may read one may not read them all.
+                gaps.append(f"{kind} are not all here: {error}")
+    return sorted(history, key=lambda said: (said["at"], said.get("source_offset") or 0)), gaps
 
 
 async def _of_run(kafka: Kafka, place: TopicPartition, run_id: str) -> AsyncIterator[Arrival]:

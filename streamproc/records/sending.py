@@ -1,8 +1,9 @@
 """`streamproc send`: run objects in JSON, one a line, to the input; what the service would reject is left."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from io import BytesIO
 from typing import Any, BinaryIO, NamedTuple
 
@@ -10,7 +11,8 @@ import fastavro
 import msgspec
 
 from streamproc.codec.arrival import Framed
-from streamproc.codec.jsonobject import JsonFormat
+from streamproc.codec.framing import BOM
+from streamproc.codec.jsonobject import MAX_DEPTH, JsonFormat, is_deep
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
 from streamproc.core.model import RunEvent
@@ -18,6 +20,7 @@ from streamproc.core.shape import Shape
 from streamproc.errors import RecordRejected
 from streamproc.runtime.aio.producer import AioProducer
 
+LINES_AHEAD = 1_000
 Encode = Callable[["Line"], tuple[RunEvent, bytes]]
 """Returns what a line says and the value to send; raises RecordRejected."""
 
@@ -43,8 +46,11 @@ def as_avro(schema: WriterSchema) -> Encode:
     parsed = fastavro.parse_schema(schema.document)  # As it was written: what decoding goes by has no defaults.
 
     def encode(line: Line) -> tuple[RunEvent, bytes]:
+        payload = line.value.removeprefix(BOM)
+        if is_deep(payload):
+            raise RecordRejected("undecodable", f"it is nested deeper than {MAX_DEPTH}")
         try:
-            found: Any = msgspec.json.decode(line.value)
+            found: Any = msgspec.json.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RecordRejected("undecodable", f"not JSON: {error}") from None
         buffer = BytesIO()
@@ -58,23 +64,68 @@ def as_avro(schema: WriterSchema) -> Encode:
     return encode
 
 
-async def send(producer: AioProducer, source: BinaryIO, encode: Encode, say: Callable[[str], None]) -> tuple[int, int]:
-    """Send each line, keyed by its run's id; `say` is told of those that are left. Return how many were sent and left.
+class Counts:
+    """How many lines were sent and left, so far; and whether there was an end of them."""
 
-    Raises BrokerUnavailable.
-    """
-    sent = left = number = 0
-    while raw := await asyncio.to_thread(source.readline):
+    def __init__(self) -> None:
+        self.sent = self.left = 0
+        self.interrupted = False
+
+
+async def send(producer: AioProducer, lines: AsyncIterator[bytes | None], job: "Job", counts: Counts) -> None:
+    """Send each line, keyed by its run's id; None stands for one that is too long. Raises BrokerUnavailable."""
+    number = 0
+    async for raw in lines:
         number += 1
-        if not raw.strip():
+        if raw is not None and not raw.strip():
             continue
-        line = Line(number, int(time.time() * 1000), raw.strip())
         try:
-            event, value = encode(line)
+            line = Line(number, int(time.time() * 1000), _taken(raw, job.most_bytes))
+            event, value = job.encode(line)
         except RecordRejected as error:
-            say(f"line {number} is not sent: {error}")
-            left += 1
+            job.say(f"line {number} is not sent: {error}")
+            counts.left += 1
             continue
         await producer.send(event.run_id.encode(), value, line.timestamp)
-        sent += 1
-    return sent, left
+        counts.sent += 1
+
+
+def _taken(raw: bytes | None, most_bytes: int) -> bytes:
+    if raw is None:
+        raise RecordRejected("too_large", f"it has more than {most_bytes:,} bytes: kafka.max_record_bytes is the limit")
+    return raw.strip()
+
+
+class Job(NamedTuple):
+    """What is done with each line: `say` is told of those that are left, `most_bytes` is the longest one that goes."""
+
+    encode: Encode
+    say: Callable[[str], None]
+    most_bytes: int
+
+
+async def lines_of(source: BinaryIO, most_bytes: int) -> AsyncIterator[bytes | None]:
+    """Yield lines as they come, None for one that is too long.
+
+    They are read in a thread that nobody waits for: whoever interrupts must not have to close a terminal first.
+    """
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[bytes | None] | None](LINES_AHEAD)
+
+    def read() -> None:
+        for raw in _bounded(source, most_bytes):
+            asyncio.run_coroutine_threadsafe(queue.put((raw,)), loop).result()
+        asyncio.run_coroutine_threadsafe(queue.put(None), loop).result()
+
+    threading.Thread(target=read, daemon=True).start()
+    while (item := await queue.get()) is not None:
+        yield item[0]
+
+
+def _bounded(source: BinaryIO, most_bytes: int) -> Iterator[bytes | None]:
+    while raw := source.readline(most_bytes + 1):
+        if len(raw) <= most_bytes or raw.endswith(b"\n"):
+            yield raw
+            continue
+        while (rest := source.readline(most_bytes)) and not rest.endswith(b"\n"):
+            pass
+        yield None

@@ -6,17 +6,16 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
-from rich.console import Console
-
 from streamproc.codec.arrival import Arrival
 from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.escaping import escaped
 from streamproc.interrupts import Interrupted, cancelled, stop_on_signal, unless_stopped
-from streamproc.printing import ReaderGone, write_line
+from streamproc.printing import Consoles, ReaderGone, print_line, write_line
 from streamproc.records.kinds import KINDS, Kind, document, is_of
 from streamproc.records.lines import line
 from streamproc.runtime.config import TopicSettings
-from streamproc.runtime.ports import Gone, Kafka, TopicPartition
-from streamproc.runtime.reading import FETCH_RECORDS, FETCH_S, read_all
+from streamproc.runtime.ports import Gone, Kafka, TopicPartition, Unreadable
+from streamproc.runtime.reading import FETCH_RECORDS, FETCH_S
 
 RETRY_S = 1.0
 
@@ -31,8 +30,11 @@ class Tail(NamedTuple):
     as_json: bool = False
 
 
-async def tail(kafka: Kafka, topics: TopicSettings, wanted: Tail, console: Console) -> None:
-    """Print records until interrupted, or until all that there are have been; raises ConfigError, BrokerUnavailable."""
+async def tail(kafka: Kafka, topics: TopicSettings, wanted: Tail, consoles: Consoles) -> None:
+    """Print records until interrupted, or until all that there are have been; raises ConfigError, BrokerUnavailable.
+
+    What keeps it from going on is said once on the other console, and then it is tried again.
+    """
     kind = KINDS[wanted.kind]
     topic = topics.by_role().get(kind.role)
     if topic is None:
@@ -40,50 +42,59 @@ async def tail(kafka: Kafka, topics: TopicSettings, wanted: Tail, console: Conso
     count = await kafka.partition_count(topic)
     if not count:
         raise ConfigError(f"{topic} does not exist: run `streamproc topics create`")
-    shown = _Shown(kind, wanted, console)
+    shown = _Shown(kind, wanted, consoles)
     with stop_on_signal() as stop, suppress(Interrupted):
         await unless_stopped(stop, shown.all_of(kafka, topic, count), "all was shown")
 
 
 class _Shown:
-    def __init__(self, kind: Kind, wanted: Tail, console: Console) -> None:
+    def __init__(self, kind: Kind, wanted: Tail, consoles: Consoles) -> None:
         self._kind = kind
         self._wanted = wanted
-        self._console = console
+        self._consoles = consoles
+        self._trouble = ""
 
     async def all_of(self, kafka: Kafka, topic: str, count: int) -> None:
         """Show all partitions at the same time; until nobody reads any more, at the longest."""
-        read = self._follow if self._wanted.follow else self._read
-        tasks = [asyncio.create_task(read(kafka, TopicPartition(topic, partition))) for partition in range(count)]
+        tasks = [asyncio.create_task(self._show(kafka, TopicPartition(topic, number))) for number in range(count)]
         try:
             with suppress(ReaderGone):
                 await asyncio.gather(*tasks)
         finally:
             await cancelled(*tasks)
 
-    async def _read(self, kafka: Kafka, place: TopicPartition) -> None:
-        async for records in read_all(kafka, place):
-            self._print(place, records)
-
-    async def _follow(self, kafka: Kafka, place: TopicPartition) -> None:
+    async def _show(self, kafka: Kafka, place: TopicPartition) -> None:
         first, last = await kafka.bounds(*place)
         reader = await kafka.reader(*place)
+        follow = self._wanted.follow
         try:
-            await reader.seek(first if self._wanted.from_beginning else last)
-            while True:
+            await reader.seek(last if follow and not self._wanted.from_beginning else first)
+            while follow or await reader.position() < last:
                 try:
-                    fetched = await reader.fetch(FETCH_RECORDS, FETCH_S)
-                except BrokerUnavailable:
+                    records = (await reader.fetch(FETCH_RECORDS, FETCH_S)).records
+                except BrokerUnavailable as error:
+                    if not follow:
+                        raise
+                    self._say(str(error))
                     await asyncio.sleep(RETRY_S)
                 except Gone as gone:  # Retention was quicker, or the topic was made anew.
                     await reader.seek(gone.first or 0)
+                except Unreadable as error:
+                    self._say(f"{error}; it is passed over")
+                    await reader.seek(error.last + 1)
                 else:
-                    self._print(place, fetched.records)
+                    self._print(place, [record for record in records if follow or record.offset < last])
         finally:
             await reader.close()
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            print_line(self._consoles.err, escaped(trouble))
 
     def _print(self, place: TopicPartition, records: Iterable[Arrival]) -> None:
         for record in records:
             if self._wanted.run_id is None or is_of(record, self._wanted.run_id):
                 said = document(self._kind, *place, record)
-                write_line(self._console, json.dumps(said) if self._wanted.as_json else line(self._wanted.kind, said))
+                text = json.dumps(said) if self._wanted.as_json else line(self._wanted.kind, said)
+                write_line(self._consoles.out, text)

@@ -6,7 +6,9 @@ import signal
 import sys
 from asyncio.subprocess import PIPE
 
+from streamproc.interrupts import EXIT_AT_ONCE
 from tests.support.service import Fleet
+from tests.support.waiting import eventually
 
 EVENTS = [{"id": f"run_{number}", "status": "queued", "assistant_id": "asst_1"} for number in range(300)]
 
@@ -65,3 +67,24 @@ async def test_an_interrupt_is_the_end_of_a_tail(service: Fleet) -> None:
     process.send_signal(signal.SIGINT)
     _, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
+
+
+async def test_an_interrupt_ends_a_send_though_its_input_stays_open(service: Fleet) -> None:
+    """What was read by then is sent; nobody has to close a terminal first."""
+    command = (sys.executable, "-m", "streamproc", "send")
+    environment = service.environment()
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(EVENTS[0]).encode() + b"\n")
+    await process.stdin.drain()
+
+    async def is_there() -> bool:
+        return sum([len(await service.read(service.topics.events, number)) for number in range(4)]) == 1
+
+    await eventually(is_there)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    said = await process.stderr.read()
+    assert await process.wait() == EXIT_AT_ONCE
+    assert said.decode().split() == f"sent 1 event to {service.topics.events}; interrupted".split()
+    process.stdin.close()

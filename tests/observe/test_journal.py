@@ -236,8 +236,10 @@ def test_each_unknown_status_is_told_once_with_what_was_probably_meant():
 
 
 def test_what_producers_make_up_fills_neither_log_nor_memory():
-    lines = odd(Journal(), *(("unknown_status", f"status {number}", "run_1", number) for number in range(300)))
+    journal = Journal()
+    lines = odd(journal, *(("unknown_status", f"status {number}", "run_1", number) for number in range(300)))
     assert len(lines) == 100
+    assert len(odd(journal, ("key_absent", "", "run_1", 1))) == 1, "what else is odd is still told"
 
 
 def test_what_is_only_counted_is_not_told():

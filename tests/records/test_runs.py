@@ -7,7 +7,7 @@ from rich.console import Console
 
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.profiles import ASSISTANTS
-from streamproc.errors import ConfigError
+from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.records.runlines import span, story_lines, table
 from streamproc.records.runs import Place, Wanted, list_runs, story
 from tests.support.application import Application, application
@@ -36,11 +36,14 @@ async def app() -> Application:
 
 
 async def ids(app: Application, **wanted) -> list[str]:
-    return [state["run_id"] for state in await list_runs(app.kafka, app.topics, PLACE, Wanted(**wanted))]
+    states, count = await list_runs(app.kafka, app.topics, PLACE, Wanted(**wanted))
+    assert len(states) == min(count, wanted.get("limit", count))
+    return [state["run_id"] for state in states]
 
 
 async def test_those_are_first_that_have_been_in_their_status_longest(app):
     assert await ids(app) == ["run_2", "run_3", "run_1"]
+    assert await ids(app, limit=2) == ["run_2", "run_3"]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,7 @@ async def test_only_those_that_are_wanted_are_listed(app, wanted, expected):
 
 
 async def test_a_state_says_what_run_state_says_and_its_limits(app):
-    by_id = {state["run_id"]: state for state in await list_runs(app.kafka, app.topics, PLACE, Wanted())}
+    by_id = {state["run_id"]: state for state in (await list_runs(app.kafka, app.topics, PLACE, Wanted()))[0]}
     assert (by_id["run_1"]["source_topic"], by_id["run_1"]["source_partition"]) == ("run-events", 0)
     assert (by_id["run_1"]["source_offset"], by_id["run_1"]["deadline_at"]) == (1, None)
     assert by_id["run_2"]["deadline_at"] == START_MS - 9_000 + 60_000, "the assistant's own limit"
@@ -105,6 +108,27 @@ async def test_a_run_that_nobody_knows_is_not_called_missing(app):
         await story(app.kafka, app.topics, PLACE, "run_9")
 
 
+async def test_a_key_that_is_no_text_hides_nobody(app):
+    app.kafka.logs["run-state"][0].append((b"\xff", None, START_MS, ()), "committed")
+    assert await ids(app) == ["run_2", "run_3", "run_1"]
+
+
+async def test_what_may_not_be_read_of_a_history_is_said_and_the_rest_told(app, monkeypatch):
+    """Not everybody may read run-alerts."""
+    count = app.kafka.partition_count
+
+    async def hidden(topic: str) -> int:
+        if topic == "run-alerts":
+            raise BrokerUnavailable("run-alerts cannot be read")
+        return await count(topic)
+
+    monkeypatch.setattr(app.kafka, "partition_count", hidden)
+    found = await story(app.kafka, app.topics, PLACE, "run_1")
+    assert found.gaps == ["alerts are not all here: run-alerts cannot be read"]
+    assert {each["what"] for each in found.history} == {"transitions", "verdicts"}
+    assert "  alerts are not all here: run-alerts cannot be read" in story_lines("run_1", found, START_MS)
+
+
 async def test_what_somebody_else_wrote_is_escaped():
     app = await application()
     app.send("queued", "run_1", model=HOSTILE, assistant_id=HOSTILE)
@@ -112,7 +136,7 @@ async def test_what_somebody_else_wrote_is_escaped():
         await eventually(lambda: app.told.records == 1)
     lines = list(story_lines("run_1", await story(app.kafka, app.topics, PLACE, "run_1"), START_MS))
     console = Console(file=io.StringIO(), width=300)
-    console.print(table(await list_runs(app.kafka, app.topics, PLACE, Wanted()), START_MS))
+    console.print(table((await list_runs(app.kafka, app.topics, PLACE, Wanted()))[0], START_MS))
     lines += console.file.getvalue().splitlines()
     assert all(each.isprintable() for each in lines)
     assert "[red]" in "".join(lines)

@@ -10,10 +10,14 @@ from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
 from streamproc.records.command import encoder
-from streamproc.records.sending import as_avro, as_json, send
+from streamproc.records.sending import Counts, Job, as_avro, as_json, lines_of, send
 from streamproc.settings import Settings
 from tests.support.books import bundled_book
 from tests.support.runobjects import RUN_OBJECT_VERSIONS, Arrived, run_object
+
+
+def load_v2_1() -> WriterSchema:
+    return WriterSchema(load("run_object_v2_1").document, ASSISTANTS.shape)
 
 
 class Producer:
@@ -27,10 +31,10 @@ class Producer:
         assert timestamp_ms > 1_700_000_000_000
 
 
-async def sent(text: bytes, encode):
-    producer, said = Producer(), []
-    counts = await send(producer, io.BytesIO(text), encode, said.append)
-    return producer.sent, said, counts
+async def sent(text: bytes, encode, most_bytes: int = 10_000):
+    producer, said, counts = Producer(), [], Counts()
+    await send(producer, lines_of(io.BytesIO(text), most_bytes), Job(encode, said.append, most_bytes), counts)
+    return producer.sent, said, (counts.sent, counts.left)
 
 
 async def test_an_object_goes_as_it_is_under_its_runs_id():
@@ -79,3 +83,20 @@ def test_where_the_service_takes_no_json_a_version_is_asked_for():
 def test_a_profile_without_run_objects_is_told():
     with pytest.raises(ConfigError, match="profile langgraph reads no RunObjects"):
         encoder(Settings(profile="langgraph"), "v2")
+
+
+async def test_a_line_that_is_too_long_is_left_and_the_next_one_goes():
+    """Nothing of it is held in memory as a whole."""
+    good = b'{"id": "run_2", "status": "queued"}'
+    long = b'{"id": "run_1", "status": "queued", "x": "' + b"x" * 100_000 + b'"}'
+    found, said, counts = await sent(b"\n".join((long, good)), as_json(ASSISTANTS.shape), 1_000)
+    assert ([key for key, _ in found], counts) == ([b"run_2"], (1, 1))
+    assert said == ["line 1 is not sent: it has more than 1,000 bytes: kafka.max_record_bytes is the limit"]
+
+
+@pytest.mark.parametrize("encode", [as_json(ASSISTANTS.shape), as_avro(load_v2_1())])
+async def test_what_is_nested_too_deep_is_left(encode):
+    text = b'{"id": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+    found, said, _ = await sent(text, encode, 100_000)
+    assert found == []
+    assert "nested deeper than 200" in said[0]

@@ -10,12 +10,14 @@ import pytest
 from rich.console import Console
 
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.printing import ReaderGone
+from streamproc.printing import Consoles, ReaderGone
 from streamproc.records import tailing
 from streamproc.records.kinds import KINDS, document
 from streamproc.records.lines import line
 from streamproc.records.tailing import Tail, tail
+from streamproc.runtime.ports import TopicPartition, Unreadable
 from tests.support.application import Application, application
+from tests.support.fake_kafka import FakeReader
 from tests.support.runobjects import START_MS, Arrived
 from tests.support.waiting import eventually
 
@@ -39,9 +41,9 @@ async def app() -> Application:
 
 async def shown(app: Application, kind: str, **wanted: Any) -> list[str]:
     """Return the lines that there are."""
-    console = Console(file=io.StringIO())
-    await tail(app.kafka, app.topics, Tail(kind, follow=False, **wanted), console)
-    return console.file.getvalue().splitlines()
+    consoles = Consoles(Console(file=io.StringIO()), Console(file=io.StringIO()))
+    await tail(app.kafka, app.topics, Tail(kind, follow=False, **wanted), consoles)
+    return consoles.out.file.getvalue().splitlines()
 
 
 async def documents(app: Application, kind: str, **wanted: Any) -> list[dict[str, Any]]:
@@ -133,10 +135,10 @@ async def test_what_somebody_else_wrote_is_escaped():
         assert all(each.isprintable() for each in found)
 
 
-async def followed(app: Application, console: Console, **wanted: Any) -> "asyncio.Task[None]":
+async def followed(app: Application, consoles: Consoles, **wanted: Any) -> "asyncio.Task[None]":
     """Begin to follow the transitions, and wait until it stands at its beginning."""
     fetches = app.kafka.fetches["run-transitions"]
-    task = asyncio.create_task(tail(app.kafka, app.topics, Tail("transitions", **wanted), console))
+    task = asyncio.create_task(tail(app.kafka, app.topics, Tail("transitions", **wanted), consoles))
     await eventually(lambda: app.kafka.fetches["run-transitions"] >= fetches + 2 or task.done())
     return task
 
@@ -145,7 +147,7 @@ async def followed(app: Application, console: Console, **wanted: Any) -> "asynci
 async def test_what_comes_is_followed(app, from_beginning):
     """From now on, or from the beginning; until it is cancelled."""
     console = Console(file=io.StringIO())
-    task = await followed(app, console, from_beginning=from_beginning)
+    task = await followed(app, Consoles(console, Console(file=io.StringIO())), from_beginning=from_beginning)
     app.send("queued", "run_3", partition=1)
     async with app.working():
         await eventually(lambda: "run_3" in console.file.getvalue())
@@ -161,7 +163,9 @@ async def test_it_ends_when_nobody_reads_any_more(app, monkeypatch):
         raise ReaderGone
 
     monkeypatch.setattr(tailing, "write_line", gone)
-    await asyncio.wait_for(tail(app.kafka, app.topics, Tail("state", from_beginning=True), Console()), 60)
+    await asyncio.wait_for(
+        tail(app.kafka, app.topics, Tail("state", from_beginning=True), Consoles(Console(), Console())), 60
+    )
 
 
 async def test_a_topic_that_is_not_there_is_named():
@@ -182,3 +186,42 @@ async def test_a_broker_that_does_not_answer_is_told_as_it_is(app, monkeypatch):
     monkeypatch.setattr(app.kafka, "bounds", away)
     with pytest.raises(BrokerUnavailable, match="no broker answers"):
         await shown(app, "state")
+
+
+async def test_what_keeps_it_from_going_on_is_said_once_while_it_follows(app, monkeypatch):
+    """A permission that is missing, a broker that is away: it tries again."""
+    monkeypatch.setattr(tailing, "RETRY_S", 0.001)
+    tries = []
+
+    async def refused(*_: object) -> Any:
+        tries.append(1)
+        raise BrokerUnavailable("run-transitions cannot be read: TopicAuthorizationFailed")
+
+    monkeypatch.setattr("tests.support.fake_kafka.FakeReader.fetch", refused)
+    consoles = Consoles(Console(file=io.StringIO()), Console(file=io.StringIO(), width=200))
+    task = asyncio.create_task(tail(app.kafka, app.topics, Tail("transitions"), consoles))
+    await eventually(lambda: len(tries) > 10 or task.done())
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait({task})
+    assert consoles.err.file.getvalue() == "run-transitions cannot be read: TopicAuthorizationFailed\n"
+
+
+async def test_a_batch_that_cannot_be_read_is_passed_over(app, monkeypatch):
+    """And said; the partitions beside it, and what lies behind it, are shown."""
+    fetch, hit = FakeReader.fetch, []
+
+    async def once_unreadable(self: FakeReader, *arguments: Any) -> Any:
+        if self._partition == 0 and not hit:
+            hit.append(1)
+            raise Unreadable(TopicPartition("run-transitions", 0), 0, 1, "damaged")
+        return await fetch(self, *arguments)
+
+    monkeypatch.setattr(FakeReader, "fetch", once_unreadable)
+    found = await documents(app, "transitions")
+    assert {(each["partition"], each["offset"]) for each in found} == {(0, 2), (1, 0)}
+
+
+async def test_a_run_id_that_is_no_utf_8_is_looked_for_as_it_is(app):
+    """As the shell hands it on."""
+    assert await documents(app, "state", run_id="\udcff") == []

@@ -27,6 +27,7 @@ class AioProducer:
             enable_idempotence=True,
             linger_ms=LINGER_MS,
             max_batch_size=BATCH_BYTES,
+            max_request_size=2 * max(BATCH_BYTES, settings.max_record_bytes),
             **connection(settings),
         )
 
