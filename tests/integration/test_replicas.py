@@ -25,6 +25,8 @@ TABLE = {
     "max.message.bytes": str(4 * MAX_RECORD_BYTES),
 }
 PER_SECOND = 200
+REASONS = "NOT_ENOUGH_REPLICAS", "REQUEST_TIMED_OUT, its replicas do not acknowledge"
+"""The latter where the broker went while a batch waited for its copy: the partition is not tried again by writing."""
 SAID_WITHIN_S = 90
 """A hang's end."""
 
@@ -32,7 +34,7 @@ SAID_WITHIN_S = 90
 async def test_a_partition_without_enough_replicas_is_named_and_the_others_go_on(
     unique: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """/readyz names topic, partition and NOT_ENOUGH_REPLICAS; it passes again by itself, and nothing is lost."""
+    """/readyz names topic, partition and the broker's reason; it passes again by itself, and nothing is lost."""
     name = unique("replicas")
     async with local_kafka(brokers=3) as kafka:
         await Cluster(kafka.bootstrap_servers).create(f"{name}-run-state", SHORT_OF_ONE, TABLE)
@@ -61,7 +63,7 @@ async def _says_so(worker: Worker, topic: str) -> bool:
     await asyncio.sleep(0.5)  # It may take a while, on two cores that it shares.
     code, body = await worker.get("/readyz")
     named = re.search(rf"{re.escape(topic)}\W+(partitions? )?0\b", body)
-    return code == 503 and named is not None and "NOT_ENOUGH_REPLICAS" in body
+    return code == 503 and named is not None and any(reason in body for reason in REASONS)
 
 
 async def _committed(fleet: Fleet) -> list[int]:
