@@ -202,48 +202,43 @@ async def create(settings: Settings, partitions: int | None = None, replication_
 
     `partitions` that were asked for and that existing topics do not have are a ConfigError, too.
     """
-    kafka, topics = make_kafka(settings), settings.topic_names
-    try:
+
+    async def work(kafka: Kafka, topics: TopicSettings) -> list[str]:
         if partitions is not None:
             await refuse_other_counts(kafka, topics, partitions)
         limit = settings.kafka.max_record_bytes
         return await create_topics(kafka, topics, partitions or PARTITIONS, limit, replication_factor)
-    finally:
-        await kafka.close()
+
+    return await with_topics(settings, work)
 
 
 async def with_dead_letters(settings: Settings, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
     """Return what `work` returns; its transactions and group are of their own, so that it fences no service."""
     kafka = AioKafka(settings.kafka, f"{settings.application_id}.dlq")
-    try:
-        return await work(kafka, settings.topic_names)
-    finally:
-        await kafka.close()
+    return await _and_close(kafka, work(kafka, settings.topic_names))
 
 
 async def with_topics(settings: Settings, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
-    """Return what `work` returns; it only reads, or writes to the input."""
+    """Return what `work` returns; it commits nothing of the service's."""
     kafka = make_kafka(settings)
-    try:
-        return await work(kafka, settings.topic_names)
-    finally:
-        await kafka.close()
+    return await _and_close(kafka, work(kafka, settings.topic_names))
 
 
 async def with_offsets(settings: Settings, work: Callable[[Kafka], Awaitable[T]]) -> T:
     """Return what `work` returns; its transactions and group are the service's own, so that it fences the service."""
     kafka = make_kafka(settings)
-    try:
-        return await work(kafka)
-    finally:
-        await kafka.close()
+    return await _and_close(kafka, work(kafka))
 
 
 async def check(settings: Settings) -> int:
     """Check the topics; return the input's partition count. Raises as `serve` does."""
-    kafka = make_kafka(settings)
+    limit = settings.kafka.max_record_bytes
+    return await with_topics(settings, lambda kafka, topics: check_topics(kafka, topics, limit))
+
+
+async def _and_close(kafka: AioKafka, working: Awaitable[T]) -> T:
     try:
-        return await check_topics(kafka, settings.topic_names, settings.kafka.max_record_bytes)
+        return await working
     finally:
         await kafka.close()
 

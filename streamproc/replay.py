@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import fastavro
 
-from streamproc.codec.arrival import Rejection
+from streamproc.codec.arrival import Bare, Rejection
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.container import ContainerWriter, entries, schema_of
 from streamproc.codec.decode import decode
@@ -67,16 +67,6 @@ class Summary(NamedTuple):
         verdicts = [(f"  {verdict.value}", self.verdicts.get(verdict, 0)) for verdict in Verdict]
         reasons = [(f"    {reason}", count) for reason, count in sorted(self.rejected.items())]
         return [("records", self.records), *verdicts, ("  rejected", sum(self.rejected.values())), *reasons]
-
-
-class _Record(NamedTuple):
-    """A file's record as the codec takes it: an Arrival. `offset`: its index over all files."""
-
-    offset: int
-    timestamp: int
-    value: bytes
-    key: None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class _Results(NamedTuple):
@@ -159,10 +149,11 @@ class _Replay:
         written = {name: writer.records for name, writer in zip(RESULTS, self._results, strict=True)}
         return Summary(self._records, self._verdicts, self._rejected, written)
 
-    def _arrivals(self, path: Path, schema: WriterSchema) -> Iterator[_Record]:
+    def _arrivals(self, path: Path, schema: WriterSchema) -> Iterator[Bare]:
+        # Their offset is the index over all files.
         for entry in entries(path, schema):
             self._clock_ms = event_time_ms(entry.found, schema.getters, self._clock_ms, self._terms.now_ms)
-            yield _Record(self._records, self._clock_ms, schema.header + entry.payload)
+            yield Bare(self._records, self._clock_ms, schema.header + entry.payload)
             self._records += 1
 
     def _forget(self, moment: Moment) -> None:

@@ -57,6 +57,16 @@ class Arrival(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...  # noqa: D102
 
 
+class Bare(NamedTuple):
+    """An Arrival of who has values only: no key, no headers."""
+
+    offset: int
+    timestamp: int
+    value: bytes
+    key: None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
 class Framed(Struct, gc=False, frozen=True):
     """A record and its payload, the framing taken off. `partition`: of the input."""
 

@@ -10,12 +10,13 @@ from secrets import randbelow
 
 from msgspec import Struct
 
-from streamproc.app import make_kafka
+from streamproc.app import with_topics
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
 from streamproc.interrupts import stop_on_signal
 from streamproc.local.simulate import MIXED, SimulatedEvent, simulate
 from streamproc.runtime.aio.producer import AioProducer
+from streamproc.runtime.topics import partitions_of
 from streamproc.settings import Settings
 from streamproc.shell import counted
 
@@ -70,7 +71,8 @@ async def feed(settings: Settings, load: Load, stop: asyncio.Event, on_sent: Cal
     """
     refuse_other_profiles(settings)
     topic = settings.topic_names.events
-    await _require(settings, topic)
+    # Asked for first: the producer would look for it for 20 s.
+    await with_topics(settings, lambda kafka, _: partitions_of(kafka, topic))
     async with AioProducer(settings.kafka, topic) as producer:
         async for batch in _paced(_events(load), load.rate_per_s, stop):
             now_ms = int(time.time() * 1000)
@@ -93,16 +95,6 @@ async def send_until_signal(settings: Settings, load: Load) -> list[str]:
     total = f"sent {counted(sent.total(), 'record')} to {settings.topic_names.events} in {took}"
     width = max(map(len, sent), default=0)
     return [total, *(f"  {kind:<{width}}  {count:>9,}" for kind, count in sent.most_common())]
-
-
-async def _require(settings: Settings, topic: str) -> None:
-    """Ask for the topic first: the producer would look for it for 20 s."""
-    kafka = make_kafka(settings)
-    try:
-        if not await kafka.partition_count(topic):
-            raise ConfigError(f"{topic} does not exist: run `streamproc topics create`")
-    finally:
-        await kafka.close()
 
 
 def _events(load: Load) -> Iterator[SimulatedEvent]:

@@ -13,6 +13,7 @@ from streamproc.records.sending import Counts, Encode, Job, as_avro, as_json, li
 from streamproc.runtime.aio.producer import AioProducer
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka
+from streamproc.runtime.topics import partitions_of
 from streamproc.settings import Settings
 
 ROOM_BYTES = 512
@@ -28,8 +29,7 @@ async def send_lines(settings: Settings, source: BinaryIO, avro: str | None, say
     counts = Counts()
 
     async def work(kafka: Kafka, topics: TopicSettings) -> None:
-        if not await kafka.partition_count(topics.events):  # The producer would look for it for 20 s.
-            raise ConfigError(f"{topics.events} does not exist: run `streamproc topics create`")
+        await partitions_of(kafka, topics.events)  # The producer would look for it for 20 s.
         lines = lines_of(source, job.most_bytes)
         with stop_on_signal() as stop:
             async with AioProducer(settings.kafka, topics.events) as producer:

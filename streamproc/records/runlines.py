@@ -1,6 +1,6 @@
 """Runs as text for people: a list of them, and one with its history. Whatever somebody else made comes out escaped."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich import box
@@ -44,7 +44,7 @@ def story_lines(run_id: str, story: Story, now_ms: int) -> Iterator[str]:
     for gap in story.gaps:
         yield f"  {escaped(gap)}"
     for each in story.history:
-        yield f"  {_headline(each)}"
+        yield f"  {line(each['what'], each)}"
 
 
 def span(milliseconds: int) -> str:
@@ -77,7 +77,7 @@ def _state(state: Mapping[str, Any] | None, now_ms: int) -> Iterator[tuple[str, 
     if state["attempt"] > 1:
         yield "attempt", str(state["attempt"])
     yield "last event", f"{state['source_topic']}:{state['source_partition']}:{state['source_offset']}"
-    yield "alerts", _alerts(state["alerts"])
+    yield "alerts", ", ".join(state["alerts"]) or "none"
 
 
 def _limit(at_ms: int | None, now_ms: int) -> str:
@@ -88,11 +88,3 @@ def _until(at_ms: int | None, now_ms: int) -> str:
     if at_ms is None:
         return ""
     return f"in {span(at_ms - now_ms)}" if at_ms > now_ms else f"passed {span(now_ms - at_ms)} ago"
-
-
-def _alerts(ids: Sequence[str]) -> str:
-    return ", ".join(ids) if ids else "none"
-
-
-def _headline(each: Mapping[str, Any]) -> str:
-    return line(each["what"], each)

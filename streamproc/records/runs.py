@@ -20,6 +20,7 @@ from streamproc.records.kinds import KINDS, document, is_of
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka, TopicPartition, Unreadable
 from streamproc.runtime.reading import read_all
+from streamproc.runtime.topics import partitions_of
 
 HISTORY = {"transitions": "occurred_at", "verdicts": "occurred_at", "alerts": "decided_at"}
 """What tells of a run's past, and when that was."""
@@ -156,7 +157,4 @@ async def _of_run(kafka: Kafka, place: TopicPartition, run_id: str) -> AsyncIter
 
 async def _everywhere(kafka: Kafka, topic: str, work: Callable[[int], Awaitable[None]]) -> None:
     """Do something with each partition of a topic, all at the same time."""
-    count = await kafka.partition_count(topic)
-    if not count:
-        raise ConfigError(f"{topic} does not exist: run `streamproc topics create`")
-    await asyncio.gather(*map(work, range(count)))
+    await asyncio.gather(*map(work, range(await partitions_of(kafka, topic))))

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 import fastavro
 import msgspec
 
-from streamproc.codec.arrival import Framed
+from streamproc.codec.arrival import Bare, Framed
 from streamproc.codec.framing import BOM
 from streamproc.codec.jsonobject import MAX_DEPTH, JsonFormat, is_deep
 from streamproc.codec.reference import decode_one
@@ -21,18 +21,8 @@ from streamproc.errors import RecordRejected
 from streamproc.runtime.aio.producer import AioProducer
 
 LINES_AHEAD = 1_000
-Encode = Callable[["Line"], tuple[RunEvent, bytes]]
-"""Returns what a line says and the value to send; raises RecordRejected."""
-
-
-class Line(NamedTuple):
-    """A line of the input, as the codec takes it: an Arrival. `offset`: its number, from 1 on."""
-
-    offset: int
-    timestamp: int
-    value: bytes
-    key: None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
+Encode = Callable[[Bare], tuple[RunEvent, bytes]]
+"""Returns what a line, whose number is its offset, says and the value to send; raises RecordRejected."""
 
 
 def as_json(shape: Shape) -> Encode:
@@ -45,7 +35,7 @@ def as_avro(schema: WriterSchema) -> Encode:
     """Return what writes objects with a schema, in single-object encoding; fields that it lacks are left out."""
     parsed = fastavro.parse_schema(schema.document)  # As it was written: what decoding goes by has no defaults.
 
-    def encode(line: Line) -> tuple[RunEvent, bytes]:
+    def encode(line: Bare) -> tuple[RunEvent, bytes]:
         payload = line.value.removeprefix(BOM)
         if is_deep(payload):
             raise RecordRejected("undecodable", f"it is nested deeper than {MAX_DEPTH}")
@@ -80,7 +70,7 @@ async def send(producer: AioProducer, lines: AsyncIterator[bytes | None], job: "
         if raw is not None and not raw.strip():
             continue
         try:
-            line = Line(number, int(time.time() * 1000), _taken(raw, job.most_bytes))
+            line = Bare(number, int(time.time() * 1000), _taken(raw, job.most_bytes))
             event, value = job.encode(line)
         except RecordRejected as error:
             job.say(f"line {number} is not sent: {error}")

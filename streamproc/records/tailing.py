@@ -16,6 +16,7 @@ from streamproc.records.lines import line
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Gone, Kafka, TopicPartition, Unreadable
 from streamproc.runtime.reading import FETCH_RECORDS, FETCH_S
+from streamproc.runtime.topics import partitions_of
 
 RETRY_S = 1.0
 
@@ -39,9 +40,7 @@ async def tail(kafka: Kafka, topics: TopicSettings, wanted: Tail, consoles: Cons
     topic = topics.by_role().get(kind.role)
     if topic is None:
         raise ConfigError(f"no {wanted.kind} are written under these settings (`streamproc describe`)")
-    count = await kafka.partition_count(topic)
-    if not count:
-        raise ConfigError(f"{topic} does not exist: run `streamproc topics create`")
+    count = await partitions_of(kafka, topic)
     shown = _Shown(kind, wanted, consoles)
     with stop_on_signal() as stop, suppress(Interrupted):
         await unless_stopped(stop, shown.all_of(kafka, topic, count), "all was shown")

@@ -101,7 +101,7 @@ async def check_topics(kafka: Kafka, topics: TopicSettings, max_record_bytes: in
     """Return the input's partition count; raises ConfigError with everything that is wrong and how to put it right."""
     names = topics.by_role()
     found = await kafka.topics(list(names.values()))
-    flaws = [f"{name} does not exist: run `streamproc topics create`" for name in names.values() if name not in found]
+    flaws = [absent(name) for name in names.values() if name not in found]
     count = found[topics.events].partitions if topics.events in found else 0
     for role, name in names.items():
         if name in found:
@@ -109,6 +109,19 @@ async def check_topics(kafka: Kafka, topics: TopicSettings, max_record_bytes: in
     if flaws:
         raise ConfigError("the topics are not as they must be:\n" + "\n".join(f"  - {flaw}" for flaw in flaws))
     return count
+
+
+async def partitions_of(kafka: Kafka, topic: str) -> int:
+    """Return how many partitions a topic has; raises ConfigError where there is no such topic."""
+    count = await kafka.partition_count(topic)
+    if not count:
+        raise ConfigError(absent(topic))
+    return count
+
+
+def absent(topic: str) -> str:
+    """Return the message about a topic that is not there."""
+    return f"{topic} does not exist: run `streamproc topics create`"
 
 
 async def admitted_bytes(kafka: Kafka, topic: str) -> int:
