@@ -1,0 +1,145 @@
+"""The fleet as a whole: its figures, and the service that makes them."""
+
+from typing import Literal
+
+from streamproc.console.answers.common import Answer, AsOf, Ms
+from streamproc.console.answers.signals import Alert
+
+
+class Window(Answer):
+    """One point of the series: all groups that were asked for, summed.
+
+    Times of waiting in seconds, None: nothing was measured. `failure_rate`: failed of ended, None where nothing ended.
+    """
+
+    start: Ms
+    end: Ms
+    created: int
+    ended: dict[str, int]
+    errors: dict[str, int]
+    transitions: dict[str, int]
+    tokens: dict[str, int]
+    failure_rate: float | None
+    queue_wait_mean_s: float | None
+    run_duration_mean_s: float | None
+    action_wait_mean_s: float | None
+
+
+class Series(Answer):
+    """Windows of one size in the order of time."""
+
+    size_s: int
+    sizes_s: list[int]
+    items: list[Window]
+    next: str | None
+    as_of: AsOf
+
+
+class PartitionStatus(Answer):
+    """One input partition as its instance reports it. `state`: of its task, `unowned` where nobody reports it.
+
+    `reason`: why it does not go on, None while it does; `since`: of state and reason. `is_stale`: the instance has not
+    reported for three intervals. `left_s`: of a restore.
+    """
+
+    topic: str
+    partition: int
+    instance_id: str | None
+    state: str
+    reason: str | None
+    detail: str | None
+    since: Ms | None
+    lag_records: int | None
+    lag_s: float | None
+    last_commit_at: Ms | None
+    restore_fraction: float | None
+    restore_left_s: float | None
+    is_stale: bool
+
+
+class Instance(Answer):
+    """An instance, as it reported last. `cpu`: cores in use between its last two reports."""
+
+    instance_id: str
+    version: str
+    host: str
+    status: str
+    message: str
+    started_at: Ms
+    reported_at: Ms
+    is_ready: bool
+    is_stale: bool
+    partitions: int
+    cpu: float | None
+    memory_bytes: int
+
+
+class Pipeline(Answer):
+    """Who does what. `behind`: how far the console itself has read, offsets that are unread by partition."""
+
+    instances: list[Instance]
+    items: list[PartitionStatus]
+    next: str | None
+    console_behind: dict[str, int]
+    as_of: AsOf
+
+
+class StatusCount(Answer):
+    """The runs of a status now.
+
+    `oldest_since`, `oldest_run_id`: of the one longest in it. `limit_s`: how long a run may be in it, None: as long as
+    it likes; assistants may have limits of their own. `overdue`: how many are past a limit.
+    """
+
+    status: str
+    outcome: str | None
+    is_open: bool
+    count: int
+    overdue: int
+    oldest_since: Ms | None
+    oldest_run_id: str | None
+    limit_s: int | None
+
+
+class Rate(Answer):
+    """What happened in 10 seconds of event time."""
+
+    start: Ms
+    transitions: int
+    created: int
+    succeeded: int
+    failed: int
+    ended: int
+
+
+class Overview(Answer):
+    """The state of the fleet.
+
+    `rates`: the last 15 minutes. `failure_rate`: failed of `ended` in the last 5 minutes, None where nothing ended.
+    `per_second`: transitions in the last full minute. `tokens`: by type, of the last hour's windows.
+    """
+
+    runs: int
+    open_runs: int
+    statuses: list[StatusCount]
+    rates: list[Rate]
+    per_second: float
+    failure_rate: float | None
+    ended: int
+    tokens: dict[str, int]
+    firing: int
+    alerts: list[Alert]
+    dead_letters: int
+    dead_letters_open: int
+    as_of: AsOf
+
+
+class Health(Answer):
+    """Of the console itself."""
+
+    status: Literal["ok", "rebuilding", "behind", "kafka_unavailable"]
+    version: str
+    message: str
+    database_bytes: int
+    runs: int
+    as_of: AsOf
