@@ -48,16 +48,25 @@ class Receipts:
         """Take over records of the topic, later ones over earlier ones; passes over what this module did not write."""
         for record in records:
             with suppress(ValueError, KeyError, TypeError, AttributeError):
-                number, _, offset = (record.key or b"").decode().partition(":")
-                if int(number) == partition:
-                    self._take(int(offset), record.value)
+                number, offset, found = said_in(record)
+                if number != partition:
+                    continue
+                if found is None:
+                    self._known.pop(offset, None)
+                else:
+                    self._known[offset] = found
 
-    def _take(self, offset: int, value: bytes | None) -> None:
-        if value is None:
-            self._known.pop(offset, None)
-            return
-        said = json.loads(value)
-        self._known[offset] = Receipt(f"{said['source']}@{said['timestamp']}", int(said["replayed_at"]))
+
+def said_in(record: Arrival) -> tuple[int, int, Receipt | None]:
+    """Return which letter a record is about, by partition and offset, and its receipt, None where it is taken back.
+
+    Raises ValueError, KeyError, TypeError or AttributeError for what is none.
+    """
+    number, _, offset = (record.key or b"").decode().partition(":")
+    if record.value is None:
+        return int(number), int(offset), None
+    said = json.loads(record.value)
+    return int(number), int(offset), Receipt(f"{said['source']}@{said['timestamp']}", int(said["replayed_at"]))
 
 
 def receipt(letter: Letter, now_ms: int) -> Message:

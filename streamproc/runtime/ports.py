@@ -65,10 +65,7 @@ class StillEnding(TaskInvalid):
 
 
 class OutputRefused(TaskInvalid):
-    """One partition of the outputs takes nothing, while the others may: the transaction was given up for its sake.
-
-    `places`: all of which that was said in one and the same transaction; `place` is one of them.
-    """
+    """The partition `place` takes nothing: the transaction was given up. `places`: all of which that was said in it."""
 
     def __init__(self, place: TopicPartition, why: str, places: frozenset[TopicPartition] = frozenset()) -> None:
         super().__init__(f"{place} takes no records: {why}")
@@ -104,8 +101,7 @@ class Reader(Protocol):
         """Return what is at hand, waiting at most `timeout_s` for the first record.
 
         Raises Gone where the position is out of range, BrokerUnavailable where Kafka refuses for now, Unreadable where
-        the position has come to records that cannot be read; what lies before them was returned by then. The next call
-        tries them again.
+        it has come to records that cannot be read; what lies before them was returned. The next call tries them again.
         """
 
     async def position(self) -> int:
@@ -142,6 +138,9 @@ class Fetcher(Protocol):
         Waits at most `timeout_s` for the first. A partition of which the broker has said nothing since it was last in
         an answer is missing. Cancelled, it loses nothing. Raises BrokerUnavailable for one without an answer for long.
         """
+
+    def position(self, place: TopicPartition) -> int:
+        """Return the offset that would be read next, as `Reader.position` does."""
 
     def lag(self, place: TopicPartition) -> int | None:
         """Return how many offsets lie between what was read and the last stable offset heard of; None before any."""

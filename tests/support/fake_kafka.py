@@ -290,6 +290,10 @@ class FakeReader:
 
     async def position(self) -> int:
         """Return the next offset; past markers, as soon as nothing else is left."""
+        return self.next()
+
+    def next(self) -> int:
+        """Return the next offset."""
         return self._position if self._log.unread(self._position) else max(self._position, self._log.last_stable)
 
     def lag(self) -> int | None:
@@ -345,6 +349,10 @@ class FakeFetcher:
         self._sought.difference_update(shares)
         taken = {place: self._readers[place].take(most) for place, most in known.items()}
         return {place: fetched for place, fetched in taken.items() if fetched is not None}
+
+    def position(self, place: TopicPartition) -> int:
+        """Return the next offset."""
+        return self._readers[place].next()
 
     def lag(self, place: TopicPartition) -> int | None:
         """Return what is left of what it has heard of."""

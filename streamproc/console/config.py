@@ -1,0 +1,44 @@
+"""The settings of the console."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from streamproc.runtime.config import Section
+
+RUN_ID = "{run_id}"
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class ConsoleSettings(Section):
+    """The console's address, its read model, and who may do what."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8081, ge=0, le=65_535)
+    base_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="Where a proxy puts it, such as /runs.")
+    database: Path | None = Field(
+        None, description="The read model's file, which is rebuilt where it is missing; None: in a state directory."
+    )
+    url: str | None = Field(None, description="Of a console that `runs` asks instead of the topics.")
+    token: str | None = Field(None, description="What `runs` shows to that console.", repr=False)
+    retention_s: int = Field(604_800, ge=60, description="How long histories, alerts, dead letters, metrics are kept.")
+    max_runs: int = Field(1_000_000, ge=1_000, description="Of more the runs that ended first are left out.")
+    index_metadata: tuple[MetadataKey, ...] = Field((), max_length=8, description="Keys that runs can be found by.")
+    links: dict[str, str] = Field({}, description="Templates with {run_id} by name, such as run.")
+    tokens_file: Path | None = Field(None, description="Who may come in, one a line: see `streamproc console token`.")
+    proxy_header: str | None = Field(None, description="Names the user where a trusted proxy asks; it is a viewer.")
+    proxy_networks: tuple[str, ...] = Field((), description="From where that header is believed, such as 10.0.0.0/8.")
+    actions: bool = Field(default=False, description="Whether operators may send dead letters back.")
+    payloads: bool = Field(
+        default=True, description="Whether those who come in without a token, on this machine only, see payloads."
+    )
+
+    @field_validator("links")
+    @classmethod
+    def _with_run_id(cls, links: dict[str, str]) -> dict[str, str]:
+        for name, template in links.items():
+            if RUN_ID not in template or not template.startswith(("https://", "http://")):
+                message = f"links.{name} must begin with https:// or http:// and hold {RUN_ID}"
+                raise ValueError(message)
+        return links

@@ -1,0 +1,263 @@
+"""Reads the topics into the read model: read committed, without a group, from where the read model says.
+
+What it writes and how far it has come is one SQLite transaction. So it may be killed anywhere.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import NamedTuple, TypeVar
+
+import structlog
+
+from streamproc.codec.arrival import Arrival
+from streamproc.console.intake import Intake, print_of
+from streamproc.console.model.database import Database
+from streamproc.console.model.entries import Batch, Mark
+from streamproc.console.model.retention import Retention, tidy
+from streamproc.console.model.runs import RunTable
+from streamproc.console.model.writing import marks, write
+from streamproc.console.objects import Unlearned
+from streamproc.console.standing import Standing
+from streamproc.errors import BrokerUnavailable
+from streamproc.runtime.backoff import Backoff
+from streamproc.runtime.ports import Fetched, Fetcher, Gone, Kafka, TopicPartition, Unreadable
+
+RECORDS_AT_ONCE = 8_000
+"""In one transaction, of all partitions; they share it."""
+LEAST_SHARE = 100
+POLL_S = 0.5
+PACE_S = 0.2
+"""From one look to the next where there is little: each costs a transaction."""
+LOOK_S = 30.0
+"""From one look at which topics there are to the next."""
+TIDY_S = 5.0
+QUIET_S = 10.0
+"""Without anything to write for so long, the log is taken into the file."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+Ask = Callable[[bytes], Awaitable[None]]
+"""Asks a registry for a schema; returns once the book knows it, or knows that there is none."""
+
+
+class Anew(Exception):
+    """The read model does not belong to the topics; it has to be built anew. The message says why."""
+
+
+class Parts(NamedTuple):
+    """What the follower works with. `pool`: of one thread, which is the one that writes."""
+
+    kafka: Kafka
+    intake: Intake
+    database: Database
+    runs: RunTable
+    retention: Retention
+    standing: Standing
+    pool: Executor
+    ask: Ask
+    news: Callable[[], None]
+
+
+class Follower:
+    """Follows the topics until it is cancelled, whatever comes between."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._standing = parts.standing
+        self._tidied_at = self._written_at = time.monotonic()
+        self._log_is_folded = False
+
+    async def run(self) -> None:
+        """Follow; what stands in its way is told by the standing and the log, and tried again."""
+        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
+        while True:
+            try:
+                await self._follow(backoff)
+            except Anew as why:
+                log.warning("the read model is built anew", why=str(why))
+                await self._rebuild(str(why))
+            except sqlite3.DatabaseError as error:
+                if _is_outside(error):
+                    await self._wait(backoff, f"the read model cannot be written: {error}")
+                else:
+                    log.warning("the read model is damaged and is built anew", error=str(error))
+                    await self._rebuild(f"it was damaged ({error})")
+            except (BrokerUnavailable, OSError) as error:
+                await self._wait(backoff, f"Kafka cannot be read: {error}")
+
+    async def _wait(self, backoff: Backoff, trouble: str) -> None:
+        if trouble != self._standing.trouble:
+            log.warning("reading the topics has come to a halt and is tried again", trouble=trouble)
+        self._standing.trouble = trouble
+        await asyncio.sleep(backoff.failed())
+
+    async def _rebuild(self, why: str) -> None:
+        await self._in_pool(lambda: self._parts.database.rebuild(why))
+        self._standing.begin()
+        self._parts.news()
+
+    async def _follow(self, backoff: Backoff) -> None:
+        fetcher = await self._parts.kafka.fetcher()
+        try:
+            places = await self._begin(fetcher)
+            looked_at = time.monotonic()
+            backoff.succeeded()
+            while True:
+                if time.monotonic() - looked_at > LOOK_S:
+                    places, looked_at = await self._look(fetcher, places), time.monotonic()
+                began_at = time.monotonic()
+                count = await self._turn(fetcher, places)
+                await self._between(count)
+                if count < RECORDS_AT_ONCE // 4:
+                    await asyncio.sleep(max(0.0, began_at + PACE_S - time.monotonic()))
+        finally:
+            await fetcher.close()
+
+    async def _begin(self, fetcher: Fetcher) -> list[TopicPartition]:
+        """Go to where the read model ends; raises Anew where that is in another topic than the one it was read from."""
+        known = await self._in_pool(lambda: marks(self._parts.database.writer))
+        places = await self._places()
+        for place, mark in known.items():
+            if place not in places:
+                raise Anew(f"{place} is gone")
+            await self._refuse_other(place, mark)
+        await asyncio.gather(*(self._enter(fetcher, place, known.get(place)) for place in places))
+        return places
+
+    async def _look(self, fetcher: Fetcher, before: Sequence[TopicPartition]) -> list[TopicPartition]:
+        places = await self._places()
+        if gone := [place for place in before if place not in places]:
+            raise Anew(f"{gone[0]} is gone")
+        await asyncio.gather(*(self._enter(fetcher, place, None) for place in places if place not in before))
+        return places
+
+    async def _enter(self, fetcher: Fetcher, place: TopicPartition, mark: Mark | None) -> None:
+        first, last = await self._parts.kafka.bounds(*place)
+        at = first if mark is None else mark.next
+        if at > last:
+            raise Anew(f"{place} ends at {last}, and was read up to {at}: it was made anew")
+        if mark is None and place.topic != self._parts.intake.state_topic:
+            # What is older than is kept need not be read.
+            since_ms = int(time.time() * 1_000) - self._parts.retention.keep_ms
+            at = await self._parts.kafka.offset_at(*place, since_ms) or first
+        if at < first:
+            self._pass_over(place, at, first)
+            at = first
+        fetcher.seek(place, at)
+        self._standing.read({place: at})
+        self._standing.lags({place: last - at}, is_complete=False)
+
+    async def _refuse_other(self, place: TopicPartition, mark: Mark) -> None:
+        """Read the last record again: another one in its place is of another topic. One that is gone tells nothing."""
+        if mark.last is None:
+            return
+        first, last = await self._parts.kafka.bounds(*place)
+        if not first <= mark.last < last:
+            return
+        reader = await self._parts.kafka.reader(*place)
+        try:
+            await reader.seek(mark.last)
+            records = (await reader.fetch(1, POLL_S)).records
+        except (Gone, Unreadable):
+            return
+        finally:
+            await reader.close()
+        if records and records[0].offset == mark.last and print_of(records[0]) != mark.print:
+            raise Anew(f"{place} was made anew")
+
+    async def _places(self) -> list[TopicPartition]:
+        found: list[TopicPartition] = []
+        for topic in self._parts.intake.topics:
+            count = await self._parts.kafka.partition_count(topic)
+            found += [TopicPartition(topic, number) for number in range(count)]
+            is_missing = not count and not topic.endswith("-replays")  # Made by the first replay.
+            self._standing.note(topic, f"there is no topic {topic}" if is_missing else "")
+        return found
+
+    async def _turn(self, fetcher: Fetcher, places: Sequence[TopicPartition]) -> int:
+        """Read what is at hand, and write it; return how many records that was."""
+        share = max(LEAST_SHARE, RECORDS_AT_ONCE // max(len(places), 1))
+        fetched = await fetcher.poll(dict.fromkeys(places, share), POLL_S)
+        records = {place: found.records for place, found in fetched.items() if found.records}
+        if records:
+            await self._write(records, {place: fetcher.position(place) for place in records})
+        for place, found in fetched.items():
+            if found.trouble is not None:
+                self._pass(fetcher, place, found)
+        lag = {place: lag for place in places if (lag := fetcher.lag(place)) is not None}
+        self._standing.lags(lag, is_complete=all(map(fetcher.read_all, places)))
+        return sum(map(len, records.values()))
+
+    async def _write(
+        self, records: Mapping[TopicPartition, Sequence[Arrival]], ends: Mapping[TopicPartition, int]
+    ) -> None:
+        parts = self._parts
+
+        def work() -> Batch:
+            batch = parts.intake.batch(records, ends)
+            write(parts.database, parts.runs, batch)
+            return batch
+
+        while True:
+            try:
+                await self._in_pool(work)
+                break
+            except Unlearned as missing:
+                await parts.ask(missing.header)
+        for topic, count in parts.intake.unreadable.items():
+            self._standing.note(f"{topic} unreadable", f"{count:,} records of {topic} cannot be read and are left out")
+        self._standing.read(ends, sum(map(len, records.values())))
+        self._written_at, self._log_is_folded = time.monotonic(), False
+        parts.news()
+
+    def _pass(self, fetcher: Fetcher, place: TopicPartition, found: Fetched) -> None:
+        """Go on behind what cannot be had."""
+        trouble = found.trouble
+        if isinstance(trouble, Unreadable):
+            self._standing.note(f"{place} unreadable", f"{trouble}; they are left out")
+            fetcher.seek(place, trouble.last + 1)
+        elif isinstance(trouble, Gone):
+            if trouble.first is None:
+                raise Anew(f"{place} was made anew: {trouble}")
+            self._pass_over(place, None, trouble.first)
+            fetcher.seek(place, trouble.first)
+
+    def _pass_over(self, place: TopicPartition, at: int | None, first: int) -> None:
+        """Say what retention removed; of the states nothing may be missing."""
+        if place.topic == self._parts.intake.state_topic:
+            raise Anew(f"{place} begins at {first} now: what was forgotten before that is not known")
+        since = "" if at is None else f" from {at}"
+        log.warning("retention removed what was unread", topic=place.topic, partition=place.partition, first=first)
+        self._standing.note(f"{place} gap", f"{place} was removed{since} up to {first} before it was read")
+
+    async def _between(self, count: int) -> None:
+        """Do what is not urgent: leave out what is old, and fold the log when nothing comes."""
+        now = time.monotonic()
+        parts = self._parts
+        if now - self._tidied_at > TIDY_S and self._standing.was_complete:
+            now_ms = int(time.time() * 1_000)
+            has_more = await self._in_pool(lambda: tidy(parts.database, parts.retention, now_ms))
+            self._tidied_at = 0.0 if has_more else now
+        elif not count and now - self._written_at > QUIET_S and not self._log_is_folded:
+            await self._in_pool(parts.database.fold_log)
+            self._log_is_folded = True
+
+    async def _in_pool(self, work: Callable[[], T]) -> T:
+        """Work in the thread that writes, to its end even if cancelled: nobody else may write meanwhile."""
+        future = asyncio.get_running_loop().run_in_executor(self._parts.pool, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait({future})
+            raise
+
+
+def _is_outside(error: sqlite3.DatabaseError) -> bool:
+    """Tell whether the disk is the trouble, and not what is on it."""
+    return isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error)

@@ -1,0 +1,171 @@
+"""The file: opened, checked, rebuilt. One connection writes; each thread that reads has its own.
+
+Whatever is wrong with the file, it is made anew: what is in it comes from the topics.
+"""
+
+import fcntl
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TypeVar
+from uuid import uuid4
+
+from streamproc.console.model.tables import VERSION, statements
+from streamproc.console.reads import Busy
+from streamproc.errors import ConfigError
+
+T = TypeVar("T")
+
+QUERY_S = 0.25
+"""For one query of a reader; it holds its snapshot no longer, so that the log can be taken into the file."""
+STEPS = 1_000
+"""Instructions of SQLite between two looks at the time."""
+CACHE_KIB = 65_536
+CHECKPOINT_PAGES = 50_000
+SUFFIXES = ("", "-wal", "-shm", "-journal")
+IDENTITY = "identity"
+EPOCH = "epoch"
+
+
+class Database:
+    """A read model in a file. `identity`: what it was made with; one made with something else is rebuilt.
+
+    Raises ConfigError where another process has the file, or the directory cannot be written to.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, str], index_metadata: tuple[str, ...] = ()) -> None:
+        self.path = path
+        self.index_metadata = index_metadata
+        self.epoch = ""
+        self._identity = f"{VERSION} {sorted(identity.items())} {index_metadata}"
+        self._local = threading.local()
+        self._lock = _locked(path)
+        try:
+            self.why_rebuilt = self._open()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write: all of it, or nothing where anything is raised. Only one thread at a time may."""
+        self.writer.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.writer
+        except BaseException:
+            self.writer.rollback()
+            raise
+        self.writer.commit()
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what a query returns, as of one moment; raises Busy after QUERY_S."""
+        connection = self._reader()
+        deadline = time.monotonic() + QUERY_S
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
+        try:
+            connection.execute("BEGIN")
+            return query(connection)
+        except sqlite3.OperationalError as error:
+            if "interrupted" in str(error):
+                raise Busy("the query took too long: filter for more, or ask for less") from None
+            raise
+        finally:
+            connection.rollback()
+            connection.set_progress_handler(None, 0)
+
+    def rebuild(self, why: str) -> None:
+        """Begin anew with an empty file."""
+        with suppress(sqlite3.Error):
+            self.writer.close()
+        self.why_rebuilt = why
+        self._make()
+
+    def fold_log(self) -> None:
+        """Take the log into the file and cut it, where nobody reads; call it when nothing else is to be done."""
+        self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def bytes(self) -> int:
+        """Return how large the file is, with its log."""
+        files = (self.path.with_name(self.path.name + suffix) for suffix in SUFFIXES)
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def close(self) -> None:
+        """Close what this thread and the writer have open, and let go of the file."""
+        self.writer.close()
+        with suppress(AttributeError):
+            self._local.connection.close()
+        self._lock.close()
+
+    def _open(self) -> str:
+        """Open the file, or make it; return why it was rebuilt, empty where it was not."""
+        if not self.path.exists():
+            self._make()
+            return "there was none"
+        try:
+            self.writer = _connected(self.path)
+            meta = dict(self.writer.execute("SELECT name, value FROM meta"))
+            # Reads every index's root and every table's: a torn file shows in most cases here, else in its use.
+            self.writer.execute("SELECT count(*) FROM sqlite_schema, (SELECT max(id) FROM runs)").fetchone()
+        except sqlite3.DatabaseError as error:
+            self.rebuild(f"it was damaged, or no read model ({error})")
+            return self.why_rebuilt
+        if meta.get(IDENTITY) != self._identity:
+            self.rebuild("it was made by another version, or with other settings")
+            return self.why_rebuilt
+        self.epoch = meta[EPOCH]
+        return ""
+
+    def _make(self) -> None:
+        for suffix in SUFFIXES:
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self.path.touch(0o600)
+        self.writer = _connected(self.path)
+        epoch = uuid4().hex[:8]
+        with self.transaction() as writer:
+            for statement in statements(self.index_metadata):
+                writer.execute(statement)
+            writer.executemany("INSERT INTO meta VALUES (?, ?)", [(IDENTITY, self._identity), (EPOCH, epoch)])
+        self.epoch = epoch
+
+    def _reader(self) -> sqlite3.Connection:
+        """Return this thread's connection to the file as it is now: a rebuilt one is another file."""
+        if getattr(self._local, EPOCH, None) != self.epoch:
+            if getattr(self._local, "connection", None) is not None:
+                self._local.connection.close()
+            self._local.connection = _connected(self.path)
+            self._local.connection.execute("PRAGMA query_only = true")
+            self._local.epoch = self.epoch
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    # Connections are handed from one thread of a pool to the next, never shared at the same time.
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A crash of the machine may take the last transactions, offsets and rows alike: they are read again.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    return connection
+
+
+def _locked(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f"{path.name}.lock").open("a")
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}): set STREAMPROC_CONSOLE__DATABASE to a file elsewhere"
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise ConfigError(
+            f"another console uses {path}: each has a read model of its own, set STREAMPROC_CONSOLE__DATABASE"
+        ) from None
+    return lock

@@ -1,0 +1,50 @@
+"""One batch into the tables, in one transaction with the offsets behind it; so writing it again changes nothing."""
+
+from collections.abc import Mapping
+from sqlite3 import Connection
+
+from streamproc.console.model.database import Database
+from streamproc.console.model.entries import Batch, Mark
+from streamproc.console.model.history import write_steps
+from streamproc.console.model.letters import write_letters, write_receipts
+from streamproc.console.model.runs import RunTable
+from streamproc.console.model.windows import write_windows
+from streamproc.runtime.ports import TopicPartition
+
+
+def write(database: Database, runs: RunTable, batch: Batch) -> None:
+    """Write a batch, all of it or nothing."""
+    with database.transaction() as db:
+        runs.write(db, batch.runs.values())
+        write_steps(db, batch.steps)
+        write_letters(db, batch.letters)
+        write_receipts(db, batch.receipts)
+        write_windows(db, batch.windows.values())
+        _write_instances(db, batch)
+        write_marks(db, batch.marks)
+
+
+def marks(db: Connection) -> dict[TopicPartition, Mark]:
+    """Return how far each partition was read."""
+    rows = db.execute("SELECT topic, partition, next, last, print FROM positions")
+    return {TopicPartition(topic, partition): Mark(*mark) for topic, partition, *mark in rows}
+
+
+def write_marks(db: Connection, read: Mapping[TopicPartition, Mark]) -> None:
+    """Take over how far partitions were read."""
+    db.executemany(
+        "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)", [(*place, *mark) for place, mark in read.items()]
+    )
+
+
+def _write_instances(db: Connection, batch: Batch) -> None:
+    for instance_id, packed in batch.instances.values():
+        if packed is None:
+            db.execute("DELETE FROM instances WHERE instance_id = ?", [instance_id])
+        else:
+            # The report before is kept: two of them tell how much of the processor is in use.
+            db.execute(
+                "INSERT INTO instances VALUES (?, ?, NULL) ON CONFLICT (instance_id) DO UPDATE SET before = packed, "
+                "packed = excluded.packed",
+                [instance_id, packed],
+            )

@@ -1,0 +1,115 @@
+"""The objects behind the states and the dead letters: decoded with the schemas that the service knows."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from streamproc.codec.book import SchemaBook, SchemaMissing
+from streamproc.codec.framing import JSON, confluent, header_of, single_object
+from streamproc.codec.objects import object_of
+from streamproc.core.model import Run
+from streamproc.errors import ConfigError, RecordRejected, RegistryUnavailable
+from streamproc.registry.learner import Learner
+from streamproc.runtime.ports import Gone, Kafka, TopicPartition, Unreadable
+
+FETCH_S = 5.0
+FETCH_RECORDS = 1
+METADATA = "metadata"
+MAX_VALUE_CHARS = 512
+
+
+class Unlearned(Exception):
+    """A schema that only a registry knows; ask it, then try again."""
+
+    def __init__(self, header: bytes) -> None:
+        super().__init__(header)
+        self.header = header
+
+
+class Objects:
+    """Decodes objects. `learner` None: there is no registry."""
+
+    def __init__(self, book: SchemaBook, learner: Learner | None, index_metadata: Sequence[str] = ()) -> None:
+        self._book = book
+        self._learner = learner
+        self._index_metadata = index_metadata
+        self._unanswered: set[bytes] = set()
+
+    async def ask(self, header: bytes) -> None:
+        """Ask the registry for a schema; one that does not answer is asked no more for metadata's sake."""
+        try:
+            if self._learner is not None:
+                await self._learner.learn([header])
+        except RegistryUnavailable:
+            self._unanswered.add(header)
+
+    def metadata(self, run: Run) -> tuple[str | None, ...]:
+        """Return the values of the metadata that is indexed; raises Unlearned."""
+        if not self._index_metadata:
+            return ()
+        header = header_named(run.event_schema)
+        try:
+            found = object_of(run.event, self._book.find(header))
+        except SchemaMissing:
+            if header in self._unanswered:
+                return tuple(None for _ in self._index_metadata)
+            raise Unlearned(header) from None
+        except RecordRejected:
+            found = {}
+        said = found.get(METADATA) if isinstance(found, dict) else None
+        values = said if isinstance(said, dict) else {}
+        return tuple(_text(values.get(key)) for key in self._index_metadata)
+
+    async def decoded(self, payload: bytes, header: bytes) -> tuple[Any, str | None]:
+        """Return the object in a payload, and None; or None, and why there is none."""
+        try:
+            with suppress(SchemaMissing):
+                return await self._decoded(payload, header), None
+            if self._learner is None:
+                return None, "its schema is not known here, and no registry is set"
+            await self._learner.learn([header])
+            return await self._decoded(payload, header), None
+        except RegistryUnavailable:
+            return None, "the registry does not answer: look again later"
+        except (RecordRejected, SchemaMissing) as error:
+            return None, str(error)
+
+    async def framed(self, value: bytes | None) -> tuple[Any, str | None]:
+        """Do the same with a value that begins with its framing."""
+        try:
+            header = header_of(value)
+        except RecordRejected as error:
+            return None, str(error)
+        assert value is not None  # noqa: S101  it has a header
+        return await self.decoded(value if header == JSON else value[len(header) :], header)
+
+    async def _decoded(self, payload: bytes, header: bytes) -> Any:
+        schema = self._book.find(header)
+        # A megabyte takes a while: the loop has others to answer.
+        return await asyncio.to_thread(object_of, payload, schema)
+
+
+def header_named(label: str) -> bytes:
+    """Return the framing header that a label of RunState's event_schema stands for."""
+    kind, _, name = label.partition(":")
+    if kind == "id":
+        return confluent(int(name))
+    return single_object(name) if kind == "crc64" else JSON
+
+
+async def record_at(kafka: Kafka, place: TopicPartition, offset: int) -> Any | None:
+    """Return the record at an offset, None where there is none any more; raises BrokerUnavailable."""
+    reader = await kafka.reader(*place)
+    try:
+        await reader.seek(offset)
+        records = (await reader.fetch(FETCH_RECORDS, FETCH_S)).records
+    except (Gone, Unreadable, ConfigError):
+        return None
+    finally:
+        await reader.close()
+    return records[0] if records and records[0].offset == offset else None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)[:MAX_VALUE_CHARS]

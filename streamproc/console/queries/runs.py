@@ -1,0 +1,197 @@
+"""Lists of runs, read in the order of an index, a bounded number at a time; and single ones.
+
+A list is never counted and never sorted as a whole. Which index it is read by is decided by how many runs have the
+values that are asked for; the other conditions are tried on what it yields.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from sqlite3 import Connection
+from typing import Any, NamedTuple
+
+from streamproc.console.answers.runs import Run
+from streamproc.console.qualifiers import Filter
+from streamproc.console.queries.conditions import Part, ages, conditions
+from streamproc.console.queries.view import View
+
+EXAMINED_AT_ONCE = 2_000
+SEARCH_S = 0.12
+"""For filling one page; what it is short of by then comes with the next one."""
+MOST_STREAMS = 100
+"""Of values that are merged; there may be any number of statuses where a producer makes them up."""
+COUNTED = ("status", "assistant", "model", "error")
+
+Key = tuple[Any, ...]
+
+
+class Stored(NamedTuple):
+    """A run, and the offset of its state."""
+
+    run: Run
+    place: int
+
+
+class Found(NamedTuple):
+    """A part of a list; `last`: the key of the last row that was looked at, None where there is nothing behind it."""
+
+    runs: list[Run]
+    last: Key | None
+    is_partial: bool
+
+
+class _Stream(NamedTuple):
+    """Rows of runs in the order of an index: those with one value of it."""
+
+    by: str
+    condition: str
+    values: tuple[Any, ...]
+
+
+def one(db: Connection, view: View, run_id: str) -> Stored | None:
+    """Return one run."""
+    row = db.execute(f"SELECT place, {view.columns} FROM runs WHERE run_id = ?", [run_id]).fetchone()  # noqa: S608
+    return None if row is None else Stored(view.shown(row[1], row[2], row[3:]), row[0])
+
+
+def page(db: Connection, view: View, wanted: Filter, sort: str, limit: int, behind: Key | None, now_ms: int) -> Found:
+    """Return up to `limit` runs behind a key; raises BadQuery for metadata that is not indexed."""
+    order = _order(db, view, wanted, sort, now_ms)
+    tried = conditions(view, wanted, now_ms)
+    found: list[tuple[Key, Run]] = []
+    deadline = time.monotonic() + SEARCH_S
+    last, is_over = behind, False
+    at_once = limit + 1
+    while len(found) <= limit and not is_over:
+        keys = order.keys(db, last, at_once)
+        is_over = len(keys) < at_once
+        found += _matching(db, view, keys, tried)
+        last = keys[-1] if keys else last
+        at_once = EXAMINED_AT_ONCE
+        if time.monotonic() > deadline and len(found) <= limit and not is_over:
+            return Found([run for _, run in found], last, is_partial=True)
+    if len(found) > limit:
+        return Found([run for _, run in found[:limit]], found[limit - 1][0], is_partial=False)
+    return Found([run for _, run in found], None, is_partial=False)
+
+
+class _Order(NamedTuple):
+    """The order of a list: streams that are merged, by the columns of a key."""
+
+    streams: Sequence[_Stream]
+    columns: tuple[str, str]
+    bounds: Sequence[Part] = ()
+    is_descending: bool = False
+
+    def keys(self, db: Connection, behind: Key | None, limit: int) -> list[Key]:
+        """Return the keys that come next."""
+        first, second = self.columns
+        direction, sign = ("DESC", "<") if self.is_descending else ("ASC", ">")
+        ordered = f"ORDER BY {first} {direction}, {second} {direction} LIMIT {limit:d}"
+        bounds = [*self.bounds] if behind is None else [*self.bounds, (f"({first}, {second}) {sign} (?, ?)", behind)]
+        within = "".join(f" AND {text}" for text, _ in bounds)
+        bound_values = [value for _, values in bounds for value in values]
+        parts: list[str] = []
+        values: list[Any] = []
+        for stream in self.streams:
+            parts.append(
+                f"SELECT * FROM (SELECT {first}, {second} FROM runs INDEXED BY {stream.by} "  # noqa: S608
+                f"WHERE {stream.condition}{within} {ordered})"
+            )
+            values += [*stream.values, *bound_values]
+        if not parts:
+            return []
+        return db.execute(
+            f"{' UNION ALL '.join(parts)} ORDER BY 1 {direction}, 2 {direction} LIMIT {limit:d}", values
+        ).fetchall()
+
+
+def _order(db: Connection, view: View, wanted: Filter, sort: str, now_ms: int) -> _Order:
+    if wanted.run_id:
+        # Up to the last text that begins so: no character is behind this one.
+        span = _Stream(
+            "sqlite_autoindex_runs_1", "run_id >= ? AND run_id < ?", (wanted.run_id, wanted.run_id + "\U0010ffff")
+        )
+        return _Order([span], ("run_id", "id"))
+    if sort == "deadline":
+        limits = _Stream("runs_ends_first", "ends_first IS NOT NULL", ())
+        return _Order([limits], ("ends_first", "id"))
+    return _Order(
+        _streams(db, view, wanted), ("since", "id"), list(ages(wanted, now_ms)), is_descending=sort == "-since"
+    )
+
+
+def _streams(db: Connection, view: View, wanted: Filter) -> Sequence[_Stream]:
+    """Return what the fewest runs are in."""
+    for key, value in wanted.metadata.items():
+        column = view.metadata_column(key)
+        return [_Stream(f"runs_{column}", f"{column} = ?", (value,))]
+    if threads := wanted.wanted.get("thread"):
+        return [_Stream("runs_thread", "thread = ?", (thread,)) for thread in threads]
+    if "illegal" in wanted.flags:
+        return [_Stream("runs_illegal", "illegal", ())]
+    statuses = _statuses(db, view, wanted)
+    options = [(sum(statuses.values()), "status", tuple(statuses))]
+    options += [
+        (sum(counts(db, name, among).values()), name, among)
+        for name in COUNTED[1:]
+        if (among := wanted.wanted.get(name))
+    ]
+    _, name, values = min(options)
+    if len(values) > MOST_STREAMS:
+        return [_Stream("runs_since", "true", ())]
+    return [_Stream(f"runs_{name}", f"{name} = ?", (value,)) for value in values]
+
+
+def _statuses(db: Connection, view: View, wanted: Filter) -> Mapping[str, int]:
+    """Return the statuses that there are and that are meant, with how many runs are in each."""
+    outcomes = view.profile.outcomes
+
+    def is_meant(status: str) -> bool:
+        outcome = outcomes.get(status)
+        return (
+            status in wanted.wanted.get("status", (status,))
+            and status not in wanted.unwanted.get("status", ())
+            and outcome in wanted.wanted.get("outcome", (outcome,))
+            and outcome not in wanted.unwanted.get("outcome", ())
+            and not (outcome is not None and {"open", "overdue"} & set(wanted.flags))
+            and not (outcome is None and "ended" in wanted.flags)
+        )
+
+    return {status: count for status, count in counts(db, "status").items() if is_meant(status)}
+
+
+def counts(db: Connection, name: str, values: Sequence[str] | None = None) -> dict[str, int]:
+    """Return how many runs have each value; of all, or those given."""
+    if values is None:
+        return dict(db.execute("SELECT value, runs FROM facets WHERE name = ?", [name]).fetchall())
+    among = "SELECT value, runs FROM facets WHERE name = ? AND value IN (SELECT value FROM json_each(?))"
+    return dict(db.execute(among, [name, json.dumps(values)]).fetchall())
+
+
+def total(db: Connection, view: View, wanted: Filter) -> int | None:
+    """Return how many runs a filter means, where that is known without looking at them."""
+    is_counted = not (
+        wanted.run_id
+        or wanted.metadata
+        or wanted.older_ms is not None
+        or wanted.younger_ms is not None
+        or {"overdue", "illegal"} & set(wanted.flags)
+    )
+    names = {*wanted.wanted, *wanted.unwanted}
+    if is_counted and names <= {"status", "outcome"}:
+        return sum(_statuses(db, view, wanted).values())
+    if is_counted and len(wanted.wanted) == 1 and not wanted.unwanted and not wanted.flags:
+        ((name, values),) = wanted.wanted.items()
+        return sum(counts(db, name, values).values()) if name in COUNTED else None
+    return None
+
+
+def _matching(db: Connection, view: View, keys: Sequence[Key], tried: Part) -> list[tuple[Key, Run]]:
+    by_id = {key[1]: key for key in keys}
+    rows = db.execute(
+        f"SELECT id, {view.columns} FROM runs WHERE id IN (SELECT value FROM json_each(?)) {tried[0]}",  # noqa: S608
+        [json.dumps(list(by_id)), *tried[1]],
+    )
+    found = {row[0]: row[1:] for row in rows}
+    return [(key, view.shown(row[0], row[1], row[2:])) for key in keys if (row := found.get(key[1])) is not None]

@@ -1,0 +1,78 @@
+"""How far the read model has come, as every answer says it."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from streamproc.console.answers.common import AsOf, Rebuild
+from streamproc.runtime.ports import TopicPartition
+
+FRESH_S = 1.5
+"""Complete so short a time ago is complete: it is asked about four times a second."""
+
+
+class Standing:
+    """Is told by the follower, asked by the answers. `clock` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next: dict[TopicPartition, int] = {}
+        self._lag: dict[TopicPartition, int] = {}
+        self._complete_at: float | None = None
+        self._began_at = clock()
+        self._records = 0
+        self._notes: dict[str, str] = {}
+        self.trouble = ""
+
+    def begin(self) -> None:
+        """Forget what was: the read model is built anew."""
+        self._next, self._lag, self._records = {}, {}, 0
+        self._complete_at, self._began_at = None, self._clock()
+
+    def read(self, next_offsets: Mapping[TopicPartition, int], records: int = 0) -> None:
+        """Take note of what was written; the next offset of each partition."""
+        self._next.update(next_offsets)
+        self._records += records
+
+    def lags(self, lag: Mapping[TopicPartition, int], *, is_complete: bool) -> None:
+        """Take note of how many offsets are unread; complete: the broker just said that nothing is."""
+        self._lag.update(lag)
+        self.trouble = ""
+        if is_complete:
+            self._complete_at = self._clock()
+
+    def note(self, about: str, text: str) -> None:
+        """Say what is missing, once for each matter; an empty text takes it back."""
+        if text:
+            self._notes[about] = text
+        else:
+            self._notes.pop(about, None)
+
+    @property
+    def was_complete(self) -> bool:
+        """Whether everything that there was has been read once."""
+        return self._complete_at is not None
+
+    def lag(self) -> dict[str, int]:
+        """Return how many offsets are unread, by partition."""
+        return {f"{topic}:{partition}": lag for (topic, partition), lag in sorted(self._lag.items())}
+
+    def as_of(self) -> AsOf:
+        """Return how far the answers go."""
+        quiet_s = self._clock() - (self._began_at if self._complete_at is None else self._complete_at)
+        behind_s = 0.0 if self.was_complete and quiet_s < FRESH_S else round(quiet_s, 1)
+        offsets = {f"{topic}:{partition}": offset for (topic, partition), offset in sorted(self._next.items())}
+        notes = [*([self.trouble] if self.trouble else []), *self._notes.values()]
+        return AsOf(partitions=offsets, behind_s=behind_s, rebuild=self._rebuild(), notes=notes)
+
+    def _rebuild(self) -> Rebuild | None:
+        if self.was_complete:
+            return None
+        left, elapsed_s = sum(self._lag.values()), self._clock() - self._began_at
+        rate = self._records / elapsed_s if elapsed_s > 0 else 0.0
+        fraction = self._records / max(self._records + left, 1)
+        return Rebuild(
+            records_read=self._records,
+            records_left=left,
+            fraction=round(fraction, 4),
+            seconds_left=round(left / rate, 1) if rate else None,
+        )
