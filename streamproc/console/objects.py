@@ -9,12 +9,9 @@ from streamproc.codec.book import SchemaBook, SchemaMissing
 from streamproc.codec.framing import JSON, confluent, header_of, single_object
 from streamproc.codec.objects import object_of
 from streamproc.core.model import Run
-from streamproc.errors import ConfigError, RecordRejected, RegistryUnavailable
+from streamproc.errors import RecordRejected, RegistryUnavailable
 from streamproc.registry.learner import Learner
-from streamproc.runtime.ports import Gone, Kafka, TopicPartition, Unreadable
 
-FETCH_S = 5.0
-FETCH_RECORDS = 1
 METADATA = "metadata"
 MAX_VALUE_CHARS = 512
 
@@ -48,8 +45,9 @@ class Objects:
         """Return the values of the metadata that is indexed; raises Unlearned."""
         if not self._index_metadata:
             return ()
-        header = header_named(run.event_schema)
+        header = JSON
         try:
+            header = header_named(run.event_schema)
             found = object_of(run.event, self._book.find(header))
         except SchemaMissing:
             if header in self._unanswered:
@@ -61,8 +59,15 @@ class Objects:
         values = said if isinstance(said, dict) else {}
         return tuple(_text(values.get(key)) for key in self._index_metadata)
 
+    async def of_event(self, run: Run) -> tuple[Any, str | None]:
+        """Return the object of a run's last event, and None; or None, and why there is none."""
+        try:
+            return await self.decoded(run.event, header_named(run.event_schema))
+        except RecordRejected as error:
+            return None, str(error)
+
     async def decoded(self, payload: bytes, header: bytes) -> tuple[Any, str | None]:
-        """Return the object in a payload, and None; or None, and why there is none."""
+        """Do the same with a payload without its framing."""
         try:
             with suppress(SchemaMissing):
                 return await self._decoded(payload, header), None
@@ -91,24 +96,14 @@ class Objects:
 
 
 def header_named(label: str) -> bytes:
-    """Return the framing header that a label of RunState's event_schema stands for."""
+    """Return the framing header that a label of RunState's event_schema stands for; raises RecordRejected."""
     kind, _, name = label.partition(":")
-    if kind == "id":
-        return confluent(int(name))
-    return single_object(name) if kind == "crc64" else JSON
-
-
-async def record_at(kafka: Kafka, place: TopicPartition, offset: int) -> Any | None:
-    """Return the record at an offset, None where there is none any more; raises BrokerUnavailable."""
-    reader = await kafka.reader(*place)
     try:
-        await reader.seek(offset)
-        records = (await reader.fetch(FETCH_RECORDS, FETCH_S)).records
-    except (Gone, Unreadable, ConfigError):
-        return None
-    finally:
-        await reader.close()
-    return records[0] if records and records[0].offset == offset else None
+        if kind == "id":
+            return confluent(int(name))
+        return single_object(name) if kind == "crc64" else JSON
+    except (ValueError, OverflowError):
+        raise RecordRejected("unknown_schema", "its event_schema names no schema") from None
 
 
 def _text(value: Any) -> str | None:

@@ -60,14 +60,17 @@ class StreamFilter(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One of the stream. `id`: what Last-Event-ID resumes behind. `kind`: transition or alert."""
+    """One of the stream. `id`: what Last-Event-ID resumes behind.
+
+    `kind`: transition or alert; `open`, without a step, is the first one where nothing was to be resumed.
+    """
 
     id: str
-    kind: str
-    run_id: str | None
-    assistant_id: str | None
-    model: str | None
-    step: Step
+    kind: str = "open"
+    run_id: str | None = None
+    assistant_id: str | None = None
+    model: str | None = None
+    step: Step | None = None
 
 
 class NotFound(Exception):

@@ -52,6 +52,10 @@ class Standing:
         """Whether everything that there was has been read once."""
         return self._complete_at is not None
 
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions of a topic are read."""
+        return sum(place.topic == topic for place in self._next)
+
     def lag(self) -> dict[str, int]:
         """Return how many offsets are unread, by partition."""
         return {f"{topic}:{partition}": lag for (topic, partition), lag in sorted(self._lag.items())}

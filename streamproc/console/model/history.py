@@ -1,9 +1,9 @@
 """What happened: steps of runs, how many in each ten seconds, and the alerts as they are now."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from sqlite3 import Connection
 
-from streamproc.console.model.entries import Alerted, Arrived, StepRow, encode
+from streamproc.console.model.entries import Alerted, Arrived, Kind, StepRow, encode
 
 RATE_MS = 10_000
 
@@ -16,6 +16,15 @@ def write_steps(db: Connection, steps: Sequence[StepRow]) -> None:
     )
     _write_rates(db, steps)
     _write_alerts(db, (each.said for each in steps if isinstance(each.said, Alerted)))
+
+
+def partitions(db: Connection, kind: Kind) -> Iterator[int]:
+    """Yield the partitions of which there are steps, by going from one to the next."""
+    at: int | None = -1
+    while at is not None:
+        row = db.execute("SELECT min(partition) FROM steps WHERE kind = ? AND partition > ?", [kind, at]).fetchone()
+        if (at := row[0]) is not None:
+            yield at
 
 
 def _write_rates(db: Connection, steps: Iterable[StepRow]) -> None:

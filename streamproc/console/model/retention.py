@@ -1,11 +1,12 @@
 """What is too old, or too much, goes: a little at a time, so that nobody waits for it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from sqlite3 import Connection
 from typing import NamedTuple
 
 from streamproc.console.model.database import Database
 from streamproc.console.model.entries import Kind
+from streamproc.console.model.history import partitions
 from streamproc.console.model.letters import remove_letters
 from streamproc.console.model.runs import remove
 from streamproc.core.lifecycle import Profile
@@ -55,7 +56,7 @@ def tidy(database: Database, retention: Retention, now_ms: int) -> bool:
 def _old_steps(db: Connection, limit: int, most: int) -> bool:
     """Take off the first of each partition that are too old; and where there are too many, the first anyway."""
     is_full = False
-    partitions = [(kind, partition) for kind in Kind for partition in _partitions(db, kind)]
+    partitions = [(kind, partition) for kind in Kind for partition in partitions(db, kind)]
     spans = [
         db.execute("SELECT min(offset), max(offset) FROM steps WHERE kind = ? AND partition = ?", each).fetchone()
         for each in partitions
@@ -73,18 +74,6 @@ def _old_steps(db: Connection, limit: int, most: int) -> bool:
         ).rowcount
         is_full = is_full or _gone(deleted)
     return is_full
-
-
-def _partitions(db: Connection, kind: Kind) -> Iterator[int]:
-    """Yield the partitions of which there are steps, by going from one to the next."""
-    at = -1
-    while True:
-        (found,) = db.execute(
-            "SELECT min(partition) FROM steps WHERE kind = ? AND partition > ?", [kind, at]
-        ).fetchone()
-        if found is None:
-            return
-        yield (at := found)
 
 
 def _old_letters(db: Connection, limit: int) -> bool:

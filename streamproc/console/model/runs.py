@@ -39,7 +39,7 @@ class RunTable:
         columns = [*COLUMNS, *metadata, "place", "packed"]
         changed = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
         self._upsert = (
-            f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "  # noqa: S608
+            f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
             f"ON CONFLICT (run_id) DO UPDATE SET {changed}"
         )
 

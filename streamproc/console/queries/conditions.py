@@ -1,20 +1,17 @@
 """A filter as SQL: what is tried on each run that an index yields."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from streamproc.console.qualifiers import Filter
+from streamproc.console.queries.paging import Part, joined
 from streamproc.console.queries.view import View
-
-Part = tuple[str, Sequence[Any]]
-"""A condition, and the values of its marks."""
 
 
 def conditions(view: View, wanted: Filter, now_ms: int) -> Part:
-    """Return a filter as SQL behind a WHERE, and its values; raises BadQuery."""
+    """Return a filter as one condition; raises BadQuery."""
     parts = [*_values(view, wanted), *_flags(view, wanted, now_ms), *ages(wanted, now_ms)]
     parts += [(f"{view.metadata_column(key)} = ?", [value]) for key, value in wanted.metadata.items()]
-    return "".join(f" AND {text}" for text, _ in parts), [value for _, values in parts for value in values]
+    return joined(parts)
 
 
 def ages(wanted: Filter, now_ms: int) -> Iterator[Part]:

@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 from streamproc.console.answers.runs import Run
 from streamproc.console.qualifiers import Filter
-from streamproc.console.queries.conditions import Part, ages, conditions
+from streamproc.console.queries.conditions import ages, conditions
+from streamproc.console.queries.paging import Part, joined
 from streamproc.console.queries.view import View
 
 EXAMINED_AT_ONCE = 2_000
+WIDER = 6
+"""As many times more are looked at where a page is not full yet."""
 SEARCH_S = 0.12
 """For filling one page; what it is short of by then comes with the next one."""
 MOST_STREAMS = 100
@@ -50,29 +53,24 @@ class _Stream(NamedTuple):
 
 def one(db: Connection, view: View, run_id: str) -> Stored | None:
     """Return one run."""
-    row = db.execute(f"SELECT place, {view.columns} FROM runs WHERE run_id = ?", [run_id]).fetchone()  # noqa: S608
+    row = db.execute(f"SELECT place, {view.columns} FROM runs WHERE run_id = ?", [run_id]).fetchone()
     return None if row is None else Stored(view.shown(row[1], row[2], row[3:]), row[0])
 
 
 def page(db: Connection, view: View, wanted: Filter, sort: str, limit: int, behind: Key | None, now_ms: int) -> Found:
     """Return up to `limit` runs behind a key; raises BadQuery for metadata that is not indexed."""
-    order = _order(db, view, wanted, sort, now_ms)
-    tried = conditions(view, wanted, now_ms)
-    found: list[tuple[Key, Run]] = []
+    order, tried = _order(db, view, wanted, sort, now_ms), conditions(view, wanted, now_ms)
+    found: list[tuple[Key, Any]] = []
     deadline = time.monotonic() + SEARCH_S
-    last, is_over = behind, False
-    at_once = limit + 1
-    while len(found) <= limit and not is_over:
+    last, at_once, is_over = behind, limit + 1, False
+    while len(found) <= limit and not is_over and time.monotonic() < deadline:
         keys = order.keys(db, last, at_once)
-        is_over = len(keys) < at_once
         found += _matching(db, view, keys, tried)
-        last = keys[-1] if keys else last
-        at_once = EXAMINED_AT_ONCE
-        if time.monotonic() > deadline and len(found) <= limit and not is_over:
-            return Found([run for _, run in found], last, is_partial=True)
+        is_over, last = len(keys) < at_once, keys[-1] if keys else last
+        at_once = min(WIDER * at_once, EXAMINED_AT_ONCE)
     if len(found) > limit:
-        return Found([run for _, run in found[:limit]], found[limit - 1][0], is_partial=False)
-    return Found([run for _, run in found], None, is_partial=False)
+        return Found([_shown(view, row) for _, row in found[:limit]], found[limit - 1][0], is_partial=False)
+    return Found([_shown(view, row) for _, row in found], None if is_over else last, is_partial=not is_over)
 
 
 class _Order(NamedTuple):
@@ -89,14 +87,13 @@ class _Order(NamedTuple):
         direction, sign = ("DESC", "<") if self.is_descending else ("ASC", ">")
         ordered = f"ORDER BY {first} {direction}, {second} {direction} LIMIT {limit:d}"
         bounds = [*self.bounds] if behind is None else [*self.bounds, (f"({first}, {second}) {sign} (?, ?)", behind)]
-        within = "".join(f" AND {text}" for text, _ in bounds)
-        bound_values = [value for _, values in bounds for value in values]
+        within, bound_values = joined(bounds)
         parts: list[str] = []
         values: list[Any] = []
         for stream in self.streams:
             parts.append(
-                f"SELECT * FROM (SELECT {first}, {second} FROM runs INDEXED BY {stream.by} "  # noqa: S608
-                f"WHERE {stream.condition}{within} {ordered})"
+                f"SELECT * FROM (SELECT {first}, {second} FROM runs INDEXED BY {stream.by} "
+                f"WHERE {stream.condition} AND {within} {ordered})"
             )
             values += [*stream.values, *bound_values]
         if not parts:
@@ -190,8 +187,12 @@ def total(db: Connection, view: View, wanted: Filter) -> int | None:
 def _matching(db: Connection, view: View, keys: Sequence[Key], tried: Part) -> list[tuple[Key, Run]]:
     by_id = {key[1]: key for key in keys}
     rows = db.execute(
-        f"SELECT id, {view.columns} FROM runs WHERE id IN (SELECT value FROM json_each(?)) {tried[0]}",  # noqa: S608
+        f"SELECT id, {view.columns} FROM runs NOT INDEXED WHERE id IN (SELECT value FROM json_each(?)) AND {tried[0]}",
         [json.dumps(list(by_id)), *tried[1]],
     )
     found = {row[0]: row[1:] for row in rows}
-    return [(key, view.shown(row[0], row[1], row[2:])) for key in keys if (row := found.get(key[1])) is not None]
+    return [(key, row) for key in keys if (row := found.get(key[1])) is not None]
+
+
+def _shown(view: View, row: Sequence[Any]) -> Run:
+    return view.shown(row[0], row[1], row[2:])

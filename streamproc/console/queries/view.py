@@ -1,7 +1,7 @@
 """A row of the runs, as an answer."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from streamproc.console.answers.runs import Run, Usage
 from streamproc.console.model.entries import unpack_run

@@ -1,0 +1,165 @@
+"""What happened to a run: arrivals, alerts and rejected events, in the order of time; and the same as it happens."""
+
+from collections.abc import Mapping, Sequence
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
+from sqlite3 import Connection
+from typing import Any, NamedTuple
+
+from streamproc.console.answers.runs import Step
+from streamproc.console.model.entries import Alerted, Kind, unpack_alerted, unpack_arrived, unpack_letter
+from streamproc.console.model.history import partitions
+
+REJECTED = "rejected"
+COLUMNS = "kind, partition, offset, run_id, at, recorded, packed"
+LETTER = 9
+"""Stands behind the kinds of steps."""
+MOST_LETTERS = 1_000
+Place = tuple[int, int, int, int]
+"""What orders a run's steps: time, then kind, partition and offset of the record that tells of it."""
+
+
+class Telling(NamedTuple):
+    """A step, with what the stream is filtered by."""
+
+    kind: Kind
+    partition: int
+    offset: int
+    run_id: str | None
+    assistant_id: str | None
+    model: str | None
+    step: Step
+
+
+class Topics(NamedTuple):
+    """The topics that the steps come from, by kind, and the dead letters'."""
+
+    by_kind: Mapping[Kind, str]
+    dead_letters: str
+
+
+def steps(db: Connection, topics: Topics, run_id: str, limit: int, behind: Place | None) -> list[tuple[Place, Step]]:
+    """Return up to `limit` steps of a run behind a place, each with its own."""
+    both = merge(_steps(db, topics, run_id, limit, behind), _letters(db, topics, run_id, behind), key=itemgetter(0))
+    return list(islice(both, limit))
+
+
+def since(
+    db: Connection, topics: Topics, read: Mapping[tuple[Kind, int], int], kinds: Sequence[Kind], limit: int
+) -> list[Telling]:
+    """Return steps that were written since, in the order of each partition.
+
+    `read`: the next offset of each partition; of one that is not in it everything. At most `limit` of each.
+    """
+    found: list[Telling] = []
+    for kind in kinds:
+        for partition in partitions(db, kind):
+            rows = db.execute(
+                f"SELECT {COLUMNS} FROM steps WHERE kind = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?",
+                [kind, partition, read.get((kind, partition), 0), limit],
+            )
+            found += [_telling(topics, row) for row in rows]
+    return found
+
+
+def ends(db: Connection, kinds: Sequence[Kind]) -> dict[tuple[Kind, int], int]:
+    """Return the offset behind the last step of each partition."""
+    return {
+        (kind, partition): 1
+        + db.execute("SELECT max(offset) FROM steps WHERE kind = ? AND partition = ?", [kind, partition]).fetchone()[0]
+        for kind in kinds
+        for partition in partitions(db, kind)
+    }
+
+
+def _steps(db: Connection, topics: Topics, run_id: str, limit: int, behind: Place | None) -> list[tuple[Place, Step]]:
+    span = "" if behind is None else "AND (at, kind, partition, offset) > (?, ?, ?, ?)"
+    rows = db.execute(
+        f"SELECT {COLUMNS} FROM steps INDEXED BY steps_run WHERE run_id = ? {span} "
+        "ORDER BY at, kind, partition, offset LIMIT ?",
+        [run_id, *(behind or ()), limit],
+    )
+    return [((row[4], *row[:3]), _telling(topics, row).step) for row in rows]
+
+
+def _letters(db: Connection, topics: Topics, run_id: str, behind: Place | None) -> list[tuple[Place, Step]]:
+    """Return the letters of a run's events, by the event's own time."""
+    rows = db.execute(
+        "SELECT partition, offset, written, reason, topic, source, packed FROM letters WHERE run_id = ? "
+        "ORDER BY written LIMIT ?",
+        [run_id, MOST_LETTERS],
+    )
+    found: list[tuple[Place, Step]] = []
+    for partition, offset, written, reason, topic, source, packed in rows:
+        said = unpack_letter(packed)
+        step = Step(
+            what="arrival",
+            at=said.source_timestamp if said.source_timestamp > 0 else written,
+            recorded_at=written,
+            verdict=REJECTED,
+            reason=reason,
+            message=said.message,
+            source_topic=topic,
+            source_partition=source,
+            source_offset=said.source_offset,
+            topic=topics.dead_letters,
+            partition=partition,
+            offset=offset,
+        )
+        place = (step.at, LETTER, partition, offset)
+        if behind is None or place > behind:
+            found.append((place, step))
+    return sorted(found, key=itemgetter(0))
+
+
+def _telling(topics: Topics, row: Sequence[Any]) -> Telling:
+    """Return a row of COLUMNS as a step."""
+    kind, partition, offset, run_id, at, recorded, packed = row
+    topic = topics.by_kind[kind]
+    if kind == Kind.ALERT:
+        alert = unpack_alerted(packed)
+        step = _alert(alert, at, recorded, topic, partition, offset)
+        return Telling(Kind(kind), partition, offset, run_id, alert.assistant_id, alert.model, step)
+    said = unpack_arrived(packed)
+    step = Step(
+        what="arrival",
+        at=at,
+        recorded_at=recorded,
+        verdict=said.verdict,
+        from_status=said.from_status,
+        to_status=said.to_status,
+        in_from_ms=said.in_from_ms,
+        expected=said.expected,
+        outcome=said.outcome,
+        error_code=said.error_code,
+        reason=said.reason,
+        attempt=said.attempt,
+        source_topic=said.source_topic,
+        source_partition=said.source_partition,
+        source_offset=said.source_offset,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+    )
+    return Telling(Kind(kind), partition, offset, run_id, said.assistant_id, said.model, step)
+
+
+def _alert(alert: Alerted, at: int, recorded: int, topic: str, partition: int, offset: int) -> Step:
+    return Step(
+        what="alert",
+        at=at,
+        recorded_at=recorded,
+        to_status=alert.status,
+        message=alert.summary,
+        alert_id=alert.alert_id,
+        kind=alert.kind,
+        severity=alert.severity,
+        state=alert.state,
+        source_topic=alert.source_topic,
+        source_partition=alert.source_partition,
+        source_offset=alert.source_offset,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+    )

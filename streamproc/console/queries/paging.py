@@ -1,0 +1,49 @@
+"""One page of a table in the order of an index, newest first; how much is looked through for it is bounded."""
+
+from collections.abc import Sequence
+from sqlite3 import Connection
+from typing import Any, NamedTuple
+
+EXAMINED_AT_MOST = 20_000
+"""Rows that a filter may pass over on the way to a full page; then the page is shorter, and the next one goes on."""
+
+Key = Sequence[Any]
+Part = tuple[str, Sequence[Any]]
+"""A condition, and the values of its marks."""
+
+
+class Source(NamedTuple):
+    """What is paged: a table by an index, whose `key` orders it, and what of the index is read."""
+
+    table: str
+    by: str
+    key: Sequence[str]
+    within: Sequence[Part] = ()
+
+
+def page(
+    db: Connection, source: Source, columns: str, tried: Sequence[Part], limit: int, behind: Key | None
+) -> tuple[list[Any], Key | None]:
+    """Return up to `limit` rows behind a key, and the key behind which there may be more.
+
+    Each row has the source's key in front of `columns`.
+    """
+    key, order = ", ".join(source.key), ", ".join(f"{column} DESC" for column in source.key)
+    marks = ", ".join("?" * len(source.key))
+    within = [*source.within, *([(f"({key}) < ({marks})", behind)] if behind is not None else [])]
+    condition, values = joined(within)
+    examined = f"FROM {source.table} INDEXED BY {source.by} WHERE {condition} ORDER BY {order}"
+    also, more = joined(tried)
+    rows = db.execute(
+        f"SELECT {key}, {columns} FROM (SELECT * {examined} LIMIT {EXAMINED_AT_MOST}) WHERE {also} LIMIT ?",
+        [*values, *more, limit + 1],
+    ).fetchall()
+    if len(rows) > limit:
+        return rows[:limit], rows[limit - 1][: len(source.key)]
+    last = db.execute(f"SELECT {key} {examined} LIMIT 1 OFFSET {EXAMINED_AT_MOST - 1}", values).fetchone()
+    return rows, last
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Return conditions as one."""
+    return " AND ".join(["true", *(text for text, _ in parts)]), [value for _, values in parts for value in values]
