@@ -18,7 +18,7 @@ from streamproc.notify.observer import PushObserver
 from streamproc.notify.pusher import Pusher, Source
 from streamproc.observe.fanout import Observers
 from streamproc.observe.health import Health
-from streamproc.observe.http import HttpServer, application
+from streamproc.observe.http import application
 from streamproc.observe.journal import Journal
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.profilebook import book_of
@@ -36,6 +36,7 @@ from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
 from streamproc.settings import Settings
+from streamproc.web.server import HttpServer
 
 STOP_DEADLINE_S = 9.0
 """The process ends within this time of SIGTERM, whatever hangs: aiokafka's clients do while the broker is away."""

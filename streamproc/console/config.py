@@ -1,9 +1,9 @@
 """The settings of the console."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from streamproc.runtime.config import Section
 
@@ -21,18 +21,16 @@ class ConsoleSettings(Section):
         None, description="The read model's file, which is rebuilt where it is missing; None: in a state directory."
     )
     url: str | None = Field(None, description="Of a console that `runs` asks instead of the topics.")
-    token: str | None = Field(None, description="What `runs` shows to that console.", repr=False)
+    token: SecretStr | None = Field(None, description="What `runs` shows to that console.")
     retention_s: int = Field(604_800, ge=60, description="How long histories, alerts, dead letters, metrics are kept.")
     max_runs: int = Field(1_000_000, ge=1_000, description="Of more the runs that ended first are left out.")
     index_metadata: tuple[MetadataKey, ...] = Field((), max_length=8, description="Keys that runs can be found by.")
     links: dict[str, str] = Field({}, description="Templates with {run_id} by name, such as run.")
     tokens_file: Path | None = Field(None, description="Who may come in, one a line: see `streamproc console token`.")
-    proxy_header: str | None = Field(None, description="Names the user where a trusted proxy asks; it is a viewer.")
+    proxy_header: str | None = Field(None, description="Names the user where a trusted proxy asks.")
     proxy_networks: tuple[str, ...] = Field((), description="From where that header is believed, such as 10.0.0.0/8.")
+    proxy_rights: tuple[Literal["operator", "payloads"], ...] = Field((), description="Of such users, beside looking.")
     actions: bool = Field(default=False, description="Whether operators may send dead letters back.")
-    payloads: bool = Field(
-        default=True, description="Whether those who come in without a token, on this machine only, see payloads."
-    )
 
     @field_validator("links")
     @classmethod

@@ -118,16 +118,19 @@ class Reads(Protocol):
         """Return how the console itself is."""
 
     def events(self, wanted: StreamFilter, last_id: str | None) -> AsyncIterator[Sequence[Event]]:
-        """Yield events as they come, behind `last_id`, in batches; an empty one about every 10 s; raises BadCursor."""
+        """Yield events as they come, behind `last_id`, in batches, one of them at once; raises BadCursor.
+
+        Where there is none for 10 s, an empty batch.
+        """
 
 
 class Actions(Protocol):
     """What an operator may do."""
 
     async def replay(
-        self, wanted: LetterFilter, places: Sequence[tuple[int, int]], *, dry_run: bool, expected: int | None
+        self, caller: str, wanted: LetterFilter, places: Sequence[tuple[int, int]], *, dry_run: bool, expected: int | None
     ) -> Replay:
-        """Send dead letters back, by the engine of `dlq replay`.
+        """Send dead letters back, by the engine of `dlq replay`, and leave a record of who did.
 
         Raises ConfigError, BrokerUnavailable; Changed where another number than `expected` would be sent.
         """

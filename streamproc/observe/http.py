@@ -1,30 +1,15 @@
-"""The HTTP side of metrics and probes: a Starlette application, and a server for it inside the running event loop."""
+"""The HTTP side of metrics and probes: a Starlette application."""
 
-import asyncio
-import errno
-import os
-import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
-from streamproc.errors import ConfigError
 from streamproc.observe.health import Answer, Health
 from streamproc.observe.metrics import MetricsObserver
-
-MAX_CONNECTIONS = 100
-STOP_S = 2.0
-GRACE_S = 1
-"""Of the time to stop, what is left for responses under way."""
-
 
 def application(metrics: MetricsObserver, health: Health) -> Starlette:
     """Return the application: `/metrics`, `/livez`, `/readyz`, `/startupz`."""
@@ -61,100 +46,3 @@ class _Line(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         return super().render(content) + b"\n"
-
-
-class HttpServer:
-    """Serves `app` on `host` and `port` while it is entered. Port 0 takes a free one; `port` then tells which.
-
-    Raises ConfigError on entering where the address cannot be had.
-    """
-
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
-        self.host = host
-        self.port = port
-        self._server = _Server(_config(app))
-        self._serving: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        """Bind and serve."""
-        listener = await _listener(self.host, self.port)
-        self.port = listener.getsockname()[1]
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
-        started = asyncio.create_task(self._server.ready.wait())
-        await asyncio.wait({self._serving, started}, return_when=asyncio.FIRST_COMPLETED)
-        started.cancel()
-        if self._serving.done():
-            self._serving.result()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop: at once where nobody is being answered, after 2 s in any case."""
-        assert self._serving is not None  # noqa: S101  it was entered
-        self._server.should_exit = True
-        _, late = await asyncio.wait({self._serving}, timeout=STOP_S)
-        if late:
-            self._serving.cancel()
-            await asyncio.wait({self._serving}, timeout=STOP_S)
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn server that leaves signals to the service, and tells when it is up."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-
-def _config(app: ASGIApp) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        loop="none",
-        http="h11",
-        ws="none",
-        interface="asgi3",
-        lifespan="off",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-
-
-async def _listener(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on the first address of `host` that this machine has."""
-    refusal: OSError | None = None
-    try:
-        addresses = await asyncio.get_running_loop().getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        for family, _, _, _, address in addresses:
-            try:
-                return socket.create_server(address[:2], family=family, backlog=MAX_CONNECTIONS)
-            except OSError as error:
-                refusal = refusal or error
-    except OSError as error:
-        refusal = error
-    raise ConfigError(_refused(host, port, refusal))
-
-
-def _refused(host: str, port: int, error: OSError | None) -> str:
-    where = f"port {port} on {host}"
-    if error is not None and error.errno == errno.EADDRINUSE:
-        return f"{where} is in use: set STREAMPROC_HTTP__PORT to a free port, or to 0 for any"
-    if error is not None and error.errno == errno.EACCES:
-        return f"{where} may not be opened by this user: set STREAMPROC_HTTP__PORT to 1024 or above"
-    why = os.strerror(error.errno) if error is not None and error.errno is not None and error.errno > 0 else str(error)
-    return f"{where} cannot be opened ({why}): set STREAMPROC_HTTP__HOST to an address of this machine, e.g. 127.0.0.1"

@@ -11,7 +11,8 @@ import pytest
 
 from streamproc.observe import names
 from streamproc.observe.health import Health
-from streamproc.observe.http import HttpServer, application
+from streamproc.observe.http import application
+from streamproc.web.server import HttpServer
 from tests.support import prometheus as prom
 from tests.support.exposed import Exposed
 from tests.support.waiting import eventually

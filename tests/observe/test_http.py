@@ -13,7 +13,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
 from streamproc.observe.health import Health
-from streamproc.observe.http import HttpServer, application
+from streamproc.observe.http import application
+from streamproc.web.server import HttpServer
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.observer import TaskState
 from tests.observe.reports import measured, report, source

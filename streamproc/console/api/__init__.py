@@ -1,0 +1,1 @@
+"""The HTTP API of the console: what may be asked, how it is answered, and its description by OpenAPI."""

@@ -1,0 +1,142 @@
+"""`streamproc console`, from the settings to what it serves."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from streamproc.app import make_book, make_kafka
+from streamproc.console.access import Access
+from streamproc.console.following import Follower, Parts
+from streamproc.console.intake import Intake
+from streamproc.console.lookups import Lookups
+from streamproc.console.model.database import Database
+from streamproc.console.model.entries import Kind
+from streamproc.console.model.retention import Retention
+from streamproc.console.model.runs import RunTable
+from streamproc.console.news import News
+from streamproc.console.objects import Objects
+from streamproc.console.payloads import Payloads
+from streamproc.console.queries.history import Topics
+from streamproc.console.queries.view import View
+from streamproc.console.readmodel import ReadModel, Sources
+from streamproc.console.replays import Replays
+from streamproc.console.site import application
+from streamproc.console.standing import Standing
+from streamproc.dlq.planning import Limits
+from streamproc.interrupts import cancelled, stop_on_signal
+from streamproc.observe.registry import NoRegistry
+from streamproc.registry.learner import Learner
+from streamproc.registry.link import registry_link
+from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.settings import Settings
+from streamproc.web.server import HttpServer
+
+READERS = 4
+MAX_ATTEMPTS = 3
+"""How often a dead letter is sent back, as `dlq replay` has it by default."""
+
+
+class Console(NamedTuple):
+    """What a console is made of, for who puts it together otherwise."""
+
+    reads: ReadModel
+    standing: Standing
+    database: Database
+
+
+async def serve_console(settings: Settings, stop: asyncio.Event, on_listening: Callable[[str], None]) -> None:
+    """Follow the topics and serve until `stop` is set; `on_listening` gets the address.
+
+    Raises ConfigError where it cannot be served so.
+    """
+    own = settings.console
+    access = Access(own)
+    async with _console(settings) as console, _actions(settings) as actions:
+        app = application(
+            console.reads, actions, access, lambda: console.standing.was_complete, base_path=own.base_path
+        )
+        async with HttpServer(app, own.host, own.port, "CONSOLE") as http:
+            on_listening(f"http://{http.host}:{http.port}{own.base_path}/")
+            await stop.wait()
+
+
+async def run_console(settings: Settings, on_listening: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    with stop_on_signal() as stop:
+        await serve_console(settings, stop, on_listening)
+
+
+@asynccontextmanager
+async def _console(settings: Settings) -> AsyncIterator[Console]:
+    """Open the read model, and follow the topics into it as long as it is entered."""
+    topics, own, book = settings.topic_names, settings.console, make_book(settings)
+    deadlines, profile = settings.rules().deadlines, settings.life_cycle
+    view = View(topics.events, deadlines, profile, own.index_metadata)
+    identity = {"topics": repr(topics.by_role()), "profile": profile.name, "deadlines": repr(deadlines)}
+    database = Database(own.database or default_database(settings.application_id), identity, own.index_metadata)
+    kafka, standing, news = make_kafka(settings), Standing(), News()
+    lookups = Lookups(kafka)
+    with ThreadPoolExecutor(READERS, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
+        async with registry_link(settings.registry, topics, book, NoRegistry()) as link:
+            learner: Learner | None = None if link is None else link.learner
+            objects = Objects(book, learner, own.index_metadata)
+            parts = Parts(
+                kafka=kafka,
+                intake=Intake(topics, objects.metadata),
+                database=database,
+                runs=RunTable(view.ends_first, own.index_metadata),
+                retention=Retention(own.retention_s * 1_000, own.max_runs, profile),
+                standing=standing,
+                pool=writer,
+                ask=objects.ask,
+                news=news.tell,
+            )
+            sources = Sources(
+                database=database,
+                pool=readers,
+                standing=standing,
+                news=news,
+                view=view,
+                topics=Topics(
+                    {
+                        Kind.TRANSITION: topics.transitions,
+                        Kind.VERDICT: topics.verdicts or "",
+                        Kind.ALERT: topics.alerts,
+                    },
+                    topics.dead_letters,
+                ),
+                state_topic=topics.state,
+                payloads=Payloads(lookups, objects, topics.state, topics.dead_letters),
+                links=own.links,
+            )
+            following = asyncio.create_task(Follower(parts).run(), name="follower")
+            try:
+                yield Console(ReadModel(sources), standing, database)
+            finally:
+                await cancelled(following)
+                await lookups.close()
+                await kafka.close()
+    database.close()
+
+
+@asynccontextmanager
+async def _actions(settings: Settings) -> AsyncIterator[Replays | None]:
+    """Return what operators may do, None where the console only reads."""
+    if not settings.console.actions:
+        yield None
+        return
+    kafka = AioKafka(settings.kafka, f"{settings.application_id}.dlq")
+    try:
+        yield Replays(kafka, settings.topic_names, Limits(MAX_ATTEMPTS, settings.kafka.max_record_bytes))
+    finally:
+        await kafka.close()
+
+
+def default_database(application_id: str) -> Path:
+    """Return where the read model is by default: where programs keep what they can make again."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "streamproc" / f"console-{application_id}.sqlite"

@@ -1,0 +1,50 @@
+"""The application: pages, API, probes; below the base path, behind the gate."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+
+from streamproc.console.access import Access
+from streamproc.console.api.problems import problem_of
+from streamproc.console.api.routes import routes
+from streamproc.console.gate import Gate
+from streamproc.console.reads import Actions, Reads
+
+
+def application(
+    reads: Reads,
+    actions: Actions | None,
+    access: Access,
+    is_ready: Callable[[], bool],
+    pages: Sequence[BaseRoute] = (),
+    base_path: str = "",
+) -> ASGIApp:
+    """Return the application. `is_ready`: whether the read model was complete once; `actions` None: it only reads."""
+    inner = Starlette(
+        routes=[*routes(), *_probes(is_ready), *pages], exception_handlers={HTTPException: _problem, 404: _problem}
+    )
+    inner.router.redirect_slashes = False
+    inner.state.reads, inner.state.actions = reads, actions
+    app = Starlette(routes=[Mount(base_path, inner)]) if base_path else inner
+    return Gate(app, access, base_path)
+
+
+def _probes(is_ready: Callable[[], bool]) -> Sequence[BaseRoute]:
+    async def livez(_: Request) -> Response:
+        return JSONResponse({"ok": True})
+
+    async def readyz(_: Request) -> Response:
+        ok = is_ready()
+        return JSONResponse({"ok": ok}, 200 if ok else 503)
+
+    return [Route("/livez", livez), Route("/readyz", readyz)]
+
+
+async def _problem(_: Request, error: Any) -> Response:
+    return problem_of(error)

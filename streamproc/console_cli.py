@@ -1,0 +1,43 @@
+"""`streamproc console`: parses, calls, reports."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from streamproc.shell import Config, err, out, run_async, settings_of
+
+console_cli = typer.Typer(invoke_without_command=True)
+
+
+@console_cli.callback()
+def console(context: typer.Context, config: Config = None) -> None:
+    """Serve pages and an API about the runs: where each one is and why, what waits, what failed.
+
+    Reads the output topics into a file of its own, which it can always build anew; writes nothing to Kafka unless
+    STREAMPROC_CONSOLE__ACTIONS lets operators send dead letters back. Needs Kafka and these topics, not the service.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from streamproc.console.command import run_console
+    from streamproc.observe.logs import configure
+
+    settings = settings_of(config)
+    configure(settings.log.level, settings.log.format)
+    run_async(run_console(settings, lambda url: out.print(f"the console is at {url}", highlight=False, soft_wrap=True)))
+
+
+@console_cli.command()
+def token(
+    name: Annotated[str, typer.Argument(help="Whose it is, as the log is to have it.")],
+    right: Annotated[
+        list[Literal["operator", "payloads"]] | None,
+        typer.Option("--right", help="To send dead letters back, to see payloads; may be repeated. Without: to look."),
+    ] = None,
+) -> None:
+    """Make a token, and the line that lets it in, for the file that STREAMPROC_CONSOLE__TOKENS_FILE names."""
+    from streamproc.console.access import VIEWER, new_token
+
+    secret, line = new_token(name, [VIEWER, *(right or [])])
+    err.print("the token, which is shown only now, and the line for the file of tokens:", highlight=False)
+    out.print(secret, highlight=False, soft_wrap=True, markup=False)
+    out.print(line, highlight=False, soft_wrap=True, markup=False)
