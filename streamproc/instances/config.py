@@ -9,4 +9,4 @@ class InstanceSettings(Section):
     """What each instance says of itself in run-instances."""
 
     enabled: bool = Field(default=True, description="Whether it does.")
-    interval_s: float = Field(5.0, ge=1, le=60, description="How often; silent for three times as long it counts as gone.")
+    interval_s: float = Field(5.0, ge=1, le=60, description="Three of them without a report: it is gone.")

@@ -169,7 +169,7 @@ def _flaws(role: str, name: str, info: TopicInfo, events: str | None, count: int
     if wanted == "compact" and policy != "compact":
         flaws.append(f"{name} has cleanup.policy={policy}, it must be compact: state would be deleted; alter the topic")
     elif "compact" in wanted and "compact" not in policy:
-        flaws.append(f"{name} has cleanup.policy={policy}, it must be {wanted}: it would grow without need; alter the topic")
+        flaws.append(f"{name} has cleanup.policy={policy}, it must be {wanted}: else it grows; alter the topic")
     needed = _needed_bytes(role, max_record_bytes)
     if role != "events" and int(info.config.get("max.message.bytes", needed)) < needed:
         flaws.append(
