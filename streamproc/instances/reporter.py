@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 import structlog
 
 from streamproc.codec.instances import Instance, InstanceEncoder
-from streamproc.errors import StreamprocError
+from streamproc.errors import ConfigError, StreamprocError
 from streamproc.instances.partitions import Partitions
 from streamproc.instances.process import host, usage
 from streamproc.runtime.awaiting import set_within
@@ -63,9 +63,15 @@ class Reporter:
         self._encoder = encoder
         self._writer = writer
         self._clock = clock
-        self._started_at = self._now_ms()
+        self._constant = {
+            **identity._asdict(),
+            "version": installed(),
+            "host": host(),
+            "started_at": self._now_ms(),
+            "interval_ms": int(interval_s * 1000),
+        }
         self._stopping = asyncio.Event()
-        self._trouble: type[Exception] | None = None
+        self._trouble = ""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -101,12 +107,14 @@ class Reporter:
         try:
             await write()
         except Exception as error:  # noqa: BLE001  whatever it is: the pipeline goes on
-            if type(error) is not self._trouble:
-                self._trouble = type(error)
+            # The words of what somebody has to change stay the same; those of an outage may differ each time.
+            trouble = str(error) if isinstance(error, ConfigError) else type(error).__name__
+            if trouble != self._trouble:
+                self._trouble = trouble
                 log.warning("this instance does not get its report through", why=_why(error), advice=ADVICE)
         else:
-            if self._trouble is not None:
-                self._trouble = None
+            if self._trouble:
+                self._trouble = ""
                 log.info("this instance gets its report through again")
 
     async def _report(self) -> None:
@@ -119,12 +127,8 @@ class Reporter:
         ready, reasons = self._watched.readiness()
         cpu_seconds, memory_bytes = usage()
         return Instance(
-            **self._identity._asdict(),
-            version=installed(),
-            host=host(),
-            started_at=self._started_at,
+            **self._constant,
             reported_at=self._now_ms(),
-            interval_ms=int(self._interval_s * 1000),
             status=reasons["status"],
             message=reasons["message"],
             ready=ready,

@@ -154,10 +154,10 @@ async def test_another_trouble_is_said_too(bench: Bench) -> None:
     """Somebody mends the one, and would not hear of the other."""
     with capture_logs() as lines:
         async with bench.reporter:
-            for error in (BrokerUnavailable("away"), ConfigError("denied")):
+            for error in (BrokerUnavailable("away"), ConfigError("no topic"), ConfigError("denied")):
                 bench.fails(lambda it=error: it)
                 await bench.tried()
-    assert [line["why"] for line in lines] == ["away", "denied"]
+    assert [line["why"] for line in lines] == ["away", "no topic", "denied"]
 
 
 async def test_a_topic_that_is_missing_is_named_with_both_ways_out() -> None:

@@ -94,6 +94,7 @@ async def test_a_service_of_before_the_topic_starts_and_says_what_is_missing(ser
     await eventually(lambda: bool(worker.events(lost)))
     assert worker.events(lost)[0]["why"] == f"{topic} {GONE}"
     assert await _is_gone(service, topic)
+    assert not [line for line in worker.lines() if topic in line["event"]]  # Nor is it the library's business.
     assert worker.stop() == 0
 
 

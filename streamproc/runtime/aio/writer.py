@@ -13,6 +13,7 @@ from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.connection import started, stopped
 from streamproc.runtime.aio.partitioner import partition_of
 from streamproc.runtime.aio.produce import Producer, Refusal, denied, why
+from streamproc.runtime.aio.topics import partition_counts
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.topics import absent
@@ -66,13 +67,14 @@ class AioWriter:
         return self._client
 
     async def _partition(self, client: Client, key: bytes) -> int:
-        await client.know({self._topic})
         partitions = client.cluster.partitions_for_topic(self._topic)
-        if self._topic in client.cluster.unauthorized_topics:
-            raise ConfigError(denied(self._topic))
-        if not partitions:
+        if partitions:
+            return partition_of(key, len(partitions))
+        # aiokafka's own look-up logs an error each time.
+        count = (await partition_counts(client, [self._topic])).get(self._topic)
+        if count is None:
             raise ConfigError(absent(self._topic))
-        return partition_of(key, len(partitions))
+        return partition_of(key, count)
 
     def _refused(self, refusal: Refusal) -> BrokerUnavailable | ConfigError:
         [error] = refusal.errors.values()
