@@ -6,14 +6,18 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TypeVar
 
 import structlog
 
 from streamproc.codec.book import SchemaBook
+from streamproc.codec.instances import InstanceEncoder
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.errors import BrokerUnavailable
+from streamproc.instances.partitions import Partitions
+from streamproc.instances.process import instance_id
+from streamproc.instances.reporter import Identity, Reporter, Watched
 from streamproc.notify.observer import PushObserver
 from streamproc.notify.pusher import Pusher, Source
 from streamproc.observe.fanout import Observers
@@ -26,6 +30,7 @@ from streamproc.registry.link import RegistryLink, registry_link
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.feed import AioFeed
 from streamproc.runtime.aio.requests import sent
+from streamproc.runtime.aio.writer import AioWriter
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
@@ -73,7 +78,7 @@ def make_worker(
     settings: Settings, kafka: AioKafka, observer: Observer, book: SchemaBook, link: RegistryLink | None = None
 ) -> Worker:
     """Return a worker with the stages of the pipeline."""
-    topics = settings.topic_names
+    topics = settings.topic_names.needed()
     job = Job(
         kafka=kafka,
         topics=topics,
@@ -106,6 +111,21 @@ def make_pusher(settings: Settings, kafka: AioKafka, observer: PushObserver) -> 
     return Pusher(source, settings.alertmanager, settings.webhook, observer)
 
 
+def make_reporter(settings: Settings, watched: Watched, frames: Frames = SINGLE_OBJECTS) -> Reporter | None:
+    """Return what reports a new instance in run-instances; None where that is switched off."""
+    topic = settings.topic_names.instances
+    if topic is None:
+        return None
+    name, profile = settings.application_id, settings.life_cycle.name
+    return Reporter(
+        Identity(instance_id(settings.kafka.group_instance_id), name, profile),
+        settings.instances.interval_s,
+        watched,
+        InstanceEncoder(name, frames),
+        AioWriter(settings.kafka, topic),
+    )
+
+
 def spare_the_collector() -> None:
     """Let the cyclic garbage collector run rarely.
 
@@ -129,8 +149,9 @@ async def serve(
     and BrokerUnavailable where the service cannot start or go on.
     """
     metrics, health = MetricsObserver(settings.life_cycle, settings.metrics, sent), Health()
+    partitions = Partitions()
     journal = Journal(payloads=settings.log.payloads, statuses=settings.life_cycle.statuses)
-    observer = Observers(metrics, health, journal, *([] if watch is None else [watch]))
+    observer = Observers(metrics, health, partitions, journal, *([] if watch is None else [watch]))
     kafka = make_kafka(settings)
     book = make_book(settings)
     pusher = make_pusher(settings, kafka, metrics.push)
@@ -142,8 +163,10 @@ async def serve(
             log.info("started", http=url, **_about(settings))
             async with registry_link(settings.registry, settings.topic_names, book, metrics.registry) as link:
                 if link is None or await link.is_ready(observer.held_up, stop):
-                    await _tell_reframing(settings, kafka, SINGLE_OBJECTS if link is None else link.frames)
-                    await _work(make_worker(settings, kafka, observer, book, link), pusher, stop)
+                    frames = SINGLE_OBJECTS if link is None else link.frames
+                    await _tell_reframing(settings, kafka, frames)
+                    reporter = make_reporter(settings, Watched(health.readyz, partitions), frames)
+                    await _work(make_worker(settings, kafka, observer, book, link), pusher, reporter, stop)
     finally:
         await kafka.close()
     log.info("stopped")
@@ -171,12 +194,15 @@ async def _tell_reframing(settings: Settings, kafka: Kafka, frames: Frames) -> N
             log.warning("the outputs change their framing", topic=topic, before=before, now=now, advice=REFRAMED)
 
 
-async def _work(worker: Worker, pusher: Pusher, stop: asyncio.Event) -> None:
-    stopper = asyncio.create_task(_stop_on(stop, worker, pusher))
-    try:
-        await worker.run()
-    finally:
-        stopper.cancel()
+async def _work(worker: Worker, pusher: Pusher, reporter: Reporter | None, stop: asyncio.Event) -> None:
+    async with AsyncExitStack() as stack:
+        if reporter is not None:
+            await stack.enter_async_context(reporter)
+        stopper = asyncio.create_task(_stop_on(stop, worker, pusher, reporter))
+        try:
+            await worker.run()
+        finally:
+            stopper.cancel()
 
 
 async def serve_until_signal(settings: Settings) -> None:
@@ -244,7 +270,8 @@ async def _and_close(kafka: AioKafka, working: Awaitable[T]) -> T:
         await kafka.close()
 
 
-async def _stop_on(stop: asyncio.Event, worker: Worker, pusher: Pusher) -> None:
+async def _stop_on(stop: asyncio.Event, *parts: Worker | Pusher | Reporter | None) -> None:
     await stop.wait()
-    worker.stop()
-    pusher.stop()
+    for part in parts:
+        if part is not None:
+            part.stop()

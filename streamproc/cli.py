@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from streamproc import app as service
+from streamproc.console_cli import console_cli
 from streamproc.describe import describe_all
 from streamproc.dlq_cli import dlq_cli
 from streamproc.errors import ConfigError, StreamprocError
@@ -44,6 +45,7 @@ cli.add_typer(dlq_cli, name="dlq")
 cli.add_typer(offsets_cli, name="offsets")
 cli.add_typer(schema_cli, name="schema")
 cli.add_typer(runs_cli, name="runs")
+cli.add_typer(console_cli, name="console")
 cli.command()(tail)
 cli.command()(send)
 

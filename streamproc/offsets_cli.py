@@ -87,7 +87,7 @@ def _parsed(parse: Callable[[], T]) -> T:
 
 def _on_offsets(settings: Settings, work: Callable[[Desk], Awaitable[int]]) -> None:
     configure_logs("ERROR", "console")
-    name, topics, profile = settings.application_id, settings.topic_names, settings.life_cycle.name
+    name, topics, profile = settings.application_id, settings.topic_names.needed(), settings.life_cycle.name
 
     def at_desk(kafka: Kafka) -> Awaitable[int]:
         return work(Desk(kafka, topics, name, profile, settings.kafka.max_record_bytes))

@@ -16,7 +16,7 @@ from streamproc.observe.logs import configure as configure_logs
 from streamproc.printing import Consoles, print_line, print_wide
 from streamproc.shell import FAILURE, Config, WrongUsage, counted, err, out, run_async, settings_of
 
-What = Literal["transitions", "verdicts", "state", "alerts", "metrics", "dead-letters"]
+What = Literal["transitions", "verdicts", "state", "alerts", "metrics", "instances", "dead-letters"]
 STDIN = Path("-")
 File = Annotated[Path, typer.Argument(help="JSON objects, one a line; -: from standard input.", allow_dash=True)]
 AvroVersion = Literal["v1", "v1_5", "v2", "v2_1"]

@@ -20,11 +20,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from streamproc.console.config import ConsoleSettings
 from streamproc.core.lifecycle import Profile
 from streamproc.core.profiles import PROFILES
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import ConfigError
+from streamproc.instances.config import InstanceSettings
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import FORMER_REASONS, REASONS
@@ -102,6 +104,7 @@ class Settings(BaseSettings):
     commit: CommitSettings = CommitSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     verdicts: VerdictSettings = VerdictSettings()
+    instances: InstanceSettings = InstanceSettings()
     retention: RetentionSettings = RetentionSettings()
     deadlines: DeadlineSettings = DeadlineSettings()
     windows: WindowSettings = WindowSettings()
@@ -111,6 +114,7 @@ class Settings(BaseSettings):
     webhook: WebhookSettings = WebhookSettings()
     registry: RegistrySettings = RegistrySettings()
     http: HttpSettings = HttpSettings()
+    console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("profiles")
@@ -150,8 +154,8 @@ class Settings(BaseSettings):
     @cached_property
     def topic_names(self) -> TopicSettings:
         """The topics with their prefix, None for those that are not used."""
-        names = self.topics.named()
-        return names if self.verdicts.enabled else names.model_copy(update={"verdicts": None})
+        unused = [role for role in ("verdicts", "instances") if not getattr(self, role).enabled]
+        return self.topics.named().model_copy(update=dict.fromkeys(unused))
 
     def rules(self) -> Rules:
         """Return what the fold of a run goes by."""

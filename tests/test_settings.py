@@ -80,3 +80,21 @@ def test_a_variable_that_should_be_json_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("STREAMPROC_DEAD_LETTERS__MAX_PER_MINUTE_OF", "undecodable=60")
     with pytest.raises(ConfigError, match=r"STREAMPROC_DEAD_LETTERS.*is to be JSON"):
         load_settings()
+
+
+def test_reports_of_the_instance_may_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then nobody needs their topic; its name is a setting like the others."""
+    monkeypatch.setenv("STREAMPROC_TOPICS__INSTANCES", "mine")
+    assert load_settings().topic_names.by_role()["instances"] == "mine"
+    assert describe_all(load_settings())["topics"]["instances"]["config"]["cleanup.policy"] == "compact,delete"
+    monkeypatch.setenv("STREAMPROC_INSTANCES__ENABLED", "false")
+    assert "instances" not in load_settings().topic_names.by_role()
+    assert "instances" not in describe_all(load_settings())["topics"]
+
+
+@pytest.mark.parametrize("interval", ["0.5", "61"])
+def test_reports_come_at_a_sane_pace(monkeypatch: pytest.MonkeyPatch, interval: str) -> None:
+    """Every second at most, every minute at least."""
+    monkeypatch.setenv("STREAMPROC_INSTANCES__INTERVAL_S", interval)
+    with pytest.raises(ConfigError, match="STREAMPROC_INSTANCES__INTERVAL_S"):
+        load_settings()

@@ -28,9 +28,9 @@ from streamproc.console.site import application
 from streamproc.console.standing import Standing
 from streamproc.dlq.planning import Limits
 from streamproc.interrupts import cancelled, stop_on_signal
-from streamproc.observe.registry import NoRegistry
 from streamproc.registry.learner import Learner
 from streamproc.registry.link import registry_link
+from streamproc.registry.observer import SILENT
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.settings import Settings
 from streamproc.web.server import HttpServer
@@ -81,7 +81,7 @@ async def _console(settings: Settings) -> AsyncIterator[Console]:
     kafka, standing, news = make_kafka(settings), Standing(), News()
     lookups = Lookups(kafka)
     with ThreadPoolExecutor(READERS, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
-        async with registry_link(settings.registry, topics, book, NoRegistry()) as link:
+        async with registry_link(settings.registry, topics, book, SILENT) as link:
             learner: Learner | None = None if link is None else link.learner
             objects = Objects(book, learner, own.index_metadata)
             parts = Parts(

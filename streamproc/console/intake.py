@@ -11,6 +11,7 @@ from streamproc.console.model.entries import (
     Alerted,
     Arrived,
     Batch,
+    InstanceRow,
     Kind,
     LetterRow,
     LetterSaid,
@@ -20,6 +21,7 @@ from streamproc.console.model.entries import (
     StepRow,
     Sums,
     WindowRow,
+    encode,
 )
 from streamproc.core.model import MIN_TIME_MS, Run
 from streamproc.dlq.letter import Foreign, Letter
@@ -54,6 +56,7 @@ class Intake:
             ("alerts", self._alerts),
             ("metrics", self._metrics),
             ("dead_letters", self._letters),
+            ("instances", self._instances),
         ):
             if role in names:
                 self._takers[names[role]] = take
@@ -115,6 +118,12 @@ class Intake:
 
     def _letters(self, batch: Batch, partition: int, records: Records) -> None:
         batch.letters.extend([_letter(letter_of(record, partition)) for record in records])
+
+    def _instances(self, batch: Batch, partition: int, records: Records) -> None:  # noqa: ARG002  one is enough
+        for record in records:
+            instance_id = (record.key or b"").decode()
+            packed = None if record.value is None else encode(_read("instances", record))
+            batch.instances[instance_id] = InstanceRow(instance_id, packed)
 
     def _receipts(self, batch: Batch, partition: int, records: Records) -> None:  # noqa: ARG002  it is in the key
         for record in records:

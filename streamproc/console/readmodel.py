@@ -238,8 +238,7 @@ class ReadModel:
         read = await self._read(lambda db: history.ends(db, kinds))
         if last_id:
             read |= read_in(last_id)
-        else:
-            yield [Event(id_of(read))]
+        yield [] if last_id else [Event(id_of(read))]
         while True:
             coming = self._sources.news.coming()
             found = await self._read(lambda db: history.since(db, topics, read, kinds, EVENTS_AT_ONCE))

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from streamproc.codec import runstate
+from streamproc.codec import instances, runstate
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.schemas import unframe
 from streamproc.dlq.letter import Letter
@@ -15,11 +15,16 @@ DEAD_LETTERS = "dead-letters"
 
 
 class Kind(NamedTuple):
-    """A topic, as the settings name it, and what is in it: the record's name, and the bundled schemas of it."""
+    """A topic, as the settings name it, and what is in it: the record's name, and the bundled schemas of it.
+
+    `key`: what the record's key is; `gone`: what a null says of it.
+    """
 
     role: str
     record: str = ""
     versions: tuple[str, ...] = ()
+    key: str = "run_id"
+    gone: str = "forgotten"
 
 
 KINDS: Mapping[str, Kind] = {
@@ -28,6 +33,7 @@ KINDS: Mapping[str, Kind] = {
     "state": Kind("state", "RunState", runstate.VERSIONS),
     "alerts": Kind("alerts", "RunAlert", ("run_alert",)),
     "metrics": Kind("metrics", "RunMetrics", ("run_metrics",)),
+    "instances": Kind("instances", "RunInstance", instances.VERSIONS, "instance_id", "stopped"),
     DEAD_LETTERS: Kind("dead_letters"),
 }
 """By the names of the command line."""
@@ -43,7 +49,7 @@ def document(kind: Kind, topic: str, partition: int, record: Arrival) -> dict[st
     if not kind.versions:
         return {**_letter(record, partition), **place}
     if record.value is None:
-        return {"run_id": _text(record.key), "forgotten": True, **place}
+        return {kind.key: _text(record.key), kind.gone: True, **place}
     try:
         fields = unframe(record, kind.versions, kind.record)
     except RecordRejected as error:

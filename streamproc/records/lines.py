@@ -15,6 +15,8 @@ def line(kind: str, said: Said) -> str:
         text = f"{instant(said['timestamp'])}  unreadable: {said['unreadable']}"
     elif "forgotten" in said:
         text = f"{instant(said['timestamp'])}  {said['run_id']}  forgotten"
+    elif "stopped" in said:
+        text = f"{instant(said['timestamp'])}  {said['instance_id']}  stopped"
     else:
         text = LINES[kind](said)
     return escaped(text)
@@ -57,6 +59,14 @@ def _metrics(said: Said) -> str:
     return _joined([window, f"revision {said['revision']}", *_who(said), counts])
 
 
+def _instance(said: Said) -> str:
+    running = sum(each["state"] == "running" and each["reason"] is None for each in said["partitions"])
+    partitions = f"{running} of {len(said['partitions'])} partitions go on"
+    cost = f"{said['memory_bytes'] / 2**20:,.0f} MiB, {said['cpu_seconds']:,.1f} CPU-seconds"
+    status = f"{said['status']}: {said['message']}"
+    return _joined([instant(said["reported_at"]), said["instance_id"], said["version"], partitions, cost, status])
+
+
 def _letter(said: Said) -> str:
     return _joined([instant(said["timestamp"]), said["reason"], said["message"], _source(said)])
 
@@ -67,6 +77,7 @@ LINES: Mapping[str, Callable[[Said], str]] = {
     "state": _state,
     "alerts": _alert,
     "metrics": _metrics,
+    "instances": _instance,
     "dead-letters": _letter,
 }
 

@@ -23,6 +23,7 @@ OUTPUTS = {
     "run_state": "state",
     "run_metrics": "metrics",
     "run_alert": "alerts",
+    "run_instance": "instances",
 }
 """The schemas that others read, and the settings that name their topics. Internal topics stay without a registry."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0

@@ -68,6 +68,7 @@ class TopicSettings(Section):
     windows: str = "run-windows"
     metrics: str = "run-metrics"
     alerts: str = "run-alerts"
+    instances: str | None = "run-instances"
     dead_letters: str = "run-events-dlq"
 
     @field_validator("*")
@@ -89,6 +90,10 @@ class TopicSettings(Section):
         """Return the names with the prefix put in front, once."""
         names = {role: self.prefix + name for role, name in self.by_role().items()}
         return self.model_copy(update={**names, "prefix": ""})
+
+    def needed(self) -> Self:
+        """Return the names without those of topics that the service goes on without."""
+        return self.model_copy(update={"instances": None})
 
     def by_role(self) -> dict[str, str]:
         """Return the names of the topics that are used, by what they are for."""

@@ -253,6 +253,7 @@ class FoldBatch(Batch):
             latency_s=latency_s,
             rejected=self._rejected,
             samples=self._samples,
+            offset=self.next_offset,
             alerts=count_alerts(self.out.alerts),
             tally=self.out.tally,
             forgotten=len(self.out.forgotten),

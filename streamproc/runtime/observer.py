@@ -74,6 +74,7 @@ class CommitReport(Struct, kw_only=True):
 
     `samples`: the first rejection of each reason.
     `latency_s`: from the Kafka timestamp of the commit's first record to its confirmation, never below 0.
+    `offset`: the committed one.
     """
 
     source: TopicPartition
@@ -83,6 +84,7 @@ class CommitReport(Struct, kw_only=True):
     rejected: Counter[str] = field(default_factory=Counter)
     alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
     samples: Mapping[str, Rejection] = field(default_factory=dict)
+    offset: int | None = None
 
     def tell(self, observer: "Observer") -> None:
         """Tell of what only this stage's commits have."""

@@ -15,10 +15,14 @@ ENVELOPE_BYTES = 65_536
 
 
 class Role(NamedTuple):
-    """How a topic is set up. `carries_events`: its records hold whole input records."""
+    """How a topic is set up. `carries_events`: its records hold whole input records.
+
+    `partitions`: how many it is created with, and may have any number; None: as many as the input, always.
+    """
 
     config: Mapping[str, str]
     carries_events: bool = False
+    partitions: int | None = None
 
 
 def _log(days: int) -> dict[str, str]:
@@ -50,6 +54,8 @@ ROLES: Mapping[str, Role] = {
     "windows": Role(_table(16)),
     "metrics": Role(_log(30)),
     "alerts": Role(_log(30)),
+    # Also deleted: who was killed leaves an id behind that nobody has again.
+    "instances": Role({**_table(16), "cleanup.policy": "compact,delete", "retention.ms": str(DAY_MS)}, partitions=1),
 }
 
 RECEIPTS = Role(_table(16))
@@ -73,7 +79,7 @@ async def create_topics(
     if topics.events in existing:
         partitions = existing[topics.events].partitions
     missing = [
-        NewTopic(name, partitions, _config(role, max_record_bytes), replication_factor or -1)
+        NewTopic(name, ROLES[role].partitions or partitions, _config(role, max_record_bytes), replication_factor or -1)
         for role, name in names.items()
         if name not in existing
     ]
@@ -84,7 +90,8 @@ async def create_topics(
 
 async def refuse_other_counts(kafka: Kafka, topics: TopicSettings, partitions: int) -> None:
     """Raise ConfigError where topics exist with another count than was asked for: it is never changed (rules.md 4)."""
-    found = await kafka.topics([*topics.by_role().values()])
+    names = [name for role, name in topics.by_role().items() if ROLES[role].partitions is None]
+    found = await kafka.topics(names)
     counts = {info.partitions for info in found.values()} - {partitions}
     others = {count: sorted(name for name, info in found.items() if info.partitions == count) for count in counts}
     if others:
@@ -153,14 +160,16 @@ def _needed_bytes(role: str, max_record_bytes: int) -> int:
 
 def _flaws(role: str, name: str, info: TopicInfo, events: str | None, count: int, max_record_bytes: int) -> list[str]:
     flaws = []
-    if events is not None and info.partitions != count:
+    if events is not None and ROLES[role].partitions is None and info.partitions != count:
         flaws.append(
             f"{name} has {info.partitions} partitions, {events} has {count}: they must be equal; delete {name} while "
             "it holds nothing you need and run `streamproc topics create`, or set another topic name"
         )
-    policy = info.config.get("cleanup.policy", "")
-    if ROLES[role].config["cleanup.policy"] == "compact" and policy != "compact":
+    policy, wanted = info.config.get("cleanup.policy", ""), ROLES[role].config["cleanup.policy"]
+    if wanted == "compact" and policy != "compact":
         flaws.append(f"{name} has cleanup.policy={policy}, it must be compact: state would be deleted; alter the topic")
+    elif "compact" in wanted and "compact" not in policy:
+        flaws.append(f"{name} has cleanup.policy={policy}, it must be {wanted}: else it grows; alter the topic")
     needed = _needed_bytes(role, max_record_bytes)
     if role != "events" and int(info.config.get("max.message.bytes", needed)) < needed:
         flaws.append(

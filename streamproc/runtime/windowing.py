@@ -170,6 +170,7 @@ class WindowBatch(Batch):
             latency_s=latency_s,
             rejected=self._rejected,
             samples=self._samples,
+            offset=self.next_offset,
             alerts=count_alerts(out.alerts),
             closed=closed,
             revised=len(out.closings) - closed,

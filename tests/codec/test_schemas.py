@@ -21,6 +21,7 @@ RELEASED = {
     "replay_dead_letter": "8c3bdd1b5e4b3981",
     "response": "e00ce788120c2536",
     "run_alert": "fe2e565b4d9db02e",
+    "run_instance": "f3c077e2540f1a10",
     "run_measurement": "40b99f20887932a0",
     "run_metrics": "30b3920349a9828e",
     "run_object_v1": "4ec92ffd16296abe",

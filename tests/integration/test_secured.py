@@ -7,7 +7,18 @@ from typing import NamedTuple
 
 import certifi
 import pytest
-from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from streamproc.local.kafka import HOST, free_port
 from streamproc.local.simulate import simulate
@@ -18,6 +29,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.kafka
 
+LOST, WORKS = "this instance does not get its report through", "this instance gets its report through again"
 USER, PASSWORD = "worker", "not-to-be-shown"
 SCRAM = {"SCRAM-SHA-256": ScramMechanism.SCRAM_SHA_256, "SCRAM-SHA-512": ScramMechanism.SCRAM_SHA_512}
 
@@ -85,6 +97,49 @@ async def test_what_is_refused_is_said(secured: Secured, service: Fleet, wrong: 
     assert "guessed" not in output
 
 
+@pytest.mark.parametrize(
+    ("allowed", "words"),
+    [
+        ("nothing", "Kafka does not tell of topic {}: the user needs the permission Describe on it"),
+        ("describe", "Kafka takes no records for topic {}: the user needs the permission Write on it"),
+    ],
+)
+async def test_without_rights_on_the_reports_topic_the_service_goes_on(
+    secured: Secured, service: Fleet, allowed: str, words: str
+) -> None:
+    """rules.md 26: what is denied is said once, in words, and holds up nothing; once it is allowed reports come."""
+    topic = service.topics.instances
+    assert topic is not None
+    rights = [_right(topic, AclOperation.WRITE, AclPermissionType.DENY)]
+    if allowed == "describe":
+        rights.append(_right(topic, AclOperation.DESCRIBE, AclPermissionType.ALLOW))
+    admin = AdminClient({"bootstrap.servers": secured.open})
+    for created in admin.create_acls(rights).values():
+        created.result()
+    worker = service.start(**secured.login, INSTANCES__INTERVAL_S=1)
+    await service.send(simulate(seed=4, events=200))
+    await service.drained()
+    await eventually(lambda: bool(worker.events(LOST)))
+    await eventually(worker.is_ready)
+    for deleted in admin.delete_acls([_any_right(topic)]).values():
+        deleted.result()
+    await eventually(lambda: bool(worker.events(WORKS)))
+    assert worker.stop() == 0
+    [line] = worker.events(LOST)
+    assert line["why"] == words.format(topic)
+    assert await service.check() == 200
+
+
+def _right(topic: str, operation: AclOperation, kind: AclPermissionType) -> AclBinding:
+    principal = f"User:{USER}"
+    return AclBinding(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, principal, "*", operation, kind)
+
+
+def _any_right(topic: str) -> AclBindingFilter:
+    everything = AclOperation.ANY, AclPermissionType.ANY
+    return AclBindingFilter(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, None, None, *everything)
+
+
 def _properties(authority: Authority, directory: Path, inside: int, port: int, controller: int) -> dict[str, str]:
     pair, store = authority.issue("broker"), directory / "broker.store.pem"
     store.write_text(Path(pair.key_file).read_text() + Path(pair.cert_file).read_text())
@@ -96,6 +151,9 @@ def _properties(authority: Authority, directory: Path, inside: int, port: int, c
         "controller.quorum.voters": f"1@{HOST}:{controller}",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(store),
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+        "allow.everyone.if.no.acl.found": "true",
         "sasl.enabled.mechanisms": ",".join(("PLAIN", *SCRAM)),
         "listener.name.sasl_ssl.plain.sasl.jaas.config": (
             f'{module}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from streamproc.codec.instances import InstanceEncoder
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.printing import Consoles, ReaderGone
 from streamproc.records import tailing
@@ -18,9 +19,11 @@ from streamproc.records.tailing import Tail, tail
 from streamproc.runtime.ports import TopicPartition, Unreadable
 from tests.support.application import Application, application
 from tests.support.fake_kafka import FakeReader
+from tests.support.instances import INSTANCE
 from tests.support.runobjects import START_MS, Arrived
 from tests.support.waiting import eventually
 
+ENCODER = InstanceEncoder("app")
 HOSTILE = "\x1b[2J[red]\u202egnp\r\nforged\x07"
 
 
@@ -36,6 +39,8 @@ async def app() -> Application:
         await eventually(lambda: it.told.records == 7)
         it.now_ms += 1_200_000
         await eventually(lambda: bool(it.outputs("metrics")))
+    for message in (ENCODER.report(INSTANCE), ENCODER.tombstone("host-8-def", START_MS)):
+        it.kafka.logs["run-instances"][0].append(message, "committed")
     return it
 
 
@@ -74,6 +79,14 @@ async def test_verdicts_alerts_metrics_and_dead_letters_are_told(app):
     assert (letter["reason"], letter["source_topic"], letter["source_offset"]) == ("bad_framing", "run-events", 5)
 
 
+async def test_instances_are_told_with_their_partitions(app):
+    """rules.md 26: and that one was stopped."""
+    found, stopped = await documents(app, "instances")
+    assert (found["instance_id"], found["status"], len(found["partitions"])) == ("host-7-abc", "paused", 3)
+    assert found["partitions"][1]["reason"] == "rejections"
+    assert (stopped["instance_id"], stopped["stopped"]) == ("host-8-def", True)
+
+
 async def test_a_states_event_is_in_base64(app):
     """JSON has no bytes."""
     [state] = await documents(app, "state", run_id="run_2")
@@ -89,6 +102,8 @@ async def test_a_states_event_is_in_base64(app):
         ("state", ["run_1", "completed", "since 2024-06-01T00:00:00.000Z", "asst_1"]),
         ("alerts", ["firing", "warning", "illegal", "run run_1 had ended as completed"]),
         ("metrics", ["revision 0", "asst_1", "created 1; ended succeeded 1"]),
+        ("instances", ["host-7-abc", "1.2.3", "1 of 3 partitions go on", "128 MiB, 1.5 CPU-seconds", "paused: run-ev"]),
+        ("instances", ["host-8-def  stopped"]),
         ("dead-letters", ["bad_framing", "run-events:0:5"]),
     ],
 )

@@ -14,6 +14,11 @@ LIMIT = 1_048_576
 TOPICS = TopicSettings()
 
 
+def _counts(kafka: FakeKafka) -> set[int]:
+    """Return the partition counts of the topics that must have the input's."""
+    return {len(log) for name, log in kafka.logs.items() if name != TOPICS.instances}
+
+
 async def _created(**changed: Any) -> FakeKafka:
     """Return a cluster as `topics create` leaves it, with `changed` settings of run-state."""
     kafka = FakeKafka()
@@ -41,6 +46,7 @@ async def test_created_topics_have_their_policies() -> None:
     assert set(kafka.logs) == {getattr(TOPICS, role) for role in ROLES}
     policies = {name: config["cleanup.policy"] for name, config in kafka.configs.items()}
     assert {name for name, policy in policies.items() if policy == "compact"} == {"run-state", "run-windows"}
+    assert policies["run-instances"] == "compact,delete"
     stamped = {
         name for name, config in kafka.configs.items() if config.get("message.timestamp.type") == "LogAppendTime"
     }
@@ -53,7 +59,7 @@ async def test_topics_get_the_partition_count_of_an_input_that_exists() -> None:
     await kafka.create([NewTopic(TOPICS.events, 7, {})])
     created = await create_topics(kafka, TOPICS, 4, LIMIT)
     assert TOPICS.events not in created
-    assert {len(log) for log in kafka.logs.values()} == {7}
+    assert _counts(kafka) == {7}
 
 
 async def test_what_exists_is_left_as_it_is() -> None:
@@ -62,7 +68,7 @@ async def test_what_exists_is_left_as_it_is() -> None:
     del kafka.logs[TOPICS.dead_letters]
     assert await create_topics(kafka, TOPICS, 9, LIMIT) == [TOPICS.dead_letters]
     assert await create_topics(kafka, TOPICS, 9, LIMIT) == []
-    assert {len(log) for log in kafka.logs.values()} == {4}
+    assert _counts(kafka) == {4}
 
 
 @pytest.mark.parametrize(("wanted", "asked_for"), [(None, -1), (3, 3)])
@@ -82,7 +88,7 @@ async def test_another_count_than_was_asked_for_is_refused_with_what_it_needs() 
     assert "another count than 12 and are left as they are" in said
     assert "4 partitions: run-alerts, run-events, run-events-dlq" in said
     assert "STREAMPROC_APPLICATION_ID" in said
-    assert {len(log) for log in kafka.logs.values()} == {4}
+    assert _counts(kafka) == {4}
 
 
 async def test_the_count_that_is_there_may_be_asked_for() -> None:
@@ -96,6 +102,33 @@ async def test_a_topic_that_is_not_used_is_not_needed() -> None:
     kafka, unused = FakeKafka(), TOPICS.model_copy(update={"verdicts": None})
     assert "run-verdicts" not in await create_topics(kafka, unused, 4, LIMIT)
     assert await check_topics(kafka, unused, LIMIT) == 4
+
+
+async def test_reports_of_instances_have_one_partition_and_may_have_any_number() -> None:
+    """No key is looked for in a partition of some number, so nobody need ask for the same."""
+    kafka = await _created()
+    assert len(kafka.logs["run-instances"]) == 1
+    await refuse_other_counts(kafka, TOPICS, 4)
+    kafka.logs["run-instances"] = [Log(), Log()]
+    assert await check_topics(kafka, TOPICS, LIMIT) == 4
+
+
+async def test_reports_of_instances_are_compacted() -> None:
+    """Else a console would read a day of them to find the latest; who keeps killed ones for longer may."""
+    kafka = await _created()
+    kafka.configs["run-instances"] = {"cleanup.policy": "compact"}
+    assert await check_topics(kafka, TOPICS, LIMIT) == 4
+    kafka.configs["run-instances"] = {"cleanup.policy": "delete"}
+    [flaw] = await _flaws(kafka)
+    assert "run-instances has cleanup.policy=delete, it must be compact,delete" in flaw
+
+
+async def test_the_service_goes_on_without_a_topic_for_reports() -> None:
+    """rules.md 26: an upgrade must not end for want of it; `topics check` tells."""
+    kafka = await _created()
+    del kafka.logs["run-instances"]
+    assert await check_topics(kafka, TOPICS.needed(), LIMIT) == 4
+    assert len(await _flaws(kafka)) == 1
 
 
 @pytest.mark.parametrize("name", [getattr(TOPICS, role) for role in ROLES])

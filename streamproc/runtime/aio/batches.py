@@ -1,4 +1,4 @@
-"""Messages as the record batches of a transactional producer."""
+"""Messages as record batches: of a transactional producer, or of none."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,6 +13,8 @@ from streamproc.runtime.config import BATCH_BYTES
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 """As the attributes of a batch have them."""
+NO_PRODUCER = -1, -1, -1
+"""Id, epoch, number of the first record."""
 SEQUENCES = 1 << 31
 """A partition's records are numbered by their producer, from 0 on again behind the last number."""
 
@@ -32,6 +34,14 @@ class Batches:
             self._next[place] = (first + builder.record_count()) % SEQUENCES
             builder._set_producer_state(*self._producer, first)  # noqa: SLF001  what aiokafka's own producer does
             yield builder._build()  # noqa: SLF001
+
+
+def plain(message: Message, compression: str) -> bytes:
+    """Return a batch of one message that is part of no transaction, and has no number by which a repeat is known."""
+    batch: Any = BatchBuilder(BATCH_BYTES, CODECS[compression], is_transactional=0)
+    _add(batch, message)
+    batch._set_producer_state(*NO_PRODUCER)  # noqa: SLF001  as above
+    return bytes(batch._build())  # noqa: SLF001
 
 
 def _filled(messages: Sequence[Message], codec: int) -> Iterator[Any]:

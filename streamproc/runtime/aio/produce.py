@@ -12,14 +12,16 @@ from aiokafka.errors import (
     KafkaStorageError,
     LeaderNotAvailableError,
     NodeNotReadyError,
+    NotEnoughReplicasAfterAppendError,
     NotEnoughReplicasError,
     NotLeaderForPartitionError,
     ReplicaNotAvailableError,
+    RequestTimedOutError,
     UnknownTopicOrPartitionError,
 )
 
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import FencedLeaderEpochError, UnknownLeaderEpochError, told
+from streamproc.runtime.aio.codes import FencedLeaderEpochError, UnknownLeaderEpochError, name, told
 from streamproc.runtime.aio.wire import Produce
 from streamproc.runtime.ports import TopicPartition
 
@@ -42,6 +44,12 @@ UNVERIFIED = NotEnoughReplicasError
 """What a broker also says that could not ask the coordinator about the transaction (4.1); nothing was written."""
 OUT_OF_REACH = KafkaConnectionError, NodeNotReadyError
 """Nobody knows whether it was written; the numbers in the batches see to it that it is not written twice."""
+REASONS = (
+    ((NotEnoughReplicasError, NotEnoughReplicasAfterAppendError), "fewer replicas are in sync than it must have"),
+    (RequestTimedOutError, "its replicas do not acknowledge"),
+    (LeaderNotAvailableError, "no broker leads it"),
+)
+"""In our words; of others the broker's are told."""
 
 Queues = dict[TopicPartition, deque[bytes]]
 
@@ -55,13 +63,13 @@ class Refusal(Exception):
 
 
 class Producer:
-    """Sends batches.
+    """Sends batches; of no transaction where there is no `transactional_id`.
 
     `trouble`: why some of them are being sent again, None where none are. `unanswered`: how many requests had no
     answer; they may still arrive.
     """
 
-    def __init__(self, client: Client, transactional_id: str, timeout_ms: int) -> None:
+    def __init__(self, client: Client, transactional_id: str | None, timeout_ms: int) -> None:
         self._client = client
         self._transactional_id = transactional_id
         self._timeout_ms = timeout_ms
@@ -164,3 +172,14 @@ def _may_pass(error: KafkaError) -> bool:
 def _worst(errors: Mapping[TopicPartition, KafkaError]) -> KafkaError | None:
     """Return the error that says most, None where there is none: one about a connection is not about a partition."""
     return next(iter(sorted(errors.values(), key=lambda error: not isinstance(error, OUT_OF_REACH))), None)
+
+
+def why(error: KafkaError) -> str:
+    """Return why a partition takes no records."""
+    more = next((text for kinds, text in REASONS if isinstance(error, kinds)), str(next(iter(error.args), "")))
+    return f"{name(error)}, {more}" if more else name(error)
+
+
+def denied(topic: str) -> str:
+    """Return the message about a topic that the user may not write to."""
+    return f"Kafka takes no records for topic {topic}: the user needs the permission Write on it"

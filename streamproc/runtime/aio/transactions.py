@@ -19,10 +19,7 @@ from aiokafka.errors import (
     InvalidTimestampError,
     InvalidTxnState,
     KafkaError,
-    LeaderNotAvailableError,
     MessageSizeTooLargeError,
-    NotEnoughReplicasAfterAppendError,
-    NotEnoughReplicasError,
     OperationNotAttempted,
     OutOfOrderSequenceNumber,
     RequestTimedOutError,
@@ -36,10 +33,10 @@ from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsT
 from streamproc.errors import ConfigError, StreamprocError, TaskInvalid
 from streamproc.runtime.aio.batches import Batches
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import ProducerFencedError, TransactionAbortableError, name, told
+from streamproc.runtime.aio.codes import ProducerFencedError, TransactionAbortableError, told
 from streamproc.runtime.aio.connection import stopped
 from streamproc.runtime.aio.coordinators import BUSY, Coordinator, one_code, producer_of
-from streamproc.runtime.aio.produce import Producer, Queues, Refusal
+from streamproc.runtime.aio.produce import Producer, Queues, Refusal, denied, why
 from streamproc.runtime.aio.wire import NOBODY, TxnOffsetCommit, by_topic
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Committed, Member, OutputRefused, Outputs, StillEnding, TopicPartition
@@ -60,12 +57,6 @@ NOT_THE_PARTITION = (
 )
 """What a partition's leader says of the producer, or of its transaction."""
 FOR_GOOD = MessageSizeTooLargeError, InvalidTimestampError, TopicAuthorizationFailedError
-REASONS = (
-    ((NotEnoughReplicasError, NotEnoughReplicasAfterAppendError), "fewer replicas are in sync than it must have"),
-    (RequestTimedOutError, "its replicas do not acknowledge"),
-    (LeaderNotAvailableError, "no broker leads it"),
-)
-"""In our words; of others the broker's are told."""
 
 
 class AioTransactions:
@@ -220,7 +211,7 @@ def _said(refusal: Refusal, offsets: Mapping[TopicPartition, Committed]) -> Stre
     if isinstance(error, NOT_THE_PARTITION):
         return TaskInvalid(f"{place} takes no records of this transaction: {error!r}")
     if isinstance(error, TopicAuthorizationFailedError):
-        return ConfigError(f"Kafka takes no records for topic {place.topic}: the user needs the permission Write on it")
+        return ConfigError(denied(place.topic))
     if isinstance(error, MessageSizeTooLargeError):
         # Again and again it would be: retrying is no way out.
         return ConfigError(
@@ -233,7 +224,7 @@ def _said(refusal: Refusal, offsets: Mapping[TopicPartition, Committed]) -> Stre
             f"message.timestamp.before.max.ms or .after.max.ms of {place.topic}, or set "
             "message.timestamp.type=LogAppendTime where it is no input"
         )
-    return OutputRefused(place, _why(error), frozenset(errors))
+    return OutputRefused(place, why(error), frozenset(errors))
 
 
 def _of(place: TopicPartition, offsets: Mapping[TopicPartition, Committed]) -> str:
@@ -248,11 +239,6 @@ def _of(place: TopicPartition, offsets: Mapping[TopicPartition, Committed]) -> s
 
 def _rank(error: KafkaError) -> int:
     return next((rank for rank, kinds in enumerate((NOT_THE_PARTITION, FOR_GOOD)) if isinstance(error, kinds)), 2)
-
-
-def _why(error: KafkaError) -> str:
-    more = next((text for kinds, text in REASONS if isinstance(error, kinds)), str(next(iter(error.args), "")))
-    return f"{name(error)}, {more}" if more else name(error)
 
 
 def _errors(response: Any) -> dict[TopicPartition, KafkaError]:

@@ -200,7 +200,7 @@ class Produce(Request[ProduceRequest_v8]):
 
     API_KEY = 0
 
-    def __init__(self, transactional_id: str, timeout_ms: int, batches: Mapping[TopicPartition, bytes]) -> None:
+    def __init__(self, transactional_id: str | None, timeout_ms: int, batches: Mapping[TopicPartition, bytes]) -> None:
         topics = by_topic((place, (place.partition, batch)) for place, batch in batches.items())
         self._fields = transactional_id, ALL_REPLICAS, timeout_ms, topics
 

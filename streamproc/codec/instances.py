@@ -1,0 +1,79 @@
+"""RunInstance records, both ways: what an instance says of itself. Times in milliseconds."""
+
+from msgspec import Struct, convert, to_builtins
+
+from streamproc.codec.arrival import Arrival
+from streamproc.codec.cloudevents import CloudEvents
+from streamproc.codec.encode import Message
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, unframe
+from streamproc.errors import RecordRejected
+
+VERSIONS = ("run_instance",)
+
+
+class Partition(Struct, frozen=True, kw_only=True):
+    """A partition of an instance; see schemas/run_instance.avsc. None: there is none, or it is not known."""
+
+    topic: str
+    partition: int
+    state: str
+    reason: str | None = None
+    detail: str | None = None
+    since: int | None = None
+    lag_records: int | None = None
+    lag_seconds: float | None = None
+    offset: int | None = None
+    last_commit_at: int | None = None
+    restore_remaining: int | None = None
+    restore_total: int | None = None
+
+
+class Instance(Struct, frozen=True, kw_only=True):
+    """An instance at the time `reported_at`; see schemas/run_instance.avsc."""
+
+    instance_id: str
+    version: str
+    host: str
+    application_id: str
+    profile: str
+    started_at: int
+    reported_at: int
+    interval_ms: int
+    status: str
+    message: str
+    ready: bool
+    cpu_seconds: float
+    memory_bytes: int
+    partitions: list[Partition]
+
+
+class InstanceEncoder:
+    """Encodes what the instances of one application say."""
+
+    def __init__(self, application_id: str, frames: Frames = SINGLE_OBJECTS) -> None:
+        self._schema = load_framed("run_instance", frames)
+        source = f"/streamproc/{application_id}/instances"
+        self._events = CloudEvents("streamproc.run.instance", source, self._schema.label)
+
+    def report(self, instance: Instance) -> Message:
+        """Return the message with what an instance says."""
+        value = self._schema.frame(to_builtins(instance))
+        return self._message(instance.instance_id, value, instance.reported_at)
+
+    def tombstone(self, instance_id: str, at_ms: int) -> Message:
+        """Return the message that an instance was stopped."""
+        return self._message(instance_id, None, at_ms)
+
+    def _message(self, instance_id: str, value: bytes | None, at_ms: int) -> Message:
+        key = instance_id.encode()
+        return key, value, at_ms, self._events.headers(b"%b:%d" % (key, at_ms), at_ms)
+
+
+def decode_instance(record: Arrival) -> Instance:
+    """Return what an instance says; raises RecordRejected where that is nothing that this release can read."""
+    try:
+        return convert(unframe(record, VERSIONS, "RunInstance"), Instance)
+    except RecordRejected:
+        raise
+    except Exception as error:  # whatever damaged bytes make the decoder raise
+        raise RecordRejected("undecodable", f"no valid RunInstance ({type(error).__name__})") from error

@@ -1,0 +1,146 @@
+"""Says again and again, in run-instances, how the instance is. Whatever fails is logged once, and tried again.
+
+It shares the process and the event loop with the pipeline, and nothing else. A report is made right before it is sent,
+so none waits for another.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import structlog
+
+from streamproc.codec.instances import Instance, InstanceEncoder
+from streamproc.errors import ConfigError, StreamprocError
+from streamproc.instances.partitions import Partitions
+from streamproc.instances.process import host, usage
+from streamproc.runtime.awaiting import set_within
+from streamproc.runtime.writer import Writer
+from streamproc.version import installed
+
+STOP_S = 1.0
+"""For the report in hand and the word that the instance was stopped."""
+ADVICE = "nothing else depends on it; STREAMPROC_INSTANCES__ENABLED=false does without"
+
+log = structlog.get_logger(__name__)
+
+Readiness = Callable[[], tuple[bool, Mapping[str, Any]]]
+"""What /readyz answers: whether it passes, with `status` and `message` among the reasons."""
+
+
+class Watched(NamedTuple):
+    """Who knows how it is."""
+
+    readiness: Readiness
+    partitions: Partitions
+
+
+class Identity(NamedTuple):
+    """Which instance it is: what stays the same for as long as it runs."""
+
+    instance_id: str
+    application_id: str
+    profile: str
+
+
+class Reporter:
+    """Reports while it is entered. `clock`: the wall clock, in seconds."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        interval_s: float,
+        watched: Watched,
+        encoder: InstanceEncoder,
+        writer: Writer,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._identity = identity
+        self._interval_s = interval_s
+        self._watched = watched
+        self._encoder = encoder
+        self._writer = writer
+        self._clock = clock
+        self._constant = {
+            **identity._asdict(),
+            "version": installed(),
+            "host": host(),
+            "started_at": self._now_ms(),
+            "interval_ms": int(interval_s * 1000),
+        }
+        self._stopping = asyncio.Event()
+        self._trouble = ""
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to report."""
+        self._task = asyncio.create_task(self._run(), name="report of the instance")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End within STOP_S of `stop`; what it was not told to stop for leaves the last report as it is."""
+        assert self._task is not None  # noqa: S101  it was entered
+        if not self._stopping.is_set():
+            self._task.cancel()
+        await asyncio.wait({self._task})
+        await self._writer.close()
+
+    def stop(self) -> None:
+        """Begin to stop: say so in the topic, while the pipeline comes to its own end."""
+        if self._task is not None and not self._stopping.is_set():
+            self._stopping.set()
+            asyncio.get_running_loop().call_later(STOP_S, self._task.cancel)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            next_at = loop.time() + self._interval_s
+            await self._try(self._report)
+            await set_within(self._stopping, max(0.0, next_at - loop.time()))
+        await self._try(self._farewell)
+
+    async def _try(self, write: Callable[[], Any]) -> None:
+        try:
+            await write()
+        except Exception as error:  # noqa: BLE001  whatever it is: the pipeline goes on
+            # The words of what somebody has to change stay the same; those of an outage may differ each time.
+            trouble = str(error) if isinstance(error, ConfigError) else type(error).__name__
+            if trouble != self._trouble:
+                self._trouble = trouble
+                log.warning("this instance does not get its report through", why=_why(error), advice=ADVICE)
+        else:
+            if self._trouble:
+                self._trouble = ""
+                log.info("this instance gets its report through again")
+
+    async def _report(self) -> None:
+        await self._writer.write(self._encoder.report(self._instance()))
+
+    async def _farewell(self) -> None:
+        await self._writer.write(self._encoder.tombstone(self._identity.instance_id, self._now_ms()))
+
+    def _instance(self) -> Instance:
+        ready, reasons = self._watched.readiness()
+        cpu_seconds, memory_bytes = usage()
+        return Instance(
+            **self._constant,
+            reported_at=self._now_ms(),
+            status=reasons["status"],
+            message=reasons["message"],
+            ready=ready,
+            cpu_seconds=cpu_seconds,
+            memory_bytes=memory_bytes,
+            partitions=self._watched.partitions.now(),
+        )
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _why(error: Exception) -> str:
+    """Only our own errors' texts are known to hold no payload."""
+    return str(error) if isinstance(error, StreamprocError) else type(error).__name__
