@@ -20,7 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from streamproc.console.config import ConsoleSettings
+from streamproc.console_config import ConsoleSettings
 from streamproc.core.lifecycle import Profile
 from streamproc.core.profiles import PROFILES
 from streamproc.core.rules import Rules

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streamproc.console.callers import Caller
-from streamproc.console.config import ConsoleSettings
+from streamproc.console_config import ConsoleSettings
 from streamproc.errors import ConfigError
 
 OPERATOR, PAYLOADS, VIEWER = "operator", "payloads", "viewer"

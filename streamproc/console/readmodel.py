@@ -12,7 +12,6 @@ from streamproc.console.answers.common import AsOf
 from streamproc.console.answers.fleet import Health, Overview, Pipeline, Series
 from streamproc.console.answers.runs import History, Link, RunDetail, Runs, Values
 from streamproc.console.answers.signals import Alerts, LetterDetail, Letters
-from streamproc.console.config import RUN_ID
 from streamproc.console.model.database import Database
 from streamproc.console.news import News
 from streamproc.console.payloads import NO_RIGHT, Payloads
@@ -25,6 +24,7 @@ from streamproc.console.queries.view import View
 from streamproc.console.reads import AlertFilter, Event, LetterFilter, NotFound, Page, SeriesFilter, StreamFilter
 from streamproc.console.standing import Standing
 from streamproc.console.streaming import events, id_of, kinds_of, read_in
+from streamproc.console_config import RUN_ID
 from streamproc.version import installed
 
 T = TypeVar("T")

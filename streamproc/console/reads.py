@@ -128,7 +128,13 @@ class Actions(Protocol):
     """What an operator may do."""
 
     async def replay(
-        self, caller: str, wanted: LetterFilter, places: Sequence[tuple[int, int]], *, dry_run: bool, expected: int | None
+        self,
+        caller: str,
+        wanted: LetterFilter,
+        places: Sequence[tuple[int, int]],
+        *,
+        dry_run: bool,
+        expected: int | None,
     ) -> Replay:
         """Send dead letters back, by the engine of `dlq replay`, and leave a record of who did.
 

@@ -78,5 +78,3 @@ def _answer(plan: Plan, replayed: int, *, is_dry: bool) -> Answer:
     counts: Counter[str] = Counter({verdict.value: count for verdict, count in plan.counts.items()})
     told = list(warnings(plan.unmended, plan.nothing_at))
     return Answer(dry_run=is_dry, to_replay=plan.total, replayed=replayed, counts=dict(counts), warnings=told)
-
-

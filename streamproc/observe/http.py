@@ -11,6 +11,7 @@ from starlette.routing import Route
 from streamproc.observe.health import Answer, Health
 from streamproc.observe.metrics import MetricsObserver
 
+
 def application(metrics: MetricsObserver, health: Health) -> Starlette:
     """Return the application: `/metrics`, `/livez`, `/readyz`, `/startupz`."""
 

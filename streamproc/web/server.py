@@ -115,4 +115,5 @@ def _refused(host: str, port: int, section: str, error: OSError | None) -> str:
     if error is not None and error.errno == errno.EACCES:
         return f"{where} may not be opened by this user: set STREAMPROC_{section}__PORT to 1024 or above"
     why = os.strerror(error.errno) if error is not None and error.errno is not None and error.errno > 0 else str(error)
-    return f"{where} cannot be opened ({why}): set STREAMPROC_{section}__HOST to an address of this machine, e.g. 127.0.0.1"
+    host_setting = f"STREAMPROC_{section}__HOST"
+    return f"{where} cannot be opened ({why}): set {host_setting} to an address of this machine, e.g. 127.0.0.1"

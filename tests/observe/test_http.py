@@ -14,9 +14,9 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
 from streamproc.observe.health import Health
 from streamproc.observe.http import application
-from streamproc.web.server import HttpServer
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.observer import TaskState
+from streamproc.web.server import HttpServer
 from tests.observe.reports import measured, report, source
 
 

@@ -23,9 +23,11 @@ FORMATS = ("json", "csv", "ndjson")
 LIMIT = Parameter("limit", "How many there are in a page.", "integer", minimum=1, maximum=MAX_PAGE, default=50)
 CURSOR = Parameter("cursor", "`next` of the page before.")
 FORMAT = Parameter(
-    "format", f"As a page of JSON, or all pages, up to {EXPORT_ROWS:,} rows, as CSV or NDJSON.", choices=FORMATS,
+    "format",
+    f"As a page of JSON, or all pages, up to {EXPORT_ROWS:,} rows, as CSV or NDJSON.",
+    choices=FORMATS,
     default="json",
-)  # fmt: skip
+)
 PAGED = (LIMIT, CURSOR, FORMAT)
 TIME = 253_402_300_799_999
 
@@ -85,9 +87,7 @@ async def _letters(call: Call) -> Letters:
 
 
 async def _letter(call: Call) -> LetterDetail:
-    return await call.reads.letter(
-        call.path["partition"], call.path["offset"], payload=call.caller.sees_payloads
-    )
+    return await call.reads.letter(call.path["partition"], call.path["offset"], payload=call.caller.sees_payloads)
 
 
 async def _series(call: Call) -> Series:
@@ -160,12 +160,14 @@ LETTERS = (
     Parameter("open", "Only those that were not replayed.", "boolean"),
 )
 SERIES = (
-    Parameter("since", "Windows that start from here on, in Unix milliseconds; an hour by default.", "integer", maximum=TIME),
+    Parameter(
+        "since", "Windows that start from here on, in milliseconds; an hour by default.", "integer", maximum=TIME
+    ),
     Parameter("until", "Windows that start before this; now by default.", "integer", maximum=TIME),
     Parameter("size", "Of the windows, in seconds; the smallest by default.", "integer", minimum=1, maximum=86_400),
     Parameter("assistant", "Only of this assistant."),
     Parameter("model", "Only of this model."),
-)  # fmt: skip
+)
 ALERTS = (
     Parameter("state", "Firing, resolved, or an occurrence that is over.", choices=("firing", "resolved", "over")),
     Parameter("kind", "Such as overdue or stuck_in_queued."),

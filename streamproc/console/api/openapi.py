@@ -30,6 +30,7 @@ PROBLEMS = {
     429: "Too many requests.",
     503: "Not now: not here yet, being rebuilt, or too much was asked at once.",
 }
+EVERYWHERE = (401, 403, 429, 503)
 ABOUT = (
     "What the output topics of streamproc tell: the latest state of each run, its history, alerts, metrics and "
     "rejected events. It only reads. Each answer says in `as_of` up to which offsets the topics have been read, and "
@@ -88,7 +89,12 @@ def _stream() -> dict[str, Any]:
 
 def _replay() -> dict[str, Any]:
     about = "Sends dead letters back, or says what that would do; for operators, where actions are allowed."
-    token = {"name": "X-CSRF-Token", "in": "header", "description": "As the pages have it; not with a bearer token.", "schema": {"type": "string"}}  # fmt: skip  # noqa: E501
+    token = {
+        "name": "X-CSRF-Token",
+        "in": "header",
+        "description": "As the pages have it; not with a bearer token.",
+        "schema": {"type": "string"},
+    }
     return {
         "operationId": "replay",
         "summary": about,
@@ -103,9 +109,8 @@ def _replay() -> dict[str, Any]:
 
 def _problems(*statuses: int) -> dict[str, Any]:
     content = {PROBLEM: {"schema": {"$ref": REF.format(name="Problem")}}}
-    return {
-        str(status): {"description": PROBLEMS[status], "content": content} for status in sorted({*statuses, 401, 403, 429, 503})
-    }  # fmt: skip
+    all_statuses = sorted({*statuses, *EVERYWHERE})
+    return {str(status): {"description": PROBLEMS[status], "content": content} for status in all_statuses}
 
 
 def _problem() -> dict[str, Any]:
@@ -120,14 +125,16 @@ def _problem() -> dict[str, Any]:
 
 def _path_parameters(path: str) -> Sequence[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": PATH_TYPES[name]} for name in re.findall(r"{(\w+)}", path)
-    ]  # fmt: skip
+        {"name": name, "in": "path", "required": True, "schema": PATH_TYPES[name]}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
 
 
 def _parameters(declared: Sequence[Parameter]) -> Sequence[dict[str, Any]]:
     return [
-        {"name": each.name, "in": "query", "description": each.description, "schema": each.schema()} for each in declared
-    ]  # fmt: skip
+        {"name": each.name, "in": "query", "description": each.description, "schema": each.schema()}
+        for each in declared
+    ]
 
 
 def _ref(answer: type) -> dict[str, str]:

@@ -69,5 +69,7 @@ def read_all(declared: Sequence[Parameter], sent: Iterable[tuple[str, str]]) -> 
         texts.setdefault(name, []).append(text)
     known = {parameter.name for parameter in declared}
     if unknown := sorted(texts.keys() - known):
-        raise WrongParameter(f"{unknown[0][:100]!r} is no parameter here: {', '.join(sorted(known)) or 'there is none'}")
+        raise WrongParameter(
+            f"{unknown[0][:100]!r} is no parameter here: {', '.join(sorted(known)) or 'there is none'}"
+        )
     return {parameter.name: parameter.read(texts.get(parameter.name, [])) for parameter in declared}
