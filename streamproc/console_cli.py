@@ -1,6 +1,6 @@
 """`streamproc console`: parses, calls, reports."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -29,15 +29,14 @@ def console(context: typer.Context, config: Config = None) -> None:
 @console_cli.command()
 def token(
     name: Annotated[str, typer.Argument(help="Whose it is, as the log is to have it.")],
-    right: Annotated[
-        list[Literal["operator", "payloads"]] | None,
-        typer.Option("--right", help="To send dead letters back, to see payloads; may be repeated. Without: to look."),
-    ] = None,
+    operator: Annotated[bool, typer.Option("--operator", help="May send dead letters back.")] = False,
+    payloads: Annotated[bool, typer.Option("--payloads", help="May see what events hold.")] = False,
 ) -> None:
     """Make a token, and the line that lets it in, for the file that STREAMPROC_CONSOLE__TOKENS_FILE names."""
-    from streamproc.console.access import VIEWER, new_token
+    from streamproc.console.access import OPERATOR, PAYLOADS, VIEWER, new_token
 
-    secret, line = new_token(name, [VIEWER, *(right or [])])
+    rights = [VIEWER, *([OPERATOR] if operator else []), *([PAYLOADS] if payloads else [])]
+    secret, line = new_token(name, rights)
     err.print("the token, which is shown only now, and the line for the file of tokens:", highlight=False)
     out.print(secret, highlight=False, soft_wrap=True, markup=False)
     out.print(line, highlight=False, soft_wrap=True, markup=False)
