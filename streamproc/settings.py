@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from streamproc.codec.framing import Framing
 from streamproc.core.lifecycle import Profile
 from streamproc.core.profiles import PROFILES
 from streamproc.core.rules import Rules
@@ -29,7 +30,7 @@ from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import FORMER_REASONS, REASONS
 from streamproc.profilebook import AVSC, ProfileSettings, made
-from streamproc.registry.config import RegistrySettings
+from streamproc.registry.config import OutputSettings, RegistrySettings, framing_flaws, framing_in_force
 from streamproc.rulebook import (
     AlertSettings,
     DeadlineSettings,
@@ -110,6 +111,7 @@ class Settings(BaseSettings):
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     webhook: WebhookSettings = WebhookSettings()
     registry: RegistrySettings = RegistrySettings()
+    outputs: OutputSettings = OutputSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
@@ -126,7 +128,11 @@ class Settings(BaseSettings):
         if self.profile not in names:
             message = f"{PREFIX}PROFILE is {self.profile!r}; there is: {', '.join(names)}"
             raise ValueError(message)
-        found = [*flaws(self.life_cycle, self.deadlines, self.windows, self.alerts), *self._unknown_causes()]
+        found = [
+            *flaws(self.life_cycle, self.deadlines, self.windows, self.alerts),
+            *self._unknown_causes(),
+            *framing_flaws(self.outputs, self.registry),
+        ]
         if found:
             raise ValueError("; ".join(found))
         return self
@@ -152,6 +158,11 @@ class Settings(BaseSettings):
         """The topics with their prefix, None for those that are not used."""
         names = self.topics.named()
         return names if self.verdicts.enabled else names.model_copy(update={"verdicts": None})
+
+    @property
+    def framing(self) -> Framing:
+        """How the outputs are framed."""
+        return framing_in_force(self.outputs, self.registry)
 
     def rules(self) -> Rules:
         """Return what the fold of a run goes by."""
