@@ -26,6 +26,7 @@ from streamproc.core.profiles import PROFILES
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import ConfigError
+from streamproc.inputbook import InputSettings, in_force, input_flaws
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import FORMER_REASONS, REASONS
@@ -52,12 +53,6 @@ class HttpSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65_535)
-
-
-class InputSettings(Section):
-    """What run-events may hold."""
-
-    takes_json: bool = Field(default=True, alias="json", description="JSON objects beside Avro: slower.")
 
 
 class VerdictSettings(Section):
@@ -131,6 +126,7 @@ class Settings(BaseSettings):
         found = [
             *flaws(self.life_cycle, self.deadlines, self.windows, self.alerts),
             *self._unknown_causes(),
+            *input_flaws(self._own_profile, self.input),
             *framing_flaws(self.outputs, self.registry),
         ]
         if found:
@@ -150,7 +146,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def life_cycle(self) -> Profile:
-        """The profile in force, built in or the user's own."""
+        """The profile in force, with what the input's settings make of its statuses."""
+        return in_force(self._own_profile, self.input)
+
+    @property
+    def _own_profile(self) -> Profile:
+        """The profile as it is built in, or the user's own."""
         return PROFILES[self.profile] if self.profile in PROFILES else made(self.profile, self.profiles[self.profile])
 
     @cached_property
