@@ -12,7 +12,6 @@ from streamproc.core.calendar import NEVER
 from streamproc.core.model import Run, Verdict
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
-from streamproc.core.summary import summary_of
 from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, TaskState, WindowReport
 from streamproc.runtime.ports import TopicPartition
 
@@ -122,8 +121,8 @@ class Figures(Observer):
         self.rejected.update(report.rejected)
         for (_, outcome), count in report.tally.ended.items():
             self.ended[outcome] += count
-        for totals in report.tally.models.values():
-            self.tokens.update(summary_of(totals).tokens)
+        for (_, _, kind), count in report.tally.tokens.items():
+            self.tokens[kind] += count
         self._recent.append(report)
 
     def transacted(self, partitions: int, duration_s: float) -> None:  # noqa: ARG002  the fold tells how long it takes
