@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from heapq import nsmallest
 from statistics import median
 from typing import NamedTuple
@@ -21,7 +21,7 @@ RECENT_COMMITS = 100
 class Waiting(NamedTuple):
     """An open run in its status. Milliseconds: `for_ms` so far, `limit_ms` at most, `left_ms` below 0 once it is over.
 
-    None where there is no limit. `left_ms` also goes by its expiry; `is_late`: an alert about it fires.
+    None where there is no limit. `left_ms` also goes by its expiry; `is_told`: an alert about it fires.
     """
 
     run_id: str
@@ -29,11 +29,11 @@ class Waiting(NamedTuple):
     for_ms: int
     limit_ms: int | None
     left_ms: int | None
-    is_late: bool
+    is_told: bool
 
 
 class OpenRuns(NamedTuple):
-    """How many are open, of how many an alert fires, and those with the least time left."""
+    """How many are open, of how many a limit has passed, and those with the least time left."""
 
     total: int = 0
     late: int = 0
@@ -52,6 +52,7 @@ class Figures(Observer):
         self.rejected: Counter[str] = Counter()
         self._held: dict[TopicPartition, State] = {}
         self._runs: dict[TopicPartition, Counter[str]] = {}
+        self._left: dict[TopicPartition, tuple[Rules, Iterable[Run]]] = {}
         self._lags: dict[TopicPartition, int] = {}
         self._states: dict[TopicPartition, TaskState] = {}
         self._recent: deque[FoldReport] = deque(maxlen=RECENT_COMMITS)
@@ -71,10 +72,12 @@ class Figures(Observer):
         return began - ended
 
     def open_runs(self, now_ms: int, shown: int) -> OpenRuns:
-        """Look at the open runs of the running tasks; `shown`: of so many in detail."""
-        runs = [_waiting(run, state.rules, now_ms) for state in self._held.values() for run in state.open_runs()]
+        """Look at the open runs, those of a task that has stopped as they were then; `shown`: so many in detail."""
+        held = [(state.rules, state.open_runs()) for state in self._held.values()]
+        runs = [_waiting(run, rules, now_ms) for rules, each in (*held, *self._left.values()) for run in each]
         nearest = nsmallest(shown, runs, key=lambda run: (NEVER if run.left_ms is None else run.left_ms, -run.for_ms))
-        return OpenRuns(len(runs), sum(run.is_late for run in runs), tuple(nearest))
+        late = sum(run.left_ms is not None and run.left_ms <= 0 for run in runs)
+        return OpenRuns(len(runs), late, tuple(nearest))
 
     @property
     def behind(self) -> int:
@@ -102,6 +105,7 @@ class Figures(Observer):
         if isinstance(held, State):
             self._held[source] = held
             self._runs.pop(source, None)
+            self._left.pop(source, None)
 
     def committed(self, report: CommitReport) -> None:
         """Add a commit of either stage."""
@@ -138,6 +142,7 @@ class Figures(Observer):
         self._states[source] = state
         if state is not TaskState.RUNNING and (held := self._held.pop(source, None)):
             self._runs[source] = Counter(held.by_status)
+            self._left[source] = held.rules, tuple(held.open_runs())
 
     def lag(self, source: TopicPartition, records: int, seconds: float) -> None:  # noqa: ARG002  latency says more here
         """Note how far behind a task is."""

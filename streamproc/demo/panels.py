@@ -23,7 +23,7 @@ Row = tuple[str, str, str]
 PAIR_ROWS = 9
 REASON_ROWS = 4
 MODEL_CHARS, RUN_CHARS = 24, 22
-LEAST = 0.05
+LEAST = 0.07
 """Of the longest bar: what is there at all is to be seen."""
 DIM = "bright_black"
 COLOURS = {
@@ -135,7 +135,7 @@ def _times(run: Waiting) -> Sequence[RenderableType]:
     if run.left_ms is not None:
         over = run.left_ms <= 0
         left = Text(f"{span(abs(run.left_ms))} over" if over else span(run.left_ms), "yellow" if over else "")
-    if run.is_late:
+    if run.is_told:
         left = Text.assemble(("! ", "bold red"), (left.plain, "bold red"))
     return span(run.for_ms), "" if run.limit_ms is None else span(run.limit_ms), left
 

@@ -143,11 +143,13 @@ def test_open_runs_are_told_by_the_time_that_is_left():
     )
     run_with(figures, 0, state)
     found = figures.open_runs(START_MS + 8_000, 3)
+    figures.task_state(source(0), TaskState.SUSPENDED)
+    assert figures.open_runs(START_MS + 8_000, 3) == found, "the last picture is of what there was"
     assert (found.total, found.late) == (4, 1)
     assert found.nearest == (
-        Waiting("run_over", "requires_action", 8_000, 5_000, -3_000, is_late=True),
-        Waiting("run_expires", "in_progress", 8_000, None, 4_000, is_late=False),
-        Waiting("run_long", "queued", 8_000, 20_000, 12_000, is_late=False),
+        Waiting("run_over", "requires_action", 8_000, 5_000, -3_000, is_told=True),
+        Waiting("run_expires", "in_progress", 8_000, None, 4_000, is_told=False),
+        Waiting("run_long", "queued", 8_000, 20_000, 12_000, is_told=False),
     )
 
 

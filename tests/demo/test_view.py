@@ -50,8 +50,8 @@ def board():
     figures.alerts_by.update({("stuck_queued", "firing"): 45, ("stuck_queued", "resolved"): 3})
     figures._runs["run-events", 0] = Counter(dict.fromkeys(ASSISTANTS.statuses, 123_456), expired=1)
     figures._lags["run-events", 0] = 98_765
-    over = Waiting("run_over", "requires_action", 52_000, 20_000, -32_000, is_late=True)
-    others = [Waiting(f"run_{number:024}", "in_progress", 9_000, 20_000, 11_000, is_late=False) for number in range(49)]
+    over = Waiting("run_over", "requires_action", 52_000, 20_000, -32_000, is_told=True)
+    others = [Waiting(f"run_{number:024}", "in_progress", 9_000, 20_000, 11_000, is_told=False) for number in range(49)]
     board.open_runs = OpenRuns(51_234, 41, (over, *others))
     board.saw([change(number, f"run_{number:024}", "requires_action", expected=number % 2) for number in range(60)])
     board.heard([alert(number) for number in range(60)])
