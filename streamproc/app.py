@@ -36,7 +36,7 @@ from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import Observer
 from streamproc.runtime.ports import Gone, Kafka, Unreadable
-from streamproc.runtime.reframing import CONFLUENT, SINGLE_OBJECT, framing_in
+from streamproc.runtime.reframing import framing_in
 from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
@@ -52,10 +52,7 @@ T = TypeVar("T")
 
 REFRAMING_S = 3.0
 """For a look at what is there; the start does not depend on it."""
-REFRAMED = (
-    "a consumer that knows one of the two only fails from here on; with a registry it is Confluent unless "
-    "STREAMPROC_REGISTRY__OUTPUTS=off, without one single-object encoding"
-)
+REFRAMED = "a consumer that knows one of the two only fails from here on"
 
 
 def make_kafka(settings: Settings) -> AioKafka:
@@ -161,10 +158,11 @@ async def serve(
             url = f"http://{http.host}:{http.port}"
             on_listening(url)
             log.info("started", http=url, **_about(settings))
-            async with registry_link(settings.registry, settings.topic_names, book, metrics.registry) as link:
+            registry = registry_link(settings.registry, settings.framing, settings.topic_names, book, metrics.registry)
+            async with registry as link:
                 if link is None or await link.is_ready(observer.held_up, stop):
                     frames = SINGLE_OBJECTS if link is None else link.frames
-                    await _tell_reframing(settings, kafka, frames)
+                    await _tell_reframing(settings, kafka)
                     reporter = make_reporter(settings, Watched(health.readyz, partitions), frames)
                     await _work(make_worker(settings, kafka, observer, book, link), pusher, reporter, stop)
     finally:
@@ -181,17 +179,20 @@ def _about(settings: Settings) -> dict[str, str]:
     }
 
 
-async def _tell_reframing(settings: Settings, kafka: Kafka, frames: Frames) -> None:
+async def _tell_reframing(settings: Settings, kafka: Kafka) -> None:
     """Say so where the outputs are about to be framed otherwise than what their topics hold."""
     # Of those that it writes the service may read this one for certain.
-    topic, now = settings.topic_names.state, CONFLUENT if "run_state" in frames else SINGLE_OBJECT
+    topic, now = settings.topic_names.state, settings.framing
     count = await kafka.partition_count(topic)
     # Whatever is wrong there the worker finds out as well, and knows what to do about it.
     with suppress(BrokerUnavailable, Gone, Unreadable, TimeoutError):
         async with asyncio.timeout(REFRAMING_S):
             before = await framing_in(kafka, topic, count)
         if before not in (None, now):
-            log.warning("the outputs change their framing", topic=topic, before=before, now=now, advice=REFRAMED)
+            # Whoever named a framing wants just that.
+            keep = f"; STREAMPROC_OUTPUTS__FRAMING={before} keeps it" if settings.outputs.framing == "auto" else ""
+            advice = REFRAMED + keep
+            log.warning("the outputs change their framing", topic=topic, before=before, now=now, advice=advice)
 
 
 async def _work(worker: Worker, pusher: Pusher, reporter: Reporter | None, stop: asyncio.Event) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS, NO_TIMESTAMP
 from streamproc.errors import StreamprocError
 
+UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WIDE = 1_000
 """Columns where stdout is no terminal: what goes to a file or a pipe is not cut."""
@@ -57,3 +58,14 @@ def instant(time_ms: int, timespec: str = "milliseconds") -> str:
     if not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
         return str(time_ms)
     return (EPOCH + timedelta(milliseconds=time_ms)).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def span(milliseconds: int) -> str:
+    """Write a length of time in its two largest units: 2 h 5 min."""
+    seconds = max(0, milliseconds) // 1000
+    parts: list[str] = []
+    for name, length in UNITS:
+        count, seconds = divmod(seconds, length)
+        if count or (parts and len(parts) < 2):  # noqa: PLR2004  two units are enough to know how long it is
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2]) or "0 s"

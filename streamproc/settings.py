@@ -20,18 +20,20 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from streamproc.codec.framing import Framing
 from streamproc.console_config import ConsoleSettings
 from streamproc.core.lifecycle import Profile
 from streamproc.core.profiles import PROFILES
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import ConfigError
+from streamproc.inputbook import InputSettings, in_force, input_flaws
 from streamproc.instances.config import InstanceSettings
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import FORMER_REASONS, REASONS
 from streamproc.profilebook import AVSC, ProfileSettings, made
-from streamproc.registry.config import RegistrySettings
+from streamproc.registry.config import OutputSettings, RegistrySettings, framing_flaws, framing_in_force
 from streamproc.rulebook import (
     AlertSettings,
     DeadlineSettings,
@@ -53,12 +55,6 @@ class HttpSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65_535)
-
-
-class InputSettings(Section):
-    """What run-events may hold."""
-
-    takes_json: bool = Field(default=True, alias="json", description="JSON objects beside Avro: slower.")
 
 
 class VerdictSettings(Section):
@@ -113,6 +109,7 @@ class Settings(BaseSettings):
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     webhook: WebhookSettings = WebhookSettings()
     registry: RegistrySettings = RegistrySettings()
+    outputs: OutputSettings = OutputSettings()
     http: HttpSettings = HttpSettings()
     console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
@@ -130,7 +127,12 @@ class Settings(BaseSettings):
         if self.profile not in names:
             message = f"{PREFIX}PROFILE is {self.profile!r}; there is: {', '.join(names)}"
             raise ValueError(message)
-        found = [*flaws(self.life_cycle, self.deadlines, self.windows, self.alerts), *self._unknown_causes()]
+        found = [
+            *flaws(self.life_cycle, self.deadlines, self.windows, self.alerts),
+            *self._unknown_causes(),
+            *input_flaws(self._own_profile, self.input),
+            *framing_flaws(self.outputs, self.registry),
+        ]
         if found:
             raise ValueError("; ".join(found))
         return self
@@ -148,7 +150,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def life_cycle(self) -> Profile:
-        """The profile in force, built in or the user's own."""
+        """The profile in force, with what the input's settings make of its statuses."""
+        return in_force(self._own_profile, self.input)
+
+    @property
+    def _own_profile(self) -> Profile:
+        """The profile as it is built in, or the user's own."""
         return PROFILES[self.profile] if self.profile in PROFILES else made(self.profile, self.profiles[self.profile])
 
     @cached_property
@@ -156,6 +163,11 @@ class Settings(BaseSettings):
         """The topics with their prefix, None for those that are not used."""
         unused = [role for role in ("verdicts", "instances") if not getattr(self, role).enabled]
         return self.topics.named().model_copy(update=dict.fromkeys(unused))
+
+    @property
+    def framing(self) -> Framing:
+        """How the outputs are framed."""
+        return framing_in_force(self.outputs, self.registry)
 
     def rules(self) -> Rules:
         """Return what the fold of a run goes by."""

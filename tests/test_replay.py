@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 
 import fastavro
+import msgspec
 import pytest
 
 from streamproc.cli import main
@@ -19,6 +20,7 @@ from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, step
+from streamproc.inputbook import InputSettings, in_force
 from streamproc.local.simulate import simulate
 from streamproc.replay import RESULTS, Terms, event_time_ms, replay
 from tests.support.books import RUN_OBJECT_VERSIONS, bundled_book
@@ -403,3 +405,16 @@ def test_the_table_adds_up_and_says_where_the_files_are(tmp_path, out, monkeypat
 
 def test_no_file_is_wrong_usage(monkeypatch, capsys):
     assert _replayed(monkeypatch, capsys)[0] == 2
+
+
+def test_statuses_are_mapped_and_rejected_as_the_service_would(tmp_path):
+    """Rule: a replay under the service's settings says what the service would do."""
+    settings = InputSettings(statuses={"Completed": "completed"}, unknown_statuses="reject")
+    terms = TERMS._replace(rules=msgspec.structs.replace(RULES, profile=in_force(ASSISTANTS, settings)))
+    file = _write(tmp_path / "a.avro", [_run("queued"), _run("Completed", T + 5), _run("paused", T + 6)])
+    summary = replay([file], tmp_path / "out", terms)
+    assert summary.rejected == {"unknown_status": 1}
+    transitions, _, states, letters = _read(tmp_path / "out")
+    assert [each["to_status"] for each in transitions] == ["queued", "completed"]
+    assert [each["status"] for each in states] == ["completed"]
+    assert "the status paused is none" in letters[0]["message"]

@@ -55,7 +55,7 @@ def test_a_limit_from_the_environment_finds_its_status_in_any_case(
 def test_json_input_has_one_name_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `describe` prints is what may be set; the environment goes over the file."""
     path = _toml(tmp_path, "[input]\njson = false")
-    assert describe_all(load_settings(path))["settings"]["input"] == {"json": False}
+    assert describe_all(load_settings(path))["settings"]["input"]["json"] is False
     monkeypatch.setenv("STREAMPROC_INPUT__JSON", "true")
     assert load_settings(path).input.takes_json
 

@@ -132,6 +132,13 @@ def runs() -> Iterator[Panel]:
         stacked=True,
     )
     yield Panel(
+        "Tokens by assistant",
+        "Per second, of runs that ended. Beyond metrics.max_assistants and max_pairs it is other.",
+        "short",
+        [Query(rate("streamproc_run_tokens_total", "assistant"), "{{assistant}}")],
+        stacked=True,
+    )
+    yield Panel(
         "Transitions",
         "Applied changes of status per second, by the status that is entered.",
         "cps",

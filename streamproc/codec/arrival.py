@@ -6,8 +6,10 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from streamproc.codec.names import shown
 from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS, NO_TIMESTAMP, RunEvent
 from streamproc.errors import RecordRejected
+from streamproc.spelling import meant
 
 MAX_ID_CHARS = 256
 MAX_STATUS_CHARS = 64
@@ -126,6 +128,13 @@ def refusal(target: str, flaw: str) -> RecordRejected:
     if target == "id":
         return RecordRejected("bad_run_id", f"the run id {flaw}")
     return RecordRejected("bad_status", f"the status {flaw}")
+
+
+def unknown(status: str, only: frozenset[str]) -> RecordRejected:
+    """Return the error for an event in another status than may be."""
+    near = meant(status, only)
+    may = f"did you mean {near}? STREAMPROC_INPUT__STATUSES maps it" if near else f"there is {', '.join(sorted(only))}"
+    return RecordRejected("unknown_status", f"the status {shown(status)} is none of the profile's; {may}")
 
 
 def _flaw(text: str | None, limit: int) -> str:

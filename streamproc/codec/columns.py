@@ -38,7 +38,7 @@ Read = Callable[[Any, Field, Odd], list[Any]]
 
 
 class Columns:
-    """The columns of a batch. `doubtful`: rows whose id or status is more than a plain text, once they were asked for.
+    """The columns of a batch. `doubtful`: rows whose id or status has to be looked at, once they were asked for.
 
     What is odd about the rows is collected while their values are asked for: the flags come last.
     """
@@ -66,8 +66,12 @@ class Columns:
 
     def statuses(self) -> list[str | None]:
         """Return the statuses as the profile names them."""
-        found, names = _interned(self.required("status")), self._plan.shape.statuses
-        return [None if status is None else names.get(status, status) for status in found] if names else found
+        found, shape = _interned(self.required("status")), self._plan.shape
+        if names := shape.statuses:
+            found = [None if status is None else names.get(status, status) for status in found]
+        if shape.only and not shape.only.issuperset(found):
+            self.doubtful.update(row for row, status in enumerate(found) if status not in shape.only)
+        return found
 
     def texts(self, target: str) -> Iterable[str | None]:
         """Return the texts of a target; Nones without end where there are none."""

@@ -5,8 +5,12 @@ Confluent: byte 0, a 4-byte big-endian schema id, payload.
 JSON: an object; its opening brace is the header, and part of the payload, as is white space in front of it.
 """
 
+from typing import Literal
+
 from streamproc.errors import RecordRejected
 
+Framing = Literal["confluent", "single_object"]
+"""Of what has a schema, by the name that settings and the log use."""
 SINGLE_OBJECT = b"\xc3\x01"
 SINGLE_OBJECT_BYTES = 10
 CONFLUENT_MAGIC = 0

@@ -53,6 +53,7 @@ class JsonFormat:
         self._getters = Getters(
             {target: [Place(steps(path), shape.per_second) for path in paths] for target, paths in shape.paths.items()},
             shape.statuses,
+            shape.only,
         )
 
     def read(self, framed: Framed) -> RunEvent:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Any, NamedTuple, TypeVar
 
-from streamproc.codec.arrival import MAX_NAME_CHARS, Framed, check, instants, ordered
+from streamproc.codec.arrival import MAX_NAME_CHARS, Framed, check, instants, ordered, unknown
 from streamproc.codec.moments import seconds
 from streamproc.codec.plan import Path, Plan
 from streamproc.codec.values import ASTRAY, count, metadata, required, text, tools, usage
@@ -27,6 +27,7 @@ class Getters(NamedTuple):
 
     places: Mapping[str, Sequence[Place]]
     statuses: Mapping[str, str]
+    only: frozenset[str] = frozenset()
 
     def value(self, found: Any, target: str, read: Callable[[Any, list[str]], T | None], odd: list[str]) -> T | None:
         """Return the first value for a target that can be read, None where there is none; `odd` is told of others."""
@@ -51,11 +52,11 @@ def getters_of(plan: Plan) -> Getters:
         target: [Place(field.path, field.per_second, field.is_read) for field in fields]
         for target, fields in plan.fields.items()
     }
-    return Getters(places, plan.shape.statuses)
+    return Getters(places, plan.shape.statuses, plan.shape.only)
 
 
 def event_of(found: Mapping[str, Any], framed: Framed, label: str, getters: Getters) -> RunEvent:
-    """Return the event of a decoded object; raises RecordRejected (`bad_run_id`, `bad_status`)."""
+    """Return the event of a decoded object; raises RecordRejected (`bad_run_id`, `bad_status`, `unknown_status`)."""
     odd: list[str] = []
 
     def needed(target: str) -> str | None:
@@ -89,6 +90,8 @@ def event_of(found: Mapping[str, Any], framed: Framed, label: str, getters: Gett
     )
     event = RunEvent(*values)
     check(event)
+    if getters.only and event.status not in getters.only:
+        raise unknown(event.status, getters.only)
     return event
 
 

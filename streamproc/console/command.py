@@ -81,7 +81,7 @@ async def _console(settings: Settings) -> AsyncIterator[Console]:
     kafka, standing, news = make_kafka(settings), Standing(), News()
     lookups = Lookups(kafka)
     with ThreadPoolExecutor(READERS, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
-        async with registry_link(settings.registry, topics, book, SILENT) as link:
+        async with registry_link(settings.registry, settings.framing, topics, book, SILENT) as link:
             learner: Learner | None = None if link is None else link.learner
             objects = Objects(book, learner, own.index_metadata)
             parts = Parts(

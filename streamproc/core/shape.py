@@ -23,12 +23,13 @@ class Shape:
     """The paths of one producer's object.
 
     `paths` maps targets to paths, such as `usage.prompt_tokens` or `calls[].name`, in the order in which they are
-    tried; `statuses` maps what the producer writes to the profile's statuses, where they differ; `time_unit` is that of
-    times given as plain numbers.
+    tried; `statuses` maps what the producer writes to the profile's statuses, where they differ; `only`: where there
+    are any, an event in another status is rejected; `time_unit` is that of times given as plain numbers.
     """
 
     paths: Mapping[str, tuple[str, ...]]
     statuses: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    only: frozenset[str] = frozenset()
     time_unit: str = "s"
 
     @property

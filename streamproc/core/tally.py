@@ -94,7 +94,8 @@ class Tally(Struct):
     """Counts of one commit.
 
     `transitions`: applied changes of status by where from ("": new) and where to; `ended`: runs that ended, by
-    assistant and outcome; `models`: durations, waits and tokens by model; `cells`: all that, by group and base window.
+    assistant and outcome; `models`: durations and waits by model; `tokens`: by assistant, model and type; `cells`: all
+    that, by group and base window.
     There may be as many cells as events: the others are what is exported, so that nobody has to go through the cells.
     `firsts`: a few, by what is odd, and what it is: of an unknown status the status, of a run on two partitions the
     other one.
@@ -107,6 +108,7 @@ class Tally(Struct):
     transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
     ended: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     models: dict[str | None, Totals] = field(default_factory=dict)
+    tokens: Counter[tuple[str | None, str | None, str]] = field(default_factory=Counter)
     exemplars: dict[tuple[str, str | None], Exemplar] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     cells: dict[CellKey, Totals] = field(default_factory=dict)
@@ -197,11 +199,11 @@ class Tally(Struct):
     def _count_tokens(self, cell: Totals, run: Run) -> None:
         if run.usage is None:
             return
-        for kind, count in zip(_TOKENS, run.usage, strict=False):
+        for kind, counted, count in zip(TOKEN_TYPES, _TOKENS, run.usage, strict=False):
             if count > 0:
                 tokens = min(count, MAX_TOKENS)
-                cell.add(kind, tokens)
-                self._model(run).add(kind, tokens)
+                cell.add(counted, tokens)
+                self.tokens[run.assistant_id, run.model, kind] += tokens
 
     def _model(self, run: Run) -> Totals:
         found = self.models.get(run.model)

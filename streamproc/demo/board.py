@@ -5,23 +5,36 @@ import json
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from streamproc.demo.figures import Figures, Speed
+from streamproc.core.alerts import Alert
+from streamproc.demo.figures import Figures, Growth, OpenRuns
 from streamproc.demo.topics import Change
 from streamproc.observe import logs
 from streamproc.observe.journal import ODD_EVENTS
 
-CHANGES_KEPT = 20
+SHOWN_AT_MOST = 50
+"""Transitions, alerts, open runs: no terminal has more room."""
+SPEED_OVER_S, FAILURES_OVER_S = 5.0, 60.0
 LOG_LINES_KEPT = 20
 LOG_LEVEL = "WARNING"
 
 
 class Board:
-    """The demo as of now. Times in seconds of `clock`, which is monotonic."""
+    """The demo as of now. `clock` is monotonic, `now` the wall clock, both in seconds; `failures`: which ends are some.
 
-    def __init__(self, kafka: str, clock: Callable[[], float] = time.monotonic) -> None:
+    `failure_rate`: of the runs that ended in the last minute, None where none did.
+    """
+
+    def __init__(
+        self,
+        kafka: str,
+        failures: Collection[str] = ("failed",),
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self.kafka = kafka
+        self.console_url = ""
         self.metrics_url = ""
         self.prometheus_url = ""
         self.phase = ""
@@ -29,9 +42,15 @@ class Board:
         self.sent: Counter[str] = Counter()
         self.figures = Figures()
         self.changes: Sequence[Change] = ()
-        self.events_per_s = 0.0
+        self.alerts: Sequence[Alert] = ()
+        self.open_runs = OpenRuns()
+        self.events_per_s = self.tokens_per_s = 0.0
+        self.failure_rate: float | None = None
         self.log: deque[str] = deque(maxlen=LOG_LINES_KEPT)
-        self._speed = Speed(clock)
+        self._failures = failures
+        self._events, self._tokens = Growth(SPEED_OVER_S, clock), Growth(SPEED_OVER_S, clock)
+        self._failed, self._ended = Growth(FAILURES_OVER_S, clock), Growth(FAILURES_OVER_S, clock)
+        self._now = now
         self._clock = clock
         self._began = clock()
         self.measure()
@@ -47,12 +66,22 @@ class Board:
         return max(self.figures.behind, self.sent.total() - self.figures.events)
 
     def measure(self) -> None:
-        """Bring the speed up to date."""
-        self.events_per_s = self._speed.measure(self.figures.events)
+        """Bring up to date what depends on the time."""
+        figures = self.figures
+        self.events_per_s = self._events.per_s(figures.events)
+        self.tokens_per_s = self._tokens.per_s(figures.tokens.total())
+        failed = self._failed.measure(sum(figures.ended[outcome] for outcome in self._failures))
+        ended = self._ended.measure(figures.ended.total())
+        self.failure_rate = failed / ended if ended else None
+        self.open_runs = figures.open_runs(int(self._now() * 1000), SHOWN_AT_MOST)
 
     def saw(self, changes: Sequence[Change]) -> None:
         """Take in transitions of one partition; the latest of all partitions are kept."""
-        self.changes = heapq.nlargest(CHANGES_KEPT, (*self.changes, *changes), key=lambda change: change.at)
+        self.changes = heapq.nlargest(SHOWN_AT_MOST, (*self.changes, *changes), key=lambda change: change.at)
+
+    def heard(self, alerts: Sequence[Alert]) -> None:
+        """Take in alerts of one partition; the latest of all partitions are kept."""
+        self.alerts = heapq.nlargest(SHOWN_AT_MOST, (*self.alerts, *alerts), key=lambda alert: alert.decided_at)
 
     def write(self, text: str) -> None:
         """Take in log lines: the board stands in for the stream that they would go to."""

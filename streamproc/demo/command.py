@@ -16,9 +16,11 @@ from streamproc.demo.summary import Summary
 from streamproc.demo.view import WIDTH
 from streamproc.interrupts import stop_on_signal, unless_stopped
 from streamproc.local.prometheus import LocalPrometheus, local_prometheus
-from streamproc.rulebook import WindowSettings
+from streamproc.rulebook import DeadlineSettings, WindowSettings
 from streamproc.settings import Settings
 
+SHORTER = 20
+"""So many times as short are the limits of the statuses: nobody watches for as long as the real ones are."""
 VERDICTS_DIFFER = (
     "What each was found to be, below, goes by what came before it, so the kinds need not match: a duplicate may come "
     "after its run has moved on (stale, or applied once more), a late event may still fit (applied)."
@@ -47,12 +49,11 @@ async def run_demo(settings: Settings, plan: Plan, out: Console, err: Console) -
                 ready = await stack.enter_async_context(any_broker(settings, stop, say))
                 say("Creating the topics")
                 await unless_stopped(stop, app.create(ready), "the topics were there")
-            board = Board(ready.kafka.bootstrap_servers)
+            ready = _for_a_short_while(ready)
+            board = Board(ready.kafka.bootstrap_servers, ready.alerts.failure_outcomes)
             board.prometheus_url = prometheus.url if prometheus else ""
             try:
-                summary = await Session(_with_short_windows(_with_free_port(ready)), plan, board, stop, prometheus).run(
-                    screen
-                )
+                summary = await Session(_with_free_port(ready), plan, board, stop, prometheus).run(screen)
             finally:
                 for text in board.log:
                     err.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -87,11 +88,15 @@ def _with_free_port(settings: Settings) -> Settings:
     return settings.model_copy(update={"http": http.model_copy(update={"port": 0})})
 
 
-def _with_short_windows(settings: Settings) -> Settings:
-    """Close windows while somebody watches, unless their sizes were asked for."""
-    if settings.windows.model_fields_set:
-        return settings
-    return settings.model_copy(update={"windows": WindowSettings(sizes_s=(5,), grace_s=2)})
+def _for_a_short_while(settings: Settings) -> Settings:
+    """Close windows and miss limits while somebody watches, unless others were asked for."""
+    limits = {status: limit // SHORTER for status, limit in settings.life_cycle.limits_s.items()}
+    short = {
+        "windows": WindowSettings(sizes_s=(5,), grace_s=2),
+        "deadlines": DeadlineSettings(limits_s=limits, allowance_s=2),
+    }
+    given = {name for name in short if getattr(settings, name).model_fields_set}
+    return settings.model_copy(update={name: section for name, section in short.items() if name not in given})
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -65,7 +65,7 @@ class LiveScreen:
         with self._live:
             while True:
                 board.measure()
-                self._live.update(render(board, self._profile), refresh=True)
+                self._live.update(render(board, self._profile, *self._console.size), refresh=True)
                 await asyncio.sleep(REFRESH_S)
 
     def restore(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from streamproc import app
+from streamproc.codec.alerts import decode_alert
 from streamproc.demo import source, topics
 from streamproc.demo.board import Board
 from streamproc.demo.screens import Screen
@@ -63,7 +64,9 @@ class Session:
             self._accompany(screen.show(self._board))
             service = self._accompany(self._serve(stop_service))
             await self._beside(self._listening.wait())
-            self._accompany(topics.follow(kafka, self._topics.transitions, self._board.saw))
+            names, board = self._topics, self._board
+            self._accompany(topics.follow(kafka, names.transitions, topics.change_of, board.saw))
+            self._accompany(topics.follow(kafka, names.alerts, decode_alert, board.heard))
             await self._beside(self._feed())
             await self._beside(self._drain(kafka))
             self._board.phase = "Stopping the service"
@@ -88,7 +91,7 @@ class Session:
     async def _feed(self) -> None:
         """Send until the plan or somebody says stop."""
         board, plan, stop = self._board, self._plan, self._stop
-        board.phase = "Ctrl-C stops the source; then the service finishes and the topics are checked"
+        board.phase = "Ctrl-C stops the source; then all is finished and checked"
 
         def on_sent(kind: str) -> None:
             board.sent[kind] += 1

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import fastavro
 from fastavro.types import Schema
@@ -18,10 +18,12 @@ from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka, Reader, TopicPartition
 from streamproc.runtime.reading import read_all
 
+T = TypeVar("T")
+
 FETCH_RECORDS = 2_000
 FETCH_S = 0.5
 RETRY_S = 1.0
-FOLLOWED_AT_MOST = 20
+FOLLOWED_AT_MOST = 40
 """Of what comes in at once: nobody sees more go by."""
 
 
@@ -69,10 +71,12 @@ async def ends(kafka: Kafka, topic: str) -> int:
     return sum(last - first for first, last in bounds)
 
 
-async def follow(kafka: Kafka, topic: str, on_changes: Callable[[list[Change]], None]) -> None:
-    """Tell `on_changes` of the transitions that appear in `topic`, until cancelled."""
+async def follow(kafka: Kafka, topic: str, read: Callable[[Arrival], T], on_records: Callable[[list[T]], None]) -> None:
+    """Tell `on_records` of the latest records that appear in `topic`, each as `read` makes it, until cancelled."""
     count = await kafka.partition_count(topic)
-    await asyncio.gather(*(_follow(kafka, topic, partition, on_changes) for partition in range(count)))
+    await asyncio.gather(
+        *(_follow(kafka, TopicPartition(topic, partition), read, on_records) for partition in range(count))
+    )
 
 
 def change_of(record: Arrival) -> Change:
@@ -110,9 +114,11 @@ async def _live_keys(kafka: Kafka, topic: str) -> int:
     return sum(await asyncio.gather(*map(live, range(await kafka.partition_count(topic)))))
 
 
-async def _follow(kafka: Kafka, topic: str, partition: int, on_changes: Callable[[list[Change]], None]) -> None:
-    first, _ = await kafka.bounds(topic, partition)
-    reader = await kafka.reader(topic, partition)
+async def _follow(
+    kafka: Kafka, place: TopicPartition, read: Callable[[Arrival], T], on_records: Callable[[list[T]], None]
+) -> None:
+    first, _ = await kafka.bounds(*place)
+    reader = await kafka.reader(*place)
     try:
         await reader.seek(first)
         while True:
@@ -121,7 +127,7 @@ async def _follow(kafka: Kafka, topic: str, partition: int, on_changes: Callable
             except BrokerUnavailable:
                 await asyncio.sleep(RETRY_S)
                 continue
-            on_changes([change_of(record) for record in fetched.records[-FOLLOWED_AT_MOST:]])
+            on_records([read(record) for record in fetched.records[-FOLLOWED_AT_MOST:]])
             await _skip(reader)
     finally:
         await reader.close()

@@ -20,3 +20,9 @@ class MetricsSettings(Section):
     max_models: Limit = 20
     assistants: AllowList = Field((), description="As models, of the metrics by assistant.")
     max_assistants: Limit = 20
+    max_pairs: int = Field(
+        100,
+        ge=0,
+        le=1_000,
+        description="Of a model and an assistant, of tokens; of further ones the assistant is other.",
+    )

@@ -24,6 +24,7 @@ REASONS = (
     "undecodable",
     "unfit_schema",
     "unknown_schema",
+    "unknown_status",
 )
 """Why records are rejected; a test holds it equal to what the codec raises."""
 FORMER_REASONS = ("bad_text", "bad_time")

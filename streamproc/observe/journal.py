@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from difflib import get_close_matches
 
 import structlog
 
@@ -13,6 +12,7 @@ from streamproc.escaping import escaped
 from streamproc.observe.places import by_topic
 from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
+from streamproc.spelling import meant
 
 ODD_EVENTS = f"{__name__}.odd"
 """Name of the logger of odd events: who sends them on purpose does not want to hear of each."""
@@ -29,8 +29,8 @@ ADVICE = {
     TWO_PARTITIONS: "its events went to several partitions and became several runs: key them by their run or thread",
     "time_unreadable": "a time is neither seconds since 1970 nor ISO 8601: where it is milliseconds, set the profile's "
     "time_unit",
-    UNKNOWN_STATUS: "it counts as active, so a run in it does not end: name it in a profile, or map it to one of its "
-    "own there (`statuses`)",
+    UNKNOWN_STATUS: "it counts as active, so a run in it does not end: map it by STREAMPROC_INPUT__STATUSES, name it "
+    "in a profile of your own, or have its events rejected by STREAMPROC_INPUT__UNKNOWN_STATUSES=reject",
 }
 """What to do about events that were taken, and are probably not meant so."""
 
@@ -47,7 +47,7 @@ class Journal(Observer):
     ) -> None:
         """`statuses`: those of the profile."""
         self._payloads = payloads
-        self._statuses = {plainly(status): status for status in statuses}
+        self._statuses = statuses
         self._odd: set[tuple[str, str]] = set()
         self._clock = clock
         self._pauses: dict[TopicPartition, Pause] = {}
@@ -121,9 +121,8 @@ class Journal(Observer):
             return {"also_on": int(detail)}
         if kind != UNKNOWN_STATUS:
             return {}
-        near = get_close_matches(plainly(detail), self._statuses, 1)
-        meant = {"did_you_mean": self._statuses[near[0]]} if near else {}
-        return {"status": escaped(detail), **meant}
+        near = meant(detail, self._statuses)
+        return {"status": escaped(detail), **({"did_you_mean": near} if near else {})}
 
     def _say_rejected(self, source: TopicPartition, samples: Mapping[str, Rejection], *, at_once: bool = False) -> None:
         now = self._clock()
@@ -137,8 +136,3 @@ class Journal(Observer):
         if sample is not None and self._payloads and sample.record.value is not None:
             said["payload"] = sample.record.value[:MAX_SHOWN_BYTES].hex()
         _log.info("rejected", topic=source.topic, partition=source.partition, reason=reason, records=count, **said)
-
-
-def plainly(status: str) -> str:
-    """Return a status as it is compared with others: `in-progress` and `In_Progress` are the same."""
-    return "".join(character for character in status.casefold() if character.isalnum())

@@ -32,6 +32,26 @@ class Labels(dict[str | None, str]):
         return {*self.values(), OTHER}
 
 
+class Pairs(dict[tuple[str, str], tuple[str, str]]):
+    """A pair of label values → the one that it is counted under: the first `room` as they are, then (first, other)."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+
+    def __missing__(self, pair: tuple[str, str]) -> tuple[str, str]:
+        """Admit a pair for good, first come, first served; (first, other) takes no room, as each first has it."""
+        if pair[1] == OTHER or self._room <= 0:
+            return pair[0], OTHER
+        self._room -= 1
+        self[pair] = pair
+        return pair
+
+    def exported(self, firsts: Iterable[str]) -> set[tuple[str, str]]:
+        """Return every pair there is so far, and each of `firsts` with `other`."""
+        return {*self, *((first, OTHER) for first in firsts)}
+
+
 def closed(values: Iterable[str]) -> Labels:
     """Return labels that admit nothing but `values`."""
     return Labels({value: value for value in values})

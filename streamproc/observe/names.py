@@ -69,7 +69,7 @@ RUN_ANOMALIES = Metric("streamproc_run_anomalies_total", "What is odd about even
 RUN_DURATION = Metric("streamproc_run_duration_seconds", "From a run's creation to its end.", ("outcome", "model"))
 RUN_QUEUE_WAIT = Metric("streamproc_run_queue_wait_seconds", "From a run's creation to its first start.")
 RUN_ACTION_WAIT = Metric("streamproc_run_action_wait_seconds", "How long runs waited for a required action.")
-RUN_TOKENS = Metric("streamproc_run_tokens_total", "Tokens used by runs that ended.", ("type", "model"))
+RUN_TOKENS = Metric("streamproc_run_tokens_total", "Tokens used by runs that ended.", ("type", "model", "assistant"))
 RUNS_FORGOTTEN = Metric("streamproc_runs_forgotten_total", "Runs dropped when their retention was over.")
 
 ALERTS = Metric("streamproc_alerts_total", "Records sent to run-alerts, in confirmed commits.", ("kind", "state"))

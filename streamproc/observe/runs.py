@@ -13,7 +13,7 @@ from streamproc.core.summary import Summary, summary_of
 from streamproc.core.tally import TOKEN_TYPES, Tally
 from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings
-from streamproc.observe.labels import Labels, closed, limited
+from streamproc.observe.labels import Labels, Pairs, closed, limited
 from streamproc.observe.series import CounterSeries, DurationSeries
 from streamproc.runtime.observer import FoldReport
 
@@ -47,6 +47,7 @@ class RunCounters:
         self._outcomes = closed(profile.outcomes.values())
         self._models = limited(settings.models, settings.max_models)
         self._assistants = limited(settings.assistants, settings.max_assistants)
+        self._pairs = Pairs(settings.max_pairs)
         self._verdicts = CounterSeries(names.EVENT_VERDICTS, product(Verdict))
         self._transitions = CounterSeries(names.RUN_TRANSITIONS, _applied(profile))
         self._anomalies = CounterSeries(names.RUN_ANOMALIES, product(ANOMALIES))
@@ -68,6 +69,9 @@ class RunCounters:
             self._transitions.add(count, self._froms[start], self._statuses[to])
         for (assistant, outcome), count in tally.ended.items():
             self._ended.add(count, self._outcomes[outcome], self._assistants[assistant])
+        for (named, model, kind), count in tally.tokens.items():
+            pair = self._pairs[self._models[model], self._assistants[named]]
+            self._tokens.add(count, self._types[kind], *pair)
         for model, totals in tally.models.items():
             self._add_model(summary_of(totals), self._models[model])
         self._forgotten.add(report.forgotten)
@@ -77,15 +81,13 @@ class RunCounters:
         """Yield what Prometheus reads. A model exists with every outcome, so that its first failure is an increase."""
         models, outcomes = self._models.exported(), set(self._outcomes.values())
         self._duration.ensure(product(outcomes, models))
-        self._tokens.ensure(product(TOKEN_TYPES, models))
+        self._tokens.ensure((kind, *pair) for kind, pair in product(TOKEN_TYPES, self._pairs.exported(models)))
         self._ended.ensure(product(outcomes, self._assistants.exported()))
         counters = (self._verdicts, self._transitions, self._anomalies, self._ended, self._tokens, self._forgotten)
         yield from (counter.family() for counter in counters)
         yield from (histogram.family() for histogram in (self._duration, self._queue_wait, self._action_wait))
 
     def _add_model(self, summary: Summary, model: str) -> None:
-        for kind, count in summary.tokens.items():
-            self._tokens.counts[self._types[kind], model] += count
         for outcome, durations in summary.runs.items():
             self._duration.merge(durations, self._outcomes[outcome], model)
         self._queue_wait.merge(summary.queue_wait)

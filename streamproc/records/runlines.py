@@ -8,11 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from streamproc.escaping import escaped
-from streamproc.printing import instant
+from streamproc.printing import instant, span
 from streamproc.records.lines import line
 from streamproc.records.runs import Story
-
-UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def table(states: Iterable[Mapping[str, Any]], now_ms: int) -> Table:
@@ -45,17 +43,6 @@ def story_lines(run_id: str, story: Story, now_ms: int) -> Iterator[str]:
         yield f"  {escaped(gap)}"
     for each in story.history:
         yield f"  {line(each['what'], each)}"
-
-
-def span(milliseconds: int) -> str:
-    """Write a length of time in its two largest units: 2 h 5 min."""
-    seconds = max(0, milliseconds) // 1000
-    parts: list[str] = []
-    for name, length in UNITS:
-        count, seconds = divmod(seconds, length)
-        if count or (parts and len(parts) < 2):  # noqa: PLR2004  two units are enough to know how long it is
-            parts.append(f"{count} {name}")
-    return " ".join(parts[:2]) or "0 s"
 
 
 def _state(state: Mapping[str, Any] | None, now_ms: int) -> Iterator[tuple[str, str]]:

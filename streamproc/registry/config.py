@@ -1,9 +1,12 @@
-"""The settings of the registry client: where it is, and what is done there. None by default."""
+"""The settings of the registry client: where it is, what is done there; and whether outputs have its ids."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, field_validator
 
+from streamproc.codec.framing import Framing
+from streamproc.runtime.config import Section
 from streamproc.web.config import Endpoint, Urls, bases
 
 Outputs = Literal["register", "check", "off"]
@@ -26,3 +29,37 @@ class RegistrySettings(Endpoint):
     @classmethod
     def _url(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         return bases(urls, "/schemas/ids/…")
+
+
+class OutputSettings(Section):
+    """How the records of the topics that others read are framed."""
+
+    framing: Literal["auto", Framing] = Field(
+        "auto", description="auto: confluent where a registry is set and registry.outputs is not off."
+    )
+
+
+def framing_in_force(outputs: OutputSettings, registry: RegistrySettings) -> Framing:
+    """Return how outputs are framed."""
+    if outputs.framing != "auto":
+        return outputs.framing
+    return "confluent" if registry.url and registry.outputs != "off" else "single_object"
+
+
+def framing_flaws(outputs: OutputSettings, registry: RegistrySettings) -> Iterator[str]:
+    """Yield where a framing that was asked for cannot be had, or was not asked for by the registry's settings."""
+    if outputs.framing == "confluent" and not registry.url:
+        yield (
+            "outputs.framing is confluent, for which a registry gives the ids: set STREAMPROC_REGISTRY__URL, or leave "
+            "STREAMPROC_OUTPUTS__FRAMING at auto"
+        )
+    if outputs.framing == "confluent" and registry.outputs == "off":
+        yield (
+            "outputs.framing is confluent, but registry.outputs is off: set STREAMPROC_REGISTRY__OUTPUTS to "
+            "register or check, or STREAMPROC_OUTPUTS__FRAMING to single_object"
+        )
+    if outputs.framing == "single_object" and "outputs" in registry.model_fields_set and registry.outputs != "off":
+        yield (
+            f"outputs.framing is single_object, but registry.outputs is {registry.outputs}: leave out "
+            "STREAMPROC_REGISTRY__OUTPUTS, or set STREAMPROC_OUTPUTS__FRAMING to confluent"
+        )

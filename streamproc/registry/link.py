@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from streamproc.codec.book import SchemaBook
+from streamproc.codec.framing import Framing
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, WriterSchema
 from streamproc.errors import RecordRejected, RegistryUnavailable
 from streamproc.interrupts import Interrupted, unless_stopped
@@ -33,10 +34,16 @@ class RegistryLink:
     """The learner, and what outputs begin with: known once `is_ready` said yes. `topics` with their prefix."""
 
     def __init__(
-        self, settings: RegistrySettings, topics: TopicSettings, client: RegistryClient, book: SchemaBook
+        self,
+        settings: RegistrySettings,
+        framing: Framing,
+        topics: TopicSettings,
+        client: RegistryClient,
+        book: SchemaBook,
     ) -> None:
         self.frames: Frames = SINGLE_OBJECTS
         self._settings = settings
+        self._framing = framing
         names = topics.by_role()
         self._subjects = {schema: names[role] for schema, role in OUTPUTS.items() if role in names}
         self._client = client
@@ -55,11 +62,13 @@ class RegistryLink:
         self.learner = Learner(client, add, book.refuse)
 
     async def is_ready(self, held_up: Callable[[str], None], stop: asyncio.Event) -> bool:
-        """Wait until the ids of the output schemas are known; False where `stop` was set before.
+        """Wait until the ids of the output schemas are known, where they have any; False where `stop` was set before.
 
         `held_up` is told why it takes so long, and when it does no longer. Raises ConfigError where one is not
         registered, or refused.
         """
+        if self._framing == "single_object":
+            return not stop.is_set()
         backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
         while not stop.is_set():
             asking = output_frames(self._client, self._subjects, self._settings.outputs)
@@ -80,14 +89,14 @@ class RegistryLink:
 
 @asynccontextmanager
 async def registry_link(
-    settings: RegistrySettings, topics: TopicSettings, book: SchemaBook, observer: RegistryObserver
+    settings: RegistrySettings, framing: Framing, topics: TopicSettings, book: SchemaBook, observer: RegistryObserver
 ) -> AsyncIterator[RegistryLink | None]:
     """Connect to the registry for the length of the block; None where there is none."""
     if not settings.url:
         yield None
         return
     async with RegistryClient(settings, observer) as client:
-        link = RegistryLink(settings, topics, client, book)
+        link = RegistryLink(settings, framing, topics, client, book)
         try:
             yield link
         finally:

@@ -12,13 +12,11 @@ from streamproc.registry.config import Outputs
 
 
 async def output_frames(client: RegistryClient, subjects: Mapping[str, str], outputs: Outputs) -> dict[str, bytes]:
-    """Return the framing header of each output schema, by its name; none where `outputs` is `off`.
+    """Return the framing header of each output schema, by its name; `outputs` is not `off`.
 
     `subjects`: topics by the names of the bundled schemas that their values have. Raises ConfigError where one is not
     registered and may not be (`check`), or is refused; RegistryUnavailable.
     """
-    if outputs == "off":
-        return {}
     return {name: await _frame(client, name, f"{topic}-value", outputs) for name, topic in subjects.items()}
 
 

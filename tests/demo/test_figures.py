@@ -2,13 +2,17 @@
 
 from collections import Counter
 
+from msgspec.structs import replace
+
+from streamproc.core.deadlines import Deadlines
 from streamproc.core.model import Verdict
+from streamproc.core.state import State
 from streamproc.core.tally import Tally
 from streamproc.core.windowstate import WindowRules, WindowState
-from streamproc.demo.figures import Figures, Speed
+from streamproc.demo.figures import Figures, Growth, Waiting
 from streamproc.runtime.observer import FoldReport, TaskState, WindowReport
 from streamproc.runtime.ports import TopicPartition
-from tests.support.events import event, fold, new_state
+from tests.support.events import RULES, START_MS, event, fold, new_state
 
 
 def source(partition=0):
@@ -100,14 +104,64 @@ def test_times_are_unknown_before_the_first_commit_then_medians():
     assert (figures.commit_s, figures.latency_s) == (0.2, 2.0)
 
 
-def test_speed_forgets():
+def test_tokens_and_ends_are_those_of_the_runs_that_ended():
+    """Rule: what is shown of runs is what the metrics count."""
+    figures, state = Figures(), new_state()
+    statuses = ("failed", "completed", "queued")
+    events = [event(status, run=f"run_{status}", usage=(10, 3, 13)) for status in statuses]
+    told = FoldReport(
+        source=source(), records=3, duration_s=0, latency_s=0, tally=fold(state, *events).tally, forgotten=0, seen_at=0
+    )
+    figures.committed(told)
+    figures.committed(told)
+    assert figures.tokens == {"prompt": 40, "completion": 12}
+    assert figures.ended == {"failed": 2, "succeeded": 2}
+
+
+def test_alerts_fire_until_they_resolve_and_occurrences_do_not():
+    figures = Figures()
+    counts = {("stuck_queued", "firing"): 3, ("stuck_queued", "resolved"): 1, ("illegal", "firing"): 5}
+    gone = {("overdue", "firing"): 2, ("overdue", "resolved"): 2}
+    figures.committed(report(alerts=Counter({**counts, **gone})))
+    assert figures.firing == {"stuck_queued": 2}
+    assert figures.alerts == 13
+
+
+def test_open_runs_are_told_by_the_time_that_is_left():
+    """Rule: a status without a limit goes by the expiry, a run with neither comes last."""
+    figures = Figures()
+    limits = Deadlines(limits={"queued": 20_000, "requires_action": 5_000}, allowance_ms=0)
+    state = State(replace(RULES, deadlines=limits))
+    fold(
+        state,
+        event("queued", run="run_long"),
+        event("requires_action", run="run_over"),
+        event("in_progress", run="run_free"),
+        event("in_progress", run="run_expires", expires_at=START_MS // 1000 + 12),
+        event("completed", run="run_ended", at=8_000),
+        at=8_000,
+    )
+    run_with(figures, 0, state)
+    found = figures.open_runs(START_MS + 8_000, 3)
+    figures.task_state(source(0), TaskState.SUSPENDED)
+    assert figures.open_runs(START_MS + 8_000, 3) == found, "the last picture is of what there was"
+    assert (found.total, found.late) == (4, 1)
+    assert found.nearest == (
+        Waiting("run_over", "requires_action", 8_000, 5_000, -3_000, is_told=True),
+        Waiting("run_expires", "in_progress", 8_000, None, 4_000, is_told=False),
+        Waiting("run_long", "queued", 8_000, 20_000, 12_000, is_told=False),
+    )
+
+
+def test_growth_forgets():
     now = 0.0
-    speed = Speed(lambda: now)
-    assert speed.measure(0) == 0
+    growth = Growth(5.0, lambda: now)
+    assert growth.per_s(0) == 0
     now = 2.0
-    assert speed.measure(400) == 200
+    assert growth.per_s(400) == 200
+    assert growth.measure(400) == 400
     speeds = []
     for seconds in (5.0, 8.0, 11.0):
         now = seconds
-        speeds.append(speed.measure(400))
+        speeds.append(growth.per_s(400))
     assert speeds[-1] == 0

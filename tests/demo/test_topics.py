@@ -81,7 +81,7 @@ async def test_follows_every_partition(kafka):
         changes = [transition(f"run_{partition}"), transition(f"new_{partition}", None, "queued")]
         await commit(kafka, {NAMES.transitions: ENCODER.transitions(changes, NOON_MS)}, partition)
     seen = []
-    following = asyncio.create_task(topics.follow(kafka, NAMES.transitions, seen.extend))
+    following = asyncio.create_task(topics.follow(kafka, NAMES.transitions, topics.change_of, seen.extend))
     await eventually(lambda: len(seen) == 4)
     await cancelled(following)
     assert {change.run_id for change in seen} == {"run_0", "new_0", "run_1", "new_1"}
@@ -94,7 +94,7 @@ async def test_a_backlog_is_skipped_but_for_its_end(kafka):
     many = [transition(f"run_{number}") for number in range(5_000)]
     await commit(kafka, {NAMES.transitions: ENCODER.transitions(many, NOON_MS)})
     seen = []
-    following = asyncio.create_task(topics.follow(kafka, NAMES.transitions, seen.extend))
+    following = asyncio.create_task(topics.follow(kafka, NAMES.transitions, topics.change_of, seen.extend))
     await eventually(lambda: seen and seen[-1].run_id == "run_4999")
     await cancelled(following)
     assert len(seen) < 100

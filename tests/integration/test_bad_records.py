@@ -53,6 +53,23 @@ async def test_good_ones_are_delivered_once_and_bad_ones_are_dead_letters_once(s
     assert "s3cr3t" not in "".join(str(line) for worker in (one, two) for line in worker.lines())
 
 
+async def test_statuses_are_mapped_and_unknown_ones_are_dead_letters_where_the_settings_say_so(service: Fleet) -> None:
+    """rules.md 14: a run that would never end for the spelling of its status does; one in none of them is nobody's."""
+    worker = service.start(INPUT__STATUSES='{"Completed": "completed"}', INPUT__UNKNOWN_STATUSES="reject")
+    said = ("queued", "Completed", "in-progress")
+    events = [framed("v2_1", run_object(status=status)) for status in said]
+    await service.send_records(*((b"run_1", event, int(time.time() * 1000), []) for event in events))
+    await eventually(service.is_done)
+    partitions = range(service.partitions)
+    [letter] = [each for number in partitions for each in await service.read(service.topics.dead_letters, number)]
+    moved = [each for number in partitions for each in await service.read(service.topics.transitions, number)]
+    headers = dict(letter.headers)
+    assert (letter.value, headers["streamproc.error.reason"]) == (events[2], b"unknown_status")
+    assert b"in-progress is none of the profile's; did you mean in_progress?" in headers["streamproc.error.message"]
+    assert len(moved) == 2
+    assert worker.stop() == 0
+
+
 async def test_compression_bombs_take_neither_the_memory_nor_the_service(service: Fleet) -> None:
     """rules.md 10: what can be read is a dead letter, one after the other; what cannot stops its own partition."""
     await service.send_records((b"run_1", framed("v2_1", run_object()), int(time.time() * 1000), []))

@@ -89,8 +89,8 @@ async def test_registered_schemas_are_learned_and_outputs_are_framed_with_regist
     assert again.stop() == 0
     assert worker.events(REFRAMED) == []
     [told] = again.events(REFRAMED)
-    assert (told["before"], told["now"]) == ("Confluent", "single-object encoding")
-    assert "STREAMPROC_REGISTRY__OUTPUTS=off" in told["advice"]
+    assert (told["before"], told["now"]) == ("confluent", "single_object")
+    assert "STREAMPROC_OUTPUTS__FRAMING=confluent" in told["advice"]
 
 
 async def test_outputs_that_are_not_registered_and_may_not_be_stop_the_start_with_the_remedy(

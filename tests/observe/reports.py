@@ -49,10 +49,16 @@ def ended(
 
 def tally_of(totals: Totals, model: str | None = "m", assistant: str | None = "a", **fields: Any) -> Tally:
     """Return the tally of one group in one base window."""
-    ended = {(assistant, outcome): count for outcome, count in summary_of(totals).ended.items()}
-    return Tally(ended=Counter(ended), models={model: totals}, cells={(assistant, model, START_MS): totals}, **fields)
+    summary = summary_of(totals)
+    return Tally(
+        ended=Counter({(assistant, outcome): count for outcome, count in summary.ended.items()}),
+        models={model: totals},
+        tokens=Counter({(assistant, model, kind): count for kind, count in summary.tokens.items()}),
+        cells={(assistant, model, START_MS): totals},
+        **fields,
+    )
 
 
-def tokens(*models: str | None) -> Tally:
+def tokens(*models: str | None, assistant: str | None = "a") -> Tally:
     """Return the tally of one prompt token for each model."""
-    return Tally(models={model: totals_from(tokens={"prompt": 1}) for model in models})
+    return Tally(tokens=Counter((assistant, model, "prompt") for model in models))

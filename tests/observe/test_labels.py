@@ -21,8 +21,9 @@ from tests.support.books import bundled_book
 from tests.support.events import RULES
 from tests.support.runobjects import START_MS, Arrived, framed, run_object
 
-MAX_SAMPLES = 2_300
-"""With the default limits of 20 models and 20 assistants: 22 label values each, `unknown` and `other` among them."""
+MAX_SAMPLES = 2_400
+"""With the default limits of 20 models and 20 assistants, 22 label values each, `unknown` and `other` among them; and
+of 100 pairs, of which these tests fill 21."""
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_words_outside_the_closed_sets_are_other(metrics):
 def test_a_run_without_a_model_or_an_assistant_is_unknown(metrics, name):
     metrics.committed(report(tally=tokens(name)))
     metrics.committed(report(tally=ended([1], assistant=name)))
-    assert value(metrics, "run_tokens_total", type="prompt", model="unknown") == 1
+    assert value(metrics, "run_tokens_total", type="prompt", model="unknown", assistant="a") == 1
     assert value(metrics, "runs_ended_total", outcome="succeeded", assistant="unknown") == 1
 
 
@@ -61,7 +62,7 @@ def test_a_run_without_a_model_or_an_assistant_is_unknown(metrics, name):
 )
 def test_a_model_as_they_are_called_has_a_series(metrics, model):
     metrics.committed(report(tally=tokens(model)))
-    assert value(metrics, "run_tokens_total", type="prompt", model=model) == 1
+    assert value(metrics, "run_tokens_total", type="prompt", model=model, assistant="a") == 1
 
 
 def test_models_beyond_the_limit_are_other():
@@ -99,8 +100,35 @@ def test_a_limit_of_0_is_one_series_for_all():
     assert label_values(metrics, "run_tokens_total", "model") == {"unknown", "other"}
 
 
+def test_tokens_are_told_apart_by_assistant_too_in_so_many_pairs():
+    """Rule: a model keeps its sum, whoever spent it; of pairs beyond the limit the assistant is `other`."""
+    metrics = MetricsObserver(ASSISTANTS, MetricsSettings(max_pairs=2))
+    for model, assistant in (("m", "a"), ("n", "a"), ("m", "b"), ("o", None), ("m", "a"), ("n", "b")):
+        metrics.committed(report(tally=tokens(model, assistant=assistant)))
+    pairs = {("m", "a"): 2, ("n", "a"): 1, ("m", "other"): 1, ("n", "other"): 1, ("o", "other"): 1}
+    assert pairs == {
+        (model, assistant): value(metrics, "run_tokens_total", type="prompt", model=model, assistant=assistant)
+        for model, assistant in pairs
+    }
+    assert {"unknown", "b"}.isdisjoint(label_values(metrics, "run_tokens_total", "assistant"))
+
+
+def test_the_number_of_token_series_has_a_bound(metrics):
+    """Two types of the default 100 pairs, and of 22 models with `other`; not of 22 models times 22 assistants."""
+    names = [f"name-{number}" for number in range(50)]
+    for assistant in names:
+        metrics.committed(report(tally=tokens(*names, assistant=assistant)))
+    accept, parse = PARSERS[0]
+    samples = [sample for family in parse(exposed(metrics, accept)) for sample in family.samples]
+    found = [sample for sample in samples if sample.name == "streamproc_run_tokens_total"]
+    assert len(found) == 2 * (100 + 22)
+    assert sum(sample.value for sample in found) == 50 * 50
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"models": ("",)}, {"models": ["m"] * 51}, {"max_models": -1}, {"max_assistants": 51}], ids=str
+    "wrong",
+    [{"models": ("",)}, {"models": ["m"] * 51}, {"max_models": -1}, {"max_assistants": 51}, {"max_pairs": 1_001}],
+    ids=str,
 )
 def test_a_setting_that_would_hold_the_loop_up_or_say_nothing_is_refused(wrong):
     with pytest.raises(ValidationError):
@@ -111,7 +139,7 @@ def test_a_model_exists_with_every_outcome_once_it_was_seen(metrics):
     """So that its first failure is an increase from 0, which an alert can see."""
     metrics.committed(report(tally=ended([1_000])))
     assert value(metrics, "run_duration_seconds_count", outcome="failed", model="m") == 0
-    assert value(metrics, "run_tokens_total", type="completion", model="m") == 0
+    assert value(metrics, "run_tokens_total", type="completion", model="m", assistant="other") == 0
     assert value(metrics, "runs_ended_total", outcome="failed", assistant="a") == 0
 
 

@@ -107,7 +107,7 @@ def test_every_known_series_is_0_from_the_start(metrics, name, labels):
 def test_what_an_allow_list_names_is_0_from_the_start():
     metrics = MetricsObserver(ASSISTANTS, MetricsSettings(models=("gpt-4o",), assistants=("asst_1",)))
     assert value(metrics, "run_duration_seconds_count", outcome="failed", model="gpt-4o") == 0
-    assert value(metrics, "run_tokens_total", type="prompt", model="gpt-4o") == 0
+    assert value(metrics, "run_tokens_total", type="prompt", model="gpt-4o", assistant="other") == 0
     assert value(metrics, "runs_ended_total", outcome="failed", assistant="asst_1") == 0
 
 
@@ -200,7 +200,7 @@ def test_a_commit_of_the_fold_moves_the_counters(metrics):
     assert value(metrics, "run_transitions_total", **{"from": "new", "to": "queued"}) == 2
     assert value(metrics, "run_transitions_total", **{"from": "queued", "to": "in_progress"}) == 1
     assert value(metrics, "run_anomalies_total", kind="future_timestamp") == 1
-    assert value(metrics, "run_tokens_total", type="prompt", model="m") == 70
+    assert value(metrics, "run_tokens_total", type="prompt", model="m", assistant="a") == 70
     assert value(metrics, "run_duration_seconds_sum", outcome="succeeded", model="m") == 700
     assert value(metrics, "runs_ended_total", outcome="failed", assistant="a") == 2
     assert value(metrics, "run_queue_wait_seconds_sum") == 1.5

@@ -8,7 +8,8 @@ from rich.console import Console
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.records.runlines import span, story_lines, table
+from streamproc.printing import span
+from streamproc.records.runlines import story_lines, table
 from streamproc.records.runs import Place, Wanted, list_runs, story
 from tests.support.application import Application, application
 from tests.support.runobjects import START_MS

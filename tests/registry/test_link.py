@@ -37,7 +37,7 @@ def book() -> SchemaBook:
 async def link(registry: Stub, book: SchemaBook) -> AsyncIterator[RegistryLink]:
     settings = RegistrySettings(url=registry.url, timeout_s=100)
     async with RegistryClient(settings) as client:
-        it = RegistryLink(settings, TopicSettings(), client, book)
+        it = RegistryLink(settings, "confluent", TopicSettings(), client, book)
         yield it
         await it.learner.close()
 
@@ -138,3 +138,12 @@ async def test_a_start_waits_for_the_registry_and_says_so(registry: Stub, link: 
     assert await waiting
     assert told[-1] == ""
     assert link.frames == dict.fromkeys(OUTPUTS, confluent(7))
+
+
+async def test_a_start_without_ids_in_its_outputs_asks_nothing(registry: Stub, book: SchemaBook) -> None:
+    settings = RegistrySettings(url=registry.url)
+    async with RegistryClient(settings) as client:
+        link = RegistryLink(settings, "single_object", TopicSettings(), client, book)
+        assert await link.is_ready(lambda _: None, asyncio.Event())
+    assert link.frames == {}
+    assert registry.got == []

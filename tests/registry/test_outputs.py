@@ -45,11 +45,6 @@ async def test_what_is_missing_and_may_not_be_registered_is_for_somebody_to_chan
     assert not any("/versions" in path for path in registry.paths)
 
 
-async def test_off_asks_nothing(registry: Stub, client: RegistryClient) -> None:
-    assert await output_frames(client, SUBJECTS, "off") == {}
-    assert registry.got == []
-
-
 async def test_an_outage_is_none_of_the_schemas_faults(registry: Stub, client: RegistryClient) -> None:
     registry.behave = status(503)
     with pytest.raises(RegistryUnavailable):

@@ -4,7 +4,7 @@ import pytest
 
 from streamproc.codec.framing import confluent, single_object
 from streamproc.runtime.ports import NewTopic
-from streamproc.runtime.reframing import CONFLUENT, LAST_OFFSETS, SINGLE_OBJECT, framing_in
+from streamproc.runtime.reframing import LAST_OFFSETS, framing_in
 from tests.support.fake_kafka import FakeKafka
 
 OLD, NEW = single_object("0" * 16) + b"payload", confluent(7) + b"payload"
@@ -23,10 +23,10 @@ async def found(*values: bytes | None) -> str | None:
     [
         ((), None),
         ((None,), None),
-        ((OLD,), SINGLE_OBJECT),
-        ((NEW,), CONFLUENT),
-        ((NEW,) * (LAST_OFFSETS + 5) + (OLD, None), SINGLE_OBJECT),
-        ((OLD,) * (LAST_OFFSETS + 5) + (NEW,), CONFLUENT),
+        ((OLD,), "single_object"),
+        ((NEW,), "confluent"),
+        ((NEW,) * (LAST_OFFSETS + 5) + (OLD, None), "single_object"),
+        ((OLD,) * (LAST_OFFSETS + 5) + (NEW,), "confluent"),
     ],
 )
 async def test_the_latest_record_tells(values, framing):

@@ -1,0 +1,212 @@
+"""The parts of the picture: each a table that shows as much of itself as it has room for."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich.bar import Bar
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streamproc.core.alerts import Alert, AlertState, Severity
+from streamproc.core.lifecycle import Profile
+from streamproc.core.model import Verdict
+from streamproc.demo.board import Board
+from streamproc.demo.figures import Waiting
+from streamproc.demo.topics import Change
+from streamproc.printing import span
+
+Row = tuple[str, str, str]
+"""A name, its value, and the style of both."""
+
+PAIR_ROWS = 9
+REASON_ROWS = 4
+MODEL_CHARS, RUN_CHARS = 24, 22
+LEAST = 0.07
+"""Of the longest bar: what is there at all is to be seen."""
+DIM = "bright_black"
+COLOURS = {
+    "queued": "bright_black",
+    "in_progress": "cyan",
+    "requires_action": "yellow",
+    "cancelling": "magenta",
+    "completed": "green",
+    "incomplete": "dark_orange",
+    "failed": "red",
+    "cancelled": "magenta",
+    "expired": "bright_red",
+}
+
+
+def events(board: Board) -> Iterable[Row]:
+    """Yield where the events come from and what becomes of them: the last five add up to the first."""
+    figures, rejected = board.figures, board.figures.rejected.total()
+    yield "events in", f"{figures.events:,}", "bold"
+    yield "per second", f"{board.events_per_s:,.0f}", "bold"
+    yield "lag", f"{board.behind:,}", ""
+    yield "latency", milliseconds(figures.latency_s), ""
+    for verdict in Verdict:
+        yield verdict.value, f"{figures.verdicts[verdict]:,}", ""
+    yield "rejected", f"{rejected:,}", _alarming(rejected)
+
+
+def health(board: Board) -> Iterable[Row]:
+    """Yield what somebody would have to look after, then what it costs."""
+    runs, tokens = board.open_runs, board.figures.tokens
+    firing = board.figures.firing.total()
+    yield "open runs", f"{runs.total:,}", ""
+    yield "past a limit", f"{runs.late:,}", _alarming(runs.late)
+    yield "alerts firing", f"{firing:,}", _alarming(firing)
+    yield "failed, 1 min", share(board.failure_rate), ""
+    yield "tokens/s", f"{board.tokens_per_s:,.0f}", "bold"
+    yield "prompt", f"{tokens['prompt']:,}", ""
+    yield "completion", f"{tokens['completion']:,}", ""
+    yield "commits", f"{board.figures.commits:,}", ""
+    yield "tasks", "stopped" if board.is_stopped else f"{board.figures.tasks}", ""
+
+
+def service(board: Board) -> Iterable[Row]:
+    """Yield what else there is to know, where there is room."""
+    figures = board.figures
+    yield "sent", f"{board.sent.total():,}", ""
+    yield "transitions", f"{figures.transitions:,}", ""
+    yield "alerts", f"{figures.alerts:,}", ""
+    yield "windows", f"{figures.revisions:,}", ""
+    yield "commit time", milliseconds(figures.commit_s), ""
+    if not figures.rejected:
+        yield "nothing rejected", "", DIM
+    for reason, count in top(figures.rejected, REASON_ROWS):
+        yield reason, f"{count:,}", "red"
+
+
+def pulse(board: Board) -> Text:
+    """Return the figures of `health` that matter most, in one line of 60 columns."""
+    rows = [(name, value, style) for name, value, style in health(board) if name in PULSE]
+    parts = [part for name, value, style in rows for part in (f"  {PULSE[name]} ", (value, style or "bold"))]
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+
+
+PULSE = {"past a limit": "late", "alerts firing": "firing", "failed, 1 min": "failed", "tokens/s": "tokens/s"}
+
+
+def pairs(rows: Iterable[Row]) -> Table:
+    """Return names and values in two columns."""
+    table = Table.grid(expand=True, padding=(0, 1))
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column(justify="right", no_wrap=True)
+    for name, value, style in rows:
+        table.add_row(name, value, style=style)
+    return table
+
+
+def statuses(board: Board, profile: Profile) -> Table:
+    """Return how many runs are in each status, with bars where there is room."""
+    runs = board.figures.runs_by_status
+    most = max(runs.values(), default=1)
+    table = Table.grid(expand=True, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", min_width=6, no_wrap=True)
+    table.add_column(ratio=1)
+    for status in profile.statuses:
+        table.add_row(_status(status), f"{runs[status]:,}", bar(runs[status], most, COLOURS.get(status, "white")))
+    return table
+
+
+def bar(count: int, most: int, colour: str) -> Bar:
+    """Return a bar in proportion, but never without length for what is there."""
+    return Bar(most, 0, max(count, most * LEAST) if count else 0, color=colour)
+
+
+def open_runs(board: Board) -> RenderableType:
+    """Return the open runs, those with the least time left first; a run's id gives way where there is no room."""
+    table = Table(box=None, expand=True, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style=DIM)
+    table.add_column("run", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("status", no_wrap=True)
+    for name in ("for", "limit", "left"):
+        table.add_column(name, no_wrap=True, justify="right")
+    for run in board.open_runs.nearest:
+        table.add_row(Text(run.run_id), _status(run.status), *_times(run))
+    return table if board.open_runs.nearest else Text("none", DIM)
+
+
+def _times(run: Waiting) -> Sequence[RenderableType]:
+    left = Text("")
+    if run.left_ms is not None:
+        over = run.left_ms <= 0
+        left = Text(f"{span(abs(run.left_ms))} over" if over else span(run.left_ms), "yellow" if over else "")
+    if run.is_told:
+        left = Text.assemble(("! ", "bold red"), (left.plain, "bold red"))
+    return span(run.for_ms), "" if run.limit_ms is None else span(run.limit_ms), left
+
+
+def alerts(board: Board) -> RenderableType:
+    """Return the last alerts, the newest first."""
+    table = Table.grid(expand=True, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    for alert in board.alerts:
+        table.add_row(*_alert(alert))
+    return table if board.alerts else Text("none so far", DIM)
+
+
+def _alert(alert: Alert) -> Sequence[RenderableType]:
+    fires = alert.state is AlertState.FIRING
+    style = ("bold red" if alert.severity is Severity.CRITICAL else "yellow") if fires else "green"
+    # The summary of one about a run says what it is about last, where it is cut.
+    what = f"{alert.kind} {alert.run_id}" if alert.run_id else alert.summary
+    about = f"{alert.model}: " if alert.model and not alert.run_id else ""
+    at = datetime.fromtimestamp(alert.decided_at / 1000, UTC)
+    return _time(at), Text(alert.severity if fires else alert.state, style), Text(about + what)
+
+
+def changes(board: Board, *, with_model: bool) -> Table:
+    """Return the last transitions, the newest first."""
+    table = Table.grid(expand=True, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, max_width=None if with_model else RUN_CHARS)
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    if with_model:
+        table.add_column(no_wrap=True, max_width=MODEL_CHARS)
+    table.add_column(justify="right", no_wrap=True)
+    for change in board.changes:
+        model = [Text(change.model or "", DIM)] if with_model else []
+        took = "" if change.in_from_ms is None else f"after {change.in_from_ms / 1000:,.1f} s"
+        table.add_row(_time(change.at), Text(change.run_id), _move(change), *model, took)
+    return table
+
+
+def _move(change: Change) -> Text:
+    start = Text("new", DIM) if change.from_status is None else _status(change.from_status)
+    return Text.assemble(start, " → ", _status(change.to_status), "" if change.expected else " !")
+
+
+def _status(status: str) -> Text:
+    return Text(status, COLOURS.get(status, "white"))
+
+
+def _time(at: datetime) -> Text:
+    return Text(f"{at.astimezone():%H:%M:%S}", DIM)
+
+
+def _alarming(count: int) -> str:
+    return "bold red" if count else DIM
+
+
+def top(counts: Counter[str], rows: int) -> Sequence[tuple[str, int]]:
+    """Return the most frequent, in as many rows as there are; the last one is for all the others."""
+    ordered = counts.most_common()
+    if len(ordered) <= rows:
+        return ordered
+    return [*ordered[: rows - 1], ("others", sum(count for _, count in ordered[rows - 1 :]))]
+
+
+def share(part: float | None) -> str:
+    """Return a part of one in percent, a dash where there is none yet."""
+    return "-" if part is None else f"{part:.1%}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Return a time in milliseconds, a dash where there is none yet."""
+    return "-" if seconds is None else f"{seconds * 1000:,.0f} ms"

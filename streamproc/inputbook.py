@@ -1,0 +1,42 @@
+"""The settings of the input: which framings, and what its statuses are taken for; and the profile that follows."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import Field
+
+from streamproc.core.lifecycle import Profile
+from streamproc.runtime.config import Section
+from streamproc.spelling import meant
+
+
+class InputSettings(Section):
+    """What run-events may hold."""
+
+    takes_json: bool = Field(default=True, alias="json", description="JSON objects beside Avro: slower.")
+    statuses: dict[str, str] = Field({}, description="What producers write, to statuses of the profile.")
+    unknown_statuses: Literal["keep", "reject"] = Field(
+        "keep", description="An event in a status that the profile has not counts as active, or is a dead letter."
+    )
+
+
+def in_force(profile: Profile, settings: InputSettings) -> Profile:
+    """Return the profile as the settings have it."""
+    statuses, only = {**profile.shape.statuses, **settings.statuses}, frozenset(profile.statuses)
+    if settings.unknown_statuses == "keep":
+        only = profile.shape.only
+    return replace(profile, shape=replace(profile.shape, statuses=statuses, only=only))
+
+
+def input_flaws(profile: Profile, settings: InputSettings) -> Iterator[str]:
+    """Yield what is wrong with the settings for a profile."""
+    for said, status in sorted(settings.statuses.items()):
+        if status not in profile.statuses:
+            near = meant(status, profile.statuses)
+            may = f"did you mean {near}?" if near else f"there is: {', '.join(profile.statuses)}"
+            yield f"input.statuses maps {said!r} to {status!r}, which is no status of profile {profile.name}; {may}"
+        elif not said:
+            yield f"input.statuses maps an empty text to {status}: a run without a status is no run"
+        elif said in profile.statuses and said != status:
+            yield f"input.statuses maps {said} to {status}, but {said} is a status itself, which no run could then have"
