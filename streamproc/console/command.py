@@ -46,6 +46,7 @@ class Console(NamedTuple):
     reads: ReadModel
     standing: Standing
     database: Database
+    following: asyncio.Task[None]
 
 
 async def serve_console(settings: Settings, stop: asyncio.Event, on_listening: Callable[[str], None]) -> None:
@@ -61,7 +62,16 @@ async def serve_console(settings: Settings, stop: asyncio.Event, on_listening: C
         )
         async with HttpServer(app, own.host, own.port, "CONSOLE") as http:
             on_listening(f"http://{http.host}:{http.port}{own.base_path}/")
-            await stop.wait()
+            await _first_of(stop, console.following)
+
+
+async def _first_of(stop: asyncio.Event, following: asyncio.Task[None]) -> None:
+    """Wait until `stop` is set; raises what ends the following before that, which nothing that is foreseen does."""
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({stopped, following}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if following.done():
+        following.result()
 
 
 async def run_console(settings: Settings, on_listening: Callable[[str], None]) -> None:
@@ -115,7 +125,7 @@ async def _console(settings: Settings) -> AsyncIterator[Console]:
             )
             following = asyncio.create_task(Follower(parts).run(), name="follower")
             try:
-                yield Console(ReadModel(sources), standing, database)
+                yield Console(ReadModel(sources), standing, database, following)
             finally:
                 await cancelled(following)
                 await lookups.close()

@@ -55,25 +55,21 @@ def tidy(database: Database, retention: Retention, now_ms: int) -> bool:
 
 def _old_steps(db: Connection, limit: int, most: int) -> bool:
     """Take off the first of each partition that are too old; and where there are too many, the first anyway."""
-    is_full = False
-    partitions = [(kind, partition) for kind in Kind for partition in partitions(db, kind)]
-    spans = [
-        db.execute("SELECT min(offset), max(offset) FROM steps WHERE kind = ? AND partition = ?", each).fetchone()
-        for each in partitions
-    ]
-    held = sum(last - first for first, last in spans if first is not None)
-    for place, (first, last) in zip(partitions, spans, strict=True):
-        if first is None:
-            continue
-        # Offsets are as good as a count here: each partition gives up its share of what is too much.
-        surplus = (last - first) * max(0, held - most) // max(held, 1)
-        deleted = db.execute(
+    places = [(kind, partition) for kind in Kind for partition in partitions(db, kind)]
+    span = "SELECT min(offset), max(offset) FROM steps WHERE kind = ? AND partition = ?"
+    spans = [db.execute(span, place).fetchone() for place in places]
+    # Offsets are as good as a count here: each partition gives up its share of what is too much.
+    held = sum(last - first for first, last in spans)
+    share = max(0, held - most) / max(held, 1)
+    counts = [
+        db.execute(
             "DELETE FROM steps WHERE kind = ? AND partition = ? AND offset IN (SELECT offset FROM steps WHERE kind = ? "
             "AND partition = ? ORDER BY offset LIMIT ?) AND (recorded < ? OR offset < ?)",
-            [*place, *place, AT_ONCE, limit, first + surplus],
+            [*place, *place, AT_ONCE, limit, first + int(share * (last - first))],
         ).rowcount
-        is_full = is_full or _gone(deleted)
-    return is_full
+        for place, (first, last) in zip(places, spans, strict=True)
+    ]
+    return any(map(_gone, counts))
 
 
 def _old_letters(db: Connection, limit: int) -> bool:
