@@ -1,7 +1,6 @@
 """The application: pages, API, probes; below the base path, behind the gate."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,8 +11,11 @@ from starlette.types import ASGIApp
 
 from streamproc.console.access import Access
 from streamproc.console.api.problems import problem_of
-from streamproc.console.api.routes import routes
+from streamproc.console.api.routes import PREFIX, routes
 from streamproc.console.gate import Gate
+from streamproc.console.pages.options import Pages
+from streamproc.console.pages.routing import error_page
+from streamproc.console.pages.routing import routes as page_routes
 from streamproc.console.reads import Actions, Reads
 
 
@@ -22,12 +24,19 @@ def application(
     actions: Actions | None,
     access: Access,
     is_ready: Callable[[], bool],
-    pages: Sequence[BaseRoute] = (),
     base_path: str = "",
 ) -> ASGIApp:
     """Return the application. `is_ready`: whether the read model was complete once; `actions` None: it only reads."""
+    options = Pages()
+    as_page = error_page(options)
+
+    async def as_asked(request: Request, error: Exception) -> Response:
+        """Tell programs by a problem, and people by a page."""
+        is_api = request.scope["path"].removeprefix(base_path).startswith(f"{PREFIX}/")
+        return problem_of(error) if is_api else await as_page(request, error)
+
     inner = Starlette(
-        routes=[*routes(), *_probes(is_ready), *pages], exception_handlers={HTTPException: _problem, 404: _problem}
+        routes=[*routes(), *_probes(is_ready), *page_routes(options)], exception_handlers={HTTPException: as_asked}
     )
     inner.router.redirect_slashes = False
     inner.state.reads, inner.state.actions = reads, actions
@@ -44,7 +53,3 @@ def _probes(is_ready: Callable[[], bool]) -> Sequence[BaseRoute]:
         return JSONResponse({"ok": ok}, 200 if ok else 503)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
-
-
-async def _problem(_: Request, error: Any) -> Response:
-    return problem_of(error)

@@ -1,0 +1,112 @@
+"""What each response of the pages has in common: its headers, and errors as pages."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from streamproc.console.answers.common import AsOf
+from streamproc.console.pages.rendering import Renderer, reads
+from streamproc.console.reads import BadCursor, Busy, NotFound
+
+View = Callable[[Request, Renderer], Awaitable[Response]]
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; report-uri {root}/csp-report"
+)
+TEXTS = {
+    403: "You may not see this. Ask whoever runs this console for the right to it.",
+    404: "There is no such page.",
+    405: "This page cannot be asked like that.",
+    409: "There is something else now than what was confirmed. Look again.",
+    503: "The answer took longer than a query may. Ask for less, or try again in a moment.",
+}
+
+
+def protected(request: Request, response: Response) -> Response:
+    """Return the response with the headers by which a browser runs nothing, and loads nothing, but ours."""
+    response.headers["content-security-policy"] = POLICY.format(root=request.scope.get("root_path", ""))
+    response.headers["x-content-type-options"] = "nosniff"
+    response.headers["referrer-policy"] = "no-referrer"
+    response.headers.setdefault("cache-control", "no-store")
+    return response
+
+
+class Guard:
+    """Turns views into endpoints."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+
+    def page(self, view: View) -> Callable[[Request], Awaitable[Response]]:
+        """Return the endpoint of a view; what it raises becomes a page."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                response = await view(request, self._renderer)
+            except NotFound:
+                response = await self._missing(request)
+            except BadCursor:
+                response = self._lost(request)
+            except Busy:
+                response = self.error(request, HTTPStatus.SERVICE_UNAVAILABLE)
+                response.headers["retry-after"] = "2"
+            except HTTPException as error:
+                response = self.error(request, error.status_code)
+            return protected(request, response)
+
+        return endpoint
+
+    def plain(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """Return the endpoint of what is no page, with the same headers."""
+
+        async def guarded(request: Request) -> Response:
+            return protected(request, await endpoint(request))
+
+        return guarded
+
+    def error(self, request: Request, status: int, text: str = "", as_of: AsOf | None = None) -> Response:
+        """Return the page of an error."""
+        return self._renderer.page(
+            request,
+            "error",
+            as_of=as_of,
+            status=status,
+            code=status,
+            phrase=HTTPStatus(status).phrase,
+            text=text or TEXTS.get(status, "Something failed here. The console's log says what."),
+            way_out=None,
+            name=None,
+        )
+
+    async def _missing(self, request: Request) -> Response:
+        """Say how far the read model is: what is not here may only be late."""
+        as_of = (await reads(request).health()).as_of
+        return self._renderer.page(
+            request,
+            "error",
+            as_of=as_of,
+            status=404,
+            code=404,
+            phrase="Not here yet, or not at all",
+            text="Nothing is known under this name:",
+            way_out=None,
+            name=" ".join(map(str, request.path_params.values())) or request.query_params.get("id", ""),
+        )
+
+    def _lost(self, request: Request) -> Response:
+        kept = {name: value for name, value in request.query_params.items() if name not in {"cursor", "back"}}
+        return self._renderer.page(
+            request,
+            "error",
+            as_of=None,
+            status=400,
+            code=400,
+            phrase="This page of the list is gone",
+            text="The read model was built anew since the link to it was made.",
+            way_out=("The first page", f"?{urlencode(kept)}"),
+            name=None,
+        )

@@ -1,0 +1,48 @@
+"""Addresses: all of them behind the base path, whatever an id holds."""
+
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+from streamproc.console.pages.assets import assets
+from streamproc.console.qualifiers import Filter
+
+Queried = str | int | None | Sequence[str]
+
+
+class Links:
+    """Makes URLs; `root` is the base path without a slash at its end."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
+
+    def to(self, path: str, **query: Queried) -> str:
+        """Return a page's URL, without the parameters that are empty."""
+        given = {name: value for name, value in query.items() if value not in (None, "", (), [])}
+        asked = urlencode(given, doseq=True, errors="replace")
+        return f"{self.root}/{path}{'?' if asked else ''}{asked}"
+
+    def run(self, run_id: str, **query: Queried) -> str:
+        """Return the page of a run. Browsers resolve `.` and `..` in a path, however they are written."""
+        if run_id in {".", ".."}:
+            return self.to("runs/", id=run_id, **query)
+        return self.to(f"runs/{quote(run_id, safe='', errors='replace')}", **query)
+
+    def api_run(self, run_id: str) -> str:
+        """Return what the API answers about a run."""
+        return self.to(f"api/v1/runs/{quote(run_id, safe='', errors='replace')}")
+
+    def runs(self, wanted: Filter, **query: Queried) -> str:
+        """Return the list of the runs of a filter."""
+        return self.to("runs", q=wanted.text(), **query)
+
+    def only(self, **wanted: str) -> str:
+        """Return the list of the runs with one value of one qualifier."""
+        return self.runs(Filter(wanted={name: (value,) for name, value in wanted.items()}))
+
+    def letter(self, partition: int, offset: int) -> str:
+        """Return the page of a dead letter."""
+        return self.to(f"dead-letters/{partition}/{offset}")
+
+    def asset(self, name: str) -> str:
+        """Return a file's URL, with its tag."""
+        return self.to(f"static/{name}", v=assets()[name].tag)

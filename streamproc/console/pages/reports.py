@@ -1,0 +1,60 @@
+"""Reports of the browser about what the page's own policy forbade: counted, never repeated."""
+
+import json
+from collections import Counter
+from typing import Final
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+MAX_BYTES: Final = 16_384
+DIRECTIVES: Final = frozenset(
+    [
+        "default-src",
+        "script-src",
+        "script-src-elem",
+        "script-src-attr",
+        "style-src",
+        "style-src-elem",
+        "style-src-attr",
+        "img-src",
+        "font-src",
+        "connect-src",
+        "form-action",
+        "base-uri",
+        "frame-ancestors",
+    ]
+)
+"""Only these words of a report are ever shown: the rest is anybody's text."""
+MAX_LOGGED: Final = 20
+
+
+class Reports:
+    """`count`: by directive, `other` for what is none."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        self._log = structlog.get_logger(__name__)
+
+    async def receive(self, request: Request) -> Response:
+        """Take one report."""
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BYTES:
+                return Response(status_code=413)
+        directive = _directive(body)
+        self.count[directive] += 1
+        if self.count.total() <= MAX_LOGGED:
+            self._log.warning("csp_violation", directive=directive, count=self.count[directive])
+        return Response(status_code=204)
+
+
+def _directive(body: bytes) -> str:
+    try:
+        report = json.loads(body)["csp-report"]
+        said = report.get("effective-directive") or report.get("violated-directive", "").split(" ")[0]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "other"
+    return said if isinstance(said, str) and said in DIRECTIVES else "other"

@@ -1,0 +1,97 @@
+"""The list of runs: all that it shows is in its URL."""
+
+import json
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from streamproc.console.pages.asking import page_of, turning
+from streamproc.console.pages.links import Links
+from streamproc.console.pages.rendering import Renderer, reads
+from streamproc.console.qualifiers import FLAGS, LISTS, METADATA, PRESETS, BadQuery, Filter, parse
+from streamproc.console.reads import MAX_PAGE, SORTS
+
+SORT_NAMES: Final = dict(
+    zip(SORTS, ("newest in their status", "longest in their status", "limit over first"), strict=True)
+)
+EXAMPLES: Final = {
+    **{f"{name}:": f"one {name}, or several: a,b" for name in LISTS},
+    **{f"is:{flag}": "" for flag in FLAGS},
+    "age:>": "in its status for longer: 90s, 10m, 2h, 3d",
+    "age:<": "in its status for less",
+    METADATA: "metadata: meta.KEY:VALUE",
+    "id:": "what the id begins with",
+}
+"""What the bar may hold, and what it means: its completion."""
+MAX_VALUES: Final = 20
+
+
+async def runs(request: Request, renderer: Renderer) -> Response:
+    """Show the list; its fragment is `rows`."""
+    asked = request.query_params
+    text, sort = asked.get("q", "").strip(), asked.get("sort") or SORTS[0]
+    links = Links(request.scope.get("root_path", ""))
+    try:
+        wanted = _parsed(text, sort)
+    except BadQuery as error:
+        health = await reads(request).health()
+        return renderer.page(
+            request, "runs", as_of=health.as_of, status=400, found=None, error=str(error), **_bar(text, SORTS[0])
+        )
+    found = await reads(request).runs(wanted, sort, page_of(asked, renderer.options.rows))
+    return renderer.page(
+        request,
+        "runs",
+        as_of=found.as_of,
+        found=found,
+        error=None,
+        turning=turning(links, "runs", asked, found.next),
+        cells=Cells(wanted, sort, links),
+        told=told(wanted),
+        is_first=not asked.get("cursor"),
+        **_bar(text, sort),
+    )
+
+
+def _parsed(text: str, sort: str) -> Filter:
+    if sort not in SORTS:
+        raise BadQuery(f"runs are sorted by {', '.join(SORTS)}")
+    return parse(text)
+
+
+def _bar(text: str, sort: str) -> dict[str, Any]:
+    return {"q": text, "sort": sort, "sorts": SORT_NAMES, "presets": PRESETS, "examples": json.dumps(EXAMPLES)}
+
+
+class Cells:
+    """Makes the links of cells: the same list with a value only, and without it."""
+
+    def __init__(self, wanted: Filter, sort: str, links: Links) -> None:
+        self._wanted, self._links = wanted, links
+        self._sort = None if sort == SORTS[0] else sort
+        self._made: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def ways(self, name: str, value: str) -> tuple[str, str]:
+        """Return the list of those that have it, and of those that do not. Most values of a page are there often."""
+        if (made := self._made.get((name, value))) is None:
+            values = (*self._wanted.unwanted.get(name, ()), value)
+            made = self._to(Filter(wanted={name: (value,)})), self._to(Filter(unwanted={name: values}))
+            self._made[name, value] = made
+        return made
+
+    def _to(self, change: Filter) -> str:
+        return self._links.runs(self._wanted.merged(change), sort=self._sort)
+
+
+def told(wanted: Filter) -> str:
+    """Return a filter as the script reads it, which looks whether a transition would be in the list."""
+    return msgspec.json.encode(wanted).decode()
+
+
+async def completion(request: Request) -> Response:
+    """Answer what a qualifier may be completed to: `items`, pairs of a value and how many runs have it."""
+    asked = request.query_params
+    found = await reads(request).values(asked.get("qualifier", ""), asked.get("prefix", ""), min(MAX_VALUES, MAX_PAGE))
+    return JSONResponse({"items": found.items})

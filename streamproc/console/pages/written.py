@@ -1,0 +1,125 @@
+"""How numbers, times and foreign text are written."""
+
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS
+from streamproc.escaping import escaped
+from streamproc.printing import instant
+
+MAX_TITLE_CHARS = 1_000
+NONE = "\N{EN DASH}"
+NOTHING = Markup('<span class="none">{}</span>').format(NONE)
+SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
+KIBI = 1_024
+
+
+def inert(value: Any) -> Any:
+    """Return text so that it can only be shown. Jinja2 asks this of each value, and escapes the markup itself."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return escaped(value)
+
+
+def verbatim(text: str) -> Markup:
+    """Return text for an attribute that a script or a form reads: as it is, but for the markup."""
+    return escape(text)
+
+
+def foreign(text: str | None, most_chars: int = 60) -> Markup:
+    """Return somebody else's text: cut, whole in its title, and without effect on what stands around it."""
+    if not text:
+        return NOTHING
+    if len(text) <= most_chars:
+        return Markup("<bdi>{}</bdi>").format(escaped(text))
+    shown, title = escaped(text[: most_chars - 1]), escaped(text[:MAX_TITLE_CHARS])
+    more = "" if len(text) <= MAX_TITLE_CHARS else f"… ({len(text):,} characters)"
+    return Markup('<bdi title="{}{}">{}…</bdi>').format(title, more, shown)
+
+
+def middle(text: str, most_chars: int = 26) -> Markup:
+    """Return an id cut in its middle: it tells itself apart at both ends."""
+    shown = escaped(text[:MAX_TITLE_CHARS])
+    if len(shown) <= most_chars:
+        return Markup("<bdi>{}</bdi>").format(shown)
+    tail = most_chars // 3
+    return Markup('<bdi title="{}">{}…{}</bdi>').format(shown, shown[: most_chars - tail - 1], shown[-tail:])
+
+
+def number(value: float | None) -> str:
+    """Write a number with its thousands apart; a short one with a decimal where it has one."""
+    if value is None:
+        return NONE
+    return f"{value:,.1f}" if value % 1 and abs(value) < 100 else f"{value:,.0f}"  # noqa: PLR2004
+
+
+def short(value: float) -> str:
+    """Write a large number with its unit: 8.3 M."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if value >= 10 * size or (unit != "k" and value >= size):
+            return f"{value / size:,.1f} {unit}"
+    return f"{value:,.0f}"
+
+
+def percent(value: float | None) -> str:
+    """Write a fraction as percent."""
+    return NONE if value is None else f"{value * 100:.1f} %"
+
+
+def size(count: int) -> str:
+    """Write a number of bytes."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < KIBI or unit == "GiB":
+            return f"{value:,.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"  # noqa: PLR2004
+        value /= KIBI
+    raise AssertionError
+
+
+def span(milliseconds: float) -> str:
+    """Write a time span in its two largest units."""
+    left = abs(int(milliseconds))
+    if left < SECOND:
+        return f"{left} ms"
+    if left < MINUTE:
+        return f"{left // SECOND}s"
+    if left < HOUR:
+        return f"{left // MINUTE}m {left % MINUTE // SECOND:02}s" if left < 10 * MINUTE else f"{left // MINUTE}m"
+    if left < DAY:
+        return f"{left // HOUR}h {left % HOUR // MINUTE:02}m"
+    return f"{left // DAY}d {left % DAY // HOUR}h"
+
+
+def moment(time_ms: int | None, *, exact: bool = False) -> Markup:
+    """Write a time in UTC; the script turns it into what the reader wants. `exact`: with milliseconds."""
+    if time_ms is None:
+        return NOTHING
+    if not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
+        return Markup("<span>{}</span>").format(time_ms)
+    iso = instant(time_ms)
+    text = iso[: 23 if exact else 19].replace("T", " ")
+    kind = Markup(' data-as="exact"') if exact else ""
+    return Markup('<time datetime="{}"{}>{}</time>').format(iso, kind, text)
+
+
+def age(time_ms: int | None, now_ms: int) -> Markup:
+    """Write how long ago a time is; it goes on counting."""
+    if time_ms is None or not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
+        return moment(time_ms)
+    iso = instant(time_ms)
+    return Markup('<time datetime="{}" data-as="age" title="{}">{}</time>').format(
+        iso, iso, span(max(0, now_ms - time_ms))
+    )
+
+
+def left(time_ms: int | None, now_ms: int) -> Markup:
+    """Write how long it is until a time, or since when it is over; it goes on counting."""
+    if time_ms is None or not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
+        return moment(time_ms)
+    iso = instant(time_ms)
+    over = time_ms <= now_ms
+    words = f"over by {span(now_ms - time_ms)}" if over else f"in {span(time_ms - now_ms)}"
+    return Markup('<time datetime="{}" data-as="left" class="{}" title="{}">{}</time>').format(
+        iso, "over" if over else "", iso, words
+    )
