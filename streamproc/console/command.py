@@ -88,7 +88,8 @@ async def _console(settings: Settings) -> AsyncIterator[Console]:
     view = View(topics.events, deadlines, profile, own.index_metadata)
     identity = {"topics": repr(topics.by_role()), "profile": profile.name, "deadlines": repr(deadlines)}
     database = Database(own.database or default_database(settings.application_id), identity, own.index_metadata)
-    kafka, standing, news = make_kafka(settings), Standing(), News()
+    kafka, news = make_kafka(settings), News()
+    standing = Standing(is_new=bool(database.why_rebuilt), untouched_s=database.untouched_s)
     lookups = Lookups(kafka)
     with ThreadPoolExecutor(READERS, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
         async with registry_link(settings.registry, settings.framing, topics, book, SILENT) as link:

@@ -9,16 +9,24 @@ from streamproc.runtime.ports import TopicPartition
 FRESH_S = 1.5
 """Complete so short a time ago is complete: it is asked about four times a second."""
 
+MUCH = 20_000
+"""Offsets that are unread at the start, from which on it is worth saying how long it will take."""
+
 
 class Standing:
     """Is told by the follower, asked by the answers. `clock` is monotonic, in seconds."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, is_new: bool = True, untouched_s: float = 0.0
+    ) -> None:
+        """Begin with a read model that is new, or was last written `untouched_s` ago."""
         self._clock = clock
+        self._is_new = is_new
         self._next: dict[TopicPartition, int] = {}
         self._lag: dict[TopicPartition, int] = {}
         self._complete_at: float | None = None
         self._began_at = clock()
+        self._known_at = self._began_at - untouched_s
         self._records = 0
         self._notes: dict[str, str] = {}
         self.trouble = ""
@@ -26,7 +34,8 @@ class Standing:
     def begin(self) -> None:
         """Forget what was: the read model is built anew."""
         self._next, self._lag, self._records = {}, {}, 0
-        self._complete_at, self._began_at = None, self._clock()
+        self._complete_at, self._is_new = None, True
+        self._began_at = self._known_at = self._clock()
 
     def read(self, next_offsets: Mapping[TopicPartition, int], records: int = 0) -> None:
         """Take note of what was written; the next offset of each partition."""
@@ -62,16 +71,16 @@ class Standing:
 
     def as_of(self) -> AsOf:
         """Return how far the answers go."""
-        quiet_s = self._clock() - (self._began_at if self._complete_at is None else self._complete_at)
+        quiet_s = self._clock() - (self._known_at if self._complete_at is None else self._complete_at)
         behind_s = 0.0 if self.was_complete and quiet_s < FRESH_S else round(quiet_s, 1)
         offsets = {f"{topic}:{partition}": offset for (topic, partition), offset in sorted(self._next.items())}
         notes = [*([self.trouble] if self.trouble else []), *self._notes.values()]
         return AsOf(partitions=offsets, behind_s=behind_s, rebuild=self._rebuild(), notes=notes)
 
     def _rebuild(self) -> Rebuild | None:
-        if self.was_complete:
-            return None
         left, elapsed_s = sum(self._lag.values()), self._clock() - self._began_at
+        if self.was_complete or (not self._is_new and left < MUCH):
+            return None
         rate = self._records / elapsed_s if elapsed_s > 0 else 0.0
         fraction = self._records / max(self._records + left, 1)
         return Rebuild(

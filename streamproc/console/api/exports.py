@@ -47,7 +47,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        return msgspec.json.encode(value).decode() if not isinstance(value, int | float) else str(value)
+        return msgspec.json.encode(value).decode()
     text = escaped(value)
     return f"'{text}" if text.startswith(FORMULA) else text
 

@@ -33,6 +33,8 @@ EPOCH = "epoch"
 class Database:
     """A read model in a file. `identity`: what it was made with; one made with something else is rebuilt.
 
+    `why_rebuilt`: empty where it was not; `untouched_s`: how long it had not been written when it was opened.
+
     Raises ConfigError where another process has the file, or the directory cannot be written to.
     """
 
@@ -40,6 +42,7 @@ class Database:
         self.path = path
         self.index_metadata = index_metadata
         self.epoch = ""
+        self.untouched_s = _age_s(path)
         self._identity = f"{VERSION} {sorted(identity.items())} {index_metadata}"
         self._local = threading.local()
         self._lock = _locked(path)
@@ -151,6 +154,12 @@ def _connected(path: Path) -> sqlite3.Connection:
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     return connection
+
+
+def _age_s(path: Path) -> float:
+    """Return how long ago the file was written, 0 where there is none."""
+    files = [file for file in (path, path.with_name(f"{path.name}-wal")) if file.exists()]
+    return max(0.0, time.time() - max((file.stat().st_mtime for file in files), default=time.time()))
 
 
 def _locked(path: Path) -> IO[str]:
