@@ -28,6 +28,8 @@ from streamproc.runtime.ports import Fetched, Fetcher, Gone, Kafka, TopicPartiti
 RECORDS_AT_ONCE = 8_000
 """In one transaction, of all partitions; they share it."""
 LEAST_SHARE = 100
+FEW = 500
+"""Records in one go: where it is fewer the next look may wait."""
 POLL_S = 0.5
 PACE_S = 0.2
 """From one look to the next where there is little: each costs a transaction."""
@@ -114,7 +116,7 @@ class Follower:
                 began_at = time.monotonic()
                 count = await self._turn(fetcher, places)
                 await self._between(count)
-                if count < RECORDS_AT_ONCE // 4:
+                if count < FEW:
                     await asyncio.sleep(max(0.0, began_at + PACE_S - time.monotonic()))
         finally:
             await fetcher.close()
@@ -182,7 +184,8 @@ class Follower:
 
     async def _turn(self, fetcher: Fetcher, places: Sequence[TopicPartition]) -> int:
         """Read what is at hand, and write it; return how many records that was."""
-        share = max(LEAST_SHARE, RECORDS_AT_ONCE // max(len(places), 1))
+        behind = sum(fetcher.lag(place) != 0 for place in places)
+        share = max(LEAST_SHARE, RECORDS_AT_ONCE // max(behind, 1))
         fetched = await fetcher.poll(dict.fromkeys(places, share), POLL_S)
         records = {place: found.records for place, found in fetched.items() if found.records}
         if records:

@@ -225,7 +225,7 @@ class ReadModel:
             status, message = "kafka_unavailable", standing.trouble
         elif as_of.rebuild is not None:
             status, message = "rebuilding", f"the read model is being built: {self._sources.database.why_rebuilt}"
-        elif as_of.behind_s > BEHIND_S:
+        elif not standing.was_complete or as_of.behind_s > BEHIND_S:
             status, message = "behind", f"the read model is {as_of.behind_s:.0f} s behind"
         size = self._sources.database.bytes()
         return Health(

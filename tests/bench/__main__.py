@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from streamproc.local.kafka import local_kafka
-from tests.bench import backlog, killers, latency, measuring, recovering, restoring, stages, throughput
+from tests.bench import backlog, console, killers, latency, measuring, recovering, restoring, stages, throughput
 from tests.bench.peers import comparing
 from tests.support.service import fleet
 
@@ -34,6 +34,7 @@ def everything(context: typer.Context) -> None:
         throughput_(500_000)
         throughput_(200_000, bad_ratio=0.01)
         restore(1_000_000)
+        console_()
         recover()
         latency_()
         backlog_()
@@ -143,6 +144,16 @@ def recover(rounds: int = 3, standstills: int = 1) -> None:
     for static in (True, False) if rounds else ():
         asyncio.run(_on_kafka(recovering.measure, rounds, static=static))
     asyncio.run(recovering.standstills(standstills))
+
+
+@cli.command("console")
+def console_(
+    runs: Runs = 1_000_000,
+    rate: Annotated[int, typer.Option(min=1, help="Events per second while pages are asked for.")] = 1_000,
+    seconds: float = 30.0,
+) -> None:
+    """The console: time to build its read model, pages while more comes, how far behind it is."""
+    asyncio.run(_on_kafka(console.measure, runs, rate=rate, seconds=seconds))
 
 
 @cli.command("stages")

@@ -26,7 +26,7 @@ async def measure(fleet: Fleet, runs: int) -> None:
     empty = resident_bytes(idle.process.pid)
     idle.stop()
     print(f"writing the state of {runs:,} runs ...", flush=True)
-    size = await _write(fleet, runs)
+    size = await write_states(fleet, runs)
     began = time.monotonic()
     worker = fleet.start()
     await eventually(lambda: len(worker.events("assigned")) > 0)
@@ -42,7 +42,7 @@ async def measure(fleet: Fleet, runs: int) -> None:
     print(f"  {(resident - empty) / runs:>10.0f} bytes resident per run")
 
 
-async def _write(fleet: Fleet, runs: int) -> int:
+async def write_states(fleet: Fleet, runs: int) -> int:
     """Write states and committed offsets as the service would; return the mean size of the events."""
     events = [event.value[10:] for event in islice(simulate(seed=3, bad_ratio=0), 2_000) if event.value]
     label, now = load("run_object_v2_1").label, int(time.time() * 1000)
