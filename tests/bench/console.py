@@ -72,9 +72,10 @@ class Console:
 
 
 class Sample(NamedTuple):
-    """Seconds that pages took, by kind, and how far behind the read model was at each look."""
+    """Seconds that pages took, by kind, each path's, and how far behind the read model was at each look."""
 
     pages: dict[str, list[float]]
+    paths: dict[str, list[float]]
     behind_s: list[float]
 
 
@@ -129,6 +130,8 @@ async def _steady(fleet: Fleet, console: Console, rate: int, seconds: float) -> 
     print(f"  on {rate:,} events a second, pages asked for one after another:")
     for kind, times in found.pages.items():
         print(f"  {_percentile(times, 50):>10.1f} ms p50 {_percentile(times, 99):>8.1f} ms p99  {kind} ({len(times)})")
+    slowest = max(found.paths, key=lambda path: statistics.median(found.paths[path]))
+    print(f"  {_percentile(found.paths[slowest], 50):>10.1f} ms p50, the slowest of them: {slowest}")
     everything = [each for times in found.pages.values() for each in times]
     print(f"  {_percentile(everything, 50):>10.1f} ms p50 {_percentile(everything, 99):>8.1f} ms p99  all pages")
     print(f"  {max(found.behind_s):>10.1f} s behind at most, {statistics.median(found.behind_s):.1f} s in the middle")
@@ -141,12 +144,13 @@ async def _steady(fleet: Fleet, console: Console, rate: int, seconds: float) -> 
 
 
 def _asked(console: Console, until: float) -> Sample:
-    found = Sample({kind: [] for kind in [*PATHS, "run"]}, [])
+    found = Sample({kind: [] for kind in [*PATHS, "run"]}, {}, [])
     while time.monotonic() < until:
         newest = console.said("/runs?limit=20")
         found.behind_s.append(_behind_s(newest["items"]))
         for kind, path in _paths([run["run_id"] for run in newest["items"]]):
             found.pages[kind].append(console.get(path)[0])
+            found.paths.setdefault("/runs/…" if kind == "run" else path, []).append(found.pages[kind][-1])
             time.sleep(PAUSE_S)
     return found
 

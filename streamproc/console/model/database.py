@@ -81,7 +81,7 @@ class Database:
 
     def rebuild(self, why: str) -> None:
         """Begin anew with an empty file."""
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, AttributeError):  # It may never have been opened.
             self.writer.close()
         self.why_rebuilt = why
         self._make()

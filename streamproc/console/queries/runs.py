@@ -21,6 +21,7 @@ WIDER = 6
 """As many times more are looked at where a page is not full yet."""
 SEARCH_S = 0.12
 """For filling one page; what it is short of by then comes with the next one."""
+FEW = 5_000
 MOST_STREAMS = 100
 """Of values that are merged; there may be any number of statuses where a producer makes them up."""
 COUNTED = ("status", "assistant", "model", "error")
@@ -114,11 +115,11 @@ def _order(db: Connection, view: View, wanted: Filter, sort: str, now_ms: int) -
         limits = _Stream("runs_ends_first", "ends_first IS NOT NULL", ())
         return _Order([limits], ("ends_first", "id"))
     return _Order(
-        _streams(db, view, wanted), ("since", "id"), list(ages(wanted, now_ms)), is_descending=sort == "-since"
+        _streams(db, view, wanted, now_ms), ("since", "id"), list(ages(wanted, now_ms)), is_descending=sort == "-since"
     )
 
 
-def _streams(db: Connection, view: View, wanted: Filter) -> Sequence[_Stream]:
+def _streams(db: Connection, view: View, wanted: Filter, now_ms: int) -> Sequence[_Stream]:
     """Return what the fewest runs are in."""
     for key, value in wanted.metadata.items():
         column = view.metadata_column(key)
@@ -127,6 +128,8 @@ def _streams(db: Connection, view: View, wanted: Filter) -> Sequence[_Stream]:
         return [_Stream("runs_thread", "thread = ?", (thread,)) for thread in threads]
     if "illegal" in wanted.flags:
         return [_Stream("runs_illegal", "illegal", ())]
+    if "overdue" in wanted.flags and _are_few(db, now_ms):
+        return [_Stream("runs_ends_first", "ends_first <= ?", (now_ms,))]
     statuses = _statuses(db, view, wanted)
     options = [(sum(statuses.values()), "status", tuple(statuses))]
     options += [
@@ -138,6 +141,12 @@ def _streams(db: Connection, view: View, wanted: Filter) -> Sequence[_Stream]:
     if len(values) > MOST_STREAMS:
         return [_Stream("runs_since", "true", ())]
     return [_Stream(f"runs_{name}", f"{name} = ?", (value,)) for value in values]
+
+
+def _are_few(db: Connection, now_ms: int) -> bool:
+    """Tell whether so few runs are overdue that they may be sorted: their index has another order."""
+    few = f"SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_ends_first WHERE ends_first <= ? LIMIT {FEW + 1})"
+    return bool(db.execute(few, [now_ms]).fetchone()[0] <= FEW)
 
 
 def _statuses(db: Connection, view: View, wanted: Filter) -> Mapping[str, int]:
