@@ -1,25 +1,21 @@
 """The description of the API, made of the endpoints and of the structs that they answer."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from streamproc.console.access import Security
 from streamproc.console.answers.signals import Replay
 from streamproc.console.api.endpoints import ENDPOINTS, STREAM, Endpoint
 from streamproc.console.api.exports import MEDIA_TYPES
-from streamproc.console.api.parameters import Parameter
+from streamproc.console.api.parameters import PATH, Parameter
 from streamproc.console.api.problems import MEDIA_TYPE as PROBLEM
 from streamproc.console.api.replaying import ReplayRequest
 from streamproc.version import installed
 
 REF = "#/components/schemas/{name}"
-PATH_TYPES: Mapping[str, Mapping[str, Any]] = {
-    "run_id": {"type": "string", "minLength": 1, "maxLength": 1_000},
-    "partition": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
-    "offset": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
-}
 PROBLEMS = {
     400: "A parameter is not as it must be.",
     401: "A token is missing.",
@@ -38,8 +34,8 @@ ABOUT = (
 )
 
 
-def description() -> dict[str, Any]:
-    """Return the OpenAPI document."""
+def description(security: Security) -> dict[str, Any]:
+    """Return the OpenAPI document; `security`: the ways to come in."""
     types = [*(endpoint.answer for endpoint in ENDPOINTS), Replay, ReplayRequest]
     _, schemas = msgspec.json.schema_components(types, ref_template=REF)
     paths = {endpoint.path: {"get": _read(endpoint)} for endpoint in ENDPOINTS}
@@ -48,8 +44,9 @@ def description() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "streamproc console", "version": installed(), "description": ABOUT},
-        "servers": [{"url": "."}],
-        "security": [{}, {"bearer": []}, {"basic": []}],
+        # From where this document is: right behind any base path, and any proxy that changes it.
+        "servers": [{"url": "../v1"}],
+        "security": security,
         "paths": paths,
         "components": {
             "schemas": {**schemas, "Problem": _problem()},
@@ -125,7 +122,13 @@ def _problem() -> dict[str, Any]:
 
 def _path_parameters(path: str) -> Sequence[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": PATH_TYPES[name]}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": PATH[name].description,
+            "schema": {**PATH[name].schema(), **({"minLength": 1} if PATH[name].kind == "string" else {})},
+        }
         for name in re.findall(r"{(\w+)}", path)
     ]
 
