@@ -37,7 +37,7 @@ def application(
         return failed(request, error) if isinstance(error, HTTPException) else unforeseen()
 
     inner = Starlette(
-        routes=[*Api(access.security).routes(), *_probes(is_ready), *page_routes(options)],
+        routes=[*Api(access.security, base_path).routes(), *_probes(is_ready), *page_routes(options)],
         exception_handlers={HTTPException: as_asked, Exception: as_asked},
     )
     inner.router.redirect_slashes = False

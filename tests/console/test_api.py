@@ -1,7 +1,6 @@
 """What the API answers, over a made-up fleet: each endpoint, its parameters, its problems."""
 
 import sqlite3
-from urllib.parse import urljoin
 
 import pytest
 
@@ -345,12 +344,8 @@ def test_everything_is_below_the_base_path(reads):
     assert (inside.status_code, inside.headers["location"]) == (307, "/ops/runs/"), "whatever host a proxy has"
 
 
-def test_the_description_is_made_once_and_says_where_it_is(reads):
-    """Its server is told from its own address: right behind any base path, whatever a proxy makes of it."""
+def test_the_description_says_where_the_api_is_and_how_to_come_in(reads):
     asking = client(console(reads, base_path="/ops"))
-    said = asking.get(f"/ops{API}/openapi.json")
-    assert urljoin("https://any.example/else/api/v1/openapi.json", said.json()["servers"][0]["url"]) == (
-        "https://any.example/else/api/v1"
-    )
-    assert said.json()["security"] == [{}]
-    assert asking.get(f"/ops{API}/openapi.json").content == said.content
+    said = asking.get(f"/ops{API}/openapi.json").json()
+    assert said["servers"] == [{"url": "/ops/api/v1"}]
+    assert said["security"] == [{}]

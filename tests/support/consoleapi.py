@@ -13,14 +13,15 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
 from streamproc.console.access import Access
+from streamproc.console.answers.fleet import Series
 from streamproc.console.answers.signals import Replay
-from streamproc.console.reads import BadCursor, Event, LetterFilter, StreamFilter
+from streamproc.console.reads import BadCursor, Event, LetterFilter, Page, SeriesFilter, StreamFilter
 from streamproc.console.site import application
 from streamproc.console.tokens import new_token
 from streamproc.console_config import ConsoleSettings
 from streamproc.web.server import HttpServer
 from tests.support.console import FakeReads
-from tests.support.fleet import as_of
+from tests.support.fleet import HOUR, NOW_MS, as_of
 
 
 class Reads(FakeReads):
@@ -35,6 +36,12 @@ class Reads(FakeReads):
         self.batches: list[Sequence[Event] | Exception] = []
         self.asked: list[tuple[StreamFilter, str | None]] = []
         self.open = 0
+
+    async def series(self, wanted: SeriesFilter, page: Page) -> Series:
+        """Of a day at most: the made-up windows would have no end."""
+        until_ms = min(wanted.until_ms, 2 * NOW_MS)
+        day = wanted._replace(since_ms=max(wanted.since_ms, until_ms - 24 * HOUR), until_ms=until_ms)
+        return await super().series(day._replace(size_s=wanted.size_s and max(60, wanted.size_s)), page)
 
     async def events(self, wanted: StreamFilter, last_id: str | None) -> AsyncIterator[Sequence[Event]]:
         self._check()

@@ -29,13 +29,21 @@ PROBLEMS = {
 EVERYWHERE = (401, 403, 429, 503)
 ABOUT = (
     "What the output topics of streamproc tell: the latest state of each run, its history, alerts, metrics and "
-    "rejected events. It only reads. Each answer says in `as_of` up to which offsets the topics have been read, and "
+    "rejected events. Answers say in `as_of` up to which offsets the topics have been read, and "
     "how far behind that is."
 )
+CONFIRMED = {
+    "allOf": [{"$ref": REF.format(name=ReplayRequest.__name__)}],
+    "anyOf": [
+        {"properties": {"dry_run": {"const": True}}},
+        {"properties": {"expected": {"type": "integer"}}, "required": ["expected"]},
+    ],
+}
+"""A request that is no dry run has to say which number was confirmed."""
 
 
-def description(security: Security) -> dict[str, Any]:
-    """Return the OpenAPI document; `security`: the ways to come in."""
+def description(security: Security, url: str) -> dict[str, Any]:
+    """Return the OpenAPI document; `security`: the ways to come in, `url`: what is in front of the paths."""
     types = [*(endpoint.answer for endpoint in ENDPOINTS), Replay, ReplayRequest]
     _, schemas = msgspec.json.schema_components(types, ref_template=REF)
     paths = {endpoint.path: {"get": _read(endpoint)} for endpoint in ENDPOINTS}
@@ -44,12 +52,11 @@ def description(security: Security) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "streamproc console", "version": installed(), "description": ABOUT},
-        # From where this document is: right behind any base path, and any proxy that changes it.
-        "servers": [{"url": "../v1"}],
+        "servers": [{"url": url}],
         "security": security,
         "paths": paths,
         "components": {
-            "schemas": {**schemas, "Problem": _problem()},
+            "schemas": {**_without_tuples(schemas), "Problem": _problem()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic", "description": "The token as the password."},
@@ -96,7 +103,7 @@ def _replay() -> dict[str, Any]:
         "operationId": "replay",
         "summary": about,
         "parameters": [token],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(ReplayRequest)}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": CONFIRMED}}},
         "responses": {
             "200": {"description": "What it came to.", "content": {"application/json": {"schema": _ref(Replay)}}},
             **_problems(400, 409),
@@ -138,6 +145,19 @@ def _parameters(declared: Sequence[Parameter]) -> Sequence[dict[str, Any]]:
         {"name": each.name, "in": "query", "description": each.description, "schema": each.schema()}
         for each in declared
     ]
+
+
+def _without_tuples(schema: Any) -> Any:
+    """Return a schema that says only how long a tuple is and what may be in it: few tools read OpenAPI's tuples."""
+    if isinstance(schema, list):
+        return [_without_tuples(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    said = {name: _without_tuples(each) for name, each in schema.items()}
+    if parts := said.pop("prefixItems", []):
+        kinds = [part for number, part in enumerate(parts) if part not in parts[:number]]
+        said["items"] = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+    return said
 
 
 def _ref(answer: type) -> dict[str, str]:

@@ -38,8 +38,8 @@ class Api:
     `security`: the ways to come in, as OpenAPI has them.
     """
 
-    def __init__(self, security: Security) -> None:
-        self._description = msgspec.json.encode(description(security))
+    def __init__(self, security: Security, base_path: str) -> None:
+        self._description = msgspec.json.encode(description(security, f"{base_path}{PREFIX}"))
         self._by_path = {endpoint.path: endpoint for endpoint in ENDPOINTS}
         self._streams = Slots(MOST_STREAMS, "streams")
         self._exports = Slots(MOST_EXPORTS, "exports")
