@@ -56,7 +56,7 @@ def description(security: Security, url: str) -> dict[str, Any]:
         "security": security,
         "paths": paths,
         "components": {
-            "schemas": {**_without_tuples(schemas), "Problem": _problem()},
+            "schemas": {**_for_any_tool(schemas), "Problem": _problem()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic", "description": "The token as the password."},
@@ -147,13 +147,15 @@ def _parameters(declared: Sequence[Parameter]) -> Sequence[dict[str, Any]]:
     ]
 
 
-def _without_tuples(schema: Any) -> Any:
-    """Return a schema that says only how long a tuple is and what may be in it: few tools read OpenAPI's tuples."""
+def _for_any_tool(schema: Any) -> Any:
+    """Return a schema in words of JSON; it says only how long a tuple is and what may be in it: few tools read more."""
     if isinstance(schema, list):
-        return [_without_tuples(each) for each in schema]
+        return [_for_any_tool(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    said = {name: _without_tuples(each) for name, each in schema.items()}
+    said = {name: _for_any_tool(each) for name, each in schema.items()}
+    if isinstance(about := said.get("description"), str):
+        said["description"] = re.sub(r"\bNone\b", "null", about)
     if parts := said.pop("prefixItems", []):
         kinds = [part for number, part in enumerate(parts) if part not in parts[:number]]
         said["items"] = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
