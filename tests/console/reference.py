@@ -11,11 +11,11 @@ FILE = Path(__file__).parents[2] / "docs" / "api.md"
 PREFIX = "/api/v1"
 HEAD = """# The console's API
 
-Made by `python -m tests.console.reference` of the description that the console serves at `{prefix}/openapi.json`: change that,
-not this. {about}
+Made by `python -m tests.console.reference` of the description that the console serves at `{prefix}/openapi.json`:
+change that, not this. {about}
 
 - Times are Unix milliseconds, where the type does not say seconds; `?` behind a type: it may be null.
-- Lists come in pages: `next` is the `cursor` of the page behind, null at the end. `format=csv` or `ndjson` gives all pages.
+- Lists come in pages: `next` is the `cursor` of the page behind, null at the end. `format=csv` or `ndjson`: all pages.
 - Errors are `application/problem+json` (RFC 9457): {statuses}.
 - Where the console wants a token: `Authorization: Bearer …`, or as the password of HTTP's log in.
 """
