@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 
 import pytest
 from structlog.testing import capture_logs
@@ -106,6 +106,7 @@ async def test_what_is_refused_holds_no_place(reads, monkeypatch):
                 assert answer.status == 410
             async with session.head(PATH) as answer:
                 assert (answer.status, answer.content_type) == (200, "text/event-stream")
+            assert reads.open == 0
 
 
 async def test_who_takes_nothing_is_no_more_served():
@@ -119,7 +120,7 @@ async def test_who_takes_nothing_is_no_more_served():
     async def send(message):
         await asyncio.Event().wait()
 
-    place = ExitStack()
+    place = AsyncExitStack()
     place.enter_context(slots.held())
     answer = LongAnswer(chunks(), place, {}, "text/event-stream", patience_s=0.01)
     with capture_logs() as said:

@@ -1,7 +1,7 @@
 """Requests in, answers out: parameters are read, the read model is asked, errors become problems."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, aclosing
 from urllib.parse import unquote
 
 import msgspec
@@ -79,7 +79,7 @@ class Api:
         form = values.get("format", "json")
         if form == "json":
             return _json(await endpoint.ask(call))
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             stack.enter_context(self._exports.held())
             # The first page before the answer begins: what is wrong can still be told.
             chunks = lines(endpoint, call, await endpoint.ask(call), form)
@@ -99,9 +99,10 @@ class Api:
             values["model"],
             values["run_id"],
         )
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             stack.enter_context(self._streams.held())
             batches = _reads(request).events(wanted, request.headers.get("last-event-id"))
+            await stack.enter_async_context(aclosing(batches))  # type: ignore[type-var]
             first = await anext(batches)
             headers = {**NO_STORE, "x-accel-buffering": "no"}
             return LongAnswer(sent(first, batches), stack.pop_all(), headers, "text/event-stream")

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractContextManager, aclosing, contextmanager
-from typing import Any
+from contextlib import AsyncExitStack, aclosing, contextmanager
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -40,18 +39,18 @@ class Slots:
 
 
 class LongAnswer(StreamingResponse):
-    """Sends chunks as they come. `slot`: is left at the end, whatever that is; so are the chunks."""
+    """Sends chunks as they come. `held`: a slot and whatever else is left at the end; so are the chunks."""
 
     def __init__(
         self,
         chunks: AsyncIterator[bytes],
-        slot: AbstractContextManager[Any],
+        held: AsyncExitStack,
         headers: Mapping[str, str],
         media_type: str,
         patience_s: float = PATIENCE_S,
     ) -> None:
         super().__init__(chunks, headers=headers, media_type=media_type)
-        self._slot = slot
+        self._held = held
         self._patience_s = patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +60,7 @@ class LongAnswer(StreamingResponse):
             async with asyncio.timeout(self._patience_s):
                 await send(message)
 
-        with self._slot:
+        async with self._held:
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": b""})

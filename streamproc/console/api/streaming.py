@@ -1,7 +1,6 @@
 """Events as server-sent events (the HTML standard's text/event-stream)."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
 
 import msgspec
 
@@ -15,14 +14,13 @@ NOTHING_NEW = b": nothing new\n\n"
 async def sent(first: Sequence[Event], batches: AsyncIterator[Sequence[Event]]) -> AsyncIterator[bytes]:
     """Yield batches as they are sent, `first` first."""
     yield RETRY + _events(first)
-    async with aclosing(batches):  # type: ignore[type-var]
-        try:
-            async for batch in batches:
-                yield _events(batch)
-        except Exception as error:
-            # The read model is rebuilt, or the query took too long: the client comes again with the last id.
-            if status_of(error) is None:
-                raise
+    try:
+        async for batch in batches:
+            yield _events(batch)
+    except Exception as error:
+        # The read model is rebuilt, or the query took too long: the client comes again with the last id.
+        if status_of(error) is None:
+            raise
 
 
 def _events(batch: Sequence[Event]) -> bytes:
