@@ -33,7 +33,7 @@ def token(
     payloads: Annotated[bool, typer.Option("--payloads", help="May see what events hold.")] = False,
 ) -> None:
     """Make a token, and the line that lets it in, for the file that STREAMPROC_CONSOLE__TOKENS_FILE names."""
-    from streamproc.console.access import OPERATOR, PAYLOADS, VIEWER, new_token
+    from streamproc.console.tokens import OPERATOR, PAYLOADS, VIEWER, new_token
 
     rights = [VIEWER, *([OPERATOR] if operator else []), *([PAYLOADS] if payloads else [])]
     secret, line = new_token(name, rights)

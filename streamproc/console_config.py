@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 
 from streamproc.runtime.config import Section
+from streamproc.web.config import bases, sendable
 
 RUN_ID = "{run_id}"
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
@@ -31,6 +32,16 @@ class ConsoleSettings(Section):
     proxy_networks: tuple[str, ...] = Field((), description="From where that header is believed, such as 10.0.0.0/8.")
     proxy_rights: tuple[Literal["operator", "payloads"], ...] = Field((), description="Of such users, beside looking.")
     actions: bool = Field(default=False, description="Whether operators may send dead letters back.")
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_url(cls, url: str | None) -> str | None:
+        return None if url is None else bases((url,), "a path")[0]
+
+    @field_validator("token")
+    @classmethod
+    def _fits_into_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        return None if token is None else sendable(token)
 
     @field_validator("links")
     @classmethod

@@ -56,6 +56,10 @@ class BrokerUnavailable(StreamprocError):
     """Kafka does not answer within the time allowed."""
 
 
+class ConsoleUnavailable(StreamprocError):
+    """A console that was asked does not answer, or not now: ask again."""
+
+
 def name_of_cause(error: StreamprocError) -> str:
     """Return the word for why something failed: the library's error where it was one."""
     return type(error.__cause__ or error).__name__

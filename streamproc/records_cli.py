@@ -14,6 +14,7 @@ from streamproc.escaping import escaped
 from streamproc.interrupts import EXIT_AT_ONCE
 from streamproc.observe.logs import configure as configure_logs
 from streamproc.printing import Consoles, print_line, print_wide
+from streamproc.settings import Settings
 from streamproc.shell import FAILURE, Config, WrongUsage, counted, err, out, run_async, settings_of
 
 What = Literal["transitions", "verdicts", "state", "alerts", "metrics", "instances", "dead-letters"]
@@ -24,6 +25,12 @@ AvroVersion = Literal["v1", "v1_5", "v2", "v2_1"]
 
 runs_cli = typer.Typer(no_args_is_help=True, help="Look at runs: which there are, and why one is where it is.")
 
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", help="Ask the console at this URL, not the topics; also STREAMPROC_CONSOLE__URL and __TOKEN."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON: times in milliseconds.")]
 
 
@@ -37,6 +44,7 @@ def list_(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="So many; 0: all.")] = 50,
     as_json: AsJson = False,
+    url: Url = None,
     config: Config = None,
 ) -> None:
     """List runs by their latest states, those first that have been in their status longest."""
@@ -44,39 +52,56 @@ def list_(
     from streamproc.records.runlines import table
     from streamproc.records.runs import Wanted
 
-    settings, now_ms = settings_of(config), int(time.time() * 1000)
+    settings, now_ms = asking(settings_of(config), url), int(time.time() * 1000)
     wanted = Wanted(frozenset(status or ()), assistant, model, _moment("--older", older, now_ms), limit or None)
     configure_logs("ERROR", "console")
-    shown, count = run_async(list_all(settings, wanted))
+    found = run_async(list_all(settings, wanted, now_ms))
     if as_json:
-        for state in shown:
+        for state in found.states:
             print_line(out, json.dumps(state))
         return
-    if shown:
-        print_wide(out, table(shown, now_ms))
-    more = f", the first {limit:,} are shown" if count > len(shown) else ""
-    print_line(err, f"{counted(count, 'run')}{more}")
+    if found.states:
+        print_wide(out, table(found.states, now_ms))
+    for note in found.notes:
+        print_line(err, escaped(note))
+    shown = f"the first {len(found.states):,} are shown" if found.has_more else ""
+    total = "" if found.total is None else counted(found.total, "run")
+    print_line(err, ", ".join(part for part in (total, shown) if part) or counted(len(found.states), "run"))
 
 
 @runs_cli.command()
 def show(
     run_id: Annotated[str, typer.Argument(metavar="ID")],
     as_json: AsJson = False,
+    url: Url = None,
     config: Config = None,
 ) -> None:
     """Show a run: its state, since when, how long it may stay, and what happened to it: refusals and alerts, too."""
     from streamproc.records.command import show_one
     from streamproc.records.runlines import story_lines
 
-    settings = settings_of(config)
+    settings = asking(settings_of(config), url)
     configure_logs("ERROR", "console")
-    found = run_async(show_one(settings, run_id))
+    found, history = run_async(show_one(settings, run_id))
     if as_json:
         state = {"run_id": run_id, "forgotten": True} if found.state is None else found.state
-        print_line(out, json.dumps({**state, "history": found.history}))
+        print_line(out, json.dumps({**state, "history": history}))
         return
     for text in story_lines(run_id, found, int(time.time() * 1000)):
         print_line(out, text)
+
+
+def asking(settings: Settings, url: str | None) -> Settings:
+    """Return the settings with the console that an option names; raises WrongUsage."""
+    if url is None:
+        return settings
+    from streamproc.web.config import bases
+
+    try:
+        [base] = bases((url,), "a path")
+    except ValueError as error:
+        raise WrongUsage(f"--url: {error}") from None
+    return settings.model_copy(update={"console": settings.console.model_copy(update={"url": base})})
 
 
 def _moment(option: str, text: str | None, now_ms: int) -> int | None:

@@ -12,29 +12,22 @@ import re
 import secrets
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+
+from starlette.datastructures import Headers
 
 from streamproc.console.callers import Caller
+from streamproc.console.tokens import OPERATOR, PAYLOADS, RIGHTS, Token, TokenFile
 from streamproc.console_config import ConsoleSettings
 from streamproc.errors import ConfigError
 
-OPERATOR, PAYLOADS, VIEWER = "operator", "payloads", "viewer"
-RIGHTS = (VIEWER, OPERATOR, PAYLOADS)
-LINE = re.compile(r"(?P<name>[A-Za-z0-9._@-]{1,64})\s+(?P<rights>[a-z,]+)\s+sha256:(?P<digest>[0-9a-f]{64})")
 LOCAL = "local"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 MAX_HEADER_CHARS = 4_096
+MAX_NAME_CHARS = 256
+UNAUTHORIZED, FORBIDDEN = 401, 403
 
-Headers = Mapping[str, str]
-
-
-class Token(NamedTuple):
-    """Somebody who may come in, by the SHA-256 of what they have to show."""
-
-    name: str
-    rights: frozenset[str]
-    digest: str
+Security = Sequence[Mapping[str, Sequence[str]]]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Refused(Exception):
@@ -52,10 +45,8 @@ class Access:
         self._settings = settings
         self._secret = secrets.token_bytes(32)
         self._networks = [_network(text) for text in settings.proxy_networks]
-        self._tokens: Sequence[Token] = ()
-        self._read_at: tuple[int, int] | None = None
-        self._is_open = is_loopback(settings.host) and settings.tokens_file is None and settings.proxy_header is None
-        if not is_loopback(settings.host) and settings.tokens_file is None and settings.proxy_header is None:
+        self._is_open = settings.tokens_file is None and settings.proxy_header is None
+        if self._is_open and not is_loopback(settings.host):
             raise ConfigError(
                 f"the console would be open to everybody who reaches {settings.host}: set "
                 "STREAMPROC_CONSOLE__TOKENS_FILE (`streamproc console token NAME` makes a line of it), or "
@@ -63,20 +54,28 @@ class Access:
             )
         if (settings.proxy_header is None) != (not settings.proxy_networks):
             raise ConfigError("STREAMPROC_CONSOLE__PROXY_HEADER and __PROXY_NETWORKS go together: set both, or neither")
-        self._load()
+        self._tokens = None if settings.tokens_file is None else TokenFile(settings.tokens_file)
+
+    @property
+    def security(self) -> Security:
+        """The ways to come in, as OpenAPI has them; an empty one: without anything of the client's own."""
+        with_token: Security = [] if self._tokens is None else [{"bearer": []}, {"basic": []}]
+        is_optional = self._tokens is None or self._settings.proxy_header is not None
+        return [{}, *with_token] if is_optional else with_token
 
     def caller(self, headers: Headers, address: str) -> tuple[Caller, bool]:
         """Return who asks, and whether they showed what no other page could make a browser send; raises Refused."""
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
         if self._is_open:
             _refuse_other_names(headers.get("host", ""), self._settings.host)
             return self._made(LOCAL, RIGHTS), False
-        if len(shown) <= MAX_HEADER_CHARS and (token := self._token(_secret(scheme, shown))) is not None:
+        scheme, _, shown = headers.get("authorization", "").partition(" ")
+        if (token := self._token(scheme.lower(), shown)) is not None:
             return self._made(token.name, token.rights), scheme.lower() == "bearer"
-        name = self._proxied(headers, address)
-        if name is not None:
+        if (name := self._proxied(headers, address)) is not None:
             return self._made(name, self._settings.proxy_rights), False
-        raise Refused(401, "a token is needed: send it as `Authorization: Bearer …`, or as the password of the log in")
+        raise Refused(
+            UNAUTHORIZED, "a token is needed: send it as `Authorization: Bearer …`, or as the password of the log in"
+        )
 
     def allows(self, caller: Caller, headers: Headers) -> bool:
         """Tell whether a request that changes something came from one of our pages."""
@@ -89,64 +88,33 @@ class Access:
     def _csrf(self, name: str) -> str:
         return hmac.new(self._secret, name.encode(), hashlib.sha256).hexdigest()
 
-    def _token(self, secret: str) -> Token | None:
-        """Return whose token it is; all of them are compared, and each in constant time."""
-        self._load()
-        digest, found = hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest(), None
-        for token in self._tokens:
-            if hmac.compare_digest(token.digest, digest) and secret:
-                found = token
-        return found
+    def _token(self, scheme: str, shown: str) -> Token | None:
+        if self._tokens is None or len(shown) > MAX_HEADER_CHARS:
+            return None
+        secret = _secret(scheme, shown)
+        return self._tokens.whose(secret) if secret else None
 
     def _proxied(self, headers: Headers, address: str) -> str | None:
-        if self._settings.proxy_header is None:
+        """Return whom a trusted proxy names; raises Refused where it does not name one user, and only one."""
+        if self._settings.proxy_header is None or not self._is_trusted(address):
             return None
+        names = headers.getlist(self._settings.proxy_header)
+        if not names:
+            return None
+        name = names[0].encode("latin-1").decode(errors="replace")
+        # One that the proxy only adds to would still hold what the client sent.
+        if len(names) > 1 or not name.isprintable() or not 0 < len(name) <= MAX_NAME_CHARS:
+            raise Refused(FORBIDDEN, f"the proxy must send one {self._settings.proxy_header}, with a user's name in it")
+        return name
+
+    def _is_trusted(self, address: str) -> bool:
         try:
-            is_trusted = any(ipaddress.ip_address(address) in network for network in self._networks)
+            peer = ipaddress.ip_address(address)
         except ValueError:
-            return None
-        name = headers.get(self._settings.proxy_header.lower(), "")
-        return name[:64] if is_trusted and name else None
-
-    def _load(self) -> None:
-        """Read the tokens again where the file has changed; raises ConfigError."""
-        path = self._settings.tokens_file
-        if path is None:
-            return
-        try:
-            about = path.stat()
-            if (read_at := (about.st_mtime_ns, about.st_ino)) != self._read_at:
-                self._tokens, self._read_at = read_tokens(path), read_at
-        except OSError as error:
-            if self._read_at is None:
-                raise ConfigError(f"STREAMPROC_CONSOLE__TOKENS_FILE {path}: {error.strerror}") from None
-
-
-def read_tokens(path: Path) -> Sequence[Token]:
-    """Read a file of tokens: on each line a name, its rights, and the digest; raises ConfigError, OSError."""
-    found: list[Token] = []
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        match = LINE.fullmatch(text)
-        rights = frozenset(match["rights"].split(",")) if match else frozenset()
-        if match is None or not rights <= frozenset(RIGHTS):
-            raise ConfigError(
-                f"{path} line {number} is no token: NAME RIGHTS sha256:DIGEST, rights of {', '.join(RIGHTS)} with "
-                "commas between; `streamproc console token NAME` makes one"
-            )
-        found.append(Token(match["name"], rights, match["digest"]))
-    return found
-
-
-def new_token(name: str, rights: Sequence[str]) -> tuple[str, str]:
-    """Return a new token, and the line for the file; raises ConfigError for a name that cannot stand there."""
-    secret = secrets.token_urlsafe(32)
-    line = f"{name} {','.join(rights)} sha256:{hashlib.sha256(secret.encode()).hexdigest()}"
-    if LINE.fullmatch(line) is None:
-        raise ConfigError(f"{name!r}: a name is made of letters, digits, and . _ @ -")
-    return secret, line
+            return False
+        # Where the console listens on IPv6 as well, IPv4 peers have such addresses.
+        mapped = peer.ipv4_mapped if isinstance(peer, ipaddress.IPv6Address) else None
+        return any((mapped or peer) in network for network in self._networks)
 
 
 def is_loopback(host: str) -> bool:
@@ -158,9 +126,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _secret(scheme: str, shown: str) -> str:
-    if scheme.lower() == "bearer":
+    if scheme == "bearer":
         return shown.strip()
-    if scheme.lower() != "basic":
+    if scheme != "basic":
         return ""
     try:
         return b64decode(shown, validate=True).decode().partition(":")[2]
@@ -172,10 +140,10 @@ def _refuse_other_names(host: str, own: str) -> None:
     """Refuse what was sent to another name: a page of somebody's may have made it point here."""
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
     if name.strip("[]").lower() not in (*LOOPBACK_NAMES, own):
-        raise Refused(403, f"without tokens the console answers to {LOOPBACK_NAMES[1]} and localhost only")
+        raise Refused(FORBIDDEN, f"without tokens the console answers to {LOOPBACK_NAMES[1]} and localhost only")
 
 
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _network(text: str) -> Network:
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:

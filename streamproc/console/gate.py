@@ -1,14 +1,15 @@
-"""In front of everything: who asks, how often, and what every answer says to a browser."""
+"""In front of everything: who asks, how often, and what every answer says to a browser; and what nobody foresaw."""
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streamproc.console.access import Access, Refused
-from streamproc.console.api.problems import problem
+from streamproc.console.access import FORBIDDEN, UNAUTHORIZED, Access, Refused
+from streamproc.console.api.problems import problem, unforeseen
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN = ("/livez", "/readyz")
@@ -17,55 +18,78 @@ REPORTS = "/csp-report"
 PER_SECOND, BURST = 50.0, 300.0
 MOST_CALLERS = 10_000
 LOG_IN = {"www-authenticate": 'Basic realm="streamproc console", charset="UTF-8"'}
+SAID: Mapping[str, str] = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+"""Where the answer says nothing else."""
+
+log = structlog.get_logger(__name__)
 
 
 class Gate:
     """Lets requests through that may pass, each with its caller."""
 
-    def __init__(self, app: ASGIApp, access: Access, base_path: str) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, base_path: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._app = app
         self._access = access
         self._base_path = base_path
-        self._rates = Rates()
+        self._rates = Rates(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        address = (scope.get("client") or ("", 0))[0]
-        path = scope["path"].removeprefix(self._base_path)
+        answer = _Answer(send)
         try:
-            if path not in OPEN:
-                self._let_in(scope, address, is_report=path == REPORTS)
-        except Refused as refused:
-            headers = LOG_IN if refused.status == 401 else {}  # noqa: PLR2004
-            await problem(refused.status, str(refused), headers)(scope, receive, send)
-            return
-        if wait_s := self._rates.wait_s(f"{address} {scope.get('state', {}).get('name', '')}"):
-            refusal = problem(429, "too many requests: slow down", {"retry-after": str(int(wait_s) + 1)})
-            await refusal(scope, receive, send)
-            return
-        await self._app(scope, receive, _guarded(send))
+            await (self._refusal(scope) or self._app)(scope, receive, answer)
+        except Exception:
+            log.exception("a request failed", method=scope["method"], path=scope["path"][:200])
+            if not answer.has_begun:
+                await unforeseen()(scope, receive, answer)
 
-    def _let_in(self, scope: Scope, address: str, *, is_report: bool) -> None:
-        headers = Headers(scope=scope)
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        """Return what is answered to whom may not pass; the others are counted, and get their caller."""
+        if scope["path"].removeprefix(self._base_path) in OPEN:
+            return None
+        address, name = (scope.get("client") or ("", 0))[0], ""
+        refusal: ASGIApp | None = None
+        try:
+            name = self._let_in(scope, address)
+        except Refused as refused:
+            headers = LOG_IN if refused.status == UNAUTHORIZED else {}
+            refusal = problem(refused.status, str(refused), headers)
+        # By name, too: behind a proxy all have one address. Who is refused does not use up what the others may ask.
+        if wait_s := self._rates.wait_s((address, name)):
+            return problem(429, "too many requests: slow down", {"retry-after": str(int(wait_s) + 1)})
+        return refusal
+
+    def _let_in(self, scope: Scope, address: str) -> str:
+        path, headers = scope["path"].removeprefix(self._base_path), Headers(scope=scope)
         caller, is_deliberate = self._access.caller(headers, address)
         scope.setdefault("state", {})["caller"] = caller
-        if scope["method"] in SAFE or is_report or is_deliberate:
-            return
-        if not self._access.allows(caller, headers):
-            raise Refused(403, "this was not sent by one of our pages, or by one from before a restart: load it again")
+        is_harmless = scope["method"] in SAFE or path == REPORTS
+        if not (is_harmless or is_deliberate or self._access.allows(caller, headers)):
+            raise Refused(
+                FORBIDDEN, "this was not sent by one of our pages, or by one from before a restart: load it again"
+            )
+        return caller.name
 
 
 class Rates:
     """How much each caller asks: PER_SECOND in the long run, BURST in one go."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._spent: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
-    def wait_s(self, caller: str) -> float:
+    def wait_s(self, caller: tuple[str, str]) -> float:
         """Count a request; return how long to wait before the next one may come, 0 where this one may pass."""
         now = self._clock()
         spent, at = self._spent.pop(caller, (0.0, now))
@@ -77,14 +101,17 @@ class Rates:
         return (spent + 1 - BURST) / PER_SECOND if is_over else 0.0
 
 
-def _guarded(send: Send) -> Send:
-    async def guarded(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers.setdefault("x-content-type-options", "nosniff")
-            headers.setdefault("referrer-policy", "no-referrer")
-            headers.setdefault("content-security-policy", "default-src 'none'; frame-ancestors 'none'")
-            headers.setdefault("cross-origin-resource-policy", "same-origin")
-        await send(message)
+class _Answer:
+    """Sends an answer on, with the headers that it lacks. `has_begun`: its status is out."""
 
-    return guarded
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            headers = MutableHeaders(scope=message)
+            for name, value in SAID.items():
+                headers.setdefault(name, value)
+        await self._send(message)

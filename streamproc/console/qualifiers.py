@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-AGE = re.compile(r"([<>])(\d{1,9})([smhd])")
+AGE = re.compile(r"([<>])([0-9]{1,9})([smhd])")
 QUOTED = r'"(?:\\.|[^"\\])*"'
 WORD = re.compile(rf'(?:{QUOTED}|[^\s"])+')
 VALUE = re.compile(rf'(?:{QUOTED}|[^,"])+')

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from streamproc.console.access import Access
-from streamproc.console.api.problems import problem_of
-from streamproc.console.api.routes import PREFIX, routes
+from streamproc.console.api.problems import failed, problem, unforeseen
+from streamproc.console.api.routes import Api
 from streamproc.console.gate import Gate
 from streamproc.console.pages.options import Pages
 from streamproc.console.pages.routing import error_page
@@ -32,16 +32,28 @@ def application(
 
     async def as_asked(request: Request, error: Exception) -> Response:
         """Tell programs by a problem, and people by a page."""
-        is_api = request.scope["path"].removeprefix(base_path).startswith(f"{PREFIX}/")
-        return problem_of(error) if is_api else await as_page(request, error)
+        if not request.scope["path"].removeprefix(base_path).startswith("/api/"):
+            return await as_page(request, error)
+        return failed(request, error) if isinstance(error, HTTPException) else unforeseen()
 
     inner = Starlette(
-        routes=[*routes(), *_probes(is_ready), *page_routes(options)], exception_handlers={HTTPException: as_asked}
+        routes=[*Api(access.security, base_path).routes(), *_probes(is_ready), *page_routes(options)],
+        exception_handlers={HTTPException: as_asked, Exception: as_asked},
     )
     inner.router.redirect_slashes = False
     inner.state.reads, inner.state.actions = reads, actions
-    app = Starlette(routes=[Mount(base_path, inner)]) if base_path else inner
-    return Gate(app, access, base_path)
+    return Gate(_below(base_path, inner) if base_path else inner, access, base_path)
+
+
+def _below(base_path: str, app: Starlette) -> Starlette:
+    async def elsewhere(_: Request, __: Exception) -> Response:
+        return problem(404, f"the console is at {base_path}/")
+
+    async def inside(_: Request) -> Response:
+        return RedirectResponse(f"{base_path}/")
+
+    routes = [Route(base_path, inside), Mount(base_path, app)]
+    return Starlette(routes=routes, exception_handlers={HTTPException: elsewhere})
 
 
 def _probes(is_ready: Callable[[], bool]) -> Sequence[BaseRoute]:

@@ -12,7 +12,7 @@ from streamproc.console.reads import BadCursor, Event, StreamFilter
 
 KINDS = {"transition": Kind.TRANSITION, "alert": Kind.ALERT}
 NAMES = {kind: name for name, kind in KINDS.items()}
-PART = re.compile(r"([at])(\d{1,6})-(\d{1,19})")
+PART = re.compile(r"([at])(\d{1,6})-(\d{1,18})")
 LETTERS = {Kind.TRANSITION: "t", Kind.ALERT: "a"}
 OF_LETTER = {letter: kind for kind, letter in LETTERS.items()}
 MAX_ID_CHARS = 40_000

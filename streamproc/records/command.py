@@ -8,6 +8,7 @@ from streamproc.codec.schemas import load
 from streamproc.errors import ConfigError
 from streamproc.interrupts import Interrupted, stop_on_signal, unless_stopped
 from streamproc.profilebook import book_of
+from streamproc.records.remote import Listing, RemoteConsole
 from streamproc.records.runs import Place, Story, Wanted, list_runs, story
 from streamproc.records.sending import Counts, Encode, Job, as_avro, as_json, lines_of, send
 from streamproc.runtime.aio.producer import AioProducer
@@ -42,14 +43,30 @@ async def send_lines(settings: Settings, source: BinaryIO, avro: str | None, say
     return counts
 
 
-async def list_all(settings: Settings, wanted: Wanted) -> tuple[list[dict[str, Any]], int]:
-    """Return the states of the first runs that are wanted, and how many are; raises as `list_runs`."""
-    return await with_topics(settings, lambda kafka, topics: list_runs(kafka, topics, _place(settings), wanted))
+async def list_all(settings: Settings, wanted: Wanted, now_ms: int) -> Listing:
+    """Return the first runs that are wanted; of the console where the settings name one.
+
+    Raises as it, or the topics.
+    """
+    if settings.console.url is not None:
+        async with RemoteConsole(settings.console.url, settings.console.token) as console:
+            return await console.runs(wanted, now_ms)
+    states, count = await with_topics(
+        settings, lambda kafka, topics: list_runs(kafka, topics, _place(settings), wanted)
+    )
+    return Listing(states, count, has_more=count > len(states))
 
 
-async def show_one(settings: Settings, run_id: str) -> Story:
-    """Return what the topics tell of a run; raises as `story`."""
-    return await with_topics(settings, lambda kafka, topics: story(kafka, topics, _place(settings), run_id))
+async def show_one(settings: Settings, run_id: str) -> tuple[Story, list[dict[str, Any]]]:
+    """Return what is told of a run, and its history as JSON has it; of the console where the settings name one.
+
+    Raises as it, or the topics.
+    """
+    if settings.console.url is not None:
+        async with RemoteConsole(settings.console.url, settings.console.token) as console:
+            return await console.story(run_id)
+    found = await with_topics(settings, lambda kafka, topics: story(kafka, topics, _place(settings), run_id))
+    return found, found.history
 
 
 def _place(settings: Settings) -> Place:

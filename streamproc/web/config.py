@@ -50,6 +50,13 @@ def bases(urls: tuple[str, ...], behind: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(url.rstrip("/") for url in urls))
 
 
+def sendable(token: SecretStr) -> SecretStr:
+    """Refuse what cannot stand in a header; raises ValueError, without showing it."""
+    if not re.fullmatch(r"[\x21-\x7e]+", token.get_secret_value()):
+        raise ValueError("a token is made of printable ASCII without blanks; is there a line break at its end?")
+    return token
+
+
 def _is_http(url: str) -> bool:
     if not url.isascii() or not url.isprintable() or set(url) & set(" #"):
         return False
@@ -74,9 +81,7 @@ class Endpoint(Section):
     @field_validator("bearer_token")
     @classmethod
     def _fits_into_a_header(cls, token: SecretStr | None) -> SecretStr | None:
-        if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token.get_secret_value()):
-            raise ValueError("a token is made of printable ASCII without blanks; is there a line break at its end?")
-        return token
+        return None if token is None else sendable(token)
 
     @model_validator(mode="after")
     def _one_way_to_log_in(self) -> Self:

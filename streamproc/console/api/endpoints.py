@@ -21,7 +21,7 @@ EXPORT_ROWS = 100_000
 FORMATS = ("json", "csv", "ndjson")
 
 LIMIT = Parameter("limit", "How many there are in a page.", "integer", minimum=1, maximum=MAX_PAGE, default=50)
-CURSOR = Parameter("cursor", "`next` of the page before.")
+CURSOR = Parameter("cursor", "`next` of the page before.", form="cursor")
 FORMAT = Parameter(
     "format",
     f"As a page of JSON, or all pages, up to {EXPORT_ROWS:,} rows, as CSV or NDJSON.",
@@ -135,15 +135,21 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 RUNS = (
-    Parameter("q", "A filter as the console's bar has it: `status:failed -assistant:a age:>5m meta.team:x`."),
+    Parameter(
+        "q",
+        "A filter as the console's bar has it: `status:failed -assistant:a age:>5m meta.team:x`.",
+        form="run-filter",
+    ),
     *(Parameter(name, f"Any of these values of {name}.", is_list=True) for name in LISTS),
     Parameter("open", "Those that have not ended.", "boolean"),
     Parameter("ended", "Those that have ended.", "boolean"),
     Parameter("overdue", "Those past a limit.", "boolean"),
     Parameter("illegal", "Those with an event that contradicted their end.", "boolean"),
-    Parameter("older", "In their status for longer than this age, such as 90s, 10m, 2h, 3d."),
-    Parameter("younger", "In their status for less than this age."),
-    Parameter("meta", "Metadata as KEY:VALUE, of a key that the setting index_metadata names.", is_list=True),
+    Parameter("older", "In their status for longer than this age, such as 90s, 10m, 2h, 3d.", form="age"),
+    Parameter("younger", "In their status for less than this age.", form="age"),
+    Parameter(
+        "meta", "Metadata as KEY:VALUE, of a key that the setting index_metadata names.", form="pair", is_list=True
+    ),
     Parameter("id", "What the run id begins with."),
     Parameter(
         "sort",

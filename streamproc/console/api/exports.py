@@ -13,12 +13,12 @@ from streamproc.console.api.endpoints import EXPORT_ROWS, Call, Endpoint, items_
 from streamproc.escaping import escaped
 
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """What a spreadsheet takes for a formula at the beginning of a cell."""
 
 
 async def lines(endpoint: Endpoint, call: Call, first: Answer, form: str) -> AsyncIterator[bytes]:
-    """Yield a list, `first` its first page; it ends early where the rest cannot be had."""
+    """Yield a list, `first` its first page; raises as the questions do where the rest cannot be had."""
     answer, rows = first, 0
     item_type = item_of(endpoint)
     if form == "csv":

@@ -1,25 +1,21 @@
 """The description of the API, made of the endpoints and of the structs that they answer."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from streamproc.console.access import Security
 from streamproc.console.answers.signals import Replay
 from streamproc.console.api.endpoints import ENDPOINTS, STREAM, Endpoint
 from streamproc.console.api.exports import MEDIA_TYPES
-from streamproc.console.api.parameters import Parameter
+from streamproc.console.api.parameters import PATH, Parameter
 from streamproc.console.api.problems import MEDIA_TYPE as PROBLEM
 from streamproc.console.api.replaying import ReplayRequest
 from streamproc.version import installed
 
 REF = "#/components/schemas/{name}"
-PATH_TYPES: Mapping[str, Mapping[str, Any]] = {
-    "run_id": {"type": "string", "minLength": 1, "maxLength": 1_000},
-    "partition": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
-    "offset": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
-}
 PROBLEMS = {
     400: "A parameter is not as it must be.",
     401: "A token is missing.",
@@ -33,13 +29,21 @@ PROBLEMS = {
 EVERYWHERE = (401, 403, 429, 503)
 ABOUT = (
     "What the output topics of streamproc tell: the latest state of each run, its history, alerts, metrics and "
-    "rejected events. It only reads. Each answer says in `as_of` up to which offsets the topics have been read, and "
+    "rejected events. Answers say in `as_of` up to which offsets the topics have been read, and "
     "how far behind that is."
 )
+CONFIRMED = {
+    "allOf": [{"$ref": REF.format(name=ReplayRequest.__name__)}],
+    "anyOf": [
+        {"properties": {"dry_run": {"const": True}}},
+        {"properties": {"expected": {"type": "integer"}}, "required": ["expected"]},
+    ],
+}
+"""A request that is no dry run has to say which number was confirmed."""
 
 
-def description() -> dict[str, Any]:
-    """Return the OpenAPI document."""
+def description(security: Security, url: str) -> dict[str, Any]:
+    """Return the OpenAPI document; `security`: the ways to come in, `url`: what is in front of the paths."""
     types = [*(endpoint.answer for endpoint in ENDPOINTS), Replay, ReplayRequest]
     _, schemas = msgspec.json.schema_components(types, ref_template=REF)
     paths = {endpoint.path: {"get": _read(endpoint)} for endpoint in ENDPOINTS}
@@ -48,11 +52,11 @@ def description() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "streamproc console", "version": installed(), "description": ABOUT},
-        "servers": [{"url": "."}],
-        "security": [{}, {"bearer": []}, {"basic": []}],
+        "servers": [{"url": url}],
+        "security": security,
         "paths": paths,
         "components": {
-            "schemas": {**schemas, "Problem": _problem()},
+            "schemas": {**_for_any_tool(schemas), "Problem": _problem()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "basic": {"type": "http", "scheme": "basic", "description": "The token as the password."},
@@ -99,7 +103,7 @@ def _replay() -> dict[str, Any]:
         "operationId": "replay",
         "summary": about,
         "parameters": [token],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(ReplayRequest)}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": CONFIRMED}}},
         "responses": {
             "200": {"description": "What it came to.", "content": {"application/json": {"schema": _ref(Replay)}}},
             **_problems(400, 409),
@@ -125,7 +129,13 @@ def _problem() -> dict[str, Any]:
 
 def _path_parameters(path: str) -> Sequence[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": PATH_TYPES[name]}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": PATH[name].description,
+            "schema": {**PATH[name].schema(), **({"minLength": 1} if PATH[name].kind == "string" else {})},
+        }
         for name in re.findall(r"{(\w+)}", path)
     ]
 
@@ -135,6 +145,21 @@ def _parameters(declared: Sequence[Parameter]) -> Sequence[dict[str, Any]]:
         {"name": each.name, "in": "query", "description": each.description, "schema": each.schema()}
         for each in declared
     ]
+
+
+def _for_any_tool(schema: Any) -> Any:
+    """Return a schema in words of JSON; it says only how long a tuple is and what may be in it: few tools read more."""
+    if isinstance(schema, list):
+        return [_for_any_tool(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    said = {name: _for_any_tool(each) for name, each in schema.items()}
+    if isinstance(about := said.get("description"), str):
+        said["description"] = re.sub(r"\bNone\b", "null", about)
+    if parts := said.pop("prefixItems", []):
+        kinds = [part for number, part in enumerate(parts) if part not in parts[:number]]
+        said["items"] = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+    return said
 
 
 def _ref(answer: type) -> dict[str, str]:

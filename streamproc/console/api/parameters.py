@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 MAX_CHARS = 2_000
+MAX_VALUES = 50
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -12,7 +13,11 @@ class WrongParameter(ValueError):
 
 
 class Parameter(NamedTuple):
-    """A parameter of a query. `kind`: string, integer or boolean. `is_list`: it may be repeated."""
+    """A parameter of a query, or a name in a path. `kind`: string, integer or boolean.
+
+    `minimum`, `maximum`: of a number. `max_chars`: of a text. `form`: the name of what a text has to be, as OpenAPI's
+    `format`. `is_list`: it may be repeated.
+    """
 
     name: str
     description: str
@@ -20,12 +25,16 @@ class Parameter(NamedTuple):
     choices: tuple[str, ...] = ()
     minimum: int = 0
     maximum: int = 2**53 - 1
+    max_chars: int = MAX_CHARS
+    form: str = ""
     default: Any = None
     is_list: bool = False
 
     def read(self, texts: Sequence[str]) -> Any:
         """Return the value of what was sent; raises WrongParameter."""
         if self.is_list:
+            if len(texts) > MAX_VALUES:
+                raise WrongParameter(f"{self.name}: at most {MAX_VALUES} values")
             return [self._one(text) for text in texts]
         if len(texts) > 1:
             raise WrongParameter(f"{self.name}: once is enough")
@@ -44,8 +53,8 @@ class Parameter(NamedTuple):
             return number
         if self.choices and text not in self.choices:
             raise WrongParameter(f"{self.name}: one of {', '.join(self.choices)}")
-        if len(text) > MAX_CHARS:
-            raise WrongParameter(f"{self.name}: at most {MAX_CHARS:,} characters")
+        if len(text) > self.max_chars:
+            raise WrongParameter(f"{self.name}: at most {self.max_chars:,} characters")
         return text
 
     def schema(self) -> dict[str, Any]:
@@ -56,10 +65,23 @@ class Parameter(NamedTuple):
         elif self.choices:
             said["enum"] = list(self.choices)
         elif self.kind == "string":
-            said["maxLength"] = MAX_CHARS
+            said["maxLength"] = self.max_chars
+        if self.form:
+            said["format"] = self.form
         if self.default is not None:
             said["default"] = self.default
-        return {"type": "array", "items": said} if self.is_list else said
+        return {"type": "array", "items": said, "maxItems": MAX_VALUES} if self.is_list else said
+
+
+PATH = {
+    each.name: each
+    for each in (
+        Parameter("run_id", "The run's id; a slash in it is %2F.", max_chars=1_000),
+        Parameter("partition", "Of the topic of dead letters.", "integer", maximum=1_000_000),
+        Parameter("offset", "There.", "integer"),
+    )
+}
+"""The names in paths."""
 
 
 def read_all(declared: Sequence[Parameter], sent: Iterable[tuple[str, str]]) -> Mapping[str, Any]:

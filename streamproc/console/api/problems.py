@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 from streamproc.console.answers.common import AsOf
 from streamproc.console.api.parameters import WrongParameter
 from streamproc.console.qualifiers import BadQuery
 from streamproc.console.reads import BadCursor, Busy, Changed, NotFound
-from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.errors import ConfigError, StreamprocError
 from streamproc.escaping import escaped
 
 MEDIA_TYPE = "application/problem+json"
@@ -24,7 +25,7 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     Changed: HTTPStatus.CONFLICT,
     ConfigError: HTTPStatus.CONFLICT,
-    BrokerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    StreamprocError: HTTPStatus.SERVICE_UNAVAILABLE,
     sqlite3.Error: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 RETRY_S = 2
@@ -37,11 +38,14 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, 
     return Response(msgspec.json.encode(said), int(status), sent, media_type=MEDIA_TYPE)
 
 
+def status_of(error: Exception) -> HTTPStatus | None:
+    """Return the status of an error, None where it is none that is foreseen."""
+    return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), None)
+
+
 def problem_of(error: Exception) -> Response:
     """Return the problem that an error is; raises it where it is none that is foreseen."""
-    if isinstance(error, HTTPException):
-        return problem(error.status_code, error.detail, error.headers)
-    status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), None)
+    status = status_of(error)
     if status is None:
         raise error
     detail = escaped(str(error)) if not isinstance(error, sqlite3.Error) else "the read model is being rebuilt"
@@ -50,9 +54,25 @@ def problem_of(error: Exception) -> Response:
     return problem(status, detail, headers, **more)
 
 
+def failed(request: Request, error: HTTPException) -> Response:
+    """Return the answer to what there is no path or no method for; OPTIONS is told the methods that there are."""
+    headers = {**(error.headers or {})}
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(sorted({*headers.pop("Allow", "").split(", "), "OPTIONS"} - {""}))
+        if request.method == "OPTIONS":
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers={"allow": allowed})
+        return problem(error.status_code, f"{request.method} is not for this path: {allowed}", {"allow": allowed})
+    return problem(error.status_code, "there is no such path: openapi.json says which there are", headers)
+
+
+def unforeseen() -> Response:
+    """Return the problem about what should not happen: what it was is for the log only."""
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "something failed here: the console's log says what")
+
+
 def unknown(error: NotFound, as_of: AsOf) -> Response:
     """Return the problem about what is not in the read model: it is not there, or only late."""
-    named = escaped(str(error))
+    named = escaped(str(error)) or "this"
     if as_of.behind_s:
         detail = f"{named} is not here yet: the read model is {as_of.behind_s:,.0f} s behind"
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"retry-after": str(RETRY_S)}, as_of=as_of)
