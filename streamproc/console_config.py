@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 
 from streamproc.runtime.config import Section
+from streamproc.web.config import bases
 
 RUN_ID = "{run_id}"
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
@@ -17,6 +18,7 @@ class ConsoleSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8081, ge=0, le=65_535)
     base_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="Where a proxy puts it, such as /runs.")
+    public_url: str | None = Field(None, description="Where people reach it, base path included: alerts link there.")
     database: Path | None = Field(
         None, description="The read model's file, which is rebuilt where it is missing; None: in a state directory."
     )
@@ -31,6 +33,11 @@ class ConsoleSettings(Section):
     proxy_networks: tuple[str, ...] = Field((), description="From where that header is believed, such as 10.0.0.0/8.")
     proxy_rights: tuple[Literal["operator", "payloads"], ...] = Field((), description="Of such users, beside looking.")
     actions: bool = Field(default=False, description="Whether operators may send dead letters back.")
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_query(cls, url: str | None) -> str | None:
+        return None if url is None else bases((url,), "/runs/…")[0]
 
     @field_validator("links")
     @classmethod
