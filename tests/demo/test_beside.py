@@ -4,8 +4,9 @@ import asyncio
 import json
 import re
 import socket
+from contextlib import suppress
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import psutil
@@ -13,11 +14,14 @@ import pytest
 
 from streamproc.console_config import ConsoleSettings
 from streamproc.demo.beside import variables
+from streamproc.demo.topics import ends
+from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings, TopicSettings
 from streamproc.settings import Settings, load_settings
 from tests.support.commands import assert_adds_up, finished, read_until, running
 from tests.support.waiting import DEADLINE_S, eventually
 
+HELD = re.compile(r"^(live runs|rejected) +[\d,]+ +([\d,]+) ", re.MULTILINE)
 ANNOUNCED = re.compile(r"^The console is at (\S+)$", re.MULTILINE)
 
 
@@ -111,3 +115,28 @@ def test_the_console_gets_what_the_demo_made_of_its_settings(monkeypatch, tmp_pa
     assert got.console == given.console.model_copy(update=changed)
     for name in ("application_id", "kafka", "topics", "deadlines"):
         assert getattr(got, name) == getattr(given, name)
+
+
+async def test_a_console_shows_what_the_topics_hold_and_adds_nothing_to_them(on_broker, tmp_path):
+    """Rules 27: a console that comes later has the figures of the demo's check, and no group in Kafka."""
+    code, output, errors = await asyncio.to_thread(finished, on_broker, "demo", "--events", "1500", "--no-console")
+    assert (code, errors) == (0, "")
+    prefix = re.search(r"^The topics (\S+)\* stay", output, re.MULTILINE)[1]
+    settings = {"TOPICS__PREFIX": prefix, "CONSOLE__PORT": "0", "CONSOLE__DATABASE": str(tmp_path / "read-model")}
+    environment = {**on_broker, **{f"STREAMPROC_{name}": value for name, value in settings.items()}}
+    kafka = AioKafka(KafkaSettings(bootstrap_servers=on_broker["STREAMPROC_KAFKA__BOOTSTRAP_SERVERS"]), "unused")
+    topics = TopicSettings(prefix=prefix).named()
+    before = [await ends(kafka, name) for name in topics.by_role().values()]
+    with running(environment, "console") as process:
+        url = (await asyncio.to_thread(read_until, process, "the console is at")).split()[-1]
+
+        async def has_read_all():
+            with suppress(HTTPError):
+                return await asyncio.to_thread(answer, f"{url}readyz")
+
+        await eventually(has_read_all)
+        shown = json.loads(await asyncio.to_thread(answer, f"{url}api/v1/overview"))
+    assert [await ends(kafka, name) for name in topics.by_role().values()] == before
+    await kafka.close()
+    held = {name: int(counted.replace(",", "")) for name, counted in HELD.findall(output)}
+    assert (shown["runs"], shown["dead_letters"]) == (held["live runs"], held["rejected"])
