@@ -32,6 +32,7 @@ from streamproc.registry.learner import Learner
 from streamproc.registry.link import registry_link
 from streamproc.registry.observer import SILENT
 from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.runtime.config import TopicSettings
 from streamproc.settings import Settings
 from streamproc.web.server import HttpServer
 
@@ -112,14 +113,7 @@ async def _console(settings: Settings) -> AsyncIterator[Console]:
                 standing=standing,
                 news=news,
                 view=view,
-                topics=Topics(
-                    {
-                        Kind.TRANSITION: topics.transitions,
-                        Kind.VERDICT: topics.verdicts or "",
-                        Kind.ALERT: topics.alerts,
-                    },
-                    topics.dead_letters,
-                ),
+                topics=_history_topics(topics),
                 state_topic=topics.state,
                 payloads=Payloads(lookups, objects, topics.state, topics.dead_letters),
                 links=own.links,
@@ -132,6 +126,11 @@ async def _console(settings: Settings) -> AsyncIterator[Console]:
                 await lookups.close()
                 await kafka.close()
     database.close()
+
+
+def _history_topics(topics: TopicSettings) -> Topics:
+    steps = {Kind.TRANSITION: topics.transitions, Kind.VERDICT: topics.verdicts or "", Kind.ALERT: topics.alerts}
+    return Topics(steps, topics.dead_letters)
 
 
 @asynccontextmanager
