@@ -22,7 +22,7 @@ ENV PATH=/opt/streamproc/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     STREAMPROC_HTTP__HOST=0.0.0.0
 USER 10001
-EXPOSE 8080
+EXPOSE 8080 8081
 # A restoring service is alive; /readyz, which says more, is for the orchestrator.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", "\
 import os, urllib.request as u; \

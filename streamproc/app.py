@@ -105,7 +105,7 @@ def make_pusher(settings: Settings, kafka: AioKafka, observer: PushObserver) -> 
         return AioFeed(settings.kafka, group_id, topic)
 
     source = Source(settings.application_id, topic, feed, lambda: kafka.partition_count(topic))
-    return Pusher(source, settings.alertmanager, settings.webhook, observer)
+    return Pusher(source, settings.alertmanager, settings.webhook, observer, console_url=settings.console.public_url)
 
 
 def make_reporter(settings: Settings, watched: Watched, frames: Frames = SINGLE_OBJECTS) -> Reporter | None:

@@ -137,9 +137,10 @@ def demo(
         bool,
         typer.Option("--prometheus", help="Also run the Prometheus that is installed here, with the shipped rules."),
     ] = False,
+    console: Annotated[bool, typer.Option("--console/--no-console", help="Also run the console, beside it.")] = True,
     config: Config = None,
 ) -> None:
-    """Show everything on this machine: a Kafka, the service, simulated events, and figures that must add up.
+    """Show everything on this machine: a Kafka, the service, its console, simulated events, figures that must add up.
 
     Uses the broker that STREAMPROC_KAFKA__BOOTSTRAP_SERVERS names, where it is set: it creates topics demo-… there.
     """
@@ -147,7 +148,7 @@ def demo(
     from streamproc.demo.session import Plan
     from streamproc.demo.source import new_load
 
-    plan = Plan(new_load(seed, events, rate), seconds, no_tty, prometheus)
+    plan = Plan(new_load(seed, events, rate), seconds, no_tty, prometheus, console, config)
     if not run_async(run_demo(settings_of(config), plan, out, err)):
         raise typer.Exit(FAILURE)
 

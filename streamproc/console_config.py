@@ -18,6 +18,7 @@ class ConsoleSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8081, ge=0, le=65_535)
     base_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="Where a proxy puts it, such as /runs.")
+    public_url: str | None = Field(None, description="Where people reach it, base path included: alerts link there.")
     database: Path | None = Field(
         None, description="The read model's file, which is rebuilt where it is missing; None: in a state directory."
     )
@@ -42,6 +43,11 @@ class ConsoleSettings(Section):
     @classmethod
     def _fits_into_a_header(cls, token: SecretStr | None) -> SecretStr | None:
         return None if token is None else sendable(token)
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_query(cls, url: str | None) -> str | None:
+        return None if url is None else bases((url,), "/runs/…")[0]
 
     @field_validator("links")
     @classmethod

@@ -67,7 +67,7 @@ def test_sdist_ships_every_text(tmp_path):
     build("sdist", tmp_path)
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as sdist:
         shipped = {name.partition("/")[2] for name in sdist.getnames()}
-    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").iterdir(), *(ROOT / "deploy").rglob("*.md")]
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
     assert {text.relative_to(ROOT).as_posix() for text in texts} <= shipped
 
 
@@ -89,7 +89,7 @@ def test_compose_builds_the_version_of_this_project():
     assert COMPOSE["services"]["streamproc"]["image"] == f"streamproc:{PROJECT['project']['version']}"
 
 
-@pytest.mark.parametrize("service", ["topics", "streamproc"])
+@pytest.mark.parametrize("service", ["topics", "streamproc", "console"])
 def test_compose_settings_are_accepted_and_name_a_kafka_listener(service, monkeypatch):
     for name, value in COMPOSE["services"][service]["environment"].items():
         monkeypatch.setenv(name, value)

@@ -87,6 +87,11 @@ class Board:
         """Take in log lines: the board stands in for the stream that they would go to."""
         self.log.extend(map(_log_line, text.splitlines()))
 
+    def lost_console(self, why: str) -> None:
+        """Take note that the console has ended: the demo goes on without."""
+        self.console_url = ""
+        self.log.append(f"warning the console has ended: {why}")
+
     def flush(self) -> None:
         """Nothing is held back."""
 

@@ -1,12 +1,16 @@
-"""The demo from beginning to end: a broker, its topics, the session, and what it came to."""
+"""The demo from beginning to end: a broker, its topics, a console, the session, and what it came to."""
 
+import asyncio
 import socket
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from rich.console import Console
 
 from streamproc import app
+from streamproc.console_config import ConsoleSettings
+from streamproc.demo.beside import Beside, console_beside
 from streamproc.demo.board import Board, quiet_logs
 from streamproc.demo.broker import announcement, any_broker
 from streamproc.demo.screens import LiveScreen, PlainScreen, Say, Screen
@@ -17,7 +21,7 @@ from streamproc.demo.view import WIDTH
 from streamproc.interrupts import stop_on_signal, unless_stopped
 from streamproc.local.prometheus import LocalPrometheus, local_prometheus
 from streamproc.rulebook import DeadlineSettings, WindowSettings
-from streamproc.settings import Settings
+from streamproc.settings import HttpSettings, Settings
 
 SHORTER = 20
 """So many times as short are the limits of the statuses: nobody watches for as long as the real ones are."""
@@ -49,11 +53,15 @@ async def run_demo(settings: Settings, plan: Plan, out: Console, err: Console) -
                 ready = await stack.enter_async_context(any_broker(settings, stop, say))
                 say("Creating the topics")
                 await unless_stopped(stop, app.create(ready), "the topics were there")
-            ready = _for_a_short_while(ready)
+                ready = _with_free_ports(_for_a_short_while(ready))
+                console = await _console(stack, ready, plan, stop, say) if plan.console else None
             board = Board(ready.kafka.bootstrap_servers, ready.alerts.failure_outcomes)
             board.prometheus_url = prometheus.url if prometheus else ""
+            if console:
+                board.console_url = console.url
+                console.on_end = board.lost_console
             try:
-                summary = await Session(_with_free_port(ready), plan, board, stop, prometheus).run(screen)
+                summary = await Session(ready, plan, board, stop, prometheus).run(screen)
             finally:
                 for text in board.log:
                     err.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -69,6 +77,11 @@ async def _prometheus(stack: AsyncExitStack, say: Say) -> LocalPrometheus:
     return prometheus
 
 
+async def _console(stack: AsyncExitStack, settings: Settings, plan: Plan, stop: asyncio.Event, say: Say) -> Beside:
+    say("Starting the console")
+    return await stack.enter_async_context(console_beside(settings, plan.config, stop, say))
+
+
 def _report(out: Console, summary: Summary, board: Board, plan: Plan, settings: Settings) -> None:
     kinds: Counter[str] = Counter()
     for kind, count in board.sent.items():
@@ -76,16 +89,21 @@ def _report(out: Console, summary: Summary, board: Board, plan: Plan, settings: 
     sent = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
     out.print(f"\nSent with --seed {plan.load.seed}, as they were made: {sent}\n{VERDICTS_DIFFER}\n", highlight=False)
     out.print(summary.render(), width=max(out.width, WIDTH))
+    if board.console_url:
+        out.print(f"\nThe console at {board.console_url} ends with the demo.", highlight=False, soft_wrap=True)
     if settings.topics.prefix:
         out.print(f"\nThe topics {settings.topics.prefix}* stay on {board.kafka}.", highlight=False, soft_wrap=True)
 
 
-def _with_free_port(settings: Settings) -> Settings:
+def _with_free_ports(settings: Settings) -> Settings:
     """Take any port where the default one is taken; one that was asked for has to be that one."""
-    http = settings.http
-    if "port" in http.model_fields_set or _is_free(http.host, http.port):
-        return settings
-    return settings.model_copy(update={"http": http.model_copy(update={"port": 0})})
+    sections: Mapping[str, HttpSettings | ConsoleSettings] = {"http": settings.http, "console": settings.console}
+    taken = {
+        name: section.model_copy(update={"port": 0})
+        for name, section in sections.items()
+        if "port" not in section.model_fields_set and not _is_free(section.host, section.port)
+    }
+    return settings.model_copy(update=taken)
 
 
 def _for_a_short_while(settings: Settings) -> Settings:

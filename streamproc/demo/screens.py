@@ -44,7 +44,11 @@ class LiveScreen:
     @contextmanager
     def preparing(self) -> Iterator[Say]:
         """Show a spinner and the time that each step takes."""
-        columns = SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), TimeElapsedColumn()
+        columns = (
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+        )
         steps: list[TaskID] = []
         with Progress(*columns, console=self._console) as progress:
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -29,12 +30,17 @@ STALLED_S = 20.0
 
 
 class Plan(Struct, frozen=True):
-    """What to do. `seconds` None: until interrupted, or until all events are sent."""
+    """What to do. `seconds` None: until interrupted, or until all events are sent.
+
+    `config`: the file that the settings came from, for the console.
+    """
 
     load: Load
     seconds: float | None = None
     plain: bool = False
     prometheus: bool = False
+    console: bool = True
+    config: Path | None = None
 
 
 class Session:

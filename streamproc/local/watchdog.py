@@ -4,8 +4,8 @@ Both sides of one pipe. `Guarded` is the owner's; it runs this file as a program
 which runs the command. However the owner ends, SIGKILL included, the pipe ends with it. A JVM cannot watch a pipe, so
 the watchdog does, on Linux and macOS alike.
 
-    stdin   a JSON line for each order: a list is a command to run, a number a signal to the one that runs; the end
-            means stop
+    stdin   a JSON line for each order: an object is a command to run, with more variables and where, a number a signal
+            to the one that runs; the end means stop
     stdout  {"directory": path} at once, then {"pid": n} and {"exit": code} for each command
 
 Knows nothing of Kafka; the program's side imports nothing outside the standard library.
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,8 +33,15 @@ EXIT_UNKNOWN = -1
 class Guarded:
     """The owner's side: one command at a time, in one directory. Belongs to the event loop in which it was started."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Callable[[Path], Mapping[str, str]] | None = None) -> None:
+        """Nothing runs yet.
+
+        Args:
+            environment: given the directory, returns more variables for commands, which then run where their owner
+                does: relative paths in the owner's settings hold for them, too.
+        """
         self.directory = Path()
+        self._environment = environment
         self.pid = 0
         self._process: asyncio.subprocess.Process | None = None
         self._replies: asyncio.Task[None] | None = None
@@ -72,7 +79,7 @@ class Guarded:
         """Start a command in the directory, its output in the log file; returns its exit code to come."""
         self._started.clear()
         self._exit = exited = asyncio.get_running_loop().create_future()
-        await self._order(command)
+        await self._order(self._ordered(command))
         await self._started.wait()
         return exited
 
@@ -118,7 +125,12 @@ class Guarded:
         if self._replies is not None:
             await self._replies
 
-    async def _order(self, order: tuple[str, ...] | int) -> None:
+    def _ordered(self, command: Sequence[str]) -> Mapping[str, object]:
+        if self._environment is None:
+            return {"command": command, "environment": {}, "place": str(self.directory)}
+        return {"command": command, "environment": self._environment(self.directory), "place": str(Path.cwd())}
+
+    async def _order(self, order: Mapping[str, object] | int) -> None:
         if self._process is None or self._process.stdin is None:
             raise RuntimeError("open() first")
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -147,13 +159,20 @@ class _Watchdog:
         self._directory = directory
         self._child: subprocess.Popen[bytes] | None = None
 
-    def obey(self, order: list[str] | int) -> None:
+    def obey(self, order: dict[str, Any] | int) -> None:
         if isinstance(order, int):
             if self._child is not None:
                 self._child.send_signal(order)
             return
         with (self._directory / "output.log").open("wb") as log:
-            child = subprocess.Popen(order, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._directory)
+            child = subprocess.Popen(
+                order["command"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=order["place"],
+                env={**os.environ, **order["environment"]},
+            )
         self._child = child
         _say(pid=child.pid)
         threading.Thread(target=lambda: _say(exit=child.wait()), daemon=True).start()

@@ -46,6 +46,7 @@ class Alertmanagers:
         application: str,
         observer: PushObserver,
         wall: Callable[[], float] = time.time,
+        console_url: str | None = None,
     ) -> None:
         self._client = Client(settings)
         self._board = Board(settings.max_alerts)
@@ -60,6 +61,7 @@ class Alertmanagers:
             resend_s=settings.resend_s,
             generator_url=settings.generator_url,
             runbooks_url=settings.runbooks_url,
+            console_url=console_url,
         )
         self._senders = [
             _Sender(url, settings, self._board, self._client, lambda held: render(held, self._now_ms()), observer)

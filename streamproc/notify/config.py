@@ -21,7 +21,7 @@ class AlertmanagerSettings(Endpoint):
     max_alerts: int = Field(10_000, ge=100, le=1_000_000, description="Held in memory; beyond that the oldest go.")
     max_batch: int = Field(64, ge=1, le=10_000, description="Alerts in one request.")
     labels: dict[str, str] = Field({}, description="More labels for every alert, such as a cluster or a job.")
-    generator_url: str | None = Field(None, description="Where an alert's link leads, such as a dashboard.")
+    generator_url: str | None = Field(None, description="Where every alert's link leads, in place of its run's page.")
     runbooks_url: str | None = Field(None, description="In front of /<alertname>.md in the annotation runbook_url.")
 
     @field_validator("urls")

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from streamproc.core.alerts import Alert, AlertState
 from streamproc.notify.board import AFTERWARDS_MS, Held
+from streamproc.notify.links import page_of
 from streamproc.notify.naming import alert_name, page_name
 from streamproc.notify.rendering import bounded, rfc3339
 
@@ -25,13 +26,14 @@ MAX_SUMMARY_CHARS = 1_000
 
 
 class Renderer(Struct, frozen=True):
-    """What is the same for every alert of an installation."""
+    """What is the same for every alert of an installation. A `generator_url` goes before `console_url`."""
 
     application: str
     labels: Mapping[str, str]
     resend_s: float
     generator_url: str | None
     runbooks_url: str | None
+    console_url: str | None = None
 
     def __call__(self, held: Held, now_ms: int) -> dict[str, Any]:
         """Return the alert as it is at `now_ms`."""
@@ -42,7 +44,13 @@ class Renderer(Struct, frozen=True):
             "startsAt": rfc3339(starts),
             "endsAt": rfc3339(max(starts, self._ends(held, now_ms))),
         }
-        return postable if self.generator_url is None else {**postable, "generatorURL": self.generator_url}
+        url = self._url(held.began)
+        return postable if url is None else {**postable, "generatorURL": url}
+
+    def _url(self, alert: Alert) -> str | None:
+        if self.generator_url is not None or self.console_url is None:
+            return self.generator_url
+        return page_of(self.console_url, alert.run_id)
 
     def _labels(self, alert: Alert) -> dict[str, str]:
         values = {

@@ -52,14 +52,15 @@ class Pusher:
         webhook: WebhookSettings,
         observer: PushObserver,
         wall: Callable[[], float] = time.time,
+        console_url: str | None = None,
     ) -> None:
         self._source = source
         self._observer = observer
         self._sinks: list[Sink] = []
         if alertmanager.urls:
-            self._sinks.append(Alertmanagers(alertmanager, source.application_id, observer, wall))
+            self._sinks.append(Alertmanagers(alertmanager, source.application_id, observer, wall, console_url))
         if webhook.url is not None:
-            self._sinks.append(Webhook(webhook, source.application_id, observer, wall))
+            self._sinks.append(Webhook(webhook, source.application_id, observer, wall, console_url))
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 

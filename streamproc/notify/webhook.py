@@ -18,6 +18,7 @@ from streamproc.core.alerts import Alert
 from streamproc.notify.complaints import Complaints
 from streamproc.notify.config import WebhookSettings
 from streamproc.notify.http import Client, Outcome
+from streamproc.notify.links import page_of
 from streamproc.notify.naming import alert_name
 from streamproc.notify.observer import PushObserver, Result
 from streamproc.notify.outbox import Item, Outbox
@@ -50,6 +51,7 @@ class Webhook:
         application: str,
         observer: PushObserver,
         wall: Callable[[], float] = time.time,
+        console_url: str | None = None,
     ) -> None:
         self._url = "" if settings.url is None else settings.url.get_secret_value()
         self._secret = None if settings.secret is None else settings.secret.get_secret_value().encode()
@@ -57,6 +59,7 @@ class Webhook:
         self._application = application
         self._observer = observer
         self._wall = wall
+        self._console_url = console_url
         self._client = Client(settings)
         self._outbox = Outbox(settings.max_waiting)
         self._complaints = Complaints({"receiver": WEBHOOK, "url": origin(self._url)})
@@ -147,7 +150,7 @@ class Webhook:
 
     async def _post(self, alert: Alert) -> Outcome:
         key = idempotency_key(alert)
-        body = json.encode(document(alert, self._application))
+        body = json.encode(document(alert, self._application, self._console_url))
         headers = {IDEMPOTENCY_HEADER: quote(key, safe=":._-")}
         if self._secret is not None:
             headers[HEADER] = sign(self._secret, int(self._wall()), body)
@@ -159,12 +162,16 @@ def idempotency_key(alert: Alert) -> str:
     return f"{bounded(alert.alert_id)}:{alert.state.value}"
 
 
-def document(alert: Alert, application: str) -> dict[str, Any]:
-    """Return a request's body: the RunAlert's fields, times as RFC 3339, and under which names to know it."""
+def document(alert: Alert, application: str, console_url: str | None = None) -> dict[str, Any]:
+    """Return a request's body: the RunAlert's fields, times as RFC 3339, and under which names to know it.
+
+    With its page where there is a console.
+    """
     fields = asdict(alert)
     times = {name: None if fields[name] is None else rfc3339(fields[name]) for name in TIMES}
     names = {"idempotency_key": idempotency_key(alert), "name": alert_name(alert.kind), "application": application}
-    return {**names, **fields, **times}
+    page = {} if console_url is None else {"console_url": page_of(console_url, alert.run_id)}
+    return {**names, **fields, **times, **page}
 
 
 def _where(item: Item) -> dict[str, Any]:

@@ -1,80 +1,21 @@
 """The commands as a newcomer runs them: child processes on a real broker."""
 
 import asyncio
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.topics import ROLES
+from tests.support.commands import assert_adds_up, finished, read_until, running
 from tests.support.waiting import DEADLINE_S, eventually
 
 pytestmark = pytest.mark.kafka
-
-SUMMARY = re.compile(
-    r"^ *events in = applied \+ duplicate \+ stale \+ illegal \+ rejected\n"
-    r" *([\d,]+) = +([\d,]+) \+ +([\d,]+) \+ +([\d,]+) \+ +([\d,]+) \+ +([\d,]+)$",
-    re.MULTILINE,
-)
-
-
-@pytest.fixture
-def environment(tmp_path):
-    """Of a newcomer: no settings; and a directory for temporary files that shows what is left behind."""
-    (tmp_path / "tmp").mkdir()
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("STREAMPROC_")}
-    return {**kept, "TMPDIR": str(tmp_path / "tmp"), "COLUMNS": "80", "PYTHONUNBUFFERED": "1"}
-
-
-@pytest.fixture
-def on_broker(environment, kafka_bootstrap):
-    return {**environment, "STREAMPROC_KAFKA__BOOTSTRAP_SERVERS": kafka_bootstrap}
-
-
-@contextmanager
-def running(environment, *arguments):
-    command = [sys.executable, "-m", "streamproc", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, env=environment, **pipes)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def finished(environment, *arguments):
-    with running(environment, *arguments) as process:
-        output, errors = process.communicate(timeout=DEADLINE_S)
-        return process.returncode, output, errors
-
-
-def read_until(process, text):
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if text in line:
-            return "".join(lines)
-    raise AssertionError(f"no {text!r} in {lines}; on stderr: {process.stderr.read()}")
-
-
-def assert_adds_up(output):
-    """Hold the summary's figures against each other, apart from what the demo says of them."""
-    total, *parts = (int(figure.replace(",", "")) for figure in SUMMARY.search(output).groups())
-    assert total == sum(parts) > 0
-    for name in ("sent by the source", "events in", "verdicts and rejected", "rejected", "transitions", "live runs"):
-        counted, held = re.search(rf"^{name} +([\d,]+) +([\d,]+) +run-[a-z-]+ +agree *$", output, re.MULTILINE).groups()
-        assert counted == held
-    assert "It adds up" in output
-    return total
 
 
 def test_demo_for_some_seconds_adds_up(on_broker):

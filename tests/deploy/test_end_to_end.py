@@ -75,10 +75,12 @@ async def test_by_prometheus_rules_alone(service, tmp_path):
 
 async def test_by_the_services_own_push(service):
     async with prom.alertmanager() as alertmanager:
-        await ready(service.start(**LIMITS, ALERTMANAGER__URLS=alertmanager.url))
+        console = {"CONSOLE__PUBLIC_URL": "https://console.example/base"}
+        await ready(service.start(**LIMITS, **console, ALERTMANAGER__URLS=alertmanager.url))
         alert = await fires_and_resolves(service, alertmanager)
     labels = alert["labels"]
     assert labels["run_id"] == RUN
     assert (labels["kind"], labels["severity"]) == ("stuck_requires_action", "warning")
     assert (labels["assistant"], labels["model"]) == ("asst_1", "gpt-4o")
     assert RUN in alert["annotations"]["summary"]
+    assert alert["generatorURL"] == f"https://console.example/base/runs/{RUN}"

@@ -1,10 +1,15 @@
 """The examples of settings are taken by the programs that they are for, and fit the rules."""
 
 import re
+from pathlib import Path
 
+import pytest
 import yaml
 
+from streamproc.console.access import Access
+from streamproc.errors import ConfigError
 from streamproc.local.prometheus import JOB
+from streamproc.settings import load_settings
 from tests.support import prometheus as prom
 
 DEPLOY = prom.ROOT / "deploy"
@@ -60,6 +65,30 @@ def test_compose_starts_each_program_with_files_that_there_are_and_under_the_nam
             assert (DEPLOY / volume.split(":")[0]).exists()
     scraped, told = (host for host, _ in re.findall(r"targets: \[(\w+):(\d+)\]", PROMETHEUS.read_text()))
     assert {scraped, told} <= set(services)
+
+
+def test_compose_lets_only_this_machine_reach_anything():
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert ports
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+def test_composes_console_is_for_whoever_has_a_token_and_no_token_is_in_the_repository(monkeypatch):
+    """Rule: without tokens it does not start; their file is made by who runs it."""
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    console = compose["services"]["console"]
+    for name, value in console["environment"].items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings().console
+    (secret,) = console["secrets"]
+    assert settings.tokens_file == Path("/run/secrets") / secret
+    with pytest.raises(ConfigError, match=str(settings.tokens_file)):
+        Access(settings)
+    with pytest.raises(ConfigError, match="open to everybody"):
+        Access(settings.model_copy(update={"tokens_file": None}))
+    tokens = Path("deploy", compose["secrets"][secret]["file"])
+    assert tokens.as_posix() in (prom.ROOT / ".gitignore").read_text().splitlines()
 
 
 def alternatives(pattern):

@@ -55,6 +55,22 @@ def test_labels_say_what_it_is_and_annotations_the_rest():
     }
 
 
+def test_with_a_console_the_link_is_the_runs_page():
+    """Rule: a `generator_url` goes before it; what is about no run leads to all alerts."""
+    console = {"console_url": "https://c"}
+    assert rendered(firing(run="a/b"), **console)["generatorURL"] == "https://c/runs/a%2Fb"
+    assert rendered(firing(run_id=None), **console)["generatorURL"] == "https://c/alerts"
+    assert rendered(firing(), **console, generator_url="https://g")["generatorURL"] == "https://g"
+    assert "generatorURL" not in rendered(firing())
+
+
+def test_the_link_does_not_change_when_it_resolves():
+    """Rule: both lead to the run that it began with."""
+    before, after = firing(), resolved(run_id="another")
+    links = [rendered(*alerts, console_url="https://c")["generatorURL"] for alerts in ([before], [before, after])]
+    assert links == ["https://c/runs/run_1"] * 2
+
+
 def test_the_settings_may_name_no_label_that_every_alert_has():
     assert set(rendered(firing())["labels"]) == set(IDENTITY)
 

@@ -23,8 +23,9 @@ SECRET = "a secret of some length"
 
 
 def to_webhook(pushing: Pushing, server: Receiver, **settings: Any) -> Pusher:
+    console_url = settings.pop("console_url", None)
     values = {"url": SecretStr(f"{server.url}/hook?room=1"), "secret": SecretStr(SECRET), "timeout_s": 60.0, **settings}
-    return pushing.pusher(webhook=values)
+    return pushing.pusher(webhook=values, console_url=console_url)
 
 
 def news(server: Receiver) -> list[str]:
@@ -68,6 +69,13 @@ async def test_an_alert_arrives_as_a_document(pushing: Pushing, server: Receiver
         "source_partition": 3,
         "source_offset": 7,
     }
+
+
+async def test_with_a_console_it_has_the_runs_page(pushing: Pushing, server: Receiver) -> None:
+    async with to_webhook(pushing, server, console_url="https://c"):
+        pushing.publish(firing("a/b"))
+        await eventually(lambda: server.got)
+    assert server.got[0].content["console_url"] == "https://c/runs/a%2Fb"
 
 
 async def test_its_signature_covers_time_and_body(pushing: Pushing, server: Receiver) -> None:

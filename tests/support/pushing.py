@@ -50,7 +50,9 @@ class Pushing:
         source = Source("app", "run-alerts", self.topic.feed, self._partitions)
         alertmanager = AlertmanagerSettings().model_copy(update=settings.get("alertmanager", {}))
         webhook = WebhookSettings().model_copy(update=settings.get("webhook", {}))
-        return Pusher(source, alertmanager, webhook, self.told, wall=self.clock)
+        return Pusher(
+            source, alertmanager, webhook, self.told, wall=self.clock, console_url=settings.get("console_url")
+        )
 
     def to_alertmanagers(self, *urls: str, **settings: Any) -> Pusher:
         """Return a push to Alertmanagers."""
