@@ -43,10 +43,10 @@ STATUSES = (*LIMITS_S, *OUTCOMES)
 class FakeReads:
     """A fleet that stands still until a test moves it. `as_of`, `failure`: what a test may set."""
 
-    def __init__(self) -> None:
-        self.lives = {life.run.run_id: life for life in fleet.lives()}
+    def __init__(self, *, hostile: bool = True) -> None:
+        self.lives = {life.run.run_id: life for life in fleet.lives(hostile=hostile)}
         self.alarms = fleet.alerts([*self.lives.values()])
-        self.mail = fleet.letters()
+        self.mail = fleet.letters(hostile=hostile)
         self.as_of: AsOf = fleet.as_of()
         self.failure: Exception | None = None
         self.listeners: list[asyncio.Queue[Event]] = []

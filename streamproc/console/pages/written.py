@@ -4,11 +4,13 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from streamproc.console.qualifiers import span as whole_span
 from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS
 from streamproc.escaping import escaped
 from streamproc.printing import instant
 
 MAX_TITLE_CHARS = 1_000
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NONE = "\N{EN DASH}"
 NOTHING = Markup('<span class="none">{}</span>').format(NONE)
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -91,22 +93,36 @@ def span(milliseconds: float) -> str:
     return f"{left // DAY}d {left % DAY // HOUR}h"
 
 
-def moment(time_ms: int | None, *, exact: bool = False) -> Markup:
+def limit(milliseconds: float) -> str:
+    """Write a time span that somebody set: in the unit that it is a whole number of."""
+    return whole_span(int(milliseconds)) if milliseconds >= SECOND else span(milliseconds)
+
+
+def stamp(time_ms: int, now_ms: int, *, exact: bool = False) -> str:
+    """Write a time in UTC: of today without its day, of this year without its year."""
+    iso, today = instant(time_ms), instant(now_ms)
+    day, clock = iso[:10], iso[11 : 23 if exact else 19]
+    if day == today[:10]:
+        return clock
+    return f"{int(day[8:])} {MONTHS[int(day[5:7]) - 1]} {clock}" if day[:4] == today[:4] else f"{day} {clock}"
+
+
+def moment(time_ms: int | None, now_ms: int, *, exact: bool = False) -> Markup:
     """Write a time in UTC; the script turns it into what the reader wants. `exact`: with milliseconds."""
     if time_ms is None:
         return NOTHING
     if not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
         return Markup("<span>{}</span>").format(time_ms)
-    iso = instant(time_ms)
-    text = iso[: 23 if exact else 19].replace("T", " ")
-    kind = Markup(' data-as="exact"') if exact else ""
-    return Markup('<time datetime="{}"{}>{}</time>').format(iso, kind, text)
+    iso, kind = instant(time_ms), Markup(' data-as="exact"') if exact else ""
+    return Markup('<time datetime="{}"{} title="{}">{}</time>').format(
+        iso, kind, iso, stamp(time_ms, now_ms, exact=exact)
+    )
 
 
 def age(time_ms: int | None, now_ms: int) -> Markup:
     """Write how long ago a time is; it goes on counting."""
     if time_ms is None or not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
-        return moment(time_ms)
+        return moment(time_ms, now_ms)
     iso = instant(time_ms)
     return Markup('<time datetime="{}" data-as="age" title="{}">{}</time>').format(
         iso, iso, span(max(0, now_ms - time_ms))
@@ -116,7 +132,7 @@ def age(time_ms: int | None, now_ms: int) -> Markup:
 def left(time_ms: int | None, now_ms: int) -> Markup:
     """Write how long it is until a time, or since when it is over; it goes on counting."""
     if time_ms is None or not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
-        return moment(time_ms)
+        return moment(time_ms, now_ms)
     iso = instant(time_ms)
     over = time_ms <= now_ms
     words = f"over by {span(now_ms - time_ms)}" if over else f"in {span(time_ms - now_ms)}"

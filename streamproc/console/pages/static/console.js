@@ -44,9 +44,15 @@ function span(milliseconds) {
   return `${Math.floor(hours / 24)}d ${hours % 24}h`;
 }
 
+const zoned = (at) => new Date(times === "local" ? at - new Date(at).getTimezoneOffset() * 60000 : at).toISOString();
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+// Of today without its day, of this year without its year: as the server writes it.
 function stamp(at, exact) {
-  const moved = new Date(times === "local" ? at - new Date(at).getTimezoneOffset() * 60000 : at);
-  return moved.toISOString().slice(0, exact ? 23 : 19).replace("T", " ");
+  const text = zoned(at), today = zoned(now()), day = text.slice(0, 10), clock = text.slice(11, exact ? 23 : 19);
+  if (day === today.slice(0, 10)) return clock;
+  if (day.slice(0, 4) !== today.slice(0, 4)) return `${day} ${clock}`;
+  return `${Number(day.slice(8))} ${MONTHS[Number(day.slice(5, 7)) - 1]} ${clock}`;
 }
 
 function written(element) {
@@ -62,7 +68,6 @@ function tell(within = document) {
     const text = written(element);
     if (element.textContent !== text) element.textContent = text;
     if (element.dataset.as === "left") element.classList.toggle("over", now() >= Date.parse(element.dateTime));
-    else if (!element.dataset.as || element.dataset.as === "exact") element.title = element.dateTime;
   }
 }
 
@@ -180,7 +185,7 @@ function focusedIn(element) {
 function filled(element, text) {
   element.innerHTML = text;
   const foot = one("template[data-foot]", element);
-  if (foot) { one("#as-of").replaceChildren(foot.content); tell(one("#as-of")); foot.remove(); }
+  if (foot) { one("#as-of").replaceChildren(foot.content); tell(one("#as-of")); labelled(); foot.remove(); }
   dressed(element);
 }
 
@@ -330,6 +335,7 @@ function switched() {
 
 function labelled() {
   one("[data-theme-switch]").textContent = `Theme: ${theme}`;
+  for (const zone of all("[data-zone]")) zone.textContent = times === "UTC" ? "UTC" : "";
   one("[data-times]").textContent = times === "relative" ? "Times: relative" : `Times: ${times}`;
 }
 
@@ -540,6 +546,14 @@ class Replaying {
 
 // --- The chart ---
 
+// A tick says its day where a day begins.
+function ticked(at, last) {
+  const text = zoned(at * 1000), clock = text.slice(11, 16);
+  const isNew = last === undefined ? text.slice(0, 10) !== zoned(now()).slice(0, 10) : text.slice(0, 10) !== zoned(last * 1000).slice(0, 10);
+  const day = `${Number(text.slice(8, 10))} ${MONTHS[Number(text.slice(5, 7)) - 1]}`;
+  return isNew ? (clock === "00:00" ? day : `${clock}\n${day}`) : clock;
+}
+
 function drawn(element) {
   const { names, columns } = JSON.parse(element.dataset.chart), style = getComputedStyle(element);
   const probe = made("span"), colour = (name) => { probe.style.color = `var(${name})`; return getComputedStyle(probe).color; };
@@ -551,7 +565,7 @@ function drawn(element) {
   const chart = new uPlot({
     width: element.clientWidth, height: element.clientHeight - 30,
     series: [{ value: (_, value) => value === null ? "–" : stamp(value * 1000) }, ...lines],
-    axes: [axis, { ...axis, size: 56, values: (_, values) => values.map((value) => value.toLocaleString("en", { notation: "compact" })) }],
+    axes: [{ ...axis, values: (_, ticks) => ticks.map((tick, n) => ticked(tick, ticks[n - 1])) }, { ...axis, size: 56, values: (_, values) => values.map((value) => value.toLocaleString("en", { notation: "compact" })) }],
     scales: { y: { range: (_, low, high) => [0, high || 1] } },
     tzDate: (seconds) => times === "local" ? new Date(seconds * 1000) : uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     cursor: { drag: { x: true, y: false } },
