@@ -55,9 +55,9 @@ def executable() -> str:
 
 @contextmanager
 def browser(program: str) -> Iterator[Browser]:
-    """Start one, without what it would ask of the internet. Root has no sandbox."""
+    """Start one, with letters in shades of grey: smaller pictures. Root has no sandbox."""
     with sync_playwright() as playwright:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        options = ["--disable-lcd-text", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
         found = playwright.chromium.launch(executable_path=program, args=options)
         try:
             yield found

@@ -255,5 +255,5 @@ def test_reports_of_the_browser_are_counted_by_a_closed_set_of_words(client):
 
 def test_times_are_utc_for_machines_and_short_for_people(client):
     text = client.get("/runs").text
-    assert re.search(r'<time datetime="2026-12-02T11:[^"]*Z" title="[^"]*">11:\d\d:\d\d</time>', text)
+    assert re.search(r'<time datetime="2026-12-02T11:[^"]*Z" data-as="" title="[^"]*">11:\d\d:\d\d</time>', text)
     assert f'data-now="{NOW_MS}"' in text

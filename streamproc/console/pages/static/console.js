@@ -486,7 +486,8 @@ class Replaying {
     const chosenOnes = all("[data-place]:checked").length;
     this.isDone = false;
     this.found = null;
-    this.part("what").textContent = chosenOnes ? `${chosenOnes} chosen.` : "All that the filter finds.";
+    const { places, ...filter } = this.asked({}), isAll = !places.length && !Object.entries(filter).some(([name, value]) => name !== "open_only" && value !== null);
+    this.part("what").textContent = chosenOnes ? `${chosenOnes} chosen.` : places.length ? "This one." : isAll ? "All dead letters." : "All that the filter finds.";
     this.part("found").replaceChildren("Looking, without sending anything…");
     this.part("confirm").hidden = this.part("problem").hidden = true;
     one("[data-send]", this.dialog).disabled = true;
