@@ -67,7 +67,8 @@ def test_sdist_ships_every_text(tmp_path):
     build("sdist", tmp_path)
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as sdist:
         shipped = {name.partition("/")[2] for name in sdist.getnames()}
-    texts = [*ROOT.glob("*.md"), *(path for path in (ROOT / "docs").rglob("*") if path.is_file()), *(ROOT / "deploy").rglob("*.md")]
+    docs = [path for path in (ROOT / "docs").rglob("*") if path.is_file()]
+    texts = [*ROOT.glob("*.md"), *docs, *(ROOT / "deploy").rglob("*.md")]
     assert {text.relative_to(ROOT).as_posix() for text in texts} <= shipped
 
 

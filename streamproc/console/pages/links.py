@@ -39,6 +39,10 @@ class Links:
         """Return the list of the runs with one value of one qualifier."""
         return self.runs(Filter(wanted={name: (value,) for name, value in wanted.items()}))
 
+    def overdue(self, status: str) -> str:
+        """Return the list of the runs of a status that are past a limit."""
+        return self.runs(Filter(wanted={"status": (status,)}, flags=("overdue",)), sort="deadline")
+
     def letter(self, partition: int, offset: int) -> str:
         """Return the page of a dead letter."""
         return self.to(f"dead-letters/{partition}/{offset}")

@@ -4,6 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
+from streamproc.console.reads import Busy
 from tests.support.browser import until
 
 BEHIND = "document.hasFocus = () => false; dispatchEvent(new Event('blur'))"
@@ -148,6 +149,20 @@ def test_a_run_that_was_not_here_yet_appears(opened):
     expect(page.get_by_role("heading", name=re.compile("What arrived"))).to_be_visible()
 
 
+def test_a_console_that_fails_is_said_to_until_it_answers(opened):
+    opened.watched.missing = True
+    page, site = opened.page, opened.site
+    opened.go("/")
+    opened.listened()
+    site.reads.failure = Busy()
+    site.reads.move(an_open_run(site), "failed")
+    said = page.locator("[data-said]")
+    expect(said).to_have_text("The console answers 503")
+    site.reads.failure = None
+    site.reads.move(an_open_run(site), "failed")
+    expect(said).to_have_text("")
+
+
 def test_nothing_is_replaced_while_somebody_types_into_it(opened):
     """The chart's form is in a part that is fetched anew."""
     page = opened.page
@@ -156,3 +171,17 @@ def test_nothing_is_replaced_while_somebody_types_into_it(opened):
     field.fill("asst_")
     assert page.evaluate("document.activeElement.closest('[data-part]').dataset.part") == "chart"
     expect(field).to_have_value("asst_")
+
+
+def test_ages_go_on_counting_and_the_chart_is_drawn_anew(opened):
+    """By a clock of the test's own."""
+    page = opened.page
+    page.clock.install()
+    opened.go("/")
+    expect(page.locator(".uplot")).to_be_visible()
+    age = page.locator(".alerts time").first
+    before = age.inner_text()
+    with page.expect_response(re.compile("fragment=chart")):
+        page.clock.run_for(31_000)
+    expect(age).not_to_have_text(before)
+    expect(page.locator(".uplot")).to_have_count(1)

@@ -86,6 +86,26 @@ def test_hostile_names_do_nothing(opened):
     opened.go("/dead-letters")
 
 
+def test_everybody_can_read_what_opens(opened):
+    page = opened.page
+    opened.go("/runs")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("#drawer .timeline")).to_be_visible()
+    assert complaints(page) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert complaints(page) == []
+    opened.go("/runs")
+    page.get_by_label("Filter").fill("status:")
+    expect(page.get_by_role("listbox", name="Completions")).to_be_visible()
+    assert complaints(page) == []
+    opened.go("/dead-letters")
+    page.get_by_role("button", name="Replay").click()
+    expect(page.get_by_label("Type the number")).to_be_visible()
+    assert complaints(page) == []
+
+
 def test_an_error_is_a_page_that_everybody_can_read(opened):
     opened.watched.missing = True
     for path in ("/runs/nope", "/runs?q=foo:bar", "/nothing"):

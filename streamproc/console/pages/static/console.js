@@ -14,6 +14,18 @@ function say(text) {
   one("[data-said]").textContent = text;
 }
 
+// What is shown may be old then: the foot says as of when it is.
+let fault = "";
+function fell(text) {
+  fault = text;
+  say(text);
+}
+
+function recovered() {
+  if (fault && one("[data-said]").textContent === fault) say("");
+  fault = "";
+}
+
 function made(name, attributes = {}, ...content) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -107,6 +119,8 @@ function connect() {
     stream = new EventSource(`${root}/api/v1/stream?${query}`);
     stream.addEventListener("transition", heard);
     stream.addEventListener("alert", heard);
+    stream.addEventListener("open", recovered);
+    stream.addEventListener("error", () => fell("The console does not answer: trying again"));
     if (missed.stream) for (const part of parts.values()) part.isDue = true;
   } else if (!wanted && stream) {
     stream.close();
@@ -156,12 +170,13 @@ class Part {
       const url = new URL(location.href);
       url.searchParams.set("fragment", this.name);
       const response = await fetch(url);
-      if (!response.ok) return;
+      if (!response.ok) { fell(`The console answers ${response.status}`); return; }
       const text = await response.text();
+      recovered();
       const focus = focusedIn(this.element);
       filled(this.element, text);
       focus?.();
-    } catch { /* the server is away: the foot goes on saying as of when this is */ } finally {
+    } catch { fell("The console does not answer"); } finally {
       this.isUnderWay = false;
     }
   }
@@ -183,6 +198,7 @@ function focusedIn(element) {
 
 // A part brings the foot along: as of when it is.
 function filled(element, text) {
+  for (const chart of all("[data-chart]", element)) chart.undraw?.();
   element.innerHTML = text;
   const foot = one("template[data-foot]", element);
   if (foot) { one("#as-of").replaceChildren(foot.content); tell(one("#as-of")); labelled(); foot.remove(); }
@@ -247,10 +263,10 @@ const rows = () => all("[data-rows] tbody tr[data-href]");
 const drawer = () => one("#drawer");
 
 function choose(row) {
-  for (const other of rows()) other.removeAttribute("aria-selected");
+  for (const other of rows()) other.removeAttribute("aria-current");
   chosen = row;
   if (!row) return;
-  row.setAttribute("aria-selected", "true");
+  row.setAttribute("aria-current", "true");
   row.scrollIntoView({ block: "nearest" });
   if (drawer() && !drawer().hidden) peek(row);
 }
@@ -279,6 +295,7 @@ async function peek(row) {
   filled(panel, text);
   panel.hidden = false;
   panel.scrollTop = 0;
+  say(`Looking into ${shown(row.dataset.run)}`);
   shownLive();
 }
 
@@ -562,6 +579,7 @@ function drawn(element) {
   const [dim, grid] = [colour("--dim"), colour("--line")], font = `11px ${style.fontFamily}`;
   const axis = { stroke: dim, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font };
   const lines = names.map((label, n) => ({ label, stroke: colour(`--line${n % 6}`), width: 1.4, dash: n > 5 ? [4, 3] : undefined, points: { show: false }, value: (_, value) => value === null ? "–" : value.toLocaleString("en", { maximumFractionDigits: 1 }) }));
+  element.undraw?.();
   element.replaceChildren();
   const chart = new uPlot({
     width: element.clientWidth, height: element.clientHeight - 30,
@@ -576,10 +594,10 @@ function drawn(element) {
       element.toggleAttribute("data-zoomed", !isWhole);
     }] },
   }, columns, element);
-  element.chart_?.observer.disconnect();
   const observer = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: element.clientHeight - 30 }));
   observer.observe(element);
-  element.chart_ = { observer };
+  // It listens to the window: a page that is open all day draws it often.
+  element.undraw = () => { observer.disconnect(); chart.destroy(); };
 }
 
 // --- What a page has, and what comes in later ---
