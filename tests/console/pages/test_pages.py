@@ -6,10 +6,12 @@ import httpx2
 import pytest
 from markupsafe import escape
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from streamproc.console.answers.common import Rebuild
 from streamproc.console.pages.guard import POLICY
 from streamproc.console.pages.links import Links
+from streamproc.console.pages.reports import MAX_LOGGED
 from streamproc.console.qualifiers import Filter
 from streamproc.console.reads import Busy
 from tests.support.console import VIEWER, FakeReads, Site
@@ -242,15 +244,21 @@ def test_a_letter_that_is_none_is_not_found(client, place):
 
 
 def test_reports_of_the_browser_are_counted_by_a_closed_set_of_words(client):
-    """What else is in them is anybody's text."""
-    for report in (
+    """What else is in them is anybody's text, and as much as anybody likes."""
+    reports = [
         {"effective-directive": "script-src"},
         {"violated-directive": "img-src x"},
         {"effective-directive": "<b>"},
-    ):
-        assert client.post("/csp-report", json={"csp-report": report}).status_code == 204
-    for body in (b"{", b"[]", b"null", b"[" * 100_000, b"x" * 20_000):
-        assert client.post("/csp-report", content=body).status_code in {204, 413}
+    ]
+    with capture_logs() as logged:
+        for report in reports:
+            assert client.post("/csp-report", json={"csp-report": report}).status_code == 204
+        for body in (b"{", b"[]", b"null", b"[" * 100_000, b"x" * 20_000):
+            assert client.post("/csp-report", content=body).status_code in {204, 413}
+        for _ in range(MAX_LOGGED):
+            client.post("/csp-report", json={"csp-report": reports[0]})
+    assert [line["directive"] for line in logged[:4]] == ["script-src", "img-src", "other", "other"]
+    assert len(logged) == MAX_LOGGED
 
 
 def test_times_are_utc_for_machines_and_short_for_people(client):
