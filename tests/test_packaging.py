@@ -67,7 +67,8 @@ def test_sdist_ships_every_text(tmp_path):
     build("sdist", tmp_path)
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as sdist:
         shipped = {name.partition("/")[2] for name in sdist.getnames()}
-    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
+    docs = [path for path in (ROOT / "docs").rglob("*") if path.is_file()]
+    texts = [*ROOT.glob("*.md"), *docs, *(ROOT / "deploy").rglob("*.md")]
     assert {text.relative_to(ROOT).as_posix() for text in texts} <= shipped
 
 
@@ -78,6 +79,14 @@ def test_wheel_ships_every_schema(tmp_path):
     assert shipped == {
         f"streamproc/schemas/{schema.name}": schema.read_bytes() for schema in (ROOT / "schemas").iterdir()
     }
+
+
+def test_wheel_ships_every_page_and_what_it_loads(tmp_path):
+    build("wheel", tmp_path)
+    pages = ROOT / "streamproc/console/pages"
+    files = [path for part in ("static", "templates") for path in (pages / part).rglob("*") if path.is_file()]
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        assert {path.relative_to(ROOT).as_posix() for path in files} <= set(wheel.namelist())
 
 
 @pytest.mark.parametrize("service", COMPOSE["services"])

@@ -43,13 +43,13 @@ STATUSES = (*LIMITS_S, *OUTCOMES)
 class FakeReads:
     """A fleet that stands still until a test moves it. `as_of`, `failure`: what a test may set."""
 
-    def __init__(self) -> None:
-        self.lives = {life.run.run_id: life for life in fleet.lives()}
+    def __init__(self, *, hostile: bool = True) -> None:
+        self.lives = {life.run.run_id: life for life in fleet.lives(hostile=hostile)}
         self.alarms = fleet.alerts([*self.lives.values()])
-        self.mail = fleet.letters()
+        self.mail = fleet.letters(hostile=hostile)
         self.as_of: AsOf = fleet.as_of()
         self.failure: Exception | None = None
-        self.listeners: list[asyncio.Queue[Event]] = []
+        self.listeners: list[tuple[asyncio.AbstractEventLoop, asyncio.Queue[Event]]] = []
         self.overviews = 0
 
     def _check(self) -> None:
@@ -213,14 +213,15 @@ class FakeReads:
     async def events(self, wanted: StreamFilter, last_id: str | None) -> AsyncIterator[Sequence[Event]]:
         assert last_id is None
         queue: asyncio.Queue[Event] = asyncio.Queue()
-        self.listeners.append(queue)
+        listener = asyncio.get_running_loop(), queue
+        self.listeners.append(listener)
         try:
             while True:
                 event = await queue.get()
                 if wanted.run_id in {None, event.run_id}:
                     yield [event]
         finally:
-            self.listeners.remove(queue)
+            self.listeners.remove(listener)
 
     def _life(self, run_id: str) -> Life:
         if run_id not in self.lives:
@@ -228,7 +229,7 @@ class FakeReads:
         return self.lives[run_id]
 
     def move(self, run_id: str, status: str) -> Event:
-        """Let a run enter a status, and tell those who listen."""
+        """Let a run enter a status, and tell those who listen, from whatever thread."""
         life = self.lives[run_id]
         run, at = life.run, NOW_MS + len(life.steps)
         step = Step(
@@ -245,8 +246,8 @@ class FakeReads:
         life.steps.append(step)
         run.status, run.status_since, run.outcome, run.is_open = status, at, OUTCOMES.get(status), status in LIMITS_S
         event = Event(f"{at}", "transition", run_id, run.assistant_id, run.model, step)
-        for listener in self.listeners:
-            listener.put_nowait(event)
+        for loop, queue in [*self.listeners]:
+            loop.call_soon_threadsafe(queue.put_nowait, event)
         return event
 
 

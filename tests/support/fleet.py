@@ -65,6 +65,8 @@ PATHS: tuple[tuple[int, tuple[tuple[str, int], ...]], ...] = (
     (5, (("queued", 3), ("in_progress", 9_000))),
     (9, (("queued", 3), ("in_progress", 45), ("requires_action", 9_000))),
 )
+ENDLESS_S = 9_000
+"""A run that is in such a status is in it still; most of them not for long."""
 ERRORS = ("rate_limit_exceeded", "server_error", "invalid_prompt", "tool_user_error")
 PARTITIONS = 12
 
@@ -85,12 +87,11 @@ def as_of(behind_s: float = 0.4) -> AsOf:
     )
 
 
-def lives(count: int = 260) -> list[Life]:
-    """Return ordinary runs, then one of each hostile name."""
+def lives(count: int = 260, *, hostile: bool = True) -> list[Life]:
+    """Return ordinary runs, then one of each hostile name where they are wanted."""
     dice = random.Random(7)
     found = [_life(dice, f"run_{_tag(dice)}", NOW_MS - dice.randrange(20 * SECOND, 50 * MINUTE)) for _ in range(count)]
-    found += [_hostile(dice, name, n) for n, name in enumerate(HOSTILE)]
-    return found
+    return found + [_hostile(dice, name, n) for n, name in enumerate(HOSTILE) if hostile]
 
 
 def _tag(dice: random.Random) -> str:
@@ -110,6 +111,8 @@ def _hostile(dice: random.Random, name: str, n: int) -> Life:
 
 def _life(dice: random.Random, run_id: str, begin: Ms) -> Life:
     [path] = dice.choices([path for _, path in PATHS], [weight for weight, _ in PATHS])
+    if path[-1][1] >= ENDLESS_S and dice.random() < 0.85:
+        begin = NOW_MS - dice.randrange(30 * SECOND, 9 * MINUTE)
     partition, offset = dice.randrange(PARTITIONS), dice.randrange(400_000, 500_000)
     steps: list[Step] = []
     at, before, since = begin, None, begin
@@ -276,7 +279,7 @@ def _alert(run: Run | None, step: Step, n: int) -> Alert:
     )
 
 
-def letters() -> list[Letter]:
+def letters(*, hostile: bool = True) -> list[Letter]:
     """Return dead letters of several reasons, those rejected last first."""
     dice = random.Random(3)
     kinds = (
@@ -296,7 +299,7 @@ def letters() -> list[Letter]:
                 reason=reason,
                 message=message,
                 schema=schema,
-                key=HOSTILE[n // 3] if n % 3 == 0 and n < 60 else f"thread_{_tag(dice)[:14]}",
+                key=HOSTILE[n // 3] if hostile and n % 3 == 0 and n < 60 else f"thread_{_tag(dice)[:14]}",
                 source_topic="run-events",
                 source_partition=n % 5,
                 source_offset=480_000 + n,
@@ -304,7 +307,7 @@ def letters() -> list[Letter]:
                 written_at=written,
                 bytes=dice.randrange(90, 4_000),
                 attempt=0 if n % 9 else 1,
-                replayed_at=written + HOUR if n % 6 == 5 else None,
+                replayed_at=written + 3 * MINUTE if n % 6 == 5 else None,
             )
         )
     return found

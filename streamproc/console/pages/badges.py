@@ -1,5 +1,6 @@
 """What stands for a state: a word, a shape and a hue, never the hue alone."""
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
@@ -73,6 +74,7 @@ def sign(word: str, shown: str | None = None) -> Markup:
     return _badge(shown or word, BY_WORD.get(word, Look("dot", "dim")))
 
 
+@lru_cache(1_024)
 def _badge(text: str, found: Look) -> Markup:
     return Markup(
         '<span class="badge {}"><svg class="shape" aria-hidden="true"><use href="#{}"/></svg><bdi>{}</bdi></span>'

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from streamproc.console.answers.runs import Run, Step
 from streamproc.console.pages.badges import look
+from streamproc.console.pages.written import limit as whole
 from streamproc.console.pages.written import span
 
 MAX_TICKS: Final = 6
@@ -100,4 +101,4 @@ def _mark(step: Step, x: float) -> Mark:
 def _ticks(length_ms: int) -> list[tuple[float, str]]:
     fitting = (unit for unit in UNITS_S if length_ms / 1_000 / unit <= MAX_TICKS)
     unit_ms = next(fitting, -(-length_ms // 1_000 // MAX_TICKS // UNITS_S[-1]) * UNITS_S[-1]) * 1_000
-    return [(at / length_ms * 100, f"+{span(at)}" if at else "0") for at in range(0, length_ms + 1, unit_ms)]
+    return [(at / length_ms * 100, f"+{whole(at)}" if at else "0") for at in range(0, length_ms + 1, unit_ms)]

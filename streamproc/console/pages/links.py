@@ -22,8 +22,8 @@ class Links:
         return f"{self.root}/{path}{'?' if asked else ''}{asked}"
 
     def run(self, run_id: str, **query: Queried) -> str:
-        """Return the page of a run. Browsers resolve `.` and `..` in a path, however they are written."""
-        if run_id in {".", ".."}:
+        """Return the page of a run. Browsers resolve `.` and `..` in a path, and no route matches a line break."""
+        if run_id in {".", ".."} or "\n" in run_id:
             return self.to("runs/", id=run_id, **query)
         return self.to(f"runs/{quote(run_id, safe='', errors='replace')}", **query)
 
@@ -38,6 +38,10 @@ class Links:
     def only(self, **wanted: str) -> str:
         """Return the list of the runs with one value of one qualifier."""
         return self.runs(Filter(wanted={name: (value,) for name, value in wanted.items()}))
+
+    def overdue(self, status: str) -> str:
+        """Return the list of the runs of a status that are past a limit."""
+        return self.runs(Filter(wanted={"status": (status,)}, flags=("overdue",)), sort="deadline")
 
     def letter(self, partition: int, offset: int) -> str:
         """Return the page of a dead letter."""

@@ -19,7 +19,7 @@ async def pipeline(request: Request, renderer: Renderer) -> Response:
         as_of=found.as_of,
         found=found,
         rows=[(item, word(item)) for item in found.items],
-        troubled=sum(word(item) != RUNNING for item in found.items),
+        troubled=sum(word(item) != RUNNING or item.is_stale for item in found.items),
         most_behind_s=max(lags, default=None),
         lag_records=sum(item.lag_records or 0 for item in found.items),
         console_behind=sum(found.console_behind.values()),

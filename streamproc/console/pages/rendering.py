@@ -56,6 +56,7 @@ class Renderer:
             "caller": caller(request),
             "here": template,
             "now_ms": now_ms,
+            "at": lambda time_ms, exact=False: written.moment(time_ms, now_ms, exact=exact),
             "age_of": lambda time_ms: written.age(time_ms, now_ms),
             "left_of": lambda time_ms: written.left(time_ms, now_ms),
         }
@@ -79,4 +80,4 @@ def caller(request: Request) -> Caller:
     return found
 
 
-_WORDS = ("verbatim", "foreign", "middle", "number", "short", "percent", "size", "span", "moment")
+_WORDS = ("verbatim", "foreign", "middle", "number", "short", "percent", "size", "span", "limit")

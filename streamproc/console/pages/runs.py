@@ -4,12 +4,14 @@ import json
 from typing import Any, Final
 
 import msgspec
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from streamproc.console.pages.asking import page_of, turning
 from streamproc.console.pages.links import Links
 from streamproc.console.pages.rendering import Renderer, reads
+from streamproc.console.pages.written import NOTHING
 from streamproc.console.qualifiers import FLAGS, LISTS, METADATA, PRESETS, BadQuery, Filter, parse
 from streamproc.console.reads import MAX_PAGE, SORTS
 
@@ -65,20 +67,28 @@ def _bar(text: str, sort: str) -> dict[str, Any]:
     return {"q": text, "sort": sort, "sorts": SORT_NAMES, "presets": PRESETS, "examples": json.dumps(EXAMPLES)}
 
 
+CELL: Final = Markup(
+    '<span class="cell"><a href="{}">{}</a><a class="without" href="{}" tabindex="-1" title="without it" '
+    'aria-label="without this {}"><svg class="shape" aria-hidden="true"><use href="#out"/></svg></a></span>'
+)
+
+
 class Cells:
-    """Makes the links of cells: the same list with a value only, and without it."""
+    """Makes cells: each value is a link to the runs that have it, with a smaller one to those that do not."""
 
     def __init__(self, wanted: Filter, sort: str, links: Links) -> None:
         self._wanted, self._links = wanted, links
         self._sort = None if sort == SORTS[0] else sort
-        self._made: dict[tuple[str, str], tuple[str, str]] = {}
+        self._made: dict[tuple[str, str], Markup] = {}
 
-    def ways(self, name: str, value: str) -> tuple[str, str]:
-        """Return the list of those that have it, and of those that do not. Most values of a page are there often."""
+    def cell(self, name: str, value: str | None, shown: Markup) -> Markup:
+        """Return the cell of a qualifier's value. Most values of a page are there often."""
+        if not value:
+            return NOTHING
         if (made := self._made.get((name, value))) is None:
             values = (*self._wanted.unwanted.get(name, ()), value)
-            made = self._to(Filter(wanted={name: (value,)})), self._to(Filter(unwanted={name: values}))
-            self._made[name, value] = made
+            only, without = self._to(Filter(wanted={name: (value,)})), self._to(Filter(unwanted={name: values}))
+            made = self._made[name, value] = CELL.format(only, shown, without, name)
         return made
 
     def _to(self, change: Filter) -> str:

@@ -4,11 +4,13 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from streamproc.console.qualifiers import span as whole_span
 from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS
 from streamproc.escaping import escaped
 from streamproc.printing import instant
 
 MAX_TITLE_CHARS = 1_000
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NONE = "\N{EN DASH}"
 NOTHING = Markup('<span class="none">{}</span>').format(NONE)
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -23,8 +25,11 @@ def inert(value: Any) -> Any:
 
 
 def verbatim(text: str) -> Markup:
-    """Return text for an attribute that a script or a form reads: as it is, but for the markup."""
-    return escape(text)
+    """Return text for an attribute that a script or a form reads: as it is, but for the markup.
+
+    HTML has no NUL; a carriage return is kept only as a reference.
+    """
+    return escape(text).replace("\r", Markup("&#13;"))
 
 
 def foreign(text: str | None, most_chars: int = 60) -> Markup:
@@ -32,19 +37,23 @@ def foreign(text: str | None, most_chars: int = 60) -> Markup:
     if not text:
         return NOTHING
     if len(text) <= most_chars:
-        return Markup("<bdi>{}</bdi>").format(escaped(text))
-    shown, title = escaped(text[: most_chars - 1]), escaped(text[:MAX_TITLE_CHARS])
+        return _isolated(escaped(text))
     more = "" if len(text) <= MAX_TITLE_CHARS else f"… ({len(text):,} characters)"
-    return Markup('<bdi title="{}{}">{}…</bdi>').format(title, more, shown)
+    return _isolated(f"{escaped(text[: most_chars - 1])}…", f"{escaped(text[:MAX_TITLE_CHARS])}{more}")
 
 
 def middle(text: str, most_chars: int = 26) -> Markup:
     """Return an id cut in its middle: it tells itself apart at both ends."""
     shown = escaped(text[:MAX_TITLE_CHARS])
     if len(shown) <= most_chars:
-        return Markup("<bdi>{}</bdi>").format(shown)
+        return _isolated(shown)
     tail = most_chars // 3
-    return Markup('<bdi title="{}">{}…{}</bdi>').format(shown, shown[: most_chars - tail - 1], shown[-tail:])
+    return _isolated(f"{shown[: most_chars - tail - 1]}…{shown[-tail:]}", shown)
+
+
+def _isolated(shown: str, title: str = "") -> Markup:
+    about = f' title="{escape(title)}"' if title else ""
+    return Markup(f"<bdi{about}>{escape(shown)}</bdi>")
 
 
 def number(value: float | None) -> str:
@@ -91,35 +100,45 @@ def span(milliseconds: float) -> str:
     return f"{left // DAY}d {left % DAY // HOUR}h"
 
 
-def moment(time_ms: int | None, *, exact: bool = False) -> Markup:
+def limit(milliseconds: float) -> str:
+    """Write a time span that somebody set: in the unit that it is a whole number of."""
+    return whole_span(int(milliseconds)) if milliseconds >= SECOND else span(milliseconds)
+
+
+def stamp(time_ms: int, now_ms: int, *, exact: bool = False) -> str:
+    """Write a time in UTC: of today without its day, of this year without its year."""
+    iso, today = instant(time_ms), instant(now_ms)
+    day, clock = iso[:10], iso[11 : 23 if exact else 19]
+    if day == today[:10]:
+        return clock
+    return f"{int(day[8:])} {MONTHS[int(day[5:7]) - 1]} {clock}" if day[:4] == today[:4] else f"{day} {clock}"
+
+
+def moment(time_ms: int | None, now_ms: int, *, exact: bool = False) -> Markup:
     """Write a time in UTC; the script turns it into what the reader wants. `exact`: with milliseconds."""
     if time_ms is None:
         return NOTHING
     if not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
         return Markup("<span>{}</span>").format(time_ms)
-    iso = instant(time_ms)
-    text = iso[: 23 if exact else 19].replace("T", " ")
-    kind = Markup(' data-as="exact"') if exact else ""
-    return Markup('<time datetime="{}"{}>{}</time>').format(iso, kind, text)
+    return _time(instant(time_ms), "exact" if exact else "", stamp(time_ms, now_ms, exact=exact))
 
 
 def age(time_ms: int | None, now_ms: int) -> Markup:
     """Write how long ago a time is; it goes on counting."""
     if time_ms is None or not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
-        return moment(time_ms)
-    iso = instant(time_ms)
-    return Markup('<time datetime="{}" data-as="age" title="{}">{}</time>').format(
-        iso, iso, span(max(0, now_ms - time_ms))
-    )
+        return moment(time_ms, now_ms)
+    return _time(instant(time_ms), "age", span(max(0, now_ms - time_ms)))
 
 
 def left(time_ms: int | None, now_ms: int) -> Markup:
     """Write how long it is until a time, or since when it is over; it goes on counting."""
     if time_ms is None or not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
-        return moment(time_ms)
-    iso = instant(time_ms)
-    over = time_ms <= now_ms
-    words = f"over by {span(now_ms - time_ms)}" if over else f"in {span(time_ms - now_ms)}"
-    return Markup('<time datetime="{}" data-as="left" class="{}" title="{}">{}</time>').format(
-        iso, "over" if over else "", iso, words
-    )
+        return moment(time_ms, now_ms)
+    if time_ms <= now_ms:
+        return _time(instant(time_ms), "left", f"over by {span(now_ms - time_ms)}", ' class="over"')
+    return _time(instant(time_ms), "left", f"in {span(time_ms - now_ms)}")
+
+
+def _time(iso: str, kind: str, shown: str, more: str = "") -> Markup:
+    """Return the element that the script writes anew; all of it is ours."""
+    return Markup(f'<time datetime="{iso}" data-as="{kind}" title="{iso}"{more}>{shown}</time>')

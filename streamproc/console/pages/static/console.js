@@ -14,6 +14,18 @@ function say(text) {
   one("[data-said]").textContent = text;
 }
 
+// What is shown may be old then: the foot says as of when it is.
+let fault = "";
+function fell(text) {
+  fault = text;
+  say(text);
+}
+
+function recovered() {
+  if (fault && one("[data-said]").textContent === fault) say("");
+  fault = "";
+}
+
 function made(name, attributes = {}, ...content) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -44,9 +56,15 @@ function span(milliseconds) {
   return `${Math.floor(hours / 24)}d ${hours % 24}h`;
 }
 
+const zoned = (at) => new Date(times === "local" ? at - new Date(at).getTimezoneOffset() * 60000 : at).toISOString();
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+// Of today without its day, of this year without its year: as the server writes it.
 function stamp(at, exact) {
-  const moved = new Date(times === "local" ? at - new Date(at).getTimezoneOffset() * 60000 : at);
-  return moved.toISOString().slice(0, exact ? 23 : 19).replace("T", " ");
+  const text = zoned(at), today = zoned(now()), day = text.slice(0, 10), clock = text.slice(11, exact ? 23 : 19);
+  if (day === today.slice(0, 10)) return clock;
+  if (day.slice(0, 4) !== today.slice(0, 4)) return `${day} ${clock}`;
+  return `${Number(day.slice(8))} ${MONTHS[Number(day.slice(5, 7)) - 1]} ${clock}`;
 }
 
 function written(element) {
@@ -62,7 +80,6 @@ function tell(within = document) {
     const text = written(element);
     if (element.textContent !== text) element.textContent = text;
     if (element.dataset.as === "left") element.classList.toggle("over", now() >= Date.parse(element.dateTime));
-    else if (!element.dataset.as || element.dataset.as === "exact") element.title = element.dateTime;
   }
 }
 
@@ -102,6 +119,8 @@ function connect() {
     stream = new EventSource(`${root}/api/v1/stream?${query}`);
     stream.addEventListener("transition", heard);
     stream.addEventListener("alert", heard);
+    stream.addEventListener("open", recovered);
+    stream.addEventListener("error", () => fell("The console does not answer: trying again"));
     if (missed.stream) for (const part of parts.values()) part.isDue = true;
   } else if (!wanted && stream) {
     stream.close();
@@ -151,12 +170,13 @@ class Part {
       const url = new URL(location.href);
       url.searchParams.set("fragment", this.name);
       const response = await fetch(url);
-      if (!response.ok) return;
+      if (!response.ok) { fell(`The console answers ${response.status}`); return; }
       const text = await response.text();
+      recovered();
       const focus = focusedIn(this.element);
       filled(this.element, text);
       focus?.();
-    } catch { /* the server is away: the foot goes on saying as of when this is */ } finally {
+    } catch { fell("The console does not answer"); } finally {
       this.isUnderWay = false;
     }
   }
@@ -178,9 +198,10 @@ function focusedIn(element) {
 
 // A part brings the foot along: as of when it is.
 function filled(element, text) {
+  for (const chart of all("[data-chart]", element)) chart.undraw?.();
   element.innerHTML = text;
   const foot = one("template[data-foot]", element);
-  if (foot) { one("#as-of").replaceChildren(foot.content); tell(one("#as-of")); foot.remove(); }
+  if (foot) { one("#as-of").replaceChildren(foot.content); tell(one("#as-of")); labelled(); foot.remove(); }
   dressed(element);
 }
 
@@ -242,10 +263,10 @@ const rows = () => all("[data-rows] tbody tr[data-href]");
 const drawer = () => one("#drawer");
 
 function choose(row) {
-  for (const other of rows()) other.removeAttribute("aria-selected");
+  for (const other of rows()) other.removeAttribute("aria-current");
   chosen = row;
   if (!row) return;
-  row.setAttribute("aria-selected", "true");
+  row.setAttribute("aria-current", "true");
   row.scrollIntoView({ block: "nearest" });
   if (drawer() && !drawer().hidden) peek(row);
 }
@@ -274,6 +295,7 @@ async function peek(row) {
   filled(panel, text);
   panel.hidden = false;
   panel.scrollTop = 0;
+  say(`Looking into ${shown(row.dataset.run)}`);
   shownLive();
 }
 
@@ -330,6 +352,7 @@ function switched() {
 
 function labelled() {
   one("[data-theme-switch]").textContent = `Theme: ${theme}`;
+  for (const zone of all("[data-zone]")) zone.textContent = times === "UTC" ? "UTC" : "";
   one("[data-times]").textContent = times === "relative" ? "Times: relative" : `Times: ${times}`;
 }
 
@@ -480,7 +503,8 @@ class Replaying {
     const chosenOnes = all("[data-place]:checked").length;
     this.isDone = false;
     this.found = null;
-    this.part("what").textContent = chosenOnes ? `${chosenOnes} chosen.` : "All that the filter finds.";
+    const { places, ...filter } = this.asked({}), isAll = !places.length && !Object.entries(filter).some(([name, value]) => name !== "open_only" && value !== null);
+    this.part("what").textContent = chosenOnes ? `${chosenOnes} chosen.` : places.length ? "This one." : isAll ? "All dead letters." : "All that the filter finds.";
     this.part("found").replaceChildren("Looking, without sending anything…");
     this.part("confirm").hidden = this.part("problem").hidden = true;
     one("[data-send]", this.dialog).disabled = true;
@@ -540,6 +564,14 @@ class Replaying {
 
 // --- The chart ---
 
+// A tick says its day where a day begins.
+function ticked(at, last) {
+  const text = zoned(at * 1000), clock = text.slice(11, 16);
+  const isNew = last === undefined ? text.slice(0, 10) !== zoned(now()).slice(0, 10) : text.slice(0, 10) !== zoned(last * 1000).slice(0, 10);
+  const day = `${Number(text.slice(8, 10))} ${MONTHS[Number(text.slice(5, 7)) - 1]}`;
+  return isNew ? (clock === "00:00" ? day : `${clock}\n${day}`) : clock;
+}
+
 function drawn(element) {
   const { names, columns } = JSON.parse(element.dataset.chart), style = getComputedStyle(element);
   const probe = made("span"), colour = (name) => { probe.style.color = `var(${name})`; return getComputedStyle(probe).color; };
@@ -547,11 +579,12 @@ function drawn(element) {
   const [dim, grid] = [colour("--dim"), colour("--line")], font = `11px ${style.fontFamily}`;
   const axis = { stroke: dim, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font };
   const lines = names.map((label, n) => ({ label, stroke: colour(`--line${n % 6}`), width: 1.4, dash: n > 5 ? [4, 3] : undefined, points: { show: false }, value: (_, value) => value === null ? "–" : value.toLocaleString("en", { maximumFractionDigits: 1 }) }));
+  element.undraw?.();
   element.replaceChildren();
   const chart = new uPlot({
     width: element.clientWidth, height: element.clientHeight - 30,
     series: [{ value: (_, value) => value === null ? "–" : stamp(value * 1000) }, ...lines],
-    axes: [axis, { ...axis, size: 56, values: (_, values) => values.map((value) => value.toLocaleString("en", { notation: "compact" })) }],
+    axes: [{ ...axis, values: (_, ticks) => ticks.map((tick, n) => ticked(tick, ticks[n - 1])) }, { ...axis, size: 56, values: (_, values) => values.map((value) => value.toLocaleString("en", { notation: "compact" })) }],
     scales: { y: { range: (_, low, high) => [0, high || 1] } },
     tzDate: (seconds) => times === "local" ? new Date(seconds * 1000) : uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     cursor: { drag: { x: true, y: false } },
@@ -561,10 +594,10 @@ function drawn(element) {
       element.toggleAttribute("data-zoomed", !isWhole);
     }] },
   }, columns, element);
-  element.chart_?.observer.disconnect();
   const observer = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: element.clientHeight - 30 }));
   observer.observe(element);
-  element.chart_ = { observer };
+  // It listens to the window: a page that is open all day draws it often.
+  element.undraw = () => { observer.disconnect(); chart.destroy(); };
 }
 
 // --- What a page has, and what comes in later ---
