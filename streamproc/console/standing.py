@@ -72,7 +72,8 @@ class Standing:
     def as_of(self) -> AsOf:
         """Return how far the answers go."""
         quiet_s = self._clock() - (self._known_at if self._complete_at is None else self._complete_at)
-        behind_s = 0.0 if self.was_complete and quiet_s < FRESH_S else round(quiet_s, 1)
+        # Nothing is 0 that was not complete: an answer says by that whether all is in it.
+        behind_s = 0.0 if self.was_complete and quiet_s < FRESH_S else max(0.1, round(quiet_s, 1))
         offsets = {f"{topic}:{partition}": offset for (topic, partition), offset in sorted(self._next.items())}
         notes = [*([self.trouble] if self.trouble else []), *self._notes.values()]
         return AsOf(partitions=offsets, behind_s=behind_s, rebuild=self._rebuild(), notes=notes)

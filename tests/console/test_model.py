@@ -79,7 +79,7 @@ def test_the_last_state_of_each_run_is_kept_and_counted(place: Path, written: li
     for batch in written:
         put(db, *batch)
         # A batch is folded to the last of each run before it is written.
-        for each in {change.run_id: change for change in batch}.values():
+        for each in {found.run_id: found for found in batch}.values():
             expected.pop(each.run_id, None)
             if each.run is not None:
                 expected[each.run_id] = each.run
@@ -179,7 +179,7 @@ def test_more_steps_than_are_kept_go_from_the_front(db: Database) -> None:
     while tidy(db, Retention(10**12, 1_000, ASSISTANTS), 1_000):
         pass
     first, count = db.writer.execute("SELECT min(offset), count(*) FROM steps").fetchone()
-    assert 8_000 <= count <= 8_001
+    assert 8_000 <= count <= 8_010  # It goes by offsets, rounded.
     assert first == 9_000 - count
 
 
@@ -202,8 +202,8 @@ def test_a_file_that_is_none_is_made_anew(tmp_path: Path, damage: bytes) -> None
     db.close()
 
 
-def test_a_file_cut_in_half_is_made_anew(tmp_path: Path) -> None:
-    """A torn file is found out at its opening, or in its use: never shown as if it were whole."""
+def test_a_file_cut_in_half_is_never_shown_as_whole(tmp_path: Path) -> None:
+    """A torn file is found out when it is opened."""
     db = database(tmp_path)
     put(db, *(change(run(f"run_{number}")) for number in range(2_000)))
     db.fold_log()
@@ -211,10 +211,8 @@ def test_a_file_cut_in_half_is_made_anew(tmp_path: Path) -> None:
     file = tmp_path / "console.sqlite"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     db = database(tmp_path)
-    with pytest.raises(sqlite3.DatabaseError):
-        assert db.why_rebuilt or len(runs_in(db)) < 2_000
-        if db.why_rebuilt:
-            raise sqlite3.DatabaseError
+    assert "damaged" in db.why_rebuilt
+    assert not runs_in(db)
     db.close()
 
 
@@ -284,8 +282,8 @@ OFFSETS = iter(range(10**6))
 def alert(name: str, state: str, at: int, ends_at: int | None = None) -> StepRow:
     """Return an alert."""
     said = Alerted(
-        name, "stuck_in_queued", "warning", state, "r", None, None, None, "queued", 1, 2, ends_at, at, "so", None, None, 1
-    )  # fmt: skip
+        name, "stuck", "warning", state, "r", None, None, None, "queued", 1, 2, ends_at, at, "", None, None, 1
+    )
     return StepRow(Kind.ALERT, 0, next(OFFSETS), "r", at, at, said)
 
 

@@ -44,13 +44,10 @@ class Watched:
 
 
 def executable() -> str:
-    """Return the browser's program; skips where there is none, unless CI is set."""
+    """Return the browser's program; skips where there is none: `.ci/run` installs it where it can."""
     if found := next(filter(None, map(shutil.which, NAMES)), None):
         return found
-    reason = "there is no chromium: apt-get install chromium"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    pytest.skip("there is no chromium: apt-get install chromium")
 
 
 @contextmanager
