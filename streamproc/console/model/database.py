@@ -45,6 +45,9 @@ class Database:
         self.untouched_s = _age_s(path)
         self._identity = f"{VERSION} {sorted(identity.items())} {index_metadata}"
         self._local = threading.local()
+        # Nobody opens a file that is just being made: `_readers` are reading, `_is_making` keeps others out.
+        self._turns = threading.Condition()
+        self._readers, self._is_making = 0, False
         self._lock = _locked(path)
         try:
             self.why_rebuilt = self._open()
@@ -64,27 +67,48 @@ class Database:
         self.writer.commit()
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what a query returns, as of one moment; raises Busy after QUERY_S."""
-        connection = self._reader()
-        deadline = time.monotonic() + QUERY_S
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
+        """Return what a query returns, as of one moment; raises Busy after QUERY_S, and while the file is made anew."""
+        with self._reading():
+            connection = self._reader()
+            deadline = time.monotonic() + QUERY_S
+            connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
+            try:
+                connection.execute("BEGIN")
+                return query(connection)
+            except sqlite3.OperationalError as error:
+                if "interrupted" in str(error):
+                    raise Busy("the query took too long: filter for more, or ask for less") from None
+                raise
+            finally:
+                connection.rollback()
+                connection.set_progress_handler(None, 0)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._turns:
+            if self._is_making:
+                raise Busy("the read model is being built anew: ask again")
+            self._readers += 1
         try:
-            connection.execute("BEGIN")
-            return query(connection)
-        except sqlite3.OperationalError as error:
-            if "interrupted" in str(error):
-                raise Busy("the query took too long: filter for more, or ask for less") from None
-            raise
+            yield
         finally:
-            connection.rollback()
-            connection.set_progress_handler(None, 0)
+            with self._turns:
+                self._readers -= 1
+                self._turns.notify_all()
 
     def rebuild(self, why: str) -> None:
         """Begin anew with an empty file."""
         with suppress(sqlite3.Error, AttributeError):  # It may never have been opened.
             self.writer.close()
         self.why_rebuilt = why
-        self._make()
+        with self._turns:
+            self._is_making = True
+            self._turns.wait_for(lambda: not self._readers)
+        try:
+            self._make()
+        finally:
+            with self._turns:
+                self._is_making = False
 
     def fold_log(self) -> None:
         """Take the log into the file and cut it, where nobody reads; call it when nothing else is to be done."""
