@@ -196,7 +196,7 @@ def _alert(partition: int, record: Arrival) -> StepRow:
 
 def _letter(found: Letter | Foreign) -> LetterRow:
     if not isinstance(found, Letter):
-        raise RecordRejected("foreign", found.flaw)
+        raise TypeError(found.flaw)
     source = found.source
     key = None if found.key is None else found.key.decode(errors="replace")
     said = LetterSaid(found.message, key, source.offset, source.timestamp, found.size, found.attempt)

@@ -147,8 +147,8 @@ async def test_requests_are_not_logged(app, caplog, capfd):
 
 
 async def test_a_stop_waits_for_no_idle_or_half_sent_request(app, monkeypatch):
-    monkeypatch.setattr("streamproc.observe.http.GRACE_S", 3_600)
-    monkeypatch.setattr("streamproc.observe.http.STOP_S", 60.0)
+    monkeypatch.setattr("streamproc.web.server.GRACE_S", 3_600)
+    monkeypatch.setattr("streamproc.web.server.STOP_S", 60.0)
     async with HttpServer(app, "127.0.0.1", 0) as server:
         with (
             socket.create_connection((server.host, server.port)) as idle,
@@ -163,8 +163,8 @@ async def test_a_stop_waits_for_no_idle_or_half_sent_request(app, monkeypatch):
 
 
 async def test_a_stop_is_bounded_though_a_client_never_reads(monkeypatch):
-    monkeypatch.setattr("streamproc.observe.http.GRACE_S", 0.1)
-    monkeypatch.setattr("streamproc.observe.http.STOP_S", 60.0)
+    monkeypatch.setattr("streamproc.web.server.GRACE_S", 0.1)
+    monkeypatch.setattr("streamproc.web.server.STOP_S", 60.0)
 
     async def endless(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})

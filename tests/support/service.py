@@ -157,6 +157,7 @@ class Fleet:
             source = await self.read(self.topics.events, partition)
             total += len(source)
             names = (self.topics.transitions, self.topics.verdicts, self.topics.state, self.topics.dead_letters)
+            await eventually(lambda at=partition, topics=names: self._are_settled(topics, at))
             found = written(*[await self.read(name, partition) for name in names])
             expected = replay(source, int(time.time() * 1000), book)
             assert found.transitions == expected.transitions, f"transitions of partition {partition}"
@@ -164,6 +165,14 @@ class Fleet:
             assert found.dead_letters == expected.dead_letters, f"dead letters of partition {partition}"
             assert found.states == expected.states, f"states of partition {partition}"
         return total
+
+    async def _are_settled(self, topics: Sequence[str], partition: int) -> bool:
+        """Whether no transaction is open: a commit is confirmed, and its offsets are there, before all its markers."""
+        for topic in topics:
+            _, stable = await self.kafka.bounds(topic, partition)
+            if stable < await self.kafka.high_watermark(topic, partition):
+                return False
+        return True
 
 
 class Worker:
