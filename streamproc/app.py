@@ -60,6 +60,11 @@ def make_kafka(settings: Settings) -> AioKafka:
     return AioKafka(settings.kafka, settings.application_id)
 
 
+def make_dead_letter_kafka(settings: Settings) -> AioKafka:
+    """Return the same cluster, with transactions and a group of its own: who replays dead letters fences no service."""
+    return AioKafka(settings.kafka, f"{settings.application_id}.dlq")
+
+
 def make_book(settings: Settings) -> SchemaBook:
     """Return the book of the schemas that are known from the start; raises ConfigError for a file that is none."""
     return book_of(
@@ -241,8 +246,8 @@ async def create(settings: Settings, partitions: int | None = None, replication_
 
 
 async def with_dead_letters(settings: Settings, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
-    """Return what `work` returns; its transactions and group are of their own, so that it fences no service."""
-    kafka = AioKafka(settings.kafka, f"{settings.application_id}.dlq")
+    """Return what `work` returns, with `make_dead_letter_kafka`."""
+    kafka = make_dead_letter_kafka(settings)
     return await _and_close(kafka, work(kafka, settings.topic_names))
 
 

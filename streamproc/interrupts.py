@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -64,9 +64,9 @@ async def cancelled(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def to_its_end(writing: Coroutine[Any, Any, T]) -> T:
+async def to_its_end(writing: Awaitable[T]) -> T:
     """Return what `writing` returns; a cancellation waits for its end, which must be bounded."""
-    task = asyncio.create_task(writing)
+    task = asyncio.ensure_future(writing)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from streamproc.app import make_book, make_kafka
+from streamproc.app import make_book, make_dead_letter_kafka, make_kafka
 from streamproc.console.access import Access
 from streamproc.console.following import Follower, Parts
 from streamproc.console.intake import Intake
@@ -31,7 +31,6 @@ from streamproc.interrupts import cancelled, stop_on_signal
 from streamproc.registry.learner import Learner
 from streamproc.registry.link import registry_link
 from streamproc.registry.observer import SILENT
-from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import TopicSettings
 from streamproc.settings import Settings
 from streamproc.web.server import HttpServer
@@ -140,7 +139,7 @@ async def _actions(settings: Settings) -> AsyncIterator[Replays | None]:
     if not settings.console.actions:
         yield None
         return
-    kafka = AioKafka(settings.kafka, f"{settings.application_id}.dlq")
+    kafka = make_dead_letter_kafka(settings)
     try:
         yield Replays(kafka, settings.topic_names, Limits(MAX_ATTEMPTS, settings.kafka.max_record_bytes))
     finally:

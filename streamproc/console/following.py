@@ -15,13 +15,14 @@ import structlog
 from streamproc.codec.arrival import Arrival
 from streamproc.console.intake import Intake, print_of
 from streamproc.console.model.database import Database
-from streamproc.console.model.entries import Batch, Mark
+from streamproc.console.model.entries import Mark
 from streamproc.console.model.retention import Retention, tidy
 from streamproc.console.model.runs import RunTable
 from streamproc.console.model.writing import marks, write
 from streamproc.console.objects import Unlearned
 from streamproc.console.standing import Standing
 from streamproc.errors import BrokerUnavailable
+from streamproc.interrupts import to_its_end
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.ports import Fetched, Fetcher, Gone, Kafka, TopicPartition, Unreadable
 
@@ -178,7 +179,7 @@ class Follower:
         for topic in self._parts.intake.topics:
             count = await self._parts.kafka.partition_count(topic)
             found += [TopicPartition(topic, number) for number in range(count)]
-            is_missing = not count and not topic.endswith("-replays")  # Made by the first replay.
+            is_missing = not count and topic != self._parts.intake.receipts_topic  # Made by the first replay.
             self._standing.note(topic, f"there is no topic {topic}" if is_missing else "")
         return found
 
@@ -202,10 +203,8 @@ class Follower:
     ) -> None:
         parts = self._parts
 
-        def work() -> Batch:
-            batch = parts.intake.batch(records, ends)
-            write(parts.database, parts.runs, batch)
-            return batch
+        def work() -> None:
+            write(parts.database, parts.runs, parts.intake.batch(records, ends))
 
         while True:
             try:
@@ -253,12 +252,7 @@ class Follower:
 
     async def _in_pool(self, work: Callable[[], T]) -> T:
         """Work in the thread that writes, to its end even if cancelled: nobody else may write meanwhile."""
-        future = asyncio.get_running_loop().run_in_executor(self._parts.pool, work)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait({future})
-            raise
+        return await to_its_end(asyncio.get_running_loop().run_in_executor(self._parts.pool, work))
 
 
 def _is_outside(error: sqlite3.DatabaseError) -> bool:

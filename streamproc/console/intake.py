@@ -34,7 +34,7 @@ from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.topics import receipts_topic
 
 Metadata = Callable[[Run], tuple[str | None, ...]]
-"""Reads of a run's event what is indexed; raises SchemaMissing where a registry has to be asked first."""
+"""Reads of a run's event what is indexed; raises Unlearned where a registry has to be asked first."""
 Records = Sequence[Arrival]
 
 UNREADABLE = (RecordRejected, ConfigError, ValueError, TypeError, AttributeError, LookupError, EOFError)
@@ -60,8 +60,8 @@ class Intake:
         ):
             if role in names:
                 self._takers[names[role]] = take
-        self._takers[receipts_topic(topics.dead_letters)] = self._receipts
-        self.state_topic = topics.state
+        self.state_topic, self.receipts_topic = topics.state, receipts_topic(topics.dead_letters)
+        self._takers[self.receipts_topic] = self._receipts
         self.unreadable: dict[str, int] = {}
 
     @property
@@ -70,7 +70,7 @@ class Intake:
         return list(self._takers)
 
     def batch(self, fetched: Mapping[TopicPartition, Records], ends: Mapping[TopicPartition, int]) -> Batch:
-        """Return what records come to; `ends`: the offset behind each partition's. Raises SchemaMissing."""
+        """Return what records come to; `ends`: the offset behind each partition's. Raises Unlearned."""
         batch = Batch()
         for place, records in fetched.items():
             if records:

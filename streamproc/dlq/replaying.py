@@ -19,6 +19,7 @@ from streamproc.dlq.planning import Plan, Terms, Verdict
 from streamproc.dlq.reading import letters
 from streamproc.dlq.receipts import Receipts, ensure_topic, read_receipts, receipt, withdrawn
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskFenced, TaskInvalid
+from streamproc.interrupts import to_its_end
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import BATCH_BYTES as PRODUCED_BYTES
 from streamproc.runtime.ports import Committed, Kafka, Outputs, TopicPartition, Transactions
@@ -188,12 +189,7 @@ class Replay:
             if batch:
                 self._count(len(batch))
 
-        task = asyncio.create_task(write())
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait({task})
-            raise
+        await to_its_end(write())
 
     def _outputs(self, partition: int, batch: Sequence[Letter]) -> Outputs:
         outputs: dict[TopicPartition, list[Message]] = {}

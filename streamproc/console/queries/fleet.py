@@ -9,6 +9,7 @@ from streamproc.console.answers.fleet import Rate, StatusCount, Window
 from streamproc.console.model.entries import Sums, unpack_sums
 from streamproc.console.model.history import RATE_MS
 from streamproc.console.model.windows import add
+from streamproc.console.queries.paging import beginning_with
 from streamproc.console.queries.runs import counts
 from streamproc.console.queries.view import View
 from streamproc.console.reads import SeriesFilter
@@ -67,9 +68,9 @@ def rates(db: Connection, now_ms: int) -> list[Rate]:
 
 def values(db: Connection, qualifier: str, prefix: str, limit: int) -> list[tuple[str, int]]:
     """Return values that begin so, the most frequent first."""
+    begins, bounds = beginning_with("value", prefix)
     rows = db.execute(
-        "SELECT value, runs FROM facets WHERE name = ? AND value >= ? AND value < ? LIMIT ?",
-        [qualifier, prefix, prefix + "\U0010ffff", MOST_COMPLETED],
+        f"SELECT value, runs FROM facets WHERE name = ? AND {begins} LIMIT ?", [qualifier, *bounds, MOST_COMPLETED]
     ).fetchall()
     return sorted(rows, key=lambda row: (-row[1], row[0]))[:limit]
 

@@ -44,6 +44,11 @@ def page(
     return rows, last
 
 
+def beginning_with(column: str, prefix: str) -> Part:
+    """Return the condition for texts that begin so, as an index can answer it: no character is behind the last one."""
+    return f"{column} >= ? AND {column} < ?", (prefix, prefix + "\U0010ffff")
+
+
 def joined(parts: Sequence[Part]) -> Part:
     """Return conditions as one."""
     return " AND ".join(["true", *(text for text, _ in parts)]), [value for _, values in parts for value in values]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from streamproc.console.answers.runs import Run
 from streamproc.console.qualifiers import Filter
 from streamproc.console.queries.conditions import ages, conditions
-from streamproc.console.queries.paging import Part, joined
+from streamproc.console.queries.paging import Part, beginning_with, joined
 from streamproc.console.queries.view import View
 
 EXAMINED_AT_ONCE = 2_000
@@ -49,7 +49,7 @@ class _Stream(NamedTuple):
 
     by: str
     condition: str
-    values: tuple[Any, ...]
+    values: Sequence[Any]
 
 
 def one(db: Connection, view: View, run_id: str) -> Stored | None:
@@ -106,10 +106,7 @@ class _Order(NamedTuple):
 
 def _order(db: Connection, view: View, wanted: Filter, sort: str, now_ms: int) -> _Order:
     if wanted.run_id:
-        # Up to the last text that begins so: no character is behind this one.
-        span = _Stream(
-            "sqlite_autoindex_runs_1", "run_id >= ? AND run_id < ?", (wanted.run_id, wanted.run_id + "\U0010ffff")
-        )
+        span = _Stream("sqlite_autoindex_runs_1", *beginning_with("run_id", wanted.run_id))
         return _Order([span], ("run_id", "id"))
     if sort == "deadline":
         limits = _Stream("runs_ends_first", "ends_first IS NOT NULL", ())
