@@ -77,7 +77,9 @@ class Fleet:
     async def send_records(self, *records: Record) -> None:
         """Write records of any kind to partition 0 of the input."""
         async with AIOKafkaProducer(
-            bootstrap_servers=self.settings.bootstrap_servers, max_request_size=2 * MAX_RECORD_BYTES
+            bootstrap_servers=self.settings.bootstrap_servers,
+            enable_idempotence=True,
+            max_request_size=2 * MAX_RECORD_BYTES,
         ) as producer:
             for key, value, timestamp_ms, headers in records:
                 await producer.send_and_wait(
