@@ -59,8 +59,6 @@ def _said(schema: WriterSchema, field: Field, target: str) -> str:
 
 def _notes(schema: WriterSchema, profile: Profile) -> Iterator[str]:
     yield f"fingerprint {schema.fingerprint}, in the order in which its bytes are sent"
-    if schema.slow:
-        yield f"takes the slower decoder: {schema.slow}"
     for target, why in schema.plan.unread.items():
         yield f"{target}: {why}; each record that has it is flagged, and taken without"
     known = {*profile.statuses, *profile.shape.statuses}

@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple, Self
 import fastavro
 
 from streamproc.codec.schemas import Schema, WriterSchema, varint
-from streamproc.codec.skim import TooComplex
+from streamproc.codec.skim import Faulty
 from streamproc.core.shape import Shape
 from streamproc.errors import ConfigError, RecordRejected
 
@@ -89,7 +89,9 @@ def entries(path: Path, schema: WriterSchema) -> Iterator[Entry]:
             for block in blocks:
                 yield from _entries_of(block, schema)
                 end = block.offset + block.size
-        except TooComplex as error:
+        except Faulty as error:
+            if error.fault.reason != "too_complex":
+                raise _damaged(path, end, str(error)) from error
             raise ConfigError(f"{path} has a record in the block at byte {end} that cannot be read: {error}") from None
         except ConfigError:
             raise

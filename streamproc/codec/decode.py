@@ -1,26 +1,23 @@
-"""Framed values to RunEvents, a whole batch of several partitions at a time: columnar first, else record by record.
+"""Framed values to RunEvents, a whole batch of several partitions at a time: native first, else record by record.
 
 Both decoders take and refuse the same records, and read the same from them: a property test holds it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival, Framed, Rejection
 from streamproc.codec.book import SchemaBook, SchemaMissing
-from streamproc.codec.columnar import BadRecords, Panicked, decode_columns
 from streamproc.codec.framing import JSON, header_of
 from streamproc.codec.jsonobject import JsonFormat
-from streamproc.codec.reference import decode_one, skim
+from streamproc.codec.reference import decode_one, refusal
 from streamproc.codec.schemas import WriterSchema
 from streamproc.core.model import RunEvent
 from streamproc.errors import RecordRejected
 
 MAX_MISSING = 64
 """Headers that one batch asks a registry for at a time."""
-BATCH_CELLS, RECORD_CELLS = 16_000_000, 100_000
-"""Room for values that a batch of columns may take at the very most, some 10 bytes each; wider records go alone."""
 
 Format = WriterSchema | JsonFormat
 Groups = dict[bytes, tuple[Format, list[Framed]]]
@@ -51,7 +48,7 @@ def decode(records: Sequence[Arrival], book: SchemaBook) -> Decoded:
 
 
 def decode_together(brought: Mapping[int, Sequence[Arrival]], book: SchemaBook) -> dict[int, Decoded]:
-    """Decode records by partition, in one go for all: a batch of columns costs 150 µs, whatever is in it.
+    """Decode records by partition, in one go for all.
 
     Raises nothing for bad input: what cannot be used is in `rejections`.
     """
@@ -103,19 +100,6 @@ def _by_schema(
     return len(records)
 
 
-def _skimmed(framed: Framed, schema: WriterSchema, rejections: list[Rejection]) -> int:
-    """Look over a payload without making objects of what is in it; return its cells, -1 where it is refused."""
-    try:
-        return skim(framed, schema)
-    except RecordRejected as error:
-        rejections.append(Rejection(framed.record, error.reason, str(error), framed.partition))
-        return -1
-
-
-def _fits(framed: Framed, schema: WriterSchema, rejections: list[Rejection]) -> bool:
-    return _skimmed(framed, schema, rejections) >= 0
-
-
 def _missing(records: Sequence[Arrival], book: SchemaBook) -> tuple[bytes, ...]:
     """Return the headers that a registry has to be asked for, in the order in which they are needed."""
     missing: dict[bytes, None] = {}
@@ -143,77 +127,25 @@ def _asked_for(record: Arrival, book: SchemaBook) -> bytes | None:
 
 
 def _decode_group(group: list[Framed], schema: Format, rejections: list[Rejection]) -> list[RunEvent]:
-    if not isinstance(schema, WriterSchema) or schema.fast is None:
+    if isinstance(schema, JsonFormat) or schema.native is None:
         return _read_each(group, schema, rejections)
-    wide: list[Framed] = []
-    events: list[RunEvent] = []
-    for part in _parts(group, schema, wide, rejections):
-        events += _decode_columns(part, schema, schema.fast, rejections)
-    return events + _read_each(wide, schema, rejections)
-
-
-def _parts(
-    group: Sequence[Framed], schema: WriterSchema, wide: list[Framed], rejections: list[Rejection]
-) -> Iterator[list[Framed]]:
-    """Yield what may be made columns of, so much at a time; put what takes too much room there into `wide`.
-
-    Rejects what is no record of the schema, as far as it had to be looked at.
-    """
-    part: list[Framed] = []
-    total = 0
-    for framed in group:
-        size = len(framed.payload)
-        cells = schema.cells(size)
-        if size >= schema.skim_from or cells > RECORD_CELLS:
-            cells = _skimmed(framed, schema, rejections)
-            if cells > RECORD_CELLS:
-                wide.append(framed)
-            if not 0 <= cells <= RECORD_CELLS:
-                continue
-        if total + cells > BATCH_CELLS:
-            yield part
-            part, total = [], 0
-        part.append(framed)
-        total += cells
-    if part:
-        yield part
-
-
-def _decode_columns(
-    group: list[Framed], schema: WriterSchema, fast: str, rejections: list[Rejection]
-) -> list[RunEvent]:
-    try:
-        events, refused = _decode_fast(group, schema, fast)
-    except Panicked:
-        return _read_each(group, schema, rejections)
-    rejections += refused
-    return events
+    found = schema.native.decode(group)
+    for row, fault in found.faults:
+        rejections.append(_rejection(group[row], refusal(fault, schema.where)))
+    return found.events + _read_each([group[row] for row in found.doubtful], schema, rejections)
 
 
 def _read_each(group: Sequence[Framed], schema: Format, rejections: list[Rejection]) -> list[RunEvent]:
     return [event for framed in group if (event := _read(framed, schema, rejections)) is not None]
 
 
-def _decode_fast(group: list[Framed], schema: WriterSchema, fast: str) -> tuple[list[RunEvent], list[Rejection]]:
-    """Decode records of one schema; the reference decoder has the last word on each that is odd. Raises Panicked."""
-    rejections: list[Rejection] = []
-    while group:
-        try:
-            return decode_columns(group, schema, fast), rejections
-        except BadRecords as error:
-            if error.events is not None:
-                others = _read_each([group[row] for row in error.suspects], schema, rejections)
-                return error.events + others, rejections
-            bad = {row for row in error.suspects if not _fits(group[row], schema, rejections)}
-        if not bad:
-            raise Panicked("the batch is refused, but none of its records")
-        group = [framed for row, framed in enumerate(group) if row not in bad]
-    return [], rejections
-
-
 def _read(framed: Framed, schema: Format, rejections: list[Rejection]) -> RunEvent | None:
     try:
         return schema.read(framed) if isinstance(schema, JsonFormat) else decode_one(framed, schema)
     except RecordRejected as error:
-        rejections.append(Rejection(framed.record, error.reason, str(error), framed.partition))
+        rejections.append(_rejection(framed, error))
         return None
+
+
+def _rejection(framed: Framed, error: RecordRejected) -> Rejection:
+    return Rejection(framed.record, error.reason, str(error), framed.partition)

@@ -41,9 +41,8 @@ _NO_MARKS = bytes(set(range(256)) - set(b'[{]}"'))
 
 
 class JsonFormat:
-    """Reads JSON objects of one shape. Has no schema, so there is nothing that a columnar decoder could take."""
+    """Reads JSON objects of one shape. Has no schema, so there is nothing that a native decoder could take."""
 
-    fast = None
     label = LABEL
 
     def __init__(self, shape: Shape) -> None:

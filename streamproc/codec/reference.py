@@ -8,26 +8,30 @@ import fastavro
 from streamproc.codec.arrival import Framed
 from streamproc.codec.reading import event_of
 from streamproc.codec.schemas import WriterSchema
-from streamproc.codec.skim import Malformed, TooComplex
+from streamproc.codec.skim import Fault, Faulty
 from streamproc.codec.values import DAMAGED
 from streamproc.core.model import RunEvent
 from streamproc.errors import RecordRejected
 
 
-def skim(framed: Framed, schema: WriterSchema) -> int:
-    """Return how many cells a record takes in columns.
+def refusal(fault: Fault, where: str) -> RecordRejected:
+    """Return the error for a payload with a fault, of the schema that `where` names."""
+    match fault.reason:
+        case "undecodable":
+            text = f"not an Avro record of {where}: {fault.words}"
+        case "too_complex":
+            text = f"a record of {where} cannot be taken: {fault.words}"
+        case _:
+            text = f"{fault.words} after the record of {where}"
+    return RecordRejected(fault.reason, text)
 
-    Raises RecordRejected (`undecodable`, `trailing_bytes`, `too_complex`) for what is not one record of a schema.
-    """
+
+def skim(framed: Framed, schema: WriterSchema) -> None:
+    """Raise RecordRejected (`undecodable`, `trailing_bytes`, `too_complex`) for what is not one record of a schema."""
     try:
-        end, cells = schema.skimmer.skim(framed.payload)
-    except Malformed as error:
-        raise RecordRejected("undecodable", f"not an Avro record of {schema.where}: {error}") from None
-    except TooComplex as error:
-        raise RecordRejected("too_complex", f"a record of {schema.where} cannot be taken: {error}") from None
-    if end != len(framed.payload):
-        raise RecordRejected("trailing_bytes", f"bytes are left over after the record of {schema.where}")
-    return cells
+        schema.skimmer.check(framed.payload)
+    except Faulty as error:
+        raise refusal(error.fault, schema.where) from None
 
 
 def decode_one(framed: Framed, schema: WriterSchema) -> RunEvent:

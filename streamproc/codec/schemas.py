@@ -1,45 +1,30 @@
 """Schemas: those that ship with streamproc, and those that producers write with, made ready for both decoders."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import copy
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from io import BytesIO
 from pathlib import Path
-from secrets import randbits
 from typing import Any
 
 import fastavro
-import pyruhvro
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.avro import Names, at_path, kind, nodes, parts, resolved
 from streamproc.codec.canonical import crc_64_avro
 from streamproc.codec.cloudevents import SCHEMA_HEADER
 from streamproc.codec.framing import header_of, label, single_object
+from streamproc.codec.native import EventDecoder, module
 from streamproc.codec.normal import Tree, normal
-from streamproc.codec.plain import bytes_as_text, is_plain, parsed, plain
-from streamproc.codec.plan import Plan, make_plan
+from streamproc.codec.plain import parsed
+from streamproc.codec.plan import make_plan
 from streamproc.codec.reading import getters_of
-from streamproc.codec.skim import MAX_VALUES, Skimmer
-from streamproc.codec.vet import MAX_TYPES, overlooked, unfit, vetted
-from streamproc.codec.weight import cells, cells_per_byte, most_values, values_per_byte
+from streamproc.codec.skim import Skimmer
+from streamproc.codec.vet import overlooked, unfit, vetted
 from streamproc.core.shape import Shape
 from streamproc.errors import ConfigError, RecordRejected
-
-BEGIN_MARK, END_MARK = "streamproc_begin", "streamproc_end"
-"""Fields that the fast decoder reads before the first and behind the last one: see `columnar`."""
-END = randbits(62)
-"""What the end mark holds: unknown to who writes the payload, so that left-over bytes cannot pass for it."""
-NO_BRANCH = 1_000_000 + randbits(24)
-"""A union branch that does not exist, as unknown to others: the fast decoder names it in its error."""
-PROBE_ERROR = f"union branch index: {NO_BRANCH}"
-MAX_COMPILED_CHARS = 8 << 20
-"""Of schemas that the fast decoder was given in this process: it keeps each for good, at some 22 times its size."""
-PANICS = frozenset(("fixed",))
-"""What the fast decoder is known not to take; trying would put Rust's panic message on stderr."""
 
 Frames = Mapping[str, bytes]
 """What records of an output schema begin with, by its name: where a registry gave it an id."""
@@ -56,9 +41,6 @@ def varint(number: int) -> bytes:
         rest >>= 7
     encoded.append(rest)
     return bytes(encoded)
-
-
-BEGIN_BYTES, END_BYTES, PROBE = varint(0), varint(END), varint(NO_BRANCH)
 
 
 class Schema:
@@ -84,9 +66,8 @@ class WriterSchema(Schema):
     """A schema that a producer writes runs with: vetted, and compiled once for both decoders.
 
     `header`: what records of it begin with, its own single-object header by default. `where` names it for people.
-    `fast` is the schema's text for the columnar decoder, between the marks; None where that decoder cannot take it.
-    `slow`: why it cannot, in words. `skim_from`: shorter payloads cannot hold too many values.
-    Raises RecordRejected (`unfit_schema`) that says what is wrong with it, field by field.
+    `native`: the fast decoder, where it is installed. Raises RecordRejected (`unfit_schema`) that says what is wrong
+    with it, field by field.
     """
 
     def __init__(self, document: Any, shape: Shape, header: bytes | None = None, where: str | None = None) -> None:
@@ -102,69 +83,8 @@ class WriterSchema(Schema):
             self.header, self.label = header, label(header)
         self.where = where or self.label
         self.getters = getters_of(self.plan)
-        root, names = tree
-        self.skimmer = Skimmer(root, names)
-        self.slow = "it has a type that contains itself" if self.skimmer.is_endless else _not_columnar(tree, self.plan)
-        self.skim_from, self._cells = 0, (0, 0)
-        if not self.slow:
-            self.skim_from = (MAX_VALUES - most_values(root, names)) // values_per_byte(names)
-            self._cells = cells(root, names), cells_per_byte(names)
-        self.fast = None if self.slow else _columnar(plain(tree))
-        if self.fast is None:
-            self.slow = self.slow or "it has a type that the fast one does not know, or there are too many schemas"
-
-    def cells(self, payload_bytes: int) -> int:
-        """Return how many values a columnar decoder has to make room for at most, of a payload of so many bytes."""
-        width, per_byte = self._cells
-        return width + per_byte * payload_bytes
-
-
-def _has_bytes(schema: Any, names: Names) -> bool:
-    schema = resolved(schema, names)
-    return kind(schema) == "bytes" or any(_has_bytes(part, names) for part in parts(schema))
-
-
-def _not_columnar(tree: Tree, plan: Plan) -> str:
-    """Return why the columnar decoder cannot take a schema, empty where it should."""
-    root, names = tree
-    found = [node for named in names.values() for node in nodes(named)]
-    kinds = {kind(node) for node in found}
-    unions = [node for node in found if kind(node) == "union" and not _is_optional(node)]
-    if kinds & PANICS:
-        return f"it has a {' and a '.join(sorted(kinds & PANICS))}"
-    read = [node for fields in plan.fields.values() for field in fields for node in at_path(root, field.path, names)]
-    if any(kind(node) == "enum" and not is_plain(node["symbols"]) for node in read):
-        return "it has an enum with symbols that are no Avro names where a text is read"
-    if not plan.is_direct:
-        return "it has a union of several types where something is read"
-    if any(_has_bytes(branch, names) for union in unions for branch in union):
-        return "it has bytes among the several types of a union"
-    return ""
-
-
-def _is_optional(union: Sequence[Any]) -> bool:
-    return len(union) == 2 and "null" in union  # noqa: PLR2004  null and a type
-
-
-compiled: set[str] = set()
-
-
-def _columnar(document: dict[str, Any]) -> str | None:
-    """Return a schema as the columnar decoder is to read it, None where that turns out not to take it, or is full."""
-    document = bytes_as_text(document)
-    begin, end = {"name": BEGIN_MARK, "type": ["null", "long"]}, {"name": END_MARK, "type": "long"}
-    text = json.dumps({**document, "fields": [begin, *document["fields"], end]})
-    if text not in compiled and sum(map(len, compiled)) + len(text) > MAX_COMPILED_CHARS:
-        return None
-    compiled.add(text)
-    try:
-        # Zeros are a value of every type, of at most 8 bytes each: nulls, empty texts and lists, first symbols.
-        pyruhvro.deserialize_array([bytes(8 * MAX_TYPES)], text).validate(full=True)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:  # noqa: BLE001  a panic in Rust is no Exception; what the fast one cannot take, the other can
-        return None
-    return text
+        self.skimmer = Skimmer(*tree)
+        self.native = EventDecoder(tree, self.plan, self.label) if module else None
 
 
 @cache

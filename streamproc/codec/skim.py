@@ -1,18 +1,19 @@
 """A strict look over one payload, without keeping a value: is it an encoding of its schema, and how much is in it?
 
 fastavro takes negative indices of unions and enums, and integers that are too long; and nothing in Avro keeps a
-megabyte from being a million records. So the reference decoder skims first, and large payloads are always skimmed.
-fastavro overflows the stack, too, where a type contains itself and a payload has thousands of them in each other.
+megabyte from being a million records. So the reference decoder skims first. fastavro overflows the stack, too, where a
+type contains itself and a payload has thousands of them in each other.
 """
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Any
 
 from streamproc.codec.avro import Names, endless, kind, parts
-from streamproc.codec.weight import BRANCHES_PER_VALUE, cells, values
+from streamproc.codec.weight import BRANCHES_PER_VALUE, values
 
 MAX_VALUES = 30_000
-"""In one record. A RunObject has about a hundred; so many take some 20 ms and 5 MB in whichever decoder."""
+"""In one record. A RunObject has about a hundred; so many take the reference decoder some 20 ms and 5 MB."""
 MAX_NESTED = 300
 """Types within types in a payload whose schema does not bound it: a hundred records, each in a list of ones that may be
 null. Each takes some 1.5 KB of the stack in fastavro, and two of Python's frames here."""
@@ -20,28 +21,47 @@ MOST_VALUES_SKIMMED = 100 * MAX_VALUES
 """In a record of a file, of which nothing but the end is wanted."""
 MAX_LONG_BITS = 64
 U64, LEAST_LONG = 2**64 - 1, -(2**63)
-TOO_DEEP = f"its values are nested deeper than {MAX_NESTED} types"
-BAD_LENGTH = "a length is negative or reaches beyond the end"
 
 Left = list[int]
-"""How many values there may still be; how many cells the items of lists have had in columns so far; and how many types
-there may still be within each other."""
+"""How many values there may still be, and how many types within each other."""
 Skim = Callable[[bytes, int, Left], int]
-"""Returns where the value that begins at a place ends; raises Malformed, TooComplex, IndexError at a payload's end."""
+"""Returns where the value that begins at a place ends; raises Faulty, IndexError at a payload's end."""
 
 
-class Malformed(Exception):
-    """The payload is no encoding of the schema; the text says why, and shows nothing of it."""
+class Fault(Enum):
+    """Why a payload is not taken: the reason of its rejection, and the words, which show nothing of it.
+
+    The native decoder numbers them in this order.
+    """
+
+    ENDS_EARLY = "undecodable", "it ends in the middle of a value"
+    LONG_INTEGER = "undecodable", "an integer has more than 10 bytes"
+    BAD_BOOLEAN = "undecodable", "a boolean is neither 0 nor 1"
+    BAD_LENGTH = "undecodable", "a length is negative or reaches beyond the end"
+    BAD_SYMBOL = "undecodable", "an enum's index is out of range"
+    BAD_BRANCH = "undecodable", "a union's index is out of range"
+    TOO_MANY_ITEMS = "undecodable", "a list claims more items than there are bytes"
+    TRAILING_BYTES = "trailing_bytes", "bytes are left over"
+    TOO_MANY_VALUES = "too_complex", f"it holds more than {MAX_VALUES:,} values"
+    TOO_DEEP = "too_complex", f"its values are nested deeper than {MAX_NESTED} types"
+
+    def __init__(self, reason: str, words: str) -> None:
+        self.reason = reason
+        self.words = words
 
 
-class TooComplex(Exception):
-    """The payload holds more than MAX_VALUES values, or more than MAX_NESTED of them within each other."""
+class Faulty(Exception):
+    """The payload has a fault."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.words)
+        self.fault = fault
 
 
 class Skimmer:
     """Skims payloads of one schema: a record in normal form, one of `names`.
 
-    `is_endless`: whether nothing but a payload bounds how deep it is; such a one takes no columns.
+    `is_endless`: whether nothing but a payload bounds how deep it is.
     """
 
     def __init__(self, root: str, names: Names) -> None:
@@ -51,24 +71,23 @@ class Skimmer:
         self.is_endless = bool(without_end)
         self._skim = compiler.skim(root)
         self._cost = values(root, finite)
-        self._width = cells(root, finite)
 
-    def skim(self, payload: bytes) -> tuple[int, int]:
-        """Return where the record ends, and how many cells it takes in columns; raises Malformed or TooComplex."""
-        left = [MAX_VALUES - self._cost, self._width, MAX_NESTED]
-        return self._end(payload, 0, left), left[1]
+    def check(self, payload: bytes) -> None:
+        """Raise Faulty where a payload is anything but one record."""
+        if self._end(payload, 0, [MAX_VALUES - self._cost, MAX_NESTED]) != len(payload):
+            raise Faulty(Fault.TRAILING_BYTES)
 
     def end(self, block: bytes, at: int) -> int:
-        """Return where a record of a block ends, also one that is too complex to be taken; raises as `skim` does."""
-        return self._end(block, at, [MOST_VALUES_SKIMMED, 0, MAX_NESTED])
+        """Return where a record of a block ends, also one that is too complex to be taken; raises Faulty."""
+        return self._end(block, at, [MOST_VALUES_SKIMMED, MAX_NESTED])
 
     def _end(self, payload: bytes, at: int, left: Left) -> int:
         try:
             return self._skim(payload, at, left)
         except IndexError:
-            raise Malformed("it ends in the middle of a value") from None
+            raise Faulty(Fault.ENDS_EARLY) from None
         except RecursionError:  # The stack was nearly full before.
-            raise TooComplex(TOO_DEEP) from None
+            raise Faulty(Fault.TOO_DEEP) from None
 
 
 def _long(payload: bytes, at: int) -> tuple[int, int]:
@@ -86,7 +105,7 @@ def _long(payload: bytes, at: int) -> tuple[int, int]:
             return (found >> 1) ^ -(found & 1), at
         shift += 7
         if shift >= MAX_LONG_BITS:
-            raise Malformed("an integer has more than 10 bytes")
+            raise Faulty(Fault.LONG_INTEGER)
 
 
 def _skip_long(payload: bytes, at: int, _left: Left) -> int:
@@ -99,13 +118,13 @@ def _skip_null(_payload: bytes, at: int, _left: Left) -> int:
 
 def _skip_boolean(payload: bytes, at: int, _left: Left) -> int:
     if payload[at] > 1:
-        raise Malformed("a boolean is neither 0 nor 1")
+        raise Faulty(Fault.BAD_BOOLEAN)
     return at + 1
 
 
 def _end_of(payload: bytes, at: int, size: int) -> int:
     if not 0 <= size <= len(payload) - at:
-        raise Malformed(BAD_LENGTH)
+        raise Faulty(Fault.BAD_LENGTH)
     return at + size
 
 
@@ -122,7 +141,7 @@ def _skip_text(payload: bytes, at: int, _left: Left) -> int:
         size, at = _long(payload, at)
     end = at + size
     if not at <= end <= len(payload):
-        raise Malformed(BAD_LENGTH)
+        raise Faulty(Fault.BAD_LENGTH)
     return end
 
 
@@ -136,7 +155,7 @@ def _skip_enum(symbols: Sequence[str]) -> Skim:
     def skip(payload: bytes, at: int, _left: Left) -> int:
         index, at = _long(payload, at)
         if not 0 <= index < count:
-            raise Malformed("an enum's index is out of range")
+            raise Faulty(Fault.BAD_SYMBOL)
         return at
 
     return skip
@@ -149,7 +168,7 @@ def _skip_union(skims: Sequence[Skim], costs: Sequence[int]) -> Skim:
     def skip(payload: bytes, at: int, left: Left) -> int:
         index, at = _long(payload, at)
         if not 0 <= index < count:
-            raise Malformed("a union's index is out of range")
+            raise Faulty(Fault.BAD_BRANCH)
         _spend(left, extra[index])
         return skims[index](payload, at, left)
 
@@ -185,7 +204,7 @@ def _skip_record(skims: Sequence[Skim]) -> Skim:
     return skip
 
 
-def _skip_blocks(item: Skim, cost: int, width: int) -> Skim:
+def _skip_blocks(item: Skim, cost: int) -> Skim:
     def skip(payload: bytes, at: int, left: Left) -> int:
         while True:
             count, at = _long(payload, at)
@@ -196,9 +215,8 @@ def _skip_blocks(item: Skim, cost: int, width: int) -> Skim:
                 # The opposite of the least long is none: to both decoders it is a block of nothing.
                 count = 0 if count == LEAST_LONG else -count
             if count > len(payload) - at:  # No item is without bytes: see `vet`.
-                raise Malformed("a list claims more items than there are bytes")
+                raise Faulty(Fault.TOO_MANY_ITEMS)
             _spend(left, 1 + count * cost)  # A block of nothing much takes its time, too.
-            left[1] += count * width
             for _ in range(count):
                 at = item(payload, at, left)
 
@@ -208,7 +226,7 @@ def _skip_blocks(item: Skim, cost: int, width: int) -> Skim:
 def _spend(left: Left, cost: int) -> None:
     left[0] -= cost
     if left[0] < 0:
-        raise TooComplex(f"it holds more than {MAX_VALUES:,} values")
+        raise Faulty(Fault.TOO_MANY_VALUES)
 
 
 _LEAVES: dict[str, Skim] = {
@@ -227,12 +245,12 @@ def _skip_nested(bodies: dict[str, Skim], name: str, cost: int, types: int) -> S
     """Skip a type that may contain itself; `types`: how many there are from the one around it to this one."""
 
     def skip(payload: bytes, at: int, left: Left) -> int:
-        left[2] -= types
-        if left[2] < 0:
-            raise TooComplex(TOO_DEEP)
+        left[1] -= types
+        if left[1] < 0:
+            raise Faulty(Fault.TOO_DEEP)
         _spend(left, cost)
         at = bodies[name](payload, at, left)
-        left[2] += types
+        left[1] += types
         return at
 
     return skip
@@ -269,13 +287,10 @@ class _Compiler:
             case "record":
                 return _skip_record(skims)
             case "array":
-                return _skip_blocks(skims[0], self._values(inside[0]), cells(inside[0], self._finite))
+                return _skip_blocks(skims[0], self._values(inside[0]))
             case "map":
                 value, cost = skims[0], 1 + self._values(inside[0])
-                width = 1 + cells(inside[0], self._finite)
-                return _skip_blocks(
-                    lambda payload, at, left: value(payload, _skip_text(payload, at, left), left), cost, width
-                )
+                return _skip_blocks(lambda payload, at, left: value(payload, _skip_text(payload, at, left), left), cost)
             case "enum":
                 return _skip_enum(schema["symbols"])
             case "fixed":

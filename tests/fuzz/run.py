@@ -10,12 +10,11 @@ from typing import Any
 
 from streamproc.codec.arrival import FLAGS, Framed, Rejection
 from streamproc.codec.book import SchemaBook
-from streamproc.codec.columnar import BadRecords, decode_columns
 from streamproc.codec.deadletter import dead_letter
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.reference import decode_one, skim
-from streamproc.codec.schemas import WriterSchema, compiled
+from streamproc.codec.schemas import WriterSchema
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.lifecycle import Profile
 from streamproc.core.model import Moment, RunEvent
@@ -57,7 +56,6 @@ def guarded_chunk(seed: int) -> Counter[str]:
 
 def run_chunk(seed: int) -> Counter[str]:
     """Run the cases of a seed; raises AssertionError, or whatever the code under test let out."""
-    compiled.clear()  # A service has no business with so many schemas.
     profile, values = cases(seed, CHUNK)
     book = SchemaBook(schemas_of(profile), profile.shape)
     rules = Rules(profile, Retention(DAY_MS, 7 * DAY_MS), Deadlines(limits={"queued": 1_000}))
@@ -159,9 +157,6 @@ def _try_producer(rng: Random) -> bool:
         return False
     good = [encode(schema, _named(rng, value_of(rng, run, {}))) for _ in range(RUNS_OF_A_PRODUCER)]
     _hold_schema(schema, ASSISTANTS, [*good, *(mutated(rng, payload) for payload in good)])
-    if schema.fast is not None:
-        with suppress(BadRecords):  # But not Panicked: it was said to take them.
-            decode_columns([Framed(record, record.value or b"") for record in arrivals(*good)], schema, schema.fast)
     return True
 
 

@@ -1,0 +1,74 @@
+"""Where the native codec is: `streamproc-native`, a wheel of its own, which need not be there.
+
+`native/` has its source. STREAMPROC_NATIVE=off leaves it alone.
+"""
+
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from itertools import repeat
+from typing import Any, NamedTuple
+
+from streamproc.codec.arrival import FLAGS, Framed, instants
+from streamproc.codec.normal import Tree
+from streamproc.codec.plan import Plan
+from streamproc.codec.program import program
+from streamproc.codec.skim import MAX_NESTED, MAX_VALUES, Fault
+from streamproc.core.model import RunEvent
+
+FAULTS = tuple(Fault)
+
+
+def _module() -> Any:
+    if os.environ.get("STREAMPROC_NATIVE") == "off":
+        return None
+    try:
+        return import_module("streamproc_native")
+    except ImportError:
+        return None
+
+
+module = _module()
+
+
+class Found(NamedTuple):
+    """What a batch turned out to be: events, and the rows of the others, as far as they were given.
+
+    `doubtful`: the reference decoder has to read them.
+    """
+
+    events: list[RunEvent]
+    faults: list[tuple[int, Fault]]
+    doubtful: list[int]
+
+
+class EventDecoder:
+    """Decodes records of one schema, a batch at a time."""
+
+    def __init__(self, tree: Tree, plan: Plan, label: str) -> None:
+        made, shape = program(tree, plan), plan.shape
+        memory = dict(shape.statuses), list(shape.only), FLAGS
+        self._label = label
+        self._decode = module.EventDecoder(made, (MAX_VALUES - made.cost, MAX_NESTED), memory).decode
+
+    def decode(self, group: Sequence[Framed]) -> Found:
+        """Decode records of the schema, the framing taken off."""
+        payloads = [framed.payload for framed in group]
+        columns, faults, doubtful = self._decode(payloads)
+        if faults or doubtful:
+            others = {row for row, _ in faults}.union(doubtful)
+            group = [framed for row, framed in enumerate(group) if row not in others]
+            payloads = [framed.payload for framed in group]
+        *values, flags = columns
+        records = [framed.record for framed in group]
+        more = (
+            [record.key for record in records],
+            instants([record.timestamp for record in records]),
+            [record.offset for record in records],
+            repeat(self._label),
+            payloads,
+            flags,
+            [framed.partition for framed in group],
+        )
+        events = list(map(RunEvent, *values, *more))
+        return Found(events, [(row, FAULTS[number]) for row, number in faults], doubtful)
