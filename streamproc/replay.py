@@ -26,6 +26,7 @@ from streamproc.codec.container import ContainerWriter, entries, schema_of
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
+from streamproc.codec.message import Messages
 from streamproc.codec.reading import Getters
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.codec.verdicts import VerdictEncoder
@@ -191,9 +192,9 @@ def event_time_ms(found: Mapping[str, Any], getters: Getters, before_ms: int, no
     return max(before_ms, latest * 1000) if latest * 1000 <= now_ms + MAX_AHEAD_MS else before_ms
 
 
-def _payloads(messages: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
+def _payloads(messages: Messages) -> Iterator[bytes]:
     """Take the framing off: a container file names the schema once."""
-    return (message[1][SINGLE_OBJECT_BYTES:] for message in messages)
+    return (value[SINGLE_OBJECT_BYTES:] for _, value, *_ in messages if value is not None)
 
 
 def _dead_letter(path: Path, rejection: Rejection) -> bytes:

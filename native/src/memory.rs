@@ -13,6 +13,26 @@ const MAX_SHARED: usize = 8_192;
 const MAX_SHARED_BYTES: usize = 128;
 const FLAGS: usize = 7;
 
+/// Texts of which equal ones are one object, as far as they are remembered.
+#[derive(Default)]
+pub struct Texts {
+    known: HashMap<Box<str>, Py<PyString>>,
+}
+
+impl Texts {
+    pub fn get(&mut self, py: Python<'_>, text: &str) -> Py<PyString> {
+        if let Some(known) = self.known.get(text) {
+            return known.clone_ref(py);
+        }
+        let found = PyString::intern(py, text).unbind();
+        if text.len() <= MAX_SHARED_BYTES {
+            forget_at(&mut self.known, MAX_SHARED);
+            self.known.insert(text.into(), found.clone_ref(py));
+        }
+        found
+    }
+}
+
 /// See the fields of `EventDecoder`.
 pub struct Memory {
     /// What the profile calls a status, where it has another name.
@@ -21,7 +41,7 @@ pub struct Memory {
     only: Vec<String>,
     flags: [Py<PyString>; FLAGS],
     sets: HashMap<u8, Py<PyTuple>>,
-    texts: HashMap<Box<str>, Py<PyString>>,
+    texts: Texts,
     /// None for one that is refused.
     statuses: HashMap<Box<str>, Option<Py<PyString>>>,
 }
@@ -31,7 +51,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Memory {
 
     fn extract(given: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let (names, only, flags) = given.extract()?;
-        let (sets, texts, statuses) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (sets, texts, statuses) = (HashMap::new(), Texts::default(), HashMap::new());
         Ok(Self { names, only, flags, sets, texts, statuses })
     }
 }
@@ -57,25 +77,13 @@ impl Memory {
 
     /// Return a text of which equal ones are one object, as far as they are remembered.
     pub fn shared(&mut self, py: Python<'_>, word: Word<'_>) -> Py<PyString> {
-        with_text(word, |text| self.text(py, text))
-    }
-
-    fn text(&mut self, py: Python<'_>, text: &str) -> Py<PyString> {
-        if let Some(known) = self.texts.get(text) {
-            return known.clone_ref(py);
-        }
-        let found = PyString::intern(py, text).unbind();
-        if text.len() <= MAX_SHARED_BYTES {
-            forget_at(&mut self.texts, MAX_SHARED);
-            self.texts.insert(text.into(), found.clone_ref(py));
-        }
-        found
+        with_text(word, |text| self.texts.get(py, text))
     }
 
     /// Return texts, all of them UTF-8, as a tuple.
     pub fn tuple(&mut self, py: Python<'_>, texts: &[&[u8]]) -> PyResult<Py<PyTuple>> {
         let texts = texts.iter().filter_map(|text| std::str::from_utf8(text).ok());
-        let found: Vec<_> = texts.map(|text| self.text(py, text)).collect();
+        let found: Vec<_> = texts.map(|text| self.texts.get(py, text)).collect();
         Ok(PyTuple::new(py, found)?.unbind())
     }
 

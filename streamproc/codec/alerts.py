@@ -1,4 +1,4 @@
-"""RunAlert records, both ways: many are encoded a column at a time, few by the reference codec."""
+"""RunAlert records, both ways."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,9 @@ from msgspec import convert
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
-from streamproc.codec.encode import Message, Source
-from streamproc.codec.rows import RecordEncoder, origin
+from streamproc.codec.encode import Source
+from streamproc.codec.message import Message
+from streamproc.codec.rows import Origin, RecordEncoder
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, unframe
 from streamproc.core.alerts import Alert
 from streamproc.errors import RecordRejected
@@ -20,7 +21,7 @@ class AlertEncoder:
 
     def __init__(self, application_id: str, frames: Frames = SINGLE_OBJECTS) -> None:
         schema = load_framed("run_alert", frames)
-        self._records = RecordEncoder(schema)
+        self._records = RecordEncoder(schema, Alert)
         self._events = CloudEvents("streamproc.run.alert", f"/streamproc/{application_id}/alerts", schema.label)
 
     def messages(self, alerts: Sequence[Alert], wall_ms: int, source: Source | None = None) -> list[Message]:
@@ -28,7 +29,7 @@ class AlertEncoder:
 
         `source`: where the runs' events come from, for alerts that have an offset.
         """
-        place = {} if source is None else origin(source.topic, source.partition)
+        origin = Origin() if source is None else source.origin
         headers = self._events.headers
         return [
             (
@@ -37,7 +38,7 @@ class AlertEncoder:
                 max(0, min(alert.decided_at, wall_ms)),
                 headers(f"{alert.alert_id}:{alert.state}".encode(), alert.decided_at),
             )
-            for alert, value in zip(alerts, self._records.encode(alerts, place), strict=True)
+            for alert, value in zip(alerts, self._records.encode(alerts, origin), strict=True)
         ]
 
 

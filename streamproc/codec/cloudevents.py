@@ -15,10 +15,13 @@ _MILLISECONDS = [b".%03dZ" % millisecond for millisecond in range(1000)]
 
 
 class CloudEvents:
-    """Makes the headers of one kind of output record. `ce_id` is deterministic, so that a consumer can drop repeats."""
+    """Makes the headers of one kind of output record. `ce_id` is deterministic, so that a consumer can drop repeats.
+
+    `fixed`: those that all records of the kind have; two follow on them.
+    """
 
     def __init__(self, kind: str, source: str, schema_label: str, content_type: bytes = AVRO) -> None:
-        self._fixed: Headers = [
+        self.fixed: Headers = [
             ("ce_specversion", b"1.0"),
             ("ce_type", kind.encode()),
             ("ce_source", source.encode()),
@@ -28,7 +31,7 @@ class CloudEvents:
 
     def headers(self, event_id: bytes, time_ms: int) -> Headers:
         """Return the headers of one record; `time_ms` in milliseconds."""
-        return [*self._fixed, ("ce_id", event_id), ("ce_time", _rfc3339(time_ms))]
+        return [*self.fixed, ("ce_id", event_id), ("ce_time", _rfc3339(time_ms))]
 
 
 def _rfc3339(time_ms: int) -> bytes:

@@ -8,7 +8,7 @@ import hashlib
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival, Rejection, instant
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.codec.sizes import MAX_HEADERS, Headers, batch_bytes, headers_count
 
 MAX_MESSAGE_CHARS = 1_000

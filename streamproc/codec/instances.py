@@ -4,7 +4,7 @@ from msgspec import Struct, convert, to_builtins
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, unframe
 from streamproc.errors import RecordRejected
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from streamproc.codec import earlier
 from streamproc.codec.arrival import Arrival, Rejection
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.codec.packed import Format, is_packed
 from streamproc.core.failures import group_key
 from streamproc.core.measure import CellKey, Mark, Measurement, Measurements, Totals, summed

@@ -1,83 +1,185 @@
-"""Runs and transitions as rows of Avro records: which field of the struct is which of the schema, and the encoding.
+"""Structs of ours as framed records of an Avro schema, and as messages about a partition's events.
 
-The order of a struct's fields is that of its schema; that is seen to at import, since columns are matched by it.
+Native where that is installed; else by fastavro, one by one, to the same bytes.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from io import BytesIO
+from sys import intern
+from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyruhvro
+import fastavro
 from msgspec import Struct
-from msgspec.structs import asdict, astuple
+from msgspec.structs import astuple
 
-from streamproc.codec.schemas import Schema, load
-from streamproc.core.model import Run, Transition
+from streamproc.codec.avro import kind
+from streamproc.codec.cloudevents import CloudEvents
+from streamproc.codec.message import Message, Messages
+from streamproc.codec.native import module
+from streamproc.codec.schemas import Schema
 
-EVENT, OFFSET = "event", "offset"
+OFFSET = "offset"
 ORIGIN = ("source_topic", "source_partition", "source_offset")
-"""What a record has where its struct has OFFSET."""
+"""What a record has where its struct has OFFSET; the first two are the same for all that is encoded together."""
+AS_OFFSET: Mapping[int, bytes] = {}
 
 
-MIN_ROWS = 16
-"""As many cost the same either way: 7 µs each by the reference codec; in columns 100 µs, and 1.3 µs each."""
+class Origin(NamedTuple):
+    """Where the events come from that records are about."""
+
+    topic: str | None = None
+    partition: int | None = None
 
 
-class RowEncoder:
-    """Rows of one schema to Avro payloads, by way of Arrow columns."""
+class Field(NamedTuple):
+    """A field of a schema; `at`: where its value is, among a struct's own and those of an Origin behind them."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self._text = json.dumps(document)
-        self._arrow = pyruhvro.avro_to_arrow_schema(self._text)
+    name: str
+    kind: "Kind"
+    at: int
 
-    def encode(self, columns: Sequence[Sequence[Any]]) -> list[bytes]:
-        """Return each row's payload; `columns` in the order of the schema's fields."""
-        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, self._arrow, strict=True)]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self._arrow)
-        payloads: list[bytes] = pyruhvro.serialize_record_batch(batch, self._text, 1)[0].to_pylist()
-        return payloads
+
+class Kind(NamedTuple):
+    """What a value is: a kind of Avro's, `optional` where it may be null; `inside`: what is in it."""
+
+    name: str
+    inside: Sequence["Kind"] = ()
+    fields: Sequence[str] = ()
 
 
 class RecordEncoder:
-    """Structs to framed records of one schema: few by the reference codec, many a column at a time."""
+    """Structs to framed records of one schema; a field has what the struct has under its name.
 
-    def __init__(self, schema: Schema) -> None:
+    Raises ValueError where the schema has a field that the struct has not.
+    """
+
+    def __init__(self, schema: Schema, of: type[Struct]) -> None:
         self._schema = schema
-        self._names = [field["name"] for field in schema.document["fields"]]
-        self._rows = RowEncoder(schema.document)
+        self.fields = fields_of(schema, of)
+        self.native = module and module.RowEncoder(schema.header, [(field.kind, field.at) for field in self.fields])
 
-    def encode(self, structs: Sequence[Struct], more: Mapping[str, Any]) -> Iterator[bytes]:
-        """Return the record of each; `more`: what all of them have besides, by the names of the schema."""
-        return (self._few if len(structs) < MIN_ROWS else self._many)(structs, more)
+    def encode(self, structs: Sequence[Struct], origin: Origin = Origin()) -> list[bytes]:  # noqa: B008  it cannot be changed
+        """Return the record of each."""
+        rows = list(map(astuple, structs))
+        if self.native is None:
+            return [self.frame((*row, *origin)) for row in rows]
+        return self.native.encode(rows, origin)  # type: ignore[no-any-return]
 
-    def _few(self, structs: Sequence[Struct], more: Mapping[str, Any]) -> Iterator[bytes]:
-        return (self._schema.frame({**asdict(struct), **more}) for struct in structs)
-
-    def _many(self, structs: Sequence[Struct], more: Mapping[str, Any]) -> Iterator[bytes]:
-        columns = dict(zip(structs[0].__struct_fields__, zip(*map(astuple, structs), strict=True), strict=True))
-        columns |= {name: (value,) * len(structs) for name, value in more.items()}
-        header = self._schema.header
-        return (header + payload for payload in self._rows.encode([columns[name] for name in self._names]))
+    def frame(self, row: Sequence[Any]) -> bytes:
+        """Return the record of one struct's values and those of an Origin, by the reference codec."""
+        return self._schema.frame({field.name: _for_fastavro(row[field.at], field.kind) for field in self.fields})
 
 
-def origin(topic: str, partition: int) -> dict[str, Any]:
-    """Return what the records of a source have in ORIGIN, besides the offset."""
-    return dict(zip(ORIGIN, (topic, partition), strict=False))
+class RecordDecoder:
+    """Framed records of one schema to columns; `shared`: fields with texts of which equal ones are to be one object."""
+
+    def __init__(self, schema: Schema, shared: Collection[str]) -> None:
+        self._schema = schema
+        self._kinds = {field["name"]: _kind(field["type"]) for field in schema.document["fields"]}
+        self._shared = shared
+        if module:
+            self._native = module.RowDecoder([(each, name in shared) for name, each in self._kinds.items()])
+
+    def decode(self, values: Sequence[bytes], header_bytes: int) -> dict[str, Sequence[Any]]:
+        """Return the values of each field; raises anything for a record that is damaged."""
+        if module:
+            return dict(zip(self._kinds, self._native.decode(values, header_bytes), strict=True))
+        rows = [self._read(value, header_bytes) for value in values]
+        return {name: [row[name] for row in rows] for name in self._kinds}
+
+    def _read(self, value: bytes, header_bytes: int) -> dict[str, Any]:
+        stream = BytesIO(value[header_bytes:])
+        found: Any = fastavro.schemaless_reader(stream, self._schema.parsed, None)
+        if stream.read(1):
+            raise ValueError("bytes are left over")
+        return {name: _as_ours(found[name], each, name in self._shared) for name, each in self._kinds.items()}
 
 
-def without_event(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return RunState's schema behind its first field: the part that goes through the columnar codec."""
-    return {**document, "fields": document["fields"][1:]}
+class EventEncoder:
+    """Structs, each about an event of a partition, to messages; see `RecordEncoder`.
+
+    `timed`: the field with the time that a message has, in milliseconds.
+    """
+
+    def __init__(self, schema: Schema, of: type[Struct], events: CloudEvents, timed: str) -> None:
+        names = of.__struct_fields__
+        self._records = RecordEncoder(schema, of)
+        self._events = events
+        self._places = [names.index(name) for name in ("run_id", timed, _offset_of(of))]
+        if module:
+            self._native = module.EventEncoder(self._records.native, self._places, events.fixed)
+
+    def encode(
+        self, structs: Sequence[Struct], origin: Origin, wall_ms: int, ids: Mapping[int, bytes] = AS_OFFSET
+    ) -> Messages:
+        """Return a message for each; no record's timestamp is ahead of `wall_ms`, or a broker refuses it.
+
+        The id of the event is its place in the input; `ids`: of structs, by their number, that have another one.
+        """
+        rows, place = list(map(astuple, structs)), place_of(origin)
+        if module:
+            return self._native.encode(rows, origin, place, ids, wall_ms)  # type: ignore[no-any-return]
+        return [self._message(row, origin, wall_ms, ids.get(number)) for number, row in enumerate(rows)]
+
+    def _message(self, row: Sequence[Any], origin: Origin, wall_ms: int, event_id: bytes | None) -> Message:
+        key, time_ms, offset = (row[at] for at in self._places)
+        headers = self._events.headers(event_id or b"%b:%d" % (place_of(origin), offset), time_ms)
+        return key.encode(), self._records.frame((*row, *origin)), min(time_ms, wall_ms), headers
 
 
-def names(kind: type[Struct]) -> list[str]:
-    """Return the names of a record's fields, in their order, EVENT left out."""
-    fields = [name for name in kind.__struct_fields__ if name != EVENT]
-    at = fields.index(OFFSET)
-    return [*fields[:at], *ORIGIN, *fields[at + 1 :]]
+def place_of(origin: Origin) -> bytes:
+    """Return a partition as ids have it."""
+    return f"{origin.topic}:{origin.partition}".encode()
 
 
-for _kind, _name in ((Run, "run_state"), (Transition, "run_transition")):
-    if [_field["name"] for _field in load(_name).document["fields"] if _field["name"] != EVENT] != names(_kind):
-        raise ImportError(f"the fields of {_kind.__name__} and of schemas/{_name}.avsc differ, or their order does")
+def fields_of(schema: Schema, of: type[Struct]) -> list[Field]:
+    """Return the fields of a schema; raises ValueError where the struct has nothing for one."""
+    names = [ORIGIN[-1] if name == _offset_of(of) else name for name in of.__struct_fields__]
+    at = {name: number for number, name in enumerate([*names, *ORIGIN[:-1]])}
+    fields = schema.document["fields"]
+    if missing := [field["name"] for field in fields if field["name"] not in at]:
+        raise ValueError(f"{of.__name__} has no {', '.join(missing)}, which its schema has")
+    return [Field(field["name"], _kind(field["type"]), at[field["name"]]) for field in fields]
+
+
+def _offset_of(of: type[Struct]) -> str:
+    return OFFSET if OFFSET in of.__struct_fields__ else ORIGIN[-1]
+
+
+def _kind(of: Any) -> Kind:
+    if isinstance(of, list):
+        [value] = [_kind(branch) for branch in of if branch != "null"]
+        return Kind("optional", [value])
+    match kind(of):
+        case "array":
+            return Kind("array", [_kind(of["items"])])
+        case "record":
+            fields = of["fields"]
+            return Kind("record", [_kind(field["type"]) for field in fields], [field["name"] for field in fields])
+        case leaf:
+            return Kind(leaf)
+
+
+def _for_fastavro(value: Any, of: Kind) -> Any:
+    """Return a value as fastavro takes it: a record is no tuple."""
+    if of.name == "optional" and value is not None:
+        return _for_fastavro(value, of.inside[0])
+    return dict(zip(of.fields, value, strict=True)) if of.name == "record" else value
+
+
+def _as_ours(value: Any, of: Kind, is_shared: bool) -> Any:  # noqa: FBT001  it stands in one place
+    """Return what fastavro read as a struct has it."""
+    if value is None:
+        return None
+    match of.name:
+        case "optional":
+            return _as_ours(value, of.inside[0], is_shared)
+        case "record":
+            return tuple(
+                _as_ours(value[name], each, is_shared) for name, each in zip(of.fields, of.inside, strict=True)
+            )
+        case "array":
+            return tuple(_as_ours(item, of.inside[0], is_shared) for item in value)
+        case "string" if is_shared:
+            return intern(value)
+    return value

@@ -4,19 +4,14 @@ A new version of RunState adds a name to `VERSIONS`, and what it adds has a defa
 as such records may be out there.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import repeat
-from sys import intern
 from typing import Any
-
-import pyarrow as pa
-import pyruhvro
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.framing import header_of
-from streamproc.codec.rows import EVENT, OFFSET, ORIGIN, without_event
+from streamproc.codec.rows import OFFSET, ORIGIN, RecordDecoder
 from streamproc.codec.schemas import Schema, version_of, written_with
 from streamproc.core.model import Run
 from streamproc.errors import ConfigError, RecordRejected
@@ -28,8 +23,10 @@ REPLAY = "Build the state anew: another application id and topics, and the input
 WITHOUT_DEFAULT = len(Run.__struct_fields__) - len(Run.__struct_defaults__)
 DEFAULTS = dict(zip(Run.__struct_fields__[WITHOUT_DEFAULT:], Run.__struct_defaults__, strict=True))
 """Of what an older version lacks."""
-LISTS = frozenset(("required_tools", "alerts"))
-SHARED = frozenset(("assistant_id", "model", "status", "error_code", "event_schema"))
+SHARED = frozenset(
+    ("assistant_id", "model", "status", "error_code", "event_schema", "source_topic", "required_tools", "alerts")
+)
+"""Texts that millions of runs have in common."""
 
 
 def decode_runs(records: Sequence[Arrival]) -> list[tuple[str, Run | None]]:
@@ -38,11 +35,11 @@ def decode_runs(records: Sequence[Arrival]) -> list[tuple[str, Run | None]]:
     Raises ConfigError for a record that is damaged, or of a version that this release does not know: none is skipped.
     """
     decoded: dict[int, Run] = {}
-    by_schema: dict[str, list[Arrival]] = {}
+    by_schema: dict[tuple[str, int], list[Arrival]] = {}
     for record in records:
         if record.value:
             by_schema.setdefault(_schema_of(record), []).append(record)
-    for name, group in by_schema.items():
+    for (name, _), group in by_schema.items():
         runs = _decode_group(group, _version(name, group[0]))
         decoded.update(zip((record.offset for record in group), runs, strict=True))
     return [_keyed(record, decoded) for record in records]
@@ -53,9 +50,10 @@ def _keyed(record: Arrival, decoded: dict[int, Run]) -> tuple[str, Run | None]:
     return ((record.key or b"").decode(errors="replace") if run is None else run.run_id), run
 
 
-def _schema_of(record: Arrival) -> str:
+def _schema_of(record: Arrival) -> tuple[str, int]:
+    """Return the label of a record's schema, and how many bytes its framing has."""
     try:
-        return written_with(record)
+        return written_with(record), len(header_of(record.value))
     except RecordRejected as error:
         raise unreadable(record, str(error)) from error
 
@@ -76,58 +74,21 @@ def unreadable(record: Arrival, why: str, remedy: str = OTHER_RELEASE) -> Config
 
 def _decode_group(records: Sequence[Arrival], schema: Schema) -> list[Run]:
     try:
-        return _decode_columns(records, schema)
-    except (ValueError, IndexError, pa.ArrowException, RecordRejected) as error:
+        columns = _decoder(schema).decode([record.value or b"" for record in records], len(header_of(records[0].value)))
+    except Exception as error:  # whatever damaged bytes make a decoder raise
         if len(records) == 1:
             raise unreadable(records[0], f"it is damaged ({type(error).__name__})", REPLAY) from error
-    # One of them is: name it.
-    return [run for record in records for run in _decode_group([record], schema)]
+        # One of them is: name it.
+        return [run for record in records for run in _decode_group([record], schema)]
+    return list(map(Run, *(_column(name, columns) for name in Run.__struct_fields__)))
 
 
-def _decode_columns(records: Sequence[Arrival], schema: Schema) -> list[Run]:
-    events, rests = [], []
-    for record in records:
-        value = record.value or b""
-        start, end = _event_span(value)
-        events.append(value[start:end])
-        rests.append(value[end:])
-    batch = pyruhvro.deserialize_array(rests, _rest_of(schema))
-    return list(map(Run, *(events if name == EVENT else _column(name, batch) for name in Run.__struct_fields__)))
-
-
-def _column(field: str, batch: Any) -> Iterable[Any]:
+def _column(field: str, columns: Mapping[str, Sequence[Any]]) -> Iterable[Any]:
     """Return the values of a field of Run; its default where the version of the records lacks it."""
     name = ORIGIN[-1] if field == OFFSET else field
-    return _values(name, batch) if name in batch.schema.names else repeat(DEFAULTS[field])
-
-
-def _event_span(value: bytes) -> tuple[int, int]:
-    """Return where the event's bytes start and end: they are the first field, behind their length as an Avro long."""
-    at = len(header_of(value))
-    length = shift = 0
-    while True:
-        byte = value[at]
-        at += 1
-        length |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:  # noqa: PLR2004  the last byte of an Avro long
-            return at, at + (length >> 1)
+    return columns[name] if name in columns else repeat(DEFAULTS[field])
 
 
 @cache
-def _rest_of(schema: Schema) -> str:
-    return json.dumps(without_event(schema.document))
-
-
-def _values(name: str, batch: Any) -> list[Any]:
-    column = batch.column(name)
-    if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.int64())
-    values: list[Any] = column.to_pylist()
-    if name in SHARED:
-        return [None if value is None else intern(value) for value in values]
-    if name == "usage":
-        return [None if value is None else tuple(value.values()) for value in values]
-    if name in LISTS:
-        return [tuple(map(intern, value)) for value in values]
-    return values
+def _decoder(schema: Schema) -> RecordDecoder:
+    return RecordDecoder(schema, SHARED)

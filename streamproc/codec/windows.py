@@ -8,7 +8,8 @@ import msgspec
 from streamproc.codec import earlier
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
-from streamproc.codec.encode import Message, Source
+from streamproc.codec.encode import Source
+from streamproc.codec.message import Message
 from streamproc.codec.packed import Format, is_packed
 from streamproc.codec.runstate import REPLAY, unreadable
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed

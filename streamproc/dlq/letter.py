@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.deadletter import CUT, FURTHER_HEADERS, HEADERS, SHA256, SIZE, SKIPPED, THROUGH
-from streamproc.codec.encode import Message
 from streamproc.codec.framing import header_of, label
+from streamproc.codec.message import Message
 from streamproc.codec.sizes import Headers, headers_bytes
 from streamproc.errors import RecordRejected
 

@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.dlq.letter import Letter, Source
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.backoff import Backoff

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from secrets import token_hex
 
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.codec.sizes import batch_bytes
 from streamproc.dlq.letter import Letter
 from streamproc.dlq.originals import Originals

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from typing import NamedTuple
 
 from streamproc.codec.cloudevents import CloudEvents
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.codec.schemas import load
 from streamproc.codec.windows import STATE
 from streamproc.errors import ConfigError

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Messages
 from streamproc.core.model import Moment
 from streamproc.errors import ConfigError
 from streamproc.runtime.awaiting import seen, set_within
@@ -243,12 +243,12 @@ class Cycle:
     ) -> None:
         at = Moment(it.wall_ms, caught_up=False)
         pending = {task: batch.close(it.moment(task)) for task, batch in full.items()}
-        outputs: dict[TopicPartition, list[Message]] = defaultdict(list)
+        outputs: dict[TopicPartition, Messages] = {}
         writers: dict[TopicPartition, set[TopicPartition]] = defaultdict(set)
         for stage in self._stages:
             batches = [batch for task, batch in full.items() if task.stage is stage]
             for place, messages in stage.encode(batches, at).items() if batches else ():
-                outputs[place] += messages
+                outputs[place] = [*outputs[place], *messages] if place in outputs else messages
                 writers[place].update(self._writers(place, batches))
             await asyncio.sleep(0)
         offsets: dict[TopicPartition, Committed] = {}

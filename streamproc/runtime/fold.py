@@ -10,14 +10,15 @@ from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival, instant
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.decode import Decoded, decode_together
-from streamproc.codec.encode import JointEncoder, Message, Source, States
+from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.measurements import Folded, MeasurementEncoder
+from streamproc.codec.message import Messages
 from streamproc.codec.runstate import decode_runs
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.codec.verdicts import VerdictEncoder
 from streamproc.core.beacon import Beacon
 from streamproc.core.measure import Mark
-from streamproc.core.model import Moment, Transition
+from streamproc.core.model import Moment
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
@@ -58,7 +59,7 @@ class FoldStage:
         self.profile = settings.rules.profile.name
         self.partitions = partitions
         self.limits = limits
-        self._outputs = JointEncoder(settings.application_id, self.topic, settings.frames)
+        self._encoders: dict[int, OutputEncoder] = {}
         self._alerts = AlertEncoder(settings.application_id, settings.frames)
         self._verdicts = VerdictEncoder(settings.application_id, settings.frames)
         self._running: WeakValueDictionary[int, FoldKept] = WeakValueDictionary()
@@ -79,23 +80,23 @@ class FoldStage:
     def encode(self, batches: Sequence["FoldBatch"], at: Moment) -> Outputs:
         """Return what closed batches send."""
         self._seek_twofold(batches)
-        topics, outputs = self.settings.topics, dict[TopicPartition, Sequence[Message]]()
-        transitions = self._outputs.transitions([(each.partition, each.transitions) for each in batches], at.wall_ms)
-        states = self._outputs.states([each.states for each in batches], at.wall_ms)
-        for batch, changes, changed in zip(batches, transitions, states, strict=True):
-            outputs.update(
-                here(
-                    batch.source,
-                    {
-                        topics.transitions: changes,
-                        topics.state: changed + self._tombstones(batch, at),
-                        topics.alerts: self._told(batch, at),
-                        topics.dead_letters: batch.dead_letters,
-                        **self._ruled(batch, at),
-                    },
-                )
-            )
+        topics, outputs = self.settings.topics, dict[TopicPartition, Messages]()
+        for batch in batches:
+            by_topic = {
+                topics.transitions: self._encoder(batch.partition).transitions(batch.out.transitions, at.wall_ms),
+                topics.state: self._states(batch, at),
+                topics.alerts: self._told(batch, at),
+                topics.dead_letters: batch.dead_letters,
+                **self._ruled(batch, at),
+            }
+            outputs.update(here(batch.source, by_topic))
         return {**outputs, **self._spread(batches, at)}
+
+    def _encoder(self, partition: int) -> OutputEncoder:
+        if partition not in self._encoders:
+            source = Source(self.settings.application_id, self.topic, partition)
+            self._encoders[partition] = OutputEncoder(source, self.settings.frames)
+        return self._encoders[partition]
 
     def _seek_twofold(self, batches: Sequence["FoldBatch"]) -> None:
         """Count the new runs that live on another partition of this worker, too (rules.md 1), or begin on two at once.
@@ -117,13 +118,16 @@ class FoldStage:
         """Count the runs of a partition that is running among those of this worker."""
         self._running[kept.partition] = kept
 
-    def _tombstones(self, batch: "FoldBatch", at: Moment) -> list[Message]:
-        out = batch.out
-        if not out.forgotten:
-            return []
-        return self._outputs.tombstones(batch.partition, out.forgotten, out.now, batch.sequence, at.wall_ms)
+    def _states(self, batch: "FoldBatch", at: Moment) -> Messages:
+        """Return what runs became, then those that are forgotten."""
+        out, encoder = batch.out, self._encoder(batch.partition)
+        runs = [run for run in out.runs.values() if run is not None]
+        states = encoder.states(runs, at.wall_ms, out.causes, batch.sequence)
+        if out.forgotten:
+            states.extend(encoder.tombstones(out.forgotten, out.now, batch.sequence, at.wall_ms))
+        return states
 
-    def _ruled(self, batch: "FoldBatch", at: Moment) -> dict[str, list[Message]]:
+    def _ruled(self, batch: "FoldBatch", at: Moment) -> dict[str, Messages]:
         """Return what became of the events that changed no status, by the topic; nothing where it is not used."""
         topic, rulings = self.settings.topics.verdicts, batch.out.rulings
         if topic is None or not rulings:
@@ -131,7 +135,7 @@ class FoldStage:
         source = Source(self.settings.application_id, *batch.source)
         return {topic: self._verdicts.messages(rulings, at.wall_ms, source)}
 
-    def _told(self, batch: "FoldBatch", at: Moment) -> list[Message]:
+    def _told(self, batch: "FoldBatch", at: Moment) -> Messages:
         source = Source(self.settings.application_id, *batch.source)
         return self._alerts.messages(batch.out.alerts, at.wall_ms, source) if batch.out.alerts else []
 
@@ -221,17 +225,6 @@ class FoldBatch(Batch):
     def is_empty(self) -> bool:
         """Whether there is nothing to commit."""
         return not self.records and not self.out.runs and self.mark is None
-
-    @property
-    def transitions(self) -> Sequence[Transition]:
-        """What runs did."""
-        return self.out.transitions
-
-    @property
-    def states(self) -> States:
-        """What runs became."""
-        out = self.out
-        return States(self.partition, [run for run in out.runs.values() if run is not None], out.causes, self.sequence)
 
     def close(self, at: Moment) -> Pending:
         """End the batch."""

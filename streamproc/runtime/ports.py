@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Messages
 from streamproc.errors import ConfigError, StreamprocError, TaskInvalid
 
 
@@ -21,7 +21,7 @@ class TopicPartition(NamedTuple):
         return f"{self.topic} partition {self.partition}"
 
 
-Outputs = Mapping[TopicPartition, Sequence[Message]]
+Outputs = Mapping[TopicPartition, Messages]
 """What one commit sends."""
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from streamproc.codec.arrival import Arrival, Rejection, instant
 from streamproc.codec.deadletter import ANY_SIZE, dead_letter
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message, Messages
 from streamproc.codec.sizes import memory_bytes
 from streamproc.core.model import Moment
 from streamproc.runtime.observer import CommitReport, Held
@@ -198,6 +198,6 @@ class Stage(Protocol[B]):
         """Return what closed batches send."""
 
 
-def here(source: TopicPartition, by_topic: Mapping[str, Sequence[Message]]) -> Outputs:
+def here(source: TopicPartition, by_topic: Mapping[str, Messages]) -> Outputs:
     """Return what goes to the partitions of the source's own number (rules.md 2)."""
     return {TopicPartition(topic, source.partition): messages for topic, messages in by_topic.items() if messages}

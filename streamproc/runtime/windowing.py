@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival, instant
-from streamproc.codec.encode import Message, Source
+from streamproc.codec.encode import Source
 from streamproc.codec.measurements import Measured, decode_measurements
+from streamproc.codec.message import Messages
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.codec.windows import WindowEncoder, decode_window_states
 from streamproc.core.model import Moment
@@ -68,11 +69,11 @@ class WindowStage:
 
     def encode(self, batches: Sequence["WindowBatch"], at: Moment) -> Outputs:
         """Return what closed batches send."""
-        outputs: dict[TopicPartition, Sequence[Message]] = {}
+        outputs: dict[TopicPartition, Messages] = {}
         for batch in batches:
             out, encoder = batch.out, self._encoder(batch.partition)
             told = self._alerts.messages(out.alerts, at.wall_ms) if out.alerts else []
-            by_topic = {
+            by_topic: dict[str, Messages] = {
                 self.topics.metrics: encoder.metrics(out.closings, at.wall_ms),
                 self.topics.windows: encoder.states(out.changed, batch.next_offset - 1, batch.sequence, at.wall_ms),
                 self.topics.alerts: told,

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 
 
 class Writer(Protocol):

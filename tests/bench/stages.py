@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Sized
 from typing import Any
 
-from aiokafka.producer.message_accumulator import BatchBuilder
 from msgspec.structs import replace
 
 from streamproc.app import spare_the_collector
 from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.decode import decode
-from streamproc.codec.encode import Message, OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.message import Message, Messages
 from streamproc.codec.measurements import Folded, MeasurementEncoder
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.fold import opened
@@ -23,6 +23,7 @@ from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.local.simulate import simulate
+from streamproc.runtime.aio.batches import Batches
 from streamproc.runtime.aio.partitioner import partition_of
 from tests.bench.overdue import overdue as overdue_
 from tests.support.books import bundled_book
@@ -32,7 +33,6 @@ CHUNK = 2_000
 LIMITS = {status: seconds * 1000 for status, seconds in ASSISTANTS.limits_s.items()}
 ALLOWANCE_MS = 30_000
 QUIET_CYCLES = 1_000
-NO_COMPRESSION = 0
 SOURCE = Source("bench", "run-events", 0)
 
 
@@ -52,6 +52,7 @@ def measure(events: int, *, overdue: bool, open_runs: int) -> None:
         AlertEncoder("bench"),
         MeasurementEncoder("bench", SOURCE.topic, 1, partition_of),
     )
+    batches = {codec: Batches(codec, (1, 0)) for codec in ("none", "lz4")}
     timer = _Timer()
     for start in range(0, events, CHUNK):
         # One commit after another, as in the service: what was made last is at hand for what comes next.
@@ -64,7 +65,8 @@ def measure(events: int, *, overdue: bool, open_runs: int) -> None:
             timer("encode alerts", alerts.messages, out.alerts, at.wall_ms, SOURCE),
             timer("encode measurements", lambda out: _spread(measurements, out, at), out),
         ]
-        timer("build batches", lambda said: [_build(messages) for messages in said], said)
+        for codec in batches:
+            timer(f"build batches, {codec}", lambda said, codec: [_build(each, batches[codec]) for each in said], said, codec)
         timer("merge", state.merge, out)
         timer.count(transitions=out.transitions, states=runs, alerts=out.alerts)
     timer.tell(events)
@@ -101,12 +103,8 @@ def _quiet(state: State, at: Moment) -> None:
     print(f"  {micros:>10.2f}  a quiet cycle, {len(state.runs):,} runs, {len(state.open_runs()):,} of them open")
 
 
-def _build(messages: list[Message]) -> bytes:
-    builder = BatchBuilder(10**8, NO_COMPRESSION, is_transactional=1)
-    for key, value, timestamp, headers in messages:
-        builder.append(key=key, value=value, timestamp=timestamp, headers=headers)
-    built: bytes = builder._build()
-    return built
+def _build(messages: Messages, batches: Batches) -> list[bytes]:
+    return list(batches.of("", messages))
 
 
 class _Timer:

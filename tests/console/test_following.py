@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from streamproc.codec.encode import Message, OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.message import Message
 from streamproc.console.following import Follower, Parts
 from streamproc.console.intake import Intake
 from streamproc.console.model.database import Database

@@ -10,7 +10,7 @@ from aiokafka.admin.new_topic import NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.runtime.aio.feed import AioFeed
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.feed import Assigned, Brought, Feed, Start

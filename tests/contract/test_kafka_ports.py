@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as AioPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.local.kafka import local_kafka
 from streamproc.runtime.aio.cluster import AioKafka

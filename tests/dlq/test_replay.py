@@ -8,7 +8,7 @@ import pytest
 
 from streamproc.codec.arrival import Rejection
 from streamproc.codec.deadletter import Place, dead_letter, skipped_letter
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.codec.sizes import batch_bytes, headers_bytes, omitted
 from streamproc.dlq import planning, reading, replaying
 from streamproc.dlq.choice import Choice, WrongFilter, places, reasons

@@ -20,7 +20,7 @@ from streamproc.codec import deadletter
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.deadletter import dead_letter
 from streamproc.codec.decode import Rejection
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.codec.sizes import headers_bytes
 from streamproc.dlq.choice import Choice
 from streamproc.dlq.planning import Limits, survey, terms_of

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.runtime.aio import inquiries
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings

@@ -3,7 +3,7 @@
 from typing import Any
 
 from streamproc.codec.alerts import AlertEncoder
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.core.alerts import Alert, AlertState, Severity
 
 START_MS = 1_717_200_000_000

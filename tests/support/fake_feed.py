@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.feed import Assigned, Brought, Start
 from streamproc.runtime.ports import Committed

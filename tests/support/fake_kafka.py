@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.partitioner import partition_of
 from streamproc.runtime.ports import (

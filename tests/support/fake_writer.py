@@ -1,6 +1,6 @@
 """A writer on the fake Kafka. tests/contract/test_writer.py holds it to the real one."""
 
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.partitioner import partition_of
 from streamproc.runtime.topics import absent

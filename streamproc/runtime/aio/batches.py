@@ -1,16 +1,23 @@
 """Messages as record batches: of a transactional producer, or of none."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from aiokafka import codec
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message, Messages
+from streamproc.codec.native import module
 from streamproc.core.model import NO_TIMESTAMP
+from streamproc.runtime.aio.compression import lz4_encode
 from streamproc.runtime.aio.headernames import AnyNamesBuilder
 from streamproc.runtime.config import BATCH_BYTES
 
+Build = Callable[..., bytes]
+"""Makes a batch of a producer: its id, its epoch, and the number of the first record."""
+TRANSACTIONAL = 0x10
+COMPRESS = {1: codec.gzip_encode, 2: codec.snappy_encode, 3: lz4_encode, 4: codec.zstd_encode}
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 """As the attributes of a batch have them."""
 NO_PRODUCER = -1, -1, -1
@@ -27,13 +34,12 @@ class Batches:
         self._producer = producer
         self._next: dict[Any, int] = {}
 
-    def of(self, place: Any, messages: Sequence[Message]) -> Iterator[bytes]:
+    def of(self, place: Any, messages: Messages) -> Iterator[bytes]:
         """Yield the batches of one partition; raises OverflowError for a timestamp that is no 64-bit number."""
-        for builder in _filled(messages, self._codec):
+        for count, build in _native(messages, self._codec) if module else _filled(messages, self._codec):
             first = self._next.get(place, 0)
-            self._next[place] = (first + builder.record_count()) % SEQUENCES
-            builder._set_producer_state(*self._producer, first)  # noqa: SLF001  what aiokafka's own producer does
-            yield builder._build()  # noqa: SLF001
+            self._next[place] = (first + count) % SEQUENCES
+            yield build(*self._producer, first)
 
 
 def plain(message: Message, compression: str) -> bytes:
@@ -44,7 +50,33 @@ def plain(message: Message, compression: str) -> bytes:
     return bytes(batch._build())  # noqa: SLF001
 
 
-def _filled(messages: Sequence[Message], codec: int) -> Iterator[Any]:
+def _native(messages: Messages, kind: int) -> Iterator[tuple[int, Build]]:
+    """Yield of each batch how many records it has, and what builds it."""
+    records = messages if isinstance(messages, module.Records) else module.Records(messages)
+    for count, first, largest, body in records.batches(BATCH_BYTES):
+        compressed = COMPRESS[kind](body) if kind else body
+        is_smaller = len(compressed) < len(body)
+        attributes = TRANSACTIONAL | (kind if is_smaller else 0)
+        content = compressed if is_smaller else body
+        yield count, partial(_stamped, content, attributes, count, (first, largest))
+
+
+def _stamped(content: bytes, attributes: int, count: int, times: tuple[int, int], *producer: int) -> bytes:
+    return module.batch(content, attributes, count, times, producer)  # type: ignore[no-any-return]
+
+
+def _filled(messages: Messages, codec: int) -> Iterator[tuple[int, Build]]:
+    """The same, by aiokafka."""
+    for builder in _builders(messages, codec):
+        yield builder.record_count(), partial(_build, builder)
+
+
+def _build(builder: Any, *producer: int) -> bytes:
+    builder._set_producer_state(*producer)  # noqa: SLF001  what aiokafka's own producer does
+    return bytes(builder._build())  # noqa: SLF001  as above
+
+
+def _builders(messages: Messages, codec: int) -> Iterator[Any]:
     make: Callable[[], Any] = partial(BatchBuilder, BATCH_BYTES, codec, is_transactional=1)
     batch, timeless = make(), False
     for message in messages:

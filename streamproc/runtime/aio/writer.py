@@ -6,7 +6,7 @@ from collections import deque
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from streamproc.codec.encode import Message
+from streamproc.codec.message import Message
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.aio.batches import plain
 from streamproc.runtime.aio.client import Client
