@@ -26,7 +26,7 @@ from streamproc.console.readmodel import ReadModel, Sources
 from streamproc.console.replays import Replays
 from streamproc.console.site import application
 from streamproc.console.standing import Standing
-from streamproc.dlq.planning import Limits
+from streamproc.dlq.limits import limits_of
 from streamproc.interrupts import cancelled, stop_on_signal
 from streamproc.registry.learner import Learner
 from streamproc.registry.link import registry_link
@@ -36,8 +36,6 @@ from streamproc.settings import Settings
 from streamproc.web.server import HttpServer
 
 READERS = 4
-MAX_ATTEMPTS = 3
-"""How often a dead letter is sent back, as `dlq replay` has it by default."""
 
 
 class Console(NamedTuple):
@@ -141,7 +139,7 @@ async def _actions(settings: Settings) -> AsyncIterator[Replays | None]:
         return
     kafka = make_dead_letter_kafka(settings)
     try:
-        yield Replays(kafka, settings.topic_names, Limits(MAX_ATTEMPTS, settings.kafka.max_record_bytes))
+        yield Replays(kafka, settings.topic_names, limits_of(settings))
     finally:
         await kafka.close()
 

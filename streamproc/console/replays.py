@@ -9,7 +9,8 @@ import structlog
 from streamproc.console.answers.signals import Replay as Answer
 from streamproc.console.reads import Changed, LetterFilter
 from streamproc.dlq.choice import Choice, WrongFilter, reasons, schemas
-from streamproc.dlq.planning import Limits, Plan, survey, terms_of
+from streamproc.dlq.limits import Limits
+from streamproc.dlq.planning import Plan, survey, terms_of
 from streamproc.dlq.replaying import Replay
 from streamproc.dlq.showing import warnings
 from streamproc.errors import ConfigError, StreamprocError
