@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from streamproc.console.access import Access
@@ -17,6 +17,7 @@ from streamproc.console.pages.options import Pages
 from streamproc.console.pages.routing import error_page
 from streamproc.console.pages.routing import routes as page_routes
 from streamproc.console.reads import Actions, Reads
+from streamproc.console.wholepath import Below
 
 
 def application(
@@ -52,7 +53,7 @@ def _below(base_path: str, app: Starlette) -> Starlette:
     async def inside(_: Request) -> Response:
         return RedirectResponse(f"{base_path}/")
 
-    routes = [Route(base_path, inside), Mount(base_path, app)]
+    routes = [Route(base_path, inside), Below(base_path, app)]
     return Starlette(routes=routes, exception_handlers={HTTPException: elsewhere})
 
 

@@ -20,6 +20,7 @@ from streamproc.console.api.replaying import request_in
 from streamproc.console.api.sending import LongAnswer, Slots
 from streamproc.console.api.streaming import sent
 from streamproc.console.reads import Actions, NotFound, Reads, StreamFilter
+from streamproc.console.wholepath import RUN
 
 PREFIX = "/api/v1"
 JSON = "application/json"
@@ -52,7 +53,7 @@ class Api:
             _route("/dead-letters/replay", _replay, "POST"),
             _route(LETTER, self._letter),
             # An id may hold a slash: it is read from the path as it was sent, where such a one is escaped.
-            _route("/runs/{rest:path}", self._of_run),
+            _route(f"/runs/{RUN}", self._of_run),
         ]
         return found + [_route(each.path, self._plain(each)) for each in ENDPOINTS if "{" not in each.path]
 
