@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,11 +85,15 @@ async def _console(settings: Settings) -> AsyncIterator[Console]:
     deadlines, profile = settings.rules().deadlines, settings.life_cycle
     view = View(topics.events, deadlines, profile, own.index_metadata)
     identity = {"topics": repr(topics.by_role()), "profile": profile.name, "deadlines": repr(deadlines)}
-    database = Database(own.database or default_database(settings.application_id), identity, own.index_metadata)
     kafka, news = make_kafka(settings), News()
+    database = Database(own.database or default_database(settings.application_id), identity, own.index_metadata)
     standing = Standing(is_new=bool(database.why_rebuilt), untouched_s=database.untouched_s)
     lookups = Lookups(kafka)
-    with ThreadPoolExecutor(READERS, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
+    with (
+        closing(database),
+        ThreadPoolExecutor(READERS, "read") as readers,
+        ThreadPoolExecutor(1, "write") as writer,
+    ):
         async with registry_link(settings.registry, settings.framing, topics, book, SILENT) as link:
             learner: Learner | None = None if link is None else link.learner
             objects = Objects(book, learner, own.index_metadata)
@@ -122,7 +126,6 @@ async def _console(settings: Settings) -> AsyncIterator[Console]:
                 await cancelled(following)
                 await lookups.close()
                 await kafka.close()
-    database.close()
 
 
 def _told_in(topics: TopicSettings) -> Topics:
