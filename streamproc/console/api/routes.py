@@ -19,6 +19,7 @@ from streamproc.console.api.problems import problem, problem_of, unknown
 from streamproc.console.api.replaying import request_in
 from streamproc.console.api.sending import LongAnswer, Slots
 from streamproc.console.api.streaming import sent
+from streamproc.console.bodies import body_of
 from streamproc.console.reads import Actions, NotFound, Reads, StreamFilter
 from streamproc.console.wholepath import RUN
 
@@ -137,20 +138,14 @@ async def _replay(request: Request) -> Response:
     if not request.state.caller.is_operator:
         return problem(403, "to send dead letters back takes an operator")
     read_all((), request.query_params.multi_items())
-    asked = request_in(await _body(request))
+    body = await body_of(request, MAX_BODY_BYTES)
+    if body is None:
+        raise WrongParameter(f"the body has more than {MAX_BODY_BYTES:,} bytes")
+    asked = request_in(body)
     done = await actions.replay(
         request.state.caller.name, asked.wanted, asked.places, dry_run=asked.dry_run, expected=asked.expected
     )
     return _json(done)
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise WrongParameter(f"the body has more than {MAX_BODY_BYTES:,} bytes")
-    return body
 
 
 def _json(answer: Answer) -> Response:
