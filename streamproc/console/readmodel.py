@@ -147,6 +147,7 @@ class ReadModel:
 
     async def values(self, qualifier: str, prefix: str, limit: int) -> Values:
         """Return what a qualifier may be completed to."""
+
         def query(db: Connection) -> Values:
             return Values(items=fleet.values(db, qualifier, prefix, limit), as_of=self._as_of())
 
