@@ -192,6 +192,9 @@ async def test_two_consoles_side_by_side_and_what_one_run_went_through(service: 
             applied = [step for step in history["items"] if step["verdict"] == "applied"]
             assert len(applied) == detail["run"]["transitions"]
             assert applied[-1]["source_offset"] <= detail["run"]["source_offset"]
+        _, statuses = await one.get("/values?qualifier=status&prefix=fail")
+        assert [value for value, _ in statuses["items"]] == ["failed"]
+        assert statuses["as_of"]["partitions"].keys() == found["as_of"]["partitions"].keys()
         status, problem = await one.get("/runs/no-such-run")
         assert (status, problem["status"]) == (404, 404)
         # The instance reports every 5 s: nobody had to be asked for it.

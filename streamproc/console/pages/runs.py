@@ -33,7 +33,7 @@ KEYS: Final = "keys"
 
 
 async def runs(request: Request, renderer: Renderer) -> Response:
-    """Show the list; its fragment is `rows`. `keys`: those of its rows as JSON, by which the script sees what is new."""
+    """Show the list; its fragments are `rows`, and `keys`: JSON, by which the script sees what is new."""
     asked = request.query_params
     text, sort = asked.get("q", "").strip(), asked.get("sort") or SORTS[0]
     links = Links(request.scope.get("root_path", ""))
@@ -100,7 +100,7 @@ class Cells:
 
 
 def key(run: Run) -> str:
-    """Return what a row is known by, as long as its run keeps its status: HTML does not keep every character of an id."""
+    """Return what a row is known by while its run keeps its status: HTML does not keep every character of an id."""
     entered = f"{run.status_since} {run.run_id}".encode("utf-8", "surrogatepass")
     return blake2b(entered, digest_size=8).hexdigest()
 
