@@ -13,13 +13,15 @@ from typing import NamedTuple, TypeVar
 import structlog
 
 from streamproc.codec.arrival import Arrival
-from streamproc.console.intake import Intake, print_of
+from streamproc.console.intake import Intake
 from streamproc.console.model.database import Database
 from streamproc.console.model.entries import Mark
 from streamproc.console.model.retention import Retention, tidy
 from streamproc.console.model.runs import RunTable
-from streamproc.console.model.writing import marks, write
+from streamproc.console.model.writing import marks as marks_in
+from streamproc.console.model.writing import topic_ids, write, write_topic_ids
 from streamproc.console.objects import Unlearned
+from streamproc.console.sameness import Anew, Sameness
 from streamproc.console.standing import Standing
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import to_its_end
@@ -49,10 +51,6 @@ Ask = Callable[[bytes], Awaitable[None]]
 """Asks a registry for a schema; returns once the book knows it, or knows that there is none."""
 
 
-class Anew(Exception):
-    """The read model does not belong to the topics; it has to be built anew. The message says why."""
-
-
 class Parts(NamedTuple):
     """What the follower works with. `pool`: of one thread, which is the one that writes."""
 
@@ -73,6 +71,7 @@ class Follower:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._standing = parts.standing
+        self._sameness = Sameness(parts.kafka, parts.intake.topics)
         self._tidied_at = self._written_at = time.monotonic()
         self._log_is_folded = False
 
@@ -124,21 +123,27 @@ class Follower:
 
     async def _begin(self, fetcher: Fetcher) -> list[TopicPartition]:
         """Go to where the read model ends; raises Anew where that is in another topic than the one it was read from."""
-        known = await self._in_pool(lambda: marks(self._parts.database.writer))
-        places = await self._places()
-        for place, mark in known.items():
-            if place not in places:
-                raise Anew(f"{place} is gone")
-            await self._refuse_other(place, mark)
-        await asyncio.gather(*(self._enter(fetcher, place, known.get(place)) for place in places))
+        places, marks = await self._checked((), is_whole=True)
+        await asyncio.gather(*(self._enter(fetcher, place, marks.get(place)) for place in places))
         return places
 
     async def _look(self, fetcher: Fetcher, before: Sequence[TopicPartition]) -> list[TopicPartition]:
-        places = await self._places()
-        if gone := [place for place in before if place not in places]:
-            raise Anew(f"{gone[0]} is gone")
+        places, _ = await self._checked(before, is_whole=False)
         await asyncio.gather(*(self._enter(fetcher, place, None) for place in places if place not in before))
         return places
+
+    async def _checked(
+        self, before: Sequence[TopicPartition], *, is_whole: bool
+    ) -> tuple[list[TopicPartition], Mapping[TopicPartition, Mark]]:
+        """Return which partitions there are, and how far they were read; raises Anew where they are others now."""
+        writer = self._parts.database.writer
+        marks, ids = await self._in_pool(lambda: (marks_in(writer), topic_ids(writer)))
+        places = await self._places()
+        if gone := [place for place in (*before, *marks) if place not in places]:
+            raise Anew(f"{gone[0]} is gone")
+        if found := await self._sameness.check(ids, marks, is_whole=is_whole):
+            await self._in_pool(lambda: write_topic_ids(writer, found))
+        return places, marks
 
     async def _enter(self, fetcher: Fetcher, place: TopicPartition, mark: Mark | None) -> None:
         first, last = await self._parts.kafka.bounds(*place)
@@ -155,24 +160,6 @@ class Follower:
         fetcher.seek(place, at)
         self._standing.read({place: at})
         self._standing.lags({place: last - at}, is_complete=False)
-
-    async def _refuse_other(self, place: TopicPartition, mark: Mark) -> None:
-        """Read the last record again: another one in its place is of another topic. One that is gone tells nothing."""
-        if mark.last is None:
-            return
-        first, last = await self._parts.kafka.bounds(*place)
-        if not first <= mark.last < last:
-            return
-        reader = await self._parts.kafka.reader(*place)
-        try:
-            await reader.seek(mark.last)
-            records = (await reader.fetch(1, POLL_S)).records
-        except (Gone, Unreadable):
-            return
-        finally:
-            await reader.close()
-        if records and records[0].offset == mark.last and print_of(records[0]) != mark.print:
-            raise Anew(f"{place} was made anew")
 
     async def _places(self) -> list[TopicPartition]:
         found: list[TopicPartition] = []

@@ -147,7 +147,11 @@ class ReadModel:
 
     async def values(self, qualifier: str, prefix: str, limit: int) -> Values:
         """Return what a qualifier may be completed to."""
-        return Values(items=await self._read(lambda db: fleet.values(db, qualifier, prefix, limit)))
+
+        def query(db: Connection) -> Values:
+            return Values(items=fleet.values(db, qualifier, prefix, limit), as_of=self._as_of())
+
+        return await self._read(query)
 
     async def alerts(self, wanted: AlertFilter, page: Page) -> Alerts:
         """Return a page of alerts."""

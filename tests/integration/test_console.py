@@ -16,6 +16,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from streamproc.console.intake import Intake
 from streamproc.console.model.database import Database
@@ -191,6 +192,9 @@ async def test_two_consoles_side_by_side_and_what_one_run_went_through(service: 
             applied = [step for step in history["items"] if step["verdict"] == "applied"]
             assert len(applied) == detail["run"]["transitions"]
             assert applied[-1]["source_offset"] <= detail["run"]["source_offset"]
+        _, statuses = await one.get("/values?qualifier=status&prefix=fail")
+        assert [value for value, _ in statuses["items"]] == ["failed"]
+        assert statuses["as_of"]["partitions"].keys() == found["as_of"]["partitions"].keys()
         status, problem = await one.get("/runs/no-such-run")
         assert (status, problem["status"]) == (404, 404)
         # The instance reports every 5 s: nobody had to be asked for it.
@@ -203,7 +207,7 @@ async def _owned(it: Console) -> bool:
 
 
 async def test_topics_made_anew_are_noticed_and_read_from_their_beginning(service: Fleet, tmp_path: Path) -> None:
-    """While the console is away, and while it runs: what was read of the topics before is shown no more."""
+    """While the console is away: what was read of the topics before is shown no more."""
     database = tmp_path / "console.sqlite"
     worker = service.start()
     await service.send(simulate(seed=8, events=300, bad_ratio=0))
@@ -221,6 +225,35 @@ async def test_topics_made_anew_are_noticed_and_read_from_their_beginning(servic
         await eventually(it.has_read_everything)
         _, after = await it.get("/runs?limit=1")
         assert after["total"] == 0
+
+
+@pytest.mark.slow
+async def test_a_topic_made_anew_and_as_long_is_noticed_while_the_console_runs(service: Fleet, tmp_path: Path) -> None:
+    """At its next look, though each offset that it would read next is there."""
+    topic = service.topics.state
+    worker = service.start()
+    await service.send(simulate(seed=9, events=100, bad_ratio=0))
+    await service.drained()
+    assert worker.stop() == 0
+    async with console(service, tmp_path / "console.sqlite") as it:
+        await eventually(it.has_read_everything)
+        ends = [await service.kafka.high_watermark(topic, number) for number in range(service.partitions)]
+        # Held, so that it cannot see the topic shorter than it was.
+        it.process.send_signal(signal.SIGSTOP)
+        await service.administer(lambda admin: admin.delete_topics([topic]))
+        await eventually(lambda: _are_gone(service, [topic]))
+        await create_topics(service.kafka, service.topics, service.partitions, MAX_RECORD_BYTES)
+        async with AIOKafkaProducer(bootstrap_servers=service.settings.bootstrap_servers) as producer:
+            for number, end in enumerate(ends):
+                for _ in range(end + 5):
+                    await producer.send(topic, None, b"nobody", number)
+        it.process.send_signal(signal.SIGCONT)
+        await eventually(lambda: _has_runs(it, 0))
+
+
+async def _has_runs(it: Console, count: int) -> bool:
+    status, found = await it.get("/runs?limit=1")
+    return status == 200 and found["total"] == count
 
 
 async def _are_gone(fleet: Fleet, topics: list[str]) -> bool:

@@ -115,10 +115,10 @@ class FakeReads:
     async def values(self, qualifier: str, prefix: str, limit: int) -> Values:
         names = {"status": "status", "assistant": "assistant_id", "model": "model", "error": "error_code"}
         if qualifier not in names:
-            return Values(items=[])
+            return Values(items=[], as_of=self.as_of)
         counted = Counter(getattr(life.run, names[qualifier]) for life in self.lives.values())
         items = [(value, n) for value, n in counted.most_common() if value and value.startswith(prefix)]
-        return Values(items=items[:limit])
+        return Values(items=items[:limit], as_of=self.as_of)
 
     async def alerts(self, wanted: AlertFilter, page: Page) -> Alerts:
         self._check()

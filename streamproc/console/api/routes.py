@@ -81,6 +81,8 @@ class Api:
         form = values.get("format", "json")
         if form == "json":
             return _json(await endpoint.ask(call))
+        if request.scope["http_version"] == "1.0":
+            return problem(505, f"{form} takes HTTP/1.1: in 1.0 an answer that is cut short looks whole")
         async with AsyncExitStack() as stack:
             stack.enter_context(self._exports.held())
             # The first page before the answer begins: what is wrong can still be told.
