@@ -4,12 +4,14 @@ import platform
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import InfoMetricFamily
-from prometheus_client.core import Metric as Family
+from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
 from streamproc.observe import names
 from streamproc.version import installed
+
+Family = Metric
+"""What is exported under one name."""
 
 
 class _Reading:
