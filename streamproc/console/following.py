@@ -14,7 +14,7 @@ import structlog
 
 from streamproc.codec.arrival import Arrival
 from streamproc.console.intake import Intake
-from streamproc.console.model.database import Database
+from streamproc.console.model.database import Cause, Database
 from streamproc.console.model.entries import Mark
 from streamproc.console.model.retention import Retention, tidy
 from streamproc.console.model.runs import RunTable
@@ -22,7 +22,7 @@ from streamproc.console.model.writing import marks as marks_in
 from streamproc.console.model.writing import topic_ids, write, write_topic_ids
 from streamproc.console.objects import Unlearned
 from streamproc.console.sameness import Anew, Sameness
-from streamproc.console.standing import Standing
+from streamproc.console.standing import Halt, Standing
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import to_its_end
 from streamproc.runtime.backoff import Backoff
@@ -83,24 +83,24 @@ class Follower:
                 await self._follow(backoff)
             except Anew as why:
                 log.warning("the read model is built anew", why=str(why))
-                await self._rebuild(str(why))
+                await self._rebuild(why.cause, str(why))
             except sqlite3.DatabaseError as error:
                 if _is_outside(error):
-                    await self._wait(backoff, f"the read model cannot be written: {error}")
+                    await self._wait(backoff, Halt.DISK, f"the read model cannot be written: {error}")
                 else:
                     log.warning("the read model is damaged and is built anew", error=str(error))
-                    await self._rebuild(f"it was damaged ({error})")
+                    await self._rebuild(Cause.DAMAGED, f"it was damaged ({error})")
             except (BrokerUnavailable, OSError) as error:
-                await self._wait(backoff, f"Kafka cannot be read: {error}")
+                await self._wait(backoff, Halt.KAFKA, f"Kafka cannot be read: {error}")
 
-    async def _wait(self, backoff: Backoff, trouble: str) -> None:
+    async def _wait(self, backoff: Backoff, halt: Halt, trouble: str) -> None:
         if trouble != self._standing.trouble:
             log.warning("reading the topics has come to a halt and is tried again", trouble=trouble)
-        self._standing.trouble = trouble
+        self._standing.halted(halt, trouble)
         await asyncio.sleep(backoff.failed())
 
-    async def _rebuild(self, why: str) -> None:
-        await self._in_pool(lambda: self._parts.database.rebuild(why))
+    async def _rebuild(self, cause: Cause, why: str) -> None:
+        await self._in_pool(lambda: self._parts.database.rebuild(cause, why))
         self._standing.begin()
         self._parts.news()
 
@@ -210,6 +210,7 @@ class Follower:
         trouble = found.trouble
         if isinstance(trouble, Unreadable):
             self._standing.note(f"{place} unreadable", f"{trouble}; they are left out")
+            self._standing.skipped[place.topic] += trouble.last - trouble.first + 1
             fetcher.seek(place, trouble.last + 1)
         elif isinstance(trouble, Gone):
             if trouble.first is None:
@@ -220,7 +221,8 @@ class Follower:
     def _pass_over(self, place: TopicPartition, at: int | None, first: int) -> None:
         """Say what retention removed; of the states nothing may be missing."""
         if place.topic == self._parts.intake.state_topic:
-            raise Anew(f"{place} begins at {first} now: what was forgotten before that is not known")
+            why = f"{place} begins at {first} now: what was forgotten before that is not known"
+            raise Anew(why, Cause.RETENTION)
         since = "" if at is None else f" from {at}"
         log.warning("retention removed what was unread", topic=place.topic, partition=place.partition, first=first)
         self._standing.note(f"{place} gap", f"{place} was removed{since} up to {first} before it was read")

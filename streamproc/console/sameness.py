@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from streamproc.console.intake import print_of
+from streamproc.console.model.database import Cause
 from streamproc.console.model.entries import Mark
 from streamproc.runtime.ports import Gone, Kafka, TopicPartition, Unreadable
 
@@ -10,7 +11,11 @@ FETCH_S = 0.5
 
 
 class Anew(Exception):
-    """The read model does not belong to the topics; it has to be built anew. The message says why."""
+    """The read model does not belong to the topics; it has to be built anew. The message says why, `cause` in short."""
+
+    def __init__(self, why: str, cause: Cause = Cause.OTHER_TOPIC) -> None:
+        super().__init__(why)
+        self.cause = cause
 
 
 class Sameness:

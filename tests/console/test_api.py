@@ -93,7 +93,7 @@ def test_what_answers_get_answers_head_and_options(asking, path):
 )
 def test_another_method_is_told_which_there_are(reads, monkeypatch, method, path, allowed):
     app = console(reads)
-    monkeypatch.setattr(app._access, "allows", lambda *_: True)
+    monkeypatch.setattr(Access, "allows", lambda *_: True)
     answer = client(app).request(method, f"{API}{path}")
     refused(answer, 405, method, allowed)
     assert answer.headers["allow"] == allowed
@@ -295,7 +295,7 @@ def actions():
 @pytest.fixture
 def acting(reads, actions, monkeypatch):
     app = console(reads, actions)
-    monkeypatch.setattr(app._access, "allows", lambda *_: True)
+    monkeypatch.setattr(Access, "allows", lambda *_: True)
     return client(app)
 
 

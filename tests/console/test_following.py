@@ -13,14 +13,14 @@ import pytest
 from streamproc.codec.encode import Message, OutputEncoder, Source
 from streamproc.console.following import Follower, Parts
 from streamproc.console.intake import Intake, print_of
-from streamproc.console.model.database import Database
+from streamproc.console.model.database import Cause, Database
 from streamproc.console.model.entries import Mark
 from streamproc.console.model.retention import Retention
 from streamproc.console.model.runs import RunTable
 from streamproc.console.queries.view import View
 from streamproc.console.reads import Busy
 from streamproc.console.sameness import Anew, Sameness
-from streamproc.console.standing import Standing
+from streamproc.console.standing import Halt, Standing
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import cancelled
@@ -143,6 +143,7 @@ async def test_records_that_cannot_be_read_are_counted_and_the_others_shown(kafk
         await eventually(lambda: it.runs().keys() == {"a", "b", "c"})
         assert f"2 records of {TOPICS.state} cannot be read" in it.notes()
         assert "they are left out" in it.notes()
+        assert it.standing.skipped == {TOPICS.state: 3}
 
 
 async def test_a_missing_topic_is_told_and_read_once_it_is_there(kafka: FakeKafka, tmp_path: Path) -> None:
@@ -166,6 +167,7 @@ async def test_a_topic_made_anew_with_as_many_records_is_noticed_at_the_start(ka
     async with following(kafka, tmp_path) as it:
         await eventually(lambda: it.runs().keys() == {"new", "newer", "newest"})
         assert "made anew" in it.database.why_rebuilt
+        assert it.database.rebuilds == {Cause.OTHER_TOPIC: 1}
 
 
 async def test_a_topic_made_anew_while_it_runs_is_noticed(kafka: FakeKafka, tmp_path: Path) -> None:
@@ -267,6 +269,7 @@ async def test_what_retention_removed_unread_is_told(kafka: FakeKafka, tmp_path:
     async with following(kafka, tmp_path) as it:
         await eventually(lambda: "begins at" in it.database.why_rebuilt)
         await eventually(lambda: it.runs().keys() == {f"r{number}" for number in range(2, 5)})
+        assert it.database.rebuilds == {Cause.RETENTION: 1}
 
 
 async def test_a_broker_that_is_away_is_told_and_awaited(kafka: FakeKafka, tmp_path: Path) -> None:
@@ -280,11 +283,13 @@ async def test_a_broker_that_is_away_is_told_and_awaited(kafka: FakeKafka, tmp_p
 
         kafka.fault, works = away, kafka.fault
         await eventually(lambda: "Kafka cannot be read" in it.notes())
+        assert it.standing.halt is Halt.KAFKA
         assert it.runs() == {"a": "queued"}
         kafka.fault = works
         put(kafka, state("b"))
         await eventually(lambda: it.runs().keys() == {"a", "b"})
         await eventually(lambda: not it.notes())
+        assert it.standing.halt is None
 
 
 @pytest.mark.parametrize(
@@ -305,9 +310,11 @@ async def test_trouble_with_the_disk_is_waited_out_and_damage_is_rebuilt(
         await eventually(lambda: failing.count > 0)
         if not is_rebuilt:
             await eventually(lambda: "disk is full" in it.notes())
+            assert it.standing.halt is Halt.DISK
         monkeypatch.undo()
         await eventually(lambda: it.runs().keys() == {"a", "b"})
         assert (it.database.epoch != before) == is_rebuilt
+        assert (it.database.rebuilds[Cause.DAMAGED] > 0) == is_rebuilt
 
 
 class _Failing:

@@ -28,6 +28,7 @@ from streamproc.local.simulate import simulate
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.topics import create_topics
 from streamproc.settings import Settings
+from tests.observe.reading import samples
 from tests.support.readmodel import contents
 from tests.support.service import MAX_RECORD_BYTES, Fleet
 from tests.support.waiting import eventually
@@ -64,6 +65,20 @@ class Console:
         """Ask for an action."""
         request = Request(f"{self.url}api/v1{path}", json.dumps(body).encode(), headers)
         return await asyncio.to_thread(_asked, request)
+
+    async def figures(self) -> dict[Any, float]:
+        """Scrape it, without credentials; return the console's own samples, by what is behind streamproc_console_."""
+
+        def scraped() -> str:
+            with urlopen(f"{self.url}metrics", timeout=60) as response:
+                return str(response.read().decode())
+
+        found = samples(await asyncio.to_thread(scraped))
+        return {
+            (key[0].removeprefix("streamproc_console_"), *key[1:]): value
+            for key, value in found.items()
+            if key[0].startswith("streamproc_console_")
+        }
 
     async def has_read_everything(self) -> bool:
         """Whether it says so."""
@@ -286,6 +301,16 @@ async def test_dead_letters_are_sent_back_by_an_operator_once(service: Fleet, tm
         assert (status, again["to_replay"]) == (200, 0)
         # The service rejects it once more: the first letter is closed, the second is open.
         await eventually(lambda: _letters(it, right, 2))
+        figures = await it.figures()
+    assert {outcome: figures["replays_total", ("outcome", outcome)] for outcome in ("sent", "changed", "failed")} == {
+        "sent": 1,
+        "changed": 1,
+        "failed": 0,
+    }
+    assert figures["complete",] == 1
+    assert figures["records_read_total",] > 0
+    assert figures["runs",] == 0
+    assert figures["requests_total", ("route", "/api/v1/dead-letters/replay"), ("status", "2xx")] == 3
     audit = [json.loads(each) for each in it.log.read_text().splitlines() if "console.audit" in each]
     assert [(each["caller"], each.get("replayed")) for each in audit] == [("olga", None), ("olga", 1)]
 
