@@ -89,7 +89,7 @@ def _report(out: Console, summary: Summary, board: Board, plan: Plan, settings: 
     sent = ", ".join(f"{count:,} {'plain' if kind == 'event' else kind}" for kind, count in kinds.most_common())
     seed, width = plan.load.seed, out.width if out.is_terminal else max(out.width, WIDTH)
     out.print("\nWhat the service has found:", style="bold")
-    out.print(findings(board), highlight=False)
+    out.print(findings(board, width), highlight=False, soft_wrap=True)
     out.print(f"\nSent with --seed {seed}, as they were made: {sent}.\n{VERDICTS_DIFFER}\n", highlight=False)
     out.print(summary.render(width), width=width)
     if board.console_url:

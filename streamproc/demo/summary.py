@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from textwrap import fill
 from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
@@ -17,6 +18,7 @@ from streamproc.demo.topics import Held
 from streamproc.runtime.config import TopicSettings
 
 AGREES, DIFFERS = "agree", "DIFFER"
+UNBROKEN = "\N{NO-BREAK SPACE}"
 WIDE = 80
 """Columns from which there is room for the names of the topics."""
 
@@ -106,20 +108,21 @@ class Summary:
         return Text(text, "bold red")
 
 
-def findings(board: Board) -> Table:
-    """Return what the service has found: runs, tokens, alerts, and why events were rejected."""
+def findings(board: Board, width: int = WIDE) -> str:
+    """Return what the service has found, in lines of `width`: runs, tokens, alerts, and why events were rejected."""
     figures, firing = board.figures, board.figures.firing.total()
     told = Counter({kind: count for (kind, state), count in figures.alerts_by.items() if state == AlertState.FIRING})
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    table.add_row("runs", _listed(figures.runs_by_status))
-    table.add_row("open runs", f"{board.open_runs.total:,}, {board.open_runs.late:,} of them past a limit")
-    table.add_row("tokens", _listed(figures.tokens))
-    table.add_row("alerts", _listed(told) + (f"; {firing:,} still firing" if told else ""))
-    table.add_row("rejected", _listed(figures.rejected))
-    return table
+    rows = {
+        "runs": _listed(figures.runs_by_status),
+        "open runs": f"{board.open_runs.total:,}, {board.open_runs.late:,} of them past a limit",
+        "tokens": _listed(figures.tokens),
+        "alerts": _listed(told) + (f"; {firing:,} still firing" if told else ""),
+        "rejected": _listed(figures.rejected),
+    }
+    indent = " " * (max(map(len, rows)) + 2)
+    lines = (fill(f"{name:<{len(indent)}}{text}", width, subsequent_indent=indent) for name, text in rows.items())
+    return "\n".join(lines).replace(UNBROKEN, " ")
 
 
 def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counts.most_common() if count) or "none"
+    return ", ".join(f"{count:,}{UNBROKEN}{name}" for name, count in counts.most_common() if count) or "none"

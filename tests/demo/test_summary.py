@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from streamproc.core.model import Verdict
+from streamproc.core.profiles import ASSISTANTS
 from streamproc.demo.board import Board
 from streamproc.demo.figures import Figures, OpenRuns
 from streamproc.demo.summary import Summary, findings
@@ -126,14 +127,14 @@ def test_where_the_equation_is_too_wide_its_parts_stand_below_each_other():
 def test_what_was_found_is_told_in_figures():
     """Rule: runs by status, what is past a limit, tokens, alerts, why events were rejected; none is a word."""
     board = Board("")
-    empty = text_of(findings(board))
+    empty = findings(board)
     assert empty.count("none") == 4
     board.figures._runs["run-events", 0] = Counter(queued=30, failed=4)
     board.figures.tokens.update(prompt=1_234)
     board.figures.alerts_by.update({("stuck_queued", "firing"): 3, ("stuck_queued", "resolved"): 1})
     board.figures.rejected.update(empty_value=2)
     board.open_runs = OpenRuns(30, 2)
-    rows = [" ".join(row.split()) for row in text_of(findings(board)).splitlines()]
+    rows = [" ".join(row.split()) for row in findings(board).splitlines()]
     assert rows == [
         "runs 30 queued, 4 failed",
         "open runs 30, 2 of them past a limit",
@@ -141,6 +142,15 @@ def test_what_was_found_is_told_in_figures():
         "alerts 3 stuck_queued; 2 still firing",
         "rejected 2 empty_value",
     ]
+
+
+def test_what_was_found_wraps_between_figures_only():
+    """Rule: a figure stands on the line of what it counts."""
+    board = Board("")
+    board.figures._runs["run-events", 0] = Counter(dict.fromkeys(ASSISTANTS.statuses, 123_456))
+    found = findings(board, 60)
+    assert max(map(len, found.splitlines())) <= 60
+    assert all(f"123,456 {status}" in found for status in ASSISTANTS.statuses)
 
 
 def lines_in_pairs(shown):
