@@ -14,7 +14,7 @@ async def test_its_file_is_free_again_however_it_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "make_kafka", lambda _: FakeKafka())
     path = tmp_path / "console.sqlite"
     with pytest.raises(ZeroDivisionError):
-        async with command._console(Settings(console=ConsoleSettings(database=path))) as console:
+        async with command._console(Settings(console=ConsoleSettings(database=path)), None) as console:
             raise ZeroDivisionError
     assert console.following.done()
     Database(path, {}).close()

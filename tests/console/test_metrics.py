@@ -281,11 +281,11 @@ def test_requests_are_told_by_the_templates_of_their_routes(reads, base_path):
     letter = reads.mail[0]
     for path, route in (
         ("/", "/"),
-        ("/runs/run_secret", "/runs/{run_id:path}"),
+        ("/runs/run_secret", "/runs/{run_id:whole}"),
         (f"/dead-letters/{letter.partition}/{letter.offset}", "/dead-letters/{partition}/{offset}"),
         ("/static/console.css", "/static/{name:path}"),
         ("/api/v1/runs?q=status:failed", "/api/v1/runs"),
-        ("/api/v1/runs/run_secret/history", "/api/v1/runs/{rest:path}"),
+        ("/api/v1/runs/run_secret/history", "/api/v1/runs/{run_id:whole}"),
         ("/no-such-path", NO_ROUTE),
     ):
         told.told.clear()
