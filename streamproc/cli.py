@@ -148,7 +148,7 @@ def demo(
     from streamproc.demo.session import Plan
     from streamproc.demo.source import new_load
 
-    plan = Plan(new_load(seed, events, rate), seconds, no_tty, prometheus, console, config)
+    plan = Plan(new_load(seed, events, rate, opening=True), seconds, no_tty, prometheus, console, config)
     if not run_async(run_demo(settings_of(config), plan, out, err)):
         raise typer.Exit(FAILURE)
 

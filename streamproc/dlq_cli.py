@@ -2,24 +2,20 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from functools import cache
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from streamproc import app as service
-from streamproc.codec.framing import JSON, label
 from streamproc.dlq import choice as filters
 from streamproc.dlq.choice import Choice, WrongFilter
 from streamproc.dlq.command import INTERRUPTED, Payload, list_letters, replay_letters, show_letter
+from streamproc.dlq.limits import MAX_ATTEMPTS, limits_of
 from streamproc.dlq.listing import Listing
-from streamproc.dlq.planning import Limits
-from streamproc.errors import ConfigError
 from streamproc.observe.counters import FORMER_REASONS, REASONS
 from streamproc.observe.logs import configure as configure_logs
 from streamproc.printing import Consoles
-from streamproc.profilebook import book_of
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka
 from streamproc.settings import Settings
@@ -112,7 +108,7 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and write nothing.")] = False,
     max_attempts: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Leave records that were replayed so often.")
-    ] = 3,
+    ] = MAX_ATTEMPTS,
     config: Config = None,
 ) -> None:
     """Send the records of dead letters back to the events topic, each letter once, however often this is repeated.
@@ -133,7 +129,7 @@ def replay(
         partitions=partition,
     )
     settings = settings_of(config)
-    limits = Limits(max_attempts, settings.kafka.max_record_bytes, _known_to(settings))
+    limits = limits_of(settings, max_attempts)
 
     async def work(kafka: Kafka, topics: TopicSettings) -> int:
         return await replay_letters(kafka, topics, choice, limits, Consoles(out, err), dry_run=dry_run)
@@ -171,25 +167,6 @@ def _choice(
         said = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(REASONS)}"
         err.print(said, markup=False, highlight=False, soft_wrap=True)
     return choice
-
-
-def _known_to(settings: Settings) -> Callable[[str], bool]:
-    """Return whether records of a schema can be read under these settings, as far as is known without a registry."""
-
-    @cache
-    def labels() -> frozenset[str] | None:
-        """Not before somebody asks: schemas are compiled for it."""
-        try:
-            known = {schema.label for schema in book_of(settings.life_cycle)}
-        except ConfigError:  # The files of schemas need not be where letters are sent back from.
-            return None
-        return frozenset(known | ({label(JSON)} if settings.input.takes_json else set()))
-
-    def knows(schema: str) -> bool:
-        known = labels()
-        return known is None or schema in known or (schema.startswith("id:") and bool(settings.registry.url))
-
-    return knows
 
 
 def _parsed(parse: Callable[[], T]) -> T:

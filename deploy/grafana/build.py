@@ -337,7 +337,84 @@ def service() -> Iterator[Panel]:
     )
 
 
-ROWS = {"Runs": runs, "Stream": stream, "Service": service}
+def console() -> Iterator[Panel]:
+    """How the consoles are."""
+    yield Panel(
+        "Read models",
+        "1 where a console has had all that there was, and whether it waits for Kafka or its disk.",
+        "none",
+        [
+            Query(of_job("streamproc_console_complete"), "{{instance}} complete"),
+            Query(of_job("streamproc_console_halted"), "{{instance}} waits for {{cause}}"),
+        ],
+    )
+    yield Panel(
+        "Age of what consoles show",
+        "Since the read model last had all that there was.",
+        "s",
+        [Query(of_job("streamproc_console_behind_seconds"), "{{instance}}")],
+    )
+    yield Panel(
+        "Lag of consoles",
+        "Offsets that are not read yet, by topic.",
+        "short",
+        [Query(f"sum by (instance, topic) ({of_job('streamproc_console_lag_records')})", "{{instance}} {{topic}}")],
+    )
+    yield Panel(
+        "Records into read models",
+        "Per second: read, and left out since they cannot be read.",
+        "cps",
+        [
+            Query(rate("streamproc_console_records_read_total", "instance"), "{{instance}} read"),
+            Query(rate("streamproc_console_records_unreadable_total", "instance", "topic"), "{{instance}} {{topic}}"),
+        ],
+    )
+    yield Panel(
+        "Size of read models",
+        "The file and its log. It grows with runs, their histories and the retention of the rest.",
+        "bytes",
+        [Query(of_job("streamproc_console_read_model_bytes"), "{{instance}}")],
+    )
+    yield Panel(
+        "Runs in read models",
+        "At most STREAMPROC_CONSOLE__MAX_RUNS, open ones apart. Those that ended first are left out.",
+        "short",
+        [Query(of_job("streamproc_console_runs"), "{{instance}}")],
+    )
+    yield Panel(
+        "Requests to consoles",
+        "Per second, by class of status. Probes and scrapes are left out.",
+        "cps",
+        [Query(rate("streamproc_console_requests_total", "status"), "{{status}}")],
+        stacked=True,
+    )
+    yield Panel(
+        "Answers of consoles",
+        "From a request until its answer begins, by route.",
+        "s",
+        quantiles("streamproc_console_request_duration_seconds", "route"),
+    )
+    yield Panel(
+        "Event streams and interrupted queries",
+        "Streams that are open, 50 for each console at most; queries per second that were over their limit of 250 ms.",
+        "short",
+        [
+            Query(of_job("streamproc_console_stream_listeners"), "{{instance}} streams"),
+            Query(rate("streamproc_console_queries_interrupted_total", "instance"), "{{instance}} interrupted"),
+        ],
+    )
+    yield Panel(
+        "Rebuilds and replays",
+        "Per second: read models begun anew, by cause; dead letters sent back from consoles, by outcome.",
+        "cps",
+        [
+            Query(rate("streamproc_console_rebuilds_total", "cause"), "rebuilt: {{cause}}"),
+            Query(rate("streamproc_console_replays_total", "outcome"), "replay {{outcome}}"),
+        ],
+    )
+
+
+ROWS = {"Runs": runs, "Stream": stream, "Service": service, "Console": console}
 
 
 def dashboard() -> dict[str, Any]:
@@ -345,7 +422,7 @@ def dashboard() -> dict[str, Any]:
     return {
         "uid": "streamproc",
         "title": "streamproc",
-        "description": "Runs, the stream that reports them, and the service in between.",
+        "description": "Runs, the stream that reports them, the service in between, and the consoles.",
         "tags": ["streamproc", "kafka"],
         "schemaVersion": 37,
         "version": 1,

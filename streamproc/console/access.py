@@ -77,6 +77,11 @@ class Access:
             UNAUTHORIZED, "a token is needed: send it as `Authorization: Bearer …`, or as the password of the log in"
         )
 
+    def admit_scraper(self, headers: Headers) -> None:
+        """Let in whoever asks for figures, with nothing to show for it; raises Refused for what no scraper sends."""
+        if self._is_open:
+            _refuse_other_names(headers.get("host", ""), self._settings.host)
+
     def allows(self, caller: Caller, headers: Headers) -> bool:
         """Tell whether a request that changes something came from one of our pages."""
         return hmac.compare_digest(headers.get("x-csrf-token", "").encode(), self._csrf(caller.name).encode())

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from streamproc.console.access import Access
 from streamproc.console.following import Follower, Parts
 from streamproc.console.intake import Intake
 from streamproc.console.lookups import Lookups
+from streamproc.console.metrics import Metrics, Watched
 from streamproc.console.model.database import Database
 from streamproc.console.model.entries import Kind
 from streamproc.console.model.retention import Retention
@@ -23,10 +24,10 @@ from streamproc.console.payloads import Payloads
 from streamproc.console.queries.history import Topics
 from streamproc.console.queries.view import View
 from streamproc.console.readmodel import ReadModel, Sources
-from streamproc.console.replays import Replays
+from streamproc.console.replays import Counted, Replays
 from streamproc.console.site import application
 from streamproc.console.standing import Standing
-from streamproc.dlq.planning import Limits
+from streamproc.dlq.limits import limits_of
 from streamproc.interrupts import cancelled, stop_on_signal
 from streamproc.registry.learner import Learner
 from streamproc.registry.link import registry_link
@@ -36,16 +37,13 @@ from streamproc.settings import Settings
 from streamproc.web.server import HttpServer
 
 READERS = 4
-MAX_ATTEMPTS = 3
-"""How often a dead letter is sent back, as `dlq replay` has it by default."""
 
 
 class Console(NamedTuple):
     """What a console is made of, for who puts it together otherwise."""
 
     reads: ReadModel
-    standing: Standing
-    database: Database
+    watched: Watched
     following: asyncio.Task[None]
 
 
@@ -56,10 +54,9 @@ async def serve_console(settings: Settings, stop: asyncio.Event, on_listening: C
     """
     own = settings.console
     access = Access(own)
-    async with _console(settings) as console, _actions(settings) as actions:
-        app = application(
-            console.reads, actions, access, lambda: console.standing.was_complete, base_path=own.base_path
-        )
+    async with _actions(settings) as actions, _console(settings, actions) as console:
+        metrics, standing = Metrics(console.watched, settings.life_cycle.name), console.watched.standing
+        app = application(console.reads, actions, access, lambda: standing.was_complete, metrics, own.base_path)
         async with HttpServer(app, own.host, own.port, "CONSOLE") as http:
             on_listening(f"http://{http.host}:{http.port}{own.base_path}/")
             await _first_of(stop, console.following)
@@ -81,23 +78,27 @@ async def run_console(settings: Settings, on_listening: Callable[[str], None]) -
 
 
 @asynccontextmanager
-async def _console(settings: Settings) -> AsyncIterator[Console]:
+async def _console(settings: Settings, actions: Counted | None) -> AsyncIterator[Console]:
     """Open the read model, and follow the topics into it as long as it is entered."""
     topics, own, book = settings.topic_names, settings.console, make_book(settings)
     deadlines, profile = settings.rules().deadlines, settings.life_cycle
     view = View(topics.events, deadlines, profile, own.index_metadata)
     identity = {"topics": repr(topics.by_role()), "profile": profile.name, "deadlines": repr(deadlines)}
-    database = Database(own.database or default_database(settings.application_id), identity, own.index_metadata)
     kafka, news = make_kafka(settings), News()
+    database = Database(own.database or default_database(settings.application_id), identity, own.index_metadata)
     standing = Standing(is_new=bool(database.why_rebuilt), untouched_s=database.untouched_s)
     lookups = Lookups(kafka)
-    with ThreadPoolExecutor(READERS, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
+    with (
+        closing(database),
+        ThreadPoolExecutor(READERS, "read") as readers,
+        ThreadPoolExecutor(1, "write") as writer,
+    ):
         async with registry_link(settings.registry, settings.framing, topics, book, SILENT) as link:
             learner: Learner | None = None if link is None else link.learner
             objects = Objects(book, learner, own.index_metadata)
             parts = Parts(
                 kafka=kafka,
-                intake=Intake(topics, objects.metadata),
+                intake=(intake := Intake(topics, objects.metadata)),
                 database=database,
                 runs=RunTable(view.ends_first, own.index_metadata),
                 retention=Retention(own.retention_s * 1_000, own.max_runs, profile),
@@ -117,14 +118,15 @@ async def _console(settings: Settings) -> AsyncIterator[Console]:
                 payloads=Payloads(lookups, objects, topics.state, topics.dead_letters),
                 links=own.links,
             )
+            reads, replays = ReadModel(sources), {} if actions is None else actions.outcomes
+            watched = Watched(standing, database, readers, intake, lambda: reads.listeners, replays)
             following = asyncio.create_task(Follower(parts).run(), name="follower")
             try:
-                yield Console(ReadModel(sources), standing, database, following)
+                yield Console(reads, watched, following)
             finally:
                 await cancelled(following)
                 await lookups.close()
                 await kafka.close()
-    database.close()
 
 
 def _told_in(topics: TopicSettings) -> Topics:
@@ -134,14 +136,14 @@ def _told_in(topics: TopicSettings) -> Topics:
 
 
 @asynccontextmanager
-async def _actions(settings: Settings) -> AsyncIterator[Replays | None]:
+async def _actions(settings: Settings) -> AsyncIterator[Counted | None]:
     """Return what operators may do, None where the console only reads."""
     if not settings.console.actions:
         yield None
         return
     kafka = make_dead_letter_kafka(settings)
     try:
-        yield Replays(kafka, settings.topic_names, Limits(MAX_ATTEMPTS, settings.kafka.max_record_bytes))
+        yield Counted(Replays(kafka, settings.topic_names, limits_of(settings)))
     finally:
         await kafka.close()
 

@@ -13,14 +13,16 @@ from typing import NamedTuple, TypeVar
 import structlog
 
 from streamproc.codec.arrival import Arrival
-from streamproc.console.intake import Intake, print_of
-from streamproc.console.model.database import Database
+from streamproc.console.intake import Intake
+from streamproc.console.model.database import Cause, Database
 from streamproc.console.model.entries import Mark
 from streamproc.console.model.retention import Retention, tidy
 from streamproc.console.model.runs import RunTable
-from streamproc.console.model.writing import marks, write
+from streamproc.console.model.writing import marks as marks_in
+from streamproc.console.model.writing import topic_ids, write, write_topic_ids
 from streamproc.console.objects import Unlearned
-from streamproc.console.standing import Standing
+from streamproc.console.sameness import Anew, Sameness
+from streamproc.console.standing import Halt, Standing
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import to_its_end
 from streamproc.runtime.backoff import Backoff
@@ -49,10 +51,6 @@ Ask = Callable[[bytes], Awaitable[None]]
 """Asks a registry for a schema; returns once the book knows it, or knows that there is none."""
 
 
-class Anew(Exception):
-    """The read model does not belong to the topics; it has to be built anew. The message says why."""
-
-
 class Parts(NamedTuple):
     """What the follower works with. `pool`: of one thread, which is the one that writes."""
 
@@ -73,6 +71,7 @@ class Follower:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._standing = parts.standing
+        self._sameness = Sameness(parts.kafka, parts.intake.topics)
         self._tidied_at = self._written_at = time.monotonic()
         self._log_is_folded = False
 
@@ -84,24 +83,24 @@ class Follower:
                 await self._follow(backoff)
             except Anew as why:
                 log.warning("the read model is built anew", why=str(why))
-                await self._rebuild(str(why))
+                await self._rebuild(why.cause, str(why))
             except sqlite3.DatabaseError as error:
                 if _is_outside(error):
-                    await self._wait(backoff, f"the read model cannot be written: {error}")
+                    await self._wait(backoff, Halt.DISK, f"the read model cannot be written: {error}")
                 else:
                     log.warning("the read model is damaged and is built anew", error=str(error))
-                    await self._rebuild(f"it was damaged ({error})")
+                    await self._rebuild(Cause.DAMAGED, f"it was damaged ({error})")
             except (BrokerUnavailable, OSError) as error:
-                await self._wait(backoff, f"Kafka cannot be read: {error}")
+                await self._wait(backoff, Halt.KAFKA, f"Kafka cannot be read: {error}")
 
-    async def _wait(self, backoff: Backoff, trouble: str) -> None:
+    async def _wait(self, backoff: Backoff, halt: Halt, trouble: str) -> None:
         if trouble != self._standing.trouble:
             log.warning("reading the topics has come to a halt and is tried again", trouble=trouble)
-        self._standing.trouble = trouble
+        self._standing.halted(halt, trouble)
         await asyncio.sleep(backoff.failed())
 
-    async def _rebuild(self, why: str) -> None:
-        await self._in_pool(lambda: self._parts.database.rebuild(why))
+    async def _rebuild(self, cause: Cause, why: str) -> None:
+        await self._in_pool(lambda: self._parts.database.rebuild(cause, why))
         self._standing.begin()
         self._parts.news()
 
@@ -124,21 +123,27 @@ class Follower:
 
     async def _begin(self, fetcher: Fetcher) -> list[TopicPartition]:
         """Go to where the read model ends; raises Anew where that is in another topic than the one it was read from."""
-        known = await self._in_pool(lambda: marks(self._parts.database.writer))
-        places = await self._places()
-        for place, mark in known.items():
-            if place not in places:
-                raise Anew(f"{place} is gone")
-            await self._refuse_other(place, mark)
-        await asyncio.gather(*(self._enter(fetcher, place, known.get(place)) for place in places))
+        places, marks = await self._checked((), is_whole=True)
+        await asyncio.gather(*(self._enter(fetcher, place, marks.get(place)) for place in places))
         return places
 
     async def _look(self, fetcher: Fetcher, before: Sequence[TopicPartition]) -> list[TopicPartition]:
-        places = await self._places()
-        if gone := [place for place in before if place not in places]:
-            raise Anew(f"{gone[0]} is gone")
+        places, _ = await self._checked(before, is_whole=False)
         await asyncio.gather(*(self._enter(fetcher, place, None) for place in places if place not in before))
         return places
+
+    async def _checked(
+        self, before: Sequence[TopicPartition], *, is_whole: bool
+    ) -> tuple[list[TopicPartition], Mapping[TopicPartition, Mark]]:
+        """Return which partitions there are, and how far they were read; raises Anew where they are others now."""
+        writer = self._parts.database.writer
+        marks, ids = await self._in_pool(lambda: (marks_in(writer), topic_ids(writer)))
+        places = await self._places()
+        if gone := [place for place in (*before, *marks) if place not in places]:
+            raise Anew(f"{gone[0]} is gone")
+        if found := await self._sameness.check(ids, marks, is_whole=is_whole):
+            await self._in_pool(lambda: write_topic_ids(writer, found))
+        return places, marks
 
     async def _enter(self, fetcher: Fetcher, place: TopicPartition, mark: Mark | None) -> None:
         first, last = await self._parts.kafka.bounds(*place)
@@ -155,24 +160,6 @@ class Follower:
         fetcher.seek(place, at)
         self._standing.read({place: at})
         self._standing.lags({place: last - at}, is_complete=False)
-
-    async def _refuse_other(self, place: TopicPartition, mark: Mark) -> None:
-        """Read the last record again: another one in its place is of another topic. One that is gone tells nothing."""
-        if mark.last is None:
-            return
-        first, last = await self._parts.kafka.bounds(*place)
-        if not first <= mark.last < last:
-            return
-        reader = await self._parts.kafka.reader(*place)
-        try:
-            await reader.seek(mark.last)
-            records = (await reader.fetch(1, POLL_S)).records
-        except (Gone, Unreadable):
-            return
-        finally:
-            await reader.close()
-        if records and records[0].offset == mark.last and print_of(records[0]) != mark.print:
-            raise Anew(f"{place} was made anew")
 
     async def _places(self) -> list[TopicPartition]:
         found: list[TopicPartition] = []
@@ -223,6 +210,7 @@ class Follower:
         trouble = found.trouble
         if isinstance(trouble, Unreadable):
             self._standing.note(f"{place} unreadable", f"{trouble}; they are left out")
+            self._standing.skipped[place.topic] += trouble.last - trouble.first + 1
             fetcher.seek(place, trouble.last + 1)
         elif isinstance(trouble, Gone):
             if trouble.first is None:
@@ -233,7 +221,8 @@ class Follower:
     def _pass_over(self, place: TopicPartition, at: int | None, first: int) -> None:
         """Say what retention removed; of the states nothing may be missing."""
         if place.topic == self._parts.intake.state_topic:
-            raise Anew(f"{place} begins at {first} now: what was forgotten before that is not known")
+            why = f"{place} begins at {first} now: what was forgotten before that is not known"
+            raise Anew(why, Cause.RETENTION)
         since = "" if at is None else f" from {at}"
         log.warning("retention removed what was unread", topic=place.topic, partition=place.partition, first=first)
         self._standing.note(f"{place} gap", f"{place} was removed{since} up to {first} before it was read")

@@ -12,7 +12,9 @@ from streamproc.console.access import FORBIDDEN, UNAUTHORIZED, Access, Refused
 from streamproc.console.api.problems import problem, unforeseen
 
 SAFE = ("GET", "HEAD", "OPTIONS")
-OPEN = ("/livez", "/readyz")
+PROBES = ("/livez", "/readyz")
+METRICS = "/metrics"
+"""Prometheus has no token as a rule: it is let in like a probe, but not more often than anybody else."""
 REPORTS = "/csp-report"
 """Browsers send these by themselves, without anything of ours; they are only counted."""
 PER_SECOND, BURST = 50.0, 300.0
@@ -56,7 +58,7 @@ class Gate:
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         """Return what is answered to whom may not pass; the others are counted, and get their caller."""
-        if scope["path"].removeprefix(self._base_path) in OPEN:
+        if scope["path"].removeprefix(self._base_path) in PROBES:
             return None
         address, name = (scope.get("client") or ("", 0))[0], ""
         refusal: ASGIApp | None = None
@@ -72,6 +74,9 @@ class Gate:
 
     def _let_in(self, scope: Scope, address: str) -> str:
         path, headers = scope["path"].removeprefix(self._base_path), Headers(scope=scope)
+        if path == METRICS:
+            self._access.admit_scraper(headers)
+            return ""
         caller, is_deliberate = self._access.caller(headers, address)
         scope.setdefault("state", {})["caller"] = caller
         is_harmless = scope["method"] in SAFE or path == REPORTS

@@ -51,11 +51,12 @@ class Sources(NamedTuple):
 
 
 class ReadModel:
-    """`Reads`, from the read model."""
+    """`Reads`, from the read model. `listeners`: how many follow its events."""
 
     def __init__(self, sources: Sources, clock: Callable[[], float] = time.time) -> None:
         self._sources = sources
         self._clock = clock
+        self.listeners = 0
 
     async def overview(self) -> Overview:
         """Return the state of the fleet."""
@@ -147,7 +148,11 @@ class ReadModel:
 
     async def values(self, qualifier: str, prefix: str, limit: int) -> Values:
         """Return what a qualifier may be completed to."""
-        return Values(items=await self._read(lambda db: fleet.values(db, qualifier, prefix, limit)))
+
+        def query(db: Connection) -> Values:
+            return Values(items=fleet.values(db, qualifier, prefix, limit), as_of=self._as_of())
+
+        return await self._read(query)
 
     async def alerts(self, wanted: AlertFilter, page: Page) -> Alerts:
         """Return a page of alerts."""
@@ -238,19 +243,23 @@ class ReadModel:
         read = await self._read(lambda db: history.ends(db, kinds))
         if last_id:
             read |= read_in(last_id)
-        yield [] if last_id else [Event(id_of(read))]
-        while True:
-            coming = self._sources.news.coming()
-            found = await self._read(lambda db: history.since(db, topics, read, kinds, EVENTS_AT_ONCE))
-            if found:
-                if shown := events(found, read, wanted):
-                    yield shown
-                continue
-            try:
-                async with asyncio.timeout(HEARTBEAT_S):
-                    await coming.wait()
-            except TimeoutError:
-                yield []
+        self.listeners += 1
+        try:
+            yield [] if last_id else [Event(id_of(read))]
+            while True:
+                coming = self._sources.news.coming()
+                found = await self._read(lambda db: history.since(db, topics, read, kinds, EVENTS_AT_ONCE))
+                if found:
+                    if shown := events(found, read, wanted):
+                        yield shown
+                    continue
+                try:
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await coming.wait()
+                except TimeoutError:
+                    yield []
+        finally:
+            self.listeners -= 1
 
     async def _refuse_unknown(self, run_id: str) -> None:
         view = self._sources.view

@@ -3,13 +3,15 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 
 import structlog
 
 from streamproc.console.answers.signals import Replay as Answer
-from streamproc.console.reads import Changed, LetterFilter
+from streamproc.console.reads import Actions, Changed, LetterFilter
 from streamproc.dlq.choice import Choice, WrongFilter, reasons, schemas
-from streamproc.dlq.planning import Limits, Plan, survey, terms_of
+from streamproc.dlq.limits import Limits
+from streamproc.dlq.planning import Plan, survey, terms_of
 from streamproc.dlq.replaying import Replay
 from streamproc.dlq.showing import warnings
 from streamproc.errors import ConfigError, StreamprocError
@@ -17,6 +19,44 @@ from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka
 
 audit = structlog.get_logger("streamproc.console.audit")
+
+
+class Outcome(StrEnum):
+    """What became of a replay that was no dry run."""
+
+    SENT = "sent"
+    CHANGED = "changed"
+    FAILED = "failed"
+
+
+class Counted:
+    """`Actions`, counted by what became of them in `outcomes`."""
+
+    def __init__(self, actions: Actions) -> None:
+        self._actions = actions
+        self.outcomes: Counter[Outcome] = Counter()
+
+    async def replay(
+        self,
+        caller: str,
+        wanted: LetterFilter,
+        places: Sequence[tuple[int, int]],
+        *,
+        dry_run: bool,
+        expected: int | None,
+    ) -> Answer:
+        """Do what `actions` does, and raise what it raises."""
+        outcome = Outcome.FAILED
+        try:
+            answer = await self._actions.replay(caller, wanted, places, dry_run=dry_run, expected=expected)
+            outcome = Outcome.SENT
+            return answer
+        except Changed:
+            outcome = Outcome.CHANGED
+            raise
+        finally:
+            if not dry_run:
+                self.outcomes[outcome] += 1
 
 
 class Replays:

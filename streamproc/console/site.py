@@ -1,22 +1,32 @@
-"""The application: pages, API, probes; below the base path, behind the gate."""
+"""The application: pages, API, probes, metrics; below the base path, behind the gate, measured."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from streamproc.console.access import Access
 from streamproc.console.api.problems import failed, problem, unforeseen
 from streamproc.console.api.routes import Api
-from streamproc.console.gate import Gate
+from streamproc.console.gate import METRICS, PROBES, Gate
+from streamproc.console.measuring import Measured, Told
 from streamproc.console.pages.options import Pages
 from streamproc.console.pages.routing import error_page
 from streamproc.console.pages.routing import routes as page_routes
 from streamproc.console.reads import Actions, Reads
+from streamproc.console.wholepath import Below
+
+
+class Exposed(Told, Protocol):
+    """The metrics."""
+
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return them, and their content type, as the HTTP Accept header `accept` asks."""
 
 
 def application(
@@ -24,6 +34,7 @@ def application(
     actions: Actions | None,
     access: Access,
     is_ready: Callable[[], bool],
+    metrics: Exposed,
     base_path: str = "",
 ) -> ASGIApp:
     """Return the application. `is_ready`: whether the read model was complete once; `actions` None: it only reads."""
@@ -36,13 +47,13 @@ def application(
             return await as_page(request, error)
         return failed(request, error) if isinstance(error, HTTPException) else unforeseen()
 
-    inner = Starlette(
-        routes=[*Api(access.security, base_path).routes(), *_probes(is_ready), *page_routes(options)],
-        exception_handlers={HTTPException: as_asked, Exception: as_asked},
-    )
+    routes = [*Api(access.security, base_path).routes(), *_probes(is_ready), _metrics(metrics), *page_routes(options)]
+    inner = Starlette(routes=routes, exception_handlers={HTTPException: as_asked, Exception: as_asked})
     inner.router.redirect_slashes = False
     inner.state.reads, inner.state.actions = reads, actions
-    return Gate(_below(base_path, inner) if base_path else inner, access, base_path)
+    gate = Gate(_below(base_path, inner) if base_path else inner, access, base_path)
+    templates = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
+    return Measured(gate, metrics, templates, frozenset((*PROBES, METRICS)))
 
 
 def _below(base_path: str, app: Starlette) -> Starlette:
@@ -52,7 +63,7 @@ def _below(base_path: str, app: Starlette) -> Starlette:
     async def inside(_: Request) -> Response:
         return RedirectResponse(f"{base_path}/")
 
-    routes = [Route(base_path, inside), Mount(base_path, app)]
+    routes = [Route(base_path, inside), Below(base_path, app)]
     return Starlette(routes=routes, exception_handlers={HTTPException: elsewhere})
 
 
@@ -65,3 +76,11 @@ def _probes(is_ready: Callable[[], bool]) -> Sequence[BaseRoute]:
         return JSONResponse({"ok": ok}, 200 if ok else 503)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
+
+
+def _metrics(metrics: Exposed) -> BaseRoute:
+    async def exposition(request: Request) -> Response:
+        body, content_type = await metrics.exposition(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    return Route(METRICS, exposition)

@@ -1,7 +1,9 @@
 """How far the read model has come, as every answer says it."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 
 from streamproc.console.answers.common import AsOf, Rebuild
 from streamproc.runtime.ports import TopicPartition
@@ -13,8 +15,20 @@ MUCH = 20_000
 """Offsets that are unread at the start, from which on it is worth saying how long it will take."""
 
 
+class Halt(StrEnum):
+    """What keeps the follower from reading on, in one word."""
+
+    KAFKA = "kafka"
+    DISK = "disk"
+
+
 class Standing:
-    """Is told by the follower, asked by the answers. `clock` is monotonic, in seconds."""
+    """Is told by the follower, asked by the answers. `clock` is monotonic, in seconds.
+
+    `trouble`: why reading has come to a halt, in words, empty where it has not; `halt`: the same in one word.
+    `records_read`: since the start, those of earlier read models among them; `skipped`: offsets of batches that nobody
+    can read, by topic.
+    """
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, *, is_new: bool = True, untouched_s: float = 0.0
@@ -29,7 +43,10 @@ class Standing:
         self._known_at = self._began_at - untouched_s
         self._records = 0
         self._notes: dict[str, str] = {}
+        self.records_read = 0
+        self.skipped: Counter[str] = Counter()
         self.trouble = ""
+        self.halt: Halt | None = None
 
     def begin(self) -> None:
         """Forget what was: the read model is built anew."""
@@ -41,13 +58,18 @@ class Standing:
         """Take note of what was written; the next offset of each partition."""
         self._next.update(next_offsets)
         self._records += records
+        self.records_read += records
 
     def lags(self, lag: Mapping[TopicPartition, int], *, is_complete: bool) -> None:
         """Take note of how many offsets are unread; complete: the broker just said that nothing is."""
         self._lag.update(lag)
-        self.trouble = ""
+        self.trouble, self.halt = "", None
         if is_complete:
             self._complete_at = self._clock()
+
+    def halted(self, halt: Halt, trouble: str) -> None:
+        """Take note of what keeps the follower from reading on."""
+        self.trouble, self.halt = trouble, halt
 
     def note(self, about: str, text: str) -> None:
         """Say what is missing, once for each matter; an empty text takes it back."""
@@ -68,6 +90,13 @@ class Standing:
     def lag(self) -> dict[str, int]:
         """Return how many offsets are unread, by partition."""
         return {f"{topic}:{partition}": lag for (topic, partition), lag in sorted(self._lag.items())}
+
+    def lag_by_topic(self) -> Mapping[str, int]:
+        """Return how many offsets are unread, by topic."""
+        by_topic: Counter[str] = Counter()
+        for place, lag in self._lag.items():
+            by_topic[place.topic] += lag
+        return by_topic
 
     def as_of(self) -> AsOf:
         """Return how far the answers go."""

@@ -21,7 +21,7 @@ def is_given(settings: Settings) -> bool:
 def announcement(settings: Settings) -> str:
     """Say which broker is about to be used, and what will be left there: it may be one that others use, too."""
     if not is_given(settings):
-        return "Uses a Kafka of its own on this machine, which goes with the demo."
+        return "Uses a Kafka of its own, which ends with the demo."
     named = f"Uses the Kafka at {settings.kafka.bootstrap_servers} (STREAMPROC_KAFKA__BOOTSTRAP_SERVERS)"
     return f"{named}: creates topics {settings.topics.prefix}demo-….run-* there, which stay."
 

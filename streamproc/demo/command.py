@@ -16,7 +16,7 @@ from streamproc.demo.broker import announcement, any_broker
 from streamproc.demo.screens import LiveScreen, PlainScreen, Say, Screen
 from streamproc.demo.session import Plan, Session
 from streamproc.demo.source import refuse_other_profiles
-from streamproc.demo.summary import Summary
+from streamproc.demo.summary import Summary, findings
 from streamproc.demo.view import WIDTH
 from streamproc.interrupts import stop_on_signal, unless_stopped
 from streamproc.local.prometheus import LocalPrometheus, local_prometheus
@@ -27,7 +27,7 @@ SHORTER = 20
 """So many times as short are the limits of the statuses: nobody watches for as long as the real ones are."""
 VERDICTS_DIFFER = (
     "What each was found to be, below, goes by what came before it, so the kinds need not match: a duplicate may come "
-    "after its run has moved on (stale, or applied once more), a late event may still fit (applied)."
+    "after its run has moved on (stale), a late event may still fit (applied)."
 )
 
 
@@ -86,9 +86,12 @@ def _report(out: Console, summary: Summary, board: Board, plan: Plan, settings: 
     kinds: Counter[str] = Counter()
     for kind, count in board.sent.items():
         kinds[kind.partition(":")[0]] += count
-    sent = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-    out.print(f"\nSent with --seed {plan.load.seed}, as they were made: {sent}\n{VERDICTS_DIFFER}\n", highlight=False)
-    out.print(summary.render(), width=max(out.width, WIDTH))
+    sent = ", ".join(f"{count:,} {'plain' if kind == 'event' else kind}" for kind, count in kinds.most_common())
+    seed, width = plan.load.seed, out.width if out.is_terminal else max(out.width, WIDTH)
+    out.print("\nWhat the service has found:", style="bold")
+    out.print(findings(board, width), highlight=False, soft_wrap=True)
+    out.print(f"\nSent with --seed {seed}, as they were made: {sent}.\n{VERDICTS_DIFFER}\n", highlight=False)
+    out.print(summary.render(width), width=width)
     if board.console_url:
         out.print(f"\nThe console at {board.console_url} ends with the demo.", highlight=False, soft_wrap=True)
     if settings.topics.prefix:

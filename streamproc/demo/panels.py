@@ -22,7 +22,7 @@ Row = tuple[str, str, str]
 
 PAIR_ROWS = 9
 REASON_ROWS = 4
-MODEL_CHARS, RUN_CHARS = 24, 22
+MODEL_CHARS, STATUS_CHARS, MOVE_CHARS = 24, 15, 31
 LEAST = 0.07
 """Of the longest bar: what is there at all is to be seen."""
 DIM = "bright_black"
@@ -47,7 +47,8 @@ def events(board: Board) -> Iterable[Row]:
     yield "lag", f"{board.behind:,}", ""
     yield "latency", milliseconds(figures.latency_s), ""
     for verdict in Verdict:
-        yield verdict.value, f"{figures.verdicts[verdict]:,}", ""
+        count = figures.verdicts[verdict]
+        yield verdict.value, f"{count:,}", "yellow" if verdict is Verdict.ILLEGAL and count else ""
     yield "rejected", f"{rejected:,}", _alarming(rejected)
 
 
@@ -80,14 +81,13 @@ def service(board: Board) -> Iterable[Row]:
         yield reason, f"{count:,}", "red"
 
 
-def pulse(board: Board) -> Text:
-    """Return the figures of `health` that matter most, in one line of 60 columns."""
+def pulse(board: Board) -> Sequence[Text]:
+    """Return the figures of `health` that matter most, for one line."""
     rows = [(name, value, style) for name, value, style in health(board) if name in PULSE]
-    parts = [part for name, value, style in rows for part in (f"  {PULSE[name]} ", (value, style or "bold"))]
-    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+    return [Text.assemble(f"{PULSE[name]} ", (value, style or "bold")) for name, value, style in rows]
 
 
-PULSE = {"past a limit": "late", "alerts firing": "firing", "failed, 1 min": "failed", "tokens/s": "tokens/s"}
+PULSE = {"past a limit": "late", "alerts firing": "alerts", "failed, 1 min": "failed", "tokens/s": "tokens/s"}
 
 
 def pairs(rows: Iterable[Row]) -> Table:
@@ -109,7 +109,8 @@ def statuses(board: Board, profile: Profile) -> Table:
     table.add_column(justify="right", min_width=6, no_wrap=True)
     table.add_column(ratio=1)
     for status in profile.statuses:
-        table.add_row(_status(status), f"{runs[status]:,}", bar(runs[status], most, COLOURS.get(status, "white")))
+        name = _status(status) if runs[status] else Text(status, DIM)
+        table.add_row(name, f"{runs[status]:,}", bar(runs[status], most, COLOURS.get(status, "white")))
     return table
 
 
@@ -118,76 +119,90 @@ def bar(count: int, most: int, colour: str) -> Bar:
     return Bar(most, 0, max(count, most * LEAST) if count else 0, color=colour)
 
 
-def open_runs(board: Board) -> RenderableType:
+def open_runs(board: Board, *, narrow: bool) -> RenderableType:
     """Return the open runs, those with the least time left first; a run's id gives way where there is no room."""
-    table = Table(box=None, expand=True, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style=DIM)
-    table.add_column("run", ratio=1, no_wrap=True, overflow="ellipsis")
-    table.add_column("status", no_wrap=True)
-    for name in ("for", "limit", "left"):
-        table.add_column(name, no_wrap=True, justify="right")
+    table = Table.grid(expand=True, padding=(0, 1))
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, min_width=STATUS_CHARS)
+    table.add_column(no_wrap=True, justify="right")
+    table.add_column(no_wrap=True, justify="right")
     for run in board.open_runs.nearest:
-        table.add_row(Text(run.run_id), _status(run.status), *_times(run))
+        limit = "" if narrow or run.limit_ms is None or _expires_first(run) else f" of {_time(run.limit_ms)}"
+        table.add_row(Text(run.run_id), _status(run.status), f"{_time(run.for_ms)}{limit}", _left(run))
     return table if board.open_runs.nearest else Text("none", DIM)
 
 
-def _times(run: Waiting) -> Sequence[RenderableType]:
-    left = Text("")
-    if run.left_ms is not None:
-        over = run.left_ms <= 0
-        left = Text(f"{span(abs(run.left_ms))} over" if over else span(run.left_ms), "yellow" if over else "")
-    if run.is_told:
-        left = Text.assemble(("! ", "bold red"), (left.plain, "bold red"))
-    return span(run.for_ms), "" if run.limit_ms is None else span(run.limit_ms), left
+def _left(run: Waiting) -> Text:
+    if run.left_ms is None:
+        return Text("")
+    over, time = run.left_ms <= 0, _time(abs(run.left_ms))
+    if _expires_first(run):
+        text = f"expired {time} ago" if over else f"{time} to expiry"
+    else:
+        text = f"{time} over" if over else f"{time} left"
+    return Text(f"! {text}", "bold red") if run.is_told else Text(text, "yellow" if over else "")
 
 
-def alerts(board: Board) -> RenderableType:
+def _expires_first(run: Waiting) -> bool:
+    """Tell whether the run's expiry leaves it less time than the limit of its status."""
+    return run.left_ms is not None and (run.limit_ms is None or run.left_ms < run.limit_ms - run.for_ms)
+
+
+def alerts(board: Board, *, narrow: bool) -> RenderableType:
     """Return the last alerts, the newest first."""
     table = Table.grid(expand=True, padding=(0, 1))
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for alert in board.alerts:
-        table.add_row(*_alert(alert))
+        fires = alert.state is AlertState.FIRING
+        style = ("bold red" if alert.severity is Severity.CRITICAL else "yellow") if fires else "green"
+        at = datetime.fromtimestamp(alert.decided_at / 1000, UTC)
+        state = Text(f"{alert.severity if fires else alert.state:<8}", style)
+        table.add_row(_first(at, state, narrow=narrow), _about(alert))
     return table if board.alerts else Text("none so far", DIM)
 
 
-def _alert(alert: Alert) -> Sequence[RenderableType]:
-    fires = alert.state is AlertState.FIRING
-    style = ("bold red" if alert.severity is Severity.CRITICAL else "yellow") if fires else "green"
-    # The summary of one about a run says what it is about last, where it is cut.
-    what = f"{alert.kind} {alert.run_id}" if alert.run_id else alert.summary
-    about = f"{alert.model}: " if alert.model and not alert.run_id else ""
-    at = datetime.fromtimestamp(alert.decided_at / 1000, UTC)
-    return _time(at), Text(alert.severity if fires else alert.state, style), Text(about + what)
+def _about(alert: Alert) -> str:
+    """Return the figures first: what it is about may be cut."""
+    if alert.run_id:
+        return f"{alert.kind} {alert.run_id}"
+    fires, of = alert.state is AlertState.FIRING, alert.model or alert.assistant_id
+    what = alert.summary.partition(" (")[0] if fires or not of else alert.kind
+    return f"{what}: {of}" if of else what
 
 
-def changes(board: Board, *, with_model: bool) -> Table:
+def changes(board: Board, *, narrow: bool, with_model: bool) -> RenderableType:
     """Return the last transitions, the newest first."""
     table = Table.grid(expand=True, padding=(0, 1))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, max_width=None if with_model else RUN_CHARS)
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, min_width=MOVE_CHARS)
     if with_model:
         table.add_column(no_wrap=True, max_width=MODEL_CHARS)
     table.add_column(justify="right", no_wrap=True)
     for change in board.changes:
         model = [Text(change.model or "", DIM)] if with_model else []
         took = "" if change.in_from_ms is None else f"after {change.in_from_ms / 1000:,.1f} s"
-        table.add_row(_time(change.at), Text(change.run_id), _move(change), *model, took)
-    return table
+        table.add_row(_first(change.at, Text(change.run_id), narrow=narrow), _move(change), *model, took)
+    return table if board.changes else Text("none so far", DIM)
+
+
+def _first(at: datetime, text: Text, *, narrow: bool) -> Text:
+    """Put the time of day before it, where there is room."""
+    return text if narrow else Text.assemble((f"{at.astimezone():%H:%M:%S} ", DIM), text)
 
 
 def _move(change: Change) -> Text:
     start = Text("new", DIM) if change.from_status is None else _status(change.from_status)
-    return Text.assemble(start, " → ", _status(change.to_status), "" if change.expected else " !")
+    return Text.assemble(start, " → ", _status(change.to_status), ("" if change.expected else " !", "yellow"))
 
 
 def _status(status: str) -> Text:
     return Text(status, COLOURS.get(status, "white"))
 
 
-def _time(at: datetime) -> Text:
-    return Text(f"{at.astimezone():%H:%M:%S}", DIM)
+def _time(milliseconds: int) -> str:
+    """Return it in its largest unit."""
+    return " ".join(span(milliseconds).split()[:2])
 
 
 def _alarming(count: int) -> str:

@@ -97,7 +97,7 @@ class Session:
     async def _feed(self) -> None:
         """Send until the plan or somebody says stop."""
         board, plan, stop = self._board, self._plan, self._stop
-        board.phase = "Ctrl-C stops the source; then all is finished and checked"
+        board.phase = "Ctrl-C ends it and checks the figures"
 
         def on_sent(kind: str) -> None:
             board.sent[kind] += 1

@@ -31,13 +31,14 @@ HEAD_START_S = 10.0
 
 
 class Load(Struct, frozen=True):
-    """What is sent. `events` None: until stopped; `rate_per_s` 0: as fast as possible."""
+    """What is sent. `events` None: until stopped; `rate_per_s` 0: as fast as possible; `opening`: see `simulate`."""
 
     seed: int
     events: int | None = None
     rate_per_s: float = RATE_PER_S
     schema_version: str = MIXED
     bad_ratio: float = BAD_RATIO
+    opening: bool = False
 
 
 def new_load(
@@ -46,13 +47,15 @@ def new_load(
     rate_per_s: float | None,
     schema_version: str = MIXED,
     bad_ratio: float = BAD_RATIO,
+    *,
+    opening: bool = False,
 ) -> Load:
     """Choose what is not given. A new seed, because the runs of an old one have ended in the topic already."""
     if seed is None:
         seed = randbelow(MAX_SEED)
     if rate_per_s is None:
         rate_per_s = RATE_PER_S if events is None else 0.0
-    return Load(seed, events, rate_per_s, schema_version, bad_ratio)
+    return Load(seed, events, rate_per_s, schema_version, bad_ratio, opening)
 
 
 def refuse_other_profiles(settings: Settings) -> None:
@@ -108,6 +111,7 @@ def _events(load: Load) -> Iterator[SimulatedEvent]:
         rate_per_s=rate,
         start_ms=int((time.time() - span_s - HEAD_START_S) * 1000),
         bad_ratio=load.bad_ratio,
+        opening=load.opening,
     )
 
 

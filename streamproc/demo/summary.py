@@ -1,6 +1,8 @@
-"""The end of the demo: what was counted, held against what the topics hold."""
+"""The end of the demo: what was found, and what was counted, held against what the topics hold."""
 
+from collections import Counter
 from collections.abc import Sequence
+from textwrap import fill
 from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
@@ -8,12 +10,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from streamproc.core.alerts import AlertState
 from streamproc.core.model import Verdict
+from streamproc.demo.board import Board
 from streamproc.demo.figures import Figures
 from streamproc.demo.topics import Held
 from streamproc.runtime.config import TopicSettings
 
 AGREES, DIFFERS = "agree", "DIFFER"
+UNBROKEN = "\N{NO-BREAK SPACE}"
+WIDE = 80
+"""Columns from which there is room for the names of the topics."""
 
 
 class Line(NamedTuple):
@@ -55,31 +62,38 @@ class Summary:
         """Whether every line agrees."""
         return all(line.agrees for line in self.lines)
 
-    def render(self) -> RenderableType:
-        """Return it for a terminal of 80 columns, or for a file."""
-        return Group(self._table(), Text(), self._equation(), Text(), self._verdict())
+    def render(self, width: int = WIDE) -> RenderableType:
+        """Return it for a terminal of so many columns, 60 at least."""
+        return Group(self._table(with_topics=width >= WIDE), Text(), self._equation(width), Text(), self._verdict())
 
-    def _table(self) -> Table:
+    def _table(self, *, with_topics: bool) -> Table:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
         table.add_column()
         table.add_column("counted", justify="right")
         table.add_column("in the topic", justify="right")
-        table.add_column("topic", style="dim", overflow="fold")
+        if with_topics:
+            table.add_column("topic", style="dim", overflow="fold")
         table.add_column()
         for line in self.lines:
             mark = Text(AGREES, "green") if line.agrees else Text(DIFFERS, "bold red")
-            table.add_row(line.name, f"{line.counted:,}", f"{line.held:,}", line.topic, mark)
+            topic = [line.topic] if with_topics else []
+            table.add_row(line.name, f"{line.counted:,}", f"{line.held:,}", *topic, mark)
         return table
 
-    def _equation(self) -> Text:
-        """Name the parts and give their figures, one above the other."""
+    def _equation(self, columns: int) -> Text:
+        """Name the parts and give their figures, one above the other; where that is too wide, side by side."""
         cells = [("events in", self._figures.events), *self.parts.items()]
         names, counts = [], []
         for name, count in cells:
             width = max(len(name), len(f"{count:,}"))
             names.append(name.rjust(width))
             counts.append(f"{count:,}".rjust(width))
-        rows = (f"{row[0]} = {' + '.join(row[1:])}" for row in (names, counts))
+        rows = [f"{row[0]} = {' + '.join(row[1:])}" for row in (names, counts)]
+        if len(rows[0]) > columns:
+            longest = max(map(len, names))
+            signs = ("", "=", *"+" * (len(names) - 2))
+            parts = zip(signs, names, counts, strict=True)
+            rows = [f"{sign:1} {name.strip():<{longest}} {count:>{longest}}" for sign, name, count in parts]
         return Text("\n".join(rows))
 
     def _verdict(self) -> Text:
@@ -92,3 +106,23 @@ class Summary:
                 f" {self._figures.failures} transactions failed; one of unknown outcome is in the topics, uncounted."
             )
         return Text(text, "bold red")
+
+
+def findings(board: Board, width: int = WIDE) -> str:
+    """Return what the service has found, in lines of `width`: runs, tokens, alerts, and why events were rejected."""
+    figures, firing = board.figures, board.figures.firing.total()
+    told = Counter({kind: count for (kind, state), count in figures.alerts_by.items() if state == AlertState.FIRING})
+    rows = {
+        "runs": _listed(figures.runs_by_status),
+        "open runs": f"{board.open_runs.total:,}, {board.open_runs.late:,} of them past a limit",
+        "tokens": _listed(figures.tokens),
+        "alerts": _listed(told) + (f"; {firing:,} still firing" if told else ""),
+        "rejected": _listed(figures.rejected),
+    }
+    indent = " " * (max(map(len, rows)) + 2)
+    lines = (fill(f"{name:<{len(indent)}}{text}", width, subsequent_indent=indent) for name, text in rows.items())
+    return "\n".join(lines).replace(UNBROKEN, " ")
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,}{UNBROKEN}{name}" for name, count in counts.most_common() if count) or "none"

@@ -1,10 +1,11 @@
 """The board as a picture that fills its terminal, from 60 columns and 20 lines on. Decides nothing, keeps nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.layout import Layout
-from rich.panel import Panel
+from rich.padding import Padding
+from rich.rule import Rule
 from rich.text import Text
 
 from streamproc.core.lifecycle import Profile
@@ -15,15 +16,15 @@ WIDTH, HEIGHT = 80, 24
 """Of a usual terminal."""
 THREE_WIDE, FOUR_WIDE, SIDE_BY_SIDE = 80, 120, 110
 """Columns from which there are so many panels in the first row, and two beneath."""
-FULL_ROWS, THIRD_PANEL_ROWS, LEAST_ROWS = panels.PAIR_ROWS + 2, 15, 4
+FULL_ROWS, LEAST_ROWS = panels.PAIR_ROWS + 1, 2
 
 
 def render(board: Board, profile: Profile, width: int = WIDTH, height: int = HEIGHT) -> Layout:
     """Return the picture for a terminal of so many columns and lines."""
-    header, footer = Layout(_header(board), size=1), Layout(_footer(board), size=2 if board.log else 1)
+    header, footer = Layout(_header(board, width), size=1), Layout(_footer(board, width), size=2 if board.log else 1)
     above = Layout(size=min(FULL_ROWS, height - 2))
     above.split_row(*_figures(board, profile, width))
-    pulse = [] if width >= THREE_WIDE else [Layout(panels.pulse(board), size=1)]
+    pulse = [] if width >= THREE_WIDE else [Layout(_fitting(panels.pulse(board), width), size=1)]
     left = height - FULL_ROWS - 2 - bool(board.log) - len(pulse)
     picture = Layout()
     picture.split_column(header, above, *pulse, *_lists(board, width, left), footer)
@@ -41,43 +42,52 @@ def _figures(board: Board, profile: Profile, width: int) -> Sequence[Layout]:
 
 
 def _lists(board: Board, width: int, rows: int) -> Sequence[Layout]:
-    """Return the lists that have room, beginning with what the service is for."""
-    beside = width >= SIDE_BY_SIDE
-    runs = _panel("Open runs, least time left first (!: told)", panels.open_runs(board), 1)
-    changes = _panel("Last transitions (!: not as documented)", panels.changes(board, with_model=beside), 1)
-    alerts = _panel("Last alerts", panels.alerts(board), 1)
-    if rows < LEAST_ROWS:
-        return ()
+    """Return the lists that have room for a title and a line, beginning with what the service is for."""
+    beside, narrow = width >= SIDE_BY_SIDE, width < THREE_WIDE
+    runs = _panel("Open runs, least time left first (!: an alert fires)", panels.open_runs(board, narrow=narrow), 1)
+    alerts = _panel("Last alerts", panels.alerts(board, narrow=narrow), 1)
+    changes = panels.changes(board, narrow=narrow, with_model=beside)
+    lists = [runs, alerts, _panel("Last transitions (!: not as documented)", changes, 1)]
     if beside:
         pair = Layout()
         pair.split_row(runs, alerts)
-        return (pair, changes) if rows >= 2 * LEAST_ROWS else (pair,)
-    if rows >= THIRD_PANEL_ROWS:
-        return runs, alerts, changes
-    return (runs, changes) if rows >= 2 * LEAST_ROWS else (runs,)
+        lists[:2] = [pair]
+    return lists[: max(0, rows) // LEAST_ROWS]
 
 
 def _panel(title: str, content: RenderableType, ratio: int) -> Layout:
-    return Layout(Panel(content, title=title, title_align="left", border_style="bright_black"), ratio=ratio)
+    """Return it under a rule: on a small terminal, the lines of a box are worth more as rows."""
+    rule = Rule(Text(title, "bold"), align="left", style="bright_black")
+    return Layout(Padding(Group(rule, content), (0, 1)), ratio=ratio)
 
 
-def _header(board: Board) -> Text:
-    title = Text(" streamproc demo ", "bold reverse")
-    links = [part for url in (board.console_url, board.prometheus_url or board.metrics_url) for part in _link(url)]
-    parts = (title, f"  {duration(board.elapsed_s)}", *links, f"  Kafka {board.kafka}")
-    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+def _header(board: Board, width: int) -> Text:
+    title = Text.assemble(("streamproc demo", "bold reverse"), f"  {duration(board.elapsed_s)}")
+    return _fitting((title, *_link("console", board.console_url), Text(f"Kafka {board.kafka}")), width)
 
 
-def _link(url: str) -> Sequence[str | tuple[str, str]]:
-    return ("  ", (url, f"link {url} underline")) if url else ()
+def _link(name: str, url: str) -> Iterator[Text]:
+    if url:
+        yield Text.assemble(f"{name} ", (url, f"link {url} underline"))
 
 
-def _footer(board: Board) -> Text:
-    phase = Text(f" {board.phase}", "bright_black")
-    lines = [phase, *([Text(f" {board.log[-1]}", "yellow")] if board.log else [])]
-    footer = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
-    footer.no_wrap, footer.overflow = True, "ellipsis"
-    return footer
+def _footer(board: Board, width: int) -> RenderableType:
+    of_metrics = ("Prometheus", board.prometheus_url) if board.prometheus_url else ("metrics", board.metrics_url)
+    lines = [_fitting((Text(board.phase, "bright_black"), *_link(*of_metrics)), width)]
+    if board.log:
+        lines.append(_fitting((Text(board.log[-1], "yellow"),), width))
+    return Group(*lines)
+
+
+def _fitting(parts: Sequence[Text], width: int) -> Text:
+    """Return one line of as many parts as it has room for: half an address, or half a figure, is none."""
+    first, *others = parts
+    text = Text.assemble(" ", first, no_wrap=True, overflow="ellipsis")
+    for part in others:
+        if text.cell_len + part.cell_len + 2 > width:
+            break
+        text.append("  ").append_text(part)
+    return text
 
 
 def line(board: Board) -> str:
@@ -88,6 +98,7 @@ def line(board: Board) -> str:
         "events in": f"{figures.events:,} ({board.events_per_s:,.0f}/s)",
         "lag": f"{board.behind:,}",
         "runs": f"{figures.runs_by_status.total():,}",
+        "open": f"{board.open_runs.total:,}",
         "late": f"{board.open_runs.late:,}",
         "firing": f"{figures.firing.total():,}",
         "failed": panels.share(board.failure_rate),

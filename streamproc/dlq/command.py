@@ -12,8 +12,9 @@ from rich.text import Text
 from streamproc.dlq import showing
 from streamproc.dlq.choice import Choice, Place
 from streamproc.dlq.letter import Foreign, Letter
+from streamproc.dlq.limits import Limits
 from streamproc.dlq.listing import Listing, Seen
-from streamproc.dlq.planning import Limits, Plan, Terms, Verdict, survey, terms_of
+from streamproc.dlq.planning import Plan, Terms, Verdict, survey, terms_of
 from streamproc.dlq.progress import progress
 from streamproc.dlq.reading import names_of, scan
 from streamproc.dlq.receipts import Receipt, Receipts

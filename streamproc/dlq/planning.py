@@ -1,7 +1,7 @@
 """What a replay would do: which letters go back, and why the others stay. Writes nothing."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from enum import StrEnum
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from streamproc.codec.sizes import MAX_HEADERS, batch_bytes, headers_bytes, head
 from streamproc.core.model import NO_TIMESTAMP
 from streamproc.dlq.choice import Choice, Place
 from streamproc.dlq.letter import Foreign, Letter
+from streamproc.dlq.limits import Limits
 from streamproc.dlq.listing import Names as Counted
 from streamproc.dlq.listing import Seen
 from streamproc.dlq.originals import Originals
@@ -73,14 +74,6 @@ class Bounds(NamedTuple):
     last_ms: int | None
     record_bytes: int
     batch_bytes: int
-
-
-class Limits(NamedTuple):
-    """What the settings say: replays of a record, kafka.max_record_bytes, and whether a schema's label is known."""
-
-    attempts: int
-    record_bytes: int
-    knows: Callable[[str], bool] = lambda _: True
 
 
 class Terms(NamedTuple):

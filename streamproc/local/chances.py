@@ -83,6 +83,7 @@ _LIFE = {
 }
 
 _ABANDONED = {"requires_action": (Edge("expired", 60, NEVER_S), Edge(None, 40, 0))}
+_FORGOTTEN = {"requires_action": (Edge(None, 1, 0),)}
 
 _LATEST = "v2_1"
 
@@ -102,6 +103,8 @@ def _lots(table: Mapping[str, tuple[Edge, ...]], unknown: str | None = None) -> 
 
 ABANDONED = _lots(_ABANDONED)
 """A run whose client has gone: nobody answers its tool calls."""
+FORGOTTEN = _lots(_FORGOTTEN)
+"""One that nobody reports as expired either."""
 
 
 def expectation(life: Life) -> tuple[float, float]:

@@ -129,7 +129,7 @@ class LocalKafka:
         java = _require_packages()
         try:
             if not packages.jar_directory().is_dir():
-                on_progress(f"Fetching Apache Kafka {packages.KAFKA_VERSION} from Maven Central (45 MB, only once)")
+                on_progress(f"Fetching Apache Kafka {packages.KAFKA_VERSION} (45 MB, only once) from Maven Central")
                 await _fetch()
             several = f", {len(self.nodes)} brokers" if len(self.nodes) > 1 else ""
             on_progress(f"Starting Apache Kafka {packages.KAFKA_VERSION}{several}")

@@ -16,7 +16,7 @@ from msgspec import Struct
 from streamproc.errors import ConfigError
 from streamproc.local import chances, scenario
 from streamproc.local.assistants import ASSISTANTS, MAX_ASSISTANTS, MAX_MODELS_EACH, Assistant, make_assistants
-from streamproc.local.chances import Lots
+from streamproc.local.chances import Life, Lots
 from streamproc.local.scenario import Run, Thread
 from streamproc.local.wire import BAD_VALUES, Encoder
 
@@ -32,6 +32,9 @@ _FOLLOW_UP_CHANCE = 0.6  # that a thread has another run
 _IDLE_THREADS = 50  # that stand between their runs
 _ABANDONED_RUNS = 40  # open since before the first event, so that runs expire early in the stream too
 _ABANDONED_SPREAD_S = 60
+_OPENING = ("bad", "bad", "bad", "illegal", "illegal")  # owed from the start where an opening is asked for
+_FORGOTTEN_LEFT_S = 12  # until the opening's forgotten run is past its expiry
+_FORGOTTEN_SPREAD_S = 1
 _RETRY_S = 0.5
 _LATE_S = 2
 _SOON_S = 60  # how far off a run's next event may be for this one to arrive late
@@ -70,6 +73,7 @@ def simulate(  # noqa: PLR0913 - one argument for each knob, all by name
     missed_ratio: float = 0.005,
     assistants: int = ASSISTANTS,
     models_each: int = 1,
+    opening: bool = False,
 ) -> Iterator[SimulatedEvent]:
     """Yield `events` records (None: without end), Avro single-object encoded, about 880 bytes on average.
 
@@ -77,7 +81,8 @@ def simulate(  # noqa: PLR0913 - one argument for each knob, all by name
     Runs take as long as in life while no more than about MAX_LIVE_RUNS are open; at higher rates they go faster.
     Records are keyed by thread. A late record keeps its own timestamp; else timestamps never decrease.
     The ratios are shares of all records; `missed` ones never appear. Each of the `assistants` runs on `models_each`
-    models; a few assistants have most of the runs.
+    models; a few assistants have most of the runs. With an `opening` the stream begins with what is rare: bad records,
+    ends that contradict each other, a call for tools that nobody answers until it is past its expiry, 12 s later.
 
     Raises:
         ConfigError: an argument out of its range.
@@ -89,7 +94,10 @@ def simulate(  # noqa: PLR0913 - one argument for each knob, all by name
     versions = tuple(VERSIONS) if schema_version == MIXED else (schema_version,)
     rng = Random(seed)
     staff = make_assistants(rng, versions, assistants, models_each)
-    return itertools.islice(_Source(rng, versions, rate_per_s, start_ms, ratios, staff).records(), events)
+    source = _Source(rng, versions, rate_per_s, start_ms, ratios, staff)
+    if opening:
+        source.open(start_ms)
+    return itertools.islice(source.records(), events)
 
 
 def _check(schema_version: str, rate_per_s: float, ratios: _Ratios) -> None:
@@ -137,7 +145,13 @@ class _Source:
         }
         self._push(start_ms, None)
         for _ in range(_ABANDONED_RUNS):
-            self._abandon(start_ms)
+            left_s = rng.uniform(1, scenario.EXPIRES_AFTER_S)
+            self._abandon(start_ms, left_s, min(left_s - 1, _ABANDONED_SPREAD_S), chances.ABANDONED)
+
+    def open(self, start_ms: int) -> None:
+        """Let the stream begin with what is rare."""
+        self._owed += _OPENING
+        self._abandon(start_ms, _FORGOTTEN_LEFT_S, _FORGOTTEN_SPREAD_S, chances.FORGOTTEN)
 
     def _tempo(self, rate_per_s: float, ratios: _Ratios) -> tuple[float, float]:
         """New runs per millisecond that make the rate, and how long waits are compared to life."""
@@ -179,14 +193,13 @@ class _Source:
             return self._idle.popleft()
         return scenario.new_thread(self._rng, self._assistants.draw(self._rng))
 
-    def _abandon(self, start_ms: int) -> None:
+    def _abandon(self, start_ms: int, left_s: float, within_s: float, life: Life) -> None:
         """A run that began before the stream: its first visible event is the call for tools that nobody answers."""
         rng = self._rng
-        left_s = rng.uniform(1, scenario.EXPIRES_AFTER_S)
         run = self._new_run(self._thread(), start_ms - (scenario.EXPIRES_AFTER_S - left_s) * 1000)
         scenario.enter(rng, run, "in_progress", run.created_at + 1)
-        run.life, run.upcoming = chances.ABANDONED, "requires_action"
-        self._push(start_ms + rng.uniform(0, min(left_s - 1, _ABANDONED_SPREAD_S)) * 1000, run)
+        run.life, run.upcoming = life, "requires_action"
+        self._push(start_ms + rng.uniform(0, within_s) * 1000, run)
 
     def _advance(self, run: Run, now_ms: float) -> SimulatedEvent | None:
         """Bring the run into its next status; None where the event for it is missed or late."""

@@ -4,18 +4,15 @@ Counters move only with a confirmed commit (rules.md 24); those of rebalances an
 Gauges are read from the running tasks' states when somebody asks. Sums over replicas are the reader's business.
 """
 
-import platform
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import InfoMetricFamily
 from prometheus_client.core import Metric as Family
-from prometheus_client.exposition import choose_encoder
 
 from streamproc.core.lifecycle import Profile
 from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import InputCounters, PipelineCounters, WindowCounters
+from streamproc.observe.exposition import Process, encoded
 from streamproc.observe.push import PushMetrics
 from streamproc.observe.registry import RegistryMetrics
 from streamproc.observe.runs import RunCounters, deadline_kinds
@@ -23,20 +20,9 @@ from streamproc.observe.series import CounterSeries
 from streamproc.observe.tasks import Tasks
 from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, Pause, TaskState, WindowReport
 from streamproc.runtime.ports import TopicPartition
-from streamproc.version import installed
 
 DEFAULTS = MetricsSettings()
 NO_REQUESTS: Mapping[str, int] = {}
-
-
-class _Reading:
-    """The families of one scrape, as an encoder takes them."""
-
-    def __init__(self, families: Sequence[Family]) -> None:
-        self._families = families
-
-    def collect(self) -> Sequence[Family]:
-        return self._families
 
 
 class MetricsObserver(Observer):
@@ -56,25 +42,19 @@ class MetricsObserver(Observer):
         self._windows = WindowCounters()
         self._tasks = Tasks(profile)
         self._requests = requests
-        self._build = _build(profile.name)
-        # Of a registry of its own, or it would end up in the process-wide one.
-        self._process = ProcessCollector(registry=CollectorRegistry())
+        self._process = Process(profile.name)
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics and their content type, text or OpenMetrics, as the HTTP Accept header `accept` asks.
 
         May be called again before it is done.
         """
-        try:
-            encode, content_type = choose_encoder(accept)
-        except TypeError:  # prometheus_client cannot compare a version like 1.x.
-            encode, content_type = choose_encoder("")
-        return encode(_Reading(await self.families())), content_type
+        return encoded(await self.families(), accept)
 
     async def families(self) -> list[Family]:
         """Return every family: all of them as of the same moment, except that the runs are counted shortly before."""
         census = await self._tasks.census()
-        return [*self._counters(), *self._tasks.families(census), *self._process.collect()]
+        return [*self._counters(), *self._tasks.families(census), *self._process.families()]
 
     def task_state(self, source: TopicPartition, state: TaskState) -> None:
         """Take note."""
@@ -131,15 +111,9 @@ class MetricsObserver(Observer):
         self._pipeline.rebalanced()
 
     def _counters(self) -> Iterator[Family]:
-        yield self._build
         requests = CounterSeries(names.KAFKA_REQUESTS)
         for kind, count in self._requests.items():
             requests.add(count, kind)
         yield requests.family()
         for part in (self._input, self._pipeline, self._runs, self._windows, self.push, self.registry):
             yield from part.families()
-
-
-def _build(profile: str) -> InfoMetricFamily:
-    about = {"version": installed(), "python": platform.python_version(), "profile": profile}
-    return InfoMetricFamily(names.BUILD.name, names.BUILD.documentation, about)

@@ -55,24 +55,30 @@ class CounterSeries:
 
 
 class HistogramSeries:
-    """One histogram without labels, of values in seconds. `bounds`: its upper bounds."""
+    """One histogram of values in seconds for each combination of labels; without labels it is there from the start.
+
+    `bounds`: its upper bounds.
+    """
 
     def __init__(self, metric: Metric, bounds: Sequence[float]) -> None:
         self._metric = metric
         self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
+        self._counts: defaultdict[LabelValues, list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
+        self._sums: defaultdict[LabelValues, float] = defaultdict(float)
+        if not metric.labels:
+            _ = self._counts[()]
 
-    def add(self, seconds: float) -> None:
+    def add(self, seconds: float, *labels: str) -> None:
         """Add a value."""
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-        self._sum += seconds
+        self._counts[labels][bisect_left(self._bounds, seconds)] += 1
+        self._sums[labels] += seconds
 
     def family(self) -> HistogramMetricFamily:
         """Return what Prometheus reads."""
         family = HistogramMetricFamily(self._metric.name, self._metric.documentation, labels=self._metric.labels)
         names = (*map(floatToGoString, self._bounds), "+Inf")
-        family.add_metric((), list(zip(names, accumulate(self._counts), strict=True)), self._sum)
+        for labels, counts in self._counts.items():
+            family.add_metric(labels, list(zip(names, accumulate(counts), strict=True)), self._sums[labels])
         return family
 
 

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
 from streamproc.errors import ConfigError, ConsoleUnavailable
 from streamproc.records.runs import Story, Wanted
+from streamproc.runpage import STEPS_IN_A_PATH, in_path
 from streamproc.web.config import Endpoint, origin
 from streamproc.web.session import Answer, Session, Unanswered, Unsendable
 
@@ -18,7 +19,6 @@ MAX_BYTES = 64 * 2**20
 MAX_DETAIL_CHARS = 1_000
 PAGE = 200
 LONGEST_S = 999_999_999
-STEPS_IN_A_PATH = (".", "..")
 TOKEN = "STREAMPROC_CONSOLE__TOKEN"  # noqa: S105  the name of a setting
 LIST: Mapping[str, type] = {"items": list, "next": object, "as_of": dict}
 DETAIL: Mapping[str, type] = {"run": object, "as_of": dict}
@@ -66,7 +66,7 @@ class RemoteConsole:
         """Return what is told of a run, and the same history as the API says it."""
         if run_id in STEPS_IN_A_PATH:
             raise ConfigError(f"{run_id} is no id that a URL can hold: leave out --url and STREAMPROC_CONSOLE__URL")
-        path = f"/runs/{quote(run_id, safe='')}"
+        path = f"/runs/{in_path(run_id)}"
         detail = await self._get(path, [], DETAIL)
         found = await self._pages(f"{path}/history", [], None)
         run = detail.get("run")

@@ -277,16 +277,16 @@ class Kafka(Protocol):
         """Return the offset behind the last record, those of open transactions included."""
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
-        """Return the offset of the first record with this timestamp or a later one, None where there is none.
-
-        A control marker may count, at the time when it was written.
-        """
+        """Return the offset of the first record, or control marker, of this time or a later one, else None."""
 
     async def membership(self) -> Membership:
         """Describe the consumer group."""
 
     async def partition_count(self, topic: str) -> int:
         """Return the number of partitions, 0 where the topic does not exist."""
+
+    async def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Return the ids of those of the topics that have one: brokers before 2.8 give none."""
 
     async def topics(self, names: Sequence[str]) -> Mapping[str, TopicInfo]:
         """Describe those of the topics that exist."""

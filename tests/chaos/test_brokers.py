@@ -61,7 +61,7 @@ async def _survive(
     await eventually(fleet.is_done, CATCH_UP_S)
     await check_closed(fleet, SETUP)
     assert chaos.stop_instances() == dict.fromkeys(INSTANCES, 0)
-    # A source that was told nothing of a write may double it, idempotent or not: then the oracle reads it twice as well.
+    # A source that was told nothing of a write may double it, idempotent or not: then the oracle reads it twice, too.
     assert await fleet.check() >= source.sent + fleet.partitions
     await chaos.nothing_open()
     assert [words for words in chaos.ended if FENCED_BY_ITSELF not in words] == []

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import itertools
 import json
 
 import aiohttp
@@ -89,10 +90,29 @@ def test_no_cell_is_a_formula(reads):
     assert set(rows[0]) == set(Letter.__struct_fields__)
 
 
-def test_an_export_has_so_many_rows_at_most(reads, monkeypatch):
-    monkeypatch.setattr(exports, "EXPORT_ROWS", 10)
+def test_a_page_that_cannot_be_had_at_once_is_asked_for_again(reads, monkeypatch):
+    """One of thousands that is in the way of something else must not cost the whole export."""
+    monkeypatch.setattr(exports, "BUSY_S", 0)
+    ask, turns = reads.runs, itertools.count()
+
+    async def every_other_is_busy(wanted, sort, page):
+        if next(turns) % 2:
+            raise Busy("too much at once")
+        return await ask(wanted, sort, page)
+
+    monkeypatch.setattr(reads, "runs", every_other_is_busy)
     answer = client(console(reads)).get(f"{API}/runs?format=ndjson&limit=4")
-    assert len(answer.text.splitlines()) == 4 + SMALL_PAGES
+    found = [json.loads(line)["run_id"] for line in answer.text.split("\n")[:-1]]
+    assert sorted(found) == sorted(reads.lives)
+
+
+async def test_http_1_0_has_no_export(reads):
+    """There an answer ends with its connection: what is cut short could not be told from what is whole."""
+    async with serving(console(reads)) as session:
+        for version, status in ((aiohttp.HttpVersion10, 505), (aiohttp.HttpVersion11, 200)):
+            session._version = version
+            async with session.get(f"{API}/runs?format=csv") as answer:
+                assert answer.status == status
 
 
 async def test_only_so_many_exports_at_the_same_time(reads, monkeypatch):
@@ -126,6 +146,7 @@ async def test_what_is_cut_short_can_be_told_from_what_is_whole(reads, monkeypat
         return await ask(wanted, sort, page)
 
     monkeypatch.setattr(reads, "runs", second_is_busy)
+    monkeypatch.setattr(exports, "BUSY_S", 0)
     with capture_logs() as said:
         async with serving(console(reads)) as session:
             answer = await session.get(f"{API}/runs?format=ndjson&limit=5")

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,17 +13,20 @@ import pytest
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.message import Message
 from streamproc.console.following import Follower, Parts
-from streamproc.console.intake import Intake
-from streamproc.console.model.database import Database
+from streamproc.console.intake import Intake, print_of
+from streamproc.console.model.database import Cause, Database
+from streamproc.console.model.entries import Mark
 from streamproc.console.model.retention import Retention
 from streamproc.console.model.runs import RunTable
 from streamproc.console.queries.view import View
 from streamproc.console.reads import Busy
-from streamproc.console.standing import Standing
+from streamproc.console.sameness import Anew, Sameness
+from streamproc.console.standing import Halt, Standing
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import cancelled
 from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.ports import TopicPartition
 from tests.support.fake_kafka import FakeKafka, Log
 from tests.support.readmodel import LIMITS, run, runs_in
 from tests.support.waiting import eventually
@@ -141,6 +144,7 @@ async def test_records_that_cannot_be_read_are_counted_and_the_others_shown(kafk
         await eventually(lambda: it.runs().keys() == {"a", "b", "c"})
         assert f"2 records of {TOPICS.state} cannot be read" in it.notes()
         assert "they are left out" in it.notes()
+        assert it.standing.skipped == {TOPICS.state: 3}
 
 
 async def test_a_missing_topic_is_told_and_read_once_it_is_there(kafka: FakeKafka, tmp_path: Path) -> None:
@@ -164,6 +168,7 @@ async def test_a_topic_made_anew_with_as_many_records_is_noticed_at_the_start(ka
     async with following(kafka, tmp_path) as it:
         await eventually(lambda: it.runs().keys() == {"new", "newer", "newest"})
         assert "made anew" in it.database.why_rebuilt
+        assert it.database.rebuilds == {Cause.OTHER_TOPIC: 1}
 
 
 async def test_a_topic_made_anew_while_it_runs_is_noticed(kafka: FakeKafka, tmp_path: Path) -> None:
@@ -175,6 +180,76 @@ async def test_a_topic_made_anew_while_it_runs_is_noticed(kafka: FakeKafka, tmp_
         log.entries.clear()
         put(kafka, state("new"))
         await eventually(lambda: it.runs() == {"new": "queued"})
+
+
+@pytest.mark.parametrize("has_ids", [True, False])
+async def test_a_topic_made_anew_and_as_long_is_noticed_while_it_runs(
+    kafka: FakeKafka, tmp_path: Path, *, has_ids: bool
+) -> None:
+    """By its id, or where the broker gives none by the record that was read last."""
+    put(kafka, state("old"), state("older"))
+    if has_ids:
+        kafka.ids[TOPICS.state] = "first"
+    async with following(kafka, tmp_path) as it:
+        await eventually(lambda: len(it.runs()) == 2)
+        remade(kafka, "second" if has_ids else None)
+        put(kafka, state("new"), state("newer"), state("newest"))
+        await eventually(lambda: it.runs().keys() == {"new", "newer", "newest"})
+        assert "made anew" in it.database.why_rebuilt
+
+
+def remade(kafka: FakeKafka, topic_id: str | None) -> None:
+    """Make the topic of the states anew; who reads it goes on at its offset, in the new one."""
+    kafka.logs[TOPICS.state][0].entries.clear()
+    if topic_id is not None:
+        kafka.ids[TOPICS.state] = topic_id
+
+
+async def test_an_id_counts_from_when_the_broker_gives_it(kafka: FakeKafka, tmp_path: Path) -> None:
+    """Brokers that were upgraded are no reason to read everything again; another id is, whatever the records are."""
+    put(kafka, state("a"))
+    async with following(kafka, tmp_path) as it:
+        await eventually(lambda: it.runs() == {"a": "queued"})
+        epoch = it.database.epoch
+    kafka.ids[TOPICS.state] = "first"
+    async with following(kafka, tmp_path) as it:
+        await eventually(lambda: it.standing.was_complete)
+        assert it.database.epoch == epoch
+    kafka.ids[TOPICS.state] = "second"
+    async with following(kafka, tmp_path) as it:
+        await eventually(lambda: "its id is second now, and was first" in it.database.why_rebuilt)
+        await eventually(lambda: it.runs() == {"a": "queued"})
+
+
+async def test_how_much_is_asked_at_a_look_does_not_grow_with_the_partitions(kafka: FakeKafka) -> None:
+    """With ids nothing but those; without, one record of each topic, of each partition in turn."""
+    kafka.logs[TOPICS.state] = [Log() for _ in range(8)]
+    asked: list[str] = []
+    kafka.fault = asked.append
+    marks: dict[TopicPartition, Mark] = {}
+    for number, log in enumerate(kafka.logs[TOPICS.state]):
+        record = log.append(state(f"r{number}"), "committed")
+        marks[TopicPartition(TOPICS.state, number)] = Mark(1, 0, print_of(record))
+    sameness = Sameness(kafka, [TOPICS.state])
+    for _ in range(3):
+        assert await sameness.check({}, marks, is_whole=False) == {}
+    assert asked == ["topic_ids", "bounds", "reader", "fetch"] * 3
+    kafka.logs[TOPICS.state][5].entries[0].timestamp += 1
+    looks = [await outcome(sameness.check({}, marks, is_whole=False)) for _ in marks]
+    assert [each for each in looks if each] == [f"{TOPICS.state} partition 5 was made anew"]
+    kafka.ids[TOPICS.state] = "first"
+    asked.clear()
+    assert await sameness.check({TOPICS.state: "first"}, marks, is_whole=True) == {}
+    assert asked == ["topic_ids"]
+
+
+async def outcome(checking: Awaitable[object]) -> str:
+    """Return why a topic is another one, empty where it is not."""
+    try:
+        await checking
+    except Anew as why:
+        return str(why)
+    return ""
 
 
 async def test_what_retention_removed_unread_is_told(kafka: FakeKafka, tmp_path: Path) -> None:
@@ -195,6 +270,7 @@ async def test_what_retention_removed_unread_is_told(kafka: FakeKafka, tmp_path:
     async with following(kafka, tmp_path) as it:
         await eventually(lambda: "begins at" in it.database.why_rebuilt)
         await eventually(lambda: it.runs().keys() == {f"r{number}" for number in range(2, 5)})
+        assert it.database.rebuilds == {Cause.RETENTION: 1}
 
 
 async def test_a_broker_that_is_away_is_told_and_awaited(kafka: FakeKafka, tmp_path: Path) -> None:
@@ -208,11 +284,13 @@ async def test_a_broker_that_is_away_is_told_and_awaited(kafka: FakeKafka, tmp_p
 
         kafka.fault, works = away, kafka.fault
         await eventually(lambda: "Kafka cannot be read" in it.notes())
+        assert it.standing.halt is Halt.KAFKA
         assert it.runs() == {"a": "queued"}
         kafka.fault = works
         put(kafka, state("b"))
         await eventually(lambda: it.runs().keys() == {"a", "b"})
         await eventually(lambda: not it.notes())
+        assert it.standing.halt is None
 
 
 @pytest.mark.parametrize(
@@ -233,9 +311,11 @@ async def test_trouble_with_the_disk_is_waited_out_and_damage_is_rebuilt(
         await eventually(lambda: failing.count > 0)
         if not is_rebuilt:
             await eventually(lambda: "disk is full" in it.notes())
+            assert it.standing.halt is Halt.DISK
         monkeypatch.undo()
         await eventually(lambda: it.runs().keys() == {"a", "b"})
         assert (it.database.epoch != before) == is_rebuilt
+        assert (it.database.rebuilds[Cause.DAMAGED] > 0) == is_rebuilt
 
 
 class _Failing:

@@ -74,6 +74,15 @@ def test_who_asks_too_often_is_told_when_to_come_again(reads):
     assert asking.get("/runs").status_code == 200
 
 
+def test_scrapes_are_limited_since_each_costs_a_query_and_are_nobodys_own(reads, file):
+    """Rule: they need no credentials, so that anybody may send them; who has a token is not held up by that."""
+    shown = tokens(file, ada="viewer")
+    asking = _gate(Access(ConsoleSettings(tokens_file=file)), Clock())
+    assert {asking.get("/metrics").status_code for _ in range(int(BURST))} == {200}
+    assert asking.get("/metrics").status_code == 429
+    assert asking.get("/runs", headers={"authorization": f"Bearer {shown['ada']}"}).status_code == 200
+
+
 def test_each_caller_has_a_rate_and_those_who_are_refused_have_their_own(file):
     """Behind a proxy all have one address."""
     shown = tokens(file, ada="viewer", bob="viewer")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.console.model.database import Database
+from streamproc.console.model.database import Cause, Database
 from streamproc.console.model.entries import (
     Alerted,
     Arrived,
@@ -74,7 +74,7 @@ def batches(draw: st.DrawFn) -> list[list[RunChange]]:
 def test_the_last_state_of_each_run_is_kept_and_counted(place: Path, written: list[list[RunChange]]) -> None:
     """Whatever comes in whichever batches: rows are the last ones, facets are the counts of the rows."""
     db = database(place)
-    db.rebuild("an example of its own")
+    db.rebuild(Cause.DAMAGED, "an example of its own")
     expected: dict[str, Run] = {}
     for batch in written:
         put(db, *batch)
@@ -137,7 +137,7 @@ def test_receipts_close_letters_and_their_groups(db: Database) -> None:
 def test_the_sums_are_those_of_the_latest_revisions(place: Path, revisions: list[tuple[Any, int, int, int]]) -> None:
     """A revision of a window replaces the one before it, in the sums over all assistants too."""
     db = database(place)
-    db.rebuild("an example of its own")
+    db.rebuild(Cause.DAMAGED, "an example of its own")
     latest: dict[tuple[str, int], tuple[int, int]] = {}
     for assistant, start, revision, created in revisions:
         row = WindowRow(60_000, assistant or "", "m", start * 60_000, revision, {"created": created} if created else {})
@@ -256,7 +256,7 @@ def test_readers_see_a_rebuilt_file_and_cannot_write(db: Database) -> None:
     put(db, change(run("r")))
     count = "SELECT count(*) FROM runs"
     assert db.read(lambda reader: reader.execute(count).fetchone()) == (1,)
-    db.rebuild("for the test")
+    db.rebuild(Cause.DAMAGED, "for the test")
     assert db.read(lambda reader: reader.execute(count).fetchone()) == (0,)
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         db.read(lambda reader: reader.execute("DELETE FROM runs"))

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as AioPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
 from streamproc.codec.message import Message
@@ -698,6 +699,35 @@ async def test_topics_are_described_with_partitions_and_configuration(setup: Set
     assert int(found[setup.table].config["max.message.bytes"]) > 0
     assert await setup.kafka.partition_count(setup.table) == PARTITIONS
     assert await setup.kafka.partition_count("no-such-topic") == 0
+
+
+async def test_a_topic_that_is_made_anew_has_another_id(setup: Setup) -> None:
+    """One that stays keeps its own; one that does not exist has none, and is not made by asking."""
+    before = await setup.kafka.topic_ids([setup.log, setup.table, "no-such-topic"])
+    assert before.keys() == {setup.log, setup.table}
+    assert before[setup.log] != before[setup.table]
+    await delete(setup, setup.table)
+    assert await setup.kafka.topic_ids([setup.log, setup.table]) == {setup.log: before[setup.log]}
+    await setup.kafka.create([NewTopic(setup.table, PARTITIONS, TABLE)])
+    after = await setup.kafka.topic_ids([setup.log, setup.table])
+    assert after[setup.log] == before[setup.log]
+    assert after[setup.table] != before[setup.table]
+
+
+async def delete(setup: Setup, topic: str) -> None:
+    """Delete a topic, as no part of the service does."""
+    if isinstance(setup.kafka, FakeKafka):
+        del setup.kafka.logs[topic]
+        return
+    admin = AIOKafkaAdminClient(bootstrap_servers=setup.kafka._settings.bootstrap_servers)
+    await admin.start()
+    await admin.delete_topics([topic])
+    await admin.close()
+
+    async def is_gone() -> bool:
+        return not await setup.kafka.partition_count(topic)
+
+    await eventually(is_gone)
 
 
 async def test_members_share_the_partitions_and_are_confirmed(setup: Setup) -> None:

@@ -7,12 +7,13 @@ import socket
 import time
 from contextlib import ExitStack, suppress
 
+import psutil
 import pytest
 
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.topics import ROLES
-from tests.support.commands import assert_adds_up, finished, read_until, running
+from tests.support.commands import assert_adds_up, finished, in_terminal, read_until, running
 from tests.support.waiting import DEADLINE_S, eventually
 
 pytestmark = pytest.mark.kafka
@@ -56,6 +57,21 @@ def test_second_signal_ends_the_demo_at_once(on_broker):
         _, errors = process.communicate(timeout=5)
         assert process.returncode == 130
         assert "nothing was checked" in errors
+
+
+def test_ctrl_c_in_a_terminal_gives_it_back_and_leaves_no_process(on_broker):
+    """Rule: from the picture back to the lines before it, the summary below, and nothing runs on."""
+    environment = {**on_broker, "TERM": "xterm-256color"}
+    with in_terminal(environment, "demo") as (process, read):
+        shown = read("Open runs")
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        shown += read(None)
+    assert process.returncode == 0
+    assert "Traceback" not in shown
+    assert shown.index("\x1b[?1049h") < shown.index("\x1b[?1049l") < shown.index("It adds up")
+    assert children
+    assert psutil.wait_procs(children, timeout=DEADLINE_S)[1] == []
 
 
 def test_demo_says_that_the_port_asked_for_is_taken(on_broker):

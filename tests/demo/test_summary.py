@@ -1,6 +1,7 @@
 """The summary: adds up when everything agrees, and says what does not."""
 
 import io
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -8,8 +9,10 @@ import pytest
 from rich.console import Console
 
 from streamproc.core.model import Verdict
-from streamproc.demo.figures import Figures
-from streamproc.demo.summary import Summary
+from streamproc.core.profiles import ASSISTANTS
+from streamproc.demo.board import Board
+from streamproc.demo.figures import Figures, OpenRuns
+from streamproc.demo.summary import Summary, findings
 from streamproc.demo.topics import Held
 from streamproc.runtime.config import TopicSettings
 
@@ -29,8 +32,12 @@ def summary(
 
 
 def text(found, width=80):
+    return text_of(found.render(width), width)
+
+
+def text_of(part, width=80):
     console = Console(record=True, width=width, file=io.StringIO())
-    console.print(found.render())
+    console.print(part)
     return console.export_text()
 
 
@@ -94,9 +101,56 @@ def test_failed_transactions_are_named_as_a_possible_cause():
     assert "2 transactions failed" in text(summary(events=1_009, failures=2), width=200)
 
 
-def test_fits_80_columns():
-    millions = Held(*(count * 1_000_000 for count in HELD))
-    assert max(map(len, text(summary(held=millions)).splitlines())) <= 80
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("times", [1, 1_000, 100_000])
+def test_each_figure_has_its_line_whole_at_any_width(width, times):
+    """Rule: from 60 columns on nothing wraps and no figure is cut; the topics' names need 80."""
+    held = Held(*(count * times for count in HELD))
+    found = summary(sent=1_010 * times, events=1_010 * times, applied=950 * times, held=held)
+    shown = text(found, width)
+    assert max(map(len, shown.splitlines())) <= width
+    for line in found.lines:
+        topic = f" +{line.topic}" if width >= 80 else ""
+        assert re.search(
+            rf"^{line.name} +{line.counted:,} +{line.held:,}{topic} +(agree|DIFFER) *$", shown, re.MULTILINE
+        )
+    assert all(re.search(rf"(^|[ =+]){name}\b", shown) for name in found.parts)
+    assert f"{950 * times:,}" in shown
+
+
+def test_where_the_equation_is_too_wide_its_parts_stand_below_each_other():
+    shown = text(summary(sent=1_010_000_000, events=1_010_000_000, applied=950_000_000), 60)
+    rows = [" ".join(row.split()) for row in shown.splitlines() if row[:2] in ("= ", "+ ")]
+    assert rows == ["= applied 950,000,000", "+ duplicate 40", "+ stale 13", "+ illegal 1", "+ rejected 6"]
+
+
+def test_what_was_found_is_told_in_figures():
+    """Rule: runs by status, what is past a limit, tokens, alerts, why events were rejected; none is a word."""
+    board = Board("")
+    empty = findings(board)
+    assert empty.count("none") == 4
+    board.figures._runs["run-events", 0] = Counter(queued=30, failed=4)
+    board.figures.tokens.update(prompt=1_234)
+    board.figures.alerts_by.update({("stuck_queued", "firing"): 3, ("stuck_queued", "resolved"): 1})
+    board.figures.rejected.update(empty_value=2)
+    board.open_runs = OpenRuns(30, 2)
+    rows = [" ".join(row.split()) for row in findings(board).splitlines()]
+    assert rows == [
+        "runs 30 queued, 4 failed",
+        "open runs 30, 2 of them past a limit",
+        "tokens 1,234 prompt",
+        "alerts 3 stuck_queued; 2 still firing",
+        "rejected 2 empty_value",
+    ]
+
+
+def test_what_was_found_wraps_between_figures_only():
+    """Rule: a figure stands on the line of what it counts."""
+    board = Board("")
+    board.figures._runs["run-events", 0] = Counter(dict.fromkeys(ASSISTANTS.statuses, 123_456))
+    found = findings(board, 60)
+    assert max(map(len, found.splitlines())) <= 60
+    assert all(f"123,456 {status}" in found for status in ASSISTANTS.statuses)
 
 
 def lines_in_pairs(shown):

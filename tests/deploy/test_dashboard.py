@@ -4,17 +4,19 @@ import asyncio
 import json
 import re
 import runpy
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from math import isnan
 
 import pytest
 
+from streamproc.console import metrics
 from streamproc.observe import names
 from streamproc.observe.health import Health
 from streamproc.observe.http import application
 from streamproc.web.server import HttpServer
 from tests.support import prometheus as prom
-from tests.support.exposed import Exposed
+from tests.support.consoleapi import Reads, console
+from tests.support.exposed import Exposed, ExposedConsole
 from tests.support.waiting import eventually
 
 SOURCE = prom.ROOT / "deploy" / "grafana" / "build.py"
@@ -23,7 +25,8 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 UNITS = {"bytes", "cps", "none", "percentunit", "s", "short"}
 """Of Grafana's, those that are in use: a misspelt one would be shown as text behind the figure."""
 COMMON = {"ALERTS", "up", "process_cpu_seconds_total", "process_resident_memory_bytes"}
-EXPORTED = {metric.name for metric in vars(names).values() if isinstance(metric, names.Metric)}
+TABLES = (names, metrics)
+EXPORTED = {each.name for table in TABLES for each in vars(table).values() if isinstance(each, names.Metric)}
 RECORDED = {record["record"] for record in prom.rules("record")}
 VARIABLES = {"$job": ".+", "$__rate_interval": "10s"}
 
@@ -102,8 +105,9 @@ def test_every_metric_is_on_it():
 
 
 async def test_every_panel_has_data(tmp_path):
-    """With a real Prometheus, the shipped rules, and metrics of a service at work."""
-    async with exposed() as address, prom.prometheus(address, rules=prom.hasty_rules(tmp_path)) as prometheus:
+    """With a real Prometheus, the shipped rules, and metrics of a service and of a console at work."""
+    rules = prom.hasty_rules(tmp_path)
+    async with exposed(tmp_path) as addresses, prom.prometheus(*addresses, rules=rules) as prometheus:
 
         async def seen():
             return await prometheus.query("up == 1")
@@ -127,16 +131,19 @@ async def has_data(prometheus, expression):
 
 
 @asynccontextmanager
-async def exposed():
-    """Serve the metrics of a service at work; yield their address."""
+async def exposed(directory):
+    """Serve the metrics of a service and of a console at work; yield their addresses."""
     it = Exposed()
 
-    async def work():
+    async def work(console):
         while True:
             it.work()
+            console.work()
             await asyncio.sleep(0.5)
 
-    async with HttpServer(application(it.metrics, Health()), "127.0.0.1", 0) as http:
-        working = asyncio.create_task(work())
-        yield f"127.0.0.1:{http.port}"
-        working.cancel()
+    with closing(ExposedConsole(directory)) as beside:
+        apps = application(it.metrics, Health()), console(Reads(), metrics=beside.metrics)
+        async with HttpServer(apps[0], "127.0.0.1", 0) as http, HttpServer(apps[1], "127.0.0.1", 0) as other:
+            working = asyncio.create_task(work(beside))
+            yield [f"127.0.0.1:{each.port}" for each in (http, other)]
+            working.cancel()

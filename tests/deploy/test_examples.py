@@ -32,9 +32,18 @@ def test_promtool_takes_the_prometheus_example():
 
 
 def test_prometheus_scrapes_under_the_name_that_the_rules_ask_for():
-    (job,) = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+    jobs = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
     asked_for = {name for rule in prom.rules("alert") for name in re.findall(r'job="([^"]*)"', rule["expr"])}
-    assert {job["job_name"]} == asked_for == {JOB}
+    assert {job["job_name"] for job in jobs} == asked_for == {JOB, "streamproc-console"}
+
+
+def test_prometheus_finds_composes_console_where_it_listens():
+    jobs = {job["job_name"]: job for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]}
+    (found,) = jobs["streamproc-console"]["dns_sd_configs"]
+    (name,) = found["names"]
+    console = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"][name]
+    assert found["port"] == load_settings().console.port
+    assert [port.split(":")[-1] for port in console["ports"]] == [str(found["port"])]
 
 
 def test_amtool_takes_the_alertmanager_example():

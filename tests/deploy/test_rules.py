@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from streamproc.console import metrics
 from streamproc.core.profiles import ASSISTANTS, PROFILES
 from streamproc.notify.naming import alert_name
 from streamproc.observe import names
@@ -19,7 +20,8 @@ TEST_FILES = sorted((prom.PROMETHEUS / "tests").glob("*.yml"))
 ALERTS = prom.rules("alert")
 RECORDS = prom.rules("record")
 SEVERITIES = ("critical", "warning", "info")
-EXPORTED = {metric.name for metric in vars(names).values() if isinstance(metric, names.Metric)}
+TABLES = (names, metrics)
+EXPORTED = {each.name for table in TABLES for each in vars(table).values() if isinstance(each, names.Metric)}
 
 
 def of(rule):

@@ -16,12 +16,12 @@ from streamproc import dlq_cli
 from streamproc.dlq import replaying
 from streamproc.dlq.choice import Choice, WrongFilter
 from streamproc.dlq.command import Payload, list_letters, replay_letters, show_letter
+from streamproc.dlq.limits import Limits
 from streamproc.dlq.listing import Listing
-from streamproc.dlq.planning import Limits
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.printing import Consoles
 from tests.support.application import always
-from tests.support.desk import EVERYTHING, NOW_MS, Desk
+from tests.support.desk import EVERYTHING, NOW_MS, Desk, knows_all
 
 
 class Screen:
@@ -61,9 +61,8 @@ async def listed(desk: Desk, screen: Screen, as_json=False, limit=0, choice=EVER
 
 
 async def replayed(desk: Desk, screen: Screen, dry_run=False, max_attempts=3, choice=EVERYTHING) -> int:
-    return await replay_letters(
-        desk.kafka, desk.topics, choice, Limits(max_attempts, 10_000), screen.consoles, dry_run=dry_run
-    )
+    limits = Limits(max_attempts, 10_000, knows_all)
+    return await replay_letters(desk.kafka, desk.topics, choice, limits, screen.consoles, dry_run=dry_run)
 
 
 async def test_a_list_ends_with_totals(desk: Desk, screen: Screen) -> None:

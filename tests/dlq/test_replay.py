@@ -12,14 +12,15 @@ from streamproc.codec.message import Message
 from streamproc.codec.sizes import batch_bytes, headers_bytes, omitted
 from streamproc.dlq import planning, reading, replaying
 from streamproc.dlq.choice import Choice, WrongFilter, places, reasons
-from streamproc.dlq.planning import Limits, Plan, Terms, Verdict, survey, terms_of
+from streamproc.dlq.limits import Limits
+from streamproc.dlq.planning import Plan, Terms, Verdict, survey, terms_of
 from streamproc.dlq.replaying import Replay
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskFenced, TaskInvalid
 from streamproc.interrupts import Interrupted, unless_stopped
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import NewTopic
 from tests.support.application import always, once
-from tests.support.desk import MAX_RECORD_BYTES, NOW_MS, Desk
+from tests.support.desk import MAX_RECORD_BYTES, NOW_MS, Desk, knows_all
 from tests.support.fake_kafka import Entry, FakeReader
 
 
@@ -267,7 +268,7 @@ def _large(desk: Desk, at_ms: int = NOW_MS - 1_000) -> Entry:
 
 
 async def _plan_with(desk: Desk, record_bytes: int) -> tuple[Terms, Plan]:
-    terms = await terms_of(desk.kafka, desk.topics, Choice(), Limits(3, record_bytes), NOW_MS)
+    terms = await terms_of(desk.kafka, desk.topics, Choice(), Limits(3, record_bytes, knows_all), NOW_MS)
     return terms, await survey(desk.kafka, terms)
 
 

@@ -16,6 +16,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from streamproc.console.intake import Intake
 from streamproc.console.model.database import Database
@@ -27,6 +28,7 @@ from streamproc.local.simulate import simulate
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.topics import create_topics
 from streamproc.settings import Settings
+from tests.observe.reading import samples
 from tests.support.readmodel import contents
 from tests.support.service import MAX_RECORD_BYTES, Fleet
 from tests.support.waiting import eventually
@@ -63,6 +65,20 @@ class Console:
         """Ask for an action."""
         request = Request(f"{self.url}api/v1{path}", json.dumps(body).encode(), headers)
         return await asyncio.to_thread(_asked, request)
+
+    async def figures(self) -> dict[Any, float]:
+        """Scrape it, without credentials; return the console's own samples, by what is behind streamproc_console_."""
+
+        def scraped() -> str:
+            with urlopen(f"{self.url}metrics", timeout=60) as response:
+                return str(response.read().decode())
+
+        found = samples(await asyncio.to_thread(scraped))
+        return {
+            (key[0].removeprefix("streamproc_console_"), *key[1:]): value
+            for key, value in found.items()
+            if key[0].startswith("streamproc_console_")
+        }
 
     async def has_read_everything(self) -> bool:
         """Whether it says so."""
@@ -191,6 +207,9 @@ async def test_two_consoles_side_by_side_and_what_one_run_went_through(service: 
             applied = [step for step in history["items"] if step["verdict"] == "applied"]
             assert len(applied) == detail["run"]["transitions"]
             assert applied[-1]["source_offset"] <= detail["run"]["source_offset"]
+        _, statuses = await one.get("/values?qualifier=status&prefix=fail")
+        assert [value for value, _ in statuses["items"]] == ["failed"]
+        assert statuses["as_of"]["partitions"].keys() == found["as_of"]["partitions"].keys()
         status, problem = await one.get("/runs/no-such-run")
         assert (status, problem["status"]) == (404, 404)
         # The instance reports every 5 s: nobody had to be asked for it.
@@ -203,7 +222,7 @@ async def _owned(it: Console) -> bool:
 
 
 async def test_topics_made_anew_are_noticed_and_read_from_their_beginning(service: Fleet, tmp_path: Path) -> None:
-    """While the console is away, and while it runs: what was read of the topics before is shown no more."""
+    """While the console is away: what was read of the topics before is shown no more."""
     database = tmp_path / "console.sqlite"
     worker = service.start()
     await service.send(simulate(seed=8, events=300, bad_ratio=0))
@@ -221,6 +240,35 @@ async def test_topics_made_anew_are_noticed_and_read_from_their_beginning(servic
         await eventually(it.has_read_everything)
         _, after = await it.get("/runs?limit=1")
         assert after["total"] == 0
+
+
+@pytest.mark.slow
+async def test_a_topic_made_anew_and_as_long_is_noticed_while_the_console_runs(service: Fleet, tmp_path: Path) -> None:
+    """At its next look, though each offset that it would read next is there."""
+    topic = service.topics.state
+    worker = service.start()
+    await service.send(simulate(seed=9, events=100, bad_ratio=0))
+    await service.drained()
+    assert worker.stop() == 0
+    async with console(service, tmp_path / "console.sqlite") as it:
+        await eventually(it.has_read_everything)
+        ends = [await service.kafka.high_watermark(topic, number) for number in range(service.partitions)]
+        # Held, so that it cannot see the topic shorter than it was.
+        it.process.send_signal(signal.SIGSTOP)
+        await service.administer(lambda admin: admin.delete_topics([topic]))
+        await eventually(lambda: _are_gone(service, [topic]))
+        await create_topics(service.kafka, service.topics, service.partitions, MAX_RECORD_BYTES)
+        async with AIOKafkaProducer(bootstrap_servers=service.settings.bootstrap_servers) as producer:
+            for number, end in enumerate(ends):
+                for _ in range(end + 5):
+                    await producer.send(topic, None, b"nobody", number)
+        it.process.send_signal(signal.SIGCONT)
+        await eventually(lambda: _has_runs(it, 0))
+
+
+async def _has_runs(it: Console, count: int) -> bool:
+    status, found = await it.get("/runs?limit=1")
+    return status == 200 and found["total"] == count
 
 
 async def _are_gone(fleet: Fleet, topics: list[str]) -> bool:
@@ -253,6 +301,16 @@ async def test_dead_letters_are_sent_back_by_an_operator_once(service: Fleet, tm
         assert (status, again["to_replay"]) == (200, 0)
         # The service rejects it once more: the first letter is closed, the second is open.
         await eventually(lambda: _letters(it, right, 2))
+        figures = await it.figures()
+    assert {outcome: figures["replays_total", ("outcome", outcome)] for outcome in ("sent", "changed", "failed")} == {
+        "sent": 1,
+        "changed": 1,
+        "failed": 0,
+    }
+    assert figures["complete",] == 1
+    assert figures["records_read_total",] > 0
+    assert figures["runs",] == 0
+    assert figures["requests_total", ("route", "/api/v1/dead-letters/replay"), ("status", "2xx")] == 3
     audit = [json.loads(each) for each in it.log.read_text().splitlines() if "console.audit" in each]
     assert [(each["caller"], each.get("replayed")) for each in audit] == [("olga", None), ("olga", 1)]
 

@@ -23,11 +23,13 @@ from streamproc.codec.decode import Rejection
 from streamproc.codec.message import Message
 from streamproc.codec.sizes import headers_bytes
 from streamproc.dlq.choice import Choice
-from streamproc.dlq.planning import Limits, survey, terms_of
+from streamproc.dlq.limits import Limits
+from streamproc.dlq.planning import survey, terms_of
 from streamproc.dlq.replaying import Replay
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.ports import Committed, TopicPartition
+from tests.support.desk import knows_all
 from tests.support.runobjects import Arrived
 from tests.support.service import Fleet
 from tests.support.waiting import DEADLINE_S, eventually
@@ -306,7 +308,7 @@ async def test_a_topic_that_admits_less_than_a_batch_gets_its_letters_back_and_o
     await _forge(service, letters)
     kafka = AioKafka(service.settings, f"{service.name}.dlq")
     try:
-        terms = await terms_of(kafka, service.topics, Choice(), Limits(3, 1_000_000), now_ms)
+        terms = await terms_of(kafka, service.topics, Choice(), Limits(3, 1_000_000, knows_all), now_ms)
         plan = await survey(kafka, terms)
         assert plan.total == 22
         lower = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "3000"})

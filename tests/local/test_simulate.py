@@ -506,6 +506,20 @@ def test_as_many_assistants_as_asked_for_each_on_as_many_models():
     assert [len(each) for each in models.values()] == [3] * 5
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_opening_brings_what_is_rare_soon(seed):
+    """Rule: bad records, contradictory ends and a forgotten call for tools, the same ones for the same seed."""
+    opened = {"seed": seed, "events": 2_000, "rate_per_s": 200, **CALM, "opening": True}
+    stream = _records(**opened)
+    assert stream == _records(**opened)
+    kinds = Counter(event.kind.partition(":")[0] for event in stream)
+    assert (kinds["bad"], kinds["illegal"]) == (3, 2)
+    latest = {run["id"]: run for run in (_decode(event.value) for event in stream if event.kind == "event")}
+    assert any(
+        run["status"] == "requires_action" and run["expires_at"] * 1000 < START_MS + 13_000 for run in latest.values()
+    )
+
+
 # Arguments at the ends of their range, and out of it
 
 

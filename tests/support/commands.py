@@ -1,9 +1,11 @@
 """Commands as child processes, and what the demo says of itself."""
 
+import os
+import pty
 import re
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tests.support.waiting import DEADLINE_S
 
@@ -24,6 +26,32 @@ def running(environment, *arguments):
     finally:
         process.kill()
         process.communicate()
+
+
+@contextmanager
+def in_terminal(environment, *arguments):
+    """Run a command in a pseudo-terminal of its own; yield it and what reads on to a text, or to its end."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "streamproc", *arguments]
+    process = subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+
+    def read(text):
+        got = b""
+        # At the end Linux has an error instead of no bytes.
+        with suppress(OSError):
+            while (text is None or text.encode() not in got) and (some := os.read(ours, 65_536)):
+                got += some
+        if text is None:
+            process.wait(DEADLINE_S)
+        return got.decode(errors="replace")
+
+    try:
+        yield process, read
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def finished(environment, *arguments):

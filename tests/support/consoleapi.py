@@ -16,7 +16,7 @@ from streamproc.console.access import Access
 from streamproc.console.answers.fleet import Series
 from streamproc.console.answers.signals import Replay
 from streamproc.console.reads import BadCursor, Event, LetterFilter, Page, SeriesFilter, StreamFilter
-from streamproc.console.site import application
+from streamproc.console.site import Exposed, application
 from streamproc.console.tokens import new_token
 from streamproc.console_config import ConsoleSettings
 from streamproc.web.server import HttpServer
@@ -74,12 +74,29 @@ class Actions:
         return Replay(dry_run=dry_run, to_replay=3, replayed=0 if dry_run else 3, counts={"replay": 3}, warnings=[])
 
 
+class Requests:
+    """Remembers what it was told of requests, and exposes nothing."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+
+    def requested(self, route: str, status: int, seconds: float) -> None:  # noqa: ARG002  no test is about a time
+        self.told.append((route, status))
+
+    async def exposition(self, accept: str) -> tuple[bytes, str]:  # noqa: ARG002  there is nothing to encode
+        return b"", "text/plain"
+
+
 def console(
-    reads: FakeReads, actions: Actions | None = None, access: Access | None = None, base_path: str = ""
+    reads: FakeReads,
+    actions: Actions | None = None,
+    access: Access | None = None,
+    base_path: str = "",
+    metrics: Exposed | None = None,
 ) -> ASGIApp:
     """Return the application: on this machine only, where nothing else is said."""
     own = access or Access(ConsoleSettings(base_path=base_path, actions=actions is not None))
-    return application(reads, actions, own, lambda: True, base_path)
+    return application(reads, actions, own, lambda: True, metrics or Requests(), base_path)
 
 
 def client(app: ASGIApp, **more: Any) -> TestClient:

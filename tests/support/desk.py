@@ -7,7 +7,8 @@ from typing import Any
 from streamproc.codec.deadletter import dead_letter
 from streamproc.codec.decode import Rejection
 from streamproc.dlq.choice import Choice
-from streamproc.dlq.planning import Limits, Plan, Terms, survey, terms_of
+from streamproc.dlq.limits import Limits
+from streamproc.dlq.planning import Plan, Terms, survey, terms_of
 from streamproc.dlq.replaying import Replay
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.topics import create_topics, receipts_topic
@@ -16,6 +17,11 @@ from tests.support.fake_kafka import Entry, FakeKafka, Log
 NOW_MS = 1_800_000_000_000
 EVERYTHING = Choice()
 MAX_RECORD_BYTES = 10_000
+
+
+def knows_all(_: str) -> bool:
+    """Know every schema."""
+    return True
 
 
 class Desk:
@@ -73,7 +79,8 @@ class Desk:
 
     async def terms(self, choice: Choice = EVERYTHING, max_attempts: int = 3) -> Terms:
         """Return what a replay goes by."""
-        return await terms_of(self.kafka, self.topics, choice, Limits(max_attempts, MAX_RECORD_BYTES), NOW_MS)
+        limits = Limits(max_attempts, MAX_RECORD_BYTES, knows_all)
+        return await terms_of(self.kafka, self.topics, choice, limits, NOW_MS)
 
     async def plan(self, choice: Choice = EVERYTHING, max_attempts: int = 3) -> Plan:
         """Return what a replay would do."""

@@ -1,12 +1,19 @@
-"""A MetricsObserver that is told of a service at work: one commit after the other, through the real core."""
+"""Metrics of a service at work, one commit after the other, through the real core; and of a console at work."""
 
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 from msgspec.structs import replace
 
+from streamproc.console.intake import Intake
+from streamproc.console.metrics import Metrics, Watched
+from streamproc.console.model.database import Cause
+from streamproc.console.replays import Outcome
+from streamproc.console.standing import Standing
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.model import Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
@@ -16,11 +23,14 @@ from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
 from streamproc.observe.metrics import MetricsObserver
+from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.observer import FoldReport, Held, TaskState, WindowReport, count_alerts
 from streamproc.runtime.ports import TopicPartition
 from tests.support.events import START_MS, event
+from tests.support.readmodel import database
 
 EVENTS = TopicPartition("run-events", 0)
+STATE = TopicPartition("run-state", 0)
 MEASUREMENTS = TopicPartition("run-measurements", 0)
 RESTORED = TopicPartition("run-events", 1)
 ENDS = ("completed", "completed", "completed", "failed", "cancelled", "expired", "incomplete")
@@ -105,6 +115,33 @@ class Exposed:
 
     def _event(self, now: int, run: str, status: str, **fields: object) -> RunEvent:
         return event(status, run=run, at=now - START_MS, offset=next(self._numbers), **fields)
+
+
+class ExposedConsole:
+    """A console's metrics, and what they watch, in a directory; close it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._standing, self._intake = Standing(), Intake(TopicSettings())
+        self._database, self._pool = database(directory), ThreadPoolExecutor(1)
+        self._replays: Counter[Outcome] = Counter()
+        watched = Watched(self._standing, self._database, self._pool, self._intake, lambda: 2, self._replays)
+        self.metrics = Metrics(watched, ASSISTANTS.name)
+
+    def work(self) -> None:
+        """Let every figure move that there is."""
+        self._standing.read({STATE: 100}, 100)
+        self._standing.lags({STATE: 20}, is_complete=True)
+        self._standing.skipped[STATE.topic] += 1
+        self._database.rebuilds[Cause.DAMAGED] += 1
+        self._database.interrupted += 1
+        self._replays[Outcome.SENT] += 1
+        for status in (200, 404, 503):
+            self.metrics.requested("/runs", status, 0.02)
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._pool.shutdown()
+        self._database.close()
 
 
 def _now_ms() -> int:

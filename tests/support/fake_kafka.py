@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from uuid import uuid4
 
 from streamproc.codec.message import Message
 from streamproc.errors import TaskInvalid
@@ -104,6 +105,8 @@ class FakeKafka:
         self.configs: dict[str, Mapping[str, str]] = {}
         self.logs: dict[str, list[Log]] = {}
         self.copies: dict[str, int] = {}
+        self.ids: dict[str, str] = {}
+        """Of topics, where the broker gives them."""
         self.offsets: dict[TopicPartition, Committed] = {}
         self.epochs: dict[TopicPartition, int] = defaultdict(int)
         self.open: dict[TopicPartition, list[tuple[Log, Entry]]] = defaultdict(list)
@@ -192,6 +195,11 @@ class FakeKafka:
         self.fault("partition_count")
         return len(self.logs.get(topic, ()))
 
+    async def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Return the ids of topics."""
+        self.fault("topic_ids")
+        return {name: self.ids[name] for name in names if name in self.logs and name in self.ids}
+
     async def topics(self, names: Sequence[str]) -> Mapping[str, TopicInfo]:
         """Describe topics."""
         return {name: TopicInfo(len(self.logs[name]), self.configs[name]) for name in names if name in self.logs}
@@ -200,6 +208,7 @@ class FakeKafka:
         """Create topics."""
         for topic in topics:
             self.copies[topic.name] = topic.replication_factor
+            self.ids[topic.name] = uuid4().hex
             self.logs[topic.name] = [Log() for _ in range(topic.partitions)]
             self.configs[topic.name] = {"max.message.bytes": "1048588", "cleanup.policy": "delete", **topic.config}
 

@@ -39,8 +39,10 @@ HOSTILE = (
     "line\r\nbreak\u2028and\u2029more\ttab",
     "e\u0301\u0301\u0301 日本 🦀 ﷽",
     "long " + "x" * 250,
+    "the end\n",
+    "a\r\nb/history",
 )
-"""Twenty names that must do nothing but be shown."""
+"""Names that must do nothing but be shown."""
 MEGABYTE = "<b>" + "m" * 1_048_573
 ASSISTANTS = ("asst_support", "asst_billing", "asst_research", "asst_triage", "asst_sql", "asst_onboarding")
 MODELS = ("gpt-4o", "gpt-4o-mini", "o3", "claude-sonnet-4", "llama-3.1-70b")

@@ -78,9 +78,8 @@ class Outputs:
 
 async def close(fleet: Fleet, at_ms: int) -> None:
     """Send each partition an event that is later than all deadlines and closings of the others."""
-    async with AIOKafkaProducer(
-        bootstrap_servers=fleet.settings.bootstrap_servers, enable_idempotence=True
-    ) as producer:
+    servers = fleet.settings.bootstrap_servers
+    async with AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True) as producer:
         for number in range(fleet.partitions):
             value = framed("v2_1", run_object(id=f"last_{number}", status="completed", assistant_id=LAST))
             key = f"last_{number}".encode()

@@ -132,3 +132,4 @@ class Values(Answer):
     """What a qualifier may be completed to, the most frequent first, with how many runs have it."""
 
     items: list[tuple[str, int]]
+    as_of: AsOf

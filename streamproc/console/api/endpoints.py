@@ -16,15 +16,13 @@ from streamproc.console.qualifiers import FLAGS, LISTS, Filter, age, parse
 from streamproc.console.reads import MAX_PAGE, SORTS, AlertFilter, LetterFilter, Page, Reads, SeriesFilter
 
 HOUR_MS = 3_600_000
-EXPORT_ROWS = 100_000
-"""In one answer of CSV or NDJSON; more are had a page at a time."""
 FORMATS = ("json", "csv", "ndjson")
 
 LIMIT = Parameter("limit", "How many there are in a page.", "integer", minimum=1, maximum=MAX_PAGE, default=50)
 CURSOR = Parameter("cursor", "`next` of the page before.", form="cursor")
 FORMAT = Parameter(
     "format",
-    f"As a page of JSON, or all pages, up to {EXPORT_ROWS:,} rows, as CSV or NDJSON.",
+    "As a page of JSON, or all pages as CSV or NDJSON: whole, or the connection breaks off before the end.",
     choices=FORMATS,
     default="json",
 )
@@ -153,7 +151,8 @@ RUNS = (
     Parameter("id", "What the run id begins with."),
     Parameter(
         "sort",
-        "Newest in their status first, longest in their status first, or whose limit is over first. With `id`: by id.",
+        "Newest in their status first, longest in their status first, or whose limit is over first. With `id`: by id. "
+        "A run that changes from one page to the next may be on none of them; with `since` it comes at the end.",
         choices=SORTS,
         default=SORTS[0],
     ),

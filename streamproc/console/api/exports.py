@@ -1,5 +1,6 @@
-"""Lists as CSV and NDJSON: all pages, one after another."""
+"""Lists as CSV and NDJSON: all pages, one after another. What cannot be had to its end is broken off."""
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator
@@ -9,27 +10,40 @@ import msgspec
 from msgspec import Struct, structs
 
 from streamproc.console.answers.common import Answer
-from streamproc.console.api.endpoints import EXPORT_ROWS, Call, Endpoint, items_of, next_page
+from streamproc.console.api.endpoints import Call, Endpoint, items_of, next_page
+from streamproc.console.reads import Busy
 from streamproc.escaping import escaped
 
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+ATTEMPTS = 5
+BUSY_S = 1.0
+"""Before a page is asked for again."""
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """What a spreadsheet takes for a formula at the beginning of a cell."""
 
 
 async def lines(endpoint: Endpoint, call: Call, first: Answer, form: str) -> AsyncIterator[bytes]:
     """Yield a list, `first` its first page; raises as the questions do where the rest cannot be had."""
-    answer, rows = first, 0
+    answer = first
     item_type = item_of(endpoint)
     if form == "csv":
         yield _row(item_type.__struct_fields__)
     while True:
         items, cursor = items_of(answer)
-        rows += len(items)
         yield b"".join(_csv(item) if form == "csv" else msgspec.json.encode(item) + b"\n" for item in items)
-        if cursor is None or rows >= EXPORT_ROWS:
+        if cursor is None:
             return
-        answer = await endpoint.ask(next_page(call, cursor))
+        answer = await _asked(endpoint, next_page(call, cursor))
+
+
+async def _asked(endpoint: Endpoint, call: Call) -> Answer:
+    """Return a page; one of thousands may be in the way of something else, and is asked for again."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await endpoint.ask(call)
+        except Busy:
+            await asyncio.sleep(BUSY_S)
+    return await endpoint.ask(call)
 
 
 def item_of(endpoint: Endpoint) -> type[Struct]:

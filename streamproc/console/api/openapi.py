@@ -25,6 +25,7 @@ PROBLEMS = {
     410: "The cursor is of a read model that was rebuilt, or of another list.",
     429: "Too many requests.",
     503: "Not now: not here yet, being rebuilt, or too much was asked at once.",
+    505: "Too old an HTTP: CSV and NDJSON take 1.1.",
 }
 EVERYWHERE = (401, 403, 429, 503)
 ABOUT = (
@@ -73,7 +74,10 @@ def _read(endpoint: Endpoint) -> dict[str, Any]:
         "operationId": re.sub(r"\W+", "_", endpoint.path).strip("_"),
         "summary": endpoint.summary,
         "parameters": [*_path_parameters(endpoint.path), *_parameters(endpoint.parameters)],
-        "responses": {"200": {"description": endpoint.summary, "content": content}, **_problems(400, 404, 410)},
+        "responses": {
+            "200": {"description": endpoint.summary, "content": content},
+            **_problems(400, 404, 410, *([505] if endpoint.is_list else [])),
+        },
     }
 
 

@@ -19,7 +19,9 @@ from streamproc.console.api.problems import problem, problem_of, unknown
 from streamproc.console.api.replaying import request_in
 from streamproc.console.api.sending import LongAnswer, Slots
 from streamproc.console.api.streaming import sent
+from streamproc.console.bodies import body_of
 from streamproc.console.reads import Actions, NotFound, Reads, StreamFilter
+from streamproc.console.wholepath import RUN
 
 PREFIX = "/api/v1"
 JSON = "application/json"
@@ -52,7 +54,7 @@ class Api:
             _route("/dead-letters/replay", _replay, "POST"),
             _route(LETTER, self._letter),
             # An id may hold a slash: it is read from the path as it was sent, where such a one is escaped.
-            _route("/runs/{rest:path}", self._of_run),
+            _route(f"/runs/{RUN}", self._of_run),
         ]
         return found + [_route(each.path, self._plain(each)) for each in ENDPOINTS if "{" not in each.path]
 
@@ -79,6 +81,8 @@ class Api:
         form = values.get("format", "json")
         if form == "json":
             return _json(await endpoint.ask(call))
+        if request.scope["http_version"] == "1.0":
+            return problem(505, f"{form} takes HTTP/1.1: in 1.0 an answer that is cut short looks whole")
         async with AsyncExitStack() as stack:
             stack.enter_context(self._exports.held())
             # The first page before the answer begins: what is wrong can still be told.
@@ -136,20 +140,14 @@ async def _replay(request: Request) -> Response:
     if not request.state.caller.is_operator:
         return problem(403, "to send dead letters back takes an operator")
     read_all((), request.query_params.multi_items())
-    asked = request_in(await _body(request))
+    body = await body_of(request, MAX_BODY_BYTES)
+    if body is None:
+        raise WrongParameter(f"the body has more than {MAX_BODY_BYTES:,} bytes")
+    asked = request_in(body)
     done = await actions.replay(
         request.state.caller.name, asked.wanted, asked.places, dry_run=asked.dry_run, expected=asked.expected
     )
     return _json(done)
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise WrongParameter(f"the body has more than {MAX_BODY_BYTES:,} bytes")
-    return body
 
 
 def _json(answer: Answer) -> Response:

@@ -7,8 +7,10 @@ import fcntl
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import IO, TypeVar
 from uuid import uuid4
@@ -30,10 +32,21 @@ IDENTITY = "identity"
 EPOCH = "epoch"
 
 
+class Cause(StrEnum):
+    """Why a read model was built anew, in one word."""
+
+    ABSENT = "absent"
+    DAMAGED = "damaged"
+    OTHER_SETTINGS = "other_settings"
+    OTHER_TOPIC = "other_topic"
+    RETENTION = "retention"
+
+
 class Database:
     """A read model in a file. `identity`: what it was made with; one made with something else is rebuilt.
 
-    `why_rebuilt`: empty where it was not; `untouched_s`: how long it had not been written when it was opened.
+    `why_rebuilt`: empty where it was not; `untouched_s`: how long it had not been written when it was opened;
+    `rebuilds`: how often, by cause; `interrupted`: how many queries took longer than QUERY_S.
 
     Raises ConfigError where another process has the file, or the directory cannot be written to.
     """
@@ -43,6 +56,8 @@ class Database:
         self.index_metadata = index_metadata
         self.epoch = ""
         self.untouched_s = _age_s(path)
+        self.rebuilds: Counter[Cause] = Counter()
+        self.interrupted = 0
         self._identity = f"{VERSION} {sorted(identity.items())} {index_metadata}"
         self._local = threading.local()
         # Nobody opens a file that is just being made: `_readers` are reading, `_is_making` keeps others out.
@@ -77,6 +92,8 @@ class Database:
                 return query(connection)
             except sqlite3.OperationalError as error:
                 if "interrupted" in str(error):
+                    with self._turns:
+                        self.interrupted += 1
                     raise Busy("the query took too long: filter for more, or ask for less") from None
                 raise
             finally:
@@ -96,11 +113,12 @@ class Database:
                 self._readers -= 1
                 self._turns.notify_all()
 
-    def rebuild(self, why: str) -> None:
-        """Begin anew with an empty file."""
+    def rebuild(self, cause: Cause, why: str) -> None:
+        """Begin anew with an empty file. `why`: in words, for people."""
         with suppress(sqlite3.Error, AttributeError):  # It may never have been opened.
             self.writer.close()
         self.why_rebuilt = why
+        self.rebuilds[cause] += 1
         with self._turns:
             self._is_making = True
             self._turns.wait_for(lambda: not self._readers)
@@ -116,8 +134,11 @@ class Database:
 
     def bytes(self) -> int:
         """Return how large the file is, with its log."""
-        files = (self.path.with_name(self.path.name + suffix) for suffix in SUFFIXES)
-        return sum(file.stat().st_size for file in files if file.exists())
+        size = 0
+        for suffix in SUFFIXES:
+            with suppress(FileNotFoundError):
+                size += self.path.with_name(self.path.name + suffix).stat().st_size
+        return size
 
     def close(self) -> None:
         """Close what this thread and the writer have open, and let go of the file."""
@@ -130,6 +151,7 @@ class Database:
         """Open the file, or make it; return why it was rebuilt, empty where it was not."""
         if not self.path.exists():
             self._make()
+            self.rebuilds[Cause.ABSENT] += 1
             return "there was none"
         try:
             self.writer = _connected(self.path)
@@ -137,10 +159,10 @@ class Database:
             # Reads every index's root and every table's: a torn file shows in most cases here, else in its use.
             self.writer.execute("SELECT count(*) FROM sqlite_schema, (SELECT max(id) FROM runs)").fetchone()
         except sqlite3.DatabaseError as error:
-            self.rebuild(f"it was damaged, or no read model ({error})")
+            self.rebuild(Cause.DAMAGED, f"it was damaged, or no read model ({error})")
             return self.why_rebuilt
         if meta.get(IDENTITY) != self._identity:
-            self.rebuild("it was made by another version, or with other settings")
+            self.rebuild(Cause.OTHER_SETTINGS, "it was made by another version, or with other settings")
             return self.why_rebuilt
         self.epoch = meta[EPOCH]
         return ""

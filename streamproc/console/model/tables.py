@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-VERSION = 1
+VERSION = 2
 
 RUNS = """
 CREATE TABLE runs (
@@ -43,6 +43,8 @@ OTHERS = (
         topic TEXT, partition INTEGER, next INTEGER NOT NULL, last INTEGER, print INTEGER,
         PRIMARY KEY (topic, partition)
     ) WITHOUT ROWID""",
+    # Which topics were read, where the broker gives ids: one that was made anew has another.
+    "CREATE TABLE topics (topic TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID",
     # How many runs have a value: kept by differences, as COUNT and DISTINCT look at every run.
     "CREATE TABLE facets (name TEXT, value TEXT, runs INTEGER NOT NULL, PRIMARY KEY (name, value)) WITHOUT ROWID",
     # By their own place, so that they are appended; `kind`: lineage.KINDS.

@@ -37,6 +37,16 @@ def write_marks(db: Connection, read: Mapping[TopicPartition, Mark]) -> None:
     )
 
 
+def topic_ids(db: Connection) -> dict[str, str]:
+    """Return the ids of the topics that were read, where they had one."""
+    return dict(db.execute("SELECT topic, id FROM topics").fetchall())
+
+
+def write_topic_ids(db: Connection, ids: Mapping[str, str]) -> None:
+    """Take over the ids of topics: before anything of them is read."""
+    db.executemany("INSERT OR REPLACE INTO topics VALUES (?, ?)", ids.items())
+
+
 def _write_instances(db: Connection, batch: Batch) -> None:
     for instance_id, packed in batch.instances.values():
         if packed is None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streamproc.console.answers.common import AsOf
 from streamproc.console.pages.rendering import Renderer, reads
 from streamproc.console.reads import BadCursor, Busy, NotFound
 
@@ -68,45 +68,25 @@ class Guard:
 
         return guarded
 
-    def error(self, request: Request, status: int, text: str = "", as_of: AsOf | None = None) -> Response:
+    def error(self, request: Request, status: int) -> Response:
         """Return the page of an error."""
-        return self._renderer.page(
-            request,
-            "error",
-            as_of=as_of,
-            status=status,
-            code=status,
-            phrase=HTTPStatus(status).phrase,
-            text=text or TEXTS.get(status, "Something failed here. The console's log says what."),
-            way_out=None,
-            name=None,
-        )
+        text = TEXTS.get(status, "Something failed here. The console's log says what.")
+        return self._error(request, status, HTTPStatus(status).phrase, text)
 
     async def _missing(self, request: Request) -> Response:
         """Say how far the read model is: what is not here may only be late."""
         as_of = (await reads(request).health()).as_of
-        return self._renderer.page(
-            request,
-            "error",
-            as_of=as_of,
-            status=404,
-            code=404,
-            phrase="Not here yet, or not at all",
-            text="Nothing is known under this name:",
-            way_out=None,
-            name=" ".join(map(str, request.path_params.values())) or request.query_params.get("id", ""),
-        )
+        name = " ".join(map(str, request.path_params.values())) or request.query_params.get("id", "")
+        phrase, text = "Not here yet, or not at all", "Nothing is known under this name:"
+        return self._error(request, 404, phrase, text, as_of=as_of, name=name)
 
     def _lost(self, request: Request) -> Response:
         kept = {name: value for name, value in request.query_params.items() if name not in {"cursor", "back"}}
-        return self._renderer.page(
-            request,
-            "error",
-            as_of=None,
-            status=400,
-            code=400,
-            phrase="This page of the list is gone",
-            text="The read model was built anew since the link to it was made.",
-            way_out=("The first page", f"?{urlencode(kept)}"),
-            name=None,
-        )
+        text = "The read model was built anew since the link to it was made."
+        way_out = "The first page", f"?{urlencode(kept)}"
+        return self._error(request, 400, "This page of the list is gone", text, way_out=way_out)
+
+    def _error(self, request: Request, status: int, phrase: str, text: str, **more: Any) -> Response:
+        """Return the page. `more`: `as_of` and `name` of what is not there, `way_out`: a link's text and URL."""
+        told = {"as_of": None, "name": None, "way_out": None, **more}
+        return self._renderer.page(request, "error", status=status, code=status, phrase=phrase, text=text, **told)

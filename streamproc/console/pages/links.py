@@ -1,10 +1,11 @@
 """Addresses: all of them behind the base path, whatever an id holds."""
 
 from collections.abc import Sequence
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from streamproc.console.pages.assets import assets
 from streamproc.console.qualifiers import Filter
+from streamproc.runpage import in_path, page_of
 
 Queried = str | int | None | Sequence[str]
 
@@ -22,14 +23,13 @@ class Links:
         return f"{self.root}/{path}{'?' if asked else ''}{asked}"
 
     def run(self, run_id: str, **query: Queried) -> str:
-        """Return the page of a run. Browsers resolve `.` and `..` in a path, and no route matches a line break."""
-        if run_id in {".", ".."} or "\n" in run_id:
-            return self.to("runs/", id=run_id, **query)
-        return self.to(f"runs/{quote(run_id, safe='', errors='replace')}", **query)
+        """Return the page of a run."""
+        path, named = page_of(run_id)
+        return self.to(path, **named, **query)
 
     def api_run(self, run_id: str) -> str:
         """Return what the API answers about a run."""
-        return self.to(f"api/v1/runs/{quote(run_id, safe='', errors='replace')}")
+        return self.to(f"api/v1/runs/{in_path(run_id)}")
 
     def runs(self, wanted: Filter, **query: Queried) -> str:
         """Return the list of the runs of a filter."""

@@ -8,6 +8,8 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
+from streamproc.console.bodies import body_of
+
 MAX_BYTES: Final = 16_384
 DIRECTIVES: Final = frozenset(
     [
@@ -39,11 +41,9 @@ class Reports:
 
     async def receive(self, request: Request) -> Response:
         """Take one report."""
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BYTES:
-                return Response(status_code=413)
+        body = await body_of(request, MAX_BYTES)
+        if body is None:
+            return Response(status_code=413)
         directive = _directive(body)
         self.count[directive] += 1
         if self.count.total() <= MAX_LOGGED:

@@ -18,6 +18,7 @@ from streamproc.console.pages.rendering import Renderer
 from streamproc.console.pages.reports import Reports
 from streamproc.console.pages.run import run
 from streamproc.console.pages.runs import completion, runs
+from streamproc.console.wholepath import RUN
 
 
 def routes(options: Pages) -> list[BaseRoute]:
@@ -26,7 +27,7 @@ def routes(options: Pages) -> list[BaseRoute]:
     return [
         Route("/", guard.page(overview)),
         Route("/runs", guard.page(runs)),
-        Route("/runs/{run_id:path}", guard.page(run)),
+        Route(f"/runs/{RUN}", guard.page(run)),
         Route("/alerts", guard.page(alerts)),
         Route("/dead-letters", guard.page(letters)),
         Route("/dead-letters/{partition}/{offset}", guard.page(letter)),

@@ -4,6 +4,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from streamproc import runpage
 from streamproc.console.pages.asking import page_of, turning
 from streamproc.console.pages.drawing import time_line
 from streamproc.console.pages.links import Links
@@ -23,7 +24,6 @@ async def run(request: Request, renderer: Renderer) -> Response:
     detail = await reads(request).run(run_id, payload=caller(request).sees_payloads and not is_peek)
     history = await reads(request).history(run_id, page_of(asked, MAX_PAGE))
     links = Links(request.scope.get("root_path", ""))
-    path = links.run(run_id).removeprefix(f"{links.root}/").partition("?")[0]
     return renderer.page(
         request,
         "run",
@@ -36,5 +36,5 @@ async def run(request: Request, renderer: Renderer) -> Response:
         latest=history.items[-PEEK_STEPS:],
         earlier=max(0, len(history.items) - PEEK_STEPS),
         line_of_time=time_line(detail.run, history.items, renderer.now_ms()),
-        turning=turning(links, path, asked, history.next),
+        turning=turning(links, runpage.page_of(run_id)[0], asked, history.next),
     )

@@ -1,16 +1,17 @@
 """The list of runs: all that it shows is in its URL."""
 
 import json
+from hashlib import blake2b
 from typing import Any, Final
 
-import msgspec
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from streamproc.console.answers.runs import Run
 from streamproc.console.pages.asking import page_of, turning
 from streamproc.console.pages.links import Links
-from streamproc.console.pages.rendering import Renderer, reads
+from streamproc.console.pages.rendering import FRAGMENT, Renderer, reads
 from streamproc.console.pages.written import NOTHING
 from streamproc.console.qualifiers import FLAGS, LISTS, METADATA, PRESETS, BadQuery, Filter, parse
 from streamproc.console.reads import MAX_PAGE, SORTS
@@ -28,10 +29,11 @@ EXAMPLES: Final = {
 }
 """What the bar may hold, and what it means: its completion."""
 MAX_VALUES: Final = 20
+KEYS: Final = "keys"
 
 
 async def runs(request: Request, renderer: Renderer) -> Response:
-    """Show the list; its fragment is `rows`."""
+    """Show the list; its fragments are `rows`, and `keys`: JSON, by which the script sees what is new."""
     asked = request.query_params
     text, sort = asked.get("q", "").strip(), asked.get("sort") or SORTS[0]
     links = Links(request.scope.get("root_path", ""))
@@ -43,6 +45,8 @@ async def runs(request: Request, renderer: Renderer) -> Response:
             request, "runs", as_of=health.as_of, status=400, found=None, error=str(error), **_bar(text, SORTS[0])
         )
     found = await reads(request).runs(wanted, sort, page_of(asked, renderer.options.rows))
+    if asked.get(FRAGMENT) == KEYS:
+        return JSONResponse({"keys": [key(run) for run in found.items]})
     return renderer.page(
         request,
         "runs",
@@ -51,7 +55,7 @@ async def runs(request: Request, renderer: Renderer) -> Response:
         error=None,
         turning=turning(links, "runs", asked, found.next),
         cells=Cells(wanted, sort, links),
-        told=told(wanted),
+        key=key,
         is_first=not asked.get("cursor"),
         **_bar(text, sort),
     )
@@ -95,9 +99,10 @@ class Cells:
         return self._links.runs(self._wanted.merged(change), sort=self._sort)
 
 
-def told(wanted: Filter) -> str:
-    """Return a filter as the script reads it, which looks whether a transition would be in the list."""
-    return msgspec.json.encode(wanted).decode()
+def key(run: Run) -> str:
+    """Return what a row is known by while its run keeps its status: HTML does not keep every character of an id."""
+    entered = f"{run.status_since} {run.run_id}".encode("utf-8", "surrogatepass")
+    return blake2b(entered, digest_size=8).hexdigest()
 
 
 async def completion(request: Request) -> Response:

@@ -5,7 +5,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from streamproc.console.answers.signals import Alert, Letter, LetterGroup
-from streamproc.console.model.entries import unpack_alerted, unpack_letter
+from streamproc.console.model.entries import Alerted, unpack_alerted, unpack_letter
 from streamproc.console.queries.paging import Key, Part, Source, page
 from streamproc.console.reads import AlertFilter, LetterFilter
 
@@ -15,6 +15,8 @@ ALERTS = Source("alerts", "alerts_decided", ("decided", "alert_id"))
 FIRST_FIRING = ALERTS._replace(by="alerts_firing", within=[(f"state = '{FIRING}'", ())])
 LETTERS = Source("letters", "letters_written", ("written", "partition", "offset"))
 LETTER_COLUMNS = "reason, schema, topic, source, replayed, packed"
+TOLD = [name for name in Alert.__struct_fields__ if name in Alerted.__struct_fields__]
+"""What is answered of an alert as it was kept."""
 
 
 def alerts(
@@ -88,23 +90,8 @@ def letter_counts(db: Connection) -> tuple[int, int]:
 def _alert(ends: int | None, fired: int | None, resolved: int | None, packed: bytes, now_ms: int) -> Alert:
     said = unpack_alerted(packed)
     is_over = said.state == FIRING and ends is not None and ends <= now_ms
-    return Alert(
-        alert_id=said.alert_id,
-        kind=said.kind,
-        severity=said.severity,
-        state=OVER if is_over else said.state,
-        run_id=said.run_id,
-        thread_id=said.thread_id,
-        assistant_id=said.assistant_id,
-        model=said.model,
-        status=said.status,
-        since=said.since,
-        deadline_at=said.deadline_at,
-        ends_at=said.ends_at,
-        fired_at=fired,
-        resolved_at=resolved,
-        summary=said.summary,
-    )
+    told = {name: getattr(said, name) for name in TOLD}
+    return Alert(**{**told, "state": OVER if is_over else said.state}, fired_at=fired, resolved_at=resolved)
 
 
 def _letter(row: Sequence[Any]) -> Letter:

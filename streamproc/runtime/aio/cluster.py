@@ -14,6 +14,7 @@ from streamproc.runtime.aio.inquiries import RETRY_S, Inquiries
 from streamproc.runtime.aio.partitioner import partition_of
 from streamproc.runtime.aio.patches import install
 from streamproc.runtime.aio.reader import AioReader
+from streamproc.runtime.aio.topicids import topic_ids
 from streamproc.runtime.aio.transactions import AioTransactions
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Committed, Membership, NewTopic, TopicInfo, TopicPartition
@@ -97,6 +98,10 @@ class AioKafka:
         """Return the number of partitions, 0 where the topic does not exist."""
         counts = await self._inquiries.ask(lambda client: asked.partition_counts(client, [topic]))
         return counts.get(topic, 0)
+
+    async def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Return the ids of those of the topics that have one."""
+        return await self._inquiries.ask(lambda client: topic_ids(client, names))
 
     async def topics(self, names: Sequence[str]) -> Mapping[str, TopicInfo]:
         """Describe those of the topics that exist."""

@@ -1,6 +1,7 @@
 """Live, without disturbing: figures change in place, lists wait to be asked, nothing moves under somebody's eyes."""
 
 import re
+from urllib.parse import urlencode
 
 from playwright.sync_api import expect
 
@@ -60,6 +61,19 @@ def test_only_what_the_filter_lets_through_is_counted(opened):
     expect(page.locator("[data-pill]")).to_have_text("1 new")
 
 
+def test_what_a_transition_does_not_tell_counts_too(opened):
+    """Who is of a thread, what is overdue: the server judges, whatever the filter and the order are."""
+    page, site = opened.page, opened.site
+    thread = next(life.run.thread_id for life in site.reads.lives.values() if life.run.thread_id and life.run.is_open)
+    mine = next(life.run.run_id for life in site.reads.lives.values() if life.run.thread_id == thread)
+    other = next(life.run.run_id for life in site.reads.lives.values() if life.run.thread_id != thread)
+    opened.go(f"/runs?{urlencode({'q': f'thread:{thread}', 'sort': 'since'})}")
+    opened.listened()
+    site.reads.move(other, "completed")
+    site.reads.move(mine, "completed")
+    expect(page.locator("[data-pill]")).to_have_text("1 new")
+
+
 def test_a_row_that_has_changed_stays_and_says_so(opened):
     page, site = opened.page, opened.site
     opened.go("/runs?q=is:open")
@@ -114,15 +128,18 @@ def test_a_window_behind_others_is_paused_unless_it_is_to_be_live_always(opened)
 
 
 def test_a_page_that_is_hidden_gives_its_connection_back(opened):
-    """A browser has six for each host. What was missed is not known: the list offers to look again."""
+    """A browser has six for each host. What was missed is asked of the server, or the page offers to look again."""
     page, site = opened.page, opened.site
-    opened.go("/runs")
-    opened.listened()
-    page.evaluate(HIDDEN, True)
-    until(lambda: not site.reads.listeners)
-    page.evaluate(HIDDEN, False)
-    opened.listened()
-    expect(page.locator("[data-pill]")).to_have_text("Look again")
+    run = an_open_run(site)
+    for path, offered in (("/runs", "1 new"), (f"/runs/{run}", "Look again")):
+        opened.go(path)
+        opened.listened()
+        page.evaluate(HIDDEN, True)
+        until(lambda: not site.reads.listeners)
+        site.reads.move(run, "failed" if path == "/runs" else "completed")
+        page.evaluate(HIDDEN, False)
+        opened.listened()
+        expect(page.locator("[data-pill]")).to_have_text(offered)
 
 
 def test_a_run_offers_what_came_since(opened):

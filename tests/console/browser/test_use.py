@@ -185,6 +185,7 @@ def test_letters_are_sent_back_after_a_dry_run_and_its_number(opened):
     count = api.replays[0]
     assert (count["dry_run"], count["reason"], count["expected"]) == (True, "bad_time", None)
     found = int(re.search(r"\d+", dialog.locator("strong").inner_text())[0])
+    expect(dialog.get_by_role("listitem")).to_have_text([api.WARNING])
     number.fill(str(found + 1))
     expect(dialog.get_by_role("button", name="Send back")).to_be_disabled()
     number.fill(str(found))

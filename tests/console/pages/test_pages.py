@@ -233,6 +233,16 @@ def test_files_may_be_kept_for_as_long_as_their_content_is_the_same(client):
     assert client.get("/static/../pages/routing.py").status_code == 404
 
 
+def test_the_keys_of_a_list_are_those_of_its_rows(client, site):
+    """A run that enters another status gets another one."""
+    shown = re.findall(r'data-key="(\w+)"', client.get("/runs").text)
+    assert client.get("/runs?fragment=keys").json()["keys"] == shown
+    assert len(set(shown)) == len(shown) > 1
+    site.reads.move(next(run_id for run_id, life in site.reads.lives.items() if life.run.is_open), "completed")
+    first, *_ = client.get("/runs?fragment=keys").json()["keys"]
+    assert first not in shown
+
+
 def test_completion_offers_values_with_their_counts(client):
     items = client.get("/complete", params={"qualifier": "status", "prefix": "c"}).json()["items"]
     assert {value for value, _ in items} == {"completed", "cancelled"}

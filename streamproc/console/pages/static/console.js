@@ -87,6 +87,7 @@ function tell(within = document) {
 
 const LIVE = { focus: "Live", always: "Live, always", off: "Not live" };
 const FIGURES_MS = 2000;
+const LIST_MS = 30000;
 const missed = { stream: false };
 let live = kept("live", "focus");
 let stream = null;
@@ -121,13 +122,16 @@ function connect() {
     stream.addEventListener("alert", heard);
     stream.addEventListener("open", recovered);
     stream.addEventListener("error", () => fell("The console does not answer: trying again"));
-    if (missed.stream) for (const part of parts.values()) part.isDue = true;
+    if (missed.stream) {
+      for (const part of parts.values()) if (part.on.length) part.isDue = true;
+      list.isDue = true;
+    }
   } else if (!wanted && stream) {
     stream.close();
     stream = null;
     missed.stream = true;
     const pill = one("[data-pill]");
-    if (pill) pill.dataset.unknown = "";
+    if (pill && pill.dataset.ofRuns === undefined) pill.dataset.unknown = "";
   }
 }
 
@@ -146,7 +150,7 @@ class Part {
   constructor(element) {
     this.element = element;
     this.name = element.dataset.part;
-    this.on = (element.dataset.on ?? "").split(" ");
+    this.on = element.dataset.on?.split(" ") ?? [];
     this.every = Number(element.dataset.every ?? 0) * 1000;
     this.at = Date.now();
     this.isDue = false;
@@ -207,12 +211,14 @@ function filled(element, text) {
 
 function apply() {
   for (const part of parts.values()) part.tick();
+  if (one("[data-of-runs]") && !isPaused()) looked();
   shownPill();
 }
 
 // --- "12 new": what is behind the list that is shown ---
 
 const news = new Set();
+const list = { isDue: false, isUnderWay: false, at: Date.now(), heardAt: 0 };
 
 function counted(event) {
   const pill = one("[data-pill]");
@@ -220,23 +226,35 @@ function counted(event) {
   if (pill.dataset.ofRun !== undefined) { if (event.run_id === pill.dataset.ofRun) news.add(event.id); }
   else if (pill.dataset.ofAlerts !== undefined) { if (event.kind === "alert") news.add(event.id); }
   else if (event.kind === "transition") {
-    if (pill.dataset.told && fits(JSON.parse(pill.dataset.told), event)) news.add(event.run_id);
+    list.isDue = true;
+    list.heardAt = Date.now();
     for (const row of all("[data-rows] tr[data-run]")) {
       if (row.dataset.run === event.run_id) { row.classList.add("changed"); row.title = `now ${event.step.to_status}`; }
     }
   }
 }
 
-// As far as a transition tells: who is of a thread, or has metadata, is counted only where the list is of all.
-function fits(wanted, event) {
-  const has = { status: event.step.to_status, outcome: event.step.outcome, assistant: event.assistant_id, model: event.model, error: event.step.error_code };
-  const knows = (values) => Object.entries(values).every(([name]) => name in has);
-  if (!knows(wanted.wanted) || Object.keys(wanted.metadata).length || wanted.older_ms !== null) return false;
-  if (wanted.run_id && !event.run_id.startsWith(wanted.run_id)) return false;
-  if (wanted.flags.includes("open") && has.outcome || wanted.flags.includes("ended") && !has.outcome) return false;
-  if (wanted.flags.includes("overdue") || wanted.flags.includes("illegal")) return false;
-  return Object.entries(wanted.wanted).every(([name, values]) => values.includes(has[name]))
-    && !Object.entries(wanted.unwanted).some(([name, values]) => values.includes(has[name]));
+// Which rows the list would have that are not shown: the server is asked, as only it can judge every filter.
+async function looked() {
+  const passed = Date.now() - list.at;
+  if (list.isUnderWay || passed < FIGURES_MS || !(list.isDue || passed >= LIST_MS)) return;
+  list.isUnderWay = true;
+  list.at = Date.now();
+  // Once more after that: a run's state may come in behind what tells of it.
+  list.isDue = list.at - list.heardAt < FIGURES_MS;
+  try {
+    const url = new URL(location.href);
+    url.searchParams.set("fragment", "keys");
+    const response = await fetch(url);
+    if (!response.ok) { fell(`The console answers ${response.status}`); list.isDue = true; return; }
+    const { keys } = await response.json(), here = new Set(all("[data-rows] tr[data-key]").map((row) => row.dataset.key));
+    recovered();
+    news.clear();
+    for (const key of keys) if (!here.has(key)) news.add(key);
+    shownPill();
+  } catch { fell("The console does not answer"); list.isDue = true; } finally {
+    list.isUnderWay = false;
+  }
 }
 
 function shownPill() {

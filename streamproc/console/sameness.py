@@ -1,0 +1,70 @@
+"""Whether topics are still those that the read model was read from, and not others of the same names."""
+
+from collections.abc import Mapping, Sequence
+
+from streamproc.console.intake import print_of
+from streamproc.console.model.database import Cause
+from streamproc.console.model.entries import Mark
+from streamproc.runtime.ports import Gone, Kafka, TopicPartition, Unreadable
+
+FETCH_S = 0.5
+
+
+class Anew(Exception):
+    """The read model does not belong to the topics; it has to be built anew. The message says why, `cause` in short."""
+
+    def __init__(self, why: str, cause: Cause = Cause.OTHER_TOPIC) -> None:
+        super().__init__(why)
+        self.cause = cause
+
+
+class Sameness:
+    """Compares topics with those that were read: by their ids, in one request for all of them.
+
+    Brokers before 2.8 give no ids: there the last record that was read of a partition is read again.
+    """
+
+    def __init__(self, kafka: Kafka, topics: Sequence[str]) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._looks = 0
+
+    async def check(
+        self, ids: Mapping[str, str], marks: Mapping[TopicPartition, Mark], *, is_whole: bool
+    ) -> Mapping[str, str]:
+        """Return the ids of topics that had none yet; raises Anew where a topic is another one.
+
+        `ids`, `marks`: of what was read. `is_whole`: look at every partition of a topic without an id, else at one
+        of each such topic, in turn.
+        """
+        found = await self._kafka.topic_ids(self._topics)
+        if others := [topic for topic in found.keys() & ids.keys() if found[topic] != ids[topic]]:
+            topic = min(others)
+            raise Anew(f"{topic} was made anew: its id is {found[topic]} now, and was {ids[topic]}")
+        unsure: dict[str, list[TopicPartition]] = {}
+        for place in sorted(marks):
+            if place.topic not in found or place.topic not in ids:
+                unsure.setdefault(place.topic, []).append(place)
+        self._looks += 1
+        for places in unsure.values():
+            for place in places if is_whole else [places[self._looks % len(places)]]:
+                await self._refuse_other(place, marks[place])
+        return {topic: topic_id for topic, topic_id in found.items() if topic not in ids}
+
+    async def _refuse_other(self, place: TopicPartition, mark: Mark) -> None:
+        """Read the last record again: another one in its place is of another topic. One that is gone tells nothing."""
+        if mark.last is None:
+            return
+        first, last = await self._kafka.bounds(*place)
+        if not first <= mark.last < last:
+            return
+        reader = await self._kafka.reader(*place)
+        try:
+            await reader.seek(mark.last)
+            records = (await reader.fetch(1, FETCH_S)).records
+        except (Gone, Unreadable):
+            return
+        finally:
+            await reader.close()
+        if records and records[0].offset == mark.last and print_of(records[0]) != mark.print:
+            raise Anew(f"{place} was made anew")

@@ -1,0 +1,22 @@
+"""Paths that hold a run's id, whatever is in it: Starlette's own convertors end at a line break."""
+
+from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.routing import Mount, compile_path
+from starlette.types import ASGIApp
+
+
+class _Whole(PathConvertor):
+    regex = "(?s:.*)"
+
+
+register_url_convertor("whole", _Whole())
+RUN = "{run_id:whole}"
+"""In a route: all that is left of the path."""
+
+
+class Below(Mount):
+    """Mounts an application, for whatever follows `path`."""
+
+    def __init__(self, path: str, app: ASGIApp) -> None:
+        super().__init__(path, app)
+        self.path_regex, self.path_format, self.param_convertors = compile_path(f"{self.path}/{{path:whole}}")
