@@ -1,4 +1,13 @@
 # syntax=docker/dockerfile:1
+# Debian's own Rust is too old. The same Debian as below, so that the wheel fits its libc.
+FROM rust:1.95-slim-bookworm AS native
+WORKDIR /build
+RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv && rm -rf /var/lib/apt/lists/*
+COPY requirements/build.lock requirements/
+RUN python3 -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.lock
+COPY native native
+RUN /opt/build/bin/maturin build --release --manifest-path native/Cargo.toml --interpreter /opt/build/bin/python --out dist
+
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
@@ -11,6 +20,7 @@ RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes -r 
 COPY pyproject.toml LICENSE ./
 COPY schemas schemas
 COPY streamproc streamproc
+COPY --from=native /build/dist dist
 RUN /opt/build/bin/python -m hatchling build --target wheel --directory dist \
     && /opt/streamproc/bin/pip install --no-deps --no-index dist/*.whl
 

@@ -10,6 +10,8 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--custom-compile-command "make lock" $(ARGS)
 LOCKED = .venv/.locked
 READY = .venv/.ready
+NATIVE = .venv/.native
+CRATE = native/Cargo.toml native/Cargo.lock native/pyproject.toml $(wildcard native/*.pyi native/src/*.rs)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fuzz lint bench lock clean
@@ -18,18 +20,18 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Pass arguments on with ARGS="...".'
 
-demo: $(READY) ## everything on this machine: a broker, the service, simulated events
+demo: $(READY) $(NATIVE) ## everything on this machine: a broker, the service, simulated events
 	@.venv/bin/streamproc demo $(ARGS)
 
 # Two at a time, each with a broker of its own, the tests of a file together.
-test: $(READY) ## the tests, with a real Kafka; ARGS='-m slow' for the long forms
+test: $(READY) $(NATIVE) ## the tests, with a real Kafka; ARGS='-m slow' for the long forms
 ifeq ($(ARGS),)
 	@.venv/bin/python -m pytest -n2 --dist=loadfile
 else
 	@.venv/bin/python -m pytest $(ARGS)
 endif
 
-fuzz: $(READY) ## a million broken records; ARGS='--cases 20000000 --minutes 120' for more
+fuzz: $(READY) $(NATIVE) ## a million broken records; ARGS='--cases 20000000 --minutes 120' for more
 	@.venv/bin/python -m tests.fuzz $(ARGS)
 
 lint: $(READY) ## style, types and import rules
@@ -38,7 +40,7 @@ lint: $(READY) ## style, types and import rules
 	@.venv/bin/mypy --strict streamproc
 	@.venv/bin/lint-imports
 
-bench: $(READY) ## speed on this machine
+bench: $(READY) $(NATIVE) ## speed on this machine
 	@.venv/bin/python -m tests.bench $(ARGS)
 
 lock: $(if $(filter .venv/bin/uv,$(UV)),$(LOCKED)) ## write the lock files; ARGS=--upgrade for newer versions, UV=uv for your own uv
@@ -47,7 +49,7 @@ lock: $(if $(filter .venv/bin/uv,$(UV)),$(LOCKED)) ## write the lock files; ARGS
 	@$(COMPILE) --group build --constraints requirements/dev.lock -o requirements/build.lock
 
 clean: ## remove what was built
-	@rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv dist build native/target .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find streamproc tests -name __pycache__ -prune -exec rm -rf {} +
 
 # Two stamps: editing pyproject.toml costs a second, only a new lock file costs a download.
@@ -63,3 +65,13 @@ $(LOCKED): requirements/dev.lock
 $(READY): $(LOCKED) pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Nobody needs it, so nothing fails with it. Tried again until it is built, and whenever the crate changes.
+$(NATIVE): $(CRATE) | $(READY)
+	@printf 'native codec: '
+	@if [ -e $@ ]; then $(PIP) uninstall --yes streamproc-native && rm -rf $@ .venv/native; fi
+	@if ! command -v cargo >/dev/null; then echo 'not built (no cargo); the pure Python codec is used'; \
+	elif { .venv/bin/maturin build --release --manifest-path native/Cargo.toml --interpreter .venv/bin/python \
+		--out .venv/native && $(PIP) install --no-deps --no-index .venv/native/*.whl; } >.venv/native.log 2>&1; then \
+		echo 'built'; touch $@; \
+	else echo 'not built (cargo failed: see .venv/native.log); the pure Python codec is used'; fi

@@ -13,6 +13,7 @@ import structlog
 
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.instances import InstanceEncoder
+from streamproc.codec.native import CODEC
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.errors import BrokerUnavailable
 from streamproc.instances.partitions import Partitions
@@ -176,11 +177,13 @@ async def serve(
 
 
 def _about(settings: Settings) -> dict[str, str]:
-    """Return what tells this service from another one."""
+    """Return what tells this service from another one, and with which codec it works."""
     return {
         "application_id": settings.application_id,
         "profile": settings.life_cycle.name,
         "events": settings.topic_names.events,
+        "codec": CODEC.name,
+        "codec_reason": CODEC.reason,
     }
 
 

@@ -1,7 +1,8 @@
-"""What this installation would do, as one document: settings without secrets, topics, schemas, life-cycle table."""
+"""What this installation would do, as one document: settings without secrets, codec, topics, schemas, life cycle."""
 
 from typing import Any
 
+from streamproc.codec.native import CODEC
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.lifecycle import Profile
 from streamproc.profilebook import book_of
@@ -15,6 +16,7 @@ def describe_all(settings: Settings) -> dict[str, Any]:
     topics, profile = settings.topic_names.by_role(), settings.life_cycle
     return {
         "settings": settings.model_dump(mode="json", by_alias=True),
+        "codec": CODEC._asdict(),
         "topics": {role: {"name": name, "config": dict(ROLES[role].config)} for role, name in topics.items()},
         "schemas": {
             "input": {schema.label: _about(schema) for schema in book_of(profile)},

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from streamproc.codec.framing import Framing
+from streamproc.codec.native import OFF, wanted
 from streamproc.console_config import ConsoleSettings
 from streamproc.core.lifecycle import Profile
 from streamproc.core.profiles import PROFILES
@@ -113,6 +114,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
+    native: Literal["auto", "off"] = Field("auto", description="The native codec; chosen by the environment only.")
 
     @field_validator("profiles")
     @classmethod
@@ -120,6 +122,13 @@ class Settings(BaseSettings):
         for name, profile in profiles.items():
             made(name, profile)
         return profiles
+
+    @field_validator("native")
+    @classmethod
+    def _as_the_environment_says(cls, native: str) -> str:
+        if (native == OFF) != (wanted() == OFF):
+            raise ValueError(f"only {PREFIX}NATIVE can say so: the codec is chosen before a file is read")
+        return native
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -115,7 +115,20 @@ def test_describe_shows_no_secrets() -> None:
     """Settings, topics, schemas, life cycle, as JSON."""
     result = streamproc("describe", KAFKA__SASL_PASSWORD=SECRET, TOPICS__PREFIX="p-")
     refused(result, 0, "p-run-events", "crc64:", "requires_action")
-    assert set(json.loads(result.stdout)) == {"settings", "topics", "schemas", "life_cycle"}
+    assert set(json.loads(result.stdout)) == {"settings", "codec", "topics", "schemas", "life_cycle"}
+
+
+@pytest.mark.parametrize("value", ["of", "OFF", "0"])
+def test_a_native_codec_is_switched_off_by_one_word_only(value: str) -> None:
+    """Contract: a misspelt one is refused, rather than overlooked."""
+    refused(streamproc("describe", NATIVE=value), 2, "STREAMPROC_NATIVE", "'auto' or 'off'")
+
+
+def test_describe_tells_which_codec_works_and_why() -> None:
+    """Codec: pure where the environment says so."""
+    found = json.loads(streamproc("describe", NATIVE="off").stdout)
+    assert found["codec"] == {"name": "pure", "reason": "STREAMPROC_NATIVE is off"}
+    assert found["settings"]["native"] == "off"
 
 
 def test_no_broker_is_said_with_what_to_check() -> None:
@@ -299,7 +312,9 @@ def test_the_top_line_of_the_help_says_all_that_comes_out():
         assert word in said
 
 
-@pytest.mark.parametrize("module", ["streamproc.cli", "pyarrow.lib", "streamproc.shell", "streamproc.demo.broker"])
+@pytest.mark.parametrize(
+    "module", ["streamproc.cli", "streamproc_native", "streamproc.shell", "streamproc.demo.broker"]
+)
 def test_ctrl_c_while_a_command_is_loaded_is_silent(module):
     """Exit code 130 and not a word, whatever is being imported; the last one by the command itself."""
     command = [sys.executable, "-c", CTRL_C, module, "kafka"]

@@ -76,6 +76,16 @@ def test_what_is_wrong_in_the_file_is_said_with_its_place(tmp_path: Path, text: 
         load_settings(_toml(tmp_path, text))
 
 
+def test_a_file_cannot_choose_the_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is chosen before one is read; the file may repeat what the environment says."""
+    path = _toml(tmp_path, "native = 'off'")
+    monkeypatch.delenv("STREAMPROC_NATIVE", raising=False)
+    with pytest.raises(ConfigError, match="only STREAMPROC_NATIVE can say so"):
+        load_settings(path)
+    monkeypatch.setenv("STREAMPROC_NATIVE", "off")
+    assert load_settings(path).native == "off"
+
+
 def test_a_variable_that_should_be_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMPROC_DEAD_LETTERS__MAX_PER_MINUTE_OF", "undecodable=60")
     with pytest.raises(ConfigError, match=r"STREAMPROC_DEAD_LETTERS.*is to be JSON"):

@@ -330,9 +330,9 @@ def service() -> Iterator[Panel]:
     )
     yield Panel(
         "Version",
-        "What runs where, and under which profile.",
+        "What runs where, under which profile, and with which codec.",
         "none",
-        [Query(of_job("streamproc_build_info"), "{{instance}} {{version}} {{profile}}")],
+        [Query(of_job("streamproc_build_info"), "{{instance}} {{version}} {{profile}} {{codec}}")],
         type="table",
     )
 

@@ -1,13 +1,15 @@
-"""Where the native codec is: `streamproc-native`, a wheel of its own, which need not be there.
+"""Which codec works: the native one of `streamproc-native`, a wheel of its own, or the pure one.
 
-`native/` has its source. STREAMPROC_NATIVE=off leaves it alone.
+`native/` has its source. It is chosen when this module is imported, before any configuration file is read; so only the
+environment can say STREAMPROC_NATIVE=off.
 """
 
 import os
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamproc.codec.arrival import FLAGS, Framed, instants
 from streamproc.codec.normal import Tree
@@ -15,20 +17,44 @@ from streamproc.codec.plan import Plan
 from streamproc.codec.program import program
 from streamproc.codec.skim import MAX_NESTED, MAX_VALUES, Fault
 from streamproc.core.model import RunEvent
+from streamproc.version import installed
+
+if TYPE_CHECKING:
+    import streamproc_native
 
 FAULTS = tuple(Fault)
+WHEEL = "streamproc-native"
+OFF = "off"
 
 
-def _module() -> Any:
-    if os.environ.get("STREAMPROC_NATIVE") == "off":
-        return None
+class Codec(NamedTuple):
+    """Which codec works, `native` or `pure`, and why it is that one."""
+
+    name: str
+    reason: str
+
+
+def wanted() -> str | None:
+    """Return what the environment says about the native codec; None where it says nothing."""
+    return os.environ.get("STREAMPROC_NATIVE")
+
+
+def _choice() -> tuple[Any, Codec]:
+    """Return the native module, None where it is not used, and what is used."""
+    if wanted() == OFF:
+        return None, Codec("pure", f"STREAMPROC_NATIVE is {OFF}")
     try:
-        return import_module("streamproc_native")
-    except ImportError:
-        return None
+        found = import_module("streamproc_native")
+        there = version(WHEEL)
+    except ImportError:  # Also where the package has no metadata.
+        return None, Codec("pure", f"{WHEEL} is not installed")
+    # What the two say to each other has no version but theirs.
+    if there != installed():
+        return None, Codec("pure", f"{WHEEL} {there} is installed, and does not fit streamproc {installed()}")
+    return found, Codec("native", f"{WHEEL} {there} is installed")
 
 
-module = _module()
+module, CODEC = _choice()
 
 
 class Found(NamedTuple):
@@ -49,12 +75,13 @@ class EventDecoder:
         made, shape = program(tree, plan), plan.shape
         memory = dict(shape.statuses), list(shape.only), FLAGS
         self._label = label
-        self._decode = module.EventDecoder(made, (MAX_VALUES - made.cost, MAX_NESTED), memory).decode
+        limits = MAX_VALUES - made.cost, MAX_NESTED
+        self._native: streamproc_native.EventDecoder = module.EventDecoder(made, limits, memory)
 
     def decode(self, group: Sequence[Framed]) -> Found:
         """Decode records of the schema, the framing taken off."""
         payloads = [framed.payload for framed in group]
-        columns, faults, doubtful = self._decode(payloads)
+        columns, faults, doubtful = self._native.decode(payloads)
         if faults or doubtful:
             others = {row for row, _ in faults}.union(doubtful)
             group = [framed for row, framed in enumerate(group) if row not in others]

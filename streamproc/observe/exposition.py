@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
+from streamproc.codec.native import CODEC
 from streamproc.observe import names
 from streamproc.version import installed
 
@@ -25,10 +26,10 @@ class _Reading:
 
 
 class Process:
-    """Which version runs under which profile, and what the operating system says of the process."""
+    """Which version runs, under which profile, with which codec; and what the operating system says of the process."""
 
     def __init__(self, profile: str) -> None:
-        about = {"version": installed(), "python": platform.python_version(), "profile": profile}
+        about = {"version": installed(), "python": platform.python_version(), "profile": profile, "codec": CODEC.name}
         self._build = InfoMetricFamily(names.BUILD.name, names.BUILD.documentation, about)
         # Of a registry of its own, or it would end up in the process-wide one.
         self._process = ProcessCollector(registry=CollectorRegistry())

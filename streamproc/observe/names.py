@@ -99,4 +99,4 @@ REGISTRY_REQUESTS = Metric(
     "streamproc_registry_requests_total", "Requests to the schema registry, by what became of them.", ("result",)
 )
 
-BUILD = Metric("streamproc_build", "The version that is running, and the profile in force.")
+BUILD = Metric("streamproc_build", "The version that is running, the profile in force, and the codec: native or pure.")

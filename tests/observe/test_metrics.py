@@ -11,6 +11,7 @@ import pytest
 import streamproc
 from streamproc.codec.arrival import FLAGS
 from streamproc.codec.deadletter import SKIPPED, TOO_LARGE
+from streamproc.codec.native import CODEC
 from streamproc.core.measure import BOUNDS_MS
 from streamproc.core.model import Verdict
 from streamproc.core.profiles import ASSISTANTS
@@ -134,10 +135,11 @@ def test_the_process_itself_is_measured(metrics):
 
 
 def test_the_build_and_its_profile_are_named(metrics):
-    """Rule: who looks at /metrics sees under which life cycle the figures came about."""
+    """Rule: who looks at /metrics sees under which life cycle, and by which codec, the figures came about."""
     (about,) = [dict(key[1:]) for key in samples(exposed(metrics)) if key[0] == "streamproc_build_info"]
     assert about["version"]
     assert about["profile"] == ASSISTANTS.name
+    assert about["codec"] == CODEC.name
 
 
 # The closed sets are those of the code that fills them

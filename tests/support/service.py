@@ -30,6 +30,8 @@ from tests.support.oracle import replay, written
 from tests.support.waiting import DEADLINE_S, eventually
 
 MAX_RECORD_BYTES = 1_048_576
+NATIVE = "STREAMPROC_NATIVE"
+"""The setting that a worker has as the tests have it."""
 
 Record = tuple[bytes | None, bytes | None, int, Sequence[tuple[str, bytes]]]
 """Key, value, timestamp in milliseconds, headers."""
@@ -50,7 +52,7 @@ class Fleet:
     def environment(self, **settings: object) -> dict[str, str]:
         """Return the environment of a worker; keyword names as in STREAMPROC_KEY."""
         return {
-            **{key: value for key, value in os.environ.items() if not key.startswith("STREAMPROC_")},
+            **{key: value for key, value in os.environ.items() if not key.startswith("STREAMPROC_") or key == NATIVE},
             "STREAMPROC_KAFKA__BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
             "STREAMPROC_TOPICS__PREFIX": f"{self.name}-",
             "STREAMPROC_APPLICATION_ID": self.name,

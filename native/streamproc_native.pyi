@@ -1,0 +1,68 @@
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, final
+
+__all__ = ["EventDecoder", "EventEncoder", "Records", "RowDecoder", "RowEncoder", "batch"]
+
+# Key, value, timestamp in milliseconds, headers: codec/message.py.
+_Message: TypeAlias = tuple[bytes | None, bytes | None, int, list[tuple[str, bytes]]]
+
+# What codec/rows.py and codec/program.py have of these names.
+class _Kind(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def inside(self) -> Sequence[_Kind]: ...
+
+class _Program(Protocol):
+    @property
+    def nodes(self) -> list[tuple[Any, ...]]: ...
+    @property
+    def root(self) -> int: ...
+    @property
+    def slots(self) -> int: ...
+    @property
+    def targets(self) -> Any: ...
+
+@final
+class EventDecoder:
+    def __new__(
+        cls,
+        program: _Program,
+        limits: tuple[int, int],
+        memory: tuple[Mapping[str, str], Sequence[str], Sequence[str]],
+    ) -> EventDecoder: ...
+    def decode(self, payloads: list[bytes]) -> tuple[Sequence[list[Any]], list[tuple[int, int]], list[int]]: ...
+
+@final
+class RowEncoder:
+    def __new__(cls, header: bytes, fields: Sequence[tuple[_Kind, int]]) -> RowEncoder: ...
+    def encode(self, rows: Sequence[tuple[Any, ...]], constants: tuple[Any, ...]) -> list[bytes]: ...
+
+@final
+class RowDecoder:
+    def __new__(cls, fields: Sequence[tuple[_Kind, bool]]) -> RowDecoder: ...
+    def decode(self, values: Sequence[bytes], header: int) -> list[list[Any]]: ...
+
+@final
+class Records:
+    def __new__(cls, messages: Iterable[_Message] | None = None) -> Records: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[_Message]: ...
+    def extend(self, messages: Iterable[_Message]) -> None: ...
+    def batches(self, limit: int) -> list[tuple[int, int, int, bytes]]: ...
+
+@final
+class EventEncoder:
+    def __new__(cls, rows: RowEncoder, places: Sequence[int], headers: Sequence[tuple[str, bytes]]) -> EventEncoder: ...
+    def encode(
+        self,
+        rows: Sequence[tuple[Any, ...]],
+        constants: tuple[Any, ...],
+        place: bytes,
+        ids: Mapping[int, bytes],
+        wall_ms: int,
+    ) -> Records: ...
+
+def batch(
+    records: bytes, attributes: int, count: int, times: tuple[int, int], producer: tuple[int, int, int]
+) -> bytes: ...
