@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from streamproc.codec.native import CODEC
 from streamproc.codec.schemas import load
 from streamproc.local.simulate import SimulatedEvent, simulate
 from streamproc.observe.journal import ODD_EVENTS
@@ -50,6 +51,18 @@ async def test_events_in_states_transitions_and_dead_letters_out(service: Fleet)
     await eventually(service.is_done)
     assert again.stop() == 0
     assert await service.check() == 3_500
+
+
+async def test_a_worker_says_which_codec_works(service: Fleet) -> None:
+    """Once in the log, and in /metrics."""
+    worker = service.start()
+    await eventually(worker.is_ready)
+    (started,) = worker.events("started")
+    assert (started["codec"], started["codec_reason"]) == CODEC
+    assert re.search(
+        rf'^streamproc_build_info{{.*codec="{CODEC.name}".*}} 1', (await worker.get("/metrics"))[1], re.MULTILINE
+    )
+    assert worker.stop() == 0
 
 
 async def test_a_second_worker_takes_its_share(service: Fleet) -> None:
