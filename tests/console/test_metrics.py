@@ -337,4 +337,4 @@ def test_nothing_that_users_or_producers_named_is_in_it(it, reads):
         assert "7777777" not in said
         assert [name for name in HOSTILE if len(name) > 4 and name in said] == []
     labels = {label for family in parse_text(it.text()) for sample in family.samples for label in sample.labels}
-    assert labels <= {"version", "python", "profile", "topic", "cause", "route", "status", "outcome", "le"}
+    assert labels <= {"version", "python", "profile", "codec", "topic", "cause", "route", "status", "outcome", "le"}
