@@ -6,7 +6,7 @@ Native where that is installed; else by fastavro, one by one, to the same bytes.
 from collections.abc import Collection, Mapping, Sequence
 from io import BytesIO
 from sys import intern
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import fastavro
 from msgspec import Struct
@@ -17,9 +17,6 @@ from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.message import Message, Messages
 from streamproc.codec.native import module
 from streamproc.codec.schemas import Schema
-
-if TYPE_CHECKING:
-    import streamproc_native
 
 OFFSET = "offset"
 ORIGIN = ("source_topic", "source_partition", "source_offset")
@@ -59,16 +56,14 @@ class RecordEncoder:
     def __init__(self, schema: Schema, of: type[Struct]) -> None:
         self._schema = schema
         self.fields = fields_of(schema, of)
-        self.native: streamproc_native.RowEncoder | None = None
-        if module:
-            self.native = module.RowEncoder(schema.header, [(field.kind, field.at) for field in self.fields])
+        self.native = module and module.RowEncoder(schema.header, [(field.kind, field.at) for field in self.fields])
 
     def encode(self, structs: Sequence[Struct], origin: Origin = Origin()) -> list[bytes]:  # noqa: B008  it cannot be changed
         """Return the record of each."""
         rows = list(map(astuple, structs))
         if self.native is None:
             return [self.frame((*row, *origin)) for row in rows]
-        return self.native.encode(rows, origin)
+        return self.native.encode(rows, origin)  # type: ignore[no-any-return]
 
     def frame(self, row: Sequence[Any]) -> bytes:
         """Return the record of one struct's values and those of an Origin, by the reference codec."""
@@ -83,9 +78,7 @@ class RecordDecoder:
         self._kinds = {field["name"]: _kind(field["type"]) for field in schema.document["fields"]}
         self._shared = shared
         if module:
-            self._native: streamproc_native.RowDecoder = module.RowDecoder(
-                [(each, name in shared) for name, each in self._kinds.items()]
-            )
+            self._native = module.RowDecoder([(each, name in shared) for name, each in self._kinds.items()])
 
     def decode(self, values: Sequence[bytes], header_bytes: int) -> dict[str, Sequence[Any]]:
         """Return the values of each field; raises anything for a record that is damaged."""
@@ -114,9 +107,7 @@ class EventEncoder:
         self._events = events
         self._places = [names.index(name) for name in ("run_id", timed, _offset_of(of))]
         if module:
-            self._native: streamproc_native.EventEncoder = module.EventEncoder(
-                self._records.native, self._places, events.fixed
-            )
+            self._native = module.EventEncoder(self._records.native, self._places, events.fixed)
 
     def encode(
         self, structs: Sequence[Struct], origin: Origin, wall_ms: int, ids: Mapping[int, bytes] = AS_OFFSET
@@ -127,7 +118,7 @@ class EventEncoder:
         """
         rows, place = list(map(astuple, structs)), place_of(origin)
         if module:
-            return self._native.encode(rows, origin, place, ids, wall_ms)
+            return self._native.encode(rows, origin, place, ids, wall_ms)  # type: ignore[no-any-return]
         return [self._message(row, origin, wall_ms, ids.get(number)) for number, row in enumerate(rows)]
 
     def _message(self, row: Sequence[Any], origin: Origin, wall_ms: int, event_id: bytes | None) -> Message:
