@@ -76,12 +76,13 @@ class EventDecoder:
         memory = dict(shape.statuses), list(shape.only), FLAGS
         self._label = label
         limits = MAX_VALUES - made.cost, MAX_NESTED
-        self._native: streamproc_native.EventDecoder = module.EventDecoder(made, limits, memory)
+        decoder: streamproc_native.EventDecoder = module.EventDecoder(made, limits, memory)
+        self._decode = decoder.decode
 
     def decode(self, group: Sequence[Framed]) -> Found:
         """Decode records of the schema, the framing taken off."""
         payloads = [framed.payload for framed in group]
-        columns, faults, doubtful = self._native.decode(payloads)
+        columns, faults, doubtful = self._decode(payloads)
         if faults or doubtful:
             others = {row for row, _ in faults}.union(doubtful)
             group = [framed for row, framed in enumerate(group) if row not in others]

@@ -12,6 +12,7 @@ import streamproc
 from streamproc.codec.arrival import FLAGS
 from streamproc.codec.deadletter import SKIPPED, TOO_LARGE
 from streamproc.codec.native import CODEC
+from streamproc.codec.skim import Fault
 from streamproc.core.measure import BOUNDS_MS
 from streamproc.core.model import Verdict
 from streamproc.core.profiles import ASSISTANTS
@@ -159,7 +160,8 @@ def test_the_reasons_are_those_that_the_code_raises():
         is_raised = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "RecordRejected"
         return node.args[0] if is_raised and node.args else None
 
-    assert set(literals(reason)) | {TOO_LARGE, SKIPPED} == set(REASONS), "those two are no decoder's"
+    told = {fault.reason for fault in Fault}
+    assert set(literals(reason)) | told | {TOO_LARGE, SKIPPED} == set(REASONS), "the last two are no decoder's"
 
 
 def test_the_anomalies_are_those_that_the_code_counts():
