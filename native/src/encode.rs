@@ -1,10 +1,9 @@
 //! Tuples of Python values to Avro, and to records with `CloudEvents` headers.
 
-use std::collections::HashMap;
 use std::io::Write;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::kind::Kind;
 use crate::records::{Records, encoded};
@@ -32,13 +31,13 @@ impl RowEncoder {
     fn encode<'py>(
         &self,
         py: Python<'py>,
-        rows: Vec<Bound<'py, PyTuple>>,
+        rows: &Bound<'py, PyList>,
         constants: &Bound<'py, PyTuple>,
     ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
         let mut value = Vec::new();
         let mut records = Vec::with_capacity(rows.len());
         for row in rows {
-            self.write(&mut value, &row, constants)?;
+            self.write(&mut value, row.cast()?, constants)?;
             records.push(PyBytes::new(py, &value));
         }
         Ok(records)
@@ -90,27 +89,30 @@ impl EventEncoder {
     fn encode(
         &self,
         py: Python<'_>,
-        rows: Vec<Bound<'_, PyTuple>>,
+        rows: &Bound<'_, PyList>,
         constants: &Bound<'_, PyTuple>,
         place: &[u8],
-        ids: HashMap<usize, Vec<u8>>,
+        ids: &Bound<'_, PyDict>,
         wall_ms: i64,
     ) -> PyResult<Records> {
         let [key_at, time_at, offset_at] = self.places;
         let encoder = self.rows.borrow(py);
+        let all_are_offsets = ids.is_empty();
         let mut records = Records::default();
         let mut value = Vec::new();
         let mut id = Vec::new();
         let mut clock = Clock::default();
         for (number, row) in rows.iter().enumerate() {
+            let row = row.cast::<PyTuple>()?;
             encoder.write(&mut value, row, constants)?;
             let key = row.get_borrowed_item(key_at)?;
             let key = key.cast::<PyString>()?;
             let key = key.to_cow()?;
             let time_ms: i64 = row.get_borrowed_item(time_at)?.extract()?;
             id.clear();
-            if let Some(other) = ids.get(&number) {
-                id.extend_from_slice(other);
+            let other = if all_are_offsets { None } else { ids.get_item(number)? };
+            if let Some(other) = other {
+                id.extend_from_slice(other.cast::<PyBytes>()?.as_bytes());
             } else {
                 let offset: i64 = row.get_borrowed_item(offset_at)?.extract()?;
                 id.extend_from_slice(place);

@@ -79,7 +79,12 @@ impl Kind {
     }
 
     /// Read a value. `shared`: what gives texts of which equal ones are one object.
-    pub fn read<'py>(&self, py: Python<'py>, from: &mut Cursor<'_>, shared: Option<&mut Texts>) -> Result<Bound<'py, PyAny>, Unread> {
+    pub fn read<'py>(
+        &self,
+        py: Python<'py>,
+        from: &mut Cursor<'_>,
+        shared: Option<&mut Texts>,
+    ) -> Result<Bound<'py, PyAny>, Unread> {
         Ok(match self {
             Kind::Boolean => PyBool::new(py, from.boolean()?).to_owned().into_any(),
             Kind::Long => from.long()?.into_pyobject(py)?.into_any(),

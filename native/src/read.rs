@@ -50,9 +50,7 @@ pub fn word(value: Value<'_>, limit: usize) -> Read<Word<'_>> {
 
 /// Whether a text is one to be shown: `arrival.NO_TEXT`.
 pub fn is_text(text: &str) -> bool {
-    let is_odd = |c: char| {
-        matches!(c, '\u{0}'..='\u{1F}' | '\u{7F}'..='\u{9F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
+    let is_odd = |c: char| matches!(c, '\u{0}'..='\u{1F}' | '\u{7F}'..='\u{9F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     if text.is_ascii() { !text.bytes().any(|b| b < 0x20 || b == 0x7F) } else { !text.chars().any(is_odd) }
 }
 
@@ -155,9 +153,7 @@ fn clock(text: &[u8]) -> Option<([i64; 6], &[u8])> {
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0_i64, |found, digit| {
-        digit.is_ascii_digit().then(|| found * 10 + i64::from(digit - b'0'))
-    })
+    digits.iter().try_fold(0_i64, |found, digit| digit.is_ascii_digit().then(|| found * 10 + i64::from(digit - b'0')))
 }
 
 /// What follows a fraction of a second.

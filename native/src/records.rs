@@ -16,6 +16,14 @@ const CRC_ENDS: usize = 21;
 const MAGIC: u8 = 2;
 const NO_LEADER_EPOCH: i32 = -1;
 
+/// Key, value, timestamp, headers.
+type Message<'py> = (Option<Bound<'py, PyBytes>>, Option<Bound<'py, PyBytes>>, i64, Bound<'py, PyAny>);
+
+/// What Python bytes hold.
+fn content<'a>(bytes: Option<&'a Bound<'_, PyBytes>>) -> Option<&'a [u8]> {
+    bytes.map(PyBytesMethods::as_bytes)
+}
+
 /// Records in the order in which they are sent. To whoever goes through them they are messages: tuples of key, value,
 /// timestamp in milliseconds, and headers.
 #[pyclass(module = "streamproc_native", sequence)]
@@ -29,7 +37,13 @@ pub struct Records {
 
 impl Records {
     /// Write a record's body: key and value here, then the headers, of which the count comes first.
-    pub fn add(&mut self, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: impl FnOnce(&mut Vec<u8>)) {
+    pub fn add(
+        &mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: impl FnOnce(&mut Vec<u8>),
+    ) {
         put_bytes(&mut self.bodies, key);
         put_bytes(&mut self.bodies, value);
         headers(&mut self.bodies);
@@ -57,11 +71,9 @@ impl Records {
     /// Put messages behind those that are here.
     fn extend(&mut self, messages: &Bound<'_, PyAny>) -> PyResult<()> {
         for message in messages.try_iter()? {
-            let (key, value, timestamp, headers): (Option<Bound<'_, PyBytes>>, Option<Bound<'_, PyBytes>>, i64, Bound<'_, PyAny>) =
-                message?.extract()?;
-            let (key, value) = (key.as_ref().map(|key| key.as_bytes()), value.as_ref().map(|value| value.as_bytes()));
+            let (key, value, timestamp, headers): Message<'_> = message?.extract()?;
             let headers = encoded(&headers)?;
-            self.add(timestamp, key, value, |out| out.extend_from_slice(&headers));
+            self.add(timestamp, content(key.as_ref()), content(value.as_ref()), |out| out.extend_from_slice(&headers));
         }
         Ok(())
     }
@@ -117,15 +129,14 @@ pub fn encoded(headers: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     put_varint(&mut out, i64::try_from(headers.len()?).unwrap_or(i64::MAX));
     for header in headers.try_iter()? {
         let (name, value): (Bound<'_, PyString>, Option<Bound<'_, PyBytes>>) = header?.extract()?;
-        match name.to_cow() {
-            Ok(name) => put_bytes(&mut out, Some(name.as_bytes())),
+        if let Ok(name) = name.to_cow() {
+            put_bytes(&mut out, Some(name.as_bytes()));
+        } else {
             // It was no UTF-8 where it came from, and is to be what it was.
-            Err(_) => {
-                let name = name.call_method1("encode", ("utf-8", "surrogateescape"))?.cast_into::<PyBytes>()?;
-                put_bytes(&mut out, Some(name.as_bytes()));
-            }
+            let name = name.call_method1("encode", ("utf-8", "surrogateescape"))?.cast_into::<PyBytes>()?;
+            put_bytes(&mut out, Some(name.as_bytes()));
         }
-        put_bytes(&mut out, value.as_ref().map(|value| value.as_bytes()));
+        put_bytes(&mut out, content(value.as_ref()));
     }
     Ok(out)
 }
@@ -147,7 +158,8 @@ impl Batch {
         }
         let size = self.size_of(body, timestamp);
         let is_full = HEAD_BYTES + self.records.len() + varint_size(size) + usize::try_from(size).unwrap_or(0) > limit;
-        !is_full && !(self.last == NO_TIMESTAMP && timestamp != NO_TIMESTAMP)
+        let is_timed_behind_none = self.last == NO_TIMESTAMP && timestamp != NO_TIMESTAMP;
+        !(is_full || is_timed_behind_none)
     }
 
     fn size_of(&self, body: &[u8], timestamp: i64) -> i64 {

@@ -30,12 +30,7 @@ pub struct Row<'a> {
 
 impl Row<'_> {
     pub fn new(slots: usize) -> Self {
-        Self {
-            values: vec![Value::Absent; slots],
-            lists: vec![Vec::new(); slots],
-            longest_value: 0,
-            doubtful: false,
-        }
+        Self { values: vec![Value::Absent; slots], lists: vec![Vec::new(); slots], longest_value: 0, doubtful: false }
     }
 
     pub fn clear(&mut self) {

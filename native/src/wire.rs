@@ -4,10 +4,10 @@
 pub fn put_varint(out: &mut Vec<u8>, number: i64) {
     let mut rest = zigzag(number);
     while rest >= 0x80 {
-        out.push((rest as u8) | 0x80);
+        out.push(rest.to_le_bytes()[0] | 0x80);
         rest >>= 7;
     }
-    out.push(rest as u8);
+    out.push(rest.to_le_bytes()[0]);
 }
 
 /// How many bytes that takes.
