@@ -22,7 +22,6 @@ _WANTED = {
     **dict.fromkeys(TOKENS, (_NUMBERS | {"string"}, "a number or a string of digits")),
     METADATA: (frozenset(("map", *RECORDS)), "a map"),
 }
-_TEXTS = ("string", ["null", "string"], ["string", "null"])
 
 Path = tuple[str, ...]
 """Names of fields one inside the other, LIST where each item of a list is meant."""
@@ -32,14 +31,12 @@ class Field(NamedTuple):
     """Where a target is found.
 
     `per_second`: how many of a time's units make a second, where it is a plain number; `kind`: the type that it has
-    beside null, `union` for several; `direct`: no union on the way holds more than null and one type; `is_read`: false
-    where what is there is of no use, but is seen.
+    beside null, `union` for several; `is_read`: false where what is there is of no use, but is seen.
     """
 
     path: Path
     kind: str
     per_second: int
-    direct: bool
     is_read: bool = True
 
 
@@ -52,11 +49,6 @@ class Plan(NamedTuple):
     fields: Mapping[str, tuple[Field, ...]]
     shape: Shape
     unread: Mapping[str, str]
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether each field is one column: what a columnar decoder takes."""
-        return all(field.direct for fields in self.fields.values() for field in fields)
 
 
 class _Misfit(Exception):
@@ -79,6 +71,7 @@ def steps(path: str) -> Path:
 
 def make_plan(tree: Tree, shape: Shape) -> tuple[Plan, list[str]]:
     """Return where a schema, one that is safe, holds what is read; and its faults: with any, it cannot be used."""
+    search = _Search(tree.types)
     fields: dict[str, tuple[Field, ...]] = {}
     faults: list[str] = []
     unread: dict[str, str] = {}
@@ -87,13 +80,11 @@ def make_plan(tree: Tree, shape: Shape) -> tuple[Plan, list[str]]:
         misfits: list[str] = []
         lacks = set[str]()
         for path in paths:
-            search = _Search(tree.types)
             try:
                 field, odd = _find(search, tree.top, target, path, shape)
             except _Misfit as error:
                 misfits.append(str(error))
-                direct = search.direct and LIST not in error.place
-                found.append(Field(error.place, error.kind, 1, direct, is_read=False))
+                found.append(Field(error.place, error.kind, 1, is_read=False))
             except _Missing as error:
                 lacks.add(str(error))
             else:
@@ -131,8 +122,7 @@ def _find(search: "_Search", schema: Any, target: str, path: str, shape: Shape) 
         raise _Misfit(why[0], place, called)
     if target == METADATA and "map" not in kinds:
         return None, why
-    direct = search.direct and not several and (target != METADATA or leaves[0]["values"] in _TEXTS)
-    return Field(place, called, per_second, direct), why
+    return Field(place, called, per_second), why
 
 
 def _shared(places: Sequence[Path]) -> Path:
@@ -142,11 +132,10 @@ def _shared(places: Sequence[Path]) -> Path:
 
 
 class _Search:
-    """The way along one path; `direct` stays true while no union on it is of anything but null and one type."""
+    """The way along one path."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
-        self.direct = True
 
     def leaves(self, schema: Any, rest: Path, place: Path, at: str) -> list[tuple[Path, Any]]:
         """Return the types that the end of the path may have beside null, each with the names that the writer uses.
@@ -156,8 +145,6 @@ class _Search:
         found = branches(schema, self._names)
         if not found:
             raise _Missing("always null")
-        if isinstance(schema, list) and not (len(found) == 1 and len(schema) == 2):  # noqa: PLR2004  null and a type
-            self.direct = False
         if not rest:
             return [(place, leaf) for leaf in found]
         wanted = ("array",) if rest[0] == LIST else ("map", *RECORDS)
@@ -175,8 +162,6 @@ class _Search:
         found: list[tuple[Path, Any]] = []
         lack = _Missing("missing")
         fields = [_field(record, rest[0], place, at) for record in records]
-        if any(kind(record) == "map" for record in records):
-            self.direct = False
         names = {field["name"] for field in fields if field is not None}
         for record, field in zip(records, fields, strict=True):
             if field is None:
