@@ -22,7 +22,6 @@ _WANTED = {
     **dict.fromkeys(TOKENS, (_NUMBERS | {"string"}, "a number or a string of digits")),
     METADATA: (frozenset(("map", *RECORDS)), "a map"),
 }
-_TEXTS = ("string", ["null", "string"], ["string", "null"])
 
 Path = tuple[str, ...]
 """Names of fields one inside the other, LIST where each item of a list is meant."""
@@ -32,14 +31,12 @@ class Field(NamedTuple):
     """Where a target is found.
 
     `per_second`: how many of a time's units make a second, where it is a plain number; `kind`: the type that it has
-    beside null, `union` for several; `direct`: no union on the way holds more than null and one type; `is_read`: false
-    where what is there is of no use, but is seen.
+    beside null, `union` for several; `is_read`: false where what is there is of no use, but is seen.
     """
 
     path: Path
     kind: str
     per_second: int
-    direct: bool
     is_read: bool = True
 
 
@@ -52,11 +49,6 @@ class Plan(NamedTuple):
     fields: Mapping[str, tuple[Field, ...]]
     shape: Shape
     unread: Mapping[str, str]
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether each field is one column: what a columnar decoder takes."""
-        return all(field.direct for fields in self.fields.values() for field in fields)
 
 
 class _Misfit(Exception):
@@ -92,8 +84,7 @@ def make_plan(tree: Tree, shape: Shape) -> tuple[Plan, list[str]]:
                 field, odd = _find(search, tree.top, target, path, shape)
             except _Misfit as error:
                 misfits.append(str(error))
-                direct = search.direct and LIST not in error.place
-                found.append(Field(error.place, error.kind, 1, direct, is_read=False))
+                found.append(Field(error.place, error.kind, 1, is_read=False))
             except _Missing as error:
                 lacks.add(str(error))
             else:
@@ -120,19 +111,18 @@ def _find(search: "_Search", schema: Any, target: str, path: str, shape: Shape) 
     if len(set(places)) > 1:
         raise _Misfit(f"{path} has another name in each branch of a union", _shared(places), "union")
     [place, *_], leaves = zip(*found, strict=True)
-    kinds, several = [kind(leaf) for leaf in leaves], len(leaves) > 1
-    called = "union" if several else kinds[0]
+    kinds = [kind(leaf) for leaf in leaves]
+    said = kinds[0] if len(kinds) == 1 else "union"
     accepted, words = _WANTED[target]
     per_second = _unit(leaves, target, path, shape, place) if target in TIMES else 1
     wrong = [each for each in kinds if each not in accepted]
     why = [f"{path} is {' or '.join(wrong)}: it must be {words}"] if wrong else []
     # What a fixed holds would pass for bytes.
     if len(wrong) == len(kinds) or "fixed" in wrong or (wrong and target in REQUIRED):
-        raise _Misfit(why[0], place, called)
+        raise _Misfit(why[0], place, said)
     if target == METADATA and "map" not in kinds:
         return None, why
-    direct = search.direct and not several and (target != METADATA or leaves[0]["values"] in _TEXTS)
-    return Field(place, called, per_second, direct), why
+    return Field(place, said, per_second), why
 
 
 def _shared(places: Sequence[Path]) -> Path:
@@ -142,11 +132,10 @@ def _shared(places: Sequence[Path]) -> Path:
 
 
 class _Search:
-    """The way along one path; `direct` stays true while no union on it is of anything but null and one type."""
+    """The way along one path."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
-        self.direct = True
 
     def leaves(self, schema: Any, rest: Path, place: Path, at: str) -> list[tuple[Path, Any]]:
         """Return the types that the end of the path may have beside null, each with the names that the writer uses.
@@ -156,8 +145,6 @@ class _Search:
         found = branches(schema, self._names)
         if not found:
             raise _Missing("always null")
-        if isinstance(schema, list) and not (len(found) == 1 and len(schema) == 2):  # noqa: PLR2004  null and a type
-            self.direct = False
         if not rest:
             return [(place, leaf) for leaf in found]
         wanted = ("array",) if rest[0] == LIST else ("map", *RECORDS)
@@ -175,8 +162,6 @@ class _Search:
         found: list[tuple[Path, Any]] = []
         lack = _Missing("missing")
         fields = [_field(record, rest[0], place, at) for record in records]
-        if any(kind(record) == "map" for record in records):
-            self.direct = False
         names = {field["name"] for field in fields if field is not None}
         for record, field in zip(records, fields, strict=True):
             if field is None:

@@ -3,7 +3,6 @@
 import faulthandler
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from random import Random
 from traceback import format_exception
 from typing import Any
