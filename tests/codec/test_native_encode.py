@@ -42,10 +42,10 @@ rulings = st.builds(
     Ruling,
     run_id=texts,
     verdict=texts,
-    known_status=names,
-    event_status=texts,
+    status_before=texts,
+    status_said=texts,
     occurred_at=instants,
-    reason=names,
+    reason=texts,
     source_offset=counts,
     attempt=counts,
 )
