@@ -16,11 +16,13 @@ from streamproc.codec.skim import MAX_NESTED, MAX_VALUES
 from streamproc.core.model import RunEvent
 from streamproc.core.profiles import ASSISTANTS, PROFILES
 from streamproc.errors import RecordRejected, Unfit
-from tests.fuzz.cases import mutated, value_of
+from streamproc.local.simulate import simulate
+from tests.fuzz.cases import credible, mutated, named, value_of
 from tests.fuzz.producers import Producer
+from tests.support.books import RUN_OBJECT_VERSIONS
 from tests.support.native import needs_native
 from tests.support.oddschemas import ODD, array, enum, maps, payload, record, text, with_field
-from tests.support.runobjects import Arrived, encode, long
+from tests.support.runobjects import SCHEMAS, Arrived, encode, long
 
 pytestmark = needs_native
 
@@ -80,24 +82,31 @@ def test_whatever_a_producer_writes_is_read_alike(seed):
     document = Producer(rng).document()
     with suppress(Unfit):
         schema = WriterSchema(document, rng.choice(list(PROFILES.values())).shape if rng.random() < 0.1 else SHAPE)
-        good = [encode(schema, value_of(rng, document, {})) for _ in range(6)]
+        good = [encode(schema, named(rng, value_of(rng, document, {}))) for _ in range(6)]
         held(schema, *good, *(mutated(rng, each) for each in good * 4), b"")
 
 
 SHAPE = ASSISTANTS.shape
 BUNDLED = [
-    (profile.name, WriterSchema(load(name).document, profile.shape))
+    (profile, WriterSchema(load(name).document, profile.shape))
     for profile in PROFILES.values()
     for name in profile.schemas
 ]
 
 
-@pytest.mark.parametrize(("profile", "schema"), BUNDLED, ids=lambda it: it if isinstance(it, str) else it.label)
+@pytest.mark.parametrize(("profile", "schema"), BUNDLED, ids=lambda it: getattr(it, "name", None) or it.label)
 def test_every_bundled_schema_is_read_alike(profile, schema):
-    """And without help where all is sound: most records cost what they should."""
-    rng = Random(profile)
-    good = [encode(schema, value_of(rng, schema.document, {})) for _ in range(200)]
+    rng = Random(profile.name)
+    good = [encode(schema, credible(rng, value_of(rng, schema.document, {}), profile)) for _ in range(200)]
     held(schema, *good, *(mutated(rng, rng.choice(good)) for _ in range(3_000)))
+
+
+@pytest.mark.parametrize("version", RUN_OBJECT_VERSIONS)
+def test_what_producers_really_write_needs_no_help(version):
+    """It would cost what the reference costs."""
+    schema = SCHEMAS[version]
+    events = simulate(seed=1, events=500, schema_version=version, bad_ratio=0)
+    assert schema.native.decode(framed(*(event.value[len(schema.header) :] for event in events))).doubtful == []
 
 
 @pytest.mark.parametrize("odd", ODD)

@@ -1,7 +1,7 @@
 """Whatever the native decoder is given: it refuses with an ordinary error, or does no harm; it never panics."""
 
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from streamproc.codec.arrival import FLAGS
 from streamproc.codec.native import FAULTS, module
+from streamproc.codec.program import Program, Targets
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.profiles import ASSISTANTS
 from tests.support.native import needs_native
@@ -17,9 +18,24 @@ pytestmark = needs_native
 
 ORDINARY = TypeError, ValueError, OverflowError, IndexError, AttributeError
 SLOTS, LAST = 3, 6
-TARGETS = ([[0], [1], [2], [], [], []], [[(0, 0)], [(1, 1_000)], [], [], [], [(2, -1)]], [[0], [1], [2]], [0], [2])
+TARGETS = Targets(
+    words=[[0], [1], [2], [], [], []],
+    times=[[(0, 0)], [(1, 1_000)], [], [], [], [(2, -1)]],
+    tokens=[[0], [1], [2]],
+    tools=[0],
+    metadata=[2],
+)
 MEMORY = ({}, [], FLAGS)
-PAYLOADS = [b"", b"\x00" * 9, bytes(range(64)), b"\x02a" * 20, b"\xff" * 30, b"\x02\x04\x06" * 9, b"\x01\x02" * 20]
+PAYLOADS = [
+    b"",
+    b"\x02a\x02b",
+    b"\x00" * 9,
+    bytes(range(64)),
+    b"\x02a" * 20,
+    b"\xff" * 30,
+    b"\x02\x04\x06" * 9,
+    b"\x01\x02" * 20,
+]
 
 numbers = st.integers(-3, 8) | st.sampled_from((2**31, 2**63 - 1, -(2**63), 2**64))
 slots = st.lists(st.integers(0, SLOTS), max_size=2)
@@ -28,15 +44,6 @@ JUNK = st.recursive(
     lambda inside: st.lists(inside, max_size=3) | st.lists(inside, max_size=3).map(tuple),
     max_leaves=5,
 )
-
-
-class Program(NamedTuple):
-    """As `program.Program` has it, of whatever."""
-
-    nodes: Any
-    root: Any
-    slots: Any
-    targets: Any
 
 
 def nodes_at(at: int) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -65,13 +72,23 @@ def nodes_at(at: int) -> st.SearchStrategy[tuple[Any, ...]]:
 programs = st.tuples(*(nodes_at(at) for at in range(LAST + 1))).map(list)
 
 
+def decode(nodes: list[Any], root: int = 0, limits: tuple[int, int] = (1_000, 300)) -> Any:
+    """What a program makes of the payloads."""
+    return module.EventDecoder(Program(nodes, root, SLOTS, TARGETS, 0), limits, MEMORY).decode(PAYLOADS)
+
+
+def test_a_program_in_order_is_taken():
+    """Else the others here would show nothing."""
+    [ids, *_], faults, _ = decode([("record", [1, 2]), ("text", [0]), ("text", [1])])
+    assert (ids, len(faults)) == (["a"], len(PAYLOADS) - 1)
+
+
 @given(programs, st.integers(0, LAST), numbers, numbers)
 @settings(max_examples=500, deadline=None)
 def test_a_program_of_anything_is_refused_or_harmless(nodes, root, values, nested):
     """Whatever a node says, no payload is read beyond its end; each is accounted for."""
     with suppress(*ORDINARY):
-        decoder = module.EventDecoder(Program(nodes, root, SLOTS, TARGETS), (values, nested), MEMORY)
-        columns, faults, doubtful = decoder.decode(PAYLOADS)
+        columns, faults, doubtful = decode(nodes, root, (values, nested))
         assert len(columns[0]) + len(faults) + len(doubtful) == len(PAYLOADS)
         assert {number for _, number in faults} <= set(range(len(FAULTS)))
 
@@ -81,7 +98,7 @@ def test_a_program_of_anything_is_refused_or_harmless(nodes, root, values, neste
 @example([("text", [3])], 0, 3, TARGETS, (1, 1), MEMORY)
 @example([("record", [1])], 0, 3, TARGETS, (1, 1), MEMORY)
 def test_what_is_no_program_is_an_ordinary_error(nodes, root, size, targets, limits, memory):
-    for program in (Program(nodes, root, size, targets), Program([("null",)], 0, 1, targets), nodes):
+    for program in (Program(nodes, root, size, targets, 0), Program([("null",)], 0, 1, targets, 0), nodes):
         for terms in ((limits, memory), ((1, 1), memory), (limits, MEMORY)):
             with pytest.raises(ORDINARY):
                 module.EventDecoder(program, *terms).decode([1])

@@ -32,7 +32,7 @@ from streamproc.core.step import begin, pass_time, step
 from streamproc.errors import RecordRejected
 from streamproc.observe.counters import REASONS
 from streamproc.runtime.aio.batches import Batches
-from tests.fuzz.cases import START_MS, cases, changed_schema, mutated, schemas_of, value_of
+from tests.fuzz.cases import START_MS, cases, changed_schema, mutated, named, schemas_of, value_of
 from tests.fuzz.producers import Producer
 from tests.support.native import pure
 from tests.support.oddschemas import dangers
@@ -192,17 +192,9 @@ def _try_producer(rng: Random) -> bool:
         assert schema.reason == "unfit_schema"
         assert dangers(document), "nothing that is read but the id and the status makes a schema unfit"
         return False
-    good = [encode(schema, _named(rng, value_of(rng, run, {}))) for _ in range(RUNS_OF_A_PRODUCER)]
+    good = [encode(schema, named(rng, value_of(rng, run, {}))) for _ in range(RUNS_OF_A_PRODUCER)]
     _hold_schema(schema, ASSISTANTS, [*good, *(mutated(rng, payload) for payload in good)])
     return True
-
-
-def _named(rng: Random, found: Any) -> Any:
-    """Let most be runs as far as their names go."""
-    for target in ("id", "status"):
-        if isinstance(found[target], str | bytes) and rng.random() < 0.9:
-            found[target] = type(found[target])("x" if isinstance(found[target], str) else b"x")
-    return found
 
 
 def _hold_schema(schema: WriterSchema, profile: Profile, payloads: Sequence[bytes]) -> None:
