@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from streamproc.codec.arrival import FLAGS
 from streamproc.codec.native import FAULTS, module
 from streamproc.codec.program import Program, Targets
-from streamproc.codec.schemas import WriterSchema, load
-from streamproc.core.profiles import ASSISTANTS
 from tests.support.native import needs_native
 
 pytestmark = needs_native
@@ -106,6 +104,6 @@ def test_what_is_no_program_is_an_ordinary_error(nodes, root, size, targets, lim
 
 @pytest.mark.parametrize("payloads", [None, 7, [7], ["text"], [bytearray(b"x")], [None], (b"x",)], ids=repr)
 def test_what_are_no_payloads_is_an_ordinary_error(payloads):
-    schema = WriterSchema(load("run_object_v2_1").document, ASSISTANTS.shape)
+    decoder = module.EventDecoder(Program([("null",)], 0, SLOTS, TARGETS, 0), (1, 1), MEMORY)
     with pytest.raises(TypeError):
-        schema.native._decode(payloads)
+        decoder.decode(payloads)
