@@ -28,12 +28,6 @@ def test_where_each_target_is_found_and_how_it_is_read():
     assert found["model"] == "absent: null"
 
 
-def test_a_schema_for_the_slower_decoder_is_said_to_be_one():
-    fixed = {"name": "digest", "type": {"type": "fixed", "name": "D", "size": 4}}
-    assert any("slower" in note for note in check("mine", _document(fixed), ASSISTANTS).notes)
-    assert not any("slower" in note for note in check("mine", _document(), ASSISTANTS).notes)
-
-
 def test_each_fault_is_said_once_with_its_path_and_reason():
     wrong = {**_document(), "fields": [FIELDS[0], {"name": "status", "type": ["null", "boolean"]}]}
     report = check("mine", wrong, ASSISTANTS)
@@ -120,15 +114,3 @@ def test_symbols_that_are_no_statuses_are_named():
     fields = [{"name": "id", "type": "string"}, {"name": "status", "type": ["null", kind]}]
     notes = check("mine", {"type": "record", "name": "R", "fields": fields}, ASSISTANTS).notes
     assert any(note.startswith("WEIRD: no statuses of profile assistants") for note in notes)
-
-
-@pytest.mark.parametrize(
-    ("kind", "why"),
-    [
-        ({"type": "fixed", "name": "F", "size": 4}, "it has a fixed"),
-        (["null", "string", "bytes"], "it has bytes among the several types of a union"),
-    ],
-)
-def test_why_a_schema_takes_the_slower_decoder_is_said(kind, why):
-    notes = check("mine", _document({"name": "x", "type": kind}), ASSISTANTS).notes
-    assert f"takes the slower decoder: {why}" in notes

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from msgspec import convert
+from msgspec.structs import replace
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import Source
 from streamproc.codec.message import Message
-from streamproc.codec.rows import Origin, RecordEncoder
+from streamproc.codec.rows import RecordEncoder
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, unframe
 from streamproc.core.alerts import Alert
 from streamproc.errors import RecordRejected
@@ -29,7 +30,9 @@ class AlertEncoder:
 
         `source`: where the runs' events come from, for alerts that have an offset.
         """
-        origin = Origin() if source is None else source.origin
+        if source is not None:
+            place = {"source_topic": source.topic, "source_partition": source.partition}
+            alerts = [replace(alert, **place) for alert in alerts]
         headers = self._events.headers
         return [
             (
@@ -38,7 +41,7 @@ class AlertEncoder:
                 max(0, min(alert.decided_at, wall_ms)),
                 headers(f"{alert.alert_id}:{alert.state}".encode(), alert.decided_at),
             )
-            for alert, value in zip(alerts, self._records.encode(alerts, origin), strict=True)
+            for alert, value in zip(alerts, self._records.encode(alerts), strict=True)
         ]
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple, Self
 
 import fastavro
 
-from streamproc.codec.schemas import Schema, WriterSchema, varint
+from streamproc.codec.schemas import Schema, WriterSchema
 from streamproc.codec.skim import Faulty
 from streamproc.core.shape import Shape
 from streamproc.errors import ConfigError, RecordRejected
@@ -173,7 +173,7 @@ class ContainerWriter:
         self.records = 0
         metadata = {b"avro.schema": text, b"avro.codec": b"null"}
         pairs = b"".join(_bytes(part) for pair in metadata.items() for part in pair)
-        self._file.write(MAGIC + varint(len(metadata)) + pairs + varint(0) + self._sync)
+        self._file.write(MAGIC + _varint(len(metadata)) + pairs + _varint(0) + self._sync)
 
     def append(self, payloads: Iterable[bytes]) -> None:
         """Add records."""
@@ -195,11 +195,22 @@ class ContainerWriter:
 
     def _flush(self) -> None:
         if self._block:
-            header = varint(len(self._block)) + varint(self._bytes)
+            header = _varint(len(self._block)) + _varint(self._bytes)
             self._file.write(b"".join((header, *self._block, self._sync)))
             self._block.clear()
             self._bytes = 0
 
 
 def _bytes(value: bytes) -> bytes:
-    return varint(len(value)) + value
+    return _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    """Return the Avro encoding of a long that is not negative."""
+    rest = number << 1
+    encoded = bytearray()
+    while rest > 0x7F:  # noqa: PLR2004
+        encoded.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    encoded.append(rest)
+    return bytes(encoded)

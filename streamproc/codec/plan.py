@@ -111,18 +111,18 @@ def _find(search: "_Search", schema: Any, target: str, path: str, shape: Shape) 
     if len(set(places)) > 1:
         raise _Misfit(f"{path} has another name in each branch of a union", _shared(places), "union")
     [place, *_], leaves = zip(*found, strict=True)
-    kinds, several = [kind(leaf) for leaf in leaves], len(leaves) > 1
-    called = "union" if several else kinds[0]
+    kinds = [kind(leaf) for leaf in leaves]
+    said = kinds[0] if len(kinds) == 1 else "union"
     accepted, words = _WANTED[target]
     per_second = _unit(leaves, target, path, shape, place) if target in TIMES else 1
     wrong = [each for each in kinds if each not in accepted]
     why = [f"{path} is {' or '.join(wrong)}: it must be {words}"] if wrong else []
     # What a fixed holds would pass for bytes.
     if len(wrong) == len(kinds) or "fixed" in wrong or (wrong and target in REQUIRED):
-        raise _Misfit(why[0], place, called)
+        raise _Misfit(why[0], place, said)
     if target == METADATA and "map" not in kinds:
         return None, why
-    return Field(place, called, per_second), why
+    return Field(place, said, per_second), why
 
 
 def _shared(places: Sequence[Path]) -> Path:

@@ -17,6 +17,7 @@ from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.message import Message, Messages
 from streamproc.codec.native import module
 from streamproc.codec.schemas import Schema
+from streamproc.codec.skim import Skimmer
 
 OFFSET = "offset"
 ORIGIN = ("source_topic", "source_partition", "source_offset")
@@ -27,8 +28,8 @@ AS_OFFSET: Mapping[int, bytes] = {}
 class Origin(NamedTuple):
     """Where the events come from that records are about."""
 
-    topic: str | None = None
-    partition: int | None = None
+    topic: str
+    partition: int
 
 
 class Field(NamedTuple):
@@ -58,12 +59,12 @@ class RecordEncoder:
         self.fields = fields_of(schema, of)
         self.native = module and module.RowEncoder(schema.header, [(field.kind, field.at) for field in self.fields])
 
-    def encode(self, structs: Sequence[Struct], origin: Origin = Origin()) -> list[bytes]:  # noqa: B008  it cannot be changed
+    def encode(self, structs: Sequence[Struct]) -> list[bytes]:
         """Return the record of each."""
         rows = list(map(astuple, structs))
         if self.native is None:
-            return [self.frame((*row, *origin)) for row in rows]
-        return self.native.encode(rows, origin)  # type: ignore[no-any-return]
+            return list(map(self.frame, rows))
+        return self.native.encode(rows, ())  # type: ignore[no-any-return]
 
     def frame(self, row: Sequence[Any]) -> bytes:
         """Return the record of one struct's values and those of an Origin, by the reference codec."""
@@ -77,21 +78,20 @@ class RecordDecoder:
         self._schema = schema
         self._kinds = {field["name"]: _kind(field["type"]) for field in schema.document["fields"]}
         self._shared = shared
-        if module:
-            self._native = module.RowDecoder([(each, name in shared) for name, each in self._kinds.items()])
+        self._skimmer = Skimmer(*schema.tree)
+        self._native = module and module.RowDecoder([(each, name in shared) for name, each in self._kinds.items()])
 
     def decode(self, values: Sequence[bytes], header_bytes: int) -> dict[str, Sequence[Any]]:
         """Return the values of each field; raises anything for a record that is damaged."""
-        if module:
+        if self._native:
             return dict(zip(self._kinds, self._native.decode(values, header_bytes), strict=True))
         rows = [self._read(value, header_bytes) for value in values]
         return {name: [row[name] for row in rows] for name in self._kinds}
 
     def _read(self, value: bytes, header_bytes: int) -> dict[str, Any]:
-        stream = BytesIO(value[header_bytes:])
-        found: Any = fastavro.schemaless_reader(stream, self._schema.parsed, None)
-        if stream.read(1):
-            raise ValueError("bytes are left over")
+        payload = value[header_bytes:]
+        self._skimmer.check(payload)  # fastavro alone takes what no encoder writes.
+        found: Any = fastavro.schemaless_reader(BytesIO(payload), self._schema.parsed, None)
         return {name: _as_ours(found[name], each, name in self._shared) for name, each in self._kinds.items()}
 
 
@@ -106,8 +106,7 @@ class EventEncoder:
         self._records = RecordEncoder(schema, of)
         self._events = events
         self._places = [names.index(name) for name in ("run_id", timed, _offset_of(of))]
-        if module:
-            self._native = module.EventEncoder(self._records.native, self._places, events.fixed)
+        self._native = module and module.EventEncoder(self._records.native, self._places, events.fixed)
 
     def encode(
         self, structs: Sequence[Struct], origin: Origin, wall_ms: int, ids: Mapping[int, bytes] = AS_OFFSET
@@ -117,7 +116,7 @@ class EventEncoder:
         The id of the event is its place in the input; `ids`: of structs, by their number, that have another one.
         """
         rows, place = list(map(astuple, structs)), place_of(origin)
-        if module:
+        if self._native:
             return self._native.encode(rows, origin, place, ids, wall_ms)  # type: ignore[no-any-return]
         return [self._message(row, origin, wall_ms, ids.get(number)) for number, row in enumerate(rows)]
 
@@ -134,8 +133,9 @@ def place_of(origin: Origin) -> bytes:
 
 def fields_of(schema: Schema, of: type[Struct]) -> list[Field]:
     """Return the fields of a schema; raises ValueError where the struct has nothing for one."""
-    names = [ORIGIN[-1] if name == _offset_of(of) else name for name in of.__struct_fields__]
-    at = {name: number for number, name in enumerate([*names, *ORIGIN[:-1]])}
+    own = [ORIGIN[-1] if name == _offset_of(of) else name for name in of.__struct_fields__]
+    names = [*own, *(name for name in ORIGIN[:-1] if name not in own)]
+    at = {name: number for number, name in enumerate(names)}
     fields = schema.document["fields"]
     if missing := [field["name"] for field in fields if field["name"] not in at]:
         raise ValueError(f"{of.__name__} has no {', '.join(missing)}, which its schema has")

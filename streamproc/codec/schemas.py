@@ -32,17 +32,6 @@ SINGLE_OBJECTS: Frames = {}
 """No registry: every record begins with its schema's fingerprint."""
 
 
-def varint(number: int) -> bytes:
-    """Return the Avro encoding of a long that is not negative."""
-    rest = number << 1
-    encoded = bytearray()
-    while rest > 0x7F:  # noqa: PLR2004
-        encoded.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    encoded.append(rest)
-    return bytes(encoded)
-
-
 class Schema:
     """An Avro schema: its document, and what identifies it. `tree`: the same, in normal form."""
 

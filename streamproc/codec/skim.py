@@ -128,11 +128,6 @@ def _end_of(payload: bytes, at: int, size: int) -> int:
     return at + size
 
 
-def _skip_bytes(payload: bytes, at: int, _left: Left) -> int:
-    size, at = _long(payload, at)
-    return _end_of(payload, at, size)
-
-
 def _skip_text(payload: bytes, at: int, _left: Left) -> int:
     size = payload[at]
     if size < 0x80:  # noqa: PLR2004  as most are: the rest is _long, without the call
@@ -237,7 +232,7 @@ _LEAVES: dict[str, Skim] = {
     "float": _skip_fixed(4),
     "double": _skip_fixed(8),
     "string": _skip_text,
-    "bytes": _skip_bytes,
+    "bytes": _skip_text,
 }
 
 

@@ -1,7 +1,7 @@
 """The values of an object, whatever their type: as the event holds them, and what is odd about them.
 
-One reading for all framings: the reference decoder and JSON read each value with it. Each function takes any value, and
-tells `odd` of its flags.
+One reading for all framings: the reference decoder and JSON read each value with it, the native decoder reads the same
+where that is beyond doubt. Each function takes any value, and tells `odd` of its flags.
 """
 
 import codecs

@@ -15,8 +15,8 @@ from streamproc.app import spare_the_collector
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import Source
-from streamproc.codec.message import Message
 from streamproc.codec.measurements import Folded, MeasurementEncoder, decode_measurements
+from streamproc.codec.message import Message
 from streamproc.codec.windows import WindowEncoder
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.measure import Mark

@@ -12,8 +12,8 @@ from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import OutputEncoder, Source
-from streamproc.codec.message import Message, Messages
 from streamproc.codec.measurements import Folded, MeasurementEncoder
+from streamproc.codec.message import Message, Messages
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.fold import opened
 from streamproc.core.model import Moment, RunEvent
@@ -65,8 +65,8 @@ def measure(events: int, *, overdue: bool, open_runs: int) -> None:
             timer("encode alerts", alerts.messages, out.alerts, at.wall_ms, SOURCE),
             timer("encode measurements", lambda out: _spread(measurements, out, at), out),
         ]
-        for codec in batches:
-            timer(f"build batches, {codec}", lambda said, codec: [_build(each, batches[codec]) for each in said], said, codec)
+        for codec, batcher in batches.items():
+            timer(f"build batches, {codec}", lambda said, to: [_build(each, to) for each in said], said, batcher)
         timer("merge", state.merge, out)
         timer.count(transitions=out.transitions, states=runs, alerts=out.alerts)
     timer.tell(events)

@@ -38,7 +38,7 @@ async def measure(
     worker = fleet.start(**({"DEADLINES__ALLOWANCE_S": "0"} if overdue else {}), **settings)
     await eventually(lambda: len(worker.running()) == 2 * fleet.partitions)
     pid = worker.process.pid
-    # Not from the start of the process: importing Arrow and the rest costs about a CPU-second, once.
+    # Not from the start of the process: importing costs about a CPU-second, once.
     began, cpu_began, done_began = time.monotonic(), cpu_seconds(pid), await fleet.progress()
     while (done := await fleet.progress()) < events:
         await asyncio.sleep(POLL_S)

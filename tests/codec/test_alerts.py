@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from streamproc.codec.alerts import AlertEncoder, decode_alert
 from streamproc.codec.encode import Source
-from streamproc.codec.rows import MIN_ROWS
 from streamproc.codec.schemas import load
 from streamproc.core.alerts import Alert, AlertState, Severity
 from streamproc.errors import RecordRejected
@@ -67,10 +66,10 @@ def test_alerts_come_back_as_they_were(alert):
 def test_many_are_encoded_as_few_are(alerts, source):
     """Byte for byte; in the same order."""
     alone = [message for alert in alerts for message in ENCODER.messages([alert], WALL_MS, source)]
-    assert ENCODER.messages(alerts * MIN_ROWS, WALL_MS, source) == alone * MIN_ROWS
+    assert ENCODER.messages(alerts * 30, WALL_MS, source) == alone * 30
 
 
-@pytest.mark.parametrize("count", [0, 1, MIN_ROWS - 1, MIN_ROWS])
+@pytest.mark.parametrize("count", [0, 1, 40])
 def test_the_source_of_the_runs_is_told(count):
     """The public contract: topic, partition, offset; nothing where there is no source."""
     names = ("source_topic", "source_partition", "source_offset")

@@ -3,7 +3,6 @@
 In JSON and in Avro, by both decoders alike; within the limits on size, depth and number of values.
 """
 
-from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
@@ -17,7 +16,6 @@ from streamproc.codec.arrival import (
     TEXT_DAMAGED,
     Framed,
 )
-from streamproc.codec.columnar import BadRecords, decode_columns
 from streamproc.codec.decode import decode
 from streamproc.codec.jsonobject import MAX_DEPTH, JsonFormat
 from streamproc.codec.reference import decode_one
@@ -288,10 +286,6 @@ def test_any_type_at_any_place_but_two_leaves_the_schema_fit_and_its_events_take
     decoded = decode(records, book_of(schema))
     assert decoded.rejections == []
     assert decoded.events == [_alone(record, schema) for record in records]
-    if schema.fast and records:
-        framed = [Framed(record, payload) for record, payload in zip(records, payloads, strict=True)]
-        with suppress(BadRecords):  # But not Panicked: none is left to the slower decoder for an error in reading.
-            assert decode_columns(framed, schema, schema.fast) == decoded.events
     for event in decoded.events:
         assert (event.run_id, event.status) == ("r", "failed")
         assert set(event.flags) <= set(FLAGS)
@@ -334,7 +328,6 @@ def test_of_several_places_both_decoders_take_the_same(data, first, second):
     schema = WriterSchema({"type": "record", "name": "Mine", "fields": fields}, shape)
     kinds = st.fixed_dictionaries({"id": st.just("r"), "status": st.just("s"), "a": _value(first), "b": _value(second)})
     records = arrivals(*(schema.header + encode(schema, each) for each in data.draw(st.lists(kinds, max_size=5))))
-    assert schema.fast is not None
     assert decode(records, book_of(schema)).events == [_alone(record, schema) for record in records]
 
 

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamproc.codec.arrival import Framed
-from streamproc.codec.columnar import decode_columns
 from streamproc.codec.decode import decode
 from streamproc.codec.reference import decode_one
 from streamproc.errors import RecordRejected
@@ -103,11 +102,12 @@ def test_both_decoders_read_the_same_from_every_good_runobject(version, data):
     schema = SCHEMAS[version]
     found = data.draw(st.lists(RUN_OBJECTS[version], min_size=1, max_size=3))
     payloads = [encode(schema, each) for each in found]
-    group = [Framed(record, payload) for record, payload in zip(arrivals(*payloads), payloads, strict=True)]
-    columns = decode_columns(group, schema, schema.fast)
-    assert columns == [decode_one(framed, schema) for framed in group]
-    assert [(event.run_id, event.status) for event in columns] == [(each["id"], each["status"]) for each in found]
-    assert [event.payload for event in columns] == payloads
+    records = arrivals(*(schema.header + payload for payload in payloads))
+    group = [Framed(record, payload) for record, payload in zip(records, payloads, strict=True)]
+    decoded = decode(records, bundled_book()).events
+    assert decoded == [decode_one(framed, schema) for framed in group]
+    assert [(event.run_id, event.status) for event in decoded] == [(each["id"], each["status"]) for each in found]
+    assert [event.payload for event in decoded] == payloads
 
 
 @pytest.mark.parametrize("version", RUN_OBJECT_VERSIONS)
@@ -161,7 +161,6 @@ def test_any_value_at_all_is_an_event_or_a_rejection(value):
 
 @pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 64, 65, 300])
 def test_bad_records_are_found_at_every_place_of_a_batch(size):
-    """The search for them halves the batch again and again."""
     rng = Random(size)
     value = next(simulate(seed=1, events=1)).value
     for share in (0.01, 0.1, 0.5, 1):

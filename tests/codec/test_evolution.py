@@ -5,7 +5,6 @@ from dataclasses import replace
 import fastavro
 import pytest
 
-from streamproc.codec import decode as decode_module
 from streamproc.codec.arrival import TIME_UNREADABLE, TIME_UNSET, VALUE_UNREADABLE, Framed
 from streamproc.codec.decode import decode
 from streamproc.codec.reference import decode_one
@@ -13,7 +12,7 @@ from streamproc.codec.schemas import WriterSchema
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import RecordRejected
 from tests.support.books import book_of, bundled_book
-from tests.support.runobjects import arrivals, encode, framed, run_object
+from tests.support.runobjects import arrivals, encode
 
 T = 1_717_200_000
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
@@ -91,39 +90,38 @@ OF_DAY = {"type": "int", "logicalType": "time-millis"}
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "value", "fast"),
+    ("name", "kind", "value"),
     [
-        ("created_at", "boolean", True, True),
-        ("created_at", "bytes", b"2024-06-01T00:00:00Z", True),
-        ("created_at", DATE, 20_000, True),
-        ("created_at", ["null", OF_DAY], 20_000, True),
-        ("created_at", ["null", "int", MILLIS], T, False),
-        ("created_at", ["null", "string", "boolean"], True, False),
-        ("created_at", {"type": "array", "items": "long"}, [T], True),
-        ("created_at", ["null", _record("Timestamp", seconds="long", nanos="int")], {"seconds": T, "nanos": 0}, True),
-        ("model", "boolean", True, True),
-        ("model", FIXED, b"gpt4", False),
-        ("model", ["null", "string", FIXED], b"gpt4", False),
-        ("model", ["null", {"type": "array", "items": "string"}], ["a"], True),
-        ("usage", ["null", "string"], "none", True),
-        ("usage", "long", 0, True),
-        ("usage", {"type": "array", "items": USAGE}, [], True),
-        ("usage", _record("U", total_tokens="bytes"), {"total_tokens": b"12"}, True),
-        ("usage", _record("U", total_tokens=["null", "boolean"]), {"total_tokens": False}, True),
-        ("metadata", "string", "{}", True),
-        ("metadata", ["null", {"type": "array", "items": "string"}], [], True),
-        ("required_action", ["null", "string"], "submit_tool_outputs", True),
-        ("required_action", _record("A", submit_tool_outputs=_record("S", tool_calls="string")), None, True),
+        ("created_at", "boolean", True),
+        ("created_at", "bytes", b"2024-06-01T00:00:00Z"),
+        ("created_at", DATE, 20_000),
+        ("created_at", ["null", OF_DAY], 20_000),
+        ("created_at", ["null", "int", MILLIS], T),
+        ("created_at", ["null", "string", "boolean"], True),
+        ("created_at", {"type": "array", "items": "long"}, [T]),
+        ("created_at", ["null", _record("Timestamp", seconds="long", nanos="int")], {"seconds": T, "nanos": 0}),
+        ("model", "boolean", True),
+        ("model", FIXED, b"gpt4"),
+        ("model", ["null", "string", FIXED], b"gpt4"),
+        ("model", ["null", {"type": "array", "items": "string"}], ["a"]),
+        ("usage", ["null", "string"], "none"),
+        ("usage", "long", 0),
+        ("usage", {"type": "array", "items": USAGE}, []),
+        ("usage", _record("U", total_tokens="bytes"), {"total_tokens": b"12"}),
+        ("usage", _record("U", total_tokens=["null", "boolean"]), {"total_tokens": False}),
+        ("metadata", "string", "{}"),
+        ("metadata", ["null", {"type": "array", "items": "string"}], []),
+        ("required_action", ["null", "string"], "submit_tool_outputs"),
+        ("required_action", _record("A", submit_tool_outputs=_record("S", tool_calls="string")), None),
     ],
 )
-def test_what_is_of_a_type_that_cannot_be_read_is_null_and_flagged_where_it_is_there(name, kind, value, fast):
+def test_what_is_of_a_type_that_cannot_be_read_is_null_and_flagged_where_it_is_there(name, kind, value):
     """Only the id and the status make a schema unfit."""
     schema = _schema({"name": name, "type": kind})
     if value is None:
         value = {"submit_tool_outputs": {"tool_calls": "none"}}
     event = _event(schema, **{name: value})
     assert schema.plan.unread
-    assert (schema.fast is not None) is fast
     assert (event.created_at, event.model, event.usage, event.required_tools) == (None, None, None, ())
     assert event.flags == ((TIME_UNREADABLE if name == "created_at" else VALUE_UNREADABLE),)
     if isinstance(kind, list):
@@ -175,7 +173,6 @@ def test_of_several_places_the_first_that_says_something_counts(good):
         "Mine", id="string", status="string", created_at="long", made=MILLIS, model="boolean", agent="int"
     )
     schema = WriterSchema(document, shape)
-    assert schema.fast is not None
     event = _event(schema, created_at=good, made=(T + 1) * 1_000, model=True, agent=4)
     assert (event.created_at, event.model) == (good or T + 1, "4")
     assert event.flags == ((VALUE_UNREADABLE,) if good else (TIME_UNSET, VALUE_UNREADABLE))
@@ -233,7 +230,6 @@ def test_names_in_namespaces_are_read():
 
 def test_a_field_in_several_records_of_a_union_is_read_from_each():
     schema = _schema(last_error=["null", CODE, OTHER_CODE, "string"])
-    assert schema.fast is None
     assert _event(schema, last_error=("Error", {"code": "a"})).error_code == "a"
     assert _event(schema, last_error=("Other", {"x": 1, "code": "b"})).error_code == "b"
     assert _event(schema, last_error="text").error_code is None
@@ -271,42 +267,12 @@ def test_a_union_whose_values_cannot_be_told_apart_is_not_read():
     ],
 )
 def test_a_map_is_read_as_a_record_of_its_keys(kind):
-    """As it is in JSON. The fast decoder has no columns for keys."""
+    """As it is in JSON."""
     schema = _schema(usage=kind)
     text = isinstance(kind, list) and len(kind) == 3
     found = {"prompt_tokens": "3" if text else 3, "other": "4" if text else 4}
     event = _event(schema, usage=found)
-    assert (schema.fast, event.usage, event.flags) == (None, (3, 0, 3), ())
-
-
-def test_a_record_with_a_long_text_stays_with_the_fast_decoder(monkeypatch):
-    """A system prompt is of ten kilobytes soon; only what unfolds into many columns is decoded one by one."""
-    monkeypatch.setattr(decode_module, "decode_one", None)
-    values = [framed("v2_1", run_object(instructions="i" * size)) for size in (10, 12_000, 200_000, 10)]
-    assert len(decode(arrivals(*values), bundled_book()).events) == 4
-
-
-@pytest.mark.parametrize("fields", [60, 2])
-def test_what_is_too_small_to_be_skimmed_is_judged_as_if_it_had_been(fields):
-    """Branches outside lists, and wide unions, count as well: else a record's fate were that of its batch."""
-    nulls = [_record(f"N{n}", **{f"n{m}": "null" for m in range(70)}) for n in range(fields)]
-    wide = {"type": "array", "items": [*(_record(f"W{n}", a="null") for n in range(16)), "null"]}
-    schema = _schema(xs=wide, **{f"u{n}": ["null", record] for n, record in enumerate(nulls)})
-    size = schema.skim_from - 1
-    found = {
-        "id": "r",
-        "status": "queued",
-        "xs": [],
-        **{f"u{n}": {f"n{m}": None for m in range(70)} for n in range(fields)},
-    }
-    empty = encode(schema, {field["name"]: found[field["name"]] for field in schema.document["fields"]})
-    items = size - len(empty) - 3
-    names = [field["name"] for field in schema.document["fields"]]
-    values = {**found, "xs": [(f"W{n % 16}", {"a": None}) for n in range(items)]}
-    payload = encode(schema, {name: values[name] for name in names})
-    assert size - 8 <= len(payload) <= size
-    [record] = arrivals(schema.header + payload)
-    assert decode([record], book_of(schema)).events == [decode_one(Framed(record, payload), schema)]
+    assert (event.usage, event.flags) == ((3, 0, 3), ())
 
 
 @pytest.mark.parametrize(
@@ -321,7 +287,6 @@ def test_what_is_too_small_to_be_skimmed_is_judged_as_if_it_had_been(fields):
     ],
 )
 def test_a_record_that_may_be_null_may_hold_anything_beside_what_is_read(name, fields, value):
-    """Arrow ends the process where such a one is flattened and a union is in it: hazards of the columnar decoder."""
     schema = _schema(**{name: ["null", _record("Inner", **fields)]})
     found = [{"id": "r", "status": "queued", name: each} for each in (None, value, None)]
     records = arrivals(*(schema.header + encode(schema, each) for each in found))
@@ -434,6 +399,6 @@ def test_what_cannot_be_read_is_refused_with_every_path_and_its_reason():
 def test_a_schema_is_compiled_once_and_its_document_is_left_alone():
     document = {"type": "record", "name": "Mine", "fields": [{"name": n, "type": "string"} for n in ("id", "status")]}
     before = repr(document)
-    assert WriterSchema(document, ASSISTANTS.shape).fast is not None
+    WriterSchema(document, ASSISTANTS.shape)
     assert repr(document) == before
     assert fastavro.parse_schema(document)

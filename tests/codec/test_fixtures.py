@@ -198,7 +198,6 @@ def _by_both(objects, schema, book, written):
 def test_each_object_is_the_same_event_in_its_bundled_schema(name):
     """The shipped schemas have a place for all that is in the fixtures and read."""
     objects, schema = load(name), _writer(name)
-    assert schema.fast is not None
     written = [_fit(schema.document, found) for found in objects]
     events = _by_both(objects, schema, BOOKS[PROFILE_OF[name].name], written)
     assert [*map(_alike, events)] == [*map(_alike, _as_json(name))]
@@ -426,7 +425,6 @@ def _others(found):
 def test_foundry_in_the_schema_of_another_producer():
     objects = load("foundry")
     schema = WriterSchema(OTHERS, ASSISTANTS.shape, confluent(100_042))
-    assert schema.fast is not None
     book = SchemaBook((), ASSISTANTS.shape, registered=True)
     book.learn(schema.header, schema)
     events = _by_both(objects, schema, book, map(_others, objects))

@@ -23,7 +23,7 @@ def _arrived(message):
 @settings(max_examples=50)
 def test_a_state_is_restored_from_either_framing(run):
     """rules.md 23: the fingerprint is in a header of each record."""
-    plain, framed = (OutputEncoder(SOURCE, frames).states([run], START_MS)[0] for frames in ({}, FRAMES))
+    [plain], [framed] = (OutputEncoder(SOURCE, frames).states([run], START_MS) for frames in ({}, FRAMES))
     assert header_of(framed[1]) == confluent(7)
     assert framed[1][5:] == plain[1][10:]
     assert decode_runs([_arrived(framed)]) == decode_runs([_arrived(plain)]) == [(run.run_id, run)]

@@ -117,17 +117,6 @@ def test_schema_check_and_replay_take_what_the_service_takes(odd: str, tmp_path:
     assert summary.verdicts == {Verdict.APPLIED: 1, Verdict.DUPLICATE: 3}
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
-        *("a decimal of too great a scale", "an int with a text", "a field called 'größe'", "aliases that are null"),
-        *("symbols that are no names", "a field that stands twice", "a record that is written out twice"),
-    ],
-)
-def test_the_fast_decoder_takes_what_is_odd_and_not_read(odd: str) -> None:
-    assert fitted(with_field(ODD[odd][0])).fast is not None
-
-
 def test_a_schema_with_references_may_be_as_odd() -> None:
     """As the registry's are put in, before anything else looks at them."""
     odd = record(
@@ -153,17 +142,15 @@ def test_a_path_may_name_a_field_that_is_no_avro_name() -> None:
     document = record("R", ID, STATUS, {"name": "größe", "type": ["null", odd]}, {"name": "calls", "type": calls})
     profile = dataclasses.replace(ASSISTANTS, shape=dataclasses.replace(shape, paths=paths))
     schema = WriterSchema(document, profile.shape)
-    assert schema.fast is not None
     assert dict(check("mine", document, profile).found)["model"] == "größe.run-model (string)"
     [event] = events(schema, R_S + b"\x02" + text("gpt") + long(1) + text("look") + b"\x00")
     assert (event.model, event.required_tools) == ("gpt", ("look",))
 
 
 def test_symbols_of_any_kind_are_read_as_they_are() -> None:
-    """By the slower decoder; so are those that stand twice."""
+    """Also those that stand twice."""
     document = record("R", ID, {"name": "status", "type": enum("läuft", "in-progress", "in-progress")})
     schema = fitted(document)
-    assert schema.slow == "it has an enum with symbols that are no Avro names where a text is read"
     found = events(schema, *(text("r") + index for index in (b"\x00", b"\x02", b"\x04")))
     assert [event.status for event in found] == ["läuft", "in-progress", "in-progress"]
     [note] = [note for note in check("mine", document, ASSISTANTS).notes if "no statuses" in note]
@@ -183,21 +170,20 @@ RUN_BYTES = R_S + text("gpt")
 
 
 @pytest.mark.parametrize(
-    ("union", "index", "is_fast"),
+    ("union", "index"),
     [
-        (["null", RUN_RECORD], b"\x02", True),
-        ([RUN_RECORD, "null"], b"\x00", True),
-        ([RUN_RECORD], b"\x00", False),
-        ({"type": ["null", RUN_RECORD]}, b"\x02", True),
-        (["null", "string", RUN_RECORD], b"\x04", False),
-        (["null", record("Other", "long"), RUN_RECORD], b"\x04", False),
-        ([RUN_RECORD, record("Other", {"name": "id", "type": "string"})], b"\x00", False),
-        ([{"type": "array", "items": RUN_RECORD}, "x.Run"], b"\x02", False),
+        (["null", RUN_RECORD], b"\x02"),
+        ([RUN_RECORD, "null"], b"\x00"),
+        ([RUN_RECORD], b"\x00"),
+        ({"type": ["null", RUN_RECORD]}, b"\x02"),
+        (["null", "string", RUN_RECORD], b"\x04"),
+        (["null", record("Other", "long"), RUN_RECORD], b"\x04"),
+        ([RUN_RECORD, record("Other", {"name": "id", "type": "string"})], b"\x00"),
+        ([{"type": "array", "items": RUN_RECORD}, "x.Run"], b"\x02"),
     ],
 )
-def test_a_union_may_stand_at_the_top(union: Any, index: bytes, is_fast: bool, tmp_path: Path) -> None:
+def test_a_union_may_stand_at_the_top(union: Any, index: bytes, tmp_path: Path) -> None:
     schema = fitted(union)
-    assert (schema.fast is not None) is is_fast
     found = events(schema, index + RUN_BYTES, index + RUN_BYTES)
     assert {(event.run_id, event.status, event.model) for event in found} == {("r", "queued", "gpt")}
     report = check("mine", union, ASSISTANTS)
@@ -209,10 +195,9 @@ def test_a_union_may_stand_at_the_top(union: Any, index: bytes, is_fast: bool, t
 
 @pytest.mark.parametrize("version", ["v1", "v1_5", "v2", "v2_1"])
 def test_the_bundled_runobject_or_null_is_read_as_the_runobject(version: str) -> None:
-    """Everything that is read of it, in columns; the payload is the union's, and so is the fingerprint."""
+    """Everything that is read of it; the payload is the union's, and so is the fingerprint."""
     single = SCHEMAS[version]
     schema = fitted(["null", single.document])
-    assert schema.fast is not None
     assert schema.fingerprint != single.fingerprint
     values = [encode(single, {**RUN, "metadata": {"a": "b"}, "thread_id": thread}) for thread in ("t1", "t2")]
     assert alike(events(schema, *(b"\x02" + value for value in values)), *events(single, *values))

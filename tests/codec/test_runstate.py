@@ -31,7 +31,8 @@ def _record(message, offset=0):
 
 
 def _committed(run, offset=0):
-    return _record(ENCODER.states([run], WALL_MS)[0], offset)
+    [message] = ENCODER.states([run], WALL_MS)
+    return _record(message, offset)
 
 
 @given(st.lists(runs, max_size=5))

@@ -7,12 +7,11 @@ from pathlib import Path
 import fastavro
 import pytest
 
-from streamproc.codec import schemas
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.codec.vet import MAX_TYPES
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError, RecordRejected
-from tests.support.books import RUN_OBJECT_VERSIONS, book_of, bundled_book, writer_schema
+from tests.support.books import RUN_OBJECT_VERSIONS, book_of, bundled_book
 
 DIRECTORY = Path(__file__).parents[2] / "schemas"
 FILES = sorted(path.stem for path in DIRECTORY.glob("*.avsc"))
@@ -133,11 +132,6 @@ def test_all_but_identity_and_status_may_be_missing(version):
     """Real payloads leave out nearly everything."""
     for field in load(f"run_object_{version}").document["fields"]:
         assert field["name"] in {"id", "status"} or "default" in field
-
-
-@pytest.mark.parametrize("version", RUN_OBJECT_VERSIONS)
-def test_the_fast_decoder_takes_every_bundled_version(version):
-    assert writer_schema(version).fast is not None
 
 
 def test_the_book_of_bundled_schemas_has_every_version():
@@ -268,12 +262,3 @@ def test_a_schema_that_claims_to_be_parsed_already_is_parsed_all_the_same():
     """There is a hint for that, which anybody can write into a schema, and which fastavro believes."""
     liar = _schema(next="RunObject") | {"__fastavro_parsed": True, "__named_schemas": {}}
     assert "contains itself" in faults(liar)
-
-
-def test_what_the_fast_decoder_is_given_has_a_bound(monkeypatch):
-    """It never forgets a schema: one that comes when it is full takes the reference decoder; known ones go on."""
-    monkeypatch.setattr(schemas, "compiled", set())
-    first = WriterSchema(_schema(first="string"), ASSISTANTS.shape)
-    monkeypatch.setattr(schemas, "MAX_COMPILED_CHARS", len(first.fast) + 10)
-    assert WriterSchema(_schema(second="string"), ASSISTANTS.shape).fast is None
-    assert WriterSchema(_schema(first="string"), ASSISTANTS.shape).fast == first.fast

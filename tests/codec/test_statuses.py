@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from streamproc.codec.arrival import MAX_STATUS_CHARS, Framed
 from streamproc.codec.book import SchemaBook
-from streamproc.codec.columnar import decode_columns
 from streamproc.codec.decode import decode
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema, load
@@ -19,6 +18,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.shape import Shape
 from streamproc.errors import RecordRejected
 from tests.support.books import RUN_OBJECT_VERSIONS
+from tests.support.native import doubtful, needs_native
 from tests.support.runobjects import RUN_OBJECTS, Arrived, arrivals, encode, run_object
 
 SAID = {"Completed": "completed", "in-progress": "in_progress", "läuft": "in_progress"}
@@ -93,13 +93,14 @@ def test_every_framing_takes_a_status_for_the_same(way: str) -> None:
     assert outcomes == {outcome: count * (len(schemas) + 1) for outcome, count in expected.items()}
 
 
-def test_where_every_status_is_known_the_fast_decoder_needs_no_help() -> None:
+@needs_native
+def test_where_every_status_is_known_the_native_decoder_needs_no_help() -> None:
     """Rule: what is mapped, and what is known, is no suspect."""
     schema = SCHEMAS["mapped, others rejected", "v2_1"]
     records = arrivals(*(encode(schema, run_object(status=status)) for status in (*ASSISTANTS.statuses, *SAID)))
     group = [Framed(record, record.value) for record in records]
-    assert schema.fast is not None
-    assert {event.status for event in decode_columns(group, schema, schema.fast)} == KNOWN
+    assert doubtful(schema, group) == []
+    assert {event.status for event in schema.native.decode(group).events} == KNOWN
 
 
 @pytest.mark.parametrize(

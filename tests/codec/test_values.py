@@ -22,6 +22,7 @@ from streamproc.codec.values import DAMAGED
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.shape import TIMES
 from tests.support.books import book_of, bundled_book
+from tests.support.native import needs_native
 from tests.support.odd_values import WHOLE, T, as_json, taken
 from tests.support.runobjects import SCHEMAS, arrivals, encode, framed, run_object
 
@@ -186,7 +187,8 @@ def test_half_a_surrogate_pair_in_what_is_not_read_does_not_matter():
     assert event.flags == ()
 
 
-def test_times_of_zero_in_every_record_stay_with_the_fast_decoder(monkeypatch):
+@needs_native
+def test_times_of_zero_in_every_record_stay_with_the_native_decoder(monkeypatch):
     """As Go, protobuf and Avro's defaults write them."""
     monkeypatch.setattr("streamproc.codec.decode.decode_one", None)
     times = {name: 0 for name in TIMES if name != "created_at"}

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from streamproc.codec.native import module
 from tests.fuzz.run import CHUNK, guarded_chunk
 
 
@@ -19,9 +20,10 @@ def fuzz(
     minutes: Annotated[float, typer.Option(min=0.01, help="Stop after so long, and say how many there were.")] = 10.0,
     seed: Annotated[int | None, typer.Option(help="Of the first chunk; a new one by default.")] = None,
 ) -> None:
-    """Run the cases through both decoders and the whole step; exit code 1 where one fails."""
+    """Run the cases through both codecs and the whole step; exit code 1 where one fails."""
     first = random.SystemRandom().randrange(2**32) if seed is None else seed
-    print(f"fuzz: {cases:,} cases, seed {first}, at most {minutes:g} minutes", flush=True)
+    which = "the reference codec alone" if module is None else "both codecs"
+    print(f"fuzz: {cases:,} cases through {which}, seed {first}, at most {minutes:g} minutes", flush=True)
     began, found, chunks = time.monotonic(), Counter[str](), 0
     seeds = iter(range(first, first + -(-cases // CHUNK)))
     context = multiprocessing.get_context("spawn")

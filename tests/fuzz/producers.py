@@ -9,6 +9,11 @@ PLAIN = ("string", "long", "int", "double", "float", "boolean", "bytes", "null")
 TEXTS: tuple[Any, ...] = (
     *("string", "string", "string", {"type": "string", "avro.java.string": "String"}, "bytes", "long", "double"),
 )
+SYMBOLS = (
+    ["queued", "completed", "x"],
+    ["läuft", "in-progress", "in-progress", "", "x"],
+    ["\u202e", "x" * 70, "7", "x"],
+)
 COUNTS: tuple[Any, ...] = ("long", "long", "int", "double", "float", "string")
 ODD = 0.06
 """How often something stands where something else is read: only the id and the status make a schema unfit."""
@@ -36,11 +41,12 @@ class Producer:
             "created_at": self._maybe(self._rng.choice(TIMES)),
             "completed_at": self._maybe(self._rng.choice(TIMES)),
             "usage": self._maybe(self._usage(), "string"),
-            "last_error": self._maybe(self._record(code=self._or_odd(self._text()), message="string"), "long"),
+            "last_error": self._maybe(self._error(), "long"),
             "metadata": self._maybe({"type": "map", "values": self._maybe(self._rng.choice(("string", "bytes")))}),
             "required_action": self._maybe(self._record(submit_tool_outputs=self._maybe(self._calls()))),
             "extra": self._anything(3),
             "other": self._anything(3),
+            "tree": self._rng.choice(({"type": "array", "items": self._node()}, ["null", self._node()])),
         }
         kept = {
             name: kind if name in ("id", "status") else self._or_odd(kind)
@@ -53,7 +59,24 @@ class Producer:
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         counts = {name: self._or_odd(self._maybe(self._rng.choice(COUNTS))) for name in names}
         usage = self._record(**counts, rest=self._anything(2))
-        return [usage, self._record(**counts)] if self._rng.random() < 0.1 else usage
+        of_keys = {"type": "map", "values": self._or_odd(self._maybe(self._rng.choice(COUNTS)))}
+        chance = self._rng.random()
+        if chance < 0.7:
+            return usage
+        return [usage, self._record(**counts)] if chance > 0.9 else [usage, of_keys] if chance > 0.8 else of_keys
+
+    def _error(self) -> Any:
+        if self._rng.random() < 0.2:
+            return {"type": "map", "values": self._or_odd(self._text())}
+        return self._record(code=self._or_odd(self._text()), message="string")
+
+    def _node(self) -> Any:
+        """Return a record that contains itself, with something beside it."""
+        name = self._name("Node")
+        again = self._rng.choice((["null", name], {"type": "array", "items": name}, {"type": "map", "values": name}))
+        fields = [{"name": "more", "type": again}, {"name": "beside", "type": self._anything(2)}]
+        self._rng.shuffle(fields)
+        return {"type": "record", "name": name, "fields": fields}
 
     def _calls(self) -> Any:
         function = self._record(name=self._or_odd(self._text()), arguments=self._anything(1))
@@ -61,8 +84,9 @@ class Producer:
         return self._record(tool_calls=self._maybe({"type": "array", "items": self._maybe(call)}))
 
     def _text(self) -> Any:
-        enum = {"type": "enum", "name": self._name("E"), "symbols": ["queued", "completed", "x"]}
-        return self._maybe(enum if self._rng.random() < 0.1 else self._rng.choice(TEXTS))
+        enum = {"type": "enum", "name": self._name("E"), "symbols": self._rng.choice(SYMBOLS)}
+        kind = enum if self._rng.random() < 0.1 else self._rng.choice(TEXTS)
+        return ["null", enum, "long", "string"] if self._rng.random() < 0.1 else self._maybe(kind)
 
     def _or_odd(self, kind: Any) -> Any:
         return self._anything(2) if self._rng.random() < ODD else kind

@@ -101,9 +101,6 @@ KILLERS: Mapping[str, Callable[[], bytes]] = {
     ),
     "as many tool calls as are taken": lambda: _with(CALLS, CALLS_EMPTY, _most(b"\x00\x00\x00\x00", 6)),
     "as many empty metadata pairs as are taken": lambda: _with(METADATA, TOOLS_EMPTY_METADATA, _most(b"\x00\x00", 2)),
-    "just too little to be skimmed": lambda: _with(
-        framed("v2_1", run_object(instructions="iiii")), TOOLS_EMPTY, _items(b"\x00\x00\x00", V2_1.skim_from - 200)
-    ),
     "blocks of one item each": lambda: _file_ids((long(1) + b"\x00") * (MEBIBYTE // 2 - 500)),
     "a text of 2**62 bytes": lambda: framed("v2_1", run_object(id="qq")).replace(b"\x04qq", long(2**62) + b"qq"),
     "a text of minus 2**62 bytes": lambda: framed("v2_1", run_object(id="qq")).replace(b"\x04qq", long(-(2**62))),
@@ -204,7 +201,7 @@ RECURSIVE_KILLERS: Mapping[str, tuple[Any, bytes]] = {
 
 
 def _wide(fields: int) -> Any:
-    """Return a list of records that may be null: a byte then, and room for each field in columns."""
+    """Return a list of wide records that may be null: a byte then."""
     inside = [{"name": f"a{n}", "type": "long"} for n in range(fields)]
     return {"type": "array", "items": ["null", {"type": "record", "name": "Wide", "fields": inside}]}
 

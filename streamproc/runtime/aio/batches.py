@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from struct import Struct
 from typing import Any
 
 from aiokafka import codec
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.util import calc_crc32c
 
 from streamproc.codec.message import Message, Messages
 from streamproc.codec.native import module
+from streamproc.codec.sizes import BATCH_HEADER_BYTES
 from streamproc.core.model import NO_TIMESTAMP
 from streamproc.runtime.aio.compression import lz4_encode
-from streamproc.runtime.aio.headernames import AnyNamesBuilder
+from streamproc.runtime.aio.headernames import LENGTH_ENDS, AnyNamesBuilder
 from streamproc.runtime.config import BATCH_BYTES
 
 Build = Callable[..., bytes]
@@ -22,6 +25,9 @@ CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 """As the attributes of a batch have them."""
 NO_PRODUCER = -1, -1, -1
 """Id, epoch, number of the first record."""
+CRC_ENDS = 21
+"""The attributes follow, the first of what it is made from."""
+LENGTH, CRC, ATTRIBUTES = Struct(">i"), Struct(">I"), Struct(">h")
 SEQUENCES = 1 << 31
 """A partition's records are numbered by their producer, from 0 on again behind the last number."""
 
@@ -65,36 +71,55 @@ def _stamped(content: bytes, attributes: int, count: int, times: tuple[int, int]
     return module.batch(content, attributes, count, times, producer)  # type: ignore[no-any-return]
 
 
-def _filled(messages: Messages, codec: int) -> Iterator[tuple[int, Build]]:
+def _filled(messages: Messages, kind: int) -> Iterator[tuple[int, Build]]:
     """The same, by aiokafka."""
-    for builder in _builders(messages, codec):
-        yield builder.record_count(), partial(_build, builder)
+    for builder in _builders(messages):
+        yield builder.record_count(), partial(_build, builder, kind)
 
 
-def _build(builder: Any, *producer: int) -> bytes:
+def _build(builder: Any, kind: int, *producer: int) -> bytes:
     builder._set_producer_state(*producer)  # noqa: SLF001  what aiokafka's own producer does
-    return bytes(builder._build())  # noqa: SLF001  as above
+    batch = bytes(builder._build())  # noqa: SLF001  as above
+    return _compressed(batch, kind) if kind else batch
 
 
-def _builders(messages: Messages, codec: int) -> Iterator[Any]:
-    make: Callable[[], Any] = partial(BatchBuilder, BATCH_BYTES, codec, is_transactional=1)
-    batch, timeless = make(), False
+def _compressed(batch: bytes, kind: int) -> bytes:
+    """Return a batch compressed where that makes it smaller; aiokafka's compiled builder does it in any case."""
+    body = batch[BATCH_HEADER_BYTES:]
+    compressed = COMPRESS[kind](body)
+    if len(compressed) >= len(body):
+        return batch
+    made = bytearray(batch[:BATCH_HEADER_BYTES] + compressed)
+    ATTRIBUTES.pack_into(made, CRC_ENDS, TRANSACTIONAL | kind)
+    LENGTH.pack_into(made, LENGTH_ENDS - LENGTH.size, len(made) - LENGTH_ENDS)
+    CRC.pack_into(made, CRC_ENDS - CRC.size, calc_crc32c(made[CRC_ENDS:]))
+    return bytes(made)
+
+
+def _builders(messages: Messages) -> Iterator[Any]:
+    # The compiled builder ends a batch one byte before its limit.
+    make: Callable[[], Any] = partial(BatchBuilder, BATCH_BYTES + 1, 0, is_transactional=1)
+    batch, held, timeless = make(), list[Message](), False
     for message in messages:
         if timeless and message[2] != NO_TIMESTAMP:
-            # aiokafka's compiled builder takes a first one of -1 for none yet, and gives it that of the next.
+            # It takes a first one of -1 for none yet, too, and gives it that of the next.
             yield batch
             batch = make()
+            held.clear()
         timeless = message[2] == NO_TIMESTAMP
         try:
             fits = _add(batch, message)
         except UnicodeEncodeError:
             # From here on all is built the slower way: a request for each such record would take too long.
-            make, fits = partial(AnyNamesBuilder, BATCH_BYTES, codec), False
-        if not fits:
-            if batch.record_count():
-                yield batch
+            make = partial(AnyNamesBuilder, BATCH_BYTES, 0)
             batch = make()
+            fits = all(_add(batch, each) for each in (*held, message))
+        if not fits:
+            yield batch
+            batch = make()
+            held.clear()
             _add(batch, message)
+        held.append(message)
     if batch.record_count():
         yield batch
 
