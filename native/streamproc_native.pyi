@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, final
 
-__all__ = ["EventDecoder", "EventEncoder", "Records", "RowDecoder", "RowEncoder", "batch"]
+__all__ = ["EventDecoder", "EventEncoder", "Records", "RowDecoder", "RowEncoder", "Unpacker", "batch", "crc32c"]
 
 # Key, value, timestamp in milliseconds, headers: codec/message.py.
 _Message: TypeAlias = tuple[bytes | None, bytes | None, int, list[tuple[str, bytes]]]
@@ -66,3 +66,16 @@ class EventEncoder:
 def batch(
     records: bytes, attributes: int, count: int, times: tuple[int, int], producer: tuple[int, int, int]
 ) -> bytes: ...
+
+# What a batch's head says: first offset, first timestamp, and that of all records where the broker sets it.
+_Head: TypeAlias = tuple[int, int, int | None]
+_Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
+
+@final
+class Unpacker:
+    def __new__(cls, max_headers: int, header_cost: int) -> Unpacker: ...
+    def unpack(
+        self, records: bytes, count: int, head: _Head, first: int
+    ) -> tuple[list[int], list[int], list[bytes | None], list[bytes | None], list[_Headers], int]: ...
+
+def crc32c(data: bytes) -> int: ...

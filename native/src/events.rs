@@ -9,6 +9,7 @@ use crate::program::{At, Program, Slot};
 use crate::read::{Flag, MAX_NAME_CHARS, Read, Word, count, is_text, seconds, word};
 use crate::walk::{Limits, Row, Value, Walk};
 
+const MAX_NESTED: i64 = 300;
 const MAX_ID_CHARS: usize = 256;
 const MAX_PAIRS: usize = 16;
 const MAX_KEY_CHARS: usize = 64;
@@ -71,6 +72,9 @@ impl EventDecoder {
         let program = Program::new(&program.getattr("nodes")?.cast_into()?, slots)?;
         if program.node(root).is_none() {
             return Err(PyValueError::new_err("there is no root"));
+        }
+        if limits.1 > MAX_NESTED {
+            return Err(PyValueError::new_err("more types within types than the stack holds"));
         }
         Ok(Self { program, root, slots, limits: Limits { values: limits.0, nested: limits.1 }, targets, memory })
     }

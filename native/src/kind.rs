@@ -8,6 +8,9 @@ use crate::avro::{Cursor, Fault};
 use crate::memory::Texts;
 use crate::wire::{put_bytes, put_varint};
 
+/// Kinds in each other.
+const MAX_DEPTH: usize = 16;
+
 /// How a value of one of our own schemas is written: see `codec/rows.py`.
 pub enum Kind {
     Boolean,
@@ -26,26 +29,32 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Kind {
     type Error = PyErr;
 
     fn extract(given: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        let name: String = given.getattr("name")?.extract()?;
-        let inside: Vec<Kind> = given.getattr("inside")?.extract()?;
-        let one = |mut inside: Vec<Kind>| {
-            inside.pop().map(Box::new).ok_or_else(|| PyValueError::new_err(format!("{name} has nothing inside")))
-        };
-        Ok(match name.as_str() {
-            "boolean" => Kind::Boolean,
-            "int" | "long" => Kind::Long,
-            "double" => Kind::Double,
-            "string" => Kind::Text,
-            "bytes" => Kind::Bytes,
-            "optional" => Kind::Optional(one(inside)?),
-            "array" => Kind::Array(one(inside)?),
-            "record" => Kind::Record(inside),
-            _ => return Err(PyValueError::new_err(format!("there is no kind {name}"))),
-        })
+        Self::new(&given, MAX_DEPTH)
     }
 }
 
 impl Kind {
+    fn new(given: &Bound<'_, PyAny>, left: usize) -> PyResult<Self> {
+        if left == 0 {
+            return Err(PyValueError::new_err("kinds are in each other too deeply"));
+        }
+        let name: String = given.getattr("name")?.extract()?;
+        let inside = given.getattr("inside")?.try_iter()?;
+        let mut inside = inside.map(|kind| Self::new(&kind?, left - 1)).collect::<PyResult<Vec<_>>>()?;
+        let no_kind = || PyValueError::new_err(format!("there is no kind {name} with {} inside", inside.len()));
+        Ok(match (name.as_str(), inside.len()) {
+            ("boolean", 0) => Kind::Boolean,
+            ("int" | "long", 0) => Kind::Long,
+            ("double", 0) => Kind::Double,
+            ("string", 0) => Kind::Text,
+            ("bytes", 0) => Kind::Bytes,
+            ("optional", 1) => Kind::Optional(Box::new(inside.remove(0))),
+            ("array", 1) => Kind::Array(Box::new(inside.remove(0))),
+            ("record", _) => Kind::Record(inside),
+            _ => return Err(no_kind()),
+        })
+    }
+
     /// Write a value behind what is there.
     pub fn write(&self, out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         match self {

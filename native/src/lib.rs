@@ -9,6 +9,7 @@ mod program;
 mod read;
 mod records;
 mod rows;
+mod unpack;
 mod walk;
 mod wire;
 
@@ -23,4 +24,6 @@ mod streamproc_native {
     use crate::records::{Records, batch};
     #[pymodule_export]
     use crate::rows::RowDecoder;
+    #[pymodule_export]
+    use crate::unpack::{Unpacker, crc32c};
 }

@@ -4,6 +4,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
+/// Nodes in each other: of a schema within `vet.MAX_DEPTH` there are less, two for a type at most.
+const MAX_DEPTH: usize = 72;
+
 /// The number of a node in its program.
 pub type At = usize;
 /// Where a value is put: the number of a read.
@@ -57,6 +60,8 @@ impl Program {
         let nodes = nodes.iter().map(|node| made(&node.cast_into()?)).collect::<PyResult<Vec<_>>>()?;
         let program = Self { nodes };
         program.nodes.iter().try_for_each(|node| program.vet(node, slots))?;
+        let mut depths = vec![None; program.nodes.len()];
+        (0..program.nodes.len()).try_for_each(|at| program.depth(at, MAX_DEPTH, &mut depths).map(drop))?;
         Ok(program)
     }
 
@@ -64,27 +69,75 @@ impl Program {
         self.nodes.get(at)
     }
 
+    /// Refuse a node that names what there is not, or costs less than nothing.
     fn vet(&self, node: &Node, slots: usize) -> PyResult<()> {
-        let (parts, used): (Vec<At>, Slots) = match node {
-            Node::Null | Node::Boolean | Node::Fixed(_) => (vec![], vec![]),
-            Node::Long(slots) | Node::Float(slots) | Node::Double(slots) | Node::Text(slots) | Node::Enum(_, slots) => {
-                (vec![], slots.clone())
-            }
-            Node::Union(branches) => (branches.iter().map(|part| part.at).collect(), vec![]),
-            Node::Record(fields) => (fields.clone(), vec![]),
-            Node::Array(item, slots) => (vec![item.at], slots.clone()),
-            Node::Map(value, slots, keys) => (
-                keys.iter().map(|key| key.1).chain([value.at]).collect(),
-                keys.iter().flat_map(|key| &key.2).chain(slots).copied().collect(),
-            ),
-            Node::Nested(part, _) => (vec![part.at], vec![]),
-            Node::Unreadable(part, slots) => (vec![*part], slots.clone()),
-            Node::Doubtful(part) => (vec![*part], vec![]),
-        };
-        if parts.iter().any(|at| *at >= self.nodes.len()) || used.iter().any(|slot| *slot >= slots) {
+        let is_node = |part: &At| *part < self.nodes.len();
+        if !node.parts().iter().all(is_node) || node.slots().iter().any(|slot| *slot >= slots) {
             return Err(PyValueError::new_err("a node names a node or a slot that there is none of"));
         }
+        let costs = match node {
+            Node::Union(branches) => branches.iter().map(|part| part.cost).collect(),
+            Node::Array(part, _) | Node::Map(part, ..) => vec![part.cost],
+            Node::Nested(part, types) => vec![part.cost, types.saturating_sub(1)],
+            Node::Fixed(size) => vec![*size],
+            _ => vec![],
+        };
+        if costs.iter().any(|cost| *cost < 0) {
+            return Err(PyValueError::new_err("a node costs less than nothing"));
+        }
         Ok(())
+    }
+
+    /// Return how deep nodes are in each other below one, up to those that count by themselves how deep they are. So a
+    /// program that leads back to itself is refused.
+    fn depth(&self, at: At, left: usize, depths: &mut [Option<usize>]) -> PyResult<usize> {
+        if let Some(known) = depths.get(at).copied().flatten() {
+            return Ok(known);
+        }
+        if left == 0 {
+            return Err(PyValueError::new_err("nodes are in each other too deeply, or without an end"));
+        }
+        let mut deepest = 0;
+        match self.node(at) {
+            None | Some(Node::Nested(..)) => {}
+            Some(node) => {
+                for part in node.parts() {
+                    deepest = deepest.max(1 + self.depth(part, left - 1, depths)?);
+                }
+            }
+        }
+        if let Some(depth) = depths.get_mut(at) {
+            *depth = Some(deepest);
+        }
+        Ok(deepest)
+    }
+}
+
+impl Node {
+    /// The nodes of the values inside.
+    fn parts(&self) -> Vec<At> {
+        match self {
+            Node::Union(branches) => branches.iter().map(|part| part.at).collect(),
+            Node::Record(fields) => fields.clone(),
+            Node::Array(part, _) | Node::Nested(part, _) => vec![part.at],
+            Node::Map(value, _, keys) => keys.iter().map(|key| key.1).chain([value.at]).collect(),
+            Node::Unreadable(part, _) | Node::Doubtful(part) => vec![*part],
+            _ => vec![],
+        }
+    }
+
+    fn slots(&self) -> Slots {
+        match self {
+            Node::Long(slots)
+            | Node::Float(slots)
+            | Node::Double(slots)
+            | Node::Text(slots)
+            | Node::Enum(_, slots)
+            | Node::Array(_, slots)
+            | Node::Unreadable(_, slots) => slots.clone(),
+            Node::Map(_, slots, keys) => keys.iter().flat_map(|key| &key.2).chain(slots).copied().collect(),
+            _ => vec![],
+        }
     }
 }
 

@@ -207,7 +207,7 @@ pub fn batch<'py>(
     let length = i32::try_from(size - LENGTH_ENDS)?;
     let mut checked = Vec::with_capacity(HEAD_BYTES - CRC_ENDS);
     checked.extend_from_slice(&attributes.to_be_bytes());
-    checked.extend_from_slice(&(count - 1).to_be_bytes());
+    checked.extend_from_slice(&count.wrapping_sub(1).to_be_bytes());
     checked.extend_from_slice(&times.0.to_be_bytes());
     checked.extend_from_slice(&times.1.to_be_bytes());
     checked.extend_from_slice(&producer.0.to_be_bytes());

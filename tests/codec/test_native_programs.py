@@ -1,6 +1,7 @@
 """Whatever the native decoder is given: it refuses with an ordinary error, or does no harm; it never panics."""
 
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,8 +46,8 @@ JUNK = st.recursive(
 
 
 def nodes_at(at: int) -> st.SearchStrategy[tuple[Any, ...]]:
-    """Nodes of the right form, which lead on to later ones; with numbers that may be none."""
-    later = st.integers(min(at + 1, LAST), LAST + (at == LAST))
+    """Nodes of the right form, which lead on to later ones as a rule; with numbers that may be none."""
+    later = st.integers(min(at + 1, LAST), LAST + (at == LAST)) | st.integers(0, LAST)
     keys = st.lists(st.tuples(st.binary(max_size=2), later, slots), max_size=2)
     leaves = st.sampled_from(("null", "boolean", "none", "")).map(lambda name: (name,))
     values = st.tuples(st.sampled_from(("long", "float", "double", "text")), slots)
@@ -89,6 +90,32 @@ def test_a_program_of_anything_is_refused_or_harmless(nodes, root, values, neste
         columns, faults, doubtful = decode(nodes, root, (values, nested))
         assert len(columns[0]) + len(faults) + len(doubtful) == len(PAYLOADS)
         assert {number for _, number in faults} <= set(range(len(FAULTS)))
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [("record", [0])],
+        [("nested", 0, 0, 0)],
+        [("nested", 0, -5, -7)],
+        [("array", 0, 0, [])],
+        [("record", [1]), ("union", [(0, 0)])],
+        [("record", [at + 1]) for at in range(100_000)] + [("null",)],
+        [("fixed", -1)],
+    ],
+    ids=["itself", "of no types", "less than nothing", "list", "two", "chain", "size"],
+)
+def test_a_program_without_an_end_or_less_than_nothing_is_refused(nodes):
+    """Else a payload of nothing would overflow the stack."""
+    with pytest.raises(ValueError, match=r"deeply|less than nothing"):
+        decode(nodes)
+
+
+def test_a_kind_within_itself_is_refused():
+    kind = SimpleNamespace(name="array")
+    kind.inside = [kind]
+    with pytest.raises(ValueError, match="too deeply"):
+        module.RowEncoder(b"", [(kind, 0)])
 
 
 @given(JUNK, JUNK, JUNK, JUNK, JUNK, JUNK)

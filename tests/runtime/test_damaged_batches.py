@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 from streamproc.codec.sizes import headers_count
 from streamproc.runtime.aio import fetched
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
-from streamproc.runtime.aio.fetched import Heard, Partition, Records
+from streamproc.runtime.aio.fetched import Heard, Partition, Records, Unpacked
 from streamproc.runtime.aio.headernames import Answer, Damaged
 from streamproc.runtime.aio.patches import install
 from streamproc.runtime.ports import TopicPartition
+from tests.support.native import needs_native
 
 PLACE = TopicPartition("t", 0)
-BOTH = pytest.mark.parametrize("implementation", [MemoryRecords, _MemoryRecordsPy], ids=["compiled", "python"])
+BOTH = pytest.mark.parametrize(
+    "implementation",
+    [MemoryRecords, _MemoryRecordsPy, pytest.param(None, marks=needs_native)],
+    ids=["compiled", "python", "native"],
+)
 CRC_AT, COVERED_FROM, ATTRIBUTES_AT, RECORDS_AT = 17, 21, 21, 61
 
 
@@ -48,10 +53,13 @@ class Fetch:
     """One fetch of a partition, as the fetcher has it."""
 
     def __init__(self, *batches, implementation=MemoryRecords, start=0):
-        answer = Answer(b"".join(map(bytes, batches)), implementation)
-        assert answer.has_next()
-        self.partition = Partition(PLACE, start, Heard())
-        self.partition._records = Records(PLACE, answer, [], start)
+        self.partition, data = Partition(PLACE, start, Heard()), b"".join(map(bytes, batches))
+        if implementation is None:
+            self.partition._records = Unpacked(PLACE, data, [], start)
+        else:
+            answer = Answer(data, implementation)
+            assert answer.has_next()
+            self.partition._records = Records(PLACE, answer, [], start)
 
     def has_more(self):
         return self.partition.has_news

@@ -5,6 +5,7 @@ cannot be read before the error about that.
 """
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,8 +14,10 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 
+from streamproc.codec.native import module
 from streamproc.codec.sizes import MAX_HEADERS, Headers, memory_bytes, omitted
 from streamproc.runtime.aio.headernames import Answer, AnyNames, Damaged
+from streamproc.runtime.aio.unpacked import Batches, Columns, Odd
 from streamproc.runtime.ports import Gone, TopicPartition
 
 PART_BYTES = 16 << 20
@@ -77,7 +80,7 @@ class Partition:
         self.refusal: KafkaError | None = None
         self.gone: Gone | None = None
         self.size = 0
-        self._records: Records | None = None
+        self._records: Records | Unpacked | None = None
         self._damage: Damaged | None = None
 
     @property
@@ -91,7 +94,7 @@ class Partition:
         self.heard.take(high, stable)
         if data:
             self.size = len(data)
-            self._records = Records(self.place, Answer(data), aborted, self.position)
+            self._records = _records(self.place, data, aborted, self.position)
 
     def take(self, max_records: int) -> Sequence[Record]:
         """Return what comes next, raising Damaged or Gone where that cannot be had; then it is to be fetched again."""
@@ -102,7 +105,7 @@ class Partition:
         found: list[Record] = []
         if self._records is not None:
             try:
-                is_over = _take(self._records, max_records, found)
+                is_over = self._records.take(max_records, found)
             except Damaged as error:
                 damage, is_over = error, True
             self.position = self._records.next_fetch_offset
@@ -116,11 +119,15 @@ class Partition:
 
 
 class Records(AnyNames):
-    """The records of one answer, without those of aborted transactions; raises Damaged."""
+    """The records of one answer, without those of aborted transactions, by aiokafka."""
 
     def __init__(self, place: TopicPartition, answer: Answer, aborted: Any, position: int) -> None:
         as_bytes = None, None
         super().__init__(AioPartition(*place), answer, aborted, position, *as_bytes, CHECKED, READ_COMMITTED)
+
+    def take(self, max_records: int, found: list[Record]) -> bool:
+        """Move what comes next to `found`; tell whether that was all. Raises Damaged."""
+        return _take(self, max_records, found)
 
     def _consumer_record(self, _place: Any, record: Any) -> Record:
         headers = record.headers
@@ -133,14 +140,73 @@ class Records(AnyNames):
         )
 
 
+class Unpacked:
+    """The same, by the native codec as far as that takes them."""
+
+    def __init__(self, place: TopicPartition, data: bytes, aborted: Any, position: int) -> None:
+        self.next_fetch_offset = position
+        self._place = place
+        self._batches = Batches(data, aborted, position)
+        self._held = deque[Record]()
+        """Of the batch that was taken last, those that were not handed out."""
+        self._rest: Records | None = None
+
+    def take(self, max_records: int, found: list[Record]) -> bool:
+        """Move what comes next to `found`; tell whether that was all. Raises Damaged."""
+        size = 0
+        while self._rest is None and size < PART_BYTES and len(found) < max_records:
+            if self._held:
+                record = self._held.popleft()
+                found.append(record)
+                size += _memory(record)
+                self.next_fetch_offset = record.offset + 1 if self._held else self._batches.position
+            elif (columns := self._next()) is not None:
+                offsets, timestamps, keys, values, headers, memory = columns
+                records = map(Record, offsets, timestamps, keys, values, headers)
+                if size + memory <= PART_BYTES and len(found) + len(offsets) <= max_records:
+                    found += records
+                    size += memory
+                    self.next_fetch_offset = self._batches.position
+                else:
+                    self._held.extend(records)
+            elif self._rest is None:
+                self.next_fetch_offset = self._batches.position
+                return True
+        return self._rest is not None and self._take_rest(self._rest, max_records, found)
+
+    def _next(self) -> Columns | None:
+        """Return the columns of the next batch; None where there is none, or somebody else has to read it."""
+        try:
+            return self._batches.next()
+        except Odd as odd:
+            self._rest = Records(self._place, Answer(odd.data), odd.aborted, odd.position)
+            return None
+
+    def _take_rest(self, rest: Records, max_records: int, found: list[Record]) -> bool:
+        try:
+            return rest.take(max_records, found)
+        finally:
+            self.next_fetch_offset = rest.next_fetch_offset
+
+
+def _records(place: TopicPartition, data: bytes, aborted: Any, position: int) -> Records | Unpacked:
+    """Return the records of an answer."""
+    if module:
+        return Unpacked(place, data, aborted, position)
+    return Records(place, Answer(data), aborted, position)
+
+
 def _take(records: Iterator[Record], max_records: int, found: list[Record]) -> bool:
     """Move what comes next to `found`; tell whether that was all."""
     size = 0
     for record in records:
         found.append(record)
-        size += len(record.value or b"") + len(record.key or b"")
-        if record.headers:
-            size += memory_bytes(record.headers)
+        size += _memory(record)
         if size >= PART_BYTES or len(found) >= max_records:
             return False
     return True
+
+
+def _memory(record: Record) -> int:
+    size = len(record.value or b"") + len(record.key or b"")
+    return size + memory_bytes(record.headers) if record.headers else size
