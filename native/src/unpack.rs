@@ -22,13 +22,16 @@ pub struct Unpacker {
     names: Texts,
 }
 
+/// Name and value.
+type Header<'a> = (&'a str, Option<&'a [u8]>);
+
 /// One record, as it is in its batch.
 struct Unpacked<'a> {
     offset: i64,
     timestamp: i64,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
-    headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    headers: Vec<Header<'a>>,
 }
 
 #[pymethods]
@@ -51,6 +54,7 @@ impl Unpacker {
         let (mut offsets, mut timestamps) = (Vec::new(), Vec::new());
         let (mut keys, mut values, mut headers) = (Vec::new(), Vec::new(), Vec::new());
         let mut memory = 0_usize;
+        let mut before: Vec<(Header<'_>, Py<PyTuple>)> = Vec::new();
         let mut cursor = Cursor::new(records);
         let bytes = |found: Option<&[u8]>| found.map(|found| PyBytes::new(py, found));
         for _ in 0..count {
@@ -63,11 +67,17 @@ impl Unpacker {
             memory += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
             keys.push(bytes(record.key));
             values.push(bytes(record.value));
-            let mut pairs = Vec::with_capacity(record.headers.len());
-            for (name, content) in record.headers {
-                memory += self.header_cost + name.len() + content.map_or(0, <[u8]>::len);
-                pairs.push((self.names.get(py, name), bytes(content)));
+            memory += record.headers.iter().map(|header| self.header_cost + size_of(*header)).sum::<usize>();
+            before.truncate(record.headers.len());
+            for (number, header) in record.headers.into_iter().enumerate() {
+                // Most are those of the record before.
+                match before.get_mut(number) {
+                    Some((known, _)) if *known == header => {}
+                    Some(place) => *place = (header, self.pair(py, header)?),
+                    None => before.push((header, self.pair(py, header)?)),
+                }
             }
+            let pairs = before.iter().map(|(_, pair)| pair.clone_ref(py)).collect::<Vec<_>>();
             headers.push(PyTuple::new(py, pairs)?);
         }
         if cursor.left() > 0 {
@@ -80,6 +90,11 @@ impl Unpacker {
 }
 
 impl Unpacker {
+    fn pair(&mut self, py: Python<'_>, (name, value): Header<'_>) -> PyResult<Py<PyTuple>> {
+        let value = value.map(|value| PyBytes::new(py, value));
+        Ok((self.names.get(py, name), value).into_pyobject(py)?.unbind())
+    }
+
     fn next<'a>(&self, cursor: &mut Cursor<'a>, (base, first_ms, appended_ms): Head) -> Result<Unpacked<'a>, Fault> {
         let size = cursor.long()?;
         let mut record = Cursor::new(cursor.take(size)?);
@@ -101,6 +116,10 @@ impl Unpacker {
         }
         Ok(Unpacked { offset, timestamp: appended_ms.unwrap_or(timestamp), key, value, headers })
     }
+}
+
+fn size_of((name, value): Header<'_>) -> usize {
+    name.len() + value.map_or(0, <[u8]>::len)
 }
 
 fn nullable<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, Fault> {
