@@ -111,13 +111,14 @@ def peers_(
     warm_up: float = 20.0,
     seconds: float = 15.0,
     rounds: int = 1,
+    assistants: int = 200,
 ) -> None:
     """The same job on Kafka Streams, Quix Streams, Faust and Bytewax; fetches them (some 300 MB) into the cache."""
     known = [comparing.OURS, *comparing.PEERS]
     if unknown := sorted({*peer} - {*known}):
         message = f"{', '.join(unknown)}: known are {', '.join(known)}"
         raise typer.BadParameter(message)
-    options = comparing.Options(events, partitions, compression, rate, warm_up, seconds)
+    options = comparing.Options(events, partitions, compression, rate, warm_up, seconds, assistants)
     print(comparing.compare(peer or known, options, rounds))
 
 

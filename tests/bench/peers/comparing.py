@@ -9,7 +9,7 @@ import asyncio
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, TopicPartition
 
 from streamproc.local.kafka import LocalKafka, local_kafka
+from streamproc.local.simulate import SimulatedEvent
 from tests.bench.floor import floor_cpu_seconds
 from tests.bench.peers.lifecycle import decode, fold
 from tests.bench.peers.setup import PEERS, Start, Work
@@ -34,6 +35,8 @@ START_S = 10.0
 END_S = 30.0
 OURS = "streamproc"
 
+MODELS_EACH = 3
+
 HEADS = (
     "peer", "guarantee", "events/s", "CPU-s per million, whole", "steady state", "of the broker", "MiB at most",
     "transitions", "p50 ms", "p99 ms", "max ms", "CPU %", "broker CPU %",
@@ -41,7 +44,10 @@ HEADS = (
 
 
 class Options(NamedTuple):
-    """What is measured: a backlog, and `rate` events a second (0: not) for `seconds` after `warm_up`."""
+    """What is measured: a backlog, and `rate` events a second (0: not) for `seconds` after `warm_up`.
+
+    `assistants`: in the backlog, each on MODELS_EACH models.
+    """
 
     events: int
     partitions: int
@@ -49,6 +55,11 @@ class Options(NamedTuple):
     rate: int
     warm_up: float
     seconds: float
+    assistants: int
+
+    def backlog(self, events: int) -> Iterable[SimulatedEvent]:
+        """Return so many events."""
+        return backlog(events, assistants=self.assistants, models_each=MODELS_EACH)
 
 
 class Drained(NamedTuple):
@@ -67,7 +78,7 @@ class Failed(Exception):
 
 def compare(names: list[str], options: Options, rounds: int) -> str:
     """Measure in turn; return the table."""
-    expected = {events: _transitions(events) for events in (options.events // SHORT, options.events)}
+    expected = {events: _transitions(options, events) for events in (options.events // SHORT, options.events)}
     rows = [row for _ in range(rounds) for name in names for row in [_row(name, options, expected)]]
     print(f"{options.events:,} events; a plain fold makes {expected[options.events]:,} transitions", flush=True)
     return table(HEADS, [*rows, _floor(options)])
@@ -113,18 +124,18 @@ def _floor(options: Options) -> list[object]:
         with tempfile.TemporaryDirectory(prefix="streamproc-bench-") as logs:
             async with local_kafka() as kafka, fleet(kafka.bootstrap_servers, "peer", Path(logs)) as it:
                 count = min(options.events, 100_000)
-                await asyncio.to_thread(write, kafka.bootstrap_servers, it.topics.events, backlog(count))
+                await asyncio.to_thread(write, kafka.bootstrap_servers, it.topics.events, options.backlog(count))
                 return await floor_cpu_seconds(it, count)
 
     cpu = f"{asyncio.run(measured()) * 1e6:.1f}"
     return ["a loop that reads and decodes with fastavro", "writes nothing", "", cpu, cpu, *[""] * (len(HEADS) - 5)]
 
 
-def _transitions(events: int) -> int:
+def _transitions(options: Options, events: int) -> int:
     """Return how many transitions a plain fold makes."""
     runs: dict[str, object] = {}
     count = 0
-    for offset, each in enumerate(backlog(events)):
+    for offset, each in enumerate(options.backlog(events)):
         event = decode(each.value or b"")
         run, transition = fold(runs.get(event["id"]), event, each.value or b"", each.timestamp_ms, ("", 0, offset))
         if run is not None:
@@ -191,7 +202,7 @@ def _last_words(log: Path) -> str:
 
 async def _drain(ready: Ready, options: Options, events: int, expected: int) -> Drained:
     async with _place(options) as (kafka, it, directory):
-        await asyncio.to_thread(write, kafka.bootstrap_servers, it.topics.events, backlog(events))
+        await asyncio.to_thread(write, kafka.bootstrap_servers, it.topics.events, options.backlog(events))
         broker_cpu = cpu_seconds_with_children(kafka.nodes[0].pid)
         async with _running(ready, it, options, directory) as process:
             counting = _Counting(Place(kafka.bootstrap_servers, "", it.topics.transitions, options.partitions))
