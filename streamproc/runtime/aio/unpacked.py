@@ -56,11 +56,11 @@ class Batches:
             if left < LENGTH_ENDS or left < LENGTH_ENDS + size:
                 if self._at or not left:
                     return None
-                raise self._odd()  # A broker never cuts the first batch of an answer.
+                raise self._left_over()  # A broker never cuts the first batch of an answer.
             try:
                 found = self._read(self._at + LENGTH_ENDS + size)
             except (ValueError, KeyError, TooLarge, error):
-                raise self._odd() from None
+                raise self._left_over() from None
             self._at += LENGTH_ENDS + size
             if found is not None and found[0]:
                 return found
@@ -94,6 +94,6 @@ class Batches:
             content = DECOMPRESS[codec](content)
         return _unpack(content, count, head, since)  # type: ignore[no-any-return]
 
-    def _odd(self) -> Odd:
+    def _left_over(self) -> Odd:
         aborted = [*reversed(self._aborted), *((producer, -1) for producer in self._aborting)]
         return Odd(self._data[self._at :], aborted, self.position)
