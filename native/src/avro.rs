@@ -77,6 +77,31 @@ impl<'a> Cursor<'a> {
         self.take(size)
     }
 
+    /// Read bytes behind their length, as Kafka has them: none where that is -1.
+    pub fn nullable(&mut self) -> Result<Option<&'a [u8]>, Fault> {
+        match self.long()? {
+            -1 => Ok(None),
+            size => self.take(size).map(Some),
+        }
+    }
+
+    /// Read how many items the next block of a list or a map has; None at its end.
+    pub fn block(&mut self) -> Result<Option<i64>, Fault> {
+        let mut count = self.long()?;
+        if count == 0 {
+            return Ok(None);
+        }
+        if count < 0 {
+            self.long()?; // How many bytes they are.
+            count = count.checked_neg().unwrap_or(0); // Of the least long there is none: to all decoders, nothing.
+        }
+        // No item is without bytes: see `vet.py`.
+        if usize::try_from(count).map_or(true, |count| count > self.left()) {
+            return Err(Fault::TooManyItems);
+        }
+        Ok(Some(count))
+    }
+
     /// Read `N` bytes, of a float or a double.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let (found, rest) = self.rest.split_first_chunk().ok_or(Fault::BadLength)?;

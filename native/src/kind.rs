@@ -114,17 +114,7 @@ impl Kind {
             Kind::Array(kind) => {
                 let mut shared = shared;
                 let mut items = Vec::new();
-                loop {
-                    let mut count = from.long()?;
-                    if count < 0 {
-                        from.long()?; // How many bytes they are.
-                        count = count.checked_neg().unwrap_or(0);
-                    } else if count == 0 {
-                        break;
-                    }
-                    if usize::try_from(count).map_or(true, |count| count > from.left()) {
-                        return Err(Fault::TooManyItems.into());
-                    }
+                while let Some(count) = from.block()? {
                     for _ in 0..count {
                         items.push(kind.read(py, from, shared.as_deref_mut())?);
                     }

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyString, PyTuple};
 
-use crate::wire::{put_bytes, put_varint, take_bytes, take_varint, varint_size};
+use crate::avro::{Cursor, Fault};
+use crate::wire::{put_bytes, put_varint, varint_size};
 
 /// What stands for a time that is none.
 const NO_TIMESTAMP: i64 = -1;
@@ -110,14 +112,17 @@ impl Records {
 
 impl Records {
     fn message<'py>(&self, py: Python<'py>, number: usize) -> PyResult<Bound<'py, PyTuple>> {
-        let (mut rest, timestamp) = self.body(number);
+        let (body, timestamp) = self.body(number);
+        let mut body = Cursor::new(body);
+        let unread = |fault: Fault| PyValueError::new_err(fault.to_string());
         let bytes = |found: Option<&[u8]>| found.map(|found| PyBytes::new(py, found));
-        let (key, value) = (bytes(take_bytes(&mut rest)), bytes(take_bytes(&mut rest)));
+        let key = bytes(body.nullable().map_err(unread)?);
+        let value = bytes(body.nullable().map_err(unread)?);
         let mut headers = Vec::new();
-        for _ in 0..take_varint(&mut rest) {
-            let name = PyBytes::new(py, take_bytes(&mut rest).unwrap_or_default());
+        for _ in 0..body.long().map_err(unread)? {
+            let name = PyBytes::new(py, body.bytes().map_err(unread)?);
             let name = name.call_method1("decode", ("utf-8", "surrogateescape"))?;
-            headers.push((name, bytes(take_bytes(&mut rest))));
+            headers.push((name, bytes(body.nullable().map_err(unread)?)));
         }
         (key, value, timestamp, headers).into_pyobject(py)
     }

@@ -101,15 +101,15 @@ impl Unpacker {
         record.byte()?; // Attributes, of which there are none.
         let timestamp = first_ms.wrapping_add(record.long()?);
         let offset = base.wrapping_add(record.long()?);
-        let (key, value) = (nullable(&mut record)?, nullable(&mut record)?);
+        let (key, value) = (record.nullable()?, record.nullable()?);
         let count = record.long()?;
         if !(0..=self.max_headers).contains(&count) {
             return Err(Fault::TooManyItems);
         }
         let mut headers = Vec::new();
         for _ in 0..count {
-            let name = nullable(&mut record)?.ok_or(Fault::BadLength)?;
-            headers.push((std::str::from_utf8(name).map_err(|_| Fault::BadSymbol)?, nullable(&mut record)?));
+            let name = record.nullable()?.ok_or(Fault::BadLength)?;
+            headers.push((std::str::from_utf8(name).map_err(|_| Fault::BadSymbol)?, record.nullable()?));
         }
         if record.left() > 0 {
             return Err(Fault::TrailingBytes);
@@ -120,13 +120,6 @@ impl Unpacker {
 
 fn size_of((name, value): Header<'_>) -> usize {
     name.len() + value.map_or(0, <[u8]>::len)
-}
-
-fn nullable<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, Fault> {
-    match cursor.long()? {
-        -1 => Ok(None),
-        size => cursor.take(size).map(Some),
-    }
 }
 
 /// Return the checksum of a batch.

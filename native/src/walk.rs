@@ -147,23 +147,13 @@ impl<'a, 'r> Walk<'a, 'r> {
 
     /// Walk through the blocks of a list or a map.
     fn items(&mut self, item: Part, mut each: impl FnMut(&mut Self, At) -> Result<(), Fault>) -> Result<(), Fault> {
-        loop {
-            let mut count = self.cursor.long()?;
-            if count == 0 {
-                return Ok(());
-            }
-            if count < 0 {
-                self.cursor.long()?; // How many bytes they are.
-                count = count.checked_neg().unwrap_or(0); // Of the least long there is none: to all decoders, nothing.
-            }
-            if usize::try_from(count).map_or(true, |count| count > self.cursor.left()) {
-                return Err(Fault::TooManyItems);
-            }
+        while let Some(count) = self.cursor.block()? {
             self.spend(count.saturating_mul(item.cost).saturating_add(1))?;
             for _ in 0..count {
                 each(self, item.at)?;
             }
         }
+        Ok(())
     }
 
     /// Read a pair of a map: of the metadata the key and the size of the value, of some keys the value.

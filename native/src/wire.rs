@@ -29,25 +29,3 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
         None => put_varint(out, -1),
     }
 }
-
-/// Read what `put_varint` has written.
-pub fn take_varint(rest: &mut &[u8]) -> i64 {
-    let (mut found, mut shift) = (0_u64, 0_u32);
-    while let Some((byte, after)) = rest.split_first() {
-        *rest = after;
-        found |= u64::from(byte & 0x7F).wrapping_shl(shift);
-        shift += 7;
-        if *byte < 0x80 {
-            break;
-        }
-    }
-    (found >> 1).cast_signed() ^ (found & 1).cast_signed().wrapping_neg()
-}
-
-/// Read what `put_bytes` has written.
-pub fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let size = usize::try_from(take_varint(rest)).ok()?;
-    let (found, after) = rest.split_at_checked(size)?;
-    *rest = after;
-    Some(found)
-}

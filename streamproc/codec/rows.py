@@ -118,12 +118,12 @@ class EventEncoder:
         rows, place = list(map(astuple, structs)), place_of(origin)
         if self._native:
             return self._native.encode(rows, origin, place, ids, wall_ms)  # type: ignore[no-any-return]
-        return [self._message(row, origin, wall_ms, ids.get(number)) for number, row in enumerate(rows)]
+        return [self._message((*row, *origin), wall_ms, place, ids.get(number)) for number, row in enumerate(rows)]
 
-    def _message(self, row: Sequence[Any], origin: Origin, wall_ms: int, event_id: bytes | None) -> Message:
+    def _message(self, row: Sequence[Any], wall_ms: int, place: bytes, event_id: bytes | None) -> Message:
         key, time_ms, offset = (row[at] for at in self._places)
-        headers = self._events.headers(event_id or b"%b:%d" % (place_of(origin), offset), time_ms)
-        return key.encode(), self._records.frame((*row, *origin)), min(time_ms, wall_ms), headers
+        headers = self._events.headers(event_id or b"%b:%d" % (place, offset), time_ms)
+        return key.encode(), self._records.frame(row), min(time_ms, wall_ms), headers
 
 
 def place_of(origin: Origin) -> bytes:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from streamproc.codec.native import module
 from streamproc.codec.sizes import MAX_HEADERS, Headers, memory_bytes, omitted
 from streamproc.runtime.aio.headernames import Answer, AnyNames, Damaged
-from streamproc.runtime.aio.unpacked import Batches, Columns, Odd
+from streamproc.runtime.aio.unpacked import Columns, FetchedBatches, Odd
 from streamproc.runtime.ports import Gone, TopicPartition
 
 PART_BYTES = 16 << 20
@@ -146,7 +146,7 @@ class Unpacked:
     def __init__(self, place: TopicPartition, data: bytes, aborted: Any, position: int) -> None:
         self.next_fetch_offset = position
         self._place = place
-        self._batches = Batches(data, aborted, position)
+        self._batches = FetchedBatches(data, aborted, position)
         self._held = deque[Record]()
         """Of the batch that was taken last, those that were not handed out."""
         self._rest: Records | None = None

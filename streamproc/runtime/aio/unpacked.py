@@ -9,15 +9,15 @@ from struct import Struct, error
 
 from streamproc.codec.native import module
 from streamproc.codec.sizes import BATCH_HEADER_BYTES, HEADER_COST_BYTES, MAX_HEADERS, Headers
+from streamproc.runtime.aio.batches import CODECS, CRC_ENDS
 from streamproc.runtime.aio.decompression import BOUNDED, TooLarge
+from streamproc.runtime.aio.headernames import FORMAT_WITH_HEADERS, LENGTH_ENDS
 
 HEAD = Struct(">qi4xbIhiqqq6xi")
 """First offset, bytes behind LENGTH_ENDS, format, checksum, attributes, last offset less the first, first and largest
 timestamp, producer, number of records."""
-LENGTH_ENDS, CRC_ENDS = 12, 21
-FORMAT = 2
 CODEC, APPEND_TIME, TRANSACTIONAL, CONTROL = 0x07, 0x08, 0x10, 0x20
-DECOMPRESS = {number: BOUNDED[f"{name}_decode"] for number, name in enumerate(("gzip", "snappy", "lz4", "zstd"), 1)}
+DECOMPRESS = {number: BOUNDED[f"{name}_decode"] for name, number in CODECS.items() if number}
 ABORT = b"\x00\x00\x00\x00"
 """The key of the record that ends an aborted transaction."""
 
@@ -34,7 +34,7 @@ class Odd(Exception):
         self.data, self.aborted, self.position = data, aborted, position
 
 
-class Batches:
+class FetchedBatches:
     """The batches of an answer, without those of aborted transactions and those of the broker's own.
 
     `position`: the offset behind what was taken.
@@ -70,7 +70,7 @@ class Batches:
         first, _, version, crc, attributes, last, first_ms, largest_ms, producer, count = HEAD.unpack_from(
             self._data, self._at
         )
-        if version != FORMAT or module.crc32c(self._data[self._at + CRC_ENDS : end]) != crc:
+        if version != FORMAT_WITH_HEADERS or module.crc32c(self._data[self._at + CRC_ENDS : end]) != crc:
             raise ValueError
         while self._aborted and self._aborted[-1][1] <= first:
             self._aborting.add(self._aborted.pop()[0])
