@@ -170,7 +170,7 @@ class _Replay:
         runs = self._state.runs
         places = sorted((runs[run_id].offset, run_id) for run_id in run_ids)
         for file, of_file in groupby(places, lambda place: bisect_right(self._starts, place[0]) - 1):
-            while batch := [runs[run_id] for _, run_id in islice(of_file, BATCH)]:
+            while batch := self._state.whole([runs[run_id] for _, run_id in islice(of_file, BATCH)]):
                 self._results.states.append(_payloads(self._encoders[file].states(batch, self._clock_ms)))
 
 

@@ -8,13 +8,17 @@ of its end (rules.md 12): what came before was not final, or was got over.
 from streamproc.core.lateness import IN_TIME, Lateness
 from streamproc.core.lifecycle import Move, Profile
 from streamproc.core.model import Moment, Reason, Ruling, Run, RunEvent, Transition, Verdict
+from streamproc.core.payloads import IN_HAND
 
 REWRITE = Move(Verdict.APPLIED, expected=True)
 DUPLICATE = Move(Verdict.DUPLICATE, expected=True)
 
 
-def judge(run: Run | None, event: RunEvent, profile: Profile) -> Move:
-    """Give the arrival its verdict (rules.md 12 to 14). `run` is None where the run is not remembered."""
+def judge(run: Run | None, event: RunEvent, profile: Profile, *, repeats: bool) -> Move:
+    """Give the arrival its verdict (rules.md 12 to 14). `run` is None where the run is not remembered.
+
+    `repeats`: it is the event that was applied last, byte for byte.
+    """
     if run is None:
         return profile.judge(None, event.status)
     if run.status != event.status:
@@ -24,7 +28,7 @@ def judge(run: Run | None, event: RunEvent, profile: Profile) -> Move:
             run.error_code is None and event.error_code is not None
         )
         return REWRITE if brings_news else DUPLICATE
-    return DUPLICATE if _same(run, event) else REWRITE
+    return DUPLICATE if repeats else REWRITE
 
 
 def opened(event: RunEvent, profile: Profile, at: Moment, late: Lateness = IN_TIME) -> Run:
@@ -86,6 +90,7 @@ def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Late
     new.offset = event.offset
     new.event_schema = event.schema
     new.event = event.payload
+    new.payload = IN_HAND
     return new
 
 
@@ -108,9 +113,9 @@ def transition(before: Run | None, after: Run, event: RunEvent, profile: Profile
     )
 
 
-def ruling(run: Run, event: RunEvent, verdict: Verdict, profile: Profile) -> Ruling:
+def ruling(run: Run, event: RunEvent, verdict: Verdict, profile: Profile, *, repeats: bool = False) -> Ruling:
     """Return what became of an arrival that left the run in its status; see the schema RunVerdict for the reasons."""
-    reason = _reason(run, event, verdict, ended=run.status in profile.outcomes)
+    reason = _reason(verdict, ended=run.status in profile.outcomes, repeats=repeats)
     return Ruling(
         run.run_id, verdict.value, run.status, event.status, event.timestamp, reason.value, event.offset, run.attempt
     )
@@ -123,21 +128,16 @@ def ended_at(event: RunEvent, profile: Profile) -> int | None:
     return end
 
 
-def _reason(run: Run, event: RunEvent, verdict: Verdict, *, ended: bool) -> Reason:
+def _reason(verdict: Verdict, *, ended: bool, repeats: bool) -> Reason:
     match verdict:
         case Verdict.APPLIED:
             return Reason.COMPLETED if ended else Reason.REWRITTEN
         case Verdict.DUPLICATE:
-            return Reason.REPEATED if _same(run, event) else Reason.NO_NEWS
+            return Reason.REPEATED if repeats else Reason.NO_NEWS
         case Verdict.STALE:
             return Reason.ENDED if ended else Reason.NOT_ALLOWED
         case Verdict.ILLEGAL:
             return Reason.OTHER_END
-
-
-def _same(run: Run, event: RunEvent) -> bool:
-    """Tell whether an arrival is what was applied last."""
-    return run.event == event.payload and run.event_schema == event.schema
 
 
 def _reopened(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Lateness) -> Run:

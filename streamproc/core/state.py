@@ -1,13 +1,15 @@
 """The committed state of one partition, and what a commit changes. Only a confirmed one, or a restore, touches it."""
 
 from collections import Counter
-from collections.abc import Mapping, ValuesView
+from collections.abc import Mapping, Sequence, ValuesView
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from streamproc.core.alerts import Alert
 from streamproc.core.calendar import Calendar, CalendarOverlay
-from streamproc.core.model import Ruling, Run, Transition
+from streamproc.core.model import Ruling, Run, RunEvent, Transition
+from streamproc.core.payloads import IN_HAND, InMemory, Payloads
 from streamproc.core.reminders import Reminders, RemindersOverlay
 from streamproc.core.rules import Rules
 from streamproc.core.runs import Runs
@@ -42,12 +44,14 @@ class Outcome(Struct):
 class State:
     """What one partition remembers: its runs, and how far its stream time has come.
 
-    `forgetting` says which runs to look at when for retention, `limits` for deadlines.
+    `forgetting` says which runs to look at when for retention, `limits` for deadlines. Its runs have their payloads in
+    `payloads`.
     """
 
-    def __init__(self, rules: Rules, stream_time: int = 0) -> None:
+    def __init__(self, rules: Rules, stream_time: int = 0, payloads: Payloads | None = None) -> None:
         """Start empty."""
         self.rules = rules
+        self.payloads = InMemory() if payloads is None else payloads
         self.runs = Runs(rules.profile.outcomes)
         self.by_status: Counter[str] = Counter()
         self.stream_time = stream_time
@@ -65,9 +69,20 @@ class State:
         """Return the runs that have not ended."""
         return self.runs.open_runs()
 
+    def holds(self, run: Run, event: RunEvent) -> bool:
+        """Tell whether the event is what was applied to the run last: the same bytes of the same schema."""
+        if run.event_schema != event.schema:
+            return False
+        return self.payloads.equals(run.payload, event.payload) if run.payload else run.event == event.payload
+
     def put(self, run: Run) -> None:
-        """Set a run's latest state."""
+        """Set a run's latest state, which is the state's own from now on: its payload goes to the others."""
         before = self.runs.get(run.run_id)
+        if not run.payload:
+            run.payload = self.payloads.add(run.event)
+            run.event = b""
+        if before is not None and before.payload != run.payload:
+            self.payloads.drop(before.payload)
         self.runs[run.run_id] = run
         if before is None or before.status != run.status:
             self.by_status[run.status] += 1
@@ -86,6 +101,7 @@ class State:
         run = self.runs.get(run_id)
         if run is not None:
             del self.runs[run_id]
+            self.payloads.drop(run.payload)
             self._leave(run.status)
 
     def due_at(self, run: Run) -> int:
@@ -108,6 +124,11 @@ class State:
         """Take over what was looked at in vain, where there is nothing to commit: nobody has to look again."""
         self.forgetting.merge(out.forgetting)
         self.limits.merge(out.limits, self.runs.get_open)
+
+    def whole(self, runs: Sequence[Run]) -> list[Run]:
+        """Return runs with their payloads, in that order."""
+        payloads = self.payloads.read(run.payload for run in runs if run.payload)
+        return [replace(run, event=payloads[run.payload], payload=IN_HAND) if run.payload else run for run in runs]
 
     def live_after(self, changed: Mapping[str, Run | None]) -> int:
         """Return the number of keys once `changed` is merged."""

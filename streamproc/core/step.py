@@ -81,7 +81,8 @@ def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
     if run is not None and old and state.due_at(run) <= now:
         _resolve(out, run, None, rules, now, now)
         run = None  # Forgotten by stream time, whether or not a commit has said so yet.
-    move = judge(run, event, rules.profile)
+    repeats = run is not None and run.status == event.status and state.holds(run, event)
+    move = judge(run, event, rules.profile, repeats=repeats)
     out.tally.arrival(event, move.verdict, rules.profile)
     if move.verdict is Verdict.APPLIED:
         _apply(state, out, run, event, at, expected=move.expected)
@@ -89,7 +90,7 @@ def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
     if move.verdict is not Verdict.DUPLICATE:
         out.tally.anomalies[move.verdict.value] += 1
     assert run is not None  # noqa: S101  a new run is always applied (rules.md 12)
-    out.rulings.append(ruling(run, event, move.verdict, rules.profile))
+    out.rulings.append(ruling(run, event, move.verdict, rules.profile, repeats=repeats))
     if move.verdict is Verdict.ILLEGAL:
         _report_illegal(out, run, event, _now(out, event, at))
     elif run.status not in rules.profile.outcomes:

@@ -121,7 +121,7 @@ class FoldStage:
     def _states(self, batch: "FoldBatch", at: Moment) -> Messages:
         """Return what runs became, then those that are forgotten."""
         out, encoder = batch.out, self._encoder(batch.partition)
-        runs = [run for run in out.runs.values() if run is not None]
+        runs = batch.kept.state.whole([run for run in out.runs.values() if run is not None])
         states = encoder.states(runs, at.wall_ms, out.causes, batch.sequence)
         if out.forgotten:
             states.extend(encoder.tombstones(out.forgotten, out.now, batch.sequence, at.wall_ms))
@@ -182,7 +182,7 @@ class FoldBatch(Batch):
         self.out = begin(kept.state)
         self.mark: Mark | None = None
         self.sequence = position.sequence + 1
-        self._kept = kept
+        self.kept = kept
         self._seen_at = kept.seen_at
 
     def absorb(self, records: Sequence[Arrival], decoded: Decoded, at: Moment) -> Absorbed:
@@ -191,7 +191,7 @@ class FoldBatch(Batch):
         if over := self._over_limit(decoded.rejections):
             stop = TooMany(over.reason)
             decoded = decoded.before(over.record.offset)
-        step(self._kept.state, decoded.events, at, self.out)
+        step(self.kept.state, decoded.events, at, self.out)
         self._took(records[: decoded.taken], decoded.rejections, at)
         if stop is not None:
             self.last_timestamp = instant(records[decoded.taken].timestamp, at.wall_ms)
@@ -200,7 +200,7 @@ class FoldBatch(Batch):
 
     def pass_time(self, at: Moment, *, heard: bool, read_all: bool) -> None:
         """Let the clock do its part: deadlines, retention, and a mark for the windows."""
-        kept, out = self._kept, pass_time(self._kept.state, at, self.out)
+        kept, out = self.kept, pass_time(self.kept.state, at, self.out)
         if not heard:
             return  # No answer, or an open transaction: what was known before does not tell of the time since.
         # Bad records, and times that are not believed, keep a partition from falling idle and move no time: it must not
@@ -212,13 +212,13 @@ class FoldBatch(Batch):
 
     def settle(self) -> None:
         """Take note of which runs were looked at in vain."""
-        self._kept.state.settle(self.out)
+        self.kept.state.settle(self.out)
 
     @property
     def load(self) -> float:
         """How much of what one commit may hold is in here."""
         spoken = len(self.out.alerts) + len(self.out.tally.cells)
-        most = self._kept.stage.settings.commit.max_records
+        most = self.kept.stage.settings.commit.max_records
         return max(self._bytes_load, self.records / most, spoken / MAX_SPOKEN_PER_COMMIT)
 
     @property
@@ -228,15 +228,15 @@ class FoldBatch(Batch):
 
     def close(self, at: Moment) -> Pending:
         """End the batch."""
-        out, kept = self.out, self._kept
+        out, kept = self.out, self.kept
         position = self._position(kept.state.live_after(out.runs), out.stream_time)
         return Pending(position, self._apply, partial(self._report, at))
 
     def _apply(self) -> None:
-        self._kept.state.merge(self.out)
-        self._kept.seen_at = self._seen_at
+        self.kept.state.merge(self.out)
+        self.kept.seen_at = self._seen_at
         if self.mark is not None:
-            self._kept.beacon.sent(self.mark)
+            self.kept.beacon.sent(self.mark)
 
     def _report(self, at: Moment, duration_s: float, latency_s: float) -> CommitReport:
         return FoldReport(

@@ -19,6 +19,7 @@ from streamproc.core.step import begin, pass_time, step
 from tests.support.events import START_MS, TRAFFIC_ARRIVES, event, traffic
 from tests.support.metrics_oracle import Limits, Said, SourcePass, said
 from tests.support.oracle import FOREVER
+from tests.support.states import runs_of
 
 LIMITS = Limits(
     allowance_s=2,
@@ -67,7 +68,7 @@ class Partition:
 
     def restart(self) -> None:
         """Go on with what the state topic would give back."""
-        runs, stream_time = dict(self.state.runs), self.state.stream_time
+        runs, stream_time = runs_of(self.state), self.state.stream_time
         self.state = State(self.state.rules, stream_time)
         for run in sorted(runs.values(), key=lambda run: run.run_id[::-1]):
             self.state.put(run)
@@ -523,7 +524,7 @@ def test_cuts_aborts_and_restarts_change_no_alert(
     """Nor the runs, which remember what was said."""
     whole, cut = _folded(events), _folded(events, where, aborts=aborts, restarts=restarts)
     assert _all_said(cut) == _all_said(whole)
-    assert cut.state.runs == whole.state.runs
+    assert runs_of(cut.state) == runs_of(whole.state)
 
 
 @given(traffic(), cuts)

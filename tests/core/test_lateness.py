@@ -13,6 +13,7 @@ from streamproc.core.rules import Rules
 from streamproc.core.state import Outcome, State
 from streamproc.core.step import begin, pass_time, step
 from tests.support.events import START_MS, event
+from tests.support.states import runs_of
 
 DAY_MS = 86_400_000
 LIMITS = Deadlines(allowance_ms=30_000, limits={"queued": 300_000, "in_progress": 900_000, "requires_action": 600_000})
@@ -201,7 +202,7 @@ def test_lateness_outlives_a_restart() -> None:
     """It is in the state: else each restart would alarm for every run of a backfill."""
     live = Live()
     live.arrive(event("queued", at=-LATE_MS, offset=0), at=0)
-    held = dict(live.state.runs)
+    held = runs_of(live.state)
     live.state = State(live.state.rules, live.state.stream_time)
     for run in held.values():
         live.state.put(run)

@@ -10,6 +10,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.state import Outcome
 from streamproc.core.step import begin, step
 from tests.support.events import fold, moment, new_state, streams
+from tests.support.states import runs_of
 
 AT = moment(10_000_000)
 
@@ -28,7 +29,7 @@ def _result(*outcomes: Outcome) -> tuple[Counter[Verdict], list[Transition], lis
 def _runs(events: list[RunEvent]) -> tuple[dict[str, Run], list[Transition]]:
     state = new_state()
     outcome = fold(state, *events)
-    return state.runs, outcome.transitions
+    return runs_of(state), outcome.transitions
 
 
 @given(streams(), st.data())
@@ -39,11 +40,11 @@ def test_cutting_a_batch_anywhere_changes_nothing(events: list[RunEvent], data: 
     once = fold(whole, *events)
     twice = fold(commits, *events[:cut]), fold(commits, *events[cut:])
     assert _result(*twice) == _result(once)
-    assert commits.runs == whole.runs
+    assert runs_of(commits) == runs_of(whole)
     gathered = step(batches, events[:cut], AT, begin(batches))
     gathered = step(batches, events[cut:], AT, gathered)
     assert _result(gathered) == _result(once)
-    assert gathered.runs == whole.runs
+    assert gathered.runs == runs_of(whole)
     assert batches.live_after(gathered.runs) == len(whole.runs)
 
 

@@ -134,7 +134,8 @@ class SourcePass:
         if credible:
             self.stream_time = max(self.stream_time, event.timestamp)
         before = self.runs.get(event.run_id)
-        move = judge(before, event, ASSISTANTS)
+        repeats = before is not None and (before.event, before.event_schema) == (event.payload, event.schema)
+        move = judge(before, event, ASSISTANTS, repeats=repeats)
         if move.verdict is Verdict.APPLIED:
             at = Moment(wall_ms, caught_up=False)
             after = opened(event, ASSISTANTS, at) if before is None else advanced(before, event, ASSISTANTS, at)
