@@ -1,0 +1,128 @@
+"""Payloads that were sealed together: compressed as one, each found by its number.
+
+Measured on simulated events of 862 bytes: alone zstd takes a third off one, and 16 µs; 64 KiB of them shrink to an
+eighth, at less than a microsecond each.
+"""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+from zlib import crc32
+
+import cramjam
+from msgspec.msgpack import Decoder, Encoder
+
+from streamproc.errors import StreamprocError
+
+MAX_BYTES, MAX_PAYLOADS = 65_536, 256
+"""Of what is sealed together: opening it for one payload takes 40 µs."""
+DIGEST_BYTES = 16
+CHECKSUM_BYTES = 4
+LEVEL = 1
+
+_pack = Encoder().encode
+_unpack = Decoder(list[bytes]).decode
+
+Entry = tuple[int, bytes]
+
+
+class StoreDamaged(StreamprocError):
+    """What was stored is not what was written: the state has to come from its topic."""
+
+
+class Sealed(NamedTuple):
+    """Payloads as they are stored. `numbers`: ascending; `digests`: of each, one behind the other."""
+
+    numbers: bytes
+    digests: bytes
+    data: bytes
+
+
+class Block:
+    """Sealed payloads. `data`: None where it is only on disk; `size`: its bytes; `live`: how many are still wanted."""
+
+    __slots__ = ("_digests", "_gone", "data", "identity", "is_stored", "live", "numbers", "size")
+
+    def __init__(self, identity: int, sealed: Sealed, gone: int = 0) -> None:
+        """Take over what was sealed; `gone`: a bit for each payload that is no longer wanted."""
+        self.identity = identity
+        self.numbers = array("q", sealed.numbers)
+        self._digests = sealed.digests
+        self.data: bytes | None = sealed.data
+        self.size = len(sealed.data)
+        self.is_stored = False
+        self._gone = gone
+        self.live = len(self.numbers) - gone.bit_count()
+
+    @property
+    def gone(self) -> int:
+        """Return a bit for each payload that is no longer wanted."""
+        return self._gone
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether less than half of it is wanted."""
+        return 2 * self.live < len(self.numbers)
+
+    def drop(self, number: int) -> None:
+        """Take note that a payload is no longer wanted."""
+        self._gone |= 1 << self._place(number)
+        self.live -= 1
+
+    def equals(self, number: int, payload: bytes) -> bool:
+        """Tell whether this is the payload, by its digest."""
+        start = self._place(number) * DIGEST_BYTES
+        return self._digests[start : start + DIGEST_BYTES] == _digest(payload)
+
+    def sealed(self, data: bytes) -> Sealed:
+        """Return it as it is stored."""
+        return Sealed(self.numbers.tobytes(), self._digests, data)
+
+    def wanted(self) -> list[int]:
+        """Return the numbers of what is still wanted."""
+        return [number for place, number in enumerate(self.numbers) if not self._gone >> place & 1]
+
+    def _place(self, number: int) -> int:
+        place = bisect_left(self.numbers, number)
+        if place == len(self.numbers) or self.numbers[place] != number or self._gone >> place & 1:
+            raise KeyError(number)
+        return place
+
+
+def seal(entries: Sequence[Entry]) -> Sealed:
+    """Return payloads, by ascending number, as one."""
+    numbers = array("q", [number for number, _ in entries])
+    digests = b"".join([_digest(payload) for _, payload in entries])
+    packed = bytes(cramjam.zstd.compress(_pack([payload for _, payload in entries]), LEVEL))
+    return Sealed(numbers.tobytes(), digests, crc32(packed).to_bytes(CHECKSUM_BYTES, "big") + packed)
+
+
+def numbers_of(sealed: Sealed) -> Sequence[int]:
+    """Return the numbers of what was sealed."""
+    return array("q", sealed.numbers)
+
+
+def opened(numbers: Sequence[int], data: bytes) -> dict[int, bytes]:
+    """Return payloads that were sealed, by number; raises StoreDamaged where they are not what was written."""
+    packed = data[CHECKSUM_BYTES:]
+    if crc32(packed) != int.from_bytes(data[:CHECKSUM_BYTES], "big"):
+        raise StoreDamaged("its checksum does not hold")
+    return dict(zip(numbers, _unpack(bytes(cramjam.zstd.decompress(packed))), strict=True))
+
+
+def portions(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Cut entries into what is sealed together."""
+    start = size = 0
+    for at, (_, payload) in enumerate(entries):
+        if at > start and (size + len(payload) > MAX_BYTES or at - start == MAX_PAYLOADS):
+            yield entries[start:at]
+            start, size = at, 0
+        size += len(payload)
+    if start < len(entries):
+        yield entries[start:]
+
+
+def _digest(payload: bytes) -> bytes:
+    return blake2b(payload, digest_size=DIGEST_BYTES).digest()

@@ -1,0 +1,165 @@
+"""What is done to payloads in a thread, while others come and go."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
+
+from streamproc.store.block import Block, Sealed, StoreDamaged, opened, portions, seal
+from streamproc.store.disk import Change, Disk
+from streamproc.store.tiers import Tiers
+
+SEALED_AT_ONCE, SEALED_BYTES = 4_096, 4 << 20
+STORED_AT_ONCE = 512
+REWRITTEN_AT_ONCE = 32
+
+GetDisk = Callable[[], Disk]
+"""Returns the disk, opened where it was not; raises DiskFails."""
+
+
+class Job(ABC):
+    """Something to do. `work` touches nothing that may change meanwhile; `settle` takes over what was done."""
+
+    @abstractmethod
+    def work(self, disk: GetDisk) -> None:
+        """Do it, in a thread; raises DiskFails, StoreDamaged."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Take it over, where the payloads are."""
+
+
+class Sealing(Job):
+    """The oldest payloads into blocks."""
+
+    def __init__(self, tiers: Tiers) -> None:
+        self._tiers = tiers
+        self._entries = tiers.oldest(SEALED_AT_ONCE, SEALED_BYTES)
+        self._sealed: list[Sealed] = []
+
+    def work(self, disk: GetDisk) -> None:  # noqa: ARG002  none is needed
+        """Compress."""
+        self._sealed = [seal(portion) for portion in portions(self._entries)]
+
+    def settle(self) -> None:
+        """Have them in blocks."""
+        for sealed in self._sealed:
+            self._tiers.take_sealed(sealed)
+
+
+class Storing(Job):
+    """The oldest blocks to the disk, at least `least` bytes of them; and what is freed there."""
+
+    def __init__(self, tiers: Tiers, least: int) -> None:
+        self._tiers = tiers
+        self._blocks: list[tuple[Block, bytes]] = []
+        self.size = 0
+        """How much is to be written."""
+        for block in islice(tiers.held.values(), STORED_AT_ONCE):
+            if self.size >= least:
+                break
+            assert block.data is not None  # noqa: S101  it is held
+            self._blocks.append((block, block.data))
+            self.size += block.size
+        self._freed = list(tiers.freed)
+
+    def work(self, disk: GetDisk) -> None:
+        """Write."""
+        disk().write(Change({block.identity: block.sealed(data) for block, data in self._blocks}, self._freed))
+
+    def settle(self) -> None:
+        """Have them on the disk alone."""
+        del self._tiers.freed[: len(self._freed)]
+        for block, _ in self._blocks:
+            self._tiers.is_stored(block)
+
+
+class Rewriting(Job):
+    """Blocks of which little is wanted into fewer ones, next to next: so numbers stay in their order."""
+
+    def __init__(self, tiers: Tiers) -> None:
+        self._tiers = tiers
+        picked: dict[int, Block] = {}
+        for block in islice(tiers.sparse.values(), REWRITTEN_AT_ONCE):
+            picked[block.identity] = block
+            beside = tiers.beside(block)
+            if beside is not None and beside.live <= block.live:
+                picked[beside.identity] = beside
+        self._groups = _adjacent(tiers, sorted(picked.values(), key=lambda block: block.numbers[0]))
+        self._wanted = {block.identity: frozenset(block.wanted()) for block in picked.values()}
+        self._contents = _Contents(picked.values())
+        self._sealed: list[list[Sealed]] = []
+
+    def work(self, disk: GetDisk) -> None:
+        """Read, and compress what is left."""
+        contents = self._contents.read(disk)
+        for group in self._groups:
+            entries = [
+                entry
+                for block in group
+                for entry in contents[block.identity].items()
+                if entry[0] in self._wanted[block.identity]
+            ]
+            self._sealed.append([seal(portion) for portion in portions(entries)])
+
+    def settle(self) -> None:
+        """Have the new ones in place of the old."""
+        for group, sealed in zip(self._groups, self._sealed, strict=True):
+            old = [block for block in group if block.identity in self._tiers.blocks]
+            wanted = {number for block in old for number in block.wanted()}
+            for block in old:
+                self._tiers.remove(block)
+            for each in sealed:
+                self._tiers.insert(each, wanted)
+
+
+class Recalling(Job):
+    """Payloads from blocks, to be read."""
+
+    def __init__(self, tiers: Tiers, numbers: Iterable[int]) -> None:
+        self._tiers = tiers
+        self._numbers = tiers.sealed_among(numbers)
+        self._contents = _Contents([tiers.blocks[identity] for identity in self._numbers])
+        self._found: dict[int, bytes] = {}
+
+    @property
+    def is_void(self) -> bool:
+        """Whether nothing is in a block."""
+        return not self._numbers
+
+    def work(self, disk: GetDisk) -> None:
+        """Read, and decompress."""
+        contents = self._contents.read(disk)
+        self._found = {
+            number: contents[identity][number] for identity, numbers in self._numbers.items() for number in numbers
+        }
+
+    def settle(self) -> None:
+        """Have them at hand, in place of those recalled before."""
+        self._tiers.recalled = self._found
+
+
+class _Contents:
+    """What is in blocks, as it was when this was made."""
+
+    def __init__(self, blocks: Collection[Block]) -> None:
+        self._numbers = {block.identity: block.numbers for block in blocks}
+        self._held = {block.identity: block.data for block in blocks if block.data is not None}
+
+    def read(self, disk: GetDisk) -> Mapping[int, Mapping[int, bytes]]:
+        """Return payloads by block and number; raises DiskFails, StoreDamaged."""
+        absent = [identity for identity in self._numbers if identity not in self._held]
+        found = {**self._held, **(disk().read(absent) if absent else {})}
+        if lost := self._numbers.keys() - found.keys():
+            raise StoreDamaged(f"{len(lost)} blocks are lost")
+        return {identity: opened(numbers, found[identity]) for identity, numbers in self._numbers.items()}
+
+
+def _adjacent(tiers: Tiers, blocks: Sequence[Block]) -> list[list[Block]]:
+    """Return blocks in groups of such as are next to each other."""
+    groups: list[list[Block]] = []
+    for block in blocks:
+        if groups and tiers.beside(groups[-1][-1]) is block:
+            groups[-1].append(block)
+        else:
+            groups.append([block])
+    return groups

@@ -1,0 +1,148 @@
+"""Payloads in tiers: the latest as they came, older ones sealed in blocks, in memory or, beyond a limit, on disk.
+
+Nothing in here waits, or knows of threads: what takes time is a job (`jobs`), and payloads come and go meanwhile.
+"""
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
+
+from streamproc.core.payloads import IN_HAND
+from streamproc.store.block import Block, Entry, Sealed, numbers_of
+
+OVERHEAD_BYTES = 50
+"""Of a payload by itself, beside its bytes."""
+
+
+class Tiers:
+    """The payloads of one partition. `blocks`: by identity; those in `held` have their data in memory, oldest first.
+
+    `sparse`: blocks that are wanted by less than half; `freed`: what is on disk, and is not wanted there; `recalled`:
+    payloads that were fetched from blocks to be read.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.young: dict[int, bytes] = {}
+        self.blocks: dict[int, Block] = {}
+        self.held: dict[int, Block] = {}
+        self.sparse: dict[int, Block] = {}
+        self.freed: list[int] = []
+        self.recalled: Mapping[int, bytes] = {}
+        self.young_bytes = self.held_bytes = 0
+        self._firsts: list[int] = []
+        self._ordered: list[Block] = []
+        self._last_number = IN_HAND
+        self._last_identity = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory payloads take."""
+        return self.young_bytes + self.held_bytes
+
+    def add(self, payload: bytes) -> int:
+        """Keep a payload; return its number."""
+        self._last_number += 1
+        self.young[self._last_number] = payload
+        self.young_bytes += len(payload) + OVERHEAD_BYTES
+        return self._last_number
+
+    def drop(self, number: int) -> None:
+        """Forget a payload that is kept."""
+        payload = self.young.pop(number, None)
+        if payload is not None:
+            self.young_bytes -= len(payload) + OVERHEAD_BYTES
+            return
+        block = self._block_of(number)
+        block.drop(number)
+        if not block.live:
+            self.remove(block)
+        elif block.is_sparse:
+            self.sparse[block.identity] = block
+
+    def equals(self, number: int, payload: bytes) -> bool:
+        """Tell whether this is the payload that is kept under the number."""
+        young = self.young.get(number)
+        return self._block_of(number).equals(number, payload) if young is None else young == payload
+
+    def read(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
+        """Return payloads that are kept, by number. Those in blocks have to be in `recalled`."""
+        young, recalled = self.young, self.recalled
+        return {number: young[number] if number in young else recalled[number] for number in numbers}
+
+    def sealed_among(self, numbers: Iterable[int]) -> dict[int, list[int]]:
+        """Return by block those numbers that are in one."""
+        found: dict[int, list[int]] = {}
+        for number in numbers:
+            if number not in self.young:
+                found.setdefault(self._block_of(number).identity, []).append(number)
+        return found
+
+    def oldest(self, count: int, size: int) -> list[Entry]:
+        """Return payloads that came first: at most so many, and at least so many bytes where there are."""
+        entries: list[Entry] = []
+        for entry in islice(self.young.items(), count):
+            entries.append(entry)
+            size -= len(entry[1])
+            if size <= 0:
+                break
+        return entries
+
+    def take_sealed(self, sealed: Sealed) -> None:
+        """Take over what was made of the oldest payloads."""
+        wanted = set()
+        for number in numbers_of(sealed):
+            payload = self.young.pop(number, None)
+            if payload is not None:
+                self.young_bytes -= len(payload) + OVERHEAD_BYTES
+                wanted.add(number)
+        self.insert(sealed, wanted)
+
+    def insert(self, sealed: Sealed, wanted: Collection[int]) -> None:
+        """Add a block whose data is in memory, where anything of it is wanted: it may have been dropped meanwhile."""
+        gone = 0
+        for place, number in enumerate(numbers_of(sealed)):
+            if number not in wanted:
+                gone |= 1 << place
+        block = Block(self._last_identity + 1, sealed, gone)
+        if not block.live:
+            return
+        self._last_identity += 1
+        at = bisect_right(self._firsts, block.numbers[0])
+        self._firsts.insert(at, block.numbers[0])
+        self._ordered.insert(at, block)
+        self.blocks[block.identity] = self.held[block.identity] = block
+        self.held_bytes += block.size
+        if block.is_sparse:
+            self.sparse[block.identity] = block
+
+    def is_stored(self, block: Block) -> None:
+        """Take note that a block is on disk, and need not be in memory."""
+        if block.identity not in self.blocks:
+            self.freed.append(block.identity)
+            return
+        block.is_stored = True
+        self.release(block)
+
+    def release(self, block: Block) -> None:
+        """Let go of a block's data in memory."""
+        if self.held.pop(block.identity, None) is not None:
+            self.held_bytes -= block.size
+            block.data = None
+
+    def remove(self, block: Block) -> None:
+        """Forget a block."""
+        at = bisect_right(self._firsts, block.numbers[0]) - 1
+        del self._firsts[at], self._ordered[at], self.blocks[block.identity]
+        self.sparse.pop(block.identity, None)
+        self.release(block)
+        if block.is_stored:
+            self.freed.append(block.identity)
+
+    def beside(self, block: Block) -> Block | None:
+        """Return the block with the next higher numbers."""
+        at = bisect_right(self._firsts, block.numbers[0])
+        return self._ordered[at] if at < len(self._ordered) else None
+
+    def _block_of(self, number: int) -> Block:
+        return self._ordered[bisect_right(self._firsts, number) - 1]
