@@ -42,6 +42,7 @@ from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
 from streamproc.settings import Settings
+from streamproc.store.store import UNBOUNDED, StoreSettings
 from streamproc.web.server import HttpServer
 
 STOP_DEADLINE_S = 9.0
@@ -99,6 +100,7 @@ def make_worker(
         commit=settings.commit,
         partition_of=kafka.partition_of,
         frames=SINGLE_OBJECTS if link is None else link.frames,
+        store=StoreSettings(settings.state.memory_bytes, settings.state.max_disk_bytes or UNBOUNDED),
     )
     return Worker(job, stages(fold, settings.window_rules()))
 

@@ -44,7 +44,14 @@ from streamproc.rulebook import (
     rules,
     window_rules,
 )
-from streamproc.runtime.config import CommitSettings, DeadLetterSettings, KafkaSettings, Section, TopicSettings
+from streamproc.runtime.config import (
+    CommitSettings,
+    DeadLetterSettings,
+    KafkaSettings,
+    Section,
+    StateSettings,
+    TopicSettings,
+)
 
 PREFIX = "STREAMPROC_"
 TEST_PREFIX = "STREAMPROC_TEST_"
@@ -99,6 +106,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     commit: CommitSettings = CommitSettings()
+    state: StateSettings = StateSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     verdicts: VerdictSettings = VerdictSettings()
     instances: InstanceSettings = InstanceSettings()

@@ -1,7 +1,7 @@
 """The payloads of the events that runs were last changed by, apart from the runs: large, and hardly ever asked for."""
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 IN_HAND = 0
 """No number of a payload: it is where it came with."""
@@ -21,6 +21,18 @@ class Payloads(Protocol):
 
     def read(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
         """Return payloads that are kept, by number."""
+
+    def usage(self) -> "Usage":
+        """Return what they take."""
+
+
+class Usage(NamedTuple):
+    """What payloads take: how many are in memory and on disk alone, and how many bytes are used of each."""
+
+    in_memory: int = 0
+    memory_bytes: int = 0
+    on_disk: int = 0
+    disk_bytes: int = 0
 
 
 class InMemory:
@@ -48,3 +60,7 @@ class InMemory:
     def read(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
         """Return payloads that are kept, by number."""
         return {number: self._kept[number] for number in numbers}
+
+    def usage(self) -> Usage:
+        """Return what they take."""
+        return Usage(len(self._kept), sum(map(len, self._kept.values())))

@@ -122,6 +122,17 @@ class DeadLetterSettings(Section):
     stop_min_records: int = Field(100, ge=1, description="Below so many in a minute stop_percent tells nothing.")
 
 
+class StateSettings(Section):
+    """Where runs' payloads are. All partitions of an instance share the limits."""
+
+    memory_bytes: int = Field(
+        134_217_728, ge=65_536, description="Of payloads in memory; beyond it they are kept in a file, compressed."
+    )
+    max_disk_bytes: int | None = Field(
+        None, ge=1_048_576, description="Of that file; beyond it partitions wait (`state_full`). Unset: the disk's own."
+    )
+
+
 class CommitSettings(Section):
     """When a transaction is committed: at most once in `interval_ms`, unless there is more at hand than one holds."""
 

@@ -9,12 +9,13 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from streamproc.codec.message import Messages
 from streamproc.core.model import Moment
 from streamproc.errors import ConfigError
 from streamproc.runtime.awaiting import seen, set_within
+from streamproc.runtime.gathered import Gathered, Refused, Stopped
 from streamproc.runtime.job import Job
 from streamproc.runtime.pace import Pace
 from streamproc.runtime.ports import (
@@ -29,8 +30,10 @@ from streamproc.runtime.ports import (
     Unreadable,
 )
 from streamproc.runtime.restore import WAYS_OUT
-from streamproc.runtime.stage import Batch, Missing, Stage, TooMany
+from streamproc.runtime.stage import Batch, Stage
 from streamproc.runtime.task import PartitionTask
+from streamproc.store.block import StoreDamaged
+from streamproc.store.disk import DiskFails
 
 TICK_S = 1.0
 """So often the clock does its part for a partition that nothing comes for, and so long a fetch waits for something."""
@@ -42,52 +45,6 @@ GATHER_S = 0.5
 """Of fetching and folding for one commit; where records take long, `commit.max_records` would take longer."""
 LEAST_SHARE = 16
 """Records of each partition in one go, however many have something: each costs by itself."""
-
-
-class Stopped(NamedTuple):
-    """A partition that has to wait in front of the record at `offset`, and what for."""
-
-    task: PartitionTask
-    why: Missing | TooMany | Unreadable
-    offset: int
-
-
-class Refused(Exception):
-    """Partitions of the outputs take nothing. `writers`: by such a partition those that write to it."""
-
-    def __init__(self, error: OutputRefused, writers: Mapping[TopicPartition, Collection[TopicPartition]]) -> None:
-        super().__init__(str(error))
-        self.error, self.writers = error, writers
-
-
-class _Gathered:
-    """What one cycle has taken: batches, of which partitions the broker said something, and why some stopped."""
-
-    def __init__(self, wall_ms: int) -> None:
-        self.wall_ms = wall_ms
-        self.began = time.monotonic()
-        self.batches: dict[PartitionTask, Batch] = {}
-        self.answered: dict[PartitionTask, bool] = {}
-        """To whether there was nothing left."""
-        self.stops: dict[PartitionTask, Missing | TooMany | Unreadable] = {}
-
-    @property
-    def load(self) -> float:
-        return sum(batch.load for batch in self.batches.values())
-
-    @property
-    def records(self) -> int:
-        return sum(batch.records for batch in self.batches.values())
-
-    def batch(self, task: PartitionTask) -> Batch:
-        """Return the partition's batch, begun where there is none yet."""
-        if task not in self.batches:
-            self.batches[task] = task.begin()
-        return self.batches[task]
-
-    def moment(self, task: PartitionTask) -> Moment:
-        """Return when the partition was fetched, and whether it was caught up then."""
-        return Moment(self.wall_ms, self.answered.get(task, False))
 
 
 class Cycle:
@@ -120,6 +77,7 @@ class Cycle:
         gathered = await self._gather(tasks, wake)
         stopped = self._stop(gathered)
         self._pass_time(tasks, gathered)
+        stopped += await self._recall(gathered)
         full = {task: batch for task, batch in gathered.batches.items() if not batch.is_empty}
         for task, batch in gathered.batches.items():
             if task not in full:
@@ -136,12 +94,12 @@ class Cycle:
         left_s = self._not_before - time.monotonic()
         return left_s <= 0 or not await set_within(wake, left_s)
 
-    async def _gather(self, tasks: Sequence[PartitionTask], wake: asyncio.Event) -> _Gathered:
+    async def _gather(self, tasks: Sequence[PartitionTask], wake: asyncio.Event) -> Gathered:
         """Fetch and fold until nothing more is at hand, or as much as one commit may hold."""
         now = time.monotonic()
-        asked = {task.source: task for task in tasks if task.asked_at + task.stage.every_s <= now + SLACK_S}
+        asked = {task.source: task for task in tasks if task.asks_at <= now + SLACK_S}
         fetched = await self._first(asked, self._wait_s(tasks, now), wake)
-        it = _Gathered(self._job.now_ms())
+        it = Gathered(self._job.now_ms())
         for source, each in fetched.items():
             asked[source].asked_at = it.began
             it.answered[asked[source]] = each.caught_up
@@ -160,8 +118,8 @@ class Cycle:
     def _wait_s(self, tasks: Sequence[PartitionTask], now: float) -> float:
         """Return how long nothing need come: until the clock is to do its part, or others are to be fetched as well."""
         due = [task.ticked_at + TICK_S for task in tasks]
-        due += [task.asked_at + task.stage.every_s for task in tasks if task.stage.every_s]
-        return min((at - now for at in due if at > now + SLACK_S), default=TICK_S)
+        due += [task.asks_at for task in tasks if task.stage.every_s]
+        return min(TICK_S, min((at - now for at in due if at > now + SLACK_S), default=TICK_S))
 
     async def _first(
         self, asked: Mapping[TopicPartition, PartitionTask], wait_s: float, wake: asyncio.Event
@@ -188,7 +146,7 @@ class Cycle:
         self._share = min(most, max(LEAST_SHARE, self._pace.records // among))
         return await self._fetcher.poll(dict.fromkeys(sources, self._share), wait_s)
 
-    def _absorb(self, fetched: Mapping[PartitionTask, Fetched], it: _Gathered) -> bool:
+    def _absorb(self, fetched: Mapping[PartitionTask, Fetched], it: Gathered) -> bool:
         """Decode together, fold by partition; return whether more may be at hand."""
         began = time.monotonic()
         for task, each in fetched.items():
@@ -209,7 +167,7 @@ class Cycle:
         self._busy = max(1, full)  # Of all that were asked for any may have much, of these it is known.
         return full > 0
 
-    def _stop(self, it: _Gathered) -> list[Stopped]:
+    def _stop(self, it: Gathered) -> list[Stopped]:
         """Read partitions that have to wait anew from where they stopped.
 
         Before anybody asks what is unread: all from there on is, so they are neither idle nor caught up.
@@ -219,7 +177,20 @@ class Cycle:
             self._fetcher.seek(task.source, offset)
         return stopped
 
-    def _pass_time(self, tasks: Sequence[PartitionTask], it: _Gathered) -> None:
+    async def _recall(self, it: Gathered) -> list[Stopped]:
+        """Have at hand what batches need of what is on disk; those that cannot are as if they had not begun."""
+        stopped = []
+        for task, batch in list(it.batches.items()):
+            try:
+                await batch.recall()
+            except (DiskFails, StoreDamaged) as error:
+                assert task.position is not None  # noqa: S101  it runs
+                del it.batches[task]
+                self._fetcher.seek(task.source, task.position.offset)
+                stopped.append(Stopped(task, error, task.position.offset))
+        return stopped
+
+    def _pass_time(self, tasks: Sequence[PartitionTask], it: Gathered) -> None:
         """Let the clock do its part for every partition that something came for, and now and then for the others."""
         now = time.monotonic()
         for task in tasks:
@@ -228,7 +199,7 @@ class Cycle:
                 task.ticked_at = now
                 self._tick(task, it)
 
-    def _tick(self, task: PartitionTask, it: _Gathered) -> None:
+    def _tick(self, task: PartitionTask, it: Gathered) -> None:
         batch, at = it.batch(task), it.moment(task)
         heard = bool(batch.records or task in it.stops or at.caught_up)
         batch.pass_time(at, heard=heard, read_all=self._fetcher.read_all(task.source))
@@ -239,7 +210,7 @@ class Cycle:
             self._job.observer.caught_up(task.source)
 
     async def _commit(
-        self, full: Mapping[PartitionTask, Batch], it: _Gathered, transactions: Transactions, member: Member
+        self, full: Mapping[PartitionTask, Batch], it: Gathered, transactions: Transactions, member: Member
     ) -> None:
         at = Moment(it.wall_ms, caught_up=False)
         pending = {task: batch.close(it.moment(task)) for task, batch in full.items()}

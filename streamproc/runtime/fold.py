@@ -30,6 +30,8 @@ from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import Sources
 from streamproc.runtime.stage import Absorbed, Allows, Batch, Limits, Missing, Pending, TooMany, here
+from streamproc.store.keeper import Keeper
+from streamproc.store.store import Store, StoreSettings
 
 MAX_SPOKEN_PER_COMMIT = 10_000
 """Alerts, and sums of measurements: at 5 µs each well under 100 ms of CPU."""
@@ -45,6 +47,7 @@ class FoldSettings(Struct, frozen=True):
     commit: CommitSettings
     partition_of: Callable[[bytes, int], int]
     frames: Frames = SINGLE_OBJECTS
+    store: StoreSettings = StoreSettings()
 
 
 class FoldStage:
@@ -52,13 +55,20 @@ class FoldStage:
 
     every_s = 0.0
 
-    def __init__(self, settings: FoldSettings, partitions: int, limits: Limits = Limits()) -> None:  # noqa: B008  it cannot be changed
+    def __init__(
+        self,
+        settings: FoldSettings,
+        partitions: int,
+        limits: Limits = Limits(),  # noqa: B008  it cannot be changed
+        on_room: Callable[[], None] = lambda: None,
+    ) -> None:
         self.settings = settings
         self.topic = settings.topics.events
         self.state_topic = settings.topics.state
         self.profile = settings.rules.profile.name
         self.partitions = partitions
         self.limits = limits
+        self.store = Store(settings.store, on_room)
         self._encoders: dict[int, OutputEncoder] = {}
         self._alerts = AlertEncoder(settings.application_id, settings.frames)
         self._verdicts = VerdictEncoder(settings.application_id, settings.frames)
@@ -69,7 +79,8 @@ class FoldStage:
 
     def fresh(self, partition: int, stream_time: int) -> "FoldKept":
         """Return what a partition remembers that begins anew: whatever this instance knew of it no longer counts."""
-        return FoldKept(self, partition, State(self.settings.rules, stream_time))
+        keeper = self.store.keeper(partition)
+        return FoldKept(self, partition, State(self.settings.rules, stream_time, keeper.tiers), keeper)
 
     def decode(self, brought: Mapping[int, Sequence[Arrival]]) -> Mapping[int, Decoded]:
         """Decode records by partition; what is too large is among the rejections."""
@@ -149,10 +160,11 @@ class FoldStage:
 class FoldKept:
     """What one input partition remembers. `seen_at`: the clock when it last had an event, in milliseconds."""
 
-    def __init__(self, stage: FoldStage, partition: int, state: State) -> None:
+    def __init__(self, stage: FoldStage, partition: int, state: State, keeper: Keeper) -> None:
         self.stage = stage
         self.partition = partition
         self.state = state
+        self.keeper = keeper
         self.beacon = Beacon(partition)
         self.seen_at = 0
 
@@ -164,6 +176,7 @@ class FoldKept:
                 self.state.remove(run_id)
             else:
                 self.state.put(run)
+        self.keeper.tend()
         return [(run_id, -1 if run is None else run.offset) for run_id, run in found]
 
     def begin(self, position: Position, allows: Allows | None) -> "FoldBatch":
@@ -213,6 +226,7 @@ class FoldBatch(Batch):
     def settle(self) -> None:
         """Take note of which runs were looked at in vain."""
         self.kept.state.settle(self.out)
+        self.kept.keeper.tend()
 
     @property
     def load(self) -> float:
@@ -232,8 +246,14 @@ class FoldBatch(Batch):
         position = self._position(kept.state.live_after(out.runs), out.stream_time)
         return Pending(position, self._apply, partial(self._report, at))
 
+    async def recall(self) -> None:
+        """Have the payloads at hand of runs that were changed by something else than an event of theirs."""
+        runs = (self.out.runs[run_id] for run_id in self.out.causes)
+        await self.kept.keeper.recall(run.payload for run in runs if run is not None and run.payload)
+
     def _apply(self) -> None:
         self.kept.state.merge(self.out)
+        self.kept.keeper.tend()
         self.kept.seen_at = self._seen_at
         if self.mark is not None:
             self.kept.beacon.sent(self.mark)

@@ -47,6 +47,7 @@ class Pause(Enum):
     REJECTIONS = "rejections"
     UNREADABLE = "unreadable"
     OUTPUT = "output"
+    STATE_FULL = "state_full"
 
     @property
     def needs_somebody(self) -> bool:

@@ -27,6 +27,7 @@ QUIET_S = 1.0
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 TRY_AGAIN_S = 30.0
 """What cannot be read may have been damaged on the way."""
+DISK_AGAIN_S = 1.0
 SHOWN = 5
 """Schemas that a message names; the rest it counts."""
 
@@ -67,7 +68,7 @@ class Pauses:
         self._look = look
         self._told: Closed | None = None
         self._waits = self._is_void = False
-        self._looked_at = 0.0
+        self._looked_at = self._full_since = 0.0
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
         self._asked_at = -1
 
@@ -87,6 +88,7 @@ class Pauses:
 
     def go_on(self) -> None:
         """Tell that the partition no longer waits, if it did."""
+        self._full_since = 0.0
         if self._waits:
             self._told, self._waits = None, False
             self._observer.resumed(self._source)
@@ -137,6 +139,19 @@ class Pauses:
     def refused(self, message: str) -> None:
         """Tell that a partition of the outputs takes nothing; `go_on` ends it."""
         self._tell(Pause.OUTPUT, message)
+
+    def full(self, trouble: str) -> None:
+        """Tell that payloads have no room, and why, once that takes long; `go_on` ends it."""
+        now = time.monotonic()
+        self._full_since = self._full_since or now
+        if now - self._full_since >= QUIET_S:
+            self._tell(Pause.STATE_FULL, trouble or "payloads come faster than the disk takes them")
+
+    async def at_disk(self, message: str) -> None:
+        """Wait a while for a disk that does not give back what was put there."""
+        self._tell(Pause.STATE_FULL, message)
+        async with self._watched() as waits:
+            await self._rest(DISK_AGAIN_S, waits)
 
     async def _answered(self, wanted: Sequence[bytes], waits: Waits) -> bool:
         """Wait for the answer; False where somebody has decided meanwhile."""

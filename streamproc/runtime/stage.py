@@ -18,6 +18,7 @@ from streamproc.runtime.observer import CommitReport, Held
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import Sources
+from streamproc.store.keeper import Keeper
 
 MAX_BYTES_PER_COMMIT = 32 << 20
 """Of records. A few kilobytes may unfold into many megabytes each, and their dead letters hold all of that."""
@@ -112,6 +113,9 @@ class Batch(ABC):
     def close(self, at: Moment) -> Pending:
         """End the batch."""
 
+    async def recall(self) -> None:  # noqa: B027  windows have all of it
+        """Have at hand what it needs of what is not in memory; raises DiskFails, StoreDamaged."""
+
     def _took(self, records: Sequence[Arrival], rejections: Sequence[Rejection], at: Moment) -> None:
         """Take note of records that were absorbed, and of those among them that cannot be used."""
         for rejection in rejections:
@@ -166,11 +170,18 @@ B_co = TypeVar("B_co", bound=Batch, covariant=True)
 
 
 class Kept(Protocol[B_co]):
-    """What one partition of a stage remembers between commits. `state`: what observers may read of it."""
+    """What one partition of a stage remembers between commits.
+
+    `state`: what observers may read of it; `keeper`: who keeps what of it is large, None where nothing is.
+    """
 
     @property
     def state(self) -> Held:
         """The committed state."""
+
+    @property
+    def keeper(self) -> Keeper | None:
+        """Who keeps payloads."""
 
     def load(self, records: Sequence[Arrival]) -> Sources:
         """Put records of the state topic into the state; return where they came from."""

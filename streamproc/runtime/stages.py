@@ -10,17 +10,20 @@ from streamproc.runtime.fold import FoldSettings, FoldStage
 from streamproc.runtime.stage import Limits, Stage
 from streamproc.runtime.windowing import WindowStage
 
-Stages = Callable[[int, Limits], Sequence[Stage[Any]]]
-"""Makes the stages, given how many partitions there are and what topics admit: known once a worker has looked."""
+Stages = Callable[[int, Limits, Callable[[], None]], Sequence[Stage[Any]]]
+"""Makes the stages, given how many partitions there are and what topics admit: known once a worker has looked.
+
+The third is told when a partition may go on.
+"""
 
 
 def stages(settings: FoldSettings, windows: WindowRules) -> Stages:
     """Return what makes the fold and the windows."""
 
-    def made(partitions: int, limits: Limits) -> Sequence[Stage[Any]]:
+    def made(partitions: int, limits: Limits, on_room: Callable[[], None]) -> Sequence[Stage[Any]]:
         rules, profile = replace(windows, sources=partitions), settings.rules.profile.name
         return (
-            FoldStage(settings, partitions, limits),
+            FoldStage(settings, partitions, limits, on_room),
             WindowStage(rules, settings.topics, profile, settings.application_id, settings.frames, limits),
         )
 

@@ -3,6 +3,7 @@
 Does nothing by itself: `takeover` brings it to where it may run, `cycle` lets it take part in a commit.
 """
 
+import math
 from typing import Any
 
 from streamproc.errors import ConfigError
@@ -14,6 +15,7 @@ from streamproc.runtime.position import Position, read
 from streamproc.runtime.restore import prove, refuse_orphans, restore
 from streamproc.runtime.stage import Batch, Kept, Pending, Stage
 from streamproc.runtime.topics import partition_count_changed
+from streamproc.store.keeper import Keeper
 
 
 class PartitionTask:
@@ -34,6 +36,21 @@ class PartitionTask:
         self.pauses = Pauses(self.source, job.registry, job.dead_letters, job.observer, job.now_ms, self._moved, look)
         self._job = job
         self._read_to_ms = 0
+
+    @property
+    def asks_at(self) -> float:
+        """When the partition is to be fetched, by the monotonic clock; never while its payloads have no room."""
+        return math.inf if self.has_no_room else self.asked_at + self.stage.every_s
+
+    @property
+    def has_no_room(self) -> bool:
+        """Whether nothing more may be read before payloads were put away."""
+        return self.keeper is not None and self.keeper.is_over
+
+    @property
+    def keeper(self) -> Keeper | None:
+        """Who keeps the payloads."""
+        return None if self.kept is None else self.kept.keeper
 
     def begin(self) -> Batch:
         """Return a new batch on top of the state."""
@@ -60,12 +77,22 @@ class PartitionTask:
 
     async def restore(self, committed: Committed | None) -> None:
         """Read the state back from its topic and prove it (rules.md 6); raises ConfigError, BrokerUnavailable."""
-        before, self.kept, self.pending = self.position, None, None
+        before = self.position
+        self.drop()
         position = await self._first() if committed is None else self._read(committed)
         if before is not None and before != position:
             # Not by this task: another owner, or an operator, has decided since how it goes on.
             self.pauses.start_over()
         kept = self.stage.fresh(self.source.partition, position.stream_time)
+        try:
+            await self._restore(kept, committed, position)
+        except BaseException:
+            if kept.keeper is not None:
+                kept.keeper.close()
+            raise
+        self.kept, self.position = kept, position
+
+    async def _restore(self, kept: Kept[Any], committed: Committed | None, position: Position) -> None:
         where = TopicPartition(self.stage.state_topic, self.source.partition)
         found = await restore(self._job.kafka, where, position.offset, kept.load, self._on_progress)
         if committed is None:
@@ -73,7 +100,6 @@ class PartitionTask:
         else:
             prove(kept.state.live_keys, found, position, str(where))
         kept.state.arm()
-        self.kept, self.position = kept, position
 
     def run(self) -> None:
         """Take part in the cycle from now on."""
@@ -111,7 +137,14 @@ class PartitionTask:
     def close(self) -> None:
         """Drop the state: the partition went to somebody else."""
         self.become(TaskState.CLOSED)
-        self.kept = self.position = self.pending = None
+        self.drop()
+        self.position = None
+
+    def drop(self) -> None:
+        """Drop the state: it has to be restored."""
+        if self.keeper is not None:
+            self.keeper.close()
+        self.kept = self.pending = None
 
     async def _first(self) -> Position:
         """Return where a partition begins of which nothing was committed."""

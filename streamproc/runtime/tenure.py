@@ -7,8 +7,9 @@ from typing import Any
 from streamproc.errors import BrokerUnavailable, StreamprocError, TaskInvalid, name_of_cause
 from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.backoff import Backoff
-from streamproc.runtime.cycle import Cycle, Refused, Stopped
+from streamproc.runtime.cycle import Cycle
 from streamproc.runtime.errands import Errands
+from streamproc.runtime.gathered import Refused, Stopped
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import TaskState
 from streamproc.runtime.pausing import DecidedElsewhere
@@ -17,6 +18,8 @@ from streamproc.runtime.refusals import Refusals
 from streamproc.runtime.stage import Missing, TooMany
 from streamproc.runtime.takeover import MAX_BACKOFF_S, MIN_BACKOFF_S, Assignment, TakeOver
 from streamproc.runtime.task import PartitionTask
+from streamproc.store.block import StoreDamaged
+from streamproc.store.disk import DiskFails
 
 
 class Tenure:
@@ -88,6 +91,11 @@ class Tenure:
         if message := self._refusals.holds(task.source):
             task.pauses.refused(message)
             return False
+        if task.keeper is not None and task.keeper.damage is not None:
+            self._errands.send(task, self._anew(task))
+            return False
+        if task.has_no_room:
+            task.pauses.full(task.keeper.trouble if task.keeper else "")
         if task.pauses.is_closed():
             self._errands.send(task, self._guarded(task, task.pauses.at_gate()))
             return False
@@ -103,6 +111,15 @@ class Tenure:
                 task.pauses.hold(reason)
             case Unreadable():
                 await self._guarded(task, task.pauses.at_unreadable(why))
+            case DiskFails():
+                await self._guarded(task, task.pauses.at_disk(str(why)))
+            case StoreDamaged():
+                await self._anew(task)
+
+    async def _anew(self, task: PartitionTask) -> None:
+        """Restore a state of which payloads are lost."""
+        task.drop()
+        await self._takeover.anew(task)
 
     async def _guarded(self, task: PartitionTask, waiting: Coroutine[Any, Any, None]) -> None:
         """Wait; where somebody else has decided meanwhile, go by what was committed, and not by what is remembered."""

@@ -91,6 +91,8 @@ class WindowStage:
 class WindowKept:
     """What one partition of the measurements remembers."""
 
+    keeper = None
+
     def __init__(self, stage: WindowStage, partition: int, state: WindowState) -> None:
         self.stage = stage
         self.partition = partition

@@ -53,7 +53,7 @@ class Worker:
         loops: list[asyncio.Task[None]] = []
         try:
             await self._group.join(self)
-            stages = self._make_stages(self._partitions, limits)
+            stages = self._make_stages(self._partitions, limits, self._wake.set)
             loops = [asyncio.create_task(it) for it in (self._stay(), self._work(stages))]
             stopping = asyncio.create_task(self._stopping.wait())
             await asyncio.wait((*loops, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -1,9 +1,9 @@
 """Keeps one partition's payloads within their limits: one job after another, while the partition goes on."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Executor
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from streamproc.store.block import StoreDamaged
 from streamproc.store.disk import Disk, DiskFails
@@ -28,39 +28,44 @@ class Limits(NamedTuple):
     disk_bytes: int
 
 
+class Owner(Protocol):
+    """What the partitions of a worker share."""
+
+    executor: Executor
+
+    def limits(self) -> Limits:
+        """Return what each partition may use just now."""
+
+    def open_disk(self, partition: int) -> Disk:
+        """Return the disk of a partition; raises DiskFails."""
+
+    def has_room(self) -> None:
+        """Take note that a partition is no longer over its limit, or has lost what was stored."""
+
+    def closed(self, keeper: "Keeper") -> None:
+        """Take note that a partition uses nothing any more."""
+
+
 class Keeper:
-    """Of one partition. `limits` are asked for each time; `open_disk` raises DiskFails; `on_room` is told of room.
+    """Of one partition.
 
     `trouble`: why payloads cannot be put away, in words; `damage`: what was stored is lost, and the state with it.
     """
 
-    def __init__(
-        self,
-        limits: Callable[[], Limits],
-        open_disk: Callable[[], Disk],
-        executor: Executor,
-        on_room: Callable[[], None],
-    ) -> None:
+    def __init__(self, owner: Owner, partition: int) -> None:
         self.tiers = Tiers()
         self.trouble = ""
         self.damage: StoreDamaged | None = None
-        self._limits = limits
-        self._open_disk = open_disk
-        self._executor = executor
-        self._on_room = on_room
+        self._owner = owner
+        self._partition = partition
         self._disk: Disk | None = None
         self._running: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
 
     @property
-    def disk_bytes(self) -> int:
-        """How much of the disk is in use."""
-        return 0 if self._disk is None else self._disk.size
-
-    @property
     def is_over(self) -> bool:
         """Whether nothing more may come before payloads were put away."""
-        return self.tiers.memory_bytes > self._limits().memory_bytes + SLACK_BYTES
+        return self.tiers.memory_bytes > self._owner.limits().memory_bytes + SLACK_BYTES
 
     def tend(self) -> None:
         """Begin what is to be done; call it whenever payloads came or went."""
@@ -94,7 +99,8 @@ class Keeper:
         """Let go of the disk, once what is under way is done."""
         if self._running is not None:
             self._running.cancel()
-        self._executor.submit(self._close)
+        self._owner.executor.submit(self._close)
+        self._owner.closed(self)
 
     def _close(self) -> None:
         if self._disk is not None:
@@ -114,32 +120,33 @@ class Keeper:
             else:
                 job.settle()
                 self.trouble = ""
+                self.tiers.disk_bytes = 0 if self._disk is None else self._disk.size
             job = self._next()
             if not self.is_over:
                 self._tell()
 
     async def _work(self, job: Job) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._executor, job.work, self._get_disk)
+        await asyncio.get_running_loop().run_in_executor(self._owner.executor, job.work, self._get_disk)
 
     def _get_disk(self) -> Disk:
         if self._disk is None:
-            self._disk = self._open_disk()
+            self._disk = self._owner.open_disk(self._partition)
         return self._disk
 
     def _tell(self) -> None:
         self._room.set()
-        self._on_room()
+        self._owner.has_room()
 
     def _next(self) -> Job | None:
         """Return what is to be done next."""
-        tiers, limits = self.tiers, self._limits()
+        tiers, limits = self.tiers, self._owner.limits()
         over = tiers.memory_bytes - limits.memory_bytes
         if over > 0 and tiers.young_bytes > limits.memory_bytes // YOUNG_SHARE:
             return Sealing(tiers)
         is_full = False
         if over > 0:
             job = Storing(tiers, over + limits.memory_bytes // 8)
-            is_full = self.disk_bytes + job.size > limits.disk_bytes
+            is_full = tiers.disk_bytes + job.size > limits.disk_bytes
             if not is_full:
                 return job
         if len(tiers.sparse) >= SPARSE_AT_ONCE or (is_full and tiers.sparse):

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
-from streamproc.core.payloads import IN_HAND
+from streamproc.core.payloads import IN_HAND, Usage
 from streamproc.store.block import Block, Entry, Sealed, numbers_of
 
 OVERHEAD_BYTES = 50
@@ -18,7 +18,7 @@ class Tiers:
     """The payloads of one partition. `blocks`: by identity; those in `held` have their data in memory, oldest first.
 
     `sparse`: blocks that are wanted by less than half; `freed`: what is on disk, and is not wanted there; `recalled`:
-    payloads that were fetched from blocks to be read.
+    payloads that were fetched from blocks to be read. `disk_bytes`: what the disk says that it has in use.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Tiers:
         self.sparse: dict[int, Block] = {}
         self.freed: list[int] = []
         self.recalled: Mapping[int, bytes] = {}
-        self.young_bytes = self.held_bytes = 0
+        self.young_bytes = self.held_bytes = self.disk_bytes = 0
         self._firsts: list[int] = []
         self._ordered: list[Block] = []
         self._last_number = IN_HAND
@@ -39,6 +39,12 @@ class Tiers:
     def memory_bytes(self) -> int:
         """How much memory payloads take."""
         return self.young_bytes + self.held_bytes
+
+    def usage(self) -> Usage:
+        """Return what they take."""
+        in_memory = len(self.young) + sum(block.live for block in self.held.values())
+        on_disk = sum(block.live for block in self.blocks.values() if block.data is None)
+        return Usage(in_memory, self.memory_bytes, on_disk, self.disk_bytes)
 
     def add(self, payload: bytes) -> int:
         """Keep a payload; return its number."""

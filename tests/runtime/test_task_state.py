@@ -19,7 +19,7 @@ LEGAL = {
 
 def _task(app: Application) -> PartitionTask:
     """Return a task of the fold stage, as a worker makes it."""
-    fold, _ = app.stages()(1, Limits())
+    fold, _ = app.stages()(1, Limits(), lambda: None)
     return PartitionTask(app.job(), fold, 0, _never)
 
 

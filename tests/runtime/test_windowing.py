@@ -393,7 +393,7 @@ async def test_an_event_far_ahead_moves_no_watermark_and_keeps_no_window_open() 
 
 def _batch(app: Application, *records: Arrived, read_all: bool) -> Mark:
     """Return the mark of a commit of these records by the fold of partition 0, on top of an event at START_MS."""
-    stage, _ = app.stages()(1, Limits())
+    stage, _ = app.stages()(1, Limits(), lambda: None)
     at = Moment(START_MS, caught_up=False)
     kept = stage.fresh(0, START_MS)
     batch = kept.begin(Position(0, 0, 0, START_MS, 1, "assistants"), None)

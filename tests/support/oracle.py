@@ -24,8 +24,8 @@ FOREVER = Retention(terminal_ms=10**15, open_ms=10**15)
 NO_DEADLINES = Deadlines(overdue=False)
 PLAIN = Rules(ASSISTANTS, FOREVER, NO_DEADLINES)
 """Runs are judged, and nothing else happens to them."""
-NEVER_COMPARED = ("retained_from", "clock_lag_ms", "alerts")
-"""Depends on when a commit happened; alerts are the business of `metrics_oracle`."""
+NEVER_COMPARED = ("retained_from", "clock_lag_ms", "alerts", "payload")
+"""Depends on when a commit happened, or on where payloads are; alerts are the business of `metrics_oracle`."""
 
 
 class Expected(NamedTuple):

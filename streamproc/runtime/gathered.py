@@ -1,0 +1,63 @@
+"""What one cycle has taken, and what came of it for partitions that cannot go on."""
+
+import time
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from streamproc.core.model import Moment
+from streamproc.runtime.ports import OutputRefused, TopicPartition, Unreadable
+from streamproc.runtime.stage import Batch, Missing, TooMany
+from streamproc.runtime.task import PartitionTask
+from streamproc.store.block import StoreDamaged
+from streamproc.store.disk import DiskFails
+
+Why = Missing | TooMany | Unreadable | DiskFails | StoreDamaged
+"""What a partition has to wait for."""
+
+
+class Stopped(NamedTuple):
+    """A partition that has to wait in front of the record at `offset`, and what for."""
+
+    task: PartitionTask
+    why: Why
+    offset: int
+
+
+class Refused(Exception):
+    """Partitions of the outputs take nothing. `writers`: by such a partition those that write to it."""
+
+    def __init__(self, error: OutputRefused, writers: Mapping[TopicPartition, Collection[TopicPartition]]) -> None:
+        super().__init__(str(error))
+        self.error, self.writers = error, writers
+
+
+class Gathered:
+    """Batches, of which partitions the broker said something, and why some stopped."""
+
+    def __init__(self, wall_ms: int) -> None:
+        self.wall_ms = wall_ms
+        self.began = time.monotonic()
+        self.batches: dict[PartitionTask, Batch] = {}
+        self.answered: dict[PartitionTask, bool] = {}
+        """To whether there was nothing left."""
+        self.stops: dict[PartitionTask, Why] = {}
+
+    @property
+    def load(self) -> float:
+        """How much of what one commit may hold is in here."""
+        return sum(batch.load for batch in self.batches.values())
+
+    @property
+    def records(self) -> int:
+        """How many records were taken."""
+        return sum(batch.records for batch in self.batches.values())
+
+    def batch(self, task: PartitionTask) -> Batch:
+        """Return the partition's batch, begun where there is none yet."""
+        if task not in self.batches:
+            self.batches[task] = task.begin()
+        return self.batches[task]
+
+    def moment(self, task: PartitionTask) -> Moment:
+        """Return when the partition was fetched, and whether it was caught up then."""
+        return Moment(self.wall_ms, self.answered.get(task, False))
