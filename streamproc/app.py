@@ -2,12 +2,15 @@
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import structlog
 
@@ -42,6 +45,7 @@ from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
 from streamproc.settings import Settings
+from streamproc.store.sqlite import SqliteDisk
 from streamproc.store.store import UNBOUNDED, StoreSettings
 from streamproc.web.server import HttpServer
 
@@ -91,6 +95,7 @@ def make_worker(
         max_record_bytes=settings.kafka.max_record_bytes,
         registry=None if link is None else link.learner,
         observer=observer,
+        snapshot_interval_s=settings.state.snapshot_interval_s if settings.state.directory else math.inf,
     )
     fold = FoldSettings(
         application_id=settings.application_id,
@@ -100,9 +105,18 @@ def make_worker(
         commit=settings.commit,
         partition_of=kafka.partition_of,
         frames=SINGLE_OBJECTS if link is None else link.frames,
-        store=StoreSettings(settings.state.memory_bytes, settings.state.max_disk_bytes or UNBOUNDED),
+        store=_store_settings(settings),
     )
     return Worker(job, stages(fold, settings.window_rules()))
+
+
+def _store_settings(settings: Settings) -> StoreSettings:
+    state, directory = settings.state, settings.state.directory
+    limits = state.memory_bytes, state.max_disk_bytes or UNBOUNDED
+    if directory is None:
+        return StoreSettings(*limits)
+    own, topic = Path(directory) / quote(settings.application_id, safe=""), settings.topic_names.events
+    return StoreSettings(*limits, lasting=lambda partition: SqliteDisk(own / f"{topic}-{partition}.db"))
 
 
 def make_pusher(settings: Settings, kafka: AioKafka, observer: PushObserver) -> Pusher:

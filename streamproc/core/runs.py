@@ -11,10 +11,12 @@ from msgspec.msgpack import Decoder, Encoder
 from streamproc.core.model import Run
 
 _encoder = Encoder()
-_unpack = Decoder(Run).decode
+unpack = Decoder(Run).decode
+"""Returns a run that was packed."""
 
 
-def _pack(run: Run) -> bytes:
+def pack(run: Run) -> bytes:
+    """Return a run in a few bytes."""
     # `encode` would return bytes that keep the encoder's whole buffer: half as much again.
     buffer = bytearray()
     _encoder.encode_into(run, buffer)
@@ -42,11 +44,11 @@ class Runs(MutableMapping[str, Run]):
         if run is not None:
             return run
         packed = self._ended.get(run_id)
-        return default if packed is None else _unpack(packed)
+        return default if packed is None else unpack(packed)
 
     def __setitem__(self, run_id: str, run: Run) -> None:
         if run.status in self._outcomes:
-            self._ended[run_id] = _pack(run)
+            self._ended[run_id] = pack(run)
             self._open.pop(run_id, None)
         else:
             self._open[run_id] = run
@@ -73,6 +75,18 @@ class Runs(MutableMapping[str, Run]):
     def get_open(self, run_id: str) -> Run | None:
         """Return the run if it has not ended; without unpacking it to find out that it has."""
         return self._open.get(run_id)
+
+    def packed(self, run_id: str) -> bytes | Run | None:
+        """Return a run as it is kept: packed where it has ended; None where it is not here."""
+        return self._open.get(run_id) or self._ended.get(run_id)
+
+    def everything(self) -> list[tuple[str, bytes | Run]]:
+        """Return all of them as they are kept, by id."""
+        return [*self._open.items(), *self._ended.items()]
+
+    def put_ended(self, ended: Mapping[str, bytes]) -> None:
+        """Add ended runs as `packed` returned them."""
+        self._ended.update(ended)
 
     def open_runs(self) -> ValuesView[Run]:
         """Return the runs that have not ended."""

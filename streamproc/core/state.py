@@ -1,7 +1,7 @@
 """The committed state of one partition, and what a commit changes. Only a confirmed one, or a restore, touches it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, ValuesView
+from collections.abc import Iterable, Mapping, Sequence, ValuesView
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -59,6 +59,8 @@ class State:
         self.limiter = Limiter(rules.max_groups)
         self.forgetting: Calendar[str] = Calendar(rules.retention.bucket_ms)
         self.limits = Reminders(rules.deadlines, rules.profile)
+        self.changed: set[str] | None = None
+        """Runs that were changed since this was last emptied; None where nobody wants to know."""
 
     @property
     def live_keys(self) -> int:
@@ -92,6 +94,13 @@ class State:
             # At the earliest time that it may be due, ended or not: then it is looked at again, and filed anew.
             self.forgetting.add(run.run_id, run.retained_from + self.shortest_ms)
 
+    def put_ended(self, ended: Mapping[str, bytes], retained_from: Iterable[int], statuses: Mapping[str, int]) -> None:
+        """Add packed runs that are not here yet: by id, since when each is retained, how many there are in a status."""
+        self.runs.put_ended(ended)
+        self.by_status.update(statuses)
+        for run_id, retained in zip(ended, retained_from, strict=True):
+            self.forgetting.add(run_id, retained + self.shortest_ms)
+
     def arm(self) -> None:
         """Watch the deadlines of a state that was read back."""
         self.limits.arm(self.runs.open_runs(), self.runs.get_open)
@@ -111,6 +120,8 @@ class State:
     def merge(self, out: Outcome) -> None:
         """Take over what a confirmed commit changed. It has to have begun on this state as it is."""
         self.forgetting.merge(out.forgetting)
+        if self.changed is not None:
+            self.changed.update(out.runs)
         for run_id, run in out.runs.items():
             if run is None:
                 self.remove(run_id)

@@ -87,6 +87,11 @@ class Observers(Observer):
         for observer in self._observers:
             observer.resumed(source)
 
+    def has_no_snapshots(self, partition: int, why: str) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.has_no_snapshots(partition, why)
+
     def held_up(self, message: str) -> None:
         """Pass on."""
         for observer in self._observers:

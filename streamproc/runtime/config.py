@@ -123,13 +123,23 @@ class DeadLetterSettings(Section):
 
 
 class StateSettings(Section):
-    """Where runs' payloads are. All partitions of an instance share the limits."""
+    """Where runs' payloads are, and snapshots. All partitions of an instance share the limits."""
 
     memory_bytes: int = Field(
         134_217_728, ge=65_536, description="Of payloads in memory; beyond it they are kept in a file, compressed."
     )
     max_disk_bytes: int | None = Field(
         None, ge=1_048_576, description="Of that file; beyond it partitions wait (`state_full`). Unset: the disk's own."
+    )
+    directory: str | None = Field(
+        None,
+        description=(
+            "For snapshots of the state, so that a start reads the rest of run-state only; a copy that may be lost. "
+            "Unset: no snapshots, and payloads that do not fit into memory are in the system's temporary directory."
+        ),
+    )
+    snapshot_interval_s: float = Field(
+        60, gt=0, description="A snapshot is at most so old, where there is a directory."
     )
 
 

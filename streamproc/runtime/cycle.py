@@ -206,6 +206,7 @@ class Cycle:
         if heard:  # Else what was read last still is.
             task.read_to(batch.last_timestamp)
         task.report_lag(self._fetcher.lag(task.source))
+        task.take_snapshot()
         if at.caught_up:
             self._job.observer.caught_up(task.source)
 
@@ -247,8 +248,8 @@ class Cycle:
     def _confirm(self, task: PartitionTask, batch: Batch, duration_s: float) -> None:
         pending, task.pending = task.pending, None
         assert pending is not None  # noqa: S101  it was set right before the commit
-        pending.apply()
         task.position = pending.position
+        pending.apply()
         latency_s = max(0.0, self._job.clock() - batch.first_timestamp / 1000) if batch.records else 0.0
         task.confirmed(pending.report(duration_s, latency_s))
 

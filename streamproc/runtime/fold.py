@@ -20,7 +20,6 @@ from streamproc.core.beacon import Beacon
 from streamproc.core.measure import Mark
 from streamproc.core.model import Moment
 from streamproc.core.rules import Rules
-from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.core.tally import First
 from streamproc.runtime.config import CommitSettings, TopicSettings
@@ -31,7 +30,7 @@ from streamproc.runtime.position import Position
 from streamproc.runtime.restore import Sources
 from streamproc.runtime.stage import Absorbed, Allows, Batch, Limits, Missing, Pending, TooMany, here
 from streamproc.store.keeper import Keeper
-from streamproc.store.store import Store, StoreSettings
+from streamproc.store.store import ALONE, Host, Store, StoreSettings
 
 MAX_SPOKEN_PER_COMMIT = 10_000
 """Alerts, and sums of measurements: at 5 µs each well under 100 ms of CPU."""
@@ -60,7 +59,7 @@ class FoldStage:
         settings: FoldSettings,
         partitions: int,
         limits: Limits = Limits(),  # noqa: B008  it cannot be changed
-        on_room: Callable[[], None] = lambda: None,
+        host: Host = ALONE,
     ) -> None:
         self.settings = settings
         self.topic = settings.topics.events
@@ -68,7 +67,7 @@ class FoldStage:
         self.profile = settings.rules.profile.name
         self.partitions = partitions
         self.limits = limits
-        self.store = Store(settings.store, on_room)
+        self.store = Store(settings.store, host)
         self._encoders: dict[int, OutputEncoder] = {}
         self._alerts = AlertEncoder(settings.application_id, settings.frames)
         self._verdicts = VerdictEncoder(settings.application_id, settings.frames)
@@ -79,8 +78,7 @@ class FoldStage:
 
     def fresh(self, partition: int, stream_time: int) -> "FoldKept":
         """Return what a partition remembers that begins anew: whatever this instance knew of it no longer counts."""
-        keeper = self.store.keeper(partition)
-        return FoldKept(self, partition, State(self.settings.rules, stream_time, keeper.tiers), keeper)
+        return FoldKept(self, partition, self.store.keeper(partition, self.settings.rules, stream_time))
 
     def decode(self, brought: Mapping[int, Sequence[Arrival]]) -> Mapping[int, Decoded]:
         """Decode records by partition; what is too large is among the rejections."""
@@ -160,10 +158,10 @@ class FoldStage:
 class FoldKept:
     """What one input partition remembers. `seen_at`: the clock when it last had an event, in milliseconds."""
 
-    def __init__(self, stage: FoldStage, partition: int, state: State, keeper: Keeper) -> None:
+    def __init__(self, stage: FoldStage, partition: int, keeper: Keeper) -> None:
         self.stage = stage
         self.partition = partition
-        self.state = state
+        self.state = keeper.state
         self.keeper = keeper
         self.beacon = Beacon(partition)
         self.seen_at = 0
@@ -171,6 +169,8 @@ class FoldKept:
     def load(self, records: Sequence[Arrival]) -> Sources:
         """Put records of run-state into the state."""
         found = decode_runs(records)
+        if self.state.changed is not None:
+            self.state.changed.update(run_id for run_id, _ in found)
         for run_id, run in found:
             if run is None:
                 self.state.remove(run_id)

@@ -1,5 +1,6 @@
 """What a worker goes by, whatever its stages do."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -11,7 +12,10 @@ from streamproc.runtime.ports import Kafka, Registry
 
 
 class Job(Struct, frozen=True):
-    """What a worker goes by. `topics` with their prefix; `clock` gives wall time in seconds."""
+    """What a worker goes by. `topics` with their prefix; `clock` gives wall time in seconds.
+
+    `snapshot_interval_s`: how old a snapshot of a state may be; without end where there are none.
+    """
 
     kafka: Kafka
     topics: TopicSettings
@@ -21,6 +25,7 @@ class Job(Struct, frozen=True):
     registry: Registry | None = None
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     clock: Callable[[], float] = time.time
+    snapshot_interval_s: float = math.inf
 
     def now_ms(self) -> int:
         """Return the wall time in milliseconds."""

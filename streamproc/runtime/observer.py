@@ -171,6 +171,9 @@ class Observer:
     def resumed(self, source: TopicPartition) -> None:
         """A running task no longer waits."""
 
+    def has_no_snapshots(self, partition: int, why: str) -> None:
+        """No snapshots of a partition's state can be taken: its next start reads all of its topic."""
+
     def held_up(self, message: str) -> None:
         """The service waits for something before it can start; empty: no longer."""
 

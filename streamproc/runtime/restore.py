@@ -31,6 +31,10 @@ Sources = Iterable[tuple[Hashable, int]]
 Load = Callable[[Sequence[Arrival]], Sources]
 
 
+class NotAsCommitted(ConfigError):
+    """A state is not the one that was committed."""
+
+
 class Found(NamedTuple):
     """What a restore came across: how many records, and the highest offset that is ahead of the commit (-1: none).
 
@@ -42,14 +46,25 @@ class Found(NamedTuple):
 
 
 async def restore(
-    kafka: Kafka, topic: TopicPartition, committed: int, load: Load, on_progress: Callable[[int], None]
+    kafka: Kafka,
+    topic: TopicPartition,
+    committed: int,
+    load: Load,
+    on_progress: Callable[[int], None],
+    since: int | None = None,
 ) -> Found:
     """Read everything below the last stable offset, as it is now; `load` takes the latest record of each key.
+
+    `since`: from where on, of what a snapshot lacks; raises NotAsCommitted where the topic does not go so far.
 
     `committed`: the input's offset, which no state may come from, nor from one behind it.
     Raises BrokerUnavailable where reading comes to a halt before that, ConfigError for a record that is unreadable.
     """
     first, last = await _stable_bounds(kafka, topic)
+    if since is not None:
+        if since > last:
+            raise NotAsCommitted(f"{topic} ends at offset {last}, but a snapshot goes to {since}. {WAYS_OUT}")
+        first = max(first, since)
     reader = await kafka.reader(*topic)
     try:
         await reader.seek(first)
@@ -105,18 +120,18 @@ def state_unreadable(error: Unreadable) -> ConfigError:
 
 
 def prove(live_keys: int, found: Found, position: Position, where: str) -> None:
-    """Hold a restored state against what was committed with the offset; raises ConfigError where they differ."""
+    """Hold a restored state against what was committed with the offset; raises NotAsCommitted where they differ."""
     if live_keys != position.live_keys:
         message = (
             f"{where} holds {live_keys} keys, but {position.live_keys} were committed with offset "
             f"{position.offset}: the state topic was deleted, recreated or truncated. {WAYS_OUT}"
         )
-        raise ConfigError(message)
+        raise NotAsCommitted(message)
     if found.ahead >= 0:
         message = (
             f"{where} is ahead of the committed offset {position.offset}: it holds offset {found.ahead}. {WAYS_OUT}"
         )
-        raise ConfigError(message)
+        raise NotAsCommitted(message)
 
 
 def refuse_orphans(found: Found, where: str) -> None:

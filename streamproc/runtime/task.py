@@ -4,6 +4,7 @@ Does nothing by itself: `takeover` brings it to where it may run, `cycle` lets i
 """
 
 import math
+from contextlib import suppress
 from typing import Any
 
 from streamproc.errors import ConfigError
@@ -12,9 +13,12 @@ from streamproc.runtime.observer import CommitReport, TaskState
 from streamproc.runtime.pausing import Look, Pauses
 from streamproc.runtime.ports import Committed, TopicPartition
 from streamproc.runtime.position import Position, read
-from streamproc.runtime.restore import prove, refuse_orphans, restore
+from streamproc.runtime.restore import NotAsCommitted, prove, refuse_orphans, restore
+from streamproc.runtime.snapshots import Snapshots
 from streamproc.runtime.stage import Batch, Kept, Pending, Stage
 from streamproc.runtime.topics import partition_count_changed
+from streamproc.store.block import StoreDamaged
+from streamproc.store.disk import DiskFails
 from streamproc.store.keeper import Keeper
 
 
@@ -34,6 +38,7 @@ class PartitionTask:
         self.asked_at = self.ticked_at = 0.0
         """When the partition was fetched, and when the clock did its part; by the monotonic clock."""
         self.pauses = Pauses(self.source, job.registry, job.dead_letters, job.observer, job.now_ms, self._moved, look)
+        self.snapshots = Snapshots(job, self.source, TopicPartition(stage.state_topic, partition))
         self._job = job
         self._read_to_ms = 0
 
@@ -71,8 +76,8 @@ class PartitionTask:
         if self.kept is None:
             return False
         if pending is not None and position == pending.position:
-            pending.apply()
             self.position = position
+            pending.apply()
         return position == self.position
 
     async def restore(self, committed: Committed | None) -> None:
@@ -83,23 +88,31 @@ class PartitionTask:
         if before is not None and before != position:
             # Not by this task: another owner, or an operator, has decided since how it goes on.
             self.pauses.start_over()
+        self.kept, self.position = await self._restored(committed, position), position
+
+    async def _restored(self, committed: Committed | None, position: Position) -> Kept[Any]:
+        """Return the state: from a snapshot and what followed, or all of it from its topic."""
+        if committed is not None and self.snapshots.are_taken:
+            with suppress(DiskFails, StoreDamaged, NotAsCommitted):
+                return await self._filled(committed, position, from_snapshot=True)
+        return await self._filled(committed, position, from_snapshot=False)
+
+    async def _filled(self, committed: Committed | None, position: Position, *, from_snapshot: bool) -> Kept[Any]:
         kept = self.stage.fresh(self.source.partition, position.stream_time)
+        where = self.snapshots.where
         try:
-            await self._restore(kept, committed, position)
+            since = await self.snapshots.load(kept.keeper, position if from_snapshot else None)
+            found = await restore(self._job.kafka, where, position.offset, kept.load, self._on_progress, since)
+            if committed is None:
+                refuse_orphans(found, str(where))
+            else:
+                prove(kept.state.live_keys, found, position, str(where))
         except BaseException:
             if kept.keeper is not None:
                 kept.keeper.close()
             raise
-        self.kept, self.position = kept, position
-
-    async def _restore(self, kept: Kept[Any], committed: Committed | None, position: Position) -> None:
-        where = TopicPartition(self.stage.state_topic, self.source.partition)
-        found = await restore(self._job.kafka, where, position.offset, kept.load, self._on_progress)
-        if committed is None:
-            refuse_orphans(found, str(where))
-        else:
-            prove(kept.state.live_keys, found, position, str(where))
         kept.state.arm()
+        return kept
 
     def run(self) -> None:
         """Take part in the cycle from now on."""
@@ -107,6 +120,10 @@ class PartitionTask:
         self._job.observer.restoring(self.source, 0)
         self.become(TaskState.RUNNING)
         self._job.observer.running(self.source, self.kept.state)
+
+    def take_snapshot(self) -> None:
+        """Take a snapshot of the state where one is due."""
+        self.snapshots.take(self.keeper, lambda: None if self.pending else self.position)
 
     def confirmed(self, report: CommitReport) -> None:
         """Take note of a confirmed commit."""
@@ -140,10 +157,10 @@ class PartitionTask:
         self.drop()
         self.position = None
 
-    def drop(self) -> None:
-        """Drop the state: it has to be restored."""
+    def drop(self, *, is_damaged: bool = False) -> None:
+        """Drop the state: it has to be restored. `is_damaged`: what of it is on disk is not what was written."""
         if self.keeper is not None:
-            self.keeper.close()
+            self.keeper.close(is_damaged=is_damaged)
         self.kept = self.pending = None
 
     async def _first(self) -> Position:

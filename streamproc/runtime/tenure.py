@@ -118,7 +118,7 @@ class Tenure:
 
     async def _anew(self, task: PartitionTask) -> None:
         """Restore a state of which payloads are lost."""
-        task.drop()
+        task.drop(is_damaged=True)
         await self._takeover.anew(task)
 
     async def _guarded(self, task: PartitionTask, waiting: Coroutine[Any, Any, None]) -> None:

@@ -20,6 +20,7 @@ from streamproc.runtime.takeover import Assignment, TakeOver
 from streamproc.runtime.task import PartitionTask
 from streamproc.runtime.tenure import Tenure
 from streamproc.runtime.topics import admitted_bytes, check_topics, partition_count_changed
+from streamproc.store.store import Host
 
 POLL_S = 0.5
 PROGRESS_PER_POLL = 4
@@ -53,7 +54,7 @@ class Worker:
         loops: list[asyncio.Task[None]] = []
         try:
             await self._group.join(self)
-            stages = self._make_stages(self._partitions, limits, self._wake.set)
+            stages = self._make_stages(self._partitions, limits, Host(self._wake.set, job.observer.has_no_snapshots))
             loops = [asyncio.create_task(it) for it in (self._stay(), self._work(stages))]
             stopping = asyncio.create_task(self._stopping.wait())
             await asyncio.wait((*loops, stopping), return_when=asyncio.FIRST_COMPLETED)

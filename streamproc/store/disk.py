@@ -54,13 +54,17 @@ class Disk(Protocol):
         """Return the label of the last snapshot, None where there is none; raises DiskFails, StoreDamaged."""
 
     def frames(self) -> Iterable[tuple[int, bytes]]:
-        """Return the frames of the last snapshot, in their order; raises DiskFails, StoreDamaged."""
+        """Return the frames of the last snapshot, the latest first; raises DiskFails, StoreDamaged."""
 
     def stored(self) -> Iterable[Stored]:
         """Return the blocks, in their order; raises DiskFails, StoreDamaged."""
 
     def clear(self) -> None:
         """Forget everything; raises DiskFails, StoreDamaged."""
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether anything will be left of it when the process has ended."""
 
     @property
     def size(self) -> int:

@@ -27,6 +27,9 @@ class Job(ABC):
     def settle(self) -> None:
         """Take it over, where the payloads are."""
 
+    def fail(self) -> None:  # noqa: B027  most jobs are planned anew
+        """Take note that it was not done."""
+
 
 class Sealing(Job):
     """The oldest payloads into blocks."""
@@ -47,10 +50,11 @@ class Sealing(Job):
 
 
 class Storing(Job):
-    """The oldest blocks to the disk, at least `least` bytes of them; and what is freed there."""
+    """The oldest blocks to the disk alone, at least `least` bytes of them; and what is `freed` there deleted."""
 
-    def __init__(self, tiers: Tiers, least: int) -> None:
+    def __init__(self, tiers: Tiers, least: int, freed: Sequence[int]) -> None:
         self._tiers = tiers
+        self._freed = freed
         self._blocks: list[tuple[Block, bytes]] = []
         self.size = 0
         """How much is to be written."""
@@ -60,17 +64,20 @@ class Storing(Job):
             assert block.data is not None  # noqa: S101  it is held
             self._blocks.append((block, block.data))
             self.size += block.size
-        self._freed = list(tiers.freed)
 
     def work(self, disk: GetDisk) -> None:
         """Write."""
-        disk().write(Change({block.identity: block.sealed(data) for block, data in self._blocks}, self._freed))
+        absent = {block.identity: block.sealed(data) for block, data in self._blocks if not block.is_stored}
+        if absent or self._freed:
+            disk().write(Change(absent, self._freed))
 
     def settle(self) -> None:
         """Have them on the disk alone."""
         del self._tiers.freed[: len(self._freed)]
         for block, _ in self._blocks:
-            self._tiers.is_stored(block)
+            if not block.is_stored:
+                self._tiers.stored(block)
+            self._tiers.release(block)
 
 
 class Rewriting(Job):
@@ -117,7 +124,10 @@ class Recalling(Job):
 
     def __init__(self, tiers: Tiers, numbers: Iterable[int]) -> None:
         self._tiers = tiers
-        self._numbers = tiers.sealed_among(numbers)
+        wanted = list(numbers)
+        # Also of those that are in no block yet: they may be by the time they are read.
+        self._young = {number: tiers.young[number] for number in wanted if number in tiers.young}
+        self._numbers = tiers.sealed_among(wanted)
         self._contents = _Contents([tiers.blocks[identity] for identity in self._numbers])
         self._found: dict[int, bytes] = {}
 
@@ -135,7 +145,7 @@ class Recalling(Job):
 
     def settle(self) -> None:
         """Have them at hand, in place of those recalled before."""
-        self._tiers.recalled = self._found
+        self._tiers.recalled = self._young | self._found
 
 
 class _Contents:

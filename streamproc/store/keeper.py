@@ -1,14 +1,20 @@
 """Keeps one partition's payloads within their limits: one job after another, while the partition goes on."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from typing import NamedTuple, Protocol
+from contextlib import suppress
+from typing import NamedTuple, Protocol, TypeVar
 
+from streamproc.core.rules import Rules
+from streamproc.core.state import State
 from streamproc.store.block import StoreDamaged
 from streamproc.store.disk import Disk, DiskFails
 from streamproc.store.jobs import Job, Recalling, Rewriting, Sealing, Storing
+from streamproc.store.snapshot import Snapshotting, Written, load
 from streamproc.store.tiers import Tiers
+
+T = TypeVar("T")
 
 YOUNG_SHARE = 4
 """A quarter of the memory is for payloads as they came: most are replaced while they are there."""
@@ -39,6 +45,12 @@ class Owner(Protocol):
     def open_disk(self, partition: int) -> Disk:
         """Return the disk of a partition; raises DiskFails."""
 
+    def instead(self, partition: int, error: DiskFails) -> Disk:
+        """Return a disk that does not last, as the one that would fails."""
+
+    def tell(self) -> None:
+        """Tell what threads came across."""
+
     def has_room(self) -> None:
         """Take note that a partition is no longer over its limit, or has lost what was stored."""
 
@@ -52,13 +64,16 @@ class Keeper:
     `trouble`: why payloads cannot be put away, in words; `damage`: what was stored is lost, and the state with it.
     """
 
-    def __init__(self, owner: Owner, partition: int) -> None:
+    def __init__(self, owner: Owner, partition: int, rules: Rules, stream_time: int) -> None:
         self.tiers = Tiers()
+        self.state = State(rules, stream_time, self.tiers)
         self.trouble = ""
         self.damage: StoreDamaged | None = None
         self._owner = owner
         self._partition = partition
         self._disk: Disk | None = None
+        self._about: Callable[[], bytes | None] | None = None
+        self._written = Written()
         self._running: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
 
@@ -67,12 +82,51 @@ class Keeper:
         """Whether nothing more may come before payloads were put away."""
         return self.tiers.memory_bytes > self._owner.limits().memory_bytes + SLACK_BYTES
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether what is on its disk may be found there by the next process."""
+        return self._disk is not None and self._disk.is_lasting
+
+    async def load(self, fits: Callable[[bytes], bool]) -> bool:
+        """Load the last snapshot that is on a lasting disk, where it fits; return whether it did. Else empty the disk.
+
+        Before anything else is done. Raises StoreDamaged, DiskFails: then part of it may be loaded.
+        """
+        written = await self._in_thread(lambda: self._loaded(self._get_disk(), fits))
+        self._written = Written() if written is None else written
+        self.state.changed = set() if self.is_lasting else None
+        return written is not None
+
+    def _loaded(self, disk: Disk, fits: Callable[[bytes], bool]) -> Written | None:
+        if not disk.is_lasting:
+            return None
+        try:
+            written = load(disk, self.state, self.tiers, fits)
+            if written is None:
+                disk.clear()
+            return written
+        except StoreDamaged:
+            disk.clear()
+            raise
+        except DiskFails as error:
+            disk.close()
+            self._disk = self._owner.instead(self._partition, error)
+            if self.state.live_keys or self.tiers.blocks:
+                raise
+            return None
+
+    def snapshot(self, about: Callable[[], bytes | None]) -> None:
+        """Take a snapshot as soon as nothing else is under way.
+
+        `about` tells which commit the state is of by then, see `Label`; None where that is not known.
+        """
+        self._about = about
+        self.tend()
+
     def tend(self) -> None:
         """Begin what is to be done; call it whenever payloads came or went."""
-        if (self._running is None or self._running.done()) and self.damage is None:
-            job = self._next()
-            if job is not None:
-                self._running = asyncio.create_task(self._run(job))
+        if (self._running is None or self._running.done()) and self.damage is None and self._is_due:
+            self._running = asyncio.create_task(self._run())
 
     async def room(self) -> bool:
         """Wait a while for room; return whether there is."""
@@ -95,22 +149,37 @@ class Keeper:
                 raise DiskFails(f"payloads could not be read within {RECALL_S:.0f} s") from error
         job.settle()
 
-    def close(self) -> None:
-        """Let go of the disk, once what is under way is done."""
+    def close(self, *, is_damaged: bool = False) -> None:
+        """Let go of the disk, once what is under way is done. What is damaged must not be loaded again."""
         if self._running is not None:
             self._running.cancel()
-        self._owner.executor.submit(self._close)
+        self._owner.executor.submit(self._close, is_damaged)
         self._owner.closed(self)
 
-    def _close(self) -> None:
+    def _close(self, is_damaged: bool) -> None:  # noqa: FBT001  it is named above
         if self._disk is not None:
+            with suppress(DiskFails, StoreDamaged):
+                if is_damaged:
+                    self._disk.clear()
             self._disk.close()
 
-    async def _run(self, job: Job | None) -> None:
-        while job is not None:
+    @property
+    def _is_due(self) -> bool:
+        """Whether anything may have to be done."""
+        tiers = self.tiers
+        return (
+            self._about is not None
+            or tiers.memory_bytes > self._owner.limits().memory_bytes
+            or len(tiers.sparse) >= SPARSE_AT_ONCE
+            or len(tiers.freed) >= FREED_AT_ONCE
+        )
+
+    async def _run(self) -> None:
+        while (job := self._snapshot() or self._next()) is not None:
             try:
                 await self._work(job)
             except DiskFails as error:
+                job.fail()
                 self.trouble = str(error)
                 await asyncio.sleep(TRY_AGAIN_S)
             except StoreDamaged as error:
@@ -121,12 +190,17 @@ class Keeper:
                 job.settle()
                 self.trouble = ""
                 self.tiers.disk_bytes = 0 if self._disk is None else self._disk.size
-            job = self._next()
             if not self.is_over:
                 self._tell()
 
     async def _work(self, job: Job) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._owner.executor, job.work, self._get_disk)
+        await self._in_thread(lambda: job.work(self._get_disk))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._owner.executor, work)
+        finally:
+            self._owner.tell()
 
     def _get_disk(self) -> Disk:
         if self._disk is None:
@@ -137,23 +211,37 @@ class Keeper:
         self._room.set()
         self._owner.has_room()
 
+    def _snapshot(self) -> Job | None:
+        about, self._about = self._about and self._about(), None
+        is_due = self._written.is_whole or self.state.changed or self.tiers.freed
+        return Snapshotting(self.state, self.tiers, about, self._written) if about is not None and is_due else None
+
     def _next(self) -> Job | None:
-        """Return what is to be done next."""
-        tiers, limits = self.tiers, self._owner.limits()
-        over = tiers.memory_bytes - limits.memory_bytes
-        if over > 0 and tiers.young_bytes > limits.memory_bytes // YOUNG_SHARE:
-            return Sealing(tiers)
+        """Return what is to be done next to stay within the limits; tell where nothing can be done."""
+        limits = self._owner.limits()
+        over = self.tiers.memory_bytes - limits.memory_bytes
+        if over > 0 and self.tiers.young_bytes > limits.memory_bytes // YOUNG_SHARE:
+            return Sealing(self.tiers)
         is_full = False
         if over > 0:
-            job = Storing(tiers, over + limits.memory_bytes // 8)
-            is_full = tiers.disk_bytes + job.size > limits.disk_bytes
+            job = Storing(self.tiers, over + limits.memory_bytes // 8, self._deletable())
+            is_full = self.tiers.disk_bytes + job.size > limits.disk_bytes
             if not is_full:
                 return job
-        if len(tiers.sparse) >= SPARSE_AT_ONCE or (is_full and tiers.sparse):
-            return Rewriting(tiers)
-        if len(tiers.freed) >= FREED_AT_ONCE or (is_full and tiers.freed):
-            return Storing(tiers, 0)
-        if is_full and tiers.young:
-            return Sealing(tiers)
-        self.trouble = f"state.max_disk_bytes is used up ({limits.disk_bytes:,} for this partition)" if is_full else ""
-        return None
+        job_of_less = self._tidying(is_full=is_full)
+        is_stuck = is_full and job_of_less is None
+        self.trouble = f"state.max_disk_bytes is used up ({limits.disk_bytes:,} for each partition)" if is_stuck else ""
+        return job_of_less
+
+    def _tidying(self, *, is_full: bool) -> Job | None:
+        """Return what makes less of it, where that is worth while, or nothing else is left."""
+        if len(self.tiers.sparse) >= SPARSE_AT_ONCE or (is_full and self.tiers.sparse):
+            return Rewriting(self.tiers)
+        freed = self._deletable()
+        if len(freed) >= FREED_AT_ONCE or (is_full and freed):
+            return Storing(self.tiers, 0, freed)
+        return Sealing(self.tiers) if is_full and self.tiers.young else None
+
+    def _deletable(self) -> list[int]:
+        """Return blocks that may be deleted; a snapshot may need them: the next one deletes them."""
+        return [] if self.is_lasting else list(self.tiers.freed)

@@ -36,7 +36,7 @@ class SqliteDisk:
         """Open the file, or make it."""
         self.path = path
         self.size = 0
-        self._is_scratch = is_scratch
+        self.is_lasting = not is_scratch
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(0o600)
@@ -71,9 +71,9 @@ class SqliteDisk:
         return None if row is None else row[0]
 
     def frames(self) -> Iterable[tuple[int, bytes]]:
-        """Return the frames of the last snapshot, in their order; raises DiskFails, StoreDamaged."""
+        """Return the frames of the last snapshot, the latest first; raises DiskFails, StoreDamaged."""
         with self._failing():
-            yield from self._connection.execute("SELECT id, data FROM frame ORDER BY id")
+            yield from self._connection.execute("SELECT id, data FROM frame ORDER BY id DESC")
 
     def stored(self) -> Iterable[Stored]:
         """Return the blocks, in their order; raises DiskFails, StoreDamaged."""
@@ -85,7 +85,7 @@ class SqliteDisk:
     def clear(self) -> None:
         """Forget everything; raises DiskFails, StoreDamaged."""
         with self._failing():
-            if self._is_scratch:
+            if not self.is_lasting:
                 with self._transaction() as connection:
                     for table in TABLES:
                         connection.execute(f"DELETE FROM {table}")  # noqa: S608  names of our own
@@ -126,7 +126,7 @@ class SqliteDisk:
         self._connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         # A crash of the machine may take the last transactions: the snapshot before stands.
-        journal, synchronous = ("MEMORY", "OFF") if self._is_scratch else ("WAL", "NORMAL")
+        journal, synchronous = ("WAL", "NORMAL") if self.is_lasting else ("MEMORY", "OFF")
         self._connection.execute(f"PRAGMA journal_mode = {journal}")
         self._connection.execute(f"PRAGMA synchronous = {synchronous}")
         self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")

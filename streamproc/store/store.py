@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import NamedTuple
 
 from msgspec import Struct
 
-from streamproc.store.disk import Disk
+from streamproc.core.rules import Rules
+from streamproc.store.disk import Disk, DiskFails
 from streamproc.store.keeper import Keeper, Limits
 from streamproc.store.sqlite import scratch
 
@@ -13,29 +15,38 @@ UNBOUNDED = 2**63
 
 
 class StoreSettings(Struct, frozen=True):
-    """How many bytes all partitions may use together. `make_disk` returns a partition's disk; raises DiskFails."""
+    """How many bytes all partitions may use together. `lasting` returns a partition's disk for snapshots."""
 
     memory_bytes: int = UNBOUNDED
     disk_bytes: int = UNBOUNDED
-    make_disk: Callable[[int], Disk] = lambda _: scratch()
+    lasting: Callable[[int], Disk] | None = None
+    scratch: Callable[[], Disk] = scratch
+
+
+class Host(NamedTuple):
+    """Who has a store. `on_room`: a partition may go on; `on_trouble`: one has no snapshots, and why."""
+
+    on_room: Callable[[], None]
+    on_trouble: Callable[[int, str], None]
+
+
+ALONE = Host(lambda: None, lambda _, __: None)
 
 
 class Store:
-    """Of one worker. All that takes time is done by one thread: a disk that hangs holds up nothing but payloads.
+    """Of one worker. All that takes time is done by one thread: a disk that hangs holds up nothing but payloads."""
 
-    `on_room`: told when a partition that was over its limit is so no more.
-    """
-
-    def __init__(self, settings: StoreSettings, on_room: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, settings: StoreSettings, host: Host = ALONE) -> None:
         """Start with no partition."""
         self.executor: Executor = ThreadPoolExecutor(1, "store")
-        self._on_room = on_room
+        self._host = host
+        self._troubles: list[tuple[int, str]] = []
         self._settings = settings
         self._open: set[Keeper] = set()
 
-    def keeper(self, partition: int) -> Keeper:
-        """Return what keeps the payloads of a partition, empty."""
-        keeper = Keeper(self, partition)
+    def keeper(self, partition: int, rules: Rules, stream_time: int) -> Keeper:
+        """Return what keeps the state of a partition, empty."""
+        keeper = Keeper(self, partition, rules, stream_time)
         self._open.add(keeper)
         return keeper
 
@@ -45,12 +56,27 @@ class Store:
         return Limits(self._settings.memory_bytes // share, self._settings.disk_bytes // share)
 
     def open_disk(self, partition: int) -> Disk:
-        """Return the disk of a partition; raises DiskFails."""
-        return self._settings.make_disk(partition)
+        """Return the disk of a partition, in a thread: where none will last one that does not; raises DiskFails."""
+        if self._settings.lasting is not None:
+            try:
+                return self._settings.lasting(partition)
+            except DiskFails as error:
+                return self.instead(partition, error)
+        return self._settings.scratch()
+
+    def instead(self, partition: int, error: DiskFails) -> Disk:
+        """Return a disk that does not last, as the one that would fails."""
+        self._troubles.append((partition, str(error)))
+        return self._settings.scratch()
+
+    def tell(self) -> None:
+        """Tell what threads came across."""
+        while self._troubles:
+            self._host.on_trouble(*self._troubles.pop())
 
     def has_room(self) -> None:
         """Take note that a partition is no longer over its limit, or has lost what was stored."""
-        self._on_room()
+        self._host.on_room()
 
     def closed(self, keeper: Keeper) -> None:
         """Take note that a partition uses nothing any more."""

@@ -9,6 +9,7 @@ from itertools import islice
 
 from streamproc.core.payloads import IN_HAND, Usage
 from streamproc.store.block import Block, Entry, Sealed, numbers_of
+from streamproc.store.disk import Stored
 
 OVERHEAD_BYTES = 50
 """Of a payload by itself, beside its bytes."""
@@ -17,8 +18,9 @@ OVERHEAD_BYTES = 50
 class Tiers:
     """The payloads of one partition. `blocks`: by identity; those in `held` have their data in memory, oldest first.
 
-    `sparse`: blocks that are wanted by less than half; `freed`: what is on disk, and is not wanted there; `recalled`:
-    payloads that were fetched from blocks to be read. `disk_bytes`: what the disk says that it has in use.
+    `sparse`: blocks that are wanted by less than half; `freed`: what is on disk, and is not wanted there; `touched`:
+    blocks on disk of which payloads were dropped since the last snapshot; `recalled`: payloads that were fetched from
+    blocks to be read; `disk_bytes`: what the disk says that it has in use.
     """
 
     def __init__(self) -> None:
@@ -28,12 +30,13 @@ class Tiers:
         self.held: dict[int, Block] = {}
         self.sparse: dict[int, Block] = {}
         self.freed: list[int] = []
+        self.touched: set[int] = set()
         self.recalled: Mapping[int, bytes] = {}
         self.young_bytes = self.held_bytes = self.disk_bytes = 0
         self._firsts: list[int] = []
         self._ordered: list[Block] = []
-        self._last_number = IN_HAND
-        self._last_identity = 0
+        self.last_number = IN_HAND
+        self.last_identity = 0
 
     @property
     def memory_bytes(self) -> int:
@@ -48,10 +51,10 @@ class Tiers:
 
     def add(self, payload: bytes) -> int:
         """Keep a payload; return its number."""
-        self._last_number += 1
-        self.young[self._last_number] = payload
+        self.last_number += 1
+        self.young[self.last_number] = payload
         self.young_bytes += len(payload) + OVERHEAD_BYTES
-        return self._last_number
+        return self.last_number
 
     def drop(self, number: int) -> None:
         """Forget a payload that is kept."""
@@ -61,6 +64,8 @@ class Tiers:
             return
         block = self._block_of(number)
         block.drop(number)
+        if block.is_stored:
+            self.touched.add(block.identity)
         if not block.live:
             self.remove(block)
         elif block.is_sparse:
@@ -74,7 +79,7 @@ class Tiers:
     def read(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
         """Return payloads that are kept, by number. Those in blocks have to be in `recalled`."""
         young, recalled = self.young, self.recalled
-        return {number: young[number] if number in young else recalled[number] for number in numbers}
+        return {number: recalled[number] if number in recalled else young[number] for number in numbers}
 
     def sealed_among(self, numbers: Iterable[int]) -> dict[int, list[int]]:
         """Return by block those numbers that are in one."""
@@ -94,41 +99,57 @@ class Tiers:
                 break
         return entries
 
-    def take_sealed(self, sealed: Sealed) -> None:
-        """Take over what was made of the oldest payloads."""
+    def reserve(self, count: int) -> int:
+        """Set so many identities aside; return the first."""
+        self.last_identity += count
+        return self.last_identity - count + 1
+
+    def take_sealed(self, sealed: Sealed, identity: int = 0) -> None:
+        """Take over what was made of the oldest payloads; `identity`: under which it is on disk, 0 where it is not."""
         wanted = set()
         for number in numbers_of(sealed):
             payload = self.young.pop(number, None)
             if payload is not None:
                 self.young_bytes -= len(payload) + OVERHEAD_BYTES
                 wanted.add(number)
-        self.insert(sealed, wanted)
+        self.insert(sealed, wanted, identity)
 
-    def insert(self, sealed: Sealed, wanted: Collection[int]) -> None:
+    def insert(self, sealed: Sealed, wanted: Collection[int], identity: int = 0) -> None:
         """Add a block whose data is in memory, where anything of it is wanted: it may have been dropped meanwhile."""
         gone = 0
         for place, number in enumerate(numbers_of(sealed)):
             if number not in wanted:
                 gone |= 1 << place
-        block = Block(self._last_identity + 1, sealed, gone)
+        block = Block(identity or self.reserve(1), sealed, gone)
+        block.is_stored = bool(identity)
         if not block.live:
+            self.freed += [identity] if identity else []
             return
-        self._last_identity += 1
-        at = bisect_right(self._firsts, block.numbers[0])
-        self._firsts.insert(at, block.numbers[0])
-        self._ordered.insert(at, block)
-        self.blocks[block.identity] = self.held[block.identity] = block
+        if identity and gone:
+            self.touched.add(identity)
+        self._enter(block)
+        self.held[block.identity] = block
         self.held_bytes += block.size
-        if block.is_sparse:
-            self.sparse[block.identity] = block
 
-    def is_stored(self, block: Block) -> None:
-        """Take note that a block is on disk, and need not be in memory."""
+    def stored(self, block: Block, gone: int = 0) -> None:
+        """Take note that a block is on disk; `gone`: what is said there of what is no longer wanted."""
         if block.identity not in self.blocks:
             self.freed.append(block.identity)
             return
         block.is_stored = True
-        self.release(block)
+        if block.gone != gone:
+            self.touched.add(block.identity)
+
+    def found(self, stored: Stored) -> None:
+        """Add a block that is on disk alone."""
+        block = Block(stored.identity, Sealed(stored.numbers, stored.digests, b""), stored.gone)
+        block.data, block.size, block.is_stored = None, stored.size, True
+        self.last_identity = max(self.last_identity, stored.identity)
+        self.last_number = max(self.last_number, block.numbers[-1])
+        if block.live:
+            self._enter(block)
+        else:
+            self.freed.append(block.identity)
 
     def release(self, block: Block) -> None:
         """Let go of a block's data in memory."""
@@ -141,6 +162,7 @@ class Tiers:
         at = bisect_right(self._firsts, block.numbers[0]) - 1
         del self._firsts[at], self._ordered[at], self.blocks[block.identity]
         self.sparse.pop(block.identity, None)
+        self.touched.discard(block.identity)
         self.release(block)
         if block.is_stored:
             self.freed.append(block.identity)
@@ -149,6 +171,14 @@ class Tiers:
         """Return the block with the next higher numbers."""
         at = bisect_right(self._firsts, block.numbers[0])
         return self._ordered[at] if at < len(self._ordered) else None
+
+    def _enter(self, block: Block) -> None:
+        at = bisect_right(self._firsts, block.numbers[0])
+        self._firsts.insert(at, block.numbers[0])
+        self._ordered.insert(at, block)
+        self.blocks[block.identity] = block
+        if block.is_sparse:
+            self.sparse[block.identity] = block
 
     def _block_of(self, number: int) -> Block:
         return self._ordered[bisect_right(self._firsts, number) - 1]

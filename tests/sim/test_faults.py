@@ -5,6 +5,7 @@ with `pytest tests/sim -k "seed7"`, many more with `-m slow`.
 """
 
 import asyncio
+import math
 from collections import defaultdict
 from contextlib import suppress
 from functools import partial
@@ -32,8 +33,10 @@ from streamproc.runtime.observer import CommitReport, FoldReport, Observer
 from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
+from streamproc.store.store import StoreSettings
 from tests.support.application import WINDOWS
 from tests.support.books import bundled_book, writer_schema
+from tests.support.disks import FAULTS, FaultyDisk
 from tests.support.fake_kafka import Entry, FakeKafka, Log
 from tests.support.fake_registry import IDS, FakeRegistry, full_book
 from tests.support.impatience import wait_for_nothing
@@ -107,13 +110,28 @@ class Faults:
         self.random = Random(seed)
         self.rate = rate
         self.seen: set[tuple[str, str]] = set()
+        self.crashes_next = False
 
     def calm(self) -> None:
         """Let everything succeed from here on."""
         self.rate = 0.0
 
+    def of_disk(self, point: str) -> str | None:
+        """Return what a disk does wrong at `point`, if anything. A crash is that of whatever the worker does next."""
+        if self.random.random() >= 3 * self.rate:
+            return None
+        kind = self.random.choice((*FAULTS, "crash"))
+        self.seen.add((point, kind))
+        if kind == "crash":
+            self.crashes_next = True
+            return None
+        return kind
+
     def __call__(self, point: str) -> None:
         """Raise what goes wrong at `point`, if anything."""
+        if self.crashes_next:
+            self.crashes_next = False
+            raise Crash(point)
         if point == "heartbeat" or self.random.random() >= self.rate:
             return
         kind = self.random.choice(("crash", "failure"))
@@ -144,6 +162,12 @@ class Simulation:
         # Some schedules have producers that register their schemas; a few of their ids do not exist.
         self.is_registered = seed // 2 % 2 == 1
         self.full_book = full_book() if self.is_registered else bundled_book()
+        # Most have hardly any memory for payloads, and of these half have disks that outlive a worker.
+        self.disks = {number: FaultyDisk(self.faults.of_disk) for number in range(PARTITIONS)}
+        self.is_lasting = seed % 4 >= 2
+        lasting = self.disks.__getitem__ if self.is_lasting else None
+        scratch = partial(FaultyDisk, self.faults.of_disk)
+        self.store = StoreSettings() if seed % 4 == 0 else StoreSettings(3 * 2_000, 3 * 200_000, lasting, scratch)
 
     async def fill(self, seed: int) -> None:
         """Create the topics and write the input."""
@@ -177,7 +201,7 @@ class Simulation:
         """Return a worker, which learns schemas for itself."""
         book = book_of(ASSISTANTS, registered=True) if self.is_registered else bundled_book()
         commit = CommitSettings(max_records=25, interval_ms=1)
-        fold = FoldSettings("sim", self.topics, RULES, book, commit, self.kafka.partition_of)
+        fold = FoldSettings("sim", self.topics, RULES, book, commit, self.kafka.partition_of, store=self.store)
         job = Job(
             kafka=self.kafka,
             topics=self.topics,
@@ -186,6 +210,7 @@ class Simulation:
             registry=FakeRegistry(book, partial(self.faults, "registry")) if self.is_registered else None,
             observer=self.totals,
             clock=self.look,
+            snapshot_interval_s=0.001 if self.is_lasting else math.inf,
         )
         return Worker(job, stages(fold, WINDOW_RULES))
 
@@ -291,6 +316,12 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     wait_for_nothing(monkeypatch)
     monkeypatch.setattr("streamproc.runtime.pausing.MIN_BACKOFF_S", 0.001)
     monkeypatch.setattr("streamproc.runtime.pausing.POLL_S", 0.001)
+    monkeypatch.setattr("streamproc.runtime.pausing.DISK_AGAIN_S", 0.001)
+    monkeypatch.setattr("streamproc.store.keeper.TRY_AGAIN_S", 0.001)
+    monkeypatch.setattr("streamproc.store.keeper.SLACK_BYTES", 2_000)
+    monkeypatch.setattr("streamproc.store.keeper.SPARSE_AT_ONCE", 2)
+    monkeypatch.setattr("streamproc.store.block.MAX_PAYLOADS", 5)
+    monkeypatch.setattr("streamproc.store.snapshot.SPARE_RUNS", 20)
 
 
 def _check(simulation: Simulation) -> None:
@@ -380,6 +411,8 @@ async def test_the_faults_do_happen() -> None:
         "registry",
     )
     missing = {(point, kind) for point in points for kind in ("crash", "failure")}
+    missing |= {(point, kind) for point in ("disk write", "disk snapshot") for kind in (*FAULTS, "crash")}
+    missing |= {(point, "refuses") for point in ("disk read", "disk label")}
     for seed in range(1_000, 1_100):
         missing -= (await _run_seed(seed)).faults.seen
         if not missing:

@@ -1,6 +1,6 @@
 """Disks as they are seldom, but are: full, gone, torn."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streamproc.store.block import Sealed
 from streamproc.store.disk import Change, DiskFails, Stored
@@ -8,6 +8,8 @@ from streamproc.store.disk import Change, DiskFails, Stored
 
 class FakeDisk:
     """A disk in memory. `refuses`: it takes nothing; `is_gone`: it gives nothing back either."""
+
+    is_lasting = True
 
     def __init__(self) -> None:
         """Start empty."""
@@ -46,7 +48,7 @@ class FakeDisk:
 
     def frames(self) -> Iterable[tuple[int, bytes]]:
         self._look()
-        return sorted(self.kept_frames.items())
+        return sorted(self.kept_frames.items(), reverse=True)
 
     def stored(self) -> Iterable[Stored]:
         self._look()
@@ -70,6 +72,40 @@ class FakeDisk:
     def _look(self) -> None:
         if self.is_gone:
             raise DiskFails("fake: Input/output error")
+
+
+class FaultyDisk(FakeDisk):
+    """A disk of which `fault` decides at each point what goes wrong: None, or one of FAULTS."""
+
+    def __init__(self, fault: Callable[[str], str | None]) -> None:
+        super().__init__()
+        self._fault = fault
+
+    def write(self, change: Change) -> None:
+        match self._fault("disk write" if change.snapshot is None else "disk snapshot"):
+            case "refuses":
+                raise DiskFails("fake: No space left on device")
+            case "tears":
+                super().write(change)
+                self.tear()
+            case "loses":
+                self.blocks, self.gone = {}, {}
+                self.kept_frames = dict(list(self.kept_frames.items())[1:])
+            case None:
+                super().write(change)
+
+    def read(self, identities: Sequence[int]) -> Mapping[int, bytes]:
+        if self._fault("disk read") == "refuses":
+            raise DiskFails("fake: Input/output error")
+        return super().read(identities)
+
+    def label(self) -> bytes | None:
+        if self._fault("disk label") == "refuses":
+            raise DiskFails("fake: database is locked")
+        return super().label()
+
+
+FAULTS = ("refuses", "tears", "loses")
 
 
 def _size(sealed: Sealed) -> int:

@@ -1,0 +1,93 @@
+"""Snapshots of one partition's state: when one is due, whether one fits, and what of the state topic follows it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from msgspec import DecodeError, Struct
+from msgspec.msgpack import Decoder, Encoder
+
+from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.runtime.awaiting import seen
+from streamproc.runtime.job import Job
+from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.position import Position
+from streamproc.store.keeper import Keeper
+
+
+class About(Struct, array_like=True):
+    """What a snapshot is of: a commit. All that the topic has below `since` is in it."""
+
+    topic: str
+    partition: int
+    position: Position
+    since: int
+
+
+_encode = Encoder().encode
+_decode = Decoder(About).decode
+
+
+class Snapshots:
+    """Of one partition; `where`: its state in Kafka."""
+
+    def __init__(self, job: Job, source: TopicPartition, where: TopicPartition) -> None:
+        self.where = where
+        self._job = job
+        self._source = source
+        self._next_at = time.monotonic() + job.snapshot_interval_s
+        self._asking: asyncio.Task[None] | None = None
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether there may be one."""
+        return self._job.snapshot_interval_s < float("inf")
+
+    async def load(self, keeper: Keeper | None, position: Position | None) -> int | None:
+        """Load the last snapshot where it fits a commit; return from where on the topic has to be read.
+
+        None: from its beginning, nothing was loaded. Raises DiskFails, StoreDamaged.
+        """
+        if keeper is None or not self.are_taken:
+            return None
+        found: list[About] = []
+
+        def fits(about: bytes) -> bool:
+            with suppress(DecodeError):
+                found.append(_decode(about))
+            return position is not None and bool(found) and self._fits(found[0], position)
+
+        return found[0].since if await keeper.load(fits) else None
+
+    def take(self, keeper: Keeper | None, committed: Callable[[], Position | None]) -> None:
+        """Take a snapshot where one is due. `committed`: which commit the state is of; None: not known just now."""
+        now = time.monotonic()
+        if keeper is None or not keeper.is_lasting or now < self._next_at:
+            return
+        self._next_at = now + self._job.snapshot_interval_s
+        self._asking = asyncio.create_task(self._take(keeper, committed))
+        self._asking.add_done_callback(seen)
+
+    async def _take(self, keeper: Keeper, committed: Callable[[], Position | None]) -> None:
+        # First how far the topic goes, then the state: so all that is below is in it, once no commit is under way.
+        try:
+            _, since = await self._job.kafka.bounds(*self.where)
+        except (BrokerUnavailable, ConfigError):
+            return
+
+        def about() -> bytes | None:
+            position = committed()
+            return None if position is None else _encode(About(*self._source, position, since))
+
+        keeper.snapshot(about)
+
+    def _fits(self, about: About, position: Position) -> bool:
+        """Tell whether a snapshot is of this commit or one before it; others may have committed since."""
+        of = about.position
+        return (
+            (about.topic, about.partition) == self._source
+            and (of.partitions, of.profile) == (position.partitions, position.profile)
+            and of.sequence <= position.sequence
+            and of.offset <= position.offset
+        )

@@ -1,0 +1,114 @@
+"""Runs as they are in a snapshot: some thousand to a frame, in columns, so that most of them need not be looked at."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from zlib import crc32
+
+import cramjam
+from msgspec import DecodeError, Struct
+from msgspec.msgpack import Decoder, Encoder
+
+from streamproc.core.model import Run
+from streamproc.core.runs import pack, unpack
+from streamproc.core.state import State
+from streamproc.store.block import StoreDamaged
+
+RUNS_PER_FRAME = 4_096
+LEVEL = 1
+CHECKSUM_BYTES = 4
+
+Kept = tuple[str, bytes | Run | None]
+"""A run's id, and how the state keeps it; None where it has forgotten it."""
+
+
+class Frame(Struct, array_like=True):
+    """Runs by what they are: forgotten, open, ended, these in columns; `statuses`: numbers of `names`."""
+
+    forgotten: list[str]
+    opened: list[bytes]
+    ended: list[str]
+    packed: list[bytes]
+    retained_from: list[int]
+    statuses: list[int]
+    names: list[str]
+
+
+class _Brief(Struct, array_like=True):
+    """The beginning of a packed run."""
+
+    run_id: str
+    thread_id: str | None
+    assistant_id: str | None
+    model: str | None
+    status: str
+    status_since: int
+    status_offset: int
+    first_seen_at: int
+    retained_from: int
+
+
+_encode = Encoder().encode
+_decode = Decoder(Frame).decode
+_brief = Decoder(_Brief).decode
+
+
+def frames_of(runs: Iterable[Kept]) -> Iterator[bytes]:
+    """Yield runs as frames, each with its checksum."""
+    rest = iter(runs)
+    while portion := list(islice(rest, RUNS_PER_FRAME)):
+        packed = bytes(cramjam.zstd.compress(_encode(_frame(portion)), LEVEL))
+        yield crc32(packed).to_bytes(CHECKSUM_BYTES, "big") + packed
+
+
+def put_back(frame: bytes, state: State, forgotten: set[str]) -> None:
+    """Put the runs of a frame into a state, but for those that a later frame, which comes first, told of.
+
+    `forgotten`: those that a later frame told to be forgotten. Raises StoreDamaged where it is not what was written.
+    """
+    it = _opened(frame)
+    _put_ended(it, state, forgotten)
+    for packed in it.opened:
+        run = unpack(packed)
+        if run.run_id not in state.runs and run.run_id not in forgotten:
+            state.put(run)
+    forgotten.update(run_id for run_id in it.forgotten if run_id not in state.runs)
+
+
+def _frame(runs: Sequence[Kept]) -> Frame:
+    forgotten: list[str] = []
+    opened: list[bytes] = []
+    ended: dict[str, bytes] = {}
+    briefs: list[_Brief] = []
+    for run_id, kept in runs:
+        if kept is None:
+            forgotten.append(run_id)
+        elif isinstance(kept, Run):
+            opened.append(pack(kept))
+        else:
+            ended[run_id] = kept
+            briefs.append(_brief(kept))
+    numbers: dict[str, int] = {}
+    statuses = [numbers.setdefault(brief.status, len(numbers)) for brief in briefs]
+    retained = [brief.retained_from for brief in briefs]
+    return Frame(forgotten, opened, list(ended), list(ended.values()), retained, statuses, list(numbers))
+
+
+def _opened(frame: bytes) -> Frame:
+    packed = frame[CHECKSUM_BYTES:]
+    if crc32(packed) != int.from_bytes(frame[:CHECKSUM_BYTES], "big"):
+        raise StoreDamaged("the checksum of a snapshot does not hold")
+    try:
+        return _decode(bytes(cramjam.zstd.decompress(packed)))
+    except DecodeError as error:
+        raise StoreDamaged(f"a snapshot is none: {error}") from error
+
+
+def _put_ended(frame: Frame, state: State, forgotten: set[str]) -> None:
+    ended, packed, retained, statuses = frame.ended, frame.packed, frame.retained_from, frame.statuses
+    if not (state.runs.isdisjoint(ended) and forgotten.isdisjoint(ended)):
+        places = [at for at, run_id in enumerate(ended) if run_id not in state.runs and run_id not in forgotten]
+        ended, packed = [ended[at] for at in places], [packed[at] for at in places]
+        retained, statuses = [retained[at] for at in places], [statuses[at] for at in places]
+    counts = {frame.names[number]: count for number, count in Counter(statuses).items()}
+    state.put_ended(dict(zip(ended, packed, strict=True)), retained, counts)

@@ -1,0 +1,151 @@
+"""A state on disk as of one commit: written while it goes on, and loaded when the process starts.
+
+Payloads are there as blocks, runs in frames. A snapshot adds what has changed since the one before, all of it or
+nothing; where more than half of the frames is out of date all of them are written anew.
+"""
+
+from collections.abc import Callable, Sequence
+from zlib import crc32
+
+from msgspec import DecodeError, Struct
+from msgspec.msgpack import Decoder, Encoder
+
+from streamproc.core.state import State
+from streamproc.store.block import Entry, Sealed, StoreDamaged, portions, seal
+from streamproc.store.disk import Change, Disk, Snapshot
+from streamproc.store.frames import Kept, frames_of, put_back
+from streamproc.store.jobs import GetDisk, Job
+from streamproc.store.tiers import Tiers
+
+FORMAT = 1
+SPARE_RUNS = 20_000
+"""Out of date in frames, before these are written anew."""
+
+
+class Label(Struct, array_like=True):
+    """What a snapshot is of. `about`: in its owner's words; `runs`, `entries`: how many it has, and its frames."""
+
+    format: int
+    about: bytes
+    runs: int
+    entries: int
+    first_frame: int
+    last_frame: int
+    last_block: int
+    last_payload: int
+
+
+_encode = Encoder().encode
+_decode = Decoder(Label).decode
+
+
+class Written(Struct):
+    """How much of snapshots is on disk: nothing before the first one. `is_whole`: the next one has all runs."""
+
+    entries: int = 0
+    first_frame: int = 1
+    last_frame: int = 0
+    is_whole: bool = True
+
+
+class Snapshotting(Job):
+    """A snapshot of a state as it is when this is made. `about`: see `Label`."""
+
+    def __init__(self, state: State, tiers: Tiers, about: bytes, written: Written) -> None:
+        self._state, self._tiers, self._written = state, tiers, written
+        self._is_whole = written.is_whole or written.entries > 2 * len(state.runs) + SPARE_RUNS
+        runs, changed = state.runs, state.changed or ()
+        self._runs: Sequence[Kept] = (
+            runs.everything() if self._is_whole else [(run_id, runs.packed(run_id)) for run_id in changed]
+        )
+        state.changed = set()
+        self._young: list[Entry] = list(tiers.young.items())
+        self._blocks = [
+            (block, block.data, block.gone)
+            for block in tiers.held.values()
+            if not block.is_stored and block.data is not None
+        ]
+        self._gone = {identity: tiers.blocks[identity].gone for identity in tiers.touched}
+        self._gone |= {block.identity: gone for block, _, gone in self._blocks if gone}
+        self._touched, tiers.touched = tiers.touched, set()
+        self._freed = list(tiers.freed)
+        self._first_block = tiers.reserve(len(self._young))
+        self._sealed: dict[int, Sealed] = {}
+        self._frames: dict[int, bytes] = {}
+        entries = len(self._runs) + (0 if self._is_whole else written.entries)
+        first = written.last_frame + 1 if self._is_whole else written.first_frame
+        self._label = Label(FORMAT, about, len(runs), entries, first, 0, tiers.last_identity, tiers.last_number)
+
+    def work(self, disk: GetDisk) -> None:
+        """Compress, and write."""
+        sealed = (seal(portion) for portion in portions(self._young))
+        self._sealed = dict(enumerate(sealed, self._first_block))
+        blocks = {block.identity: block.sealed(data) for block, data, _ in self._blocks}
+        written = self._written
+        self._frames = dict(enumerate(frames_of(self._runs), written.last_frame + 1))
+        self._label.last_frame = written.last_frame + len(self._frames)
+        cleaned = range(written.first_frame, written.last_frame + 1) if self._is_whole else ()
+        snapshot = Snapshot(_checked(_encode(self._label)), self._frames, cleaned, self._gone)
+        disk().write(Change({**blocks, **self._sealed}, self._freed, snapshot))
+
+    def settle(self) -> None:
+        """Have in blocks what is in them now."""
+        del self._tiers.freed[: len(self._freed)]
+        for block, _, gone in self._blocks:
+            self._tiers.stored(block, gone)
+        for identity, sealed in self._sealed.items():
+            self._tiers.take_sealed(sealed, identity)
+        written, label = self._written, self._label
+        written.entries, written.is_whole = label.entries, False
+        written.first_frame, written.last_frame = label.first_frame, label.last_frame
+
+    def fail(self) -> None:
+        """Have the next snapshot tell all of it."""
+        self._tiers.touched |= self._touched & self._tiers.blocks.keys()
+        self._written.is_whole = True
+
+
+def load(disk: Disk, state: State, tiers: Tiers, fits: Callable[[bytes], bool]) -> Written | None:
+    """Put what the last snapshot has into an empty state and its payloads; None where there is none that `fits`.
+
+    Raises DiskFails, StoreDamaged: then the state is not to be used.
+    """
+    label = _label(disk.label())
+    if label is None or not fits(label.about):
+        return None
+    forgotten: set[str] = set()
+    expected = label.last_frame
+    for number, frame in disk.frames():
+        if number != expected:
+            break
+        put_back(frame, state, forgotten)
+        expected -= 1
+    if expected != label.first_frame - 1 or len(state.runs) != label.runs:
+        raise StoreDamaged("a part of a snapshot is lost")
+    for stored in disk.stored():
+        if stored.identity <= label.last_block:
+            tiers.found(stored)
+        else:  # Written after the snapshot.
+            tiers.freed.append(stored.identity)
+            tiers.last_identity = max(tiers.last_identity, stored.identity)
+    if sum(block.live for block in tiers.blocks.values()) != label.runs:
+        raise StoreDamaged("payloads of a snapshot are lost")
+    tiers.last_number = max(tiers.last_number, label.last_payload)
+    tiers.last_identity = max(tiers.last_identity, label.last_block)
+    state.changed = set()
+    return Written(label.entries, label.first_frame, label.last_frame, is_whole=False)
+
+
+def _checked(label: bytes) -> bytes:
+    return crc32(label).to_bytes(4, "big") + label
+
+
+def _label(found: bytes | None) -> Label | None:
+    """Return a label that is whole, and of this format."""
+    if found is None or crc32(found[4:]) != int.from_bytes(found[:4], "big"):
+        return None
+    try:
+        label = _decode(found[4:])
+    except DecodeError:
+        return None
+    return label if label.format == FORMAT else None
