@@ -33,7 +33,7 @@ from streamproc.runtime.observer import CommitReport, FoldReport, Observer
 from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
-from streamproc.store.store import StoreSettings
+from streamproc.store.store import UNBOUNDED, StoreSettings
 from tests.support.application import WINDOWS
 from tests.support.books import bundled_book, writer_schema
 from tests.support.disks import FAULTS, FaultyDisk
@@ -165,9 +165,12 @@ class Simulation:
         # Most have hardly any memory for payloads, and of these half have disks that outlive a worker.
         self.disks = {number: FaultyDisk(self.faults.of_disk) for number in range(PARTITIONS)}
         self.is_lasting = seed % 4 >= 2
-        lasting = self.disks.__getitem__ if self.is_lasting else None
-        scratch = partial(FaultyDisk, self.faults.of_disk)
-        self.store = StoreSettings() if seed % 4 == 0 else StoreSettings(3 * 2_000, 3 * 200_000, lasting, scratch)
+        self.store = StoreSettings(
+            memory_bytes=UNBOUNDED if seed % 4 == 0 else 3 * 2_000,
+            disk_bytes=UNBOUNDED if seed % 4 == 0 else 3 * 200_000,
+            lasting=(lambda number: self.disks[number].open()) if self.is_lasting else None,
+            scratch=lambda: FaultyDisk(self.faults.of_disk).open(is_lasting=False),
+        )
 
     async def fill(self, seed: int) -> None:
         """Create the topics and write the input."""

@@ -75,34 +75,72 @@ class FakeDisk:
 
 
 class FaultyDisk(FakeDisk):
-    """A disk of which `fault` decides at each point what goes wrong: None, or one of FAULTS."""
+    """A disk of which `fault` decides at each point what goes wrong: None, or one of FAULTS.
+
+    Whoever opens it has it; whoever had it before has it no longer, as if the process had ended.
+    """
 
     def __init__(self, fault: Callable[[str], str | None]) -> None:
         super().__init__()
-        self._fault = fault
+        self.fault = fault
+        self.opened = 0
+
+    def open(self, *, is_lasting: bool = True) -> "OpenedDisk":
+        """Open it."""
+        self.opened += 1
+        return OpenedDisk(self, is_lasting=is_lasting)
+
+
+class OpenedDisk:
+    """A FaultyDisk, for as long as nobody else opens it."""
+
+    def __init__(self, disk: FaultyDisk, *, is_lasting: bool) -> None:
+        self.is_lasting = is_lasting
+        self._disk = disk
+        self._number = disk.opened
+
+    @property
+    def size(self) -> int:
+        return self._disk.size
 
     def write(self, change: Change) -> None:
-        match self._fault("disk write" if change.snapshot is None else "disk snapshot"):
+        disk = self._at()
+        match disk.fault("disk write" if change.snapshot is None else "disk snapshot"):
             case "refuses":
                 raise DiskFails("fake: No space left on device")
             case "tears":
-                super().write(change)
-                self.tear()
+                disk.write(change)
+                disk.tear()
             case "loses":
-                self.blocks, self.gone = {}, {}
-                self.kept_frames = dict(list(self.kept_frames.items())[1:])
+                disk.blocks, disk.gone = {}, {}
+                disk.kept_frames = dict(list(disk.kept_frames.items())[1:])
             case None:
-                super().write(change)
+                disk.write(change)
 
     def read(self, identities: Sequence[int]) -> Mapping[int, bytes]:
-        if self._fault("disk read") == "refuses":
-            raise DiskFails("fake: Input/output error")
-        return super().read(identities)
+        return self._at("disk read").read(identities)
 
     def label(self) -> bytes | None:
-        if self._fault("disk label") == "refuses":
-            raise DiskFails("fake: database is locked")
-        return super().label()
+        return self._at("disk label").label()
+
+    def frames(self) -> Iterable[tuple[int, bytes]]:
+        return self._at().frames()
+
+    def stored(self) -> Iterable[Stored]:
+        return self._at().stored()
+
+    def clear(self) -> None:
+        self._at().clear()
+
+    def close(self) -> None:
+        self._number = -1
+
+    def _at(self, point: str = "") -> FaultyDisk:
+        if self._number != self._disk.opened:
+            raise DiskFails("fake: another process has it")
+        if point in {"disk read", "disk label"} and self._disk.fault(point) == "refuses":
+            raise DiskFails("fake: Input/output error")
+        return self._disk
 
 
 FAULTS = ("refuses", "tears", "loses")
