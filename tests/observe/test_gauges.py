@@ -145,7 +145,7 @@ def tiered(runs, disk):
 
 
 def test_payloads_of_all_running_tasks_are_counted_by_where_they_are(metrics):
-    """A run whose payload is in memory counts there, whether or not a copy is on disk."""
+    """Rule: each run counts once; tasks that do not run are left out."""
     disks = FakeDisk(), FakeDisk()
     for number, disk in enumerate(disks):
         run_with(metrics, source(number), tiered(5, disk))
