@@ -167,7 +167,7 @@ async def serve(
     `watch` is told what the metrics are told; `on_listening` gets the address of the HTTP server. Raises ConfigError
     and BrokerUnavailable where the service cannot start or go on.
     """
-    metrics, health = MetricsObserver(settings.life_cycle, settings.metrics, sent), Health()
+    metrics, health = MetricsObserver(settings.life_cycle, settings.metrics, sent, settings.state), Health()
     partitions = Partitions()
     journal = Journal(payloads=settings.log.payloads, statuses=settings.life_cycle.statuses)
     observer = Observers(metrics, health, partitions, journal, *([] if watch is None else [watch]))

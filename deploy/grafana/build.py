@@ -324,9 +324,25 @@ def service() -> Iterator[Panel]:
     )
     yield Panel(
         "Memory",
-        "Resident, by instance: about 1.3 kB for each run in retention.",
+        "Resident, by instance: each run in retention, and payloads up to STREAMPROC_STATE__MEMORY_BYTES.",
         "bytes",
         [Query(of_job("process_resident_memory_bytes"), "{{instance}}")],
+    )
+    yield Panel(
+        "Payloads of runs",
+        "What they take in memory and of the disk, all instances together, and what settings allow.",
+        "bytes",
+        [
+            Query(f"sum by (kind) ({of_job('streamproc_state_bytes')})", "{{kind}}"),
+            Query(f"sum by (kind) ({of_job('streamproc_state_limit_bytes')})", "{{kind}}, at most"),
+        ],
+    )
+    yield Panel(
+        "Runs by where their payload is",
+        "In memory, or on disk alone. Those that end or change are in memory first.",
+        "short",
+        [Query(f"sum by (kind) ({of_job('streamproc_state_payloads')})", "{{kind}}")],
+        stacked=True,
     )
     yield Panel(
         "Version",

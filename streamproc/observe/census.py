@@ -3,11 +3,13 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import add
 
 from msgspec import Struct, field
 
 from streamproc.core.alerts import kind_of
 from streamproc.core.model import Run
+from streamproc.core.payloads import Usage
 from streamproc.core.state import State
 
 SLICE = 50_000
@@ -21,12 +23,13 @@ Rendering holds it up for longer, and each turn that others have in between may 
 class Census(Struct):
     """What was counted: runs by status, open runs by the kind of deadline that they missed (`late`).
 
-    `oldest`: when the oldest open run of a status was created, in seconds.
+    `oldest`: when the oldest open run of a status was created, in seconds. `usage`: what the runs' payloads take.
     """
 
     by_status: Counter[str] = field(default_factory=Counter)
     oldest: dict[str, int] = field(default_factory=dict)
     late: Counter[str] = field(default_factory=Counter)
+    usage: Usage = Usage()
 
     def look_at(self, runs: Iterable[Run]) -> None:
         """Take in open runs. The hot loop: a million of them are not unusual."""
@@ -43,6 +46,7 @@ class Census(Struct):
         """Add another task's."""
         self.by_status.update(other.by_status)
         self.late.update(other.late)
+        self.usage = Usage(*map(add, self.usage, other.usage))
         for status, created in other.oldest.items():
             self.oldest[status] = min(created, self.oldest.get(status, created))
 
@@ -51,7 +55,8 @@ async def take(states: Sequence[State]) -> list[Census]:
     """Count each state as it is when its turn comes. In between the event loop goes on, and states change."""
     taken, since = [], 0
     for state in states:
-        census, runs = Census(Counter(state.by_status)), list(state.open_runs())
+        census = Census(Counter(state.by_status), usage=state.payloads.usage())
+        runs = list(state.open_runs())
         for start in range(0, len(runs), SLICE):
             piece = runs[start : start + SLICE]
             census.look_at(piece)

@@ -50,7 +50,7 @@ class Journal(Observer):
         self._statuses = statuses
         self._odd: set[tuple[str, str]] = set()
         self._clock = clock
-        self._pauses: dict[TopicPartition, Pause] = {}
+        self._pauses: dict[TopicPartition, tuple[Pause, str]] = {}
         self._unsaid: Counter[tuple[TopicPartition, str]] = Counter()
         self._said_at: dict[tuple[TopicPartition, str], float] = {}
 
@@ -70,7 +70,7 @@ class Journal(Observer):
             self._said_at = {key: at for key, at in self._said_at.items() if key[0] != source}
         # What waits for somebody outlives whatever happens to the task: it is said once.
         pause = self._pauses.get(source)
-        if state is TaskState.CLOSED or (pause is not None and not pause.needs_somebody):
+        if state is TaskState.CLOSED or (pause is not None and not pause[0].needs_somebody):
             self._pauses.pop(source, None)
 
     def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
@@ -98,9 +98,13 @@ class Journal(Observer):
                 _odd_log.warning("odd event, others of the kind are only counted", kind=kind, **place, **told)
 
     def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
-        """Log once that a partition waits, and what for; one that waits for somebody is an error."""
-        if self._pauses.get(source) is not why:
-            self._pauses[source] = why
+        """Log once that a partition waits, and what for; one that waits for somebody is an error.
+
+        Payloads may have no room for one reason, then for another: each is logged.
+        """
+        told = why, message if why is Pause.STATE_FULL else ""
+        if self._pauses.get(source) != told:
+            self._pauses[source] = told
             self._say_rejected(source, {}, at_once=True)
             log = _log.error if why.needs_somebody else _log.warning
             log("paused", topic=source.topic, partition=source.partition, reason=why.value, why=message)

@@ -18,21 +18,27 @@ from streamproc.observe.registry import RegistryMetrics
 from streamproc.observe.runs import RunCounters, deadline_kinds
 from streamproc.observe.series import CounterSeries
 from streamproc.observe.tasks import Tasks
+from streamproc.runtime.config import StateSettings
 from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, Pause, TaskState, WindowReport
 from streamproc.runtime.ports import TopicPartition
 
 DEFAULTS = MetricsSettings()
 NO_REQUESTS: Mapping[str, int] = {}
+STATE = StateSettings()
 
 
 class MetricsObserver(Observer):
     """Exports what it is told. `push` and `registry`: who is to be told of those.
 
-    `requests`: how many were sent to Kafka, by kind, as of now.
+    `requests`: how many were sent to Kafka, by kind, as of now. `state`: what payloads may take.
     """
 
     def __init__(
-        self, profile: Profile, settings: MetricsSettings = DEFAULTS, requests: Mapping[str, int] = NO_REQUESTS
+        self,
+        profile: Profile,
+        settings: MetricsSettings = DEFAULTS,
+        requests: Mapping[str, int] = NO_REQUESTS,
+        state: StateSettings = STATE,
     ) -> None:
         self.push = PushMetrics()
         self.registry = RegistryMetrics()
@@ -40,7 +46,7 @@ class MetricsObserver(Observer):
         self._input = InputCounters()
         self._runs = RunCounters(profile, settings)
         self._windows = WindowCounters()
-        self._tasks = Tasks(profile)
+        self._tasks = Tasks(profile, state)
         self._requests = requests
         self._process = Process(profile.name)
 

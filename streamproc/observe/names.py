@@ -63,6 +63,19 @@ OLDEST_RUN_CREATED = Metric(
     ("status",),
 )
 RUNS_OVERDUE = Metric("streamproc_runs_overdue", "Open runs with a deadline that passed, by its kind.", ("kind",))
+STATE_BYTES = Metric(
+    "streamproc_state_bytes",
+    "What the payloads of the running tasks' runs take: memory, and the part of the disk that is in use.",
+    ("kind",),
+)
+STATE_LIMIT = Metric(
+    "streamproc_state_limit_bytes",
+    "What they may take, all tasks together, each an equal share; none of disk where no setting limits it.",
+    ("kind",),
+)
+STATE_PAYLOADS = Metric(
+    "streamproc_state_payloads", "Runs whose payloads are in memory, and those whose are on disk alone.", ("kind",)
+)
 RUNS_ENDED = Metric("streamproc_runs_ended_total", "Runs that ended.", ("outcome", "assistant"))
 RUN_TRANSITIONS = Metric("streamproc_run_transitions_total", "Applied changes of status.", ("from", "to"))
 RUN_ANOMALIES = Metric("streamproc_run_anomalies_total", "What is odd about events and changes of status.", ("kind",))

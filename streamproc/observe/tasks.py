@@ -14,6 +14,7 @@ from streamproc.observe.census import Census, take
 from streamproc.observe.labels import Labels, closed
 from streamproc.observe.runs import deadline_kinds
 from streamproc.observe.series import LabelValues, gauge
+from streamproc.runtime.config import StateSettings
 from streamproc.runtime.observer import Held, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
@@ -33,10 +34,11 @@ class _Task(Struct, eq=False):
 class Tasks:
     """The tasks that this worker has, of both stages."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, state: StateSettings) -> None:
         self._statuses = closed(profile.statuses)
         self._open = closed(profile.documented)
         self._kinds = deadline_kinds(profile)
+        self._limits = {"memory": state.memory_bytes, "disk": state.max_disk_bytes}
         self._tasks: dict[TopicPartition, _Task] = {}
 
     def enter(self, source: TopicPartition, state: TaskState) -> None:
@@ -86,6 +88,10 @@ class Tasks:
         yield gauge(names.RUNS, _sums(self._statuses, census.by_status))
         yield gauge(names.OLDEST_RUN_CREATED, self._oldest(census))
         yield gauge(names.RUNS_OVERDUE, {(kind,): census.late[kind] for kind in self._kinds})
+        usage = census.usage
+        yield gauge(names.STATE_BYTES, {("memory",): usage.memory_bytes, ("disk",): usage.disk_bytes})
+        yield gauge(names.STATE_LIMIT, {(kind,): most for kind, most in self._limits.items() if most is not None})
+        yield gauge(names.STATE_PAYLOADS, {("memory",): usage.in_memory, ("disk",): usage.on_disk})
         lag = {(topic, str(number)): task.lag for (topic, number), task in self._running() if task.lag is not None}
         yield gauge(names.CONSUMER_LAG_RECORDS, {labels: records for labels, (records, _) in lag.items()})
         yield gauge(names.CONSUMER_LAG_SECONDS, {labels: seconds for labels, (_, seconds) in lag.items()})

@@ -14,10 +14,14 @@ from streamproc.core.step import begin, pass_time, step
 from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
 from streamproc.observe import census
 from streamproc.observe.metrics import MetricsObserver
+from streamproc.runtime.config import StateSettings
 from streamproc.runtime.observer import Pause, TaskState
+from streamproc.store.jobs import Sealing, Storing
+from streamproc.store.tiers import Tiers
 from tests.observe.reading import exposed, label_values, samples, value
 from tests.observe.reports import measured, report, source
-from tests.support.events import RETENTION, START_MS, event, fold, new_state
+from tests.support.disks import FakeDisk
+from tests.support.events import RETENTION, RULES, START_MS, event, fold, new_state
 
 START_S = START_MS // 1000
 NOT_RUNNING = [TaskState.SUSPENDED, TaskState.FENCED, TaskState.RESTORING, TaskState.CLOSED]
@@ -127,6 +131,48 @@ def test_an_illegal_end_is_no_missed_deadline(metrics):
     assert "illegal" not in label_values(metrics, "runs_overdue", "kind")
 
 
+def tiered(runs, disk):
+    """Return a state with runs of whose payloads all but one are on a disk alone."""
+    state = State(RULES, payloads=Tiers())
+    fold(state, *(event("queued", run=f"run_{number}", payload=b"%d" % number * 99) for number in range(runs - 1)))
+    for make in (Sealing, lambda tiers: Storing(tiers, least=1)):
+        job = make(state.payloads)
+        job.work(lambda: disk)
+        job.settle()
+    state.payloads.disk_bytes = disk.size
+    fold(state, event("queued", run="run_in_memory", payload=b"a" * 500))
+    return state
+
+
+def test_payloads_of_all_running_tasks_are_counted_by_where_they_are(metrics):
+    """Rule: each run counts once; tasks that do not run are left out."""
+    disks = FakeDisk(), FakeDisk()
+    for number, disk in enumerate(disks):
+        run_with(metrics, source(number), tiered(5, disk))
+    run_with(metrics, measured(), windows(0))
+    assert value(metrics, "state_payloads", kind="memory") == 2
+    assert value(metrics, "state_payloads", kind="disk") == 8
+    assert 1_000 < value(metrics, "state_bytes", kind="memory") < 1_500
+    assert value(metrics, "state_bytes", kind="disk") == sum(disk.size for disk in disks) > 0
+    metrics.task_state(source(1), TaskState.SUSPENDED)
+    assert value(metrics, "state_payloads", kind="disk") == 4
+    assert value(metrics, "state_bytes", kind="disk") == disks[0].size
+
+
+def test_without_runs_payloads_take_nothing(metrics):
+    for name in ("state_bytes", "state_payloads"):
+        assert [value(metrics, name, kind=kind) for kind in ("memory", "disk")] == [0, 0]
+
+
+def test_the_limits_of_payloads_are_those_of_the_settings():
+    """One that is not set has no figure: a share of it is none either."""
+    metrics = MetricsObserver(ASSISTANTS, state=StateSettings(memory_bytes=1 << 20))
+    assert value(metrics, "state_limit_bytes", kind="memory") == 1 << 20
+    assert label_values(metrics, "state_limit_bytes", "kind") == {"memory"}
+    metrics = MetricsObserver(ASSISTANTS, state=StateSettings(max_disk_bytes=1 << 30))
+    assert value(metrics, "state_limit_bytes", kind="disk") == 1 << 30
+
+
 def test_the_watermark_of_each_partition_of_the_windows(metrics):
     state = windows(START_MS)
     run_with(metrics, measured(0), state)
@@ -231,18 +277,25 @@ def waiting(metrics):
     return {why.value: value(metrics, "partitions_paused", reason=why.value) for why in Pause}
 
 
+def none_but(**counts):
+    reasons = ("registry", "rate", "rejections", "unreadable", "output", "state_full")
+    return dict.fromkeys(reasons, 0) | counts
+
+
 def test_partitions_that_wait_are_counted_by_what_for_as_long_as_they_do(metrics):
-    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0, "unreadable": 0, "output": 0}
+    assert waiting(metrics) == none_but()
     for number in range(3):
         run_with(metrics, source(number), state_of("queued"))
     metrics.paused(source(0), Pause.REGISTRY, "id:7")
     metrics.paused(source(1), Pause.REGISTRY, "id:8")
     metrics.paused(source(2), Pause.REJECTIONS, "restart")
-    assert waiting(metrics) == {"registry": 2, "rate": 0, "rejections": 1, "unreadable": 0, "output": 0}
+    assert waiting(metrics) == none_but(registry=2, rejections=1)
     metrics.resumed(source(0))
     metrics.paused(source(1), Pause.RATE, "more bad_time")
     metrics.paused(source(2), Pause.UNREADABLE, "damaged")
-    assert waiting(metrics) == {"registry": 0, "rate": 1, "rejections": 0, "unreadable": 1, "output": 0}
+    assert waiting(metrics) == none_but(rate=1, unreadable=1)
+    metrics.paused(source(1), Pause.STATE_FULL, "no room")
+    assert waiting(metrics) == none_but(state_full=1, unreadable=1)
 
 
 @pytest.mark.parametrize("state", NOT_RUNNING)
@@ -251,7 +304,7 @@ def test_a_task_that_no_longer_runs_waits_for_nothing(metrics, state):
     run_with(metrics, source(), state_of("queued"))
     metrics.paused(source(), Pause.REGISTRY, "id:7")
     metrics.task_state(source(), state)
-    assert waiting(metrics) == {"registry": 0, "rate": 0, "rejections": 0, "unreadable": 0, "output": 0}
+    assert waiting(metrics) == none_but()
 
 
 def test_restores_add_up_until_they_are_over(metrics):

@@ -471,6 +471,27 @@ def test_each_partition_that_cannot_be_read_says_what_passes_over_it(bench):
     assert {cause["reason"] for cause in bench.reason["causes"].values()} == {"unreadable"}
 
 
+def test_partitions_whose_payloads_have_no_room_are_named_with_what_is_used_up(bench):
+    """Others go on; ready it is not, as with every other pause."""
+    bench.ready(0, 1, 2)
+    for number in (0, 2):
+        bench.health.paused(source(number), Pause.STATE_FULL, "state.max_disk_bytes is used up")
+    ready, reason = bench.health.readyz()
+    assert not ready
+    assert bench.health.livez()[0]
+    assert reason["status"] == "paused"
+    assert reason["message"] == "run-events partitions 0, 2 waiting: state.max_disk_bytes is used up"
+    assert {cause["reason"] for cause in reason["causes"].values()} == {"state_full"}
+
+
+def test_a_partition_without_room_that_commits_is_still_paused(bench):
+    """Rule: what it commits meanwhile, retention say, does not say that it reads."""
+    bench.ready(0)
+    bench.health.paused(source(0), Pause.STATE_FULL, "no room")
+    bench.health.committed(report(0))
+    assert bench.probes[1] == "paused"
+
+
 def test_a_pause_whose_reason_changes_is_told_by_the_new_one(bench):
     paused(bench)
     bench.health.paused(source(0), Pause.RATE, "more bad_time than it may be")

@@ -60,6 +60,20 @@ def test_each_reason_and_each_pause_is_told():
     assert [line.get("reason") for line in lines] == ["registry", "rate", "rate", None, "rate"]
 
 
+def test_another_reason_why_payloads_have_no_room_is_told():
+    """A disk may be slow first and full then; what is told again and again is one line."""
+    journal = Journal()
+    with capture_logs() as lines:
+        for why in ("payloads come faster than the disk takes them", "disk: full", "disk: full"):
+            journal.paused(source(), Pause.STATE_FULL, why)
+        journal.resumed(source())
+    assert [(line["event"], line.get("why")) for line in lines] == [
+        ("paused", "payloads come faster than the disk takes them"),
+        ("paused", "disk: full"),
+        ("resumed", None),
+    ]
+
+
 @pytest.mark.parametrize("why", [Pause.REJECTIONS, Pause.UNREADABLE])
 def test_what_waits_for_somebody_is_an_error_and_told_once_through_all_rebalances(why):
     journal = Journal()
