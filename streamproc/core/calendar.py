@@ -4,7 +4,7 @@ Derived from the state, never stored. An entry is only a reminder: whoever takes
 so a reminder too many does no harm, and none is removed before it is due. 8 bytes an entry.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
@@ -34,6 +34,12 @@ class Calendar(Generic[Key]):
             self._begin(bucket, [key])
         else:
             held.append(key)
+
+    def between(self, after: int, until: int) -> Iterator[Key]:
+        """Yield the keys that are due then, and leave them where they are."""
+        for bucket, keys in self.buckets.items():
+            if after < bucket * self.width_ms <= until:
+                yield from keys
 
     def merge(self, overlay: "CalendarOverlay[Key]") -> None:
         """Take over what an overlay on this took and added. It must be as it was when the overlay was begun."""

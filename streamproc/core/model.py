@@ -78,7 +78,8 @@ class Run(Struct, gc=False, array_like=True):
     `attempt`: 1, and one more whenever the profile's `reopened` lets it begin again; all that follows from an attempt's
     events is of the present one. `previous_end`: when the one before ended, in Unix seconds. `stream_lag_ms`,
     `clock_lag_ms`: how late the event came that entered the status, see `lateness`. `payload`: 0 where `event` has the
-    payload, else its number among the state's `Payloads`. The order of the fields is that of the schema RunState.
+    payload, else its number among the state's `Payloads`, or -1 where it was let go. The order of the fields is that of
+    the schema RunState.
     """
 
     run_id: str

@@ -5,6 +5,8 @@ from typing import NamedTuple, Protocol
 
 IN_HAND = 0
 """No number of a payload: it is where it came with."""
+LET_GO = -1
+"""Neither: there is no room for it, and hardly a use (rules.md 17)."""
 
 
 class Payloads(Protocol):

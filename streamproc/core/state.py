@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from streamproc.core.alerts import Alert
 from streamproc.core.calendar import Calendar, CalendarOverlay
 from streamproc.core.model import Ruling, Run, RunEvent, Transition
-from streamproc.core.payloads import IN_HAND, InMemory, Payloads
+from streamproc.core.payloads import IN_HAND, LET_GO, InMemory, Payloads
 from streamproc.core.reminders import Reminders, RemindersOverlay
 from streamproc.core.rules import Rules
 from streamproc.core.runs import Runs
@@ -59,6 +59,7 @@ class State:
         self.limiter = Limiter(rules.max_groups)
         self.forgetting: Calendar[str] = Calendar(rules.retention.bucket_ms)
         self.limits = Reminders(rules.deadlines, rules.profile)
+        self._let_go_until = 0
         self.changed: set[str] | None = None
         """Runs that were changed since this was last emptied; None where nobody wants to know."""
 
@@ -73,7 +74,7 @@ class State:
 
     def holds(self, run: Run, event: RunEvent) -> bool:
         """Tell whether the event is what was applied to the run last: the same bytes of the same schema."""
-        if run.event_schema != event.schema:
+        if run.event_schema != event.schema or run.payload == LET_GO:
             return False
         return self.payloads.equals(run.payload, event.payload) if run.payload else run.event == event.payload
 
@@ -83,7 +84,7 @@ class State:
         if not run.payload:
             run.payload = self.payloads.add(run.event)
             run.event = b""
-        if before is not None and before.payload != run.payload:
+        if before is not None and before.payload not in {run.payload, LET_GO}:
             self.payloads.drop(before.payload)
         self.runs[run.run_id] = run
         if before is None or before.status != run.status:
@@ -110,12 +111,16 @@ class State:
         run = self.runs.get(run_id)
         if run is not None:
             del self.runs[run_id]
-            self.payloads.drop(run.payload)
+            if run.payload != LET_GO:
+                self.payloads.drop(run.payload)
             self._leave(run.status)
 
     def due_at(self, run: Run) -> int:
         """Return the instant, in milliseconds, from which the run is forgotten."""
-        return self.rules.retention.due_at(run, terminal=run.status in self.rules.profile.outcomes)
+        return self.rules.retention.due_at(run, terminal=self._has_ended(run))
+
+    def _has_ended(self, run: Run) -> bool:
+        return run.status in self.rules.profile.outcomes
 
     def merge(self, out: Outcome) -> None:
         """Take over what a confirmed commit changed. It has to have begun on this state as it is."""
@@ -135,6 +140,20 @@ class State:
         """Take over what was looked at in vain, where there is nothing to commit: nobody has to look again."""
         self.forgetting.merge(out.forgetting)
         self.limits.merge(out.limits, self.runs.get_open)
+
+    def let_go(self, now: int) -> None:
+        """Drop the payloads of ended runs whose retention is over by the clock, though not yet by the stream.
+
+        For want of room (rules.md 17). Only where no commit is under way on this state.
+        """
+        after, self._let_go_until = self._let_go_until, now
+        for run_id in list(self.forgetting.between(after, now)):
+            run = self.runs.get(run_id)
+            if run is not None and run.payload != LET_GO and self._has_ended(run) and self.due_at(run) <= now:
+                self.payloads.drop(run.payload)
+                self.runs[run_id] = replace(run, payload=LET_GO)
+                if self.changed is not None:
+                    self.changed.add(run_id)
 
     def whole(self, runs: Sequence[Run]) -> list[Run]:
         """Return runs with their payloads, in that order."""

@@ -14,6 +14,7 @@ from streamproc.core.calendar import CalendarOverlay
 from streamproc.core.fold import advanced, judge, opened, ruling, transition
 from streamproc.core.lateness import lateness
 from streamproc.core.model import MAX_AHEAD_MS, NO_TIMESTAMP, OLD_MS, Moment, Run, RunEvent, Verdict
+from streamproc.core.payloads import LET_GO
 from streamproc.core.reminders import RemindersOverlay, more_ms
 from streamproc.core.retention import MAX_FORGOTTEN_PER_COMMIT
 from streamproc.core.rules import Rules
@@ -178,7 +179,9 @@ def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
 def _report_illegal(out: Outcome, run: Run, event: RunEvent, now: int) -> None:
     """Say it once for each run and pair of statuses (rules.md 21)."""
     alert = deadlines.illegal(run, event, now)
-    if alert.alert_id not in run.alerts:
+    if run.payload == LET_GO:
+        out.alerts.append(alert)  # Its state cannot be written: it may be said again.
+    elif alert.alert_id not in run.alerts:
         _flagged(out, run, [alert], event.offset)
 
 

@@ -19,6 +19,7 @@ from streamproc.codec.verdicts import VerdictEncoder
 from streamproc.core.beacon import Beacon
 from streamproc.core.measure import Mark
 from streamproc.core.model import Moment
+from streamproc.core.payloads import IN_HAND
 from streamproc.core.rules import Rules
 from streamproc.core.step import begin, pass_time, step
 from streamproc.core.tally import First
@@ -179,6 +180,12 @@ class FoldKept:
         self.keeper.tend()
         return [(run_id, -1 if run is None else run.offset) for run_id, run in found]
 
+    def tend(self, wall_ms: int) -> None:
+        """Keep payloads within their limits; where they cannot be, let go of those that are hardly of use."""
+        if self.keeper.is_over and self.keeper.trouble:
+            self.state.let_go(wall_ms)
+        self.keeper.tend()
+
     def begin(self, position: Position, allows: Allows | None) -> "FoldBatch":
         """Return a new batch on top of the state."""
         self.stage.enter(self)
@@ -197,6 +204,7 @@ class FoldBatch(Batch):
         self.sequence = position.sequence + 1
         self.kept = kept
         self._seen_at = kept.seen_at
+        self._wall_ms = 0
 
     def absorb(self, records: Sequence[Arrival], decoded: Decoded, at: Moment) -> Absorbed:
         """Fold records, up to one that may not be rejected yet or lacks a schema."""
@@ -213,6 +221,7 @@ class FoldBatch(Batch):
 
     def pass_time(self, at: Moment, *, heard: bool, read_all: bool) -> None:
         """Let the clock do its part: deadlines, retention, and a mark for the windows."""
+        self._wall_ms = at.wall_ms
         kept, out = self.kept, pass_time(self.kept.state, at, self.out)
         if not heard:
             return  # No answer, or an open transaction: what was known before does not tell of the time since.
@@ -226,7 +235,7 @@ class FoldBatch(Batch):
     def settle(self) -> None:
         """Take note of which runs were looked at in vain."""
         self.kept.state.settle(self.out)
-        self.kept.keeper.tend()
+        self.kept.tend(self._wall_ms)
 
     @property
     def load(self) -> float:
@@ -249,11 +258,11 @@ class FoldBatch(Batch):
     async def recall(self) -> None:
         """Have the payloads at hand of runs that were changed by something else than an event of theirs."""
         runs = (self.out.runs[run_id] for run_id in self.out.causes)
-        await self.kept.keeper.recall(run.payload for run in runs if run is not None and run.payload)
+        await self.kept.keeper.recall(run.payload for run in runs if run is not None and run.payload > IN_HAND)
 
     def _apply(self) -> None:
         self.kept.state.merge(self.out)
-        self.kept.keeper.tend()
+        self.kept.tend(self._wall_ms)
         self.kept.seen_at = self._seen_at
         if self.mark is not None:
             self.kept.beacon.sent(self.mark)

@@ -28,6 +28,8 @@ MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 TRY_AGAIN_S = 30.0
 """What cannot be read may have been damaged on the way."""
 DISK_AGAIN_S = 1.0
+SLOW_S = 10.0
+"""A disk that is behind for less is not worth telling of."""
 SHOWN = 5
 """Schemas that a message names; the rest it counts."""
 
@@ -69,6 +71,7 @@ class Pauses:
         self._told: Closed | None = None
         self._waits = self._is_void = False
         self._looked_at = self._full_since = 0.0
+        self._looking: asyncio.Future[None] | None = None
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
         self._asked_at = -1
 
@@ -144,8 +147,12 @@ class Pauses:
         """Tell that payloads have no room, and why, once that takes long; `go_on` ends it."""
         now = time.monotonic()
         self._full_since = self._full_since or now
-        if now - self._full_since >= QUIET_S:
+        if now - self._full_since >= (QUIET_S if trouble else SLOW_S):
             self._tell(Pause.STATE_FULL, trouble or "payloads come faster than the disk takes them")
+        if self._told is not None and now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            self._looking = asyncio.ensure_future(self._look())
+            self._looking.add_done_callback(seen)
 
     async def at_disk(self, message: str) -> None:
         """Wait a while for a disk that does not give back what was put there."""

@@ -50,20 +50,25 @@ class Sealing(Job):
 
 
 class Storing(Job):
-    """The oldest blocks to the disk alone, at least `least` bytes of them; and what is `freed` there deleted."""
+    """The oldest blocks to the disk alone, about `wanted` bytes and at most `most`; what is `freed` leaves it."""
 
-    def __init__(self, tiers: Tiers, least: int, freed: Sequence[int]) -> None:
+    def __init__(self, tiers: Tiers, wanted: int, most: int, freed: Sequence[int]) -> None:
         self._tiers = tiers
         self._freed = freed
         self._blocks: list[tuple[Block, bytes]] = []
-        self.size = 0
-        """How much is to be written."""
+        size = 0
         for block in islice(tiers.held.values(), STORED_AT_ONCE):
-            if self.size >= least:
+            added = 0 if block.is_stored else block.size
+            if size >= wanted or size + added > most:
                 break
             assert block.data is not None  # noqa: S101  it is held
             self._blocks.append((block, block.data))
-            self.size += block.size
+            size += block.size
+
+    @property
+    def is_void(self) -> bool:
+        """Whether no block fits."""
+        return not self._blocks
 
     def work(self, disk: GetDisk) -> None:
         """Write."""

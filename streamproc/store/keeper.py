@@ -224,8 +224,9 @@ class Keeper:
             return Sealing(self.tiers)
         is_full = False
         if over > 0:
-            job = Storing(self.tiers, over + limits.memory_bytes // 8, self._deletable())
-            is_full = self.tiers.disk_bytes + job.size > limits.disk_bytes
+            room = limits.disk_bytes - self.tiers.disk_bytes
+            job = Storing(self.tiers, over + limits.memory_bytes // 8, room, self._deletable())
+            is_full = job.is_void
             if not is_full:
                 return job
         job_of_less = self._tidying(is_full=is_full)
@@ -239,7 +240,7 @@ class Keeper:
             return Rewriting(self.tiers)
         freed = self._deletable()
         if len(freed) >= FREED_AT_ONCE or (is_full and freed):
-            return Storing(self.tiers, 0, freed)
+            return Storing(self.tiers, 0, 0, freed)
         return Sealing(self.tiers) if is_full and self.tiers.young else None
 
     def _deletable(self) -> list[int]:

@@ -23,11 +23,12 @@ SPARE_RUNS = 20_000
 
 
 class Label(Struct, array_like=True):
-    """What a snapshot is of. `about`: in its owner's words; `runs`, `entries`: how many it has, and its frames."""
+    """What a snapshot is of. `about`: in its owner's words; `entries`: how many runs its frames have, in all."""
 
     format: int
     about: bytes
     runs: int
+    payloads: int
     entries: int
     first_frame: int
     last_frame: int
@@ -74,7 +75,9 @@ class Snapshotting(Job):
         self._frames: dict[int, bytes] = {}
         entries = len(self._runs) + (0 if self._is_whole else written.entries)
         first = written.last_frame + 1 if self._is_whole else written.first_frame
-        self._label = Label(FORMAT, about, len(runs), entries, first, 0, tiers.last_identity, tiers.last_number)
+        self._label = Label(
+            FORMAT, about, len(runs), tiers.count(), entries, first, 0, tiers.last_identity, tiers.last_number
+        )
 
     def work(self, disk: GetDisk) -> None:
         """Compress, and write."""
@@ -128,7 +131,7 @@ def load(disk: Disk, state: State, tiers: Tiers, fits: Callable[[bytes], bool]) 
         else:  # Written after the snapshot.
             tiers.freed.append(stored.identity)
             tiers.last_identity = max(tiers.last_identity, stored.identity)
-    if sum(block.live for block in tiers.blocks.values()) != label.runs:
+    if tiers.count() != label.payloads:
         raise StoreDamaged("payloads of a snapshot are lost")
     tiers.last_number = max(tiers.last_number, label.last_payload)
     tiers.last_identity = max(tiers.last_identity, label.last_block)

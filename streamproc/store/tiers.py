@@ -43,6 +43,10 @@ class Tiers:
         """How much memory payloads take."""
         return self.young_bytes + self.held_bytes
 
+    def count(self) -> int:
+        """Return how many payloads there are."""
+        return len(self.young) + sum(block.live for block in self.blocks.values())
+
     def usage(self) -> Usage:
         """Return what they take."""
         in_memory = len(self.young) + sum(block.live for block in self.held.values())

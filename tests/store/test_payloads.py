@@ -66,7 +66,7 @@ class Alike(RuleBasedStateMachine):
             assert self.tiers.equals(number, self.plain[number])
             assert self.tiers.equals(number, other) == (other == self.plain[number])
 
-    @rule(make=st.sampled_from((Sealing, lambda tiers: Storing(tiers, 30_000, list(tiers.freed)), Rewriting)))
+    @rule(make=st.sampled_from((Sealing, lambda tiers: Storing(tiers, 30_000, 60_000, list(tiers.freed)), Rewriting)))
     def begin(self, make):
         self.settle()
         self.under_way = make(self.tiers)
@@ -97,7 +97,7 @@ class Alike(RuleBasedStateMachine):
         self.settle()
         for number in self.plain:
             self.tiers.drop(number)
-        done(Storing(self.tiers, 0, list(self.tiers.freed)), self.disk)
+        done(Storing(self.tiers, 0, 0, list(self.tiers.freed)), self.disk)
         assert not self.disk.blocks, "what nobody wants is deleted"
         assert self.tiers.memory_bytes == 0
 
@@ -127,7 +127,7 @@ def test_it_is_the_same_in_a_file() -> None:
     values = {tiers.add(b"%d" % each * 200): b"%d" % each * 200 for each in range(2_000)}
     while tiers.young:
         done(Sealing(tiers), disk)
-    done(Storing(tiers, 1 << 30, []), disk)
+    done(Storing(tiers, 1 << 30, 1 << 30, []), disk)
     assert tiers.memory_bytes == 0
     assert disk.size > 0
     for number in [number for number in values if number % 5]:
@@ -136,7 +136,7 @@ def test_it_is_the_same_in_a_file() -> None:
     before = len(tiers.blocks)
     done(Rewriting(tiers), disk)
     assert len(tiers.blocks) < before
-    done(Storing(tiers, 1 << 30, []), disk)
+    done(Storing(tiers, 1 << 30, 1 << 30, []), disk)
     done(Recalling(tiers, values), disk)
     assert tiers.read(values) == values
     disk.close()
@@ -147,7 +147,7 @@ def _stored(disk: FakeDisk) -> tuple[Tiers, int]:
     tiers = Tiers()
     number = tiers.add(b"payload")
     done(Sealing(tiers), disk)
-    done(Storing(tiers, 1, []), disk)
+    done(Storing(tiers, 1, 1_000, []), disk)
     return tiers, number
 
 
@@ -166,7 +166,7 @@ def test_what_a_disk_refuses_stays_in_memory() -> None:
     disk.refuses = True
     number = tiers.add(b"payload")
     done(Sealing(tiers), disk)
-    job = Storing(tiers, 1, [])
+    job = Storing(tiers, 1, 1_000, [])
     with pytest.raises(DiskFails):
         job.work(lambda: disk)
     done(Recalling(tiers, [number]), disk)

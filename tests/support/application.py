@@ -49,6 +49,7 @@ class Told(Observer):
         self.rounds = 0
         self.pauses: dict[TopicPartition, tuple[Pause, str]] = {}
         self.paused_times = 0
+        self.without_snapshots: list[str] = []
         self.lags: dict[TopicPartition, tuple[int, float]] = {}
         self.were_caught_up: set[TopicPartition] = set()
 
@@ -56,6 +57,10 @@ class Told(Observer):
         """Take down what a partition waits for."""
         self.pauses[source] = why, message
         self.paused_times += 1
+
+    def has_no_snapshots(self, partition: int, why: str) -> None:  # noqa: ARG002  which one is of no matter
+        """Take down why there are none."""
+        self.without_snapshots.append(why)
 
     def resumed(self, source: TopicPartition) -> None:
         """Take down that it waits no longer."""

@@ -105,6 +105,8 @@ class FakeKafka:
         self.configs: dict[str, Mapping[str, str]] = {}
         self.logs: dict[str, list[Log]] = {}
         self.copies: dict[str, int] = {}
+        self.sought: dict[str, list[int]] = defaultdict(list)
+        """From where on readers read a topic."""
         self.ids: dict[str, str] = {}
         """Of topics, where the broker gives them."""
         self.offsets: dict[TopicPartition, Committed] = {}
@@ -261,6 +263,7 @@ class FakeReader:
 
     async def seek(self, offset: int) -> None:
         """Read from `offset` on."""
+        self._kafka.sought[self._topic].append(offset)
         self.go_to(offset)
 
     def go_to(self, offset: int) -> None:
