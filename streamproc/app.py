@@ -8,9 +8,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
 import structlog
 
@@ -42,11 +40,10 @@ from streamproc.runtime.observer import Observer
 from streamproc.runtime.ports import Gone, Kafka, Unreadable
 from streamproc.runtime.reframing import framing_in
 from streamproc.runtime.stages import stages
+from streamproc.runtime.stored import store_settings
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
 from streamproc.settings import Settings
-from streamproc.store.sqlite import SqliteDisk
-from streamproc.store.store import UNBOUNDED, StoreSettings
 from streamproc.web.server import HttpServer
 
 STOP_DEADLINE_S = 9.0
@@ -105,18 +102,9 @@ def make_worker(
         commit=settings.commit,
         partition_of=kafka.partition_of,
         frames=SINGLE_OBJECTS if link is None else link.frames,
-        store=_store_settings(settings),
+        store=store_settings(settings.state, settings.application_id, settings.topic_names.events),
     )
     return Worker(job, stages(fold, settings.window_rules()))
-
-
-def _store_settings(settings: Settings) -> StoreSettings:
-    state, directory = settings.state, settings.state.directory
-    limits = state.memory_bytes, state.max_disk_bytes or UNBOUNDED
-    if directory is None:
-        return StoreSettings(*limits)
-    own, topic = Path(directory) / quote(settings.application_id, safe=""), settings.topic_names.events
-    return StoreSettings(*limits, lasting=lambda partition: SqliteDisk(own / f"{topic}-{partition}.db"))
 
 
 def make_pusher(settings: Settings, kafka: AioKafka, observer: PushObserver) -> Pusher:
