@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from streamproc.local.kafka import local_kafka
-from tests.bench import backlog, console, killers, latency, measuring, recovering, restoring, stages, throughput
+from tests.bench import backlog, console, killers, latency, measuring, recovering, restoring, stages, state, throughput
 from tests.bench.peers import comparing
 from tests.support.service import fleet
 
@@ -137,6 +137,28 @@ def bad_(events: Events = 200_000, bad_ratio: float = 0.01, rounds: int = 2) -> 
 def restore(runs: Runs = 1_000_000) -> None:
     """Time to restore, and resident memory per run."""
     asyncio.run(_on_kafka(restoring.measure, runs))
+
+
+@cli.command("state")
+def state_(
+    runs: Runs = 1_000_000,
+    large_runs: Annotated[int, typer.Option(min=0, help="Of 20 kB; 0: none.")] = 60_000,
+    curve: Annotated[list[int], typer.Option(help="Runs, for the cost of an event beside so many.")] = [],  # noqa: B006
+    events: Events = 200_000,
+) -> None:
+    """Memory by the size of events, starts with and without a snapshot, payloads on disk, cost beside many runs."""
+    asyncio.run(_on_kafka(restoring.measure, runs))
+    asyncio.run(_on_kafka(state.snapshots, runs))
+    if large_runs:
+        asyncio.run(_on_kafka(state.large, large_runs))
+    rates = [
+        asyncio.run(_on_kafka(throughput.measure, events, bad_ratio=0.0, settings={"STATE__MEMORY_BYTES": str(limit)}))
+        for limit in (1 << 40, events * 20, 1 << 40, events * 20)
+    ]
+    shares = [disk / memory for memory, disk in zip(rates[::2], rates[1::2], strict=True)]
+    print(f"payloads on disk: {', '.join(f'{share:.2f}' for share in shares)} of the throughput in memory")
+    for count in curve:
+        asyncio.run(_on_kafka(state.curve, count, events=events))
 
 
 @cli.command()

@@ -1,6 +1,7 @@
 """A restart with a large state: how long it takes, and what a run costs in memory."""
 
 import time
+from collections.abc import Sequence
 from itertools import islice
 
 from streamproc.codec.encode import OutputEncoder, Source
@@ -42,21 +43,27 @@ async def measure(fleet: Fleet, runs: int) -> None:
     print(f"  {(resident - empty) / runs:>10.0f} bytes resident per run")
 
 
-async def write_states(fleet: Fleet, runs: int) -> int:
-    """Write states and committed offsets as the service would; return the mean size of the events."""
-    events = [event.value[10:] for event in islice(simulate(seed=3, bad_ratio=0), 2_000) if event.value]
+async def write_states(
+    fleet: Fleet, runs: int, payloads: Sequence[bytes] = (), first: int = 0, batch: int = BATCH
+) -> int:
+    """Write states and committed offsets as the service would; return the mean size of the events.
+
+    `payloads`: of events, else simulated ones; `first`: how many runs there are already.
+    """
+    simulated = (event.value[10:] for event in islice(simulate(seed=3, bad_ratio=0), 2_000) if event.value)
+    events = list(payloads or simulated)
     label, now = load("run_object_v2_1").label, int(time.time() * 1000)
-    share = runs // fleet.partitions
+    begin, share = first // fleet.partitions, (first + runs) // fleet.partitions
     for partition in range(fleet.partitions):
         encoder = OutputEncoder(Source(fleet.name, fleet.topics.events, partition))
         transactions = fleet.kafka.transactions(fleet.source(partition))
         await transactions.fence()
-        for start in range(0, share, BATCH):
+        for start in range(begin, share, batch):
             states = [
                 _run(partition, number, events[number % len(events)], label, now)
-                for number in range(start, min(start + BATCH, share))
+                for number in range(start, min(start + batch, share))
             ]
-            position = Position(0, start // BATCH + 1, start + len(states), now, fleet.partitions, ASSISTANTS.name)
+            position = Position(0, start // batch + 1, start + len(states), now, fleet.partitions, ASSISTANTS.name)
             messages = encoder.states(states, now)
             await transactions.commit(
                 {TopicPartition(fleet.topics.state, partition): messages},
