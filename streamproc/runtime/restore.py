@@ -1,7 +1,7 @@
 """The state of a partition, read back from its topic. Complete and proven right, or not at all (rules.md 6)."""
 
 from asyncio import sleep
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
@@ -26,9 +26,18 @@ WAYS_OUT = (
 )
 
 
-Sources = Iterable[tuple[Hashable, int]]
-"""By key the input offset that its state came from, -1 where the key is gone."""
+GONE = -1
+
+
+class Sources(NamedTuple):
+    """Keys of states, and of each the input offset that it came from, GONE where there is none any more."""
+
+    keys: Sequence[Hashable]
+    offsets: Sequence[int]
+
+
 Load = Callable[[Sequence[Arrival]], Sources]
+"""Takes the latest record of each key."""
 
 
 class Found(NamedTuple):
@@ -53,26 +62,32 @@ async def restore(
     reader = await kafka.reader(*topic)
     try:
         await reader.seek(first)
-        at, empty, records, ahead = first, 0, 0, dict[Hashable, int]()
+        at, empty, count, ahead = first, 0, 0, dict[Hashable, int]()
         while at < last:
-            fetched = await _fetched(reader)
-            latest = {record.key: record for record in fetched.records if record.offset < last}
-            for key, offset in load(list(latest.values())):
-                if offset >= committed:
-                    ahead[key] = offset
-                elif ahead:
-                    ahead.pop(key, None)
-            records += len(fetched.records)
-            empty = 0 if fetched.records else empty + 1
+            records = (await _fetched(reader)).records
+            count += len(records)
+            empty = 0 if records else empty + 1
             if empty > MAX_EMPTY_FETCHES:
                 message = f"reading {topic} came to a halt at offset {at} of {last}"
                 raise BrokerUnavailable(message)
             at = await reader.position()
+            sources = load(records if at <= last else [each for each in records if each.offset < last])
+            if ahead or max(sources.offsets, default=GONE) >= committed:
+                _note(ahead, sources, committed)
             on_progress(max(0, last - at))
             await sleep(0)  # A long restore must not hold up heartbeats.
-        return Found(records, max(ahead.values(), default=-1))
+        return Found(count, max(ahead.values(), default=GONE))
     finally:
         await reader.close()
+
+
+def _note(ahead: dict[Hashable, int], sources: Sources, committed: int) -> None:
+    """Take down which states are ahead of the commit by now."""
+    for key, offset in zip(*sources, strict=True):
+        if offset >= committed:
+            ahead[key] = offset
+        else:
+            ahead.pop(key, None)
 
 
 async def _stable_bounds(kafka: Kafka, topic: TopicPartition) -> tuple[int, int]:
