@@ -83,12 +83,13 @@ impl LatestDecoder {
         let mut gone = Vec::new();
         let mut found: Vec<_> =
             self.versions.iter().map(|Version(_, _, fields)| columns(fields, latest.len())).collect();
-        for (batch, place) in latest {
+        for (number, (batch, place)) in latest.into_iter().enumerate() {
             let Some(value) = batch.value(py, place).filter(|value| !value.is_empty()) else {
                 gone.push(batch.key(py, place).map(|key| PyBytes::new(py, key)));
                 continue;
             };
-            let label = batch.headers(py, place).find(|(name, _)| *name == self.name).map(|(_, label)| label);
+            let label =
+                batch.headers(py, place).find(|(name, _)| *name == self.name.as_bytes()).map(|(_, label)| label);
             let is_written_with = |Version(known, start, _): &Version| match label {
                 Some(label) => label == Some(known),
                 None => value.starts_with(start),
@@ -100,7 +101,7 @@ impl LatestDecoder {
                 return Err(PyValueError::new_err("a record is of an unknown version"));
             };
             let payload = value.get(*size..).unwrap_or_default();
-            read(py, fields, payload, &mut self.texts, columns).map_err(|unread| damaged(0, unread))?;
+            read(py, fields, payload, &mut self.texts, columns).map_err(|unread| damaged(number, unread))?;
         }
         let found = found.into_iter().map(|columns| lists(py, columns)).collect::<PyResult<_>>()?;
         Ok((PyList::new(py, gone)?, found))

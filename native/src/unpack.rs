@@ -16,8 +16,8 @@ type Head = (i64, i64, Option<i64>);
 type Columns<'py> =
     (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>);
 
-/// Name and value.
-pub type Header<'a> = (&'a str, Option<&'a [u8]>);
+/// Name, which is UTF-8, and value.
+type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// Where a record is in its batch. `memory`: bytes that it takes once it is an object of Python's.
 pub struct Place {
@@ -89,8 +89,7 @@ pub struct Headers<'a>(Cursor<'a>);
 
 impl<'a> Headers<'a> {
     fn read(&mut self) -> Result<Header<'a>, Fault> {
-        let name = self.0.nullable()?.ok_or(Fault::BadLength)?;
-        Ok((std::str::from_utf8(name).map_err(|_| Fault::BadSymbol)?, self.0.nullable()?))
+        Ok((self.0.nullable()?.ok_or(Fault::BadLength)?, self.0.nullable()?))
     }
 }
 
@@ -159,7 +158,7 @@ impl Unpacker {
 
 impl Unpacker {
     fn pair(&mut self, py: Python<'_>, (name, value): Header<'_>) -> PyResult<Py<PyTuple>> {
-        let value = value.map(|value| PyBytes::new(py, value));
+        let (name, value) = (std::str::from_utf8(name).unwrap_or_default(), value.map(|value| PyBytes::new(py, value)));
         Ok((self.names.get(py, name), value).into_pyobject(py)?.unbind())
     }
 
@@ -201,6 +200,7 @@ impl Unpacker {
         let mut each = Headers(record);
         for _ in 0..count {
             let (name, value) = each.read()?;
+            std::str::from_utf8(name).map_err(|_| Fault::BadSymbol)?;
             memory += self.header_cost + name.len() + value.map_or(0, <[u8]>::len);
         }
         if each.0.left() > 0 {

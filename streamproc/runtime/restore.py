@@ -37,28 +37,38 @@ class Sources(NamedTuple):
 
 
 Load = Callable[[Sequence[Arrival]], Sources]
-"""Takes the latest record of each key."""
+"""Takes what the latest record of each key says over into a state."""
 
 
 class Found(NamedTuple):
     """What a restore came across: how many records, and the highest offset that is ahead of the commit (-1: none).
 
     That is of what is live at the end: what a reset has taken back stands in the topic, in front of its tombstones.
+    `first`: the offset from which on the topic was read.
     """
 
     records: int
     ahead: int
+    first: int
 
 
 async def restore(
-    kafka: Kafka, topic: TopicPartition, committed: int, load: Load, on_progress: Callable[[int], None]
+    kafka: Kafka,
+    topic: TopicPartition,
+    committed: int,
+    load: Load,
+    on_progress: Callable[[int], None],
+    since: int | None = None,
 ) -> Found:
-    """Read everything below the last stable offset, as it is now; `load` takes the latest record of each key.
+    """Read everything below the last stable offset, as it is now; `load` takes the records.
 
-    `committed`: the input's offset, which no state may come from, nor from one behind it.
+    `committed`: the input's offset, which no state may come from, nor from one behind it. `since`: what stands in front
+    of it is known already; where the topic does not reach so far, or begins behind it, everything is read all the same.
     Raises BrokerUnavailable where reading comes to a halt before that, ConfigError for a record that is unreadable.
     """
     first, last = await _stable_bounds(kafka, topic)
+    if since is not None and first <= since <= last:
+        first = since
     reader = await kafka.reader(*topic)
     try:
         await reader.seek(first)
@@ -76,7 +86,7 @@ async def restore(
                 _note(ahead, sources, committed)
             on_progress(max(0, last - at))
             await sleep(0)  # A long restore must not hold up heartbeats.
-        return Found(count, max(ahead.values(), default=GONE))
+        return Found(count, max(ahead.values(), default=GONE), first)
     finally:
         await reader.close()
 

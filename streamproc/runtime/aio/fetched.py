@@ -140,36 +140,40 @@ class Unpacked:
         self._place = place
         self._batches = FetchedBatches(data, aborted, position)
         self._batch: Batch | None = None
-        """Which was not handed out as a whole: its records from `_at` on were not."""
+        """The one that comes next, from its record `_at` on."""
         self._at = 0
         self._rest: Records | None = None
 
     def take(self, max_records: int, found: Batched) -> bool:
         """Move what comes next to `found`; tell whether that was all. Raises Damaged."""
-        records = size = 0
-        while self._rest is None and size < PART_BYTES and records < max_records:
-            batch, start = self._batch or self._next(), self._at
-            if batch is not None:
-                stop, memory = batch.fitting(start, max_records - records, PART_BYTES - size)
-                found.add(batch, start, stop)
-                records += stop - start
-                size += memory
-                is_over = stop == len(batch)
-                self._batch, self._at = (None, 0) if is_over else (batch, stop)
-                self.next_fetch_offset = self._batches.position if is_over else batch.offset(stop - 1) + 1
-            elif self._rest is None:
-                self.next_fetch_offset = self._batches.position
-                return True
-        # What is left over comes with the next call, or there would be an object for each of these, too.
-        return self._rest is not None and not records and self._take_rest(self._rest, max_records, found)
+        size = 0
+        while size < PART_BYTES and len(found) < max_records and (batch := self._next()) is not None:
+            start = self._at
+            self._at, memory = batch.fitting(start, max_records - len(found), PART_BYTES - size)
+            found.add(batch, start, self._at)
+            size += memory
+        # A look ahead: where nothing follows but markers, nobody shall wait for what is behind them.
+        if (batch := self._next()) is not None:
+            self.next_fetch_offset = batch.offset(self._at)
+            return False
+        if self._rest is None:
+            self.next_fetch_offset = self._batches.position
+            return True
+        # Objects for all of them, so not together with what has none.
+        return not found and self._take_rest(self._rest, max_records, found)
 
     def _next(self) -> "Batch | None":
-        """Return the next batch; None where there is none, or somebody else has to read it."""
-        try:
-            return self._batches.next()
-        except Odd as odd:
-            self._rest = Records(self._place, Answer(odd.data), odd.aborted, odd.position)
-            return None
+        """Return the batch that comes next; None where there is none, or somebody else has to read it."""
+        if self._batch is not None and self._at == len(self._batch):
+            self._batch = None
+        if self._batch is None and self._rest is None:
+            self._at = 0
+            try:
+                self._batch = self._batches.next()
+            except Odd as odd:
+                self._rest = Records(self._place, Answer(odd.data), odd.aborted, odd.position)
+                self.next_fetch_offset = odd.position
+        return self._batch
 
     def _take_rest(self, rest: Records, max_records: int, found: Batched) -> bool:
         try:
