@@ -43,7 +43,7 @@ class Latest(NamedTuple):
 
 
 def latest_runs(records: Sequence[Arrival]) -> Latest:
-    """Return what the latest record of each key says; raises as `decode_runs`. What is behind it is not looked at."""
+    """Return what the latest record of each key says; raises as `decode_runs`. What it replaced is not looked at."""
     if module and isinstance(records, Batched) and records.parts:
         try:
             return _natively(records)

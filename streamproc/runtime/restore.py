@@ -37,7 +37,7 @@ class Sources(NamedTuple):
 
 
 Load = Callable[[Sequence[Arrival]], Sources]
-"""Takes what the latest record of each key says over into a state."""
+"""Puts what the latest record of each key says into a state."""
 
 
 class Found(NamedTuple):
