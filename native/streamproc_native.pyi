@@ -1,7 +1,18 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, final
 
-__all__ = ["EventDecoder", "EventEncoder", "Records", "RowDecoder", "RowEncoder", "Unpacker", "batch", "crc32c"]
+__all__ = [
+    "Batch",
+    "EventDecoder",
+    "EventEncoder",
+    "LatestDecoder",
+    "Records",
+    "RowDecoder",
+    "RowEncoder",
+    "Unpacker",
+    "batch",
+    "crc32c",
+]
 
 # Key, value, timestamp in milliseconds, headers: codec/message.py.
 _Message: TypeAlias = tuple[bytes | None, bytes | None, int, list[tuple[str, bytes]]]
@@ -43,6 +54,16 @@ class RowDecoder:
     def __new__(cls, fields: Sequence[tuple[_Kind, bool]]) -> RowDecoder: ...
     def decode(self, values: Sequence[bytes], header: int) -> list[list[Any]]: ...
 
+# Label, what the value of a record without one begins with, and the fields.
+_Version: TypeAlias = tuple[bytes, bytes, Sequence[tuple[_Kind, bool]]]
+
+@final
+class LatestDecoder:
+    def __new__(
+        cls, name: str, framings: Sequence[tuple[bytes, int]], versions: Sequence[_Version]
+    ) -> LatestDecoder: ...
+    def decode(self, parts: Sequence[tuple[Batch, int, int]]) -> tuple[list[bytes | None], list[list[list[Any]]]]: ...
+
 @final
 class Records:
     def __new__(cls, messages: Iterable[_Message] | None = None) -> Records: ...
@@ -71,11 +92,18 @@ def batch(
 _Head: TypeAlias = tuple[int, int, int | None]
 _Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 
+_Columns: TypeAlias = tuple[list[int], list[int], list[bytes | None], list[bytes | None], list[_Headers]]
+
+@final
+class Batch:
+    def __len__(self) -> int: ...
+    def fitting(self, start: int, records: int, memory: int) -> tuple[int, int]: ...
+    def offset(self, at: int) -> int: ...
+
 @final
 class Unpacker:
     def __new__(cls, max_headers: int, header_cost: int) -> Unpacker: ...
-    def unpack(
-        self, records: bytes, count: int, head: _Head, first: int
-    ) -> tuple[list[int], list[int], list[bytes | None], list[bytes | None], list[_Headers], int]: ...
+    def unpack(self, content: bytes, count: int, head: _Head, first: int) -> Batch: ...
+    def columns(self, batch: Batch, start: int, stop: int) -> _Columns: ...
 
 def crc32c(data: bytes) -> int: ...

@@ -23,7 +23,7 @@ mod streamproc_native {
     #[pymodule_export]
     use crate::records::{Records, batch};
     #[pymodule_export]
-    use crate::rows::RowDecoder;
+    use crate::rows::{LatestDecoder, RowDecoder};
     #[pymodule_export]
-    use crate::unpack::{Unpacker, crc32c};
+    use crate::unpack::{Batch, Unpacker, crc32c};
 }

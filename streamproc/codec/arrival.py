@@ -89,6 +89,11 @@ class Rejection(NamedTuple):
     partition: int = 0
 
 
+def latest(records: Iterable[Arrival]) -> list[Arrival]:
+    """Return the latest record of each key."""
+    return list({record.key: record for record in records}.values())
+
+
 def instants(timestamps: Sequence[int]) -> Sequence[int]:
     """Return Kafka timestamps, NO_TIMESTAMP for those that are absent or in another unit: a broker admits any long."""
     if min(timestamps, default=MIN_TIME_MS) >= MIN_TIME_MS and max(timestamps, default=0) <= MAX_TIME_MS:

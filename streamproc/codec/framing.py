@@ -15,6 +15,8 @@ SINGLE_OBJECT = b"\xc3\x01"
 SINGLE_OBJECT_BYTES = 10
 CONFLUENT_MAGIC = 0
 CONFLUENT_BYTES = 5
+FRAMINGS = ((SINGLE_OBJECT, SINGLE_OBJECT_BYTES), (bytes((CONFLUENT_MAGIC,)), CONFLUENT_BYTES))
+"""What a value begins with, and how many bytes are in front of its payload: of our own records."""
 JSON = b"{"
 BOM = b"\xef\xbb\xbf"
 

@@ -79,7 +79,7 @@ class RecordDecoder:
         self._kinds = {field["name"]: _kind(field["type"]) for field in schema.document["fields"]}
         self._shared = shared
         self._skimmer = Skimmer(*schema.tree)
-        self._native = module and module.RowDecoder([(each, name in shared) for name, each in self._kinds.items()])
+        self._native = module and module.RowDecoder(kinds_of(schema, shared))
 
     def decode(self, values: Sequence[bytes], header_bytes: int) -> dict[str, Sequence[Any]]:
         """Return the values of each field; raises anything for a record that is damaged."""
@@ -140,6 +140,11 @@ def fields_of(schema: Schema, of: type[Struct]) -> list[Field]:
     if missing := [field["name"] for field in fields if field["name"] not in at]:
         raise ValueError(f"{of.__name__} has no {', '.join(missing)}, which its schema has")
     return [Field(field["name"], _kind(field["type"]), at[field["name"]]) for field in fields]
+
+
+def kinds_of(schema: Schema, shared: Collection[str]) -> list[tuple[Kind, bool]]:
+    """Return the kind of each field as the native decoders take them, and whether its texts are to be one object."""
+    return [(_kind(field["type"]), field["name"] in shared) for field in schema.document["fields"]]
 
 
 def _offset_of(of: type[Struct]) -> str:

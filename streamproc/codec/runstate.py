@@ -7,14 +7,20 @@ as such records may be out there.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from streamproc.codec.arrival import Arrival
-from streamproc.codec.framing import header_of
-from streamproc.codec.rows import OFFSET, ORIGIN, RecordDecoder
-from streamproc.codec.schemas import Schema, version_of, written_with
+from streamproc.codec.arrival import Arrival, latest
+from streamproc.codec.batched import Batched
+from streamproc.codec.cloudevents import SCHEMA_HEADER
+from streamproc.codec.framing import FRAMINGS, header_of
+from streamproc.codec.native import module
+from streamproc.codec.rows import OFFSET, ORIGIN, RecordDecoder, kinds_of
+from streamproc.codec.schemas import Schema, load, version_of, written_with
 from streamproc.core.model import Run
 from streamproc.errors import ConfigError, RecordRejected
+
+if TYPE_CHECKING:
+    from streamproc_native import LatestDecoder
 
 VERSIONS = ("run_state", "run_state_v1")
 """The one that is written first."""
@@ -27,6 +33,24 @@ SHARED = frozenset(
     ("assistant_id", "model", "status", "error_code", "event_schema", "source_topic", "required_tools", "alerts")
 )
 """Texts that millions of runs have in common."""
+
+
+class Latest(NamedTuple):
+    """The latest states of some keys: runs, and the ids of those that are gone."""
+
+    runs: Sequence[Run]
+    gone: Sequence[str]
+
+
+def latest_runs(records: Sequence[Arrival]) -> Latest:
+    """Return what the latest record of each key says; raises as `decode_runs`. What it replaced is not looked at."""
+    if module and isinstance(records, Batched) and records.parts:
+        try:
+            return _natively(records)
+        except ValueError:
+            pass  # The reference says what is wrong, and with which record.
+    found = decode_runs(latest(records))
+    return Latest([run for _, run in found if run is not None], [run_id for run_id, run in found if run is None])
 
 
 def decode_runs(records: Sequence[Arrival]) -> list[tuple[str, Run | None]]:
@@ -45,9 +69,22 @@ def decode_runs(records: Sequence[Arrival]) -> list[tuple[str, Run | None]]:
     return [_keyed(record, decoded) for record in records]
 
 
+def _natively(records: Batched) -> Latest:
+    gone, versions = _latest_decoder().decode(records.parts)
+    runs: list[Run] = []
+    for name, columns in zip(VERSIONS, versions, strict=True):
+        names = [field["name"] for field in load(name).document["fields"]]
+        runs += _runs(dict(zip(names, columns, strict=True)))
+    return Latest(runs, list(map(_id, gone)))
+
+
 def _keyed(record: Arrival, decoded: dict[int, Run]) -> tuple[str, Run | None]:
     run = decoded.get(record.offset)
-    return ((record.key or b"").decode(errors="replace") if run is None else run.run_id), run
+    return (_id(record.key) if run is None else run.run_id), run
+
+
+def _id(key: bytes | None) -> str:
+    return (key or b"").decode(errors="replace")
 
 
 def _schema_of(record: Arrival) -> tuple[str, int]:
@@ -80,6 +117,10 @@ def _decode_group(records: Sequence[Arrival], schema: Schema) -> list[Run]:
             raise unreadable(records[0], f"it is damaged ({type(error).__name__})", REPLAY) from error
         # One of them is: name it.
         return [run for record in records for run in _decode_group([record], schema)]
+    return _runs(columns)
+
+
+def _runs(columns: Mapping[str, Sequence[Any]]) -> list[Run]:
     return list(map(Run, *(_column(name, columns) for name in Run.__struct_fields__)))
 
 
@@ -92,3 +133,10 @@ def _column(field: str, columns: Mapping[str, Sequence[Any]]) -> Iterable[Any]:
 @cache
 def _decoder(schema: Schema) -> RecordDecoder:
     return RecordDecoder(schema, SHARED)
+
+
+@cache
+def _latest_decoder() -> "LatestDecoder":
+    schemas = map(load, VERSIONS)
+    versions = [(schema.label.encode(), schema.header, kinds_of(schema, SHARED)) for schema in schemas]
+    return module.LatestDecoder(SCHEMA_HEADER, FRAMINGS, versions)  # type: ignore[no-any-return]

@@ -114,6 +114,10 @@ class Journal(Observer):
         if self._pauses.pop(source, None) is not None:
             _log.info("resumed", topic=source.topic, partition=source.partition)
 
+    def has_no_snapshots(self, partition: int, why: str) -> None:
+        """Log that a partition goes without snapshots; its state is in its topic."""
+        _log.warning("no snapshots, the next start reads all of run-state", partition=partition, why=why)
+
     def held_up(self, message: str) -> None:
         """Log what the start waits for."""
         if message:

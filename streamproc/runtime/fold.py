@@ -13,7 +13,7 @@ from streamproc.codec.decode import Decoded, decode_together
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.measurements import Folded, MeasurementEncoder
 from streamproc.codec.message import Messages
-from streamproc.codec.runstate import decode_runs
+from streamproc.codec.runstate import latest_runs
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.codec.verdicts import VerdictEncoder
 from streamproc.core.beacon import Beacon
@@ -28,7 +28,7 @@ from streamproc.runtime.observer import CommitReport, FoldReport, count_alerts
 from streamproc.runtime.oversized import Apart, set_apart
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
-from streamproc.runtime.restore import Sources
+from streamproc.runtime.restore import GONE, Sources
 from streamproc.runtime.stage import Absorbed, Allows, Batch, Limits, Missing, Pending, TooMany, here
 from streamproc.store.keeper import Keeper
 from streamproc.store.store import ALONE, Host, Store, StoreSettings
@@ -169,16 +169,15 @@ class FoldKept:
 
     def load(self, records: Sequence[Arrival]) -> Sources:
         """Put records of run-state into the state."""
-        found = decode_runs(records)
+        runs, gone = latest_runs(records)
+        for run in runs:
+            self.state.put(run)
+        for run_id in gone:
+            self.state.remove(run_id)
+        keys = [*(run.run_id for run in runs), *gone]
         if self.state.changed is not None:
-            self.state.changed.update(run_id for run_id, _ in found)
-        for run_id, run in found:
-            if run is None:
-                self.state.remove(run_id)
-            else:
-                self.state.put(run)
-        self.keeper.tend()
-        return [(run_id, -1 if run is None else run.offset) for run_id, run in found]
+            self.state.changed.update(keys)
+        return Sources(keys, [*(run.offset for run in runs), *(GONE for _ in gone)])
 
     def tend(self, wall_ms: int) -> None:
         """Keep payloads within their limits; where they cannot be, let go of those that are hardly of use."""

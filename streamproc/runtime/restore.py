@@ -1,7 +1,7 @@
 """The state of a partition, read back from its topic. Complete and proven right, or not at all (rules.md 6)."""
 
 from asyncio import sleep
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
@@ -26,9 +26,18 @@ WAYS_OUT = (
 )
 
 
-Sources = Iterable[tuple[Hashable, int]]
-"""By key the input offset that its state came from, -1 where the key is gone."""
+GONE = -1
+
+
+class Sources(NamedTuple):
+    """Keys of states, and of each the input offset that it came from, GONE where there is none any more."""
+
+    keys: Sequence[Hashable]
+    offsets: Sequence[int]
+
+
 Load = Callable[[Sequence[Arrival]], Sources]
+"""Puts what the latest record of each key says into a state."""
 
 
 class NotAsCommitted(ConfigError):
@@ -39,10 +48,12 @@ class Found(NamedTuple):
     """What a restore came across: how many records, and the highest offset that is ahead of the commit (-1: none).
 
     That is of what is live at the end: what a reset has taken back stands in the topic, in front of its tombstones.
+    `first`: the offset from which on the topic was read.
     """
 
     records: int
     ahead: int
+    first: int
 
 
 async def restore(
@@ -50,15 +61,15 @@ async def restore(
     topic: TopicPartition,
     committed: int,
     load: Load,
-    on_progress: Callable[[int], None],
+    on_progress: Callable[[int], Awaitable[None]],
     since: int | None = None,
 ) -> Found:
-    """Read everything below the last stable offset, as it is now; `load` takes the latest record of each key.
+    """Read everything below the last stable offset, as it is now; `load` takes the records.
 
-    `since`: from where on, of what a snapshot lacks; raises NotAsCommitted where the topic does not go so far.
-
-    `committed`: the input's offset, which no state may come from, nor from one behind it.
-    Raises BrokerUnavailable where reading comes to a halt before that, ConfigError for a record that is unreadable.
+    `committed`: the input's offset, which no state may come from, nor from one behind it. `since`: what stands in front
+    of it is known already. `on_progress` is told how much is left, and returns when more may be loaded.
+    Raises NotAsCommitted where the topic does not reach as far as `since`, BrokerUnavailable where reading comes to a
+    halt before the end, ConfigError for a record that is unreadable.
     """
     first, last = await _stable_bounds(kafka, topic)
     if since is not None:
@@ -68,26 +79,32 @@ async def restore(
     reader = await kafka.reader(*topic)
     try:
         await reader.seek(first)
-        at, empty, records, ahead = first, 0, 0, dict[Hashable, int]()
+        at, empty, count, ahead = first, 0, 0, dict[Hashable, int]()
         while at < last:
-            fetched = await _fetched(reader)
-            latest = {record.key: record for record in fetched.records if record.offset < last}
-            for key, offset in load(list(latest.values())):
-                if offset >= committed:
-                    ahead[key] = offset
-                elif ahead:
-                    ahead.pop(key, None)
-            records += len(fetched.records)
-            empty = 0 if fetched.records else empty + 1
+            records = (await _fetched(reader)).records
+            count += len(records)
+            empty = 0 if records else empty + 1
             if empty > MAX_EMPTY_FETCHES:
                 message = f"reading {topic} came to a halt at offset {at} of {last}"
                 raise BrokerUnavailable(message)
             at = await reader.position()
-            on_progress(max(0, last - at))
+            sources = load(records if at <= last else [each for each in records if each.offset < last])
+            if ahead or max(sources.offsets, default=GONE) >= committed:
+                _note(ahead, sources, committed)
+            await on_progress(max(0, last - at))
             await sleep(0)  # A long restore must not hold up heartbeats.
-        return Found(records, max(ahead.values(), default=-1))
+        return Found(count, max(ahead.values(), default=GONE), first)
     finally:
         await reader.close()
+
+
+def _note(ahead: dict[Hashable, int], sources: Sources, committed: int) -> None:
+    """Take down which states are ahead of the commit by now."""
+    for key, offset in zip(*sources, strict=True):
+        if offset >= committed:
+            ahead[key] = offset
+        else:
+            ahead.pop(key, None)
 
 
 async def _stable_bounds(kafka: Kafka, topic: TopicPartition) -> tuple[int, int]:

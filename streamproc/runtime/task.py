@@ -5,6 +5,7 @@ Does nothing by itself: `takeover` brings it to where it may run, `cycle` lets i
 
 import math
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from streamproc.errors import ConfigError
@@ -102,7 +103,8 @@ class PartitionTask:
         where = self.snapshots.where
         try:
             since = await self.snapshots.load(kept.keeper, position if from_snapshot else None)
-            found = await restore(self._job.kafka, where, position.offset, kept.load, self._on_progress, since)
+            progress = partial(self._on_progress, kept.keeper)
+            found = await restore(self._job.kafka, where, position.offset, kept.load, progress, since)
             if committed is None:
                 refuse_orphans(found, str(where))
             else:
@@ -189,5 +191,9 @@ class PartitionTask:
         sequence = -1 if self.position is None else self.position.sequence
         return committed is not None and not (isinstance(said, Position) and said.sequence <= sequence)
 
-    def _on_progress(self, remaining: int) -> None:
+    async def _on_progress(self, keeper: Keeper | None, remaining: int) -> None:
         self._job.observer.restoring(self.source, remaining)
+        while keeper is not None and not await keeper.room():
+            if keeper.damage is not None:
+                raise keeper.damage
+            self.pauses.full(keeper.trouble)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from streamproc.codec.alerts import AlertEncoder
-from streamproc.codec.arrival import Arrival, instant
+from streamproc.codec.arrival import Arrival, instant, latest
 from streamproc.codec.encode import Source
 from streamproc.codec.measurements import Measured, decode_measurements
 from streamproc.codec.message import Messages
@@ -100,13 +100,13 @@ class WindowKept:
 
     def load(self, records: Sequence[Arrival]) -> Sources:
         """Put records of run-windows into the state."""
-        found = decode_window_states(records)
+        found = decode_window_states(latest(records))
         for key, value, _ in found:
             if value is None:
                 self.state.values.pop(key, None)
             else:
                 self.state.values[key] = value
-        return [(key, offset) for key, _, offset in found]
+        return Sources([key for key, _, _ in found], [offset for _, _, offset in found])
 
     def begin(self, position: Position, allows: Allows | None) -> "WindowBatch":
         """Return a new batch on top of the state."""

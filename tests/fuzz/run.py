@@ -17,9 +17,10 @@ from streamproc.codec.decode import decode
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.message import Messages
+from streamproc.codec.native import module
 from streamproc.codec.reference import decode_one, skim
 from streamproc.codec.rows import RecordDecoder
-from streamproc.codec.runstate import SHARED
+from streamproc.codec.runstate import SHARED, Latest, latest_runs
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.lifecycle import Profile
@@ -34,6 +35,7 @@ from streamproc.observe.counters import REASONS
 from streamproc.runtime.aio.batches import Batches
 from tests.fuzz.cases import START_MS, cases, changed_schema, mutated, named, schemas_of, value_of
 from tests.fuzz.producers import Producer
+from tests.support.batched import batched
 from tests.support.native import pure
 from tests.support.oddschemas import dangers
 from tests.support.runobjects import Arrived, arrivals, encode
@@ -159,6 +161,8 @@ def _hold_restored(states: Messages, runs: Sequence[Run]) -> None:
     columns, expected = (each.decode(values, SINGLE_OBJECT_BYTES) for each in (DECODER, REFERENCE_DECODER))
     assert {name: list(column) for name, column in columns.items()} == expected
     assert columns["run_id"] == [run.run_id for run in runs]
+    if module is not None:
+        assert latest_runs(batched(list(states))) == Latest(runs, [])
 
 
 def _load(document: Any, profile: Profile) -> WriterSchema | RecordRejected:

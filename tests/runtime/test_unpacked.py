@@ -8,6 +8,7 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamproc.codec.batched import Batched
 from streamproc.runtime.aio import fetched
 from streamproc.runtime.aio.batches import CODECS
 from streamproc.runtime.aio.fetched import Records, Unpacked
@@ -52,7 +53,7 @@ def answers(draw):
         last = len(made) - 1 + draw(st.integers(0, 2))
         position = draw(st.integers(at, at + last)) if position is None else position
         struct.pack_into(">i", batch, LAST_AT, last)
-        struct.pack_into(">I", batch, CRC_AT, calc_crc32c(bytes(batch[ATTRIBUTES_AT:])))
+        _stamp(batch)
         covered += range(len(data) + CRC_AT, len(data) + len(batch))
         data += batch
         at += last + 1 + draw(st.integers(0, 2))
@@ -74,11 +75,16 @@ def _batch(made, at, codec, producer):
     return batch
 
 
+def _stamp(batch):
+    struct.pack_into(">I", batch, CRC_AT, calc_crc32c(bytes(batch[ATTRIBUTES_AT:])))
+    return bytes(batch)
+
+
 def _read(source, most):
     """All that comes, part by part, and what is wrong at the end."""
     parts = []
     while True:
-        found = []
+        found = Batched()
         try:
             is_over = source.take(most, found)
         except Damaged as damage:
@@ -108,6 +114,22 @@ def test_what_is_sound_is_not_left_to_the_slower_reader(monkeypatch):
     builder = BatchBuilder(1 << 20, CODECS["lz4"])
     for number in range(5):
         builder.append(timestamp=number, key=b"k", value=b"v" * 50, headers=[("ce_id", b"x")])
-    found = []
+    found = Batched()
     assert Unpacked(PLACE, bytes(builder._build()), [], 2).take(100, found)
+    assert found.parts, "no object for any"
     assert [record.offset for record in found] == [2, 3, 4]
+
+
+def test_a_part_that_is_followed_by_markers_only_is_the_last(monkeypatch):
+    """Whoever wants all up to the end has it then, and does not wait for what a broker says next."""
+    monkeypatch.setattr(fetched, "Records", None)
+    marker = _batch([(COMMIT, b"\x00" * 6, 5, ())], 3, 0, 1)
+    marker[ATTRIBUTES_AT + 1] |= TRANSACTIONAL | CONTROL
+    data = _batch([(b"k", b"v", 5, ())] * 3, 0, 0, 1)
+    source = Unpacked(PLACE, _stamp(data) + _stamp(marker), [], 0)
+    first, last = Batched(), Batched()
+    assert not source.take(2, first)
+    assert source.next_fetch_offset == 2
+    assert source.take(1, last)
+    assert source.next_fetch_offset == 4
+    assert [record.offset for record in (*first, *last)] == [0, 1, 2]

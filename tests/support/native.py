@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from streamproc.codec import rows, schemas
+from streamproc.codec import rows, runstate, schemas
 from streamproc.codec.arrival import Framed
 from streamproc.codec.native import module
 from streamproc.codec.schemas import WriterSchema
@@ -20,7 +20,7 @@ needs_native = pytest.mark.skipif(
 def pure() -> Iterator[None]:
     """Let whatever is made meanwhile be the pure path's, as where the wheel is absent."""
     with pytest.MonkeyPatch.context() as patch:
-        for user in (rows, schemas, batches):
+        for user in (rows, runstate, schemas, batches):
             patch.setattr(user, "module", None)
         yield
 

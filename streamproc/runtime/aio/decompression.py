@@ -5,6 +5,7 @@ Its codec functions are replaced where its readers of batches look them up (`pat
 
 import zlib
 from collections.abc import Callable
+from threading import local
 from typing import Any
 
 import cramjam
@@ -15,13 +16,30 @@ GZIP_WINDOW = 31
 XERIAL_MAGIC, XERIAL_HEADER_BYTES = b"\x82SNAPPY\x00", 16
 FIRST_GUESS = 8
 """A batch is tried with so many times its size first."""
-MIN_BUFFER_BYTES = 1 << 20
+MIN_BUFFER_BYTES, MAX_KEPT_BYTES = 1 << 20, 8 << 20
 
 _limit_bytes = 64 << 20
 
 
 class TooLarge(Exception):
     """A batch of records that does not decompress within the limit: damaged, or made to use up the memory."""
+
+
+class _Kept(local):
+    """A buffer for each thread: to make one for each batch takes longer than to decompress that."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def buffer(self, size: int) -> memoryview:
+        if size > MAX_KEPT_BYTES:
+            return memoryview(bytearray(size))
+        if size > len(self._bytes):
+            self._bytes = bytearray(size)
+        return memoryview(self._bytes)[:size]
+
+
+_kept = _Kept()
 
 
 def limit_decompression(limit_bytes: int) -> None:
@@ -74,9 +92,9 @@ def _into(codec: str) -> Callable[[Any], bytes]:
     def decode(payload: Any) -> bytes:
         size = min(max(MIN_BUFFER_BYTES, FIRST_GUESS * len(payload)), _limit_bytes)
         while True:
-            buffer = bytearray(size)
+            buffer = _kept.buffer(size)
             try:
-                return bytes(memoryview(buffer)[: decompress_into(payload, buffer)])
+                return bytes(buffer[: decompress_into(payload, buffer)])
             except cramjam.DecompressionError:
                 if size >= _limit_bytes:
                     raise _refused(codec) from None

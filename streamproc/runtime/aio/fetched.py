@@ -5,20 +5,22 @@ cannot be read before the error about that.
 """
 
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition as AioPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import KafkaError
-from msgspec import Struct
 
+from streamproc.codec.batched import Batched, Record
 from streamproc.codec.native import module
-from streamproc.codec.sizes import MAX_HEADERS, Headers, memory_bytes, omitted
+from streamproc.codec.sizes import MAX_HEADERS, memory_bytes, omitted
 from streamproc.runtime.aio.headernames import Answer, AnyNames, Damaged
-from streamproc.runtime.aio.unpacked import Columns, FetchedBatches, Odd
+from streamproc.runtime.aio.unpacked import FetchedBatches, Odd
 from streamproc.runtime.ports import Gone, TopicPartition
+
+if TYPE_CHECKING:
+    from streamproc_native import Batch
 
 PART_BYTES = 16 << 20
 """Of values, keys, and headers as they lie in memory: a fetch of a megabyte may hold a thousand records of some
@@ -26,16 +28,6 @@ megabytes each, compressed."""
 CHECKED = True
 FRESH_S = 2.0
 """What the broker said longer ago tells nothing of the time since: the process may have stood still in between."""
-
-
-class Record(Struct, gc=False):
-    """A record, as the codec takes it."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
 
 
 class Heard:
@@ -96,13 +88,13 @@ class Partition:
             self.size = len(data)
             self._records = _records(self.place, data, aborted, self.position)
 
-    def take(self, max_records: int) -> Sequence[Record]:
+    def take(self, max_records: int) -> Batched:
         """Return what comes next, raising Damaged or Gone where that cannot be had; then it is to be fetched again."""
         if self.gone is not None:
             gone, self.gone = self.gone, None
             raise gone
         damage, self._damage = self._damage, None
-        found: list[Record] = []
+        found = Batched()
         if self._records is not None:
             try:
                 is_over = self._records.take(max_records, found)
@@ -125,9 +117,9 @@ class Records(AnyNames):
         as_bytes = None, None
         super().__init__(AioPartition(*place), answer, aborted, position, *as_bytes, CHECKED, READ_COMMITTED)
 
-    def take(self, max_records: int, found: list[Record]) -> bool:
+    def take(self, max_records: int, found: Batched) -> bool:
         """Move what comes next to `found`; tell whether that was all. Raises Damaged."""
-        return _take(self, max_records, found)
+        return _take(self, max_records, found.made())
 
     def _consumer_record(self, _place: Any, record: Any) -> Record:
         headers = record.headers
@@ -147,42 +139,43 @@ class Unpacked:
         self.next_fetch_offset = position
         self._place = place
         self._batches = FetchedBatches(data, aborted, position)
-        self._held = deque[Record]()
-        """Of the batch that was taken last, those that were not handed out."""
+        self._batch: Batch | None = None
+        """The one that comes next, from its record `_at` on."""
+        self._at = 0
         self._rest: Records | None = None
 
-    def take(self, max_records: int, found: list[Record]) -> bool:
+    def take(self, max_records: int, found: Batched) -> bool:
         """Move what comes next to `found`; tell whether that was all. Raises Damaged."""
         size = 0
-        while self._rest is None and size < PART_BYTES and len(found) < max_records:
-            if self._held:
-                record = self._held.popleft()
-                found.append(record)
-                size += _memory(record)
-                self.next_fetch_offset = record.offset + 1 if self._held else self._batches.position
-            elif (columns := self._next()) is not None:
-                offsets, timestamps, keys, values, headers, memory = columns
-                records = map(Record, offsets, timestamps, keys, values, headers)
-                if size + memory <= PART_BYTES and len(found) + len(offsets) <= max_records:
-                    found += records
-                    size += memory
-                    self.next_fetch_offset = self._batches.position
-                else:
-                    self._held.extend(records)
-            elif self._rest is None:
-                self.next_fetch_offset = self._batches.position
-                return True
-        return self._rest is not None and self._take_rest(self._rest, max_records, found)
+        while size < PART_BYTES and len(found) < max_records and (batch := self._next()) is not None:
+            start = self._at
+            self._at, memory = batch.fitting(start, max_records - len(found), PART_BYTES - size)
+            found.add(batch, start, self._at)
+            size += memory
+        # A look ahead: where nothing follows but markers, nobody shall wait for what is behind them.
+        if (batch := self._next()) is not None:
+            self.next_fetch_offset = batch.offset(self._at)
+            return False
+        if self._rest is None:
+            self.next_fetch_offset = self._batches.position
+            return True
+        # Objects for all of them, so not together with what has none.
+        return not found and self._take_rest(self._rest, max_records, found)
 
-    def _next(self) -> Columns | None:
-        """Return the columns of the next batch; None where there is none, or somebody else has to read it."""
-        try:
-            return self._batches.next()
-        except Odd as odd:
-            self._rest = Records(self._place, Answer(odd.data), odd.aborted, odd.position)
-            return None
+    def _next(self) -> "Batch | None":
+        """Return the batch that comes next; None where there is none, or somebody else has to read it."""
+        if self._batch is not None and self._at == len(self._batch):
+            self._batch = None
+        if self._batch is None and self._rest is None:
+            self._at = 0
+            try:
+                self._batch = self._batches.next()
+            except Odd as odd:
+                self._rest = Records(self._place, Answer(odd.data), odd.aborted, odd.position)
+                self.next_fetch_offset = odd.position
+        return self._batch
 
-    def _take_rest(self, rest: Records, max_records: int, found: list[Record]) -> bool:
+    def _take_rest(self, rest: Records, max_records: int, found: Batched) -> bool:
         try:
             return rest.take(max_records, found)
         finally:

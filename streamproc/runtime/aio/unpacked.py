@@ -6,12 +6,17 @@ UTF-8, is left to the slower reader of `fetched`, from there on: it says what is
 
 from collections.abc import Iterable, Sequence
 from struct import Struct, error
+from typing import TYPE_CHECKING
 
+from streamproc.codec.batched import unpacker
 from streamproc.codec.native import module
-from streamproc.codec.sizes import BATCH_HEADER_BYTES, HEADER_COST_BYTES, MAX_HEADERS, Headers
+from streamproc.codec.sizes import BATCH_HEADER_BYTES
 from streamproc.runtime.aio.batches import CODECS, CRC_ENDS
 from streamproc.runtime.aio.decompression import BOUNDED, TooLarge
 from streamproc.runtime.aio.headernames import FORMAT_WITH_HEADERS, LENGTH_ENDS
+
+if TYPE_CHECKING:
+    from streamproc_native import Batch
 
 HEAD = Struct(">qi4xbIhiqqq6xi")
 """First offset, bytes behind LENGTH_ENDS, format, checksum, attributes, last offset less the first, first and largest
@@ -20,10 +25,6 @@ CODEC, APPEND_TIME, TRANSACTIONAL, CONTROL = 0x07, 0x08, 0x10, 0x20
 DECOMPRESS = {number: BOUNDED[f"{name}_decode"] for name, number in CODECS.items() if number}
 ABORT = b"\x00\x00\x00\x00"
 """The key of the record that ends an aborted transaction."""
-
-Columns = tuple[list[int], list[int], list[bytes | None], list[bytes | None], list[Headers], int]
-
-_unpack = module and module.Unpacker(MAX_HEADERS, HEADER_COST_BYTES).unpack
 
 
 class Odd(Exception):
@@ -48,8 +49,8 @@ class FetchedBatches:
         """To come, the next one last: producers, and the first offset of the transaction."""
         self._aborting = set[int]()
 
-    def next(self) -> Columns | None:
-        """Return the columns of the next batch that has any records, None at the end; raises Odd."""
+    def next(self) -> "Batch | None":
+        """Return the next batch that has any records, None at the end; raises Odd."""
         while True:
             left = len(self._data) - self._at
             size = int.from_bytes(self._data[self._at + 8 : self._at + LENGTH_ENDS], signed=True)
@@ -62,10 +63,10 @@ class FetchedBatches:
             except (ValueError, KeyError, TooLarge, error):
                 raise self._left_over() from None
             self._at += LENGTH_ENDS + size
-            if found is not None and found[0]:
+            if found:
                 return found
 
-    def _read(self, end: int) -> Columns | None:
+    def _read(self, end: int) -> "Batch | None":
         """Read the batch in hand, which ends at `end`; None where it holds nothing for us. Raises what is odd."""
         first, _, version, crc, attributes, last, first_ms, largest_ms, producer, count = HEAD.unpack_from(
             self._data, self._at
@@ -76,23 +77,25 @@ class FetchedBatches:
             self._aborting.add(self._aborted.pop()[0])
         is_aborted = attributes & TRANSACTIONAL and producer in self._aborting
         if attributes & CONTROL or is_aborted:
-            if (
-                attributes & CONTROL
-                and self._columns(end, attributes, count, (first, first_ms, None), first)[2][0] == ABORT
-            ):
+            if attributes & CONTROL and self._key(end, attributes, count) == ABORT:
                 self._aborting.discard(producer)
             self.position = first + last + 1
             return None
         head = first, first_ms, largest_ms if attributes & APPEND_TIME else None
-        found = self._columns(end, attributes, count, head, self.position)
+        found = self._batch(end, attributes, count, head, self.position)
         self.position = first + last + 1
         return found
 
-    def _columns(self, end: int, attributes: int, count: int, head: tuple[int, int, int | None], since: int) -> Columns:
+    def _key(self, end: int, attributes: int, count: int) -> bytes | None:
+        """Return the key of the first record."""
+        _, _, [key, *_], *_ = unpacker.columns(self._batch(end, attributes, count, (0, 0, None), 0), 0, 1)
+        return key  # type: ignore[no-any-return]
+
+    def _batch(self, end: int, attributes: int, count: int, head: tuple[int, int, int | None], since: int) -> "Batch":
         content: bytes = self._data[self._at + BATCH_HEADER_BYTES : end]
         if codec := attributes & CODEC:
             content = DECOMPRESS[codec](content)
-        return _unpack(content, count, head, since)  # type: ignore[no-any-return]
+        return unpacker.unpack(content, count, head, since)  # type: ignore[no-any-return]
 
     def _left_over(self) -> Odd:
         aborted = [*reversed(self._aborted), *((producer, -1) for producer in self._aborting)]

@@ -1,0 +1,60 @@
+"""Records as they were fetched: of a native batch none is an object of its own before somebody asks for it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from msgspec import Struct
+
+from streamproc.codec.native import module
+from streamproc.codec.sizes import HEADER_COST_BYTES, MAX_HEADERS, Headers
+
+if TYPE_CHECKING:
+    from streamproc_native import Batch
+
+unpacker: Any = module and module.Unpacker(MAX_HEADERS, HEADER_COST_BYTES)
+
+
+class Record(Struct, gc=False):
+    """A record, as the codec takes it."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Batched(Sequence[Record]):
+    """Records in the order of their offsets.
+
+    `parts`: native batches, and the records of each: from where, to before where. There are none any more once
+    somebody has looked at a record.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[Batch, int, int]] = []
+        self._made: list[Record] = []
+
+    def add(self, batch: "Batch", start: int, stop: int) -> None:
+        """Add records of a native batch; before any others are added to `made`."""
+        self.parts.append((batch, start, stop))
+
+    def made(self) -> list[Record]:
+        """Return the records as objects, which is what this holds from now on."""
+        if self.parts:
+            parts, self.parts = self.parts, []
+            self._made = [record for part in parts for record in map(Record, *unpacker.columns(*part))]
+        return self._made
+
+    def __len__(self) -> int:
+        return sum(stop - start for _, start, stop in self.parts) if self.parts else len(self._made)
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Record]: ...
+    def __getitem__(self, at: int | slice) -> Record | list[Record]:
+        return self.made()[at]
+
+    def __iter__(self) -> Any:
+        return iter(self.made())
