@@ -48,12 +48,10 @@ class Found(NamedTuple):
     """What a restore came across: how many records, and the highest offset that is ahead of the commit (-1: none).
 
     That is of what is live at the end: what a reset has taken back stands in the topic, in front of its tombstones.
-    `first`: the offset from which on the topic was read.
     """
 
     records: int
     ahead: int
-    first: int
 
 
 async def restore(
@@ -93,7 +91,7 @@ async def restore(
                 _note(ahead, sources, committed)
             await on_progress(max(0, last - at))
             await sleep(0)  # A long restore must not hold up heartbeats.
-        return Found(count, max(ahead.values(), default=GONE), first)
+        return Found(count, max(ahead.values(), default=GONE))
     finally:
         await reader.close()
 

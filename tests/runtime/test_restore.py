@@ -7,7 +7,7 @@ import pytest
 from streamproc.codec.arrival import Arrival, latest
 from streamproc.runtime import restore as module
 from streamproc.runtime.ports import NewTopic, TopicPartition
-from streamproc.runtime.restore import GONE, Found, Sources, restore
+from streamproc.runtime.restore import GONE, Found, NotAsCommitted, Sources, restore
 from tests.support.fake_kafka import FakeKafka
 
 PLACE = TopicPartition("state", 0)
@@ -39,15 +39,19 @@ async def _written(*messages: tuple[bytes, int | None]) -> FakeKafka:
     return kafka
 
 
+async def _more(remaining: int) -> None:
+    """Let more be loaded."""
+
+
 async def _restored(kafka: FakeKafka, since: int | None = None) -> tuple[Kept, Found]:
     kept = Kept()
-    return kept, await restore(kafka, PLACE, COMMITTED, kept.load, lambda _: None, since)
+    return kept, await restore(kafka, PLACE, COMMITTED, kept.load, _more, since)
 
 
 async def test_it_reads_on_from_an_offset_up_to_which_all_is_known() -> None:
     kafka = await _written((b"a", 1), (b"b", 2), (b"a", 3))
     kept, found = await _restored(kafka, since=1)
-    assert found == Found(records=2, ahead=GONE, first=1)
+    assert found == Found(records=2, ahead=GONE)
     assert kept.values == {b"b": 2, b"a": 3}
 
 
@@ -55,24 +59,28 @@ async def test_it_reads_on_from_an_offset_up_to_which_all_is_known() -> None:
 async def test_all_may_be_known(since: int) -> None:
     """Up to the last record, or up to the marker behind it."""
     kept, found = await _restored(await _written((b"a", 1), (b"b", 2), (b"a", 3)), since)
-    assert found == Found(records=0, ahead=GONE, first=since)
+    assert found == Found(records=0, ahead=GONE)
     assert kept.values == {}
 
 
-@pytest.mark.parametrize("since", [None, 0, 5, -1])
-async def test_it_reads_all_where_the_topic_does_not_hold_the_offset(since: int | None) -> None:
-    """The topic is another one, then; and the result says so."""
+@pytest.mark.parametrize("since", [None, 0])
+async def test_it_reads_all_where_nothing_is_known(since: int | None) -> None:
     kept, found = await _restored(await _written((b"a", 1), (b"b", 2), (b"a", 3)), since)
-    assert found == Found(records=3, ahead=GONE, first=0)
+    assert found == Found(records=3, ahead=GONE)
     assert kept.values == {b"a": 3, b"b": 2}
 
 
+async def test_a_topic_that_does_not_reach_so_far_is_another_one() -> None:
+    with pytest.raises(NotAsCommitted, match="ends at offset 4, but a snapshot goes to 5"):
+        await _restored(await _written((b"a", 1), (b"b", 2), (b"a", 3)), since=5)
+
+
 async def test_it_reads_all_where_the_topic_begins_behind_the_offset() -> None:
-    """What is missing in between was never seen."""
+    """What is missing in between was removed by retention, as all that stood in front of it."""
     kafka = await _written((b"a", 1), (b"b", 2), (b"a", 3))
     kafka.logs["state"][0].first = 2
     _, found = await _restored(kafka, since=1)
-    assert found == Found(records=1, ahead=GONE, first=2)
+    assert found == Found(records=1, ahead=GONE)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
@@ -92,7 +100,7 @@ async def test_a_state_is_ahead_as_long_as_nothing_replaces_it(
     """rules.md 6: what a reset took back stands in the topic, in front of its tombstones; wherever a fetch ends."""
     monkeypatch.setattr(module, "BATCH_RECORDS", batch)
     _, found = await _restored(await _written(*messages))
-    assert found == Found(len(messages), ahead, 0)
+    assert found == Found(len(messages), ahead)
 
 
 async def test_what_was_written_since_it_began_is_not_read() -> None:
