@@ -3,12 +3,14 @@
 Does nothing by itself: `takeover` brings it to where it may run, `cycle` lets it take part in a commit.
 """
 
+import asyncio
 import math
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from streamproc.errors import ConfigError
+from streamproc.runtime.heap import trim
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import CommitReport, TaskState
 from streamproc.runtime.pausing import Look, Pauses
@@ -114,6 +116,7 @@ class PartitionTask:
                 kept.keeper.close()
             raise
         kept.state.arm()
+        await asyncio.to_thread(trim)
         return kept
 
     def run(self) -> None:
