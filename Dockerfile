@@ -25,7 +25,8 @@ RUN /opt/build/bin/python -m hatchling build --target wheel --directory dist \
     && /opt/streamproc/bin/pip install --no-deps --no-index dist/*.whl
 
 FROM python:3.12-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home streamproc
+RUN useradd --system --uid 10001 --no-create-home streamproc \
+    && install --directory --owner 10001 --mode 700 /var/lib/streamproc
 COPY --from=build /opt/streamproc /opt/streamproc
 ENV PATH=/opt/streamproc/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
