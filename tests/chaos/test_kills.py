@@ -22,15 +22,23 @@ from tests.support.service import Fleet, Worker, fleet
 from tests.support.waiting import eventually
 
 LONG_SESSION_MS = 300_000
+NO_SNAPSHOTS = "no snapshots, the next start reads all of run-state"
 AHEAD_S = 120
 """The events are so far ahead of the clock when they are sent."""
 
 
-async def _kill_at_random(fleet: Fleet, events: int, per_second: int, kills: int, seed: int, *, static: bool) -> None:
-    """Send `events` while two workers are killed `kills` times, each time in mid-stream; compare with the oracle."""
+async def _kill_at_random(
+    fleet: Fleet, events: int, per_second: int, kills: int, seed: int, *, static: bool, stored: bool = False
+) -> None:
+    """Send `events` while two workers are killed `kills` times, each time in mid-stream; compare with the oracle.
+
+    `stored`: the workers have hardly any memory for payloads, and take a snapshot each second.
+    """
     print(f"seed {seed}, {'static' if static else 'dynamic'} membership")
     random = Random(seed)
     settings = memberships("ab", static=static)
+    if stored:
+        settings = {name: {**each, **_stored(fleet.logs / name)} for name, each in settings.items()}
     workers = {name: fleet.start(**settings[name]) for name in settings}
     ratios = {"schema_version": "mixed", "bad_ratio": 0.005, "illegal_ratio": 0.002}
     start_ms = int((time.time() + AHEAD_S) * 1000)
@@ -52,6 +60,11 @@ async def _kill_at_random(fleet: Fleet, events: int, per_second: int, kills: int
     for worker in workers.values():
         assert worker.stop() == 0
     assert await fleet.check() == events + fleet.partitions
+    assert not [line for worker in fleet.workers for line in worker.events(NO_SNAPSHOTS)]
+
+
+def _stored(directory: Path) -> dict[str, Any]:
+    return {"STATE__MEMORY_BYTES": 65_536, "STATE__DIRECTORY": directory, "STATE__SNAPSHOT_INTERVAL_S": 1}
 
 
 def _stream(seed: int, events: int, **options: Any) -> Iterator[SimulatedEvent]:
@@ -67,16 +80,25 @@ async def test_killed_workers_lose_and_double_nothing(
         await _kill_at_random(it, 20_000, 1_000, 5, seed=11, static=True)
 
 
+async def test_killed_workers_whose_state_is_on_disk_lose_and_double_nothing(
+    kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The same where nearly each payload is written to disk, and each start goes on from a snapshot."""
+    async with fleet(kafka_bootstrap, unique("kill"), tmp_path) as it:
+        await _kill_at_random(it, 20_000, 1_000, 5, seed=12, static=True, stored=True)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("stored", [False, True], ids=["memory", "disk"])
 @pytest.mark.parametrize("static", [True, False], ids=["static", "dynamic"])
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_killed_workers_long_form(
-    kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path, seed: int, static: bool
+    kafka_bootstrap: str, unique: Callable[[str], str], tmp_path: Path, seed: int, static: bool, stored: bool
 ) -> None:
     """200,000 events, 24 kills."""
     async with fleet(kafka_bootstrap, unique("kill"), tmp_path) as it:
-        await _kill_at_random(it, 200_000, 1_000, 24, seed, static=static)
+        await _kill_at_random(it, 200_000, 1_000, 24, seed, static=static, stored=stored)
 
 
 @pytest.mark.parametrize(
