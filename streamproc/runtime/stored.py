@@ -1,7 +1,6 @@
 """What the settings of the state mean for the store of payloads."""
 
 from pathlib import Path
-from urllib.parse import quote
 
 from streamproc.runtime.config import StateSettings
 from streamproc.store.sqlite import SqliteDisk
@@ -13,5 +12,5 @@ def store_settings(state: StateSettings, application_id: str, topic: str) -> Sto
     limits = state.memory_bytes, state.max_disk_bytes or UNBOUNDED
     if state.directory is None:
         return StoreSettings(*limits)
-    directory = Path(state.directory) / quote(application_id, safe="")
+    directory = Path(state.directory) / f"{application_id}.state"
     return StoreSettings(*limits, lasting=lambda partition: SqliteDisk(directory / f"{topic}-{partition}.db"))

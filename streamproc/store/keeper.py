@@ -20,8 +20,8 @@ YOUNG_SHARE = 4
 """A quarter of the memory is for payloads as they came: most are replaced while they are there."""
 SPARSE_AT_ONCE = 32
 FREED_AT_ONCE = 1_000
-SLACK_BYTES = 2 << 20
-"""So much over its limit a partition goes on while payloads are put away."""
+SLACK_SHARE, SLACK_BYTES = 4, 256 << 10
+"""A quarter and so much over its limit a partition goes on, while payloads are put away."""
 TRY_AGAIN_S = 1.0
 RECALL_S = 5.0
 LOOK_S = 0.5
@@ -80,7 +80,8 @@ class Keeper:
     @property
     def is_over(self) -> bool:
         """Whether nothing more may come before payloads were put away."""
-        return self.tiers.memory_bytes > self._owner.limits().memory_bytes + SLACK_BYTES
+        limit = self._owner.limits().memory_bytes
+        return self.tiers.memory_bytes > limit + limit // SLACK_SHARE + SLACK_BYTES
 
     @property
     def is_lasting(self) -> bool:

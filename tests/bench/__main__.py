@@ -151,6 +151,7 @@ def state_(
     asyncio.run(_on_kafka(state.snapshots, runs))
     if large_runs:
         asyncio.run(_on_kafka(state.large, large_runs))
+        asyncio.run(_on_kafka(state.flood, large_runs))
     rates = [
         asyncio.run(_on_kafka(throughput.measure, events, bad_ratio=0.0, settings={"STATE__MEMORY_BYTES": str(limit)}))
         for limit in (1 << 40, events * 20, 1 << 40, events * 20)

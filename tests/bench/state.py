@@ -1,19 +1,23 @@
 """What a state costs: memory by the size of events, starts with and without a snapshot, payloads on disk, many runs."""
 
 import asyncio
+import json
 import random
+import resource
 import time
 from itertools import islice
 from pathlib import Path
 
 from streamproc.local.simulate import simulate
+from streamproc.runtime.aio.producer import AioProducer
 from tests.bench import restoring
-from tests.bench.process import MIB, cpu_seconds, resident_bytes
+from tests.bench.process import MIB, cpu_seconds, peak_bytes, resident_bytes
 from tests.support.service import Fleet, Worker
 from tests.support.waiting import eventually
 
 LARGE_BYTES = 20_000
 LARGE_MEMORY = 256 << 20
+LIMIT = 2 << 30
 INTERVAL_S = 2
 SETTLED_S = 5.0
 
@@ -69,6 +73,24 @@ async def curve(fleet: Fleet, runs: int, events: int) -> tuple[int, float]:
     print(f"  {runs:>12,} runs {cost:>8.1f} CPU-seconds per million events", flush=True)
     worker.stop()
     return runs, cost
+
+
+async def flood(fleet: Fleet, runs: int) -> None:
+    """Print how a worker of 2 GiB at the most gets on where new runs of large events come as fast as it takes them."""
+    print(f"writing {runs:,} runs of {LARGE_BYTES:,} bytes ...", flush=True)
+    now, noise = int(time.time() * 1000), random.Random(7)
+    async with AioProducer(fleet.settings, fleet.topics.events) as producer:
+        for number in range(runs):
+            text = noise.randbytes(LARGE_BYTES // 2).hex()
+            run = {"id": f"run_{number}", "object": "thread.run", "status": "queued", "instructions": text}
+            await producer.send(f"run_{number}".encode(), json.dumps(run).encode(), now)
+    worker = fleet.start()
+    resource.prlimit(worker.process.pid, resource.RLIMIT_AS, (LIMIT, LIMIT))
+    began = time.monotonic()
+    await eventually(fleet.is_done, deadline_s=900)
+    print(f"flood: {runs:,} runs of {LARGE_BYTES:,} bytes through in {time.monotonic() - began:.0f} s")
+    print(f"  {peak_bytes(worker.process.pid) / MIB:>8.0f} MiB resident at most, limit {LIMIT // MIB} MiB of addresses")
+    print(f"  {len(worker.events('task'))} steps of tasks, stopped with {worker.stop()}")
 
 
 def large_payloads(size: int) -> list[bytes]:
