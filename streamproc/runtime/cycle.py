@@ -32,7 +32,7 @@ from streamproc.runtime.ports import (
 from streamproc.runtime.restore import WAYS_OUT
 from streamproc.runtime.stage import Batch, Stage
 from streamproc.runtime.task import PartitionTask
-from streamproc.store.block import StoreDamaged
+from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 
 TICK_S = 1.0

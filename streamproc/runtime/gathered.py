@@ -8,7 +8,7 @@ from streamproc.core.model import Moment
 from streamproc.runtime.ports import OutputRefused, TopicPartition, Unreadable
 from streamproc.runtime.stage import Batch, Missing, TooMany
 from streamproc.runtime.task import PartitionTask
-from streamproc.store.block import StoreDamaged
+from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 
 Why = Missing | TooMany | Unreadable | DiskFails | StoreDamaged

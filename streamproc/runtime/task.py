@@ -20,7 +20,7 @@ from streamproc.runtime.restore import NotAsCommitted, prove, refuse_orphans, re
 from streamproc.runtime.snapshots import Snapshots
 from streamproc.runtime.stage import Batch, Kept, Pending, Stage
 from streamproc.runtime.topics import partition_count_changed
-from streamproc.store.block import StoreDamaged
+from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 from streamproc.store.keeper import Keeper
 

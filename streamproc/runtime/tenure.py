@@ -18,7 +18,7 @@ from streamproc.runtime.refusals import Refusals
 from streamproc.runtime.stage import Missing, TooMany
 from streamproc.runtime.takeover import MAX_BACKOFF_S, MIN_BACKOFF_S, Assignment, TakeOver
 from streamproc.runtime.task import PartitionTask
-from streamproc.store.block import StoreDamaged
+from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 
 

@@ -9,27 +9,21 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
-from zlib import crc32
 
 import cramjam
 from msgspec.msgpack import Decoder, Encoder
 
-from streamproc.errors import StreamprocError
+from streamproc.store.checked import checked, content
 
 MAX_BYTES, MAX_PAYLOADS = 65_536, 256
 """Of what is sealed together: opening it for one payload takes 40 µs."""
 DIGEST_BYTES = 16
-CHECKSUM_BYTES = 4
 LEVEL = 1
 
 _pack = Encoder().encode
 _unpack = Decoder(list[bytes]).decode
 
 Entry = tuple[int, bytes]
-
-
-class StoreDamaged(StreamprocError):
-    """What was stored is not what was written: the state has to come from its topic."""
 
 
 class Sealed(NamedTuple):
@@ -95,8 +89,8 @@ def seal(entries: Sequence[Entry]) -> Sealed:
     """Return payloads, by ascending number, as one."""
     numbers = array("q", [number for number, _ in entries])
     digests = b"".join([_digest(payload) for _, payload in entries])
-    packed = bytes(cramjam.zstd.compress(_pack([payload for _, payload in entries]), LEVEL))
-    return Sealed(numbers.tobytes(), digests, crc32(packed).to_bytes(CHECKSUM_BYTES, "big") + packed)
+    data = checked(bytes(cramjam.zstd.compress(_pack([payload for _, payload in entries]), LEVEL)))
+    return Sealed(numbers.tobytes(), digests, data)
 
 
 def numbers_of(sealed: Sealed) -> Sequence[int]:
@@ -106,10 +100,7 @@ def numbers_of(sealed: Sealed) -> Sequence[int]:
 
 def opened(numbers: Sequence[int], data: bytes) -> dict[int, bytes]:
     """Return payloads that were sealed, by number; raises StoreDamaged where they are not what was written."""
-    packed = data[CHECKSUM_BYTES:]
-    if crc32(packed) != int.from_bytes(data[:CHECKSUM_BYTES], "big"):
-        raise StoreDamaged("its checksum does not hold")
-    return dict(zip(numbers, _unpack(bytes(cramjam.zstd.decompress(packed))), strict=True))
+    return dict(zip(numbers, _unpack(bytes(cramjam.zstd.decompress(content(data)))), strict=True))
 
 
 def portions(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:

@@ -3,20 +3,19 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from zlib import crc32
+from typing import Any, get_type_hints
 
 import cramjam
-from msgspec import DecodeError, Struct
+from msgspec import DecodeError, Struct, defstruct
 from msgspec.msgpack import Decoder, Encoder
 
 from streamproc.core.model import Run
 from streamproc.core.runs import pack, unpack
 from streamproc.core.state import State
-from streamproc.store.block import StoreDamaged
+from streamproc.store.checked import StoreDamaged, checked, content
 
 RUNS_PER_FRAME = 4_096
 LEVEL = 1
-CHECKSUM_BYTES = 4
 
 Kept = tuple[str, bytes | Run | None]
 """A run's id, and how the state keeps it; None where it has forgotten it."""
@@ -34,19 +33,9 @@ class Frame(Struct, array_like=True):
     names: list[str]
 
 
-class _Brief(Struct, array_like=True):
-    """The beginning of a packed run."""
-
-    run_id: str
-    thread_id: str | None
-    assistant_id: str | None
-    model: str | None
-    status: str
-    status_since: int
-    status_offset: int
-    first_seen_at: int
-    retained_from: int
-
+_BRIEF = Run.__struct_fields__[: Run.__struct_fields__.index("retained_from") + 1]
+_Brief = defstruct("_Brief", [(name, get_type_hints(Run)[name]) for name in _BRIEF], array_like=True)
+"""The beginning of a packed run: what is behind it is passed over."""
 
 _encode = Encoder().encode
 _decode = Decoder(Frame).decode
@@ -57,8 +46,7 @@ def frames_of(runs: Iterable[Kept]) -> Iterator[bytes]:
     """Yield runs as frames, each with its checksum."""
     rest = iter(runs)
     while portion := list(islice(rest, RUNS_PER_FRAME)):
-        packed = bytes(cramjam.zstd.compress(_encode(_frame(portion)), LEVEL))
-        yield crc32(packed).to_bytes(CHECKSUM_BYTES, "big") + packed
+        yield checked(bytes(cramjam.zstd.compress(_encode(_frame(portion)), LEVEL)))
 
 
 def put_back(frame: bytes, state: State, forgotten: set[str]) -> None:
@@ -79,7 +67,7 @@ def _frame(runs: Sequence[Kept]) -> Frame:
     forgotten: list[str] = []
     opened: list[bytes] = []
     ended: dict[str, bytes] = {}
-    briefs: list[_Brief] = []
+    briefs: list[Any] = []
     for run_id, kept in runs:
         if kept is None:
             forgotten.append(run_id)
@@ -95,11 +83,8 @@ def _frame(runs: Sequence[Kept]) -> Frame:
 
 
 def _opened(frame: bytes) -> Frame:
-    packed = frame[CHECKSUM_BYTES:]
-    if crc32(packed) != int.from_bytes(frame[:CHECKSUM_BYTES], "big"):
-        raise StoreDamaged("the checksum of a snapshot does not hold")
     try:
-        return _decode(bytes(cramjam.zstd.decompress(packed)))
+        return _decode(bytes(cramjam.zstd.decompress(content(frame))))
     except DecodeError as error:
         raise StoreDamaged(f"a snapshot is none: {error}") from error
 

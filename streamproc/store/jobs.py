@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 
-from streamproc.store.block import Block, Sealed, StoreDamaged, opened, portions, seal
+from streamproc.store.block import Block, Sealed, opened, portions, seal
+from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import Change, Disk
 from streamproc.store.tiers import Tiers
 

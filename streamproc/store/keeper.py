@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
-from streamproc.store.block import StoreDamaged
+from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import Disk, DiskFails
 from streamproc.store.jobs import Job, Recalling, Rewriting, Sealing, Storing
 from streamproc.store.snapshot import Snapshotting, Written, load

@@ -5,13 +5,14 @@ nothing; where more than half of the frames is out of date all of them are writt
 """
 
 from collections.abc import Callable, Sequence
-from zlib import crc32
+from contextlib import suppress
 
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from streamproc.core.state import State
-from streamproc.store.block import Entry, Sealed, StoreDamaged, portions, seal
+from streamproc.store.block import Entry, Sealed, portions, seal
+from streamproc.store.checked import StoreDamaged, checked, content
 from streamproc.store.disk import Change, Disk, Snapshot
 from streamproc.store.frames import Kept, frames_of, put_back
 from streamproc.store.jobs import GetDisk, Job
@@ -88,7 +89,7 @@ class Snapshotting(Job):
         self._frames = dict(enumerate(frames_of(self._runs), written.last_frame + 1))
         self._label.last_frame = written.last_frame + len(self._frames)
         cleaned = range(written.first_frame, written.last_frame + 1) if self._is_whole else ()
-        snapshot = Snapshot(_checked(_encode(self._label)), self._frames, cleaned, self._gone)
+        snapshot = Snapshot(checked(_encode(self._label)), self._frames, cleaned, self._gone)
         disk().write(Change({**blocks, **self._sealed}, self._freed, snapshot))
 
     def settle(self) -> None:
@@ -139,16 +140,9 @@ def load(disk: Disk, state: State, tiers: Tiers, fits: Callable[[bytes], bool]) 
     return Written(label.entries, label.first_frame, label.last_frame, is_whole=False)
 
 
-def _checked(label: bytes) -> bytes:
-    return crc32(label).to_bytes(4, "big") + label
-
-
 def _label(found: bytes | None) -> Label | None:
     """Return a label that is whole, and of this format."""
-    if found is None or crc32(found[4:]) != int.from_bytes(found[:4], "big"):
-        return None
-    try:
-        label = _decode(found[4:])
-    except DecodeError:
-        return None
-    return label if label.format == FORMAT else None
+    with suppress(StoreDamaged, DecodeError):
+        label = None if found is None else _decode(content(found))
+        return label if label is not None and label.format == FORMAT else None
+    return None

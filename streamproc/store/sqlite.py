@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from streamproc.store.block import StoreDamaged
+from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import Change, DiskFails, Snapshot, Stored
 
 SUFFIXES = ("", "-wal", "-journal")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from streamproc.core.payloads import IN_HAND, InMemory, Payloads
-from streamproc.store.block import MAX_PAYLOADS, StoreDamaged
+from streamproc.store.block import MAX_PAYLOADS
+from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 from streamproc.store.jobs import Job, Recalling, Rewriting, Sealing, Storing
 from streamproc.store.sqlite import scratch

@@ -12,7 +12,7 @@ from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
-from streamproc.store.block import StoreDamaged
+from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import Disk, DiskFails
 from streamproc.store.jobs import Recalling, Rewriting, Sealing, Storing
 from streamproc.store.snapshot import Snapshotting, Written, load
