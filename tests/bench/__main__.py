@@ -15,7 +15,19 @@ from typing import Annotated, Any
 import typer
 
 from streamproc.local.kafka import local_kafka
-from tests.bench import backlog, console, killers, latency, measuring, recovering, restoring, stages, state, throughput
+from tests.bench import (
+    backlog,
+    console,
+    killers,
+    latency,
+    measuring,
+    plot,
+    recovering,
+    restoring,
+    stages,
+    state,
+    throughput,
+)
 from tests.bench.peers import comparing
 from tests.support.service import fleet
 
@@ -145,8 +157,19 @@ def state_(
     large_runs: Annotated[int, typer.Option(min=0, help="Of 20 kB; 0: none.")] = 60_000,
     curve: Annotated[list[int], typer.Option(help="Runs, for the cost of an event beside so many.")] = [],  # noqa: B006
     events: Events = 200_000,
+    picture: Annotated[Path | None, typer.Option(help="Where to draw that.")] = None,
+    *,
+    only_curve: bool = False,
 ) -> None:
     """Memory by the size of events, starts with and without a snapshot, payloads on disk, cost beside many runs."""
+    if not only_curve:
+        _state(runs, large_runs, events)
+    points = [asyncio.run(_on_kafka(state.curve, count, events=events)) for count in curve]
+    if picture is not None:
+        plot.draw(points, picture, "runs in the state", "CPU-seconds per million events")
+
+
+def _state(runs: int, large_runs: int, events: int) -> None:
     asyncio.run(_on_kafka(restoring.measure, runs))
     asyncio.run(_on_kafka(state.snapshots, runs))
     if large_runs:
@@ -158,8 +181,6 @@ def state_(
     ]
     shares = [disk / memory for memory, disk in zip(rates[::2], rates[1::2], strict=True)]
     print(f"payloads on disk: {', '.join(f'{share:.2f}' for share in shares)} of the throughput in memory")
-    for count in curve:
-        asyncio.run(_on_kafka(state.curve, count, events=events))
 
 
 @cli.command()
