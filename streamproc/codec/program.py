@@ -112,7 +112,7 @@ class _Compiler:
         else:
             astray = [read for read in reads if not self._leads_on(read, schema)]
         at = self._add(self._node(schema, [read for read in reads if read not in astray], depth))
-        if any(read.target == TOOLS for read in astray):
+        if any(read.target == TOOLS or self._may_pass(read, schema) for read in astray):
             return self._add(("doubtful", at))
         return self._add(("unreadable", at, [read.slot for read in astray])) if astray else at
 
@@ -131,6 +131,11 @@ class _Compiler:
         if read.target == METADATA:
             return of == "map"
         return (of in _LEAVES and not (of in _NO_NUMBERS and read.target in (*TIMES, *TOKENS))) or of == "enum"
+
+    def _may_pass(self, read: Read, schema: Any) -> bool:
+        """Tell whether a type is a record where a map is read: to the reference both are pairs."""
+        of = kind(self._names.get(schema, schema) if isinstance(schema, str) else schema)
+        return read.target == METADATA and read.is_read and read.next is None and of == "record"
 
     def _node(self, schema: Any, reads: Reads, depth: int) -> Node:  # noqa: PLR0911  one for each kind of type
         if isinstance(schema, str) and schema in self._names:

@@ -10,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.codec.arrival import (
+    METADATA_OVER_LIMIT,
     NAME_OVER_LIMIT,
     TEXT_DAMAGED,
     TIME_UNREADABLE,
     TIME_UNSET,
     VALUE_UNREADABLE,
+    Framed,
 )
 from streamproc.codec.decode import decode
+from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
 from streamproc.codec.values import DAMAGED
 from streamproc.core.profiles import ASSISTANTS
@@ -24,6 +27,7 @@ from streamproc.core.shape import TIMES
 from tests.support.books import book_of, bundled_book
 from tests.support.native import needs_native
 from tests.support.odd_values import WHOLE, T, as_json, taken
+from tests.support.oddschemas import maps, record
 from tests.support.runobjects import SCHEMAS, arrivals, encode, framed, run_object
 
 V2_1 = SCHEMAS["v2_1"]
@@ -177,6 +181,33 @@ def test_the_cases_that_came_out_wrong(fields, expected):
     events.append(taken(schema.header + encode(schema, found), book_of(schema)))
     for event in events:
         assert {name: getattr(event, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "flags"),
+    [
+        ({"a": "b"}, ()),
+        ({"a": "v" * 513}, (METADATA_OVER_LIMIT,)),
+        ({f"k{n}": "v" for n in range(17)}, (METADATA_OVER_LIMIT,)),
+        ({"pair": 0.5}, ()),
+        ("none", (VALUE_UNREADABLE,)),
+        (None, ()),
+    ],
+)
+def test_a_record_of_metadata_in_a_union_with_a_map_counts_as_pairs(value, flags):
+    """Found by fuzzing: to the native decoder it was unreadable."""
+    small, wide = record("S", _text("a")), record("W", *(_text(f"k{n}") for n in range(17)))
+    metadata = {"name": "metadata", "type": ["null", maps("float"), small, wide, "string"]}
+    schema = WriterSchema(record("R", _text("id"), _text("status"), metadata), ASSISTANTS.shape)
+    payload = encode(schema, {"id": "r", "status": "s", "metadata": value})
+    [arrival] = arrivals(schema.header + payload)
+    [event] = decode([arrival], book_of(schema)).events
+    assert event == decode_one(Framed(arrival, payload), schema)
+    assert event.flags == flags
+
+
+def _text(name):
+    return {"name": name, "type": "string"}
 
 
 def test_half_a_surrogate_pair_in_what_is_not_read_does_not_matter():

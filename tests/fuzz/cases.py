@@ -34,6 +34,11 @@ TEXTS = (
     "12",
 )
 TIMES = (0, 1, 1_717_200_000, MAX_UNIX_SECONDS, MAX_UNIX_SECONDS + 1, -1)
+FLOATS = (
+    *(0.0, -0.0, 0.5, -0.5, 1.5, -1.0, 12.0, 2.0**24, 2.0**53, -(2.0**53), 2.0**63, -(2.0**63)),
+    *(float("nan"), float("inf"), float("-inf")),
+)
+"""The same in 32 bits as in 64."""
 ODD: Sequence[Any] = (
     *(
         None,
@@ -85,10 +90,10 @@ def value_of(rng: Random, schema: Any, names: dict[str, Any]) -> Any:  # noqa: P
     return {
         "null": lambda: None,
         "boolean": lambda: rng.random() < 0.5,
-        "int": lambda: rng.choice((0, 1, -1, 2**31 - 1)),
+        "int": lambda: rng.choice((0, 1, -1, 2**31 - 1, -(2**31))),
         "long": lambda: rng.choice(EXTREMES + TIMES),
-        "float": lambda: rng.choice((0.0, 1.5, -1.0)),
-        "double": lambda: rng.choice((0.0, 1.5, -1.0, 12.0, float("inf"), float("nan"), 1.7e9, 1e300)),
+        "float": lambda: rng.choice(FLOATS),
+        "double": lambda: rng.choice((*FLOATS, 1.7e9, 1_717_200_000.5, 2.0**53 - 1, 2.0**53 + 2, 1e22, 1e300)),
         "string": lambda: rng.choice(TEXTS),
         "bytes": lambda: rng.randbytes(rng.choice((0, 1, 40))),
     }[schema]()

@@ -42,7 +42,7 @@ class Producer:
             "completed_at": self._maybe(self._rng.choice(TIMES)),
             "usage": self._maybe(self._usage(), "string"),
             "last_error": self._maybe(self._error(), "long"),
-            "metadata": self._maybe({"type": "map", "values": self._maybe(self._rng.choice(("string", "bytes")))}),
+            "metadata": self._maybe(self._metadata(), "string"),
             "required_action": self._maybe(self._record(submit_tool_outputs=self._maybe(self._calls()))),
             "extra": self._anything(3),
             "other": self._anything(3),
@@ -64,6 +64,15 @@ class Producer:
         if chance < 0.7:
             return usage
         return [usage, self._record(**counts)] if chance > 0.9 else [usage, of_keys] if chance > 0.8 else of_keys
+
+    def _metadata(self) -> Any:
+        pairs = {"type": "map", "values": self._maybe(self._rng.choice(("string", "bytes", *COUNTS)))}
+        names = (f"k{number}" for number in range(self._rng.choice((2, 17))))
+        chance = self._rng.random()
+        if chance < 0.7:
+            return pairs
+        named = self._record(**{name: self._maybe("string") for name in names})
+        return [pairs, named] if chance < 0.9 else named
 
     def _error(self) -> Any:
         if self._rng.random() < 0.2:

@@ -139,7 +139,7 @@ def _fold(state: State, events: Sequence[RunEvent]) -> None:
     assert sum(out.tally.verdicts.values()) == len(events)
     assert out.tally.anomalies.keys().isdisjoint({""}), FLAGS
     pass_time(state, at, out)
-    runs = [run for run in out.runs.values() if run is not None]
+    runs = state.whole([run for run in out.runs.values() if run is not None])
     _hold_messages(*(each.transitions(out.transitions, at.wall_ms) for each in (ENCODER, REFERENCE)))
     _hold_messages(*(each.states(runs, at.wall_ms, out.causes, 1) for each in (ENCODER, REFERENCE)))
     _hold_restored(ENCODER.states(runs, at.wall_ms), runs)
