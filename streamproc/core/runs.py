@@ -80,9 +80,9 @@ class Runs(MutableMapping[str, Run]):
         """Return a run as it is kept: packed where it has ended; None where it is not here."""
         return self._open.get(run_id) or self._ended.get(run_id)
 
-    def everything(self) -> list[tuple[str, bytes | Run]]:
-        """Return all of them as they are kept, by id."""
-        return [*self._open.items(), *self._ended.items()]
+    def everything(self) -> Iterator[tuple[str, bytes | Run]]:
+        """Return all of them as they are kept by now, with their ids. Pairs are made as they are asked for."""
+        return zip([*self._open, *self._ended], [*self._open.values(), *self._ended.values()], strict=True)
 
     def put_ended(self, ended: Mapping[str, bytes]) -> None:
         """Add ended runs as `packed` returned them."""

@@ -1,7 +1,8 @@
 """The committed state of one partition, and what a commit changes. Only a confirmed one, or a restore, touches it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, ValuesView
+from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
+from itertools import islice
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from streamproc.core.rules import Rules
 from streamproc.core.runs import Runs
 from streamproc.core.tally import Limiter, Tally
 
+MAX_LET_GO = 5_000
 MAX_FIRED_PER_COMMIT = 2_000
 """Where a great many deadlines pass at once, the rest fires in the next commits: each has to stay small."""
 
@@ -60,6 +62,7 @@ class State:
         self.forgetting: Calendar[str] = Calendar(rules.retention.bucket_ms)
         self.limits = Reminders(rules.deadlines, rules.profile)
         self._let_go_until = 0
+        self._letting_go: Iterator[str] | None = None
         self.changed: set[str] | None = None
         """Runs that were changed since this was last emptied; None where nobody wants to know."""
 
@@ -144,16 +147,28 @@ class State:
     def let_go(self, now: int) -> None:
         """Drop the payloads of ended runs whose retention is over by the clock, though not yet by the stream.
 
-        For want of room (rules.md 17). Only where no commit is under way on this state.
+        For want of room (rules.md 17), a few thousand at a time: the rest comes with the next call. Only where no
+        commit is under way on this state.
         """
-        after, self._let_go_until = self._let_go_until, now
-        for run_id in list(self.forgetting.between(after, now)):
+        if self._letting_go is None:
+            # Runs are filed by the shorter retention: one that has the longer is looked at until that is over.
+            longer = self.rules.retention.terminal_ms - self.shortest_ms
+            self._letting_go = iter(list(self.forgetting.between(self._let_go_until - longer, now)))
+            self._let_go_until = now
+        some = list(islice(self._letting_go, MAX_LET_GO))
+        if not some:
+            self._letting_go = None
+        for run_id in some:
             run = self.runs.get(run_id)
             if run is not None and run.payload != LET_GO and self._has_ended(run) and self.due_at(run) <= now:
                 self.payloads.drop(run.payload)
                 self.runs[run_id] = replace(run, payload=LET_GO)
                 if self.changed is not None:
                     self.changed.add(run_id)
+
+    def look_again(self) -> None:
+        """Let `let_go` look at all of it anew: runs have come that it would have looked at before."""
+        self._let_go_until = 0
 
     def whole(self, runs: Sequence[Run]) -> list[Run]:
         """Return runs with their payloads, in that order."""

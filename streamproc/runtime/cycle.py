@@ -77,7 +77,8 @@ class Cycle:
         gathered = await self._gather(tasks, wake)
         stopped = self._stop(gathered)
         self._pass_time(tasks, gathered)
-        stopped += await self._recall(gathered)
+        lost = await self._recall(gathered)
+        stopped = [each for each in stopped if each.task not in {one.task for one in lost}] + lost
         full = {task: batch for task, batch in gathered.batches.items() if not batch.is_empty}
         for task, batch in gathered.batches.items():
             if task not in full:
@@ -179,15 +180,17 @@ class Cycle:
 
     async def _recall(self, it: Gathered) -> list[Stopped]:
         """Have at hand what batches need of what is on disk; those that cannot are as if they had not begun."""
-        stopped = []
-        for task, batch in list(it.batches.items()):
-            try:
-                await batch.recall()
-            except (DiskFails, StoreDamaged) as error:
+        lacking = {task: batch for task, batch in it.batches.items() if batch.lacks_payloads}
+        stopped: list[Stopped] = []
+        recalls = [batch.recall() for batch in lacking.values()]
+        for task, found in zip(lacking, await asyncio.gather(*recalls, return_exceptions=True), strict=True):
+            if isinstance(found, DiskFails | StoreDamaged):
                 assert task.position is not None  # noqa: S101  it runs
                 del it.batches[task]
                 self._fetcher.seek(task.source, task.position.offset)
-                stopped.append(Stopped(task, error, task.position.offset))
+                stopped.append(Stopped(task, found, task.position.offset))
+            elif found is not None:
+                raise found
         return stopped
 
     def _pass_time(self, tasks: Sequence[PartitionTask], it: Gathered) -> None:

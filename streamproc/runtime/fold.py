@@ -25,7 +25,7 @@ from streamproc.core.step import begin, pass_time, step
 from streamproc.core.tally import First
 from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.observer import CommitReport, FoldReport, count_alerts
-from streamproc.runtime.oversized import Apart, set_apart
+from streamproc.runtime.oversized import set_apart
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import GONE, Sources
@@ -85,7 +85,7 @@ class FoldStage:
         """Decode records by partition; what is too large is among the rejections."""
         apart = {partition: set_apart(records, self.limits.record_bytes) for partition, records in brought.items()}
         decoded = decode_together({partition: each.fitting for partition, each in apart.items()}, self.settings.book)
-        return {partition: _joined(apart[partition], found) for partition, found in decoded.items()}
+        return {partition: apart[partition].joined(found) for partition, found in decoded.items()}
 
     def encode(self, batches: Sequence["FoldBatch"], at: Moment) -> Outputs:
         """Return what closed batches send."""
@@ -179,6 +179,11 @@ class FoldKept:
             self.state.changed.update(keys)
         return Sources(keys, [*(run.offset for run in runs), *(GONE for _ in gone)])
 
+    def make_room(self, wall_ms: int) -> None:
+        """Let go of payloads that are hardly of use, in a state that is being restored."""
+        self.state.look_again()
+        self.tend(wall_ms)
+
     def tend(self, wall_ms: int) -> None:
         """Keep payloads within their limits; where they cannot be, let go of those that are hardly of use."""
         if self.keeper.is_over and self.keeper.trouble:
@@ -254,6 +259,11 @@ class FoldBatch(Batch):
         position = self._position(kept.state.live_after(out.runs), out.stream_time)
         return Pending(position, self._apply, partial(self._report, at))
 
+    @property
+    def lacks_payloads(self) -> bool:
+        """Whether a run was changed by something else than an event of its own."""
+        return bool(self.out.causes)
+
     async def recall(self) -> None:
         """Have the payloads at hand of runs that were changed by something else than an event of theirs."""
         runs = (self.out.runs[run_id] for run_id in self.out.causes)
@@ -285,14 +295,3 @@ class FoldBatch(Batch):
         """Count a run that was opened here and lives on the partition `other`, too."""
         run = self.out.runs.get(run_id)
         self.out.tally.is_twofold(First(run_id, self.next_offset - 1 if run is None else run.offset), other)
-
-
-def _joined(apart: Apart, decoded: Decoded) -> Decoded:
-    """Put what is too large among the rejections of what was decoded."""
-    if not apart.oversized:
-        return decoded
-    taken = len(apart.fitting) + len(apart.oversized)
-    found = Decoded(decoded.events, apart.among(decoded.rejections), taken, decoded.missing)
-    if not decoded.missing:
-        return found
-    return found.before(apart.fitting[decoded.taken].offset)._replace(missing=decoded.missing)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival, Rejection
 from streamproc.codec.deadletter import TOO_LARGE
+from streamproc.codec.decode import Decoded
 from streamproc.codec.sizes import MAX_HEADERS, headers_bytes, headers_count
 
 
@@ -17,6 +18,16 @@ class Apart(NamedTuple):
     def among(self, rejections: Sequence[Rejection]) -> list[Rejection]:
         """Return the rejections of both, by offset."""
         return sorted([*rejections, *self.oversized], key=lambda rejection: rejection.record.offset)
+
+    def joined(self, decoded: Decoded) -> Decoded:
+        """Put what is too large among the rejections of what was decoded."""
+        if not self.oversized:
+            return decoded
+        taken = len(self.fitting) + len(self.oversized)
+        found = Decoded(decoded.events, self.among(decoded.rejections), taken, decoded.missing)
+        if not decoded.missing:
+            return found
+        return found.before(self.fitting[decoded.taken].offset)._replace(missing=decoded.missing)
 
 
 def set_apart(records: Sequence[Arrival], limit_bytes: int) -> Apart:

@@ -27,7 +27,8 @@ QUIET_S = 1.0
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 TRY_AGAIN_S = 30.0
 """What cannot be read may have been damaged on the way."""
-DISK_AGAIN_S = 1.0
+MIN_DISK_S, MAX_DISK_S = 1.0, 30.0
+"""Each try may hold up the commits of all partitions."""
 SLOW_S = 10.0
 """A disk that is behind for less is not worth telling of."""
 SHOWN = 5
@@ -72,6 +73,7 @@ class Pauses:
         self._waits = self._is_void = False
         self._looked_at = self._full_since = 0.0
         self._looking: asyncio.Future[None] | None = None
+        self._disk_backoff = Backoff(MIN_DISK_S, MAX_DISK_S)
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
         self._asked_at = -1
 
@@ -93,6 +95,7 @@ class Pauses:
         """Tell that the partition no longer waits, if it did."""
         self._full_since = 0.0
         if self._waits:
+            self._disk_backoff.succeeded()
             self._told, self._waits = None, False
             self._observer.resumed(self._source)
 
@@ -158,7 +161,7 @@ class Pauses:
         """Wait a while for a disk that does not give back what was put there."""
         self._tell(Pause.STATE_FULL, message)
         async with self._watched() as waits:
-            await self._rest(DISK_AGAIN_S, waits)
+            await self._rest(self._disk_backoff.failed(), waits)
 
     async def _answered(self, wanted: Sequence[bytes], waits: Waits) -> bool:
         """Wait for the answer; False where somebody has decided meanwhile."""

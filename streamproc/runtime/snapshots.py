@@ -12,8 +12,10 @@ from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.awaiting import seen
 from streamproc.runtime.job import Job
 from streamproc.runtime.ports import TopicPartition
-from streamproc.runtime.position import Position
+from streamproc.runtime.position import Position, read
 from streamproc.store.keeper import Keeper
+
+SPREAD_OVER = 16
 
 
 class About(Struct, array_like=True):
@@ -36,7 +38,9 @@ class Snapshots:
         self.where = where
         self._job = job
         self._source = source
-        self._next_at = time.monotonic() + job.snapshot_interval_s
+        # Not all partitions at once: one thread writes them.
+        share = (1 + source.partition % SPREAD_OVER) / SPREAD_OVER
+        self._next_at = time.monotonic() + job.snapshot_interval_s * share
         self._asking: asyncio.Task[None] | None = None
 
     @property
@@ -70,15 +74,25 @@ class Snapshots:
         self._asking.add_done_callback(seen)
 
     async def _take(self, keeper: Keeper, committed: Callable[[], Position | None]) -> None:
-        # First how far the topic goes, then the state: so all that is below is in it, once no commit is under way.
+        """Find out how far the topic goes, then which commit that may be of: a state of that one has all that is below.
+
+        Somebody else may have the partition by now, and have committed what this state knows nothing of.
+        """
         try:
             _, since = await self._job.kafka.bounds(*self.where)
+            stable = (await self._job.kafka.stable([self._source])).get(self._source)
         except (BrokerUnavailable, ConfigError):
             return
+        last = None if stable is None else read(stable)
+        if not isinstance(last, Position):
+            return
+        sequence = last.sequence
 
         def about() -> bytes | None:
             position = committed()
-            return None if position is None else _encode(About(*self._source, position, since))
+            if position is None or position.sequence < sequence:
+                return None
+            return _encode(About(*self._source, position, since))
 
         keeper.snapshot(about)
 

@@ -113,6 +113,11 @@ class Batch(ABC):
     def close(self, at: Moment) -> Pending:
         """End the batch."""
 
+    @property
+    def lacks_payloads(self) -> bool:
+        """Whether there may be anything to `recall`."""
+        return False
+
     async def recall(self) -> None:  # noqa: B027  windows have all of it
         """Have at hand what it needs of what is not in memory; raises DiskFails, StoreDamaged."""
 
@@ -185,6 +190,9 @@ class Kept(Protocol[B_co]):
 
     def load(self, records: Sequence[Arrival]) -> Sources:
         """Put records of the state topic into the state; return where they came from."""
+
+    def make_room(self, wall_ms: int) -> None:
+        """Let go of what it can do without, where it is being restored and there is no room for more."""
 
     def begin(self, position: Position, allows: Allows | None) -> B_co:
         """Return a new batch on top of the state."""

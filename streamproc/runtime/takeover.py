@@ -14,6 +14,8 @@ from streamproc.runtime.job import Job
 from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import Committed, Fetcher, Group, Member, StillEnding, TopicPartition, Transactions
 from streamproc.runtime.task import PartitionTask
+from streamproc.store.checked import StoreDamaged
+from streamproc.store.disk import DiskFails
 
 MEMBERSHIP_POLL_S = 0.1
 STABLE_POLL_S = 0.05
@@ -119,6 +121,9 @@ class TakeOver:
                 break
             except BrokerUnavailable as error:
                 self._job.observer.transaction_failed([task.source], name_of_cause(error))
+                await asyncio.sleep(backoff.failed())
+            except (DiskFails, StoreDamaged) as error:
+                task.pauses.full(str(error))
                 await asyncio.sleep(backoff.failed())
         self._go(task)
 

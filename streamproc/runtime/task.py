@@ -105,15 +105,15 @@ class PartitionTask:
         where = self.snapshots.where
         try:
             since = await self.snapshots.load(kept.keeper, position if from_snapshot else None)
-            progress = partial(self._on_progress, kept.keeper)
+            progress = partial(self._on_progress, kept)
             found = await restore(self._job.kafka, where, position.offset, kept.load, progress, since)
             if committed is None:
                 refuse_orphans(found, str(where))
             else:
                 prove(kept.state.live_keys, found, position, str(where))
-        except BaseException:
+        except BaseException as error:
             if kept.keeper is not None:
-                kept.keeper.close()
+                kept.keeper.close(is_damaged=isinstance(error, StoreDamaged))
             raise
         kept.state.arm()
         await asyncio.to_thread(trim)
@@ -194,9 +194,10 @@ class PartitionTask:
         sequence = -1 if self.position is None else self.position.sequence
         return committed is not None and not (isinstance(said, Position) and said.sequence <= sequence)
 
-    async def _on_progress(self, keeper: Keeper | None, remaining: int) -> None:
+    async def _on_progress(self, kept: Kept[Any], remaining: int) -> None:
         self._job.observer.restoring(self.source, remaining)
-        while keeper is not None and not await keeper.room():
-            if keeper.damage is not None:
-                raise keeper.damage
-            self.pauses.full(keeper.trouble)
+        while kept.keeper is not None and not await kept.keeper.room():
+            if kept.keeper.damage is not None:
+                raise kept.keeper.damage
+            kept.make_room(self._job.now_ms())
+            self.pauses.full(kept.keeper.trouble)

@@ -27,10 +27,9 @@ Entry = tuple[int, bytes]
 
 
 class Sealed(NamedTuple):
-    """Payloads as they are stored. `numbers`: ascending; `digests`: of each, one behind the other."""
+    """Payloads as they are stored. `listed`: with a checksum their numbers, ascending, then a digest of each."""
 
-    numbers: bytes
-    digests: bytes
+    listed: bytes
     data: bytes
 
 
@@ -42,8 +41,7 @@ class Block:
     def __init__(self, identity: int, sealed: Sealed, gone: int = 0) -> None:
         """Take over what was sealed; `gone`: a bit for each payload that is no longer wanted."""
         self.identity = identity
-        self.numbers = array("q", sealed.numbers)
-        self._digests = sealed.digests
+        self.numbers, self._digests = parted(sealed.listed)
         self.data: bytes | None = sealed.data
         self.size = len(sealed.data)
         self.is_stored = False
@@ -72,7 +70,7 @@ class Block:
 
     def sealed(self, data: bytes) -> Sealed:
         """Return it as it is stored."""
-        return Sealed(self.numbers.tobytes(), self._digests, data)
+        return Sealed(checked(self.numbers.tobytes() + self._digests), data)
 
     def wanted(self) -> list[int]:
         """Return the numbers of what is still wanted."""
@@ -90,12 +88,16 @@ def seal(entries: Sequence[Entry]) -> Sealed:
     numbers = array("q", [number for number, _ in entries])
     digests = b"".join([_digest(payload) for _, payload in entries])
     data = checked(bytes(cramjam.zstd.compress(_pack([payload for _, payload in entries]), LEVEL)))
-    return Sealed(numbers.tobytes(), digests, data)
+    return Sealed(checked(numbers.tobytes() + digests), data)
 
 
-def numbers_of(sealed: Sealed) -> Sequence[int]:
-    """Return the numbers of what was sealed."""
-    return array("q", sealed.numbers)
+def parted(listed: bytes) -> tuple["array[int]", bytes]:
+    """Return the numbers of what was sealed, and the digests; raises StoreDamaged where they are not as written."""
+    both = content(listed)
+    numbers = array("q")
+    end = len(both) * numbers.itemsize // (numbers.itemsize + DIGEST_BYTES)
+    numbers.frombytes(both[:end])
+    return numbers, both[end:]
 
 
 def opened(numbers: Sequence[int], data: bytes) -> dict[int, bytes]:

@@ -12,11 +12,13 @@ class DiskFails(StreamprocError):
 
 
 class Stored(NamedTuple):
-    """A block as it is found on a disk: all but its data. `gone`: a bit for each payload that was no longer wanted."""
+    """A block as it is found on a disk: all but its data, which has `size` bytes.
+
+    `gone`: a bit for each payload that was no longer wanted.
+    """
 
     identity: int
-    numbers: bytes
-    digests: bytes
+    listed: bytes
     size: int
     gone: int
 

@@ -1,7 +1,7 @@
 """What is done to payloads in a thread, while others come and go."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from streamproc.store.block import Block, Sealed, opened, portions, seal
@@ -12,6 +12,7 @@ from streamproc.store.tiers import Tiers
 SEALED_AT_ONCE, SEALED_BYTES = 4_096, 4 << 20
 STORED_AT_ONCE = 512
 REWRITTEN_AT_ONCE = 32
+OPENED_AT_ONCE = 64
 
 GetDisk = Callable[[], Disk]
 """Returns the disk, opened where it was not; raises DiskFails."""
@@ -104,7 +105,7 @@ class Rewriting(Job):
 
     def work(self, disk: GetDisk) -> None:
         """Read, and compress what is left."""
-        contents = self._contents.read(disk)
+        contents = dict(self._contents.read(disk))
         for group in self._groups:
             entries = [
                 entry
@@ -144,10 +145,8 @@ class Recalling(Job):
 
     def work(self, disk: GetDisk) -> None:
         """Read, and decompress."""
-        contents = self._contents.read(disk)
-        self._found = {
-            number: contents[identity][number] for identity, numbers in self._numbers.items() for number in numbers
-        }
+        for identity, payloads in self._contents.read(disk):
+            self._found.update((number, payloads[number]) for number in self._numbers[identity])
 
     def settle(self) -> None:
         """Have them at hand, in place of those recalled before."""
@@ -161,13 +160,16 @@ class _Contents:
         self._numbers = {block.identity: block.numbers for block in blocks}
         self._held = {block.identity: block.data for block in blocks if block.data is not None}
 
-    def read(self, disk: GetDisk) -> Mapping[int, Mapping[int, bytes]]:
-        """Return payloads by block and number; raises DiskFails, StoreDamaged."""
-        absent = [identity for identity in self._numbers if identity not in self._held]
-        found = {**self._held, **(disk().read(absent) if absent else {})}
-        if lost := self._numbers.keys() - found.keys():
-            raise StoreDamaged(f"{len(lost)} blocks are lost")
-        return {identity: opened(numbers, found[identity]) for identity, numbers in self._numbers.items()}
+    def read(self, disk: GetDisk) -> Iterator[tuple[int, Mapping[int, bytes]]]:
+        """Yield each block and its payloads by number; raises DiskFails, StoreDamaged."""
+        rest = iter(self._numbers.items())
+        while some := dict(islice(rest, OPENED_AT_ONCE)):
+            absent = [identity for identity in some if identity not in self._held]
+            found = {**self._held, **(disk().read(absent) if absent else {})}
+            for identity, numbers in some.items():
+                if identity not in found:
+                    raise StoreDamaged("a block is lost")
+                yield identity, opened(numbers, found[identity])
 
 
 def _adjacent(tiers: Tiers, blocks: Sequence[Block]) -> list[list[Block]]:

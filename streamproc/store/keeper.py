@@ -11,7 +11,7 @@ from streamproc.core.state import State
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import Disk, DiskFails
 from streamproc.store.jobs import Job, Recalling, Rewriting, Sealing, Storing
-from streamproc.store.snapshot import Snapshotting, Written, load
+from streamproc.store.snapshot import Sacrificing, Snapshotting, Written, load
 from streamproc.store.tiers import Tiers
 
 T = TypeVar("T")
@@ -23,7 +23,8 @@ FREED_AT_ONCE = 1_000
 SLACK_SHARE, SLACK_BYTES = 4, 256 << 10
 """A quarter and so much over its limit a partition goes on, while payloads are put away."""
 TRY_AGAIN_S = 1.0
-RECALL_S = 5.0
+RECALL_S = 2.0
+"""All partitions wait for it."""
 LOOK_S = 0.5
 
 
@@ -45,8 +46,11 @@ class Owner(Protocol):
     def open_disk(self, partition: int) -> Disk:
         """Return the disk of a partition; raises DiskFails."""
 
-    def instead(self, partition: int, error: DiskFails) -> Disk:
+    def instead(self, partition: int, error: DiskFails | StoreDamaged) -> Disk:
         """Return a disk that does not last, as the one that would fails."""
+
+    def troubled(self, partition: int, why: str) -> None:
+        """Take note that a partition has no snapshot, and why; of a thread."""
 
     def tell(self) -> None:
         """Tell what threads came across."""
@@ -74,6 +78,7 @@ class Keeper:
         self._disk: Disk | None = None
         self._about: Callable[[], bytes | None] | None = None
         self._written = Written()
+        self._is_closed = False
         self._running: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
 
@@ -93,7 +98,12 @@ class Keeper:
 
         Before anything else is done. Raises StoreDamaged, DiskFails: then part of it may be loaded.
         """
-        written = await self._in_thread(lambda: self._loaded(self._get_disk(), fits))
+        try:
+            disk = await self._in_thread(self._get_disk)
+        except DiskFails as error:
+            self._owner.troubled(self._partition, str(error))
+            return False
+        written = await self._in_thread(lambda: self._loaded(disk, fits))
         self._written = Written() if written is None else written
         self.state.changed = set() if self.is_lasting else None
         return written is not None
@@ -126,7 +136,8 @@ class Keeper:
 
     def tend(self) -> None:
         """Begin what is to be done; call it whenever payloads came or went."""
-        if (self._running is None or self._running.done()) and self.damage is None and self._is_due:
+        is_free = self._running is None or self._running.done()
+        if is_free and self.damage is None and not self._is_closed and self._is_due:
             self._running = asyncio.create_task(self._run())
 
     async def room(self) -> bool:
@@ -152,6 +163,7 @@ class Keeper:
 
     def close(self, *, is_damaged: bool = False) -> None:
         """Let go of the disk, once what is under way is done. What is damaged must not be loaded again."""
+        self._is_closed = True
         if self._running is not None:
             self._running.cancel()
         self._owner.executor.submit(self._close, is_damaged)
@@ -180,19 +192,26 @@ class Keeper:
             try:
                 await self._work(job)
             except DiskFails as error:
-                job.fail()
-                self.trouble = str(error)
-                await asyncio.sleep(TRY_AGAIN_S)
+                await self._failed(job, str(error))
             except StoreDamaged as error:
                 self.damage = error
                 self._tell()
                 return
+            except Exception as error:  # noqa: BLE001  as for want of memory: what was not done must not count as done
+                await self._failed(job, f"{type(error).__name__} while payloads were put away")
             else:
                 job.settle()
                 self.trouble = ""
                 self.tiers.disk_bytes = 0 if self._disk is None else self._disk.size
             if not self.is_over:
                 self._tell()
+
+    async def _failed(self, job: Job, why: str) -> None:
+        job.fail()
+        self.trouble = why
+        if isinstance(job, Snapshotting):
+            self._owner.troubled(self._partition, why)
+        await asyncio.sleep(TRY_AGAIN_S)
 
     async def _work(self, job: Job) -> None:
         await self._in_thread(lambda: job.work(self._get_disk))
@@ -213,9 +232,14 @@ class Keeper:
         self._owner.has_room()
 
     def _snapshot(self) -> Job | None:
-        about, self._about = self._about and self._about(), None
+        if self._about is None or self.tiers.disk_bytes > self._owner.limits().disk_bytes:
+            return None
+        about = self._about()
+        if about is None:
+            return None  # A commit is under way: asked again after it.
+        self._about = None
         is_due = self._written.is_whole or self.state.changed or self.tiers.freed
-        return Snapshotting(self.state, self.tiers, about, self._written) if about is not None and is_due else None
+        return Snapshotting(self.state, self.tiers, about, self._written) if is_due else None
 
     def _next(self) -> Job | None:
         """Return what is to be done next to stay within the limits; tell where nothing can be done."""
@@ -242,8 +266,10 @@ class Keeper:
         freed = self._deletable()
         if len(freed) >= FREED_AT_ONCE or (is_full and freed):
             return Storing(self.tiers, 0, 0, freed)
+        if is_full and self.tiers.freed:
+            return Sacrificing(self.tiers, self._written)
         return Sealing(self.tiers) if is_full and self.tiers.young else None
 
     def _deletable(self) -> list[int]:
-        """Return blocks that may be deleted; a snapshot may need them: the next one deletes them."""
-        return [] if self.is_lasting else list(self.tiers.freed)
+        """Return blocks that may be deleted; where there is a snapshot it may need them: the next one deletes them."""
+        return [] if self.is_lasting and self._written.last_frame else list(self.tiers.freed)

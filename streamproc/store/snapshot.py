@@ -4,12 +4,13 @@ Payloads are there as blocks, runs in frames. A snapshot adds what has changed s
 nothing; where more than half of the frames is out of date all of them are written anew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
+from streamproc.core.model import Run
 from streamproc.core.state import State
 from streamproc.store.block import Entry, Sealed, portions, seal
 from streamproc.store.checked import StoreDamaged, checked, content
@@ -18,7 +19,8 @@ from streamproc.store.frames import Kept, frames_of, put_back
 from streamproc.store.jobs import GetDisk, Job
 from streamproc.store.tiers import Tiers
 
-FORMAT = 1
+FORMAT = f"1 {' '.join(Run.__struct_fields__)}"
+"""Packed runs have no names in them."""
 SPARE_RUNS = 20_000
 """Out of date in frames, before these are written anew."""
 
@@ -26,7 +28,7 @@ SPARE_RUNS = 20_000
 class Label(Struct, array_like=True):
     """What a snapshot is of. `about`: in its owner's words; `entries`: how many runs its frames have, in all."""
 
-    format: int
+    format: str
     about: bytes
     runs: int
     payloads: int
@@ -57,7 +59,7 @@ class Snapshotting(Job):
         self._state, self._tiers, self._written = state, tiers, written
         self._is_whole = written.is_whole or written.entries > 2 * len(state.runs) + SPARE_RUNS
         runs, changed = state.runs, state.changed or ()
-        self._runs: Sequence[Kept] = (
+        self._runs: Iterable[Kept] = (
             runs.everything() if self._is_whole else [(run_id, runs.packed(run_id)) for run_id in changed]
         )
         state.changed = set()
@@ -74,7 +76,7 @@ class Snapshotting(Job):
         self._first_block = tiers.reserve(len(self._young))
         self._sealed: dict[int, Sealed] = {}
         self._frames: dict[int, bytes] = {}
-        entries = len(self._runs) + (0 if self._is_whole else written.entries)
+        entries = len(runs) if self._is_whole else written.entries + len(changed)
         first = written.last_frame + 1 if self._is_whole else written.first_frame
         self._label = Label(
             FORMAT, about, len(runs), tiers.count(), entries, first, 0, tiers.last_identity, tiers.last_number
@@ -106,6 +108,25 @@ class Snapshotting(Job):
     def fail(self) -> None:
         """Have the next snapshot tell all of it."""
         self._tiers.touched |= self._touched & self._tiers.blocks.keys()
+        self._written.is_whole = True
+
+
+class Sacrificing(Job):
+    """Gives the last snapshot up, where its blocks are in the way: it is only a copy."""
+
+    def __init__(self, tiers: Tiers, written: Written) -> None:
+        self._tiers, self._written = tiers, written
+        self._freed = list(tiers.freed)
+
+    def work(self, disk: GetDisk) -> None:
+        """Delete it, and what only it wanted."""
+        frames = range(self._written.first_frame, self._written.last_frame + 1)
+        disk().write(Change({}, self._freed, Snapshot(b"", {}, frames, {})))
+
+    def settle(self) -> None:
+        """Have the next one tell all."""
+        del self._tiers.freed[: len(self._freed)]
+        self._written.first_frame, self._written.entries = self._written.last_frame + 1, 0
         self._written.is_whole = True
 
 

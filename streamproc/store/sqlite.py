@@ -17,10 +17,12 @@ from streamproc.store.disk import Change, DiskFails, Snapshot, Stored
 SUFFIXES = ("", "-wal", "-journal")
 CACHE_KIB = 1_024
 PAGE_BYTES = 16_384
+LOG_BYTES = 16 << 20
+"""To which the log is cut once it was taken into the file."""
 TABLES = ("block", "frame", "meta")
 LABEL = "label"
 SCHEMA = """
-    CREATE TABLE block (id INTEGER PRIMARY KEY, numbers BLOB, digests BLOB, size INTEGER, gone BLOB, data BLOB) STRICT;
+    CREATE TABLE block (id INTEGER PRIMARY KEY, listed BLOB, size INTEGER, gone BLOB, data BLOB) STRICT;
     CREATE TABLE frame (id INTEGER PRIMARY KEY, data BLOB) STRICT;
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) STRICT;
 """
@@ -50,8 +52,8 @@ class SqliteDisk:
         """Write all of it; raises DiskFails where none of it was, StoreDamaged."""
         with self._failing(), self._transaction() as connection:
             for identity, sealed in change.blocks.items():
-                row = (identity, sealed.numbers, sealed.digests, len(sealed.data), b"", sealed.data)
-                connection.execute("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?, ?)", row)
+                row = (identity, sealed.listed, len(sealed.data), b"", sealed.data)
+                connection.execute("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?)", row)
             connection.executemany("DELETE FROM block WHERE id = ?", [(each,) for each in change.freed])
             if change.snapshot is not None:
                 _write_snapshot(connection, change.snapshot)
@@ -77,10 +79,10 @@ class SqliteDisk:
 
     def stored(self) -> Iterable[Stored]:
         """Return the blocks, in their order; raises DiskFails, StoreDamaged."""
-        query = "SELECT id, numbers, digests, size, gone FROM block ORDER BY id"
+        query = "SELECT id, listed, size, gone FROM block ORDER BY id"
         with self._failing():
-            for identity, numbers, digests, size, gone in self._connection.execute(query):
-                yield Stored(identity, numbers, digests, size, int.from_bytes(gone, "little"))
+            for identity, listed, size, gone in self._connection.execute(query):
+                yield Stored(identity, listed, size, int.from_bytes(gone, "little"))
 
     def clear(self) -> None:
         """Forget everything; raises DiskFails, StoreDamaged."""
@@ -130,11 +132,13 @@ class SqliteDisk:
         self._connection.execute(f"PRAGMA journal_mode = {journal}")
         self._connection.execute(f"PRAGMA synchronous = {synchronous}")
         self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        self._connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
 
     def _measure(self) -> None:
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
-        self.size = (pages - free) * PAGE_BYTES
+        log = self.path.with_name(f"{self.path.name}-wal")
+        self.size = (pages - free) * PAGE_BYTES + (log.stat().st_size if self.is_lasting and log.exists() else 0)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -176,4 +180,8 @@ def _fails(path: Path, error: Exception) -> DiskFails:
 
 def scratch() -> SqliteDisk:
     """Return a disk in the system's temporary directory; raises DiskFails."""
-    return SqliteDisk(Path(tempfile.gettempdir()) / f"streamproc-{uuid4().hex}.db", is_scratch=True)
+    try:
+        directory = tempfile.gettempdir()
+    except OSError as error:
+        raise DiskFails(f"there is no directory for temporary files: {error.strerror}") from error
+    return SqliteDisk(Path(directory) / f"streamproc-{uuid4().hex}.db", is_scratch=True)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from streamproc.core.rules import Rules
+from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import Disk, DiskFails
 from streamproc.store.keeper import Keeper, Limits
 from streamproc.store.sqlite import scratch
@@ -60,14 +61,18 @@ class Store:
         if self._settings.lasting is not None:
             try:
                 return self._settings.lasting(partition)
-            except DiskFails as error:
+            except (DiskFails, StoreDamaged) as error:
                 return self.instead(partition, error)
         return self._settings.scratch()
 
-    def instead(self, partition: int, error: DiskFails) -> Disk:
+    def instead(self, partition: int, error: DiskFails | StoreDamaged) -> Disk:
         """Return a disk that does not last, as the one that would fails."""
-        self._troubles.append((partition, str(error)))
+        self.troubled(partition, str(error))
         return self._settings.scratch()
+
+    def troubled(self, partition: int, why: str) -> None:
+        """Take note that a partition has no snapshot, and why; of a thread."""
+        self._troubles.append((partition, why))
 
     def tell(self) -> None:
         """Tell what threads came across."""

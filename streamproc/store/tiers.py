@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
 from streamproc.core.payloads import IN_HAND, Usage
-from streamproc.store.block import Block, Entry, Sealed, numbers_of
+from streamproc.store.block import Block, Entry, Sealed, parted
 from streamproc.store.disk import Stored
 
 OVERHEAD_BYTES = 50
@@ -111,7 +111,7 @@ class Tiers:
     def take_sealed(self, sealed: Sealed, identity: int = 0) -> None:
         """Take over what was made of the oldest payloads; `identity`: under which it is on disk, 0 where it is not."""
         wanted = set()
-        for number in numbers_of(sealed):
+        for number in parted(sealed.listed)[0]:
             payload = self.young.pop(number, None)
             if payload is not None:
                 self.young_bytes -= len(payload) + OVERHEAD_BYTES
@@ -121,7 +121,7 @@ class Tiers:
     def insert(self, sealed: Sealed, wanted: Collection[int], identity: int = 0) -> None:
         """Add a block whose data is in memory, where anything of it is wanted: it may have been dropped meanwhile."""
         gone = 0
-        for place, number in enumerate(numbers_of(sealed)):
+        for place, number in enumerate(parted(sealed.listed)[0]):
             if number not in wanted:
                 gone |= 1 << place
         block = Block(identity or self.reserve(1), sealed, gone)
@@ -146,7 +146,7 @@ class Tiers:
 
     def found(self, stored: Stored) -> None:
         """Add a block that is on disk alone."""
-        block = Block(stored.identity, Sealed(stored.numbers, stored.digests, b""), stored.gone)
+        block = Block(stored.identity, Sealed(stored.listed, b""), stored.gone)
         block.data, block.size, block.is_stored = None, stored.size, True
         self.last_identity = max(self.last_identity, stored.identity)
         self.last_number = max(self.last_number, block.numbers[-1])

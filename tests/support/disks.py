@@ -53,7 +53,7 @@ class FakeDisk:
     def stored(self) -> Iterable[Stored]:
         self._look()
         return [
-            Stored(each, sealed.numbers, sealed.digests, len(sealed.data), self.gone.get(each, 0))
+            Stored(each, sealed.listed, len(sealed.data), self.gone.get(each, 0))
             for each, sealed in sorted(self.blocks.items())
         ]
 
@@ -147,7 +147,7 @@ FAULTS = ("refuses", "tears", "loses")
 
 
 def _size(sealed: Sealed) -> int:
-    return len(sealed.numbers) + len(sealed.digests) + len(sealed.data)
+    return len(sealed.listed) + len(sealed.data)
 
 
 def _torn(data: bytes) -> bytes:
