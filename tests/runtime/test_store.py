@@ -1,7 +1,10 @@
 """Payloads that do not fit into memory, and snapshots: what a worker does about them."""
 
+import asyncio
 import random
 from math import gcd
+from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -13,13 +16,20 @@ from streamproc.errors import ConfigError
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.position import Position, read
+from streamproc.runtime.snapshots import Snapshots
 from streamproc.runtime.stages import Stages, stages
 from streamproc.runtime.topics import create_topics
+from streamproc.runtime.worker import Worker
 from streamproc.store.disk import Disk, DiskFails
-from streamproc.store.store import UNBOUNDED, StoreSettings
+from streamproc.store.sqlite import SqliteDisk
+from streamproc.store.store import UNBOUNDED, Store, StoreSettings
 from tests.support.application import MAX_RECORD_BYTES, Application
 from tests.support.disks import FaultyDisk
+from tests.support.events import event, fold
 from tests.support.impatience import wait_for_nothing
+from tests.support.oracle import PLAIN
 from tests.support.runobjects import START_MS
 from tests.support.waiting import eventually
 
@@ -266,3 +276,105 @@ async def test_a_restore_waits_for_room(it: Stored) -> None:
         it.send("queued")
         await it.drained()
         assert all(not task.has_no_room for task in worker._tasks.values())
+
+
+def _reached(it: Stored, worker: Worker) -> bool:
+    task = worker._tasks.get(it.source())
+    return task is not None and task.lifecycle is TaskState.RUNNING
+
+
+@pytest.mark.parametrize("is_lasting", [False, True])
+async def test_a_restore_is_not_stuck_for_what_nobody_wants(
+    it: Stored, monkeypatch: pytest.MonkeyPatch, is_lasting: bool
+) -> None:
+    """Ten states of each run go by, where there is room for three."""
+    monkeypatch.setattr("streamproc.runtime.restore.BATCH_RECORDS", 20)
+    it.limits = StoreSettings()
+    for _ in range(10):
+        for number in range(60):
+            noise = {f"k{each}": it.random.randbytes(200).hex() for each in range(15)}
+            it.send("queued", f"run_{number}", metadata=noise)
+    async with it.working():
+        await it.drained()
+    it.interval_s = 0.01
+    lasting = (lambda _: it.disk.open()) if is_lasting else None
+    it.limits = StoreSettings(65_536, 600_000, lasting, lambda: it.disk.open(is_lasting=False))
+    async with it.working() as worker:
+        await eventually(lambda: _reached(it, worker))
+
+
+async def test_retention_makes_room_in_a_restore_too(it: Stored) -> None:
+    it.limits = StoreSettings()
+    it.flood(200)
+    async with it.working():
+        await it.drained()
+    it.now_ms += 100 * MINUTE_MS
+    it.limits = StoreSettings(65_536, 150_000, scratch=lambda: it.disk.open(is_lasting=False))
+    async with it.working() as worker:
+        await eventually(lambda: _reached(it, worker))
+
+
+async def test_without_any_disk_a_worker_goes_on_in_memory(it: Stored) -> None:
+    """And waits where that is used up."""
+
+    def nowhere(*_: int) -> Disk:
+        raise DiskFails("no directory")
+
+    it.interval_s = 1.0
+    it.limits = StoreSettings(65_536, UNBOUNDED, nowhere, nowhere)
+    it.flood(5)
+    async with it.working():
+        await it.drained()
+        assert it.told.without_snapshots == ["no directory"]
+        it.flood(200, "more")
+        await eventually(lambda: is_full(it))
+        assert it.told.pauses[it.source()][1] == "no directory"
+
+
+class Asked:
+    """A keeper that takes down what it is asked to take a snapshot of."""
+
+    is_lasting = True
+
+    def __init__(self) -> None:
+        self.about: Any = None
+
+    def snapshot(self, about: Any) -> None:
+        self.about = about
+
+
+@pytest.mark.parametrize(("behind", "is_taken"), [(0, True), (1, False)])
+async def test_a_snapshot_is_of_a_commit_that_has_all_that_the_topic_has(
+    lasting: Stored, behind: int, is_taken: bool
+) -> None:
+    """A worker that stood still does not know what the new owner has committed (rules.md 6)."""
+    it = lasting
+    it.flood(3)
+    async with it.working():
+        await it.drained()
+    it.interval_s = 0.0
+    last = read(it.kafka.offsets[it.source()])
+    assert isinstance(last, Position)
+    ours = last._replace(sequence=last.sequence - behind)
+    keeper, snapshots = Asked(), Snapshots(it.job(), it.source(), TopicPartition(it.topics.state, 0))
+    snapshots.take(keeper, lambda: ours)
+    await eventually(lambda: keeper.about is not None)
+    assert (keeper.about() is not None) == is_taken
+    pending, at_work = Asked(), Snapshots(it.job(), it.source(), TopicPartition(it.topics.state, 0))
+    at_work.take(pending, lambda: None)
+    await eventually(lambda: pending.about is not None)
+    assert pending.about() is None, "a commit is under way"
+
+
+async def test_a_snapshot_that_cannot_be_just_now_is_taken_after_the_commit(tmp_path: Path) -> None:
+    """Else there would be none where one commit follows the other."""
+    keeper = Store(StoreSettings(lasting=lambda _: SqliteDisk(tmp_path / "state.db"))).keeper(0, PLAIN, 0)
+    assert not await keeper.load(lambda _: True)
+    fold(keeper.state, event("queued"))
+    answers = iter([None, None, b"commit"])
+    keeper.snapshot(lambda: next(answers))
+    for _ in range(2):
+        await asyncio.sleep(0)
+        keeper.tend()
+    await eventually(lambda: keeper.tiers.usage().disk_bytes > 0)
+    keeper.close()

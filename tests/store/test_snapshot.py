@@ -1,5 +1,6 @@
 """What a snapshot gives back is the state as it was, payloads and all, or nothing."""
 
+import sqlite3
 from collections import Counter
 
 import pytest
@@ -15,7 +16,7 @@ from streamproc.core.step import begin, pass_time, step
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import Disk, DiskFails
 from streamproc.store.jobs import Recalling, Rewriting, Sealing, Storing
-from streamproc.store.snapshot import Snapshotting, Written, load
+from streamproc.store.snapshot import Sacrificing, Snapshotting, Written, load
 from streamproc.store.sqlite import SqliteDisk
 from streamproc.store.tiers import Tiers
 from tests.support.disks import FakeDisk
@@ -245,3 +246,50 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskFails, match="file"):
         SqliteDisk(tmp_path / "file" / "run-events-0.db")
+
+
+@pytest.mark.parametrize("column", ["listed", "data"])
+def test_a_bit_that_flips_in_a_file_is_found_out(tmp_path, column) -> None:
+    """In what says which payloads a block has as in the payloads: by the next start, or when they are read."""
+    it = Partition(SqliteDisk(tmp_path / "state.db"))
+    it.reload()
+    _filled(it, 50)
+    it.snapshot()
+    it.disk.close()
+    with sqlite3.connect(tmp_path / "state.db") as file:
+        [(found,)] = file.execute(f"SELECT {column} FROM block").fetchall()
+        file.execute(f"UPDATE block SET {column} = ?", (found[:9] + bytes([found[9] ^ 1]) + found[10:],))
+    file.close()
+    it.disk = SqliteDisk(tmp_path / "state.db")
+    with pytest.raises(StoreDamaged):
+        _read_all(it)
+    it.disk.close()
+
+
+def _read_all(it: Partition) -> None:
+    it.reload()
+    it.runs()
+
+
+def test_one_that_is_in_the_way_is_given_up(it) -> None:
+    """Rather than that a partition stands still."""
+    _filled(it, 50)
+    it.snapshot()
+    it.commit([event("in_progress", run=f"run_{number}", at=5_000 + number) for number in range(1, 50, 2)])
+    it.commit([], TRAFFIC_ARRIVES + 65_000)
+    assert it.tiers.freed
+    it.do(Sacrificing(it.tiers, it.written))
+    assert not it.disk.blocks
+    assert not it.disk.kept_frames
+    it.snapshot()
+    expected = it.runs()
+    assert it.reload()
+    assert it.runs() == expected
+
+
+def test_one_of_another_layout_is_not_read(it, monkeypatch) -> None:
+    """Packed runs have no names in them: another release may have other fields."""
+    _filled(it, 5)
+    it.snapshot()
+    monkeypatch.setattr("streamproc.store.snapshot.FORMAT", "1 run_id and others")
+    assert not it.reload()
