@@ -38,15 +38,15 @@ class Block:
 
     __slots__ = ("_digests", "_gone", "data", "identity", "is_stored", "live", "numbers", "size")
 
-    def __init__(self, identity: int, sealed: Sealed, gone: int = 0) -> None:
-        """Take over what was sealed; `gone`: a bit for each payload that is no longer wanted."""
+    def __init__(self, identity: int, sealed: Sealed) -> None:
+        """Take over what was sealed; raises StoreDamaged."""
         self.identity = identity
         self.numbers, self._digests = parted(sealed.listed)
         self.data: bytes | None = sealed.data
         self.size = len(sealed.data)
         self.is_stored = False
-        self._gone = gone
-        self.live = len(self.numbers) - gone.bit_count()
+        self._gone = 0
+        self.live = len(self.numbers)
 
     @property
     def gone(self) -> int:
@@ -57,6 +57,11 @@ class Block:
     def is_sparse(self) -> bool:
         """Whether less than half of it is wanted."""
         return 2 * self.live < len(self.numbers)
+
+    def leave(self, gone: int) -> None:
+        """Take note of what is no longer wanted: a bit for each payload."""
+        self._gone = gone
+        self.live = len(self.numbers) - gone.bit_count()
 
     def drop(self, number: int) -> None:
         """Take note that a payload is no longer wanted."""

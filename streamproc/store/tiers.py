@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
 from streamproc.core.payloads import IN_HAND, Usage
-from streamproc.store.block import Block, Entry, Sealed, parted
+from streamproc.store.block import Block, Entry, Sealed
 from streamproc.store.disk import Stored
 
 OVERHEAD_BYTES = 50
@@ -110,27 +110,32 @@ class Tiers:
 
     def take_sealed(self, sealed: Sealed, identity: int = 0) -> None:
         """Take over what was made of the oldest payloads; `identity`: under which it is on disk, 0 where it is not."""
-        wanted = set()
-        for number in parted(sealed.listed)[0]:
-            payload = self.young.pop(number, None)
-            if payload is not None:
-                self.young_bytes -= len(payload) + OVERHEAD_BYTES
-                wanted.add(number)
-        self.insert(sealed, wanted, identity)
-
-    def insert(self, sealed: Sealed, wanted: Collection[int], identity: int = 0) -> None:
-        """Add a block whose data is in memory, where anything of it is wanted: it may have been dropped meanwhile."""
-        gone = 0
-        for place, number in enumerate(parted(sealed.listed)[0]):
-            if number not in wanted:
+        block = Block(identity or self.reserve(1), sealed)
+        take, gone, size = self.young.pop, 0, 0
+        for place, number in enumerate(block.numbers):
+            payload = take(number, None)
+            if payload is None:
                 gone |= 1 << place
-        block = Block(identity or self.reserve(1), sealed, gone)
-        block.is_stored = bool(identity)
+            else:
+                size += len(payload) + OVERHEAD_BYTES
+        self.young_bytes -= size
+        self._hold(block, gone, is_stored=bool(identity))
+
+    def insert(self, sealed: Sealed, wanted: Collection[int]) -> None:
+        """Add a block, of which only some payloads are wanted: others may have been dropped meanwhile."""
+        block = Block(self.reserve(1), sealed)
+        places = (1 << place for place, number in enumerate(block.numbers) if number not in wanted)
+        self._hold(block, sum(places), is_stored=False)
+
+    def _hold(self, block: Block, gone: int, *, is_stored: bool) -> None:
+        """Add a block whose data is in memory, where anything of it is wanted."""
+        block.leave(gone)
+        block.is_stored = is_stored
         if not block.live:
-            self.freed += [identity] if identity else []
+            self.freed += [block.identity] if is_stored else []
             return
-        if identity and gone:
-            self.touched.add(identity)
+        if is_stored and gone:
+            self.touched.add(block.identity)
         self._enter(block)
         self.held[block.identity] = block
         self.held_bytes += block.size
@@ -146,7 +151,8 @@ class Tiers:
 
     def found(self, stored: Stored) -> None:
         """Add a block that is on disk alone."""
-        block = Block(stored.identity, Sealed(stored.listed, b""), stored.gone)
+        block = Block(stored.identity, Sealed(stored.listed, b""))
+        block.leave(stored.gone)
         block.data, block.size, block.is_stored = None, stored.size, True
         self.last_identity = max(self.last_identity, stored.identity)
         self.last_number = max(self.last_number, block.numbers[-1])
