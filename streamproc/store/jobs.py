@@ -52,11 +52,10 @@ class Sealing(Job):
 
 
 class Storing(Job):
-    """The oldest blocks to the disk alone, about `wanted` bytes and at most `most`; what is `freed` leaves it."""
+    """The oldest blocks to the disk alone: about `wanted` bytes, at most `most`."""
 
-    def __init__(self, tiers: Tiers, wanted: int, most: int, freed: Sequence[int]) -> None:
+    def __init__(self, tiers: Tiers, wanted: int, most: int) -> None:
         self._tiers = tiers
-        self._freed = freed
         self._blocks: list[tuple[Block, bytes]] = []
         size = 0
         for block in islice(tiers.held.values(), STORED_AT_ONCE):
@@ -75,16 +74,31 @@ class Storing(Job):
     def work(self, disk: GetDisk) -> None:
         """Write."""
         absent = {block.identity: block.sealed(data) for block, data in self._blocks if not block.is_stored}
-        if absent or self._freed:
-            disk().write(Change(absent, self._freed))
+        if absent:
+            disk().write(Change(absent))
 
     def settle(self) -> None:
         """Have them on the disk alone."""
-        del self._tiers.freed[: len(self._freed)]
         for block, _ in self._blocks:
             if not block.is_stored:
                 self._tiers.stored(block)
             self._tiers.release(block)
+
+
+class Deleting(Job):
+    """Blocks that nobody wants leave the disk: the first ones of `Tiers.freed`."""
+
+    def __init__(self, tiers: Tiers, freed: Sequence[int]) -> None:
+        self._tiers = tiers
+        self._freed = freed
+
+    def work(self, disk: GetDisk) -> None:
+        """Delete."""
+        disk().write(Change(freed=self._freed))
+
+    def settle(self) -> None:
+        """Forget them."""
+        del self._tiers.freed[: len(self._freed)]
 
 
 class Rewriting(Job):

@@ -10,7 +10,7 @@ from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import Disk, DiskFails
-from streamproc.store.jobs import Job, Recalling, Rewriting, Sealing, Storing
+from streamproc.store.jobs import Deleting, Job, Recalling, Rewriting, Sealing, Storing
 from streamproc.store.snapshot import Sacrificing, Snapshotting, Written, load
 from streamproc.store.tiers import Tiers
 
@@ -43,7 +43,7 @@ class Owner(Protocol):
     def limits(self) -> Limits:
         """Return what each partition may use just now."""
 
-    def open_disk(self, partition: int) -> Disk:
+    def open_disk(self, partition: int, *, may_last: bool) -> Disk:
         """Return the disk of a partition; raises DiskFails."""
 
     def instead(self, partition: int, error: DiskFails | StoreDamaged) -> Disk:
@@ -78,6 +78,7 @@ class Keeper:
         self._disk: Disk | None = None
         self._about: Callable[[], bytes | None] | None = None
         self._written = Written()
+        self._may_last = True
         self._is_closed = False
         self._running: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
@@ -101,10 +102,13 @@ class Keeper:
         try:
             disk = await self._in_thread(self._get_disk)
         except DiskFails as error:
+            # Should it open later on, what is on it has been neither loaded nor emptied.
+            self._may_last = False
             self._owner.troubled(self._partition, str(error))
             return False
         written = await self._in_thread(lambda: self._loaded(disk, fits))
         self._written = Written() if written is None else written
+        self.tiers.disk_bytes = disk.size
         self.state.changed = set() if self.is_lasting else None
         return written is not None
 
@@ -129,7 +133,7 @@ class Keeper:
     def snapshot(self, about: Callable[[], bytes | None]) -> None:
         """Take a snapshot as soon as nothing else is under way.
 
-        `about` tells which commit the state is of by then, see `Label`; None where that is not known.
+        `about` returns what the snapshot is of by then, in its owner's words; None where that is not known.
         """
         self._about = about
         self.tend()
@@ -224,7 +228,7 @@ class Keeper:
 
     def _get_disk(self) -> Disk:
         if self._disk is None:
-            self._disk = self._owner.open_disk(self._partition)
+            self._disk = self._owner.open_disk(self._partition, may_last=self._may_last)
         return self._disk
 
     def _tell(self) -> None:
@@ -238,7 +242,7 @@ class Keeper:
         if about is None:
             return None  # A commit is under way: asked again after it.
         self._about = None
-        is_due = self._written.is_whole or self.state.changed or self.tiers.freed
+        is_due = self._written.next_is_whole or self.state.changed or self.tiers.freed
         return Snapshotting(self.state, self.tiers, about, self._written) if is_due else None
 
     def _next(self) -> Job | None:
@@ -250,14 +254,14 @@ class Keeper:
         is_full = False
         if over > 0:
             room = limits.disk_bytes - self.tiers.disk_bytes
-            job = Storing(self.tiers, over + limits.memory_bytes // 8, room, self._deletable())
+            job = Storing(self.tiers, over + limits.memory_bytes // 8, room)
             is_full = job.is_void
             if not is_full:
                 return job
-        job_of_less = self._tidying(is_full=is_full)
-        is_stuck = is_full and job_of_less is None
+        tidying = self._tidying(is_full=is_full)
+        is_stuck = is_full and tidying is None
         self.trouble = f"state.max_disk_bytes is used up ({limits.disk_bytes:,} for each partition)" if is_stuck else ""
-        return job_of_less
+        return tidying
 
     def _tidying(self, *, is_full: bool) -> Job | None:
         """Return what makes less of it, where that is worth while, or nothing else is left."""
@@ -265,7 +269,7 @@ class Keeper:
             return Rewriting(self.tiers)
         freed = self._deletable()
         if len(freed) >= FREED_AT_ONCE or (is_full and freed):
-            return Storing(self.tiers, 0, 0, freed)
+            return Deleting(self.tiers, freed)
         if is_full and self.tiers.freed:
             return Sacrificing(self.tiers, self._written)
         return Sealing(self.tiers) if is_full and self.tiers.young else None

@@ -44,12 +44,12 @@ _decode = Decoder(Label).decode
 
 
 class Written(Struct):
-    """How much of snapshots is on disk: nothing before the first one. `is_whole`: the next one has all runs."""
+    """How much of snapshots is on disk: nothing before the first one; whether the next one is to have all runs."""
 
     entries: int = 0
     first_frame: int = 1
     last_frame: int = 0
-    is_whole: bool = True
+    next_is_whole: bool = True
 
 
 class Snapshotting(Job):
@@ -57,7 +57,7 @@ class Snapshotting(Job):
 
     def __init__(self, state: State, tiers: Tiers, about: bytes, written: Written) -> None:
         self._state, self._tiers, self._written = state, tiers, written
-        self._is_whole = written.is_whole or written.entries > 2 * len(state.runs) + SPARE_RUNS
+        self._is_whole = written.next_is_whole or written.entries > 2 * len(state.runs) + SPARE_RUNS
         runs, changed = state.runs, state.changed or ()
         self._runs: Iterable[Kept] = (
             runs.everything() if self._is_whole else [(run_id, runs.packed(run_id)) for run_id in changed]
@@ -102,13 +102,13 @@ class Snapshotting(Job):
         for identity, sealed in self._sealed.items():
             self._tiers.take_sealed(sealed, identity)
         written, label = self._written, self._label
-        written.entries, written.is_whole = label.entries, False
+        written.entries, written.next_is_whole = label.entries, False
         written.first_frame, written.last_frame = label.first_frame, label.last_frame
 
     def fail(self) -> None:
         """Have the next snapshot tell all of it."""
         self._tiers.touched |= self._touched & self._tiers.blocks.keys()
-        self._written.is_whole = True
+        self._written.next_is_whole = True
 
 
 class Sacrificing(Job):
@@ -127,7 +127,7 @@ class Sacrificing(Job):
         """Have the next one tell all."""
         del self._tiers.freed[: len(self._freed)]
         self._written.first_frame, self._written.entries = self._written.last_frame + 1, 0
-        self._written.is_whole = True
+        self._written.next_is_whole = True
 
 
 def load(disk: Disk, state: State, tiers: Tiers, fits: Callable[[bytes], bool]) -> Written | None:
@@ -158,7 +158,7 @@ def load(disk: Disk, state: State, tiers: Tiers, fits: Callable[[bytes], bool]) 
     tiers.last_number = max(tiers.last_number, label.last_payload)
     tiers.last_identity = max(tiers.last_identity, label.last_block)
     state.changed = set()
-    return Written(label.entries, label.first_frame, label.last_frame, is_whole=False)
+    return Written(label.entries, label.first_frame, label.last_frame, next_is_whole=False)
 
 
 def _label(found: bytes | None) -> Label | None:

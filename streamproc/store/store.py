@@ -56,9 +56,9 @@ class Store:
         share = max(1, len(self._open))
         return Limits(self._settings.memory_bytes // share, self._settings.disk_bytes // share)
 
-    def open_disk(self, partition: int) -> Disk:
+    def open_disk(self, partition: int, *, may_last: bool) -> Disk:
         """Return the disk of a partition, in a thread: where none will last one that does not; raises DiskFails."""
-        if self._settings.lasting is not None:
+        if self._settings.lasting is not None and may_last:
             try:
                 return self._settings.lasting(partition)
             except (DiskFails, StoreDamaged) as error:

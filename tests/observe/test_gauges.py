@@ -135,7 +135,7 @@ def tiered(runs, disk):
     """Return a state with runs of whose payloads all but one are on a disk alone."""
     state = State(RULES, payloads=Tiers())
     fold(state, *(event("queued", run=f"run_{number}", payload=b"%d" % number * 99) for number in range(runs - 1)))
-    for make in (Sealing, lambda tiers: Storing(tiers, 1, 1 << 20, [])):
+    for make in (Sealing, lambda tiers: Storing(tiers, 1, 1 << 20)):
         job = make(state.payloads)
         job.work(lambda: disk)
         job.settle()

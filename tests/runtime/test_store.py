@@ -26,7 +26,7 @@ from streamproc.store.disk import Disk, DiskFails
 from streamproc.store.sqlite import SqliteDisk
 from streamproc.store.store import UNBOUNDED, Store, StoreSettings
 from tests.support.application import MAX_RECORD_BYTES, Application
-from tests.support.disks import FaultyDisk
+from tests.support.disks import FaultyDisk, OpenedDisk
 from tests.support.events import event, fold
 from tests.support.impatience import wait_for_nothing
 from tests.support.oracle import PLAIN
@@ -329,6 +329,28 @@ async def test_without_any_disk_a_worker_goes_on_in_memory(it: Stored) -> None:
         it.flood(200, "more")
         await eventually(lambda: is_full(it))
         assert it.told.pauses[it.source()][1] == "no directory"
+
+
+async def test_a_disk_that_opens_too_late_is_not_taken_for_what_it_was(it: Stored) -> None:
+    """It was neither loaded nor emptied: blocks of now among those of then would be a snapshot of nothing."""
+    opens = iter([False])
+
+    def late(_: int) -> OpenedDisk:
+        if next(opens, True):
+            return it.disk.open()
+        raise DiskFails("not mounted yet")
+
+    def none() -> Disk:
+        raise DiskFails("no directory")
+
+    it.interval_s = 0.001
+    it.limits = StoreSettings(65_536, UNBOUNDED, late, none)
+    it.flood(5)
+    async with it.working():
+        await it.drained()
+        it.flood(200, "more")
+        await eventually(lambda: is_full(it))
+    assert it.disk.opened == 0
 
 
 class Asked:

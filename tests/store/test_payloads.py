@@ -12,11 +12,17 @@ from streamproc.core.payloads import IN_HAND, InMemory, Payloads
 from streamproc.store.block import MAX_PAYLOADS
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
-from streamproc.store.jobs import Job, Recalling, Rewriting, Sealing, Storing
+from streamproc.store.jobs import Deleting, Job, Recalling, Rewriting, Sealing, Storing
 from streamproc.store.sqlite import scratch
 from streamproc.store.tiers import Tiers
 from tests.support.disks import FakeDisk
 
+JOBS = (
+    Sealing,
+    Rewriting,
+    lambda tiers: Storing(tiers, 30_000, 60_000),
+    lambda tiers: Deleting(tiers, list(tiers.freed)),
+)
 payloads = st.binary(max_size=40) | st.integers(0, 9).map(lambda each: bytes([each]) * 20_000)
 
 
@@ -67,7 +73,7 @@ class Alike(RuleBasedStateMachine):
             assert self.tiers.equals(number, self.plain[number])
             assert self.tiers.equals(number, other) == (other == self.plain[number])
 
-    @rule(make=st.sampled_from((Sealing, lambda tiers: Storing(tiers, 30_000, 60_000, list(tiers.freed)), Rewriting)))
+    @rule(make=st.sampled_from(JOBS))
     def begin(self, make):
         self.settle()
         self.under_way = make(self.tiers)
@@ -98,7 +104,7 @@ class Alike(RuleBasedStateMachine):
         self.settle()
         for number in self.plain:
             self.tiers.drop(number)
-        done(Storing(self.tiers, 0, 0, list(self.tiers.freed)), self.disk)
+        done(Deleting(self.tiers, list(self.tiers.freed)), self.disk)
         assert not self.disk.blocks, "what nobody wants is deleted"
         assert self.tiers.memory_bytes == 0
 
@@ -128,7 +134,7 @@ def test_it_is_the_same_in_a_file() -> None:
     values = {tiers.add(b"%d" % each * 200): b"%d" % each * 200 for each in range(2_000)}
     while tiers.young:
         done(Sealing(tiers), disk)
-    done(Storing(tiers, 1 << 30, 1 << 30, []), disk)
+    done(Storing(tiers, 1 << 30, 1 << 30), disk)
     assert tiers.memory_bytes == 0
     assert disk.size > 0
     for number in [number for number in values if number % 5]:
@@ -137,7 +143,7 @@ def test_it_is_the_same_in_a_file() -> None:
     before = len(tiers.blocks)
     done(Rewriting(tiers), disk)
     assert len(tiers.blocks) < before
-    done(Storing(tiers, 1 << 30, 1 << 30, []), disk)
+    done(Storing(tiers, 1 << 30, 1 << 30), disk)
     done(Recalling(tiers, values), disk)
     assert tiers.read(values) == values
     disk.close()
@@ -148,7 +154,7 @@ def _stored(disk: FakeDisk) -> tuple[Tiers, int]:
     tiers = Tiers()
     number = tiers.add(b"payload")
     done(Sealing(tiers), disk)
-    done(Storing(tiers, 1, 1_000, []), disk)
+    done(Storing(tiers, 1, 1_000), disk)
     return tiers, number
 
 
@@ -167,7 +173,7 @@ def test_what_a_disk_refuses_stays_in_memory() -> None:
     disk.refuses = True
     number = tiers.add(b"payload")
     done(Sealing(tiers), disk)
-    job = Storing(tiers, 1, 1_000, [])
+    job = Storing(tiers, 1, 1_000)
     with pytest.raises(DiskFails):
         job.work(lambda: disk)
     done(Recalling(tiers, [number]), disk)

@@ -96,7 +96,7 @@ def test_it_is_the_state_as_of_the_last_snapshot(events: list[RunEvent], steps) 
             case "seal":
                 it.do(Sealing(it.tiers))
             case "store":
-                it.do(Storing(it.tiers, 1 << 20, 1 << 30, []))
+                it.do(Storing(it.tiers, 1 << 20, 1 << 30))
             case "rewrite":
                 it.do(Rewriting(it.tiers))
             case "snapshot":
@@ -210,7 +210,7 @@ def test_it_is_the_same_in_a_file_that_is_opened_again(tmp_path) -> None:
     _filled(it, 100, "unsaved")
     while it.tiers.young:
         it.do(Sealing(it.tiers))
-    it.do(Storing(it.tiers, 1 << 30, 1 << 30, []))
+    it.do(Storing(it.tiers, 1 << 30, 1 << 30))
     it.disk.close()
     it.disk = SqliteDisk(it.disk.path)
     assert it.reload()
