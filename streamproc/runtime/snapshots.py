@@ -19,10 +19,14 @@ SPREAD_OVER = 16
 
 
 class About(Struct, array_like=True):
-    """What a snapshot is of: a commit. All that the topic has below `since` is in it."""
+    """What a snapshot is of: a commit. All that the state's topic has below `since` is in it.
+
+    `topic_id`: of that topic, empty where the broker gives none: one that was made anew has another.
+    """
 
     topic: str
     partition: int
+    topic_id: str
     position: Position
     since: int
 
@@ -55,12 +59,13 @@ class Snapshots:
         """
         if keeper is None or not self.are_taken:
             return None
+        topic_id = await self._topic_id()
         found: list[About] = []
 
         def fits(about: bytes) -> bool:
             with suppress(DecodeError):
                 found.append(_decode(about))
-            return position is not None and bool(found) and self._fits(found[0], position)
+            return position is not None and bool(found) and self._fits(found[0], position, topic_id)
 
         return found[0].since if await keeper.load(fits) else None
 
@@ -81,6 +86,7 @@ class Snapshots:
         try:
             _, since = await self._job.kafka.bounds(*self.where)
             stable = (await self._job.kafka.stable([self._source])).get(self._source)
+            topic_id = await self._topic_id()
         except (BrokerUnavailable, ConfigError):
             return
         last = None if stable is None else read(stable)
@@ -92,15 +98,18 @@ class Snapshots:
             position = committed()
             if position is None or position.sequence < sequence:
                 return None
-            return _encode(About(*self._source, position, since))
+            return _encode(About(*self._source, topic_id, position, since))
 
         keeper.snapshot(about)
 
-    def _fits(self, about: About, position: Position) -> bool:
+    async def _topic_id(self) -> str:
+        return (await self._job.kafka.topic_ids([self.where.topic])).get(self.where.topic, "")
+
+    def _fits(self, about: About, position: Position, topic_id: str) -> bool:
         """Tell whether a snapshot is of this commit or one before it; others may have committed since."""
         of = about.position
         return (
-            (about.topic, about.partition) == self._source
+            (about.topic, about.partition, about.topic_id) == (*self._source, topic_id)
             and (of.partitions, of.profile) == (position.partitions, position.profile)
             and of.sequence <= position.sequence
             and of.offset <= position.offset

@@ -189,6 +189,17 @@ async def test_a_snapshot_that_is_damaged_is_as_none(lasting: Stored, harm: str)
     assert len(_runs(it)) == 42, "nothing of the flood counted twice"
 
 
+async def test_a_snapshot_of_a_topic_that_was_made_anew_is_as_none(lasting: Stored) -> None:
+    """Though the new one may have come as far by now."""
+    it = lasting
+    it.flood(20)
+    it.kafka.ids[it.topics.state] = "first"
+    await _worked(it)
+    assert await _worked(it) > 0
+    it.kafka.ids[it.topics.state] = "second"
+    assert await _worked(it) == 0
+
+
 async def test_a_snapshot_of_a_topic_that_is_shorter_by_now_is_as_none(lasting: Stored) -> None:
     """It is of another topic of that name; then the topic itself is proven, and refused (rules.md 6)."""
     it = lasting
