@@ -179,17 +179,6 @@ class FoldKept:
             self.state.changed.update(keys)
         return Sources(keys, [*(run.offset for run in runs), *(GONE for _ in gone)])
 
-    def make_room(self, wall_ms: int) -> None:
-        """Let go of payloads that are hardly of use, in a state that is being restored."""
-        self.state.look_again()
-        self.tend(wall_ms)
-
-    def tend(self, wall_ms: int) -> None:
-        """Keep payloads within their limits; where they cannot be, let go of those that are hardly of use."""
-        if self.keeper.is_over and self.keeper.trouble:
-            self.state.let_go(wall_ms)
-        self.keeper.tend()
-
     def begin(self, position: Position, allows: Allows | None) -> "FoldBatch":
         """Return a new batch on top of the state."""
         self.stage.enter(self)
@@ -239,7 +228,7 @@ class FoldBatch(Batch):
     def settle(self) -> None:
         """Take note of which runs were looked at in vain."""
         self.kept.state.settle(self.out)
-        self.kept.tend(self._wall_ms)
+        self.kept.keeper.tend(self._wall_ms)
 
     @property
     def load(self) -> float:
@@ -271,7 +260,7 @@ class FoldBatch(Batch):
 
     def _apply(self) -> None:
         self.kept.state.merge(self.out)
-        self.kept.tend(self._wall_ms)
+        self.kept.keeper.tend(self._wall_ms)
         self.kept.seen_at = self._seen_at
         if self.mark is not None:
             self.kept.beacon.sent(self.mark)

@@ -191,9 +191,6 @@ class Kept(Protocol[B_co]):
     def load(self, records: Sequence[Arrival]) -> Sources:
         """Put records of the state topic into the state; return where they came from."""
 
-    def make_room(self, wall_ms: int) -> None:
-        """Let go of what it can do without, where it is being restored and there is no room for more."""
-
     def begin(self, position: Position, allows: Allows | None) -> B_co:
         """Return a new batch on top of the state."""
 

@@ -96,21 +96,15 @@ class PartitionTask:
     async def _restored(self, committed: Committed | None, position: Position) -> Kept[Any]:
         """Return the state: from a snapshot and what followed, or all of it from its topic."""
         if committed is not None and self.snapshots.are_taken:
-            with suppress(DiskFails, StoreDamaged, NotAsCommitted):
+            with suppress(DiskFails, StoreDamaged):
                 return await self._filled(committed, position, from_snapshot=True)
         return await self._filled(committed, position, from_snapshot=False)
 
     async def _filled(self, committed: Committed | None, position: Position, *, from_snapshot: bool) -> Kept[Any]:
         kept = self.stage.fresh(self.source.partition, position.stream_time)
-        where = self.snapshots.where
         try:
             since = await self.snapshots.load(kept.keeper, position if from_snapshot else None)
-            progress = partial(self._on_progress, kept)
-            found = await restore(self._job.kafka, where, position.offset, kept.load, progress, since)
-            if committed is None:
-                refuse_orphans(found, str(where))
-            else:
-                prove(kept.state.live_keys, found, position, str(where))
+            await self._read_back(kept, committed, position, since)
         except BaseException as error:
             if kept.keeper is not None:
                 kept.keeper.close(is_damaged=isinstance(error, StoreDamaged))
@@ -118,6 +112,22 @@ class PartitionTask:
         kept.state.arm()
         await asyncio.to_thread(trim)
         return kept
+
+    async def _read_back(
+        self, kept: Kept[Any], committed: Committed | None, position: Position, since: int | None
+    ) -> None:
+        where = self.snapshots.where
+        try:
+            progress = partial(self._on_progress, kept)
+            found = await restore(self._job.kafka, where, position.offset, kept.load, progress, since)
+            if committed is None:
+                refuse_orphans(found, str(where))
+            else:
+                prove(kept.state.live_keys, found, position, str(where))
+        except NotAsCommitted as error:
+            if since is None:
+                raise
+            raise StoreDamaged(f"a snapshot is not of this state: {error}") from error
 
     def run(self) -> None:
         """Take part in the cycle from now on."""
@@ -199,5 +209,5 @@ class PartitionTask:
         while kept.keeper is not None and not await kept.keeper.room():
             if kept.keeper.damage is not None:
                 raise kept.keeper.damage
-            kept.make_room(self._job.now_ms())
+            kept.keeper.tend(self._job.now_ms(), anew=True)
             self.pauses.full(kept.keeper.trouble)

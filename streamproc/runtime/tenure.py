@@ -91,11 +91,12 @@ class Tenure:
         if message := self._refusals.holds(task.source):
             task.pauses.refused(message)
             return False
-        if task.keeper is not None and task.keeper.damage is not None:
-            self._errands.send(task, self._anew(task))
-            return False
-        if task.has_no_room:
-            task.pauses.full(task.keeper.trouble if task.keeper else "")
+        if task.keeper is not None:
+            if task.keeper.damage is not None:
+                self._errands.send(task, self._anew(task))
+                return False
+            if task.keeper.is_over:
+                task.pauses.full(task.keeper.trouble)
         if task.pauses.is_closed():
             self._errands.send(task, self._guarded(task, task.pauses.at_gate()))
             return False

@@ -108,9 +108,6 @@ class WindowKept:
                 self.state.values[key] = value
         return Sources([key for key, _, _ in found], [offset for _, _, offset in found])
 
-    def make_room(self, wall_ms: int) -> None:
-        """Have all in memory as before: windows have no payloads."""
-
     def begin(self, position: Position, allows: Allows | None) -> "WindowBatch":
         """Return a new batch on top of the state."""
         return WindowBatch(self, position, allows)

@@ -34,9 +34,12 @@ class Sealed(NamedTuple):
 
 
 class Block:
-    """Sealed payloads. `data`: None where it is only on disk; `size`: its bytes; `live`: how many are still wanted."""
+    """Sealed payloads. `data`: None where it is only on disk; `size`: its bytes; `live`: how many are still wanted.
 
-    __slots__ = ("_digests", "_gone", "data", "identity", "is_stored", "live", "numbers", "size")
+    `gone`: a bit for each one that is not.
+    """
+
+    __slots__ = ("_digests", "data", "gone", "identity", "is_stored", "live", "numbers", "size")
 
     def __init__(self, identity: int, sealed: Sealed) -> None:
         """Take over what was sealed; raises StoreDamaged."""
@@ -45,13 +48,8 @@ class Block:
         self.data: bytes | None = sealed.data
         self.size = len(sealed.data)
         self.is_stored = False
-        self._gone = 0
+        self.gone = 0
         self.live = len(self.numbers)
-
-    @property
-    def gone(self) -> int:
-        """Return a bit for each payload that is no longer wanted."""
-        return self._gone
 
     @property
     def is_sparse(self) -> bool:
@@ -60,12 +58,12 @@ class Block:
 
     def leave(self, gone: int) -> None:
         """Take note of what is no longer wanted: a bit for each payload."""
-        self._gone = gone
+        self.gone = gone
         self.live = len(self.numbers) - gone.bit_count()
 
     def drop(self, number: int) -> None:
         """Take note that a payload is no longer wanted."""
-        self._gone |= 1 << self._place(number)
+        self.gone |= 1 << self._place(number)
         self.live -= 1
 
     def equals(self, number: int, payload: bytes) -> bool:
@@ -79,11 +77,11 @@ class Block:
 
     def wanted(self) -> list[int]:
         """Return the numbers of what is still wanted."""
-        return [number for place, number in enumerate(self.numbers) if not self._gone >> place & 1]
+        return [number for place, number in enumerate(self.numbers) if not self.gone >> place & 1]
 
     def _place(self, number: int) -> int:
         place = bisect_left(self.numbers, number)
-        if place == len(self.numbers) or self.numbers[place] != number or self._gone >> place & 1:
+        if place == len(self.numbers) or self.numbers[place] != number or self.gone >> place & 1:
             raise KeyError(number)
         return place
 

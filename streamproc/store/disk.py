@@ -62,7 +62,7 @@ class Disk(Protocol):
         """Return the blocks, in their order; raises DiskFails, StoreDamaged."""
 
     def clear(self) -> None:
-        """Forget everything; raises DiskFails, StoreDamaged."""
+        """Forget everything, where it is lasting; raises DiskFails, StoreDamaged."""
 
     @property
     def is_lasting(self) -> bool:

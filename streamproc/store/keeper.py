@@ -109,7 +109,6 @@ class Keeper:
         written = await self._in_thread(lambda: self._loaded(disk, fits))
         self._written = Written() if written is None else written
         self.tiers.disk_bytes = disk.size
-        self.state.changed = set() if self.is_lasting else None
         return written is not None
 
     def _loaded(self, disk: Disk, fits: Callable[[bytes], bool]) -> Written | None:
@@ -136,10 +135,20 @@ class Keeper:
         `about` returns what the snapshot is of by then, in its owner's words; None where that is not known.
         """
         self._about = about
-        self.tend()
+        self._begin()
 
-    def tend(self) -> None:
-        """Begin what is to be done; call it whenever payloads came or went."""
+    def tend(self, wall_ms: int, *, anew: bool = False) -> None:
+        """Begin what is to be done; call it whenever payloads came or went, and no commit is under way.
+
+        Where they cannot be put away let go of those that are hardly of use; `anew`: also of runs that were restored.
+        """
+        if self.is_over and self.trouble:
+            if anew:
+                self.state.look_again()
+            self.state.let_go(wall_ms)
+        self._begin()
+
+    def _begin(self) -> None:
         is_free = self._running is None or self._running.done()
         if is_free and self.damage is None and not self._is_closed and self._is_due:
             self._running = asyncio.create_task(self._run())
@@ -147,7 +156,7 @@ class Keeper:
     async def room(self) -> bool:
         """Wait a while for room; return whether there is."""
         self._room.clear()
-        self.tend()
+        self._begin()
         if self.is_over and self.damage is None:
             try:
                 await asyncio.wait_for(self._room.wait(), LOOK_S)
@@ -175,8 +184,8 @@ class Keeper:
 
     def _close(self, is_damaged: bool) -> None:  # noqa: FBT001  it is named above
         if self._disk is not None:
-            with suppress(DiskFails, StoreDamaged):
-                if is_damaged:
+            if is_damaged and self._disk.is_lasting:
+                with suppress(DiskFails, StoreDamaged):
                     self._disk.clear()
             self._disk.close()
 
@@ -276,4 +285,4 @@ class Keeper:
 
     def _deletable(self) -> list[int]:
         """Return blocks that may be deleted; where there is a snapshot it may need them: the next one deletes them."""
-        return [] if self.is_lasting and self._written.last_frame else list(self.tiers.freed)
+        return [] if self.is_lasting and self._written.entries else list(self.tiers.freed)

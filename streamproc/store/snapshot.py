@@ -147,16 +147,15 @@ def load(disk: Disk, state: State, tiers: Tiers, fits: Callable[[bytes], bool]) 
         expected -= 1
     if expected != label.first_frame - 1 or len(state.runs) != label.runs:
         raise StoreDamaged("a part of a snapshot is lost")
+    tiers.last_number, tiers.last_identity = label.last_payload, label.last_block
     for stored in disk.stored():
         if stored.identity <= label.last_block:
             tiers.found(stored)
         else:  # Written after the snapshot.
             tiers.freed.append(stored.identity)
-            tiers.last_identity = max(tiers.last_identity, stored.identity)
+            tiers.last_identity = stored.identity
     if tiers.count() != label.payloads:
         raise StoreDamaged("payloads of a snapshot are lost")
-    tiers.last_number = max(tiers.last_number, label.last_payload)
-    tiers.last_identity = max(tiers.last_identity, label.last_block)
     state.changed = set()
     return Written(label.entries, label.first_frame, label.last_frame, next_is_whole=False)
 

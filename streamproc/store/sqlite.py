@@ -87,13 +87,7 @@ class SqliteDisk:
     def clear(self) -> None:
         """Forget everything; raises DiskFails, StoreDamaged."""
         with self._failing():
-            if not self.is_lasting:
-                with self._transaction() as connection:
-                    for table in TABLES:
-                        connection.execute(f"DELETE FROM {table}")  # noqa: S608  names of our own
-                self._measure()
-            else:
-                self._anew()
+            self._anew()
 
     def close(self) -> None:
         """Let go of it."""

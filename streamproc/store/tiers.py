@@ -154,8 +154,6 @@ class Tiers:
         block = Block(stored.identity, Sealed(stored.listed, b""))
         block.leave(stored.gone)
         block.data, block.size, block.is_stored = None, stored.size, True
-        self.last_identity = max(self.last_identity, stored.identity)
-        self.last_number = max(self.last_number, block.numbers[-1])
         if block.live:
             self._enter(block)
         else:

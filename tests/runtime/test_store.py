@@ -408,6 +408,6 @@ async def test_a_snapshot_that_cannot_be_just_now_is_taken_after_the_commit(tmp_
     keeper.snapshot(lambda: next(answers))
     for _ in range(2):
         await asyncio.sleep(0)
-        keeper.tend()
+        keeper.tend(0)
     await eventually(lambda: keeper.tiers.usage().disk_bytes > 0)
     keeper.close()

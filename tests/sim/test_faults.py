@@ -65,6 +65,8 @@ START_MS = 1_717_200_000_000
 WALL_S = START_MS / 1000 + 100_000
 LAST_MS = 2_000_000
 """When the last event of each partition is, after START_MS."""
+OFTENER = {"disk snapshot": 12, "disk label": 6}
+"""There are few of these in a schedule: else it would take too many to see each fault."""
 LOOK_S = 0.05
 """By so much the clock goes on whenever somebody looks at it."""
 
@@ -118,7 +120,7 @@ class Faults:
 
     def of_disk(self, point: str) -> str | None:
         """Return what a disk does wrong at `point`, if anything. A crash is that of whatever the worker does next."""
-        if self.random.random() >= 3 * self.rate:
+        if self.random.random() >= OFTENER.get(point, 3) * self.rate:
             return None
         kind = self.random.choice((*FAULTS, "crash"))
         self.seen.add((point, kind))
