@@ -79,7 +79,7 @@ class LogSettings(Section):
     payloads: bool = Field(default=False, description="Whether the first bytes of rejected records are logged.")
 
 
-class _Toml(TomlConfigSettingsSource):
+class TomlSource(TomlConfigSettingsSource):
     """The TOML file. Files that it names are looked for beside it, not where the service happens to be started."""
 
     def __call__(self) -> dict[str, Any]:
@@ -204,7 +204,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Leave out .env files and secret directories: two places are enough to look in."""
-        return init_settings, env_settings, _Toml(settings_cls)
+        return init_settings, env_settings, TomlSource(settings_cls)
 
 
 def load_settings(config: Path | None = None) -> Settings:
@@ -216,7 +216,7 @@ def load_settings(config: Path | None = None) -> Settings:
     try:
         settings: Settings = source()
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(explained(error)) from None
     except SettingsError as error:
         raise ConfigError(_unparsed(error)) from None
     except ValueError as error:  # Of TOML, or of UTF-8.
@@ -273,7 +273,7 @@ def _variables(section: type[BaseModel], prefix: str) -> Iterator[str]:
             yield variable
 
 
-def _explain(error: ValidationError) -> str:
+def explained(error: ValidationError) -> str:
     """Say what is wrong without the values, which may be secrets."""
     lines = []
     for flaw in error.errors(include_input=False, include_url=False):

@@ -4,10 +4,8 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from io import BytesIO
 from typing import Any, BinaryIO, NamedTuple
 
-import fastavro
 import msgspec
 
 from streamproc.codec.arrival import Bare, Framed
@@ -18,6 +16,7 @@ from streamproc.codec.schemas import WriterSchema
 from streamproc.core.model import RunEvent
 from streamproc.core.shape import Shape
 from streamproc.errors import RecordRejected
+from streamproc.events import AvroEncoder, EventInvalid
 from streamproc.runtime.aio.producer import AioProducer
 
 LINES_AHEAD = 1_000
@@ -33,7 +32,7 @@ def as_json(shape: Shape) -> Encode:
 
 def as_avro(schema: WriterSchema) -> Encode:
     """Return what writes objects with a schema, in single-object encoding; fields that it lacks are left out."""
-    parsed = fastavro.parse_schema(schema.document)  # As it was written: what decoding goes by has no defaults.
+    written = AvroEncoder(schema.document)
 
     def encode(line: Bare) -> tuple[RunEvent, bytes]:
         payload = line.value.removeprefix(BOM)
@@ -43,13 +42,11 @@ def as_avro(schema: WriterSchema) -> Encode:
             found: Any = msgspec.json.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RecordRejected("undecodable", f"not JSON: {error}") from None
-        buffer = BytesIO()
         try:
-            fastavro.schemaless_writer(buffer, parsed, found)
-        except Exception as error:  # whatever a writer makes of what does not fit; its message shows values
-            raise RecordRejected("undecodable", f"it does not fit the schema ({type(error).__name__})") from error
-        payload = buffer.getvalue()
-        return decode_one(Framed(line, payload), schema), schema.header + payload
+            value = written(found)
+        except EventInvalid as error:
+            raise RecordRejected("undecodable", str(error)) from error
+        return decode_one(Framed(line, value.removeprefix(schema.header)), schema), value
 
     return encode
 

@@ -1,0 +1,131 @@
+"""The public `streamproc.testing`: the pipeline in memory does what the service does."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from streamproc.events import AvroEncoder
+from streamproc.local.simulate import simulate
+from streamproc.testing import START, ConfigError, Pipeline
+from tests.support.oracle import replay
+from tests.support.runobjects import Arrived, run_object
+
+STUCK = {"deadlines": {"limits_s": {"queued": 60}, "allowance_s": 0}}
+
+
+def _run(status: str, **fields: object) -> dict[str, object]:
+    return {"id": "run_1", "status": status, "assistant_id": "triage", "model": "large", **fields}
+
+
+def test_a_run_goes_its_way() -> None:
+    """Transitions in order with how long the run was where it was; the latest state by id."""
+    pipeline = Pipeline()
+    pipeline.send(_run("queued"))
+    pipeline.advance(2)
+    pipeline.send(_run("in_progress"))
+    pipeline.advance(3)
+    pipeline.send(_run("completed"))
+    assert [(each.from_status, each.to_status, each.in_from_ms) for each in pipeline.transitions] == [
+        (None, "queued", None),
+        ("queued", "in_progress", 2_000),
+        ("in_progress", "completed", 3_000),
+    ]
+    assert pipeline.transitions[-1].outcome == "succeeded"
+    assert pipeline.states["run_1"].status == "completed"
+
+
+def test_what_changes_nothing_has_a_verdict_and_what_cannot_be_used_a_reason() -> None:
+    pipeline = Pipeline()
+    for event in (_run("completed"), _run("queued"), b"garbage", {"status": "queued"}):
+        pipeline.send(event)
+    assert [(each.verdict, each.reason) for each in pipeline.verdicts] == [("stale", "ended")]
+    assert [each.reason for each in pipeline.dead_letters] == ["bad_framing", "bad_run_id"]
+    assert len(pipeline.transitions) == 1
+
+
+def test_a_deadline_fires_as_time_passes_and_resolves() -> None:
+    """Nothing fires before its time."""
+    pipeline = Pipeline(STUCK)
+    pipeline.send(_run("queued"))
+    pipeline.advance(59)
+    assert pipeline.firing == []
+    pipeline.advance(2)
+    assert [(alert.kind, alert.run_id) for alert in pipeline.firing] == [("stuck_queued", "run_1")]
+    pipeline.send(_run("in_progress"))
+    assert pipeline.firing == []
+    assert [alert.state for alert in pipeline.alerts] == ["firing", "resolved"]
+
+
+def test_windows_close_and_failure_rates_fire() -> None:
+    """A window's counts, and the alert that its failures make."""
+    pipeline = Pipeline({"alerts": {"failure_rate_min_ended": 2}})
+    for number in range(4):
+        status = "failed" if number % 2 else "completed"
+        pipeline.send({**_run(status), "id": f"run_{number}", "last_error": {"code": "rate_limit_exceeded"}})
+    pipeline.advance(600)
+    (window,) = pipeline.windows
+    assert (window.window_end - window.window_start, window.created) == (60_000, 4)
+    assert window.ended == {"succeeded": 2, "failed": 2}
+    assert {alert.kind for alert in pipeline.alerts} >= {"failure_rate"}
+
+
+def test_runs_are_forgotten() -> None:
+    """As retention says."""
+    pipeline = Pipeline({"retention": {"terminal_s": 60}})
+    pipeline.send(_run("completed"))
+    pipeline.advance(3_600)
+    assert pipeline.states == {}
+
+
+def test_a_configuration_is_taken_from_its_file_and_not_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is given comes before the file."""
+    monkeypatch.setenv("STREAMPROC_PROFILE", "responses")
+    file = tmp_path / "streamproc.toml"
+    file.write_text(
+        '[deadlines]\nlimits_s = {queued = 5}\nallowance_s = 100\n[input]\nstatuses = {done = "completed"}\n'
+    )
+    pipeline = Pipeline({"deadlines": {"limits_s": {"queued": 5}, "allowance_s": 0}}, config=file)
+    pipeline.send(_run("queued"))
+    pipeline.advance(6)
+    assert [alert.kind for alert in pipeline.firing] == ["stuck_queued"]
+    pipeline.send(_run("done"))
+    assert pipeline.states["run_1"].status == "completed"
+
+
+@pytest.mark.parametrize("settings", [{"deadlines": {"limits_s": {"nowhere": 5}}}, {"nothing": 1}])
+def test_a_setting_that_is_wrong_is_told(settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="nowhere|no such setting"):
+        Pipeline(settings)
+
+
+def test_events_may_be_late_and_in_avro() -> None:
+    """`at`: the record's timestamp."""
+    pipeline = Pipeline()
+    pipeline.send(AvroEncoder()(run_object(id="run_9")), at=START - timedelta(seconds=10))
+    assert pipeline.transitions[0].occurred_at == int(START.timestamp() * 1000) - 10_000
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_says_what_a_plain_replay_says(seed: int) -> None:
+    """The same transitions, verdicts and dead letters as the oracle, on a mixed stream."""
+    print(f"seed {seed}")
+    events = list(simulate(seed=seed, events=400, bad_ratio=0.03, illegal_ratio=0.02, late_ratio=0.02))
+    pipeline = Pipeline(start=START + timedelta(days=0.5))
+    for event in events:
+        if event.value:
+            pipeline.send(event.value, at=START + timedelta(milliseconds=event.timestamp_ms - 1_717_200_000_000))
+    records = [
+        Arrived(number, event.value, event.timestamp_ms) for number, event in enumerate(filter(_has_value, events))
+    ]
+    expected = replay(records, int(pipeline.now.timestamp() * 1000))
+    found = [(each.run_id, each.from_status, each.to_status, each.source_offset) for each in pipeline.transitions]
+    assert found == expected.transitions
+    assert [each.source_offset for each in pipeline.verdicts] == [verdict[-1] for verdict in expected.verdicts]
+    assert len(pipeline.dead_letters) == len(expected.dead_letters)
+
+
+def _has_value(event: object) -> bool:
+    return bool(getattr(event, "value", None))
