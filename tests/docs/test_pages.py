@@ -1,0 +1,156 @@
+"""The documentation is true: every file that it shows is read, every command that it shows is run, and prints that.
+
+A page is one session: its titled blocks are files of one directory, its console blocks are run in their order, on a
+real Kafka with topics of its own. Where a command's output is shown, it is waited for; a command that goes on after
+that is interrupted, as its reader would.
+"""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from streamproc.local.kafka import local_kafka
+from streamproc.settings import load_settings
+from tests.docs.pages import PAGES, ROOT, Block, Command, blocks, commands, is_printed
+from tests.support.waiting import DEADLINE_S
+
+SET_UP = re.compile(r"^(make |python3 -m venv|pip install|docker |helm |kubectl |kustomize |curl )")
+"""What a newcomer does once, on a machine that has nothing yet: `.ci/run` does it, or a test of its own."""
+BEGINNINGS = ("README.md", "tutorial.md", "operating.md")
+"""Pages that begin with nothing."""
+NEEDED = ("kcat", "java", "javac", "node", "npm")
+"""Programs that not every machine has: without one the rest of its block is left out."""
+SESSIONS = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
+OTHERS = [block for page in PAGES for block in blocks(page) if block.language not in ("console", "python", "")]
+PYTHON = [block for page in PAGES for block in blocks(page) if block.language == "python" and block.title is None]
+
+
+def _name(block: Block) -> str:
+    return f"{block.page}:{block.line}"
+
+
+class Session:
+    """A shell in which a page's commands are run one by one."""
+
+    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+        self.directory = directory
+        self.environment = environment
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def run(self, command: Command, where: str) -> None:
+        """Run a command; wait for what is shown of it, or for its end."""
+        if variable := re.fullmatch(r"export (\w+)=(\S*)", command.line):
+            return  # What a page exports is an address, which the session has already.
+        log = self.directory / f"output-{time.monotonic_ns()}"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                ["bash", "-c", f"exec 2>&1; {command.line.removesuffix('&')}"],
+                cwd=self.directory, env=self.environment, stdout=out, stderr=out, start_new_session=True,
+            )
+        self.running.append(process)
+        self._await(command, process, log, where)
+        if not command.lasts and process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(DEADLINE_S)
+
+    def _await(self, command: Command, process: subprocess.Popen[bytes], log: Path, where: str) -> None:
+        until = time.monotonic() + DEADLINE_S
+        while True:
+            ended = process.poll() is not None
+            text = log.read_text(errors="replace")
+            if command.printed and is_printed(command.printed, text) and (ended or not command.printed[-1] == "…"):
+                return
+            if ended or (command.lasts and not command.printed):
+                shown = not command.printed or is_printed(command.printed, text)
+                assert shown and (command.lasts or process.returncode == 0), f"{where}: {command.line}\n{text}"
+                return
+            assert time.monotonic() < until, f"{where}: {command.line} did not print what is shown:\n{text}"
+            time.sleep(0.05)
+
+    def end(self) -> None:
+        """End what goes on."""
+        for process in reversed(self.running):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(DEADLINE_S)
+
+
+@pytest.fixture
+async def session(tmp_path: Path) -> AsyncIterator[Session]:
+    """A directory with the schemas in it, and a Kafka of its own: pages name topics as they are named by default."""
+    (tmp_path / "schemas").symlink_to(ROOT / "schemas")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("STREAMPROC_")}
+    async with local_kafka() as kafka:
+        environment |= {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "STREAMPROC_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+            "STREAMPROC_HTTP__PORT": "0",
+            "PYTHONUNBUFFERED": "1",
+            "COLUMNS": "120",
+        }
+        found = Session(tmp_path, environment)
+        yield found
+        found.end()
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("page", SESSIONS, ids=lambda page: str(page.relative_to(ROOT)))
+async def test_every_command_of_a_page_does_what_it_shows(page: Path, session: Session) -> None:
+    """In the order of the page. A guide takes for granted that there are topics, and a service that runs."""
+    if page.name not in BEGINNINGS:
+        for line in ("streamproc topics create", "streamproc run &"):
+            await asyncio.to_thread(session.run, Command(line, ()), page.name)
+    await asyncio.to_thread(_run, page, session)
+
+
+def _run(page: Path, session: Session) -> None:
+    for block in blocks(page):
+        if block.title is not None:
+            (session.directory / block.title).write_text(block.body)
+        if block.language != "console":
+            continue
+        for command in commands(block):
+            if any(shutil.which(name) is None and re.search(rf"\b{name}\b", command.line) for name in NEEDED):
+                print(f"{_name(block)}: not run here: {command.line}")
+                break
+            if not SET_UP.match(command.line):
+                session.run(command, _name(block))
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=_name)
+def test_every_piece_of_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On its own, beside the files that its page names."""
+    for other in blocks(ROOT / block.page):
+        if other.title is not None:
+            (tmp_path / other.title).write_text(other.body)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block.body, _name(block), "exec"), {})
+
+
+@pytest.mark.parametrize("block", OTHERS, ids=_name)
+def test_every_other_block_is_what_it_says(block: Block, tmp_path: Path) -> None:
+    """TOML is a configuration that the service takes; JSON and YAML can be read."""
+    match block.language:
+        case "toml":
+            file = tmp_path / "streamproc.toml"
+            file.write_text(block.body)
+            tomllib.loads(block.body)
+            load_settings(file)
+        case "json":
+            json.loads(block.body)
+        case "yaml":
+            list(yaml.safe_load_all(block.body))
+        case _:
+            pytest.fail(f"nobody tests {block.language}")
