@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support import gotools, kubernetes
 from tests.support import prometheus as prom
 
 
@@ -10,3 +11,11 @@ def _programs() -> None:
     """Fetch what is not installed; whoever needs what is not to be had says so itself."""
     for name in ("prometheus", "promtool", "alertmanager", "amtool"):
         prom.find(name)
+
+
+@pytest.fixture(scope="session")
+def _chart_tools() -> None:
+    """Build what looks at the chart, which takes minutes."""
+    for name in (*gotools.PROGRAMS, *gotools.CRDS):
+        gotools.find(name)
+    kubernetes.find()
