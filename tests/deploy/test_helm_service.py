@@ -218,6 +218,7 @@ def test_a_secret_in_the_settings_is_refused(where, tmp_path):
         {"secretSettings": {f"{PREFIX}KAFKA__SASL_PASSWORD": "x"}},
         {"keda": {"metadata": {"password": "x"}}},
         {"replicaCount": 3},
+        {"commonLabels": {"app.kubernetes.io/name": "mine"}},
         {"image": {"digest": "latest"}},
         {"settings": {"KAFKA__BOOTSTRAP_SERVERS": "kafka:9092"}},
     ],
