@@ -170,6 +170,23 @@ def test_variables_of_services_are_kept_out_since_nothing_would_start_with_them(
         load_settings()
 
 
+def test_each_pod_keeps_to_the_restricted_standard_on_a_root_that_it_cannot_write():
+    """Rule: every workload with every file of values, and no token of the cluster's in it."""
+    for values, workload in workloads():
+        pod = workload["spec"]["template"]["spec"]
+        own = chart.container(workload)["securityContext"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for context in (pod["securityContext"], own):
+            assert context["runAsNonRoot"] is True
+            assert context.get("runAsUser", 10_001) == context.get("runAsGroup", 10_001) == 10_001
+        assert (own["allowPrivilegeEscalation"], own["privileged"]) == (False, False)
+        assert own["capabilities"] == {"drop": ["ALL"]}
+        assert own["readOnlyRootFilesystem"] is True
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        assert not [volume for volume in pod["volumes"] if "hostPath" in volume], values
+
+
 def test_the_defaults_that_the_chart_repeats_are_the_services():
     assert chart.values()["state"]["memoryBytes"] == Settings().state.memory_bytes
     assert chart.values()["http"]["port"] == Settings().http.port
