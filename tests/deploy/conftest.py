@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.support import gotools, kubernetes
 from tests.support import prometheus as prom
 
 
@@ -11,12 +10,3 @@ def _programs() -> None:
     """Fetch what is not installed; whoever needs what is not to be had says so itself."""
     for name in ("prometheus", "promtool", "alertmanager", "amtool"):
         prom.find(name)
-
-
-@pytest.fixture(scope="session")
-def _chart_tools() -> None:
-    """Build what looks at the chart, which takes minutes."""
-    for name in (*gotools.PROGRAMS, *gotools.CRDS):
-        gotools.find(name)
-    if not isinstance(gotools.find("kubeconform"), str):
-        kubernetes.find()

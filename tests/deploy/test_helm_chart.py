@@ -1,4 +1,4 @@
-"""The Helm chart: taken by whatever reads it, without a cluster. Where there is no Go, it is not looked at."""
+"""The Helm chart: taken by whatever reads it, without a cluster. Skipped where charttools was not run."""
 
 import json
 import re
@@ -22,8 +22,6 @@ NOT_HELD = {
     "--ignore-test=deployment-has-host-podantiaffinity": "as above",
 }
 """What kube-score asks for in vain, and why."""
-
-pytestmark = pytest.mark.usefixtures("_chart_tools")
 
 
 def of(path):

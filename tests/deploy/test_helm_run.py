@@ -10,7 +10,7 @@ from tests.support.commands import finished
 from tests.support.service import NATIVE, Worker
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("_chart_tools")]
+pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture

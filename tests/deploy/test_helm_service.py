@@ -23,8 +23,6 @@ WORKLOADS = (("StatefulSet", "processor"), ("Deployment", "console"), ("Job", "t
 SECRET = "https://receiver.example/0123456789abcdef"
 """Fits every setting that comes from a secret."""
 
-pytestmark = pytest.mark.usefixtures("_chart_tools")
-
 
 def workloads():
     """Return each of the chart's with every file of values."""

@@ -8,8 +8,6 @@ from tests.support import chart, chartfiles, gotools, kubernetes
 
 EXAMPLE = chartfiles.KUSTOMIZE / "overlays" / "example"
 
-pytestmark = pytest.mark.usefixtures("_chart_tools")
-
 
 def test_what_is_made_of_the_chart_is_up_to_date():
     """Else: python -m tests.support.chartfiles."""

@@ -1,6 +1,6 @@
-"""Programs that are Go modules, and what else is in such: built or taken over once, then kept in the user's cache.
+"""Programs that are Go modules, and what else is in such, in the user's cache.
 
-`python -m tests.support.gotools` makes all of it.
+Building takes minutes and 1 GB of Go's own cache, so no test does: `charttools` does when it is asked to.
 """
 
 import json
@@ -8,8 +8,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +15,7 @@ import pytest
 
 from tests.support.caching import Unfetchable, cache_root, cached
 
+BY = "python -m tests.support.charttools"
 BUILD_S = 1_800
 RUN_S = 300
 
@@ -46,13 +45,21 @@ CRDS = {
 
 
 def program(name: str) -> Path:
-    """Return one of the programs; where there is no way to it, skip the test."""
-    return _or_skip(find(name))
+    """Return one of the programs; skips the test where it was not built."""
+    return _place(name, PROGRAMS[name]) / name
 
 
 def definitions(name: str) -> Path:
-    """Return the directory of an operator's CustomResourceDefinitions; where there is no way to it, skip the test."""
-    return _or_skip(find(name))
+    """Return the directory of an operator's CustomResourceDefinitions; skips the test where it was not made."""
+    return _place(name, CRDS[name])
+
+
+def make(name: str) -> None:
+    """Build a program, or copy definitions, where that was not done before; raises Unfetchable."""
+    if name in PROGRAMS:
+        cached(_kept(name, PROGRAMS[name]), lambda scratch: _build(name, PROGRAMS[name], scratch))
+    else:
+        cached(_kept(name, CRDS[name]), lambda scratch: _copy(CRDS[name], scratch))
 
 
 def run(name: str, *arguments: str | Path, stdin: str | None = None) -> tuple[int, str, str]:
@@ -71,23 +78,15 @@ def run(name: str, *arguments: str | Path, stdin: str | None = None) -> tuple[in
     return done.returncode, done.stdout, done.stderr
 
 
-@cache
-def find(name: str) -> Path | str:
-    """Return what is kept of a program or of definitions, made where it has to be, or why there is none."""
-    is_program = name in PROGRAMS
-    part = PROGRAMS[name] if is_program else CRDS[name]
-    kept = f"go-{name}-{part.version}" + (f"-{platform.machine()}" if is_program else "")
-    try:
-        made = cached(kept, lambda scratch: _build(name, part, scratch) if is_program else _copy(part, scratch))
-    except Unfetchable as reason:
-        return f"the chart is not checked with {name}: {reason}"
-    return made / name if is_program else made
+def _place(name: str, part: Part) -> Path:
+    place = cache_root() / _kept(name, part)
+    if not place.is_dir():
+        pytest.skip(f"the chart is not checked: no {name}; `{BY}` makes it, where there is Go")
+    return place
 
 
-def _or_skip(found: Path | str) -> Path:
-    if isinstance(found, str):
-        pytest.skip(found)
-    return found
+def _kept(name: str, part: Part) -> str:
+    return f"go-{name}-{part.version}-{platform.machine()}"
 
 
 def _build(name: str, part: Part, scratch: Path) -> Path:
@@ -115,12 +114,12 @@ def _go(directory: Path, *arguments: str) -> str:
     if not shutil.which("go"):
         raise Unfetchable("there is no go to build it")
     # `off`: an older Go says so, instead of fetching a newer one.
-    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
+    fixed = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
     try:
         done = subprocess.run(
             ["go", *arguments],
             cwd=directory,
-            env=environment,
+            env={**os.environ, **fixed},
             capture_output=True,
             text=True,
             timeout=BUILD_S,
@@ -132,9 +131,3 @@ def _go(directory: Path, *arguments: str) -> str:
         why = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise Unfetchable(f"go {arguments[0]} failed: {why[-1][:300] if why else done.returncode}")
     return done.stdout
-
-
-if __name__ == "__main__":
-    missing = [found for found in map(find, (*PROGRAMS, *CRDS)) if isinstance(found, str)]
-    print("\n".join(missing) or "Helm and what checks the chart is built.")
-    sys.exit(bool(missing))

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import zipfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,22 @@ import pytest
 import yaml
 
 from tests.support import gotools
-from tests.support.caching import Unfetchable, cached
+from tests.support.caching import Unfetchable, cache_root, cached
 
 WHEEL = "kubernetes-validate==1.37.0 --hash=sha256:85136d018a27b50ec7fc049d902bfa5193f5976807e6c0f408e3ab6fe078cad9"
 VERSIONS = ("1.27.0", "1.37.0")
 """The oldest that the chart is for, and the newest that there is a schema of."""
+KEPT = f"kubernetes-schemas-{'-'.join(VERSIONS)}"
 NEEDED = ("servicemonitors", "prometheusrules", "scaledobjects")
 FETCH_S = 300
 INSIDE = "kubernetes_validate/kubernetes-json-schema"
 
 
 def locations() -> list[str]:
-    """Return the places of all schemas as kubeconform takes them; where there is no way to them, skip the test."""
-    found = find()
-    if isinstance(found, str):
-        pytest.skip(found)
+    """Return the places of all schemas as kubeconform takes them; skips the test where they were not fetched."""
+    found = cache_root() / KEPT
+    if not found.is_dir():
+        pytest.skip(f"the chart is not checked: no schemas of Kubernetes; `{gotools.BY}` fetches them")
     operators = [_operator(name) for name in gotools.CRDS]
     return [
         f"{found}/{{{{.NormalizedKubernetesVersion}}}}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
@@ -45,13 +45,9 @@ def refusals(text: str, version: str = VERSIONS[-1]) -> list[str]:
     return [f"{each['kind']} {each['msg']}" for each in looked_at if each["status"] != "statusValid"]
 
 
-@cache
-def find() -> Path | str:
-    """Return the directory of Kubernetes' own schemas, fetched where it has to be, or why there is none."""
-    try:
-        return cached(f"kubernetes-schemas-{'-'.join(VERSIONS)}", _fetch)
-    except Unfetchable as reason:
-        return f"the chart is not checked with Kubernetes' schemas: {reason}"
+def make() -> None:
+    """Fetch Kubernetes' own schemas where that was not done before; raises Unfetchable."""
+    cached(KEPT, _fetch)
 
 
 def _fetch(scratch: Path) -> Path:
