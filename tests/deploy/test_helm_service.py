@@ -154,6 +154,7 @@ def test_the_grace_is_over_the_bound_in_which_the_process_ends():
     assert chart.values()["terminationGracePeriodSeconds"] > STOP_DEADLINE_S
     workload = chart.one(chart.objects(), "StatefulSet")
     assert workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > STOP_DEADLINE_S
+    assert f"the {STOP_DEADLINE_S:g} s in which the service ends" in (chart.CHART / "values.yaml").read_text()
     code, _, said = chart.template("--set", f"terminationGracePeriodSeconds={int(STOP_DEADLINE_S)}")
     assert code != 0
     assert "terminationGracePeriodSeconds" in said
@@ -190,6 +191,14 @@ def test_the_defaults_that_the_chart_repeats_are_the_services():
     assert chart.values()["http"]["port"] == Settings().http.port
     assert chart.values()["console"]["port"] == Settings().console.port
     assert chart.values()["settings"][f"{PREFIX}APPLICATION_ID"] == Settings().application_id
+
+
+def test_the_image_is_what_the_chart_takes_it_for():
+    """It has the program as its entry point, since the chart gives arguments only, and a user of that number."""
+    said = (chart.ROOT / "Dockerfile").read_text()
+    assert 'ENTRYPOINT ["streamproc"]' in said
+    assert re.search(rf"^USER {chart.values()['uid']}\b", said, re.MULTILINE)
+    assert "/var/lib/streamproc" in said
 
 
 def test_the_topic_that_keda_asks_for_by_default_is_the_services():
