@@ -8,7 +8,7 @@ import tomllib
 import pytest
 import yaml
 
-from tests.support import chart, gotools, kubernetes
+from tests.support import chart, helmtools, kubernetes
 from tests.support import prometheus as prom
 
 EVERYTHING = chart.CHART / "ci" / "everything-values.yaml"
@@ -35,7 +35,7 @@ def test_its_version_is_the_projects():
 
 @pytest.mark.parametrize("values", chart.VALUES, ids=of)
 def test_helm_lint_finds_nothing(values):
-    code, said, _ = gotools.run("helm", "lint", "--strict", "--quiet", chart.CHART, "--values", values)
+    code, said, _ = helmtools.run("helm", "lint", "--strict", "--quiet", chart.CHART, "--values", values)
     assert code == 0, said
 
 
@@ -69,7 +69,7 @@ def test_kube_score_finds_what_is_switched_off():
 
 
 def complaints(values):
-    _, said, _ = gotools.run(
+    _, said, _ = helmtools.run(
         "kube-score", "score", "--output-format=ci", *NOT_HELD, "-", stdin=chart.text("--values", values)
     )
     assert "[OK]" in said
@@ -77,7 +77,7 @@ def complaints(values):
 
 
 def test_its_own_tests_pass():
-    code, said, _ = gotools.run("helm-unittest", "--strict", chart.CHART)
+    code, said, _ = helmtools.run("helm-unittest", "--strict", chart.CHART)
     assert code == 0, said
 
 
@@ -110,7 +110,7 @@ def test_the_dashboard_is_grafanas():
 
 def test_a_package_has_the_files_themselves_and_no_link(tmp_path):
     """In the project they are links, so that there is one source; whoever gets the package has no project."""
-    code, _, said = gotools.run("helm", "package", chart.CHART, "--destination", tmp_path)
+    code, _, said = helmtools.run("helm", "package", chart.CHART, "--destination", tmp_path)
     assert code == 0, said
     (package,) = tmp_path.glob("*.tgz")
     with tarfile.open(package) as archive:

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from streamproc.settings import PREFIX, load_settings
-from tests.support import chart, chartfiles, gotools, kubernetes
+from tests.support import chart, chartfiles, helmtools, kubernetes
 
 EXAMPLE = chartfiles.KUSTOMIZE / "overlays" / "example"
 
@@ -20,7 +20,7 @@ def test_kubernetes_takes_what_kustomize_builds(directory):
 
 
 def built(directory):
-    code, made, said = gotools.run("kustomize", "build", chartfiles.KUSTOMIZE / directory)
+    code, made, said = helmtools.run("kustomize", "build", chartfiles.KUSTOMIZE / directory)
     assert code == 0, said
     return made
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.support import gotools
+from tests.support import helmtools
 from tests.support.kubernetes import VERSIONS
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def text(*arguments: str | Path) -> str:
 
 def template(*arguments: str | Path) -> tuple[int, str, str]:
     """Run `helm template`; return its exit code, what it made, and what it complained of."""
-    return gotools.run("helm", "template", RELEASE, CHART, "--kube-version", VERSIONS[-1], *arguments)
+    return helmtools.run("helm", "template", RELEASE, CHART, "--kube-version", VERSIONS[-1], *arguments)
 
 
 def objects(*arguments: str | Path) -> Sequence[Object]:

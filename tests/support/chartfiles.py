@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.support import chart, gotools
+from tests.support import chart, helmtools
 
 KUSTOMIZE = chart.ROOT / "deploy" / "kustomize"
 VALUES = KUSTOMIZE / "values"
@@ -24,7 +24,7 @@ def files() -> Mapping[Path, str]:
 
 def readme() -> str:
     """Return what helm-docs makes of the values."""
-    code, made, said = gotools.run("helm-docs", "--dry-run", "--chart-search-root", chart.CHART)
+    code, made, said = helmtools.run("helm-docs", "--dry-run", "--chart-search-root", chart.CHART)
     assert code == 0, said
     return made.rstrip("\n") + "\n"
 

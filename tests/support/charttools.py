@@ -3,15 +3,15 @@
 import sys
 from collections.abc import Iterator
 
-from tests.support import gotools, kubernetes
+from tests.support import helmtools, kubernetes
 from tests.support.caching import Unfetchable
 
 
 def missing() -> Iterator[str]:
     """Make all of it; yield what cannot be had, and why."""
-    for name in (*gotools.PROGRAMS, *gotools.CRDS):
+    for name in (*helmtools.PROGRAMS, *helmtools.CRDS):
         try:
-            gotools.make(name)
+            helmtools.make(name)
         except Unfetchable as reason:
             yield f"the chart is not checked with {name}: {reason}"
     try:

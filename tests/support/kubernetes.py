@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support import gotools
+from tests.support import helmtools
 from tests.support.caching import Unfetchable, cache_root, cached
 
 WHEEL = "kubernetes-validate==1.37.0 --hash=sha256:85136d018a27b50ec7fc049d902bfa5193f5976807e6c0f408e3ab6fe078cad9"
@@ -26,8 +26,8 @@ def locations() -> list[str]:
     """Return the places of all schemas as kubeconform takes them; skips the test where they were not fetched."""
     found = cache_root() / KEPT
     if not found.is_dir():
-        pytest.skip(f"the chart is not checked: no schemas of Kubernetes; `{gotools.BY}` fetches them")
-    operators = [_operator(name) for name in gotools.CRDS]
+        pytest.skip(f"the chart is not checked: no schemas of Kubernetes; `{helmtools.BY}` fetches them")
+    operators = [_operator(name) for name in helmtools.CRDS]
     return [
         f"{found}/{{{{.NormalizedKubernetesVersion}}}}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
         *(f"{each}/{{{{.Group}}}}_{{{{.ResourceKind}}}}_{{{{.ResourceAPIVersion}}}}.json" for each in operators),
@@ -37,7 +37,7 @@ def locations() -> list[str]:
 def refusals(text: str, version: str = VERSIONS[-1]) -> list[str]:
     """Return what this Kubernetes, and the operators, would refuse of these objects or drop in silence."""
     places = [part for place in locations() for part in ("-schema-location", place)]
-    _, said, _ = gotools.run(
+    _, said, _ = helmtools.run(
         "kubeconform", "-strict", "-verbose", "-output=json", "-kubernetes-version", version, *places, stdin=text
     )
     looked_at = json.loads(said)["resources"]
@@ -77,8 +77,8 @@ def _at_home(schema: bytes) -> bytes:
 
 
 def _operator(name: str) -> Path:
-    definitions = gotools.definitions(name)
-    return cached(f"{name}-schemas-{gotools.CRDS[name].version}", lambda scratch: _convert(definitions, scratch))
+    definitions = helmtools.definitions(name)
+    return cached(f"{name}-schemas-{helmtools.CRDS[name].version}", lambda scratch: _convert(definitions, scratch))
 
 
 def _convert(definitions: Path, scratch: Path) -> Path:
