@@ -47,6 +47,7 @@ lock: $(if $(filter .venv/bin/uv,$(UV)),$(LOCKED)) ## write the lock files; ARGS
 	@$(COMPILE) pyproject.toml --extra local --group dev -o requirements/dev.lock
 	@$(COMPILE) pyproject.toml --constraints requirements/dev.lock -o requirements/runtime.lock
 	@$(COMPILE) --group build --constraints requirements/dev.lock -o requirements/build.lock
+	@$(COMPILE) --group sbom --constraints requirements/dev.lock -o requirements/sbom.lock
 
 clean: ## remove what was built
 	@rm -rf .venv dist build native/target .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

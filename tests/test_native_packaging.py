@@ -31,8 +31,8 @@ def test_one_maturin_builds_the_wheel_everywhere():
 
 
 def test_one_rust_builds_the_wheels_and_the_image():
-    (image,) = re.findall(r"^FROM rust:(\d+\.\d+)-", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    (wheels,) = re.findall(r"--default-toolchain (\d+\.\d+)\.\d+$", NATIVE["tool"]["cibuildwheel"]["before-all"])
+    (image,) = re.findall(r"^FROM rust:([\d.]+)-", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    (wheels,) = re.findall(r"--default-toolchain ([\d.]+)$", NATIVE["tool"]["cibuildwheel"]["before-all"])
     assert image == wheels
 
 

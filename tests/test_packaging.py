@@ -38,8 +38,9 @@ def test_lock_names_versions_and_hashes_but_no_place(lock):
         ("dev", PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["local"]),
         ("dev", [group for group in PROJECT["dependency-groups"]["dev"] if isinstance(group, str)]),
         ("build", PROJECT["build-system"]["requires"]),
+        ("sbom", PROJECT["dependency-groups"]["sbom"]),
     ],
-    ids=["runtime", "local", "dev", "build"],
+    ids=["runtime", "local", "dev", "build", "sbom"],
 )
 def test_lock_satisfies_the_project_file(lock, wanted):
     """Else somebody changed pyproject.toml and did not run `make lock`."""
