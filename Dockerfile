@@ -1,6 +1,6 @@
 # Tag and digest of each base belong together; Dependabot moves both. Rust is the release that the wheels are built by, on the
 # same Debian as the rest, so that its wheel fits the libc there.
-FROM python:3.13.15-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS python
+FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS python
 FROM rust:1.95.0-slim-trixie@sha256:e14e87345b4d5964ddcc3491d27ee046a0f23820f340c3c1e24da6880141f7c0 AS rust
 
 FROM python AS tools
