@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.licences import is_met
+
 ROOT = Path(__file__).parents[1]
 CRATE = ROOT / "native"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -61,12 +63,6 @@ def test_every_crate_has_a_licence_that_is_allowed():
 )
 def test_licences_are_read_as_spdx_has_them(licence, met):
     assert is_met(licence, ["MIT"]) is met
-
-
-def is_met(licence, allowed):
-    """Whether an SPDX expression is met by the licences that are allowed."""
-    words = re.findall(r"[()]|[\w.+-]+(?: WITH [\w.-]+)?", licence or "None")
-    return eval(" ".join(word.lower() if word in ("AND", "OR", "(", ")") else str(word in allowed) for word in words))
 
 
 def test_the_stub_says_what_the_wheel_has(tmp_path):
