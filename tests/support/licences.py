@@ -22,14 +22,14 @@ SPELT = {
 }
 HEAD = """# Licences
 
-streamproc is under Apache-2.0, see [LICENSE](../LICENSE). This is what it is made of; `python -m tests.support.licences`
-makes this page.
+streamproc is under Apache-2.0, see [LICENSE](../LICENSE). This is what it is made of; this page is made by
+`python -m tests.support.licences`.
 
 """
 FOOT = """
 Vendored: uPlot (MIT), its licence beside it in `streamproc/console/pages/static/uplot`. In the image also Python
-(PSF-2.0) and Debian's packages, whose licences are in `/usr/share/doc/*/copyright`. What is compiled into others' wheels
-is in their SBOMs, all in `/usr/share/streamproc/sbom`.
+(PSF-2.0) and Debian's packages, whose licences are in `/usr/share/doc/*/copyright`. What is compiled into others'
+wheels is in their SBOMs, all in `/usr/share/streamproc/sbom`.
 """
 
 
