@@ -27,7 +27,7 @@ def test_each_service_is_bounded_and_may_gain_nothing(service):
     about = SERVICES[service]
     assert about["cap_drop"] == ["ALL"]
     assert about["security_opt"] == ["no-new-privileges:true"]
-    assert octets(about["mem_limit"]) <= 2**30
+    assert octets(about["mem_limit"]) <= 2**31
     assert 0 < about["pids_limit"] <= 1_000
     assert not {"cap_add", "privileged", "network_mode", "pid", "devices"} & about.keys()
 
