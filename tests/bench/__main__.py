@@ -26,6 +26,7 @@ from tests.bench import (
     restoring,
     stages,
     state,
+    stopping,
     throughput,
 )
 from tests.bench.peers import comparing
@@ -184,11 +185,21 @@ def _state(runs: int, large_runs: int, events: int) -> None:
 
 
 @cli.command()
-def recover(rounds: int = 3, standstills: int = 1) -> None:
+def recover(
+    rounds: int = 3,
+    standstills: int = 1,
+    only: Annotated[str, typer.Option(help="Only faults whose name contains this.")] = "",
+) -> None:
     """Time until a killed worker commits again, and the longest standstill for each fault on three brokers."""
     for static in (True, False) if rounds else ():
         asyncio.run(_on_kafka(recovering.measure, rounds, static=static))
-    asyncio.run(recovering.standstills(standstills))
+    asyncio.run(recovering.standstills(standstills, only))
+
+
+@cli.command("stops")
+def stops_(count: Annotated[int, typer.Option(min=1, help="How many.")] = 100, seed: int = 1) -> None:
+    """Seconds from SIGTERM to the end of the process, at random moments of its life under load."""
+    asyncio.run(_on_kafka(stopping.measure, count, seed=seed))
 
 
 @cli.command("console")
