@@ -33,6 +33,10 @@ def test_its_version_is_the_projects():
     assert chart.about()["appVersion"] == project["version"]
 
 
+def test_the_oldest_kubernetes_that_it_says_it_is_for_is_the_oldest_that_it_is_checked_with():
+    assert chart.about()["kubeVersion"] == f">={kubernetes.VERSIONS[0]}-0"
+
+
 @pytest.mark.parametrize("values", chart.VALUES, ids=of)
 def test_helm_lint_finds_nothing(values):
     code, said, _ = helmtools.run("helm", "lint", "--strict", "--quiet", chart.CHART, "--values", values)
