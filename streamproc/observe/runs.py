@@ -32,6 +32,9 @@ ANOMALIES = (
 )
 """What is counted as odd; a test holds it equal to what the code counts."""
 
+TURN_MS = 60_000
+"""How often it is looked at whose series there are."""
+
 NEW = "new"
 """The `from` of a run's first transition: Prometheus takes an empty label for none."""
 
@@ -48,6 +51,7 @@ class RunCounters:
         self._models = limited(settings.models, settings.max_models)
         self._assistants = limited(settings.assistants, settings.max_assistants)
         self._pairs = Pairs(settings.max_pairs)
+        self._turn = 0
         self._verdicts = CounterSeries(names.EVENT_VERDICTS, product(Verdict))
         self._transitions = CounterSeries(names.RUN_TRANSITIONS, _applied(profile))
         self._anomalies = CounterSeries(names.RUN_ANOMALIES, product(ANOMALIES))
@@ -61,6 +65,7 @@ class RunCounters:
     def add(self, report: FoldReport) -> None:
         """Add one confirmed commit."""
         tally = report.tally
+        self._take_turns(report.seen_at // TURN_MS)
         for verdict, count in tally.verdicts.items():
             self._verdicts.add(count, verdict.value)
         for kind, count in tally.anomalies.items():
@@ -69,11 +74,16 @@ class RunCounters:
             self._transitions.add(count, self._froms[start], self._statuses[to])
         for (assistant, outcome), count in tally.ended.items():
             self._ended.add(count, self._outcomes[outcome], self._assistants[assistant])
+            self._assistants.count(assistant, count)
         for (named, model, kind), count in tally.tokens.items():
             pair = self._pairs[self._models[model], self._assistants[named]]
             self._tokens.add(count, self._types[kind], *pair)
+        for (named, model), count in tally.spenders.items():
+            self._pairs.count((self._models[model], self._assistants[named]), count)
         for model, totals in tally.models.items():
-            self._add_model(summary_of(totals), self._models[model])
+            summary = summary_of(totals)
+            self._add_model(summary, self._models[model])
+            self._models.count(model, sum(durations.ends for durations in summary.runs.values()))
         self._forgotten.add(report.forgotten)
         self._show(tally, report.seen_at)
 
@@ -86,6 +96,20 @@ class RunCounters:
         counters = (self._verdicts, self._transitions, self._anomalies, self._ended, self._tokens, self._forgotten)
         yield from (counter.family() for counter in counters)
         yield from (histogram.family() for histogram in (self._duration, self._queue_wait, self._action_wait))
+
+    def _take_turns(self, turn: int) -> None:
+        """Once a minute, let who is busier now have series. What loses its own is gone, and counts as `other` later."""
+        if turn <= self._turn:
+            return
+        passed, self._turn = turn - self._turn, turn
+        models, assistants = self._models.turn(passed), self._assistants.turn(passed)
+        pairs = {*self._pairs.without(models, assistants), *self._pairs.turn(passed)}
+        if models:
+            self._duration.drop(lambda labels: labels[1] in models)
+        if assistants:
+            self._ended.drop(lambda labels: labels[1] in assistants)
+        if pairs or models:
+            self._tokens.drop(lambda labels: labels[1] in models or labels[1:] in pairs)
 
     def _add_model(self, summary: Summary, model: str) -> None:
         for outcome, durations in summary.runs.items():
