@@ -4,7 +4,6 @@ Pure: no clock; whoever uses it says when a turn is over. Memory is bounded, wha
 """
 
 from collections.abc import Callable, Hashable
-from statistics import median_high
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -35,11 +34,12 @@ class Busiest(Generic[Name]):
     """So many places, and who holds them.
 
     Of those who hold none only the more frequent are remembered (Misra and Gries, cut at the median), with a score that
-    is never too high: names that come once each, however many, displace nobody.
+    is never too high: names that come once each, however many, displace nobody. `fits`: who may hold one.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, fits: Callable[[Name], object] = lambda _: True) -> None:
         self._places = places
+        self._fits = fits
         self._most_others = 2 * CANDIDATES * places
         self._holders: dict[Name, _Standing] = {}
         self._others: dict[Name, _Standing] = {}
@@ -75,6 +75,8 @@ class Busiest(Generic[Name]):
             return
         standing = self._holders.get(name) or self._others.get(name)
         if standing is None:
+            if not self._fits(name):
+                return
             standing = self._others[name] = _Standing()
         standing.score += amount
         standing.came = True
@@ -111,7 +113,8 @@ class Busiest(Generic[Name]):
 
     def _cut(self) -> None:
         """Forget the rarer half; what the others lose by it they had of names that are as frequent."""
-        cut = median_high([standing.score for standing in self._others.values()])
+        scores = sorted([standing.score for standing in self._others.values()])
+        cut = scores[len(scores) // 2]
         for standing in self._others.values():
             standing.score -= cut
         self._others = {name: standing for name, standing in self._others.items() if standing.score > 0}

@@ -24,7 +24,7 @@ class Labels(dict[str | None, str]):
     def __init__(self, known: Mapping[str | None, str], room: int = 0) -> None:
         super().__init__(known)
         self._known = frozenset(known)
-        self._busiest: Busiest[str] = Busiest(room)
+        self._busiest: Busiest[str] = Busiest(room, _PLAIN.fullmatch)
 
     def __missing__(self, value: str | None) -> str:
         """Give a free place to a plain name; any other takes none."""
@@ -36,9 +36,7 @@ class Labels(dict[str | None, str]):
 
     def count(self, value: str | None, amount: int) -> None:
         """Count what a name did, for who is to hold a place."""
-        if value is None or value in self._known:
-            return
-        if value in self._busiest or _PLAIN.fullmatch(value):
+        if value is not None and value not in self._known:
             self._busiest.add(value, amount)
 
     def turn(self, passed: int = 1) -> Sequence[str]:

@@ -8,6 +8,7 @@ from prometheus_client.core import Metric as Family
 from streamproc.codec.arrival import FLAGS
 from streamproc.core.alerts import OVERDUE, STUCK
 from streamproc.core.lifecycle import Profile
+from streamproc.core.measure import OTHER
 from streamproc.core.model import MAX_AHEAD_MS, Verdict
 from streamproc.core.summary import Summary, summary_of
 from streamproc.core.tally import TOKEN_TYPES, Tally
@@ -79,11 +80,10 @@ class RunCounters:
             pair = self._pairs[self._models[model], self._assistants[named]]
             self._tokens.add(count, self._types[kind], *pair)
         for (named, model), count in tally.spenders.items():
-            self._pairs.count((self._models[model], self._assistants[named]), count)
+            # Whoever spent tokens has its labels by now.
+            self._pairs.count((self._models.get(model, OTHER), self._assistants.get(named, OTHER)), count)
         for model, totals in tally.models.items():
-            summary = summary_of(totals)
-            self._add_model(summary, self._models[model])
-            self._models.count(model, sum(durations.ends for durations in summary.runs.values()))
+            self._models.count(model, self._add_model(summary_of(totals), self._models[model]))
         self._forgotten.add(report.forgotten)
         self._show(tally, report.seen_at)
 
@@ -111,11 +111,15 @@ class RunCounters:
         if pairs or models:
             self._tokens.drop(lambda labels: labels[1] in models or labels[1:] in pairs)
 
-    def _add_model(self, summary: Summary, model: str) -> None:
+    def _add_model(self, summary: Summary, model: str) -> int:
+        """Return how many runs ended."""
+        ends = 0
         for outcome, durations in summary.runs.items():
             self._duration.merge(durations, self._outcomes[outcome], model)
+            ends += durations.ends
         self._queue_wait.merge(summary.queue_wait)
         self._action_wait.merge(summary.action_wait)
+        return ends
 
     def _show(self, tally: Tally, seen_at: int) -> None:
         """Take the exemplars, but none from the future: it would stay for as long as it takes to get there."""
