@@ -213,7 +213,7 @@ COUNTED = {"streamproc_runs_ended_total", "streamproc_run_duration_seconds_count
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_series_goes_back_and_every_run_is_counted_once(seed: int) -> None:
-    """Rule: as Prometheus adds up increases, a series that is gone takes nothing along, and none is counted twice."""
+    """Rule (rules.md 24): as Prometheus adds up increases, a series that is gone takes nothing along."""
     rng = random.Random(seed)
     metrics = MetricsObserver(ASSISTANTS, MetricsSettings(max_models=3, max_assistants=3, max_pairs=4))
     seen: dict[object, float] = {}
