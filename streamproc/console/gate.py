@@ -33,6 +33,11 @@ SAID: Mapping[str, str] = {
 log = structlog.get_logger(__name__)
 
 
+def probes(base_path: str) -> frozenset[str]:
+    """Return the paths of the probes."""
+    return frozenset(base_path + path for path in PROBES)
+
+
 class Gate:
     """Lets requests through that may pass, each with its caller."""
 
