@@ -42,8 +42,9 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Make room, and wait for a request."""
         super().connection_made(transport)
-        # Whatever the system does not take at once counts as unsent: a few bytes could stay so for ever.
-        transport.set_write_buffer_limits(high=0)
+        # Whatever the system does not take at once counts as unsent: a few bytes could stay so for ever. With TLS a
+        # transport pauses from its limit on, not above it.
+        transport.set_write_buffer_limits(high=1 if self.scheme == "https" else 0, low=0)
         self._look()
         if len(self.connections) > self._limits.connections:
             self._make_room()

@@ -1,32 +1,22 @@
-"""Scrapes at the same time share a rendering; a token is for /metrics alone; TLS follows its files."""
+"""Scrapes at the same time share a rendering, and a token is for /metrics alone."""
 
 import asyncio
-import gc
-import shutil
-import socket
 import ssl
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-import uvloop
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from pydantic import SecretStr, ValidationError
 
 from streamproc.core.profiles import ASSISTANTS
-from streamproc.errors import ConfigError
 from streamproc.observe.exposition import FORMATS, MAX_LINES, encoded, format_for
 from streamproc.observe.health import Health
 from streamproc.observe.http import application
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.observe.scrapes import Scrapes
-from streamproc.web.certificate import Certificate, certificate
 from streamproc.web.config import HttpSettings
-from streamproc.web.limits import Limits
 from streamproc.web.server import HttpServer
-from tests.support.certificates import Authority
 from tests.support.waiting import eventually
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -177,78 +167,3 @@ def test_a_token_is_not_shown_and_a_key_needs_its_certificate() -> None:
         HttpSettings(metrics_token="s3cret\n")
     with pytest.raises(ValidationError, match="give tls_cert_file"):
         HttpSettings(tls_key_file="server.key")
-
-
-# TLS
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Callable[..., None]:
-    def run(main: Callable[[], object]) -> None:
-        with asyncio.Runner(loop_factory=request.param) as runner:
-            runner.run(main())
-
-    return run
-
-
-def shown_by(server: HttpServer, ca_file: str) -> str:
-    """Return whose certificate a server shows, to a client that names none: an IP address cannot be named."""
-    context = ssl.create_default_context(cafile=ca_file)
-    with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=60) as plain,
-        context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
-    ):
-        subject = connection.getpeercert()["subject"]
-    return dict(part[0] for part in subject)["commonName"]
-
-
-def test_a_renewed_certificate_is_shown_without_a_restart(run, app, authority) -> None:
-    """Rule: what cannot be read, such as half of a pair, leaves the former in use."""
-    first, second = authority.issue("first"), authority.issue("second")
-    pair = HttpSettings(tls_cert_file=first.cert_file, tls_key_file=first.key_file)
-
-    async def main() -> None:
-        async with HttpServer(app, "127.0.0.1", 0, certificate=certificate(pair)) as server:
-            seen = [await asyncio.to_thread(shown_by, server, authority.ca_file)]
-            for new, old in ((second.cert_file, first.cert_file), (second.key_file, first.key_file)):
-                shutil.copy(new, old)
-                seen.append(await asyncio.to_thread(shown_by, server, authority.ca_file))
-            Path(first.key_file).unlink()
-            seen.append(await asyncio.to_thread(shown_by, server, authority.ca_file))
-            assert seen == ["first", "first", "second", "second"]
-            assert server.scheme == "https"
-
-    run(main)
-
-
-def test_probes_are_answered_by_tls_beside_120_that_say_nothing(run, app, authority) -> None:
-    ours = authority.issue("ours")
-    client = ssl.create_default_context(cafile=authority.ca_file)
-
-    async def main() -> None:
-        shown, limits = Certificate(ours.cert_file, ours.key_file), Limits(head_s=1)
-        async with HttpServer(app, "127.0.0.1", 0, certificate=shown, limits=limits) as server:
-            silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(120)]
-            assert (await get(server, "/livez", client)).startswith(b"HTTP/1.1 200")
-            for reader, writer in silent:
-                assert await reader.read() == b"", "a handshake has its time, too"
-                writer.transport.abort()
-
-    run(main)
-    gc.collect()
-
-
-def test_a_certificate_that_cannot_be_read_names_its_settings(authority) -> None:
-    ours, other = authority.issue("ours"), authority.issue("other")
-    for cert_file, key_file, why in (
-        ("/nowhere.pem", None, "No such file"),
-        (ours.cert_file, other.key_file, "SSLError"),
-        (ours.cert_file, ours.locked_key, "SSLError"),
-    ):
-        with pytest.raises(ConfigError, match=rf"{why}.*STREAMPROC_HTTP__TLS_CERT_FILE"):
-            Certificate(cert_file, key_file)
