@@ -44,6 +44,7 @@ from streamproc.runtime.stored import store_settings
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
 from streamproc.settings import Settings
+from streamproc.web.certificate import certificate
 from streamproc.web.server import HttpServer
 
 STOP_DEADLINE_S = 9.0
@@ -162,10 +163,11 @@ async def serve(
     kafka = make_kafka(settings)
     book = make_book(settings)
     pusher = make_pusher(settings, kafka, metrics.push)
-    server = HttpServer(application(metrics, health), settings.http.host, settings.http.port)
+    web = application(metrics, health, settings.http.metrics_token)
+    server = HttpServer(web, settings.http.host, settings.http.port, certificate=certificate(settings.http))
     try:
         async with server as http, pusher:
-            url = f"http://{http.host}:{http.port}"
+            url = f"{http.scheme}://{http.host}:{http.port}"
             on_listening(url)
             log.info("started", http=url, **_about(settings))
             registry = registry_link(settings.registry, settings.framing, settings.topic_names, book, metrics.registry)

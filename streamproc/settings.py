@@ -52,17 +52,11 @@ from streamproc.runtime.config import (
     StateSettings,
     TopicSettings,
 )
+from streamproc.web.config import HttpSettings
 
 PREFIX = "STREAMPROC_"
 TEST_PREFIX = "STREAMPROC_TEST_"
 """Variables of the test suite; not settings."""
-
-
-class HttpSettings(Section):
-    """Where /metrics and the probes listen. Port 0: any free one."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65_535)
 
 
 class VerdictSettings(Section):

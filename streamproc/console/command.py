@@ -11,6 +11,7 @@ from typing import NamedTuple
 from streamproc.app import make_book, make_dead_letter_kafka, make_kafka
 from streamproc.console.access import Access
 from streamproc.console.following import Follower, Parts
+from streamproc.console.gate import probes
 from streamproc.console.intake import Intake
 from streamproc.console.lookups import Lookups
 from streamproc.console.metrics import Metrics, Watched
@@ -57,7 +58,7 @@ async def serve_console(settings: Settings, stop: asyncio.Event, on_listening: C
     async with _actions(settings) as actions, _console(settings, actions) as console:
         metrics, standing = Metrics(console.watched, settings.life_cycle.name), console.watched.standing
         app = application(console.reads, actions, access, lambda: standing.was_complete, metrics, own.base_path)
-        async with HttpServer(app, own.host, own.port, "CONSOLE") as http:
+        async with HttpServer(app, own.host, own.port, "CONSOLE", probes=probes(own.base_path)) as http:
             on_listening(f"http://{http.host}:{http.port}{own.base_path}/")
             await _first_of(stop, console.following)
 
