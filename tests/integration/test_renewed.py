@@ -108,6 +108,7 @@ async def test_a_renewed_certificate_is_used_once_the_old_one_has_ended(
     await refused(broker, worker, broker.tls)
     broker.authority.issue("client")
     await goes_on(worker, service, events[100:])
+    assert len(worker.events(RENEWED)) == 2, "the one that had ended was in use, too"
 
 
 async def test_a_changed_authority_is_trusted(broker: Broker, service: Fleet, events: list[SimulatedEvent]) -> None:

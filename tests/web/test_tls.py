@@ -71,3 +71,23 @@ def test_certificates_that_cannot_be_used_are_named(authority: Authority) -> Non
 def test_a_key_without_a_certificate_is_a_mistake() -> None:
     with pytest.raises(ValidationError, match="give cert_file"):
         Endpoint(key_file="client.key")
+
+
+async def test_what_logs_in_is_read_again_where_it_has_changed(authority: Authority, tmp_path: Path) -> None:
+    """A token and an authority, by the same session; what cannot be used changes nothing."""
+    token, elsewhere = tmp_path / "token", tmp_path / "new"
+    token.write_text("first\n")
+    elsewhere.mkdir()
+    other = Authority(elsewhere)
+    endpoint = Endpoint(ca_file=authority.ca_file, bearer_token_file=token)
+    async with Session(endpoint) as session:
+        for signed_by, change, sent in (
+            (authority, lambda: None, "first"),
+            (authority, lambda: token.write_text("second"), "second"),
+            (authority, lambda: token.write_text("no token"), "second"),
+            (authority, lambda: token.write_text("third"), "third"),
+            (other, lambda: Path(other.ca_file).replace(authority.ca_file), "third"),
+        ):
+            change()
+            async with receiver(tls=signed_by.server()) as server, session.request("GET", server.url, None, {}):
+                assert [each.headers["Authorization"] for each in server.got] == [f"Bearer {sent}"]
