@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka import client
 from structlog.testing import capture_logs
 
 from streamproc.errors import ConfigError
@@ -22,14 +22,14 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[AIOKafkaConnection]:
-    """The connections that aiokafka would open now, ready to do so."""
-    found: list[AIOKafkaConnection] = []
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What aiokafka would open a connection with, each time."""
+    found: list[dict[str, Any]] = []
 
-    async def connect(self: AIOKafkaConnection) -> None:
-        found.append(self)
+    async def create(*_: Any, **given: Any) -> None:
+        found.append(given)
 
-    monkeypatch.setattr(module, "_connect", connect)
+    monkeypatch.setattr(module, "_create", create)
     return found
 
 
@@ -50,22 +50,22 @@ def options(settings: KafkaSettings) -> dict[str, Any]:
     return found
 
 
-async def test_each_connection_has_the_password_of_its_time(tmp_path: Path, opened: list[Any]) -> None:
+async def test_each_connection_has_the_password_of_its_time(tmp_path: Path, opened: list[dict[str, Any]]) -> None:
     """Clients live on, with the options that they were given once."""
     password = tmp_path / "password"
     password.write_text("first\n")
     given = options(login(tmp_path))
-    await create_conn("here", 9092, **given)
+    await client.create_conn("here", 9092, **given)
     password.write_text("second\n")
-    await create_conn("here", 9092, **given)
+    await client.create_conn("here", 9092, **given)
     password.unlink()
-    await create_conn("here", 9092, **given)
-    said = [(each._sasl_plain_username, each._sasl_plain_password, each._ssl_context) for each in opened]
+    await client.create_conn("here", 9092, **given)
+    said = [(each["sasl_plain_username"], each["sasl_plain_password"], each["ssl_context"]) for each in opened]
     assert said == [("worker", "first", None), ("worker", "second", None), ("worker", "second", None)]
 
 
 async def test_a_connection_has_a_new_context_where_a_file_has_changed(
-    tmp_path: Path, authority: Authority, opened: list[Any]
+    tmp_path: Path, authority: Authority, opened: list[dict[str, Any]]
 ) -> None:
     """And the one that is there where none has: TLS sessions are resumed."""
     ours = authority.issue("client")
@@ -80,26 +80,28 @@ async def test_a_connection_has_a_new_context_where_a_file_has_changed(
     for change in (None, None, "client", None):
         if change is not None:
             authority.issue(change)
-        await create_conn("here", 9093, **given)
-    first, second, third, fourth = (each._ssl_context for each in opened)
+        await client.create_conn("here", 9093, **given)
+    first, second, third, fourth = (each["ssl_context"] for each in opened)
     assert isinstance(first, ssl.SSLContext)
     assert first is second is not third is fourth
     Path(ours.key_file).write_text("half-wri")
     with capture_logs() as lines:
         for _ in range(3):
-            await create_conn("here", 9093, **given)
-    assert opened[-1]._ssl_context is fourth
+            await client.create_conn("here", 9093, **given)
+    assert opened[-1]["ssl_context"] is fourth
     [line] = lines
     assert line["why"].startswith(f"kafka.ssl_keyfile ({ours.key_file}) holds no private key")
 
 
-async def test_what_is_written_in_the_settings_needs_no_file(authority: Authority, opened: list[Any]) -> None:
+async def test_what_is_written_in_the_settings_needs_no_file(
+    authority: Authority, opened: list[dict[str, Any]]
+) -> None:
     ours = authority.issue("client")
     texts = [Path(name).read_text() for name in (authority.ca_file, ours.cert_file, ours.locked_key)]
     names = ("ssl_ca_pem", "ssl_certificate_pem", "ssl_key_pem")
     settings = KafkaSettings(security_protocol="SSL", ssl_password="passphrase", **dict(zip(names, texts, strict=True)))
-    await create_conn("here", 9093, **options(settings))
-    assert opened[0]._ssl_context.get_ca_certs()
+    await client.create_conn("here", 9093, **options(settings))
+    assert opened[0]["ssl_context"].get_ca_certs()
     assert texts[2] not in repr(settings)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import collect_hosts
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
@@ -18,7 +18,7 @@ from aiokafka.errors import (
 )
 
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.aio.credentials import credentials
+from streamproc.runtime.aio.credentials import create_conn, credentials
 from streamproc.runtime.aio.patches import install
 from streamproc.runtime.config import KafkaSettings
 
@@ -40,7 +40,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "metadata_max_age_ms": METADATA_MAX_AGE_MS,
     }
     if settings.security_protocol != "PLAINTEXT":
-        # In place of both: each connection asks it, see `credentials.connect`.
+        # In place of both: each connection asks it, see `credentials.create_conn`.
         options["ssl_context"] = options["sasl_plain_password"] = credentials(settings)
     if settings.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = settings.sasl_mechanism

@@ -5,7 +5,7 @@ from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 import structlog
-from aiokafka.conn import AIOKafkaConnection
+from aiokafka import client
 
 from streamproc.credentials.files import content
 from streamproc.credentials.pem import Identity, Pem, client_context
@@ -15,7 +15,7 @@ from streamproc.runtime.config import KafkaSettings
 UNLOCK = "set STREAMPROC_KAFKA__SSL_PASSWORD (kafka.ssl_password) or …_FILE to its passphrase"
 
 log = structlog.get_logger(__name__)
-_connect = AIOKafkaConnection.connect
+_create = client.create_conn
 
 
 class Source(NamedTuple):
@@ -56,13 +56,14 @@ def credentials(settings: KafkaSettings) -> Credentials:
     return Credentials(settings)
 
 
-@wraps(_connect)
-async def connect(self: Any) -> Any:
-    """Log in by what the files say now; aiokafka has one TLS context and one password for a client's whole life."""
-    if isinstance(self._ssl_context, Credentials):
-        login = await self._ssl_context.current()
-        self._ssl_context, self._sasl_plain_username, self._sasl_plain_password = login
-    return await _connect(self)
+@wraps(_create)
+async def create_conn(*place: Any, **options: Any) -> Any:
+    """Connect, and log in by what the files say now; aiokafka's client has one TLS context and password for life."""
+    found = options.get("ssl_context")
+    if isinstance(found, Credentials):
+        tls, username, password = await found.current()
+        options |= {"ssl_context": tls, "sasl_plain_username": username, "sasl_plain_password": password}
+    return await _create(*place, **options)
 
 
 def _read(settings: KafkaSettings) -> Source:

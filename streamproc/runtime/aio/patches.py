@@ -55,10 +55,10 @@ def table() -> Iterator[Patch]:
         "after a reset uvloop's transport raises RuntimeError (aiokafka#1038); and every request passes here: counted",
     )
     yield Patch(
-        "aiokafka.conn",
-        "AIOKafkaConnection.connect",
-        "b0f9ba7f0cf6",
-        credentials.connect,
+        "aiokafka.client",
+        "create_conn",
+        "673276cbddb4",
+        credentials.create_conn,
         "a client has one TLS context and one password for its life: a renewed certificate would never be used",
     )
     yield Patch(
