@@ -1,7 +1,8 @@
 """How every connection of ours logs in: by what the settings and their files say at that moment."""
 
 import ssl
-from functools import lru_cache, wraps
+from collections import deque
+from functools import wraps
 from typing import Any, NamedTuple
 
 import structlog
@@ -50,10 +51,16 @@ class Credentials(Renewed[Source, Login]):
             )
 
 
-@lru_cache(maxsize=16)
+_shared: deque[tuple[KafkaSettings, Credentials]] = deque(maxlen=16)
+
+
 def credentials(settings: KafkaSettings) -> Credentials:
     """Return the credentials that all clients with these settings share; raises ConfigError for what cannot be used."""
-    return Credentials(settings)
+    found = next((shared for known, shared in _shared if known == settings), None)
+    if found is None:
+        found = Credentials(settings)
+        _shared.append((settings, found))
+    return found
 
 
 @wraps(_create)
