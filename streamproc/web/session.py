@@ -88,6 +88,10 @@ class Session:
         if self._session is not None:
             await self._session.close()
 
+    async def settings(self) -> Endpoint:
+        """Return the endpoint's settings, with what its files say now."""
+        return (await self._login.current()).endpoint
+
     @asynccontextmanager
     async def request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
@@ -152,8 +156,9 @@ class _Source(NamedTuple):
 
 
 class _Login(NamedTuple):
-    """What a request needs."""
+    """What a request needs, and the settings that this is made of."""
 
+    endpoint: Endpoint
     tls: ssl.SSLContext
     headers: dict[str, str]
 
@@ -173,7 +178,7 @@ def _read(endpoint: Endpoint) -> _Source:
 def _login(source: _Source) -> _Login:
     certificate = source.certificate
     identity = None if certificate is None else Identity(certificate, source.key, None, UNLOCK)
-    return _Login(client_context(source.ca, identity), _authorization(source.endpoint))
+    return _Login(source.endpoint, client_context(source.ca, identity), _authorization(source.endpoint))
 
 
 def _authorization(endpoint: Endpoint) -> dict[str, str]:
