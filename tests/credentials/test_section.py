@@ -1,5 +1,6 @@
 """Every secret setting may be in a file, by its type alone; from there it can be read again."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,6 @@ def test_what_is_wrong_with_a_file_is_said(file: Path, content: bytes | None, wo
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     """A pipe would be empty the next time, and opening it waits for whoever writes."""
-    import os
-
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValidationError, match="no regular file"):
         Login(secret_file=tmp_path / "pipe")
