@@ -1,17 +1,14 @@
-"""All settings in one place: from the environment (`STREAMPROC_…`, `__` between levels) over one TOML file.
+"""All settings in one place: environment (`STREAMPROC_…`, `__` between levels), secrets' files, one TOML file.
 
 Only `app`, `demo` and `cli` see them whole; the layers below get their own section.
 """
 
 import os
-import re
-from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -27,6 +24,8 @@ from streamproc.core.lifecycle import Profile
 from streamproc.core.profiles import PROFILES
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
+from streamproc.credentials.directory import SecretsDirectory, named
+from streamproc.credentials.section import Section
 from streamproc.errors import ConfigError
 from streamproc.inputbook import InputSettings, in_force, input_flaws
 from streamproc.instances.config import InstanceSettings
@@ -48,13 +47,14 @@ from streamproc.runtime.config import (
     CommitSettings,
     DeadLetterSettings,
     KafkaSettings,
-    Section,
     StateSettings,
     TopicSettings,
 )
+from streamproc.variables import explained, secret_variables, unparsed, with_meant
 from streamproc.web.config import HttpSettings
 
 PREFIX = "STREAMPROC_"
+SECRETS_DIR = "STREAMPROC_SECRETS_DIR"
 TEST_PREFIX = "STREAMPROC_TEST_"
 """Variables of the test suite; not settings."""
 
@@ -118,6 +118,10 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     native: Literal["auto", "off"] = Field("auto", description="The native codec; chosen by the environment only.")
 
+    secrets_dir: str | None = Field(
+        None, description="A directory of files named like variables; chosen by the environment only."
+    )
+
     @field_validator("profiles")
     @classmethod
     def _sound_profiles(cls, profiles: dict[str, ProfileSettings]) -> dict[str, ProfileSettings]:
@@ -131,6 +135,13 @@ class Settings(BaseSettings):
         if (native == OFF) != (wanted() == OFF):
             raise ValueError(f"only {PREFIX}NATIVE can say so: the codec is chosen before a file is read")
         return native
+
+    @field_validator("secrets_dir")
+    @classmethod
+    def _named_by_the_environment(cls, directory: str | None) -> str | None:
+        if directory != os.environ.get(SECRETS_DIR):
+            raise ValueError(f"only {SECRETS_DIR} can name it: it goes over a file")
+        return directory
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -195,10 +206,13 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings' signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave out .env files and secret directories: two places are enough to look in."""
-        return init_settings, env_settings, _Toml(settings_cls)
+        """Leave out .env files: three places are enough to look in."""
+        directory = os.environ.get(SECRETS_DIR)
+        names = secret_variables(cls, PREFIX)
+        secrets = [SecretsDirectory(file_secret_settings, Path(directory), names)] if directory else []
+        return init_settings, env_settings, *secrets, _Toml(settings_cls)
 
 
 def load_settings(config: Path | None = None) -> Settings:
@@ -210,18 +224,12 @@ def load_settings(config: Path | None = None) -> Settings:
     try:
         settings: Settings = source()
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(explained(error, Settings, PREFIX)) from None
     except SettingsError as error:
-        raise ConfigError(_unparsed(error)) from None
+        raise ConfigError(unparsed(error, PREFIX)) from None
     except ValueError as error:  # Of TOML, or of UTF-8.
         raise ConfigError(f"--config {config} cannot be read, it is no TOML: {error}") from None
     return settings
-
-
-def _unparsed(error: SettingsError) -> str:
-    """Say which variable is no JSON, where only JSON makes a table or a list."""
-    found = re.search(r'field "(\w+)"', str(error))
-    return f"{PREFIX}{found[1].upper() if found else ''}…: a variable of this name is to be JSON, and is not"
 
 
 def _refuse_unreadable(config: Path) -> None:
@@ -237,55 +245,16 @@ def _refuse_unreadable(config: Path) -> None:
 
 def _refuse_unknown_variables() -> None:
     """Report misspelt names: pydantic-settings overlooks a variable whose first level it does not know."""
-    known = set(Settings.model_fields)
+    directory = os.environ.get(SECRETS_DIR)
+    files = [file.name.upper() for file in named(Path(directory), PREFIX)] if directory else []
     unknown = [
         name
-        for name in os.environ
+        for name in (*os.environ, *files)
         if name.startswith(PREFIX)
         and not name.startswith(TEST_PREFIX)
-        and name.removeprefix(PREFIX).lower().split("__")[0] not in known
+        and name.removeprefix(PREFIX).lower().split("__")[0] not in Settings.model_fields
     ]
     if unknown:
-        message = f"unknown settings in the environment: {', '.join(map(_with_meant, sorted(unknown)))}. Known at the "
-        raise ConfigError(f"{message}first level: {', '.join(PREFIX + name.upper() for name in Settings.model_fields)}")
-
-
-def _with_meant(variable: str) -> str:
-    """Return a variable's name, with the one that was probably meant: one underscore for two is the likeliest."""
-    known = {name.replace("_", ""): name for name in _variables(Settings, PREFIX)}
-    near = get_close_matches(variable.upper().replace("_", ""), known, 1, cutoff=0.8)
-    return f"{variable} (did you mean {known[near[0]]}?)" if near else variable
-
-
-def _variables(section: type[BaseModel], prefix: str) -> Iterator[str]:
-    """Yield the names of the variables of a section and those below."""
-    for name, field in section.model_fields.items():
-        variable, kind = prefix + (field.alias or name).upper(), field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _variables(kind, f"{variable}__")
-        else:
-            yield variable
-
-
-def _explain(error: ValidationError) -> str:
-    """Say what is wrong without the values, which may be secrets."""
-    lines = []
-    for flaw in error.errors(include_input=False, include_url=False):
-        path = [str(part) for part in flaw["loc"]]
-        said = flaw["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
-        if flaw["type"] == "extra_forbidden":
-            said = f"there is no such setting{_meant(path)}"
-        where = f"{'.'.join(path)} ({PREFIX}{'__'.join(path).upper()}): " if path else ""
-        lines.append(f"  - {where}{said}")
-    return "these settings are wrong:\n" + "\n".join(lines)
-
-
-def _meant(path: list[str]) -> str:
-    """Return the setting beside an unknown one that has nearly its name."""
-    section: Any = Settings
-    for part in path[:-1]:
-        field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
-        section = None if field is None else field.annotation
-    fields = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
-    near = get_close_matches(path[-1], [field.alias or name for name, field in fields.items()], 1)
-    return f": {near[0]}?" if near else ""
+        said = ", ".join(with_meant(name, Settings, PREFIX) for name in sorted(unknown))
+        known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
+        raise ConfigError(f"unknown settings in the environment: {said}. Known at the first level: {known}")

@@ -79,6 +79,7 @@ def refused(result: subprocess.CompletedProcess[str], code: int, *words: str) ->
         ({"TOPICS__STATE": "run-events"}, ["two topics have the same name"]),
         ({"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_PASSWORD": SECRET}, ["sasl_username"]),
         ({"KAFKA__SASL_PASSWORD": SECRET, "RETENTION__TERMINAL_S": "0"}, ["STREAMPROC_RETENTION__TERMINAL_S"]),
+        ({"KAFKA__SASL_PASSWORD": SECRET}, ["PLAINTEXT", "set STREAMPROC_KAFKA__SECURITY_PROTOCOL to SASL_SSL"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -114,7 +115,8 @@ def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
 
 def test_describe_shows_no_secrets() -> None:
     """Settings, topics, schemas, life cycle, as JSON."""
-    result = streamproc("describe", KAFKA__SASL_PASSWORD=SECRET, TOPICS__PREFIX="p-")
+    login = {"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_USERNAME": "worker", "KAFKA__SASL_PASSWORD": SECRET}
+    result = streamproc("describe", **login, TOPICS__PREFIX="p-")
     refused(result, 0, "p-run-events", "crc64:", "requires_action")
     assert set(json.loads(result.stdout)) == {"settings", "codec", "topics", "schemas", "life_cycle"}
 
@@ -245,7 +247,7 @@ LONG = "x" * 300
         (["x.avsc", "--version", "nonsense"], {}, ["--version nonsense"]),
         (["x", "--version", "0"], NOBODY, ["--version 0", "from 1 on"]),
         (["x", "--reference", "usage.avsc"], NOBODY, ["--reference is for files"]),
-        (["x"], {**NOBODY, "REGISTRY__CA_FILE": "/nonexistent"}, ["/nonexistent cannot be used", "ca_file"]),
+        (["x"], {**NOBODY, "REGISTRY__CA_FILE": "/nonexistent"}, ["ca_file (/nonexistent): there is no such file"]),
     ],
 )
 def test_wrong_usage_of_schema_check_is_told_from_a_wrong_schema(

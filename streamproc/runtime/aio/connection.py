@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import collect_hosts
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
@@ -18,6 +18,7 @@ from aiokafka.errors import (
 )
 
 from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.runtime.aio.credentials import create_conn, credentials
 from streamproc.runtime.aio.patches import install
 from streamproc.runtime.config import KafkaSettings
 
@@ -30,7 +31,7 @@ REFUSAL_MS = 3_000
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
-    """Return the options with which every aiokafka client connects."""
+    """Return the options with which every aiokafka client connects; raises ConfigError for what cannot be used."""
     install()
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap_servers,
@@ -38,27 +39,13 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "request_timeout_ms": settings.request_timeout_ms,
         "metadata_max_age_ms": METADATA_MAX_AGE_MS,
     }
+    if settings.security_protocol != "PLAINTEXT":
+        # In place of both: each connection asks it, see `credentials.create_conn`.
+        options["ssl_context"] = options["sasl_plain_password"] = credentials(settings)
     if settings.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = settings.sasl_mechanism
         options["sasl_plain_username"] = settings.sasl_username
-        options["sasl_plain_password"] = settings.sasl_password and settings.sasl_password.get_secret_value()
-    if settings.security_protocol.endswith("SSL"):
-        options["ssl_context"] = _tls(settings)
     return options
-
-
-def _tls(settings: KafkaSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.ssl_cafile)
-        if settings.ssl_certfile is not None:
-            password = None if settings.ssl_password is None else settings.ssl_password.get_secret_value()
-            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, password)
-    except OSError as error:
-        message = (
-            f"the TLS files of the kafka settings cannot be used ({error}): check ssl_cafile, ssl_certfile, ssl_keyfile"
-        )
-        raise ConfigError(message) from error
-    return context
 
 
 async def started(client: Any, settings: KafkaSettings) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import aiokafka
 
 from streamproc.errors import ConfigError
-from streamproc.runtime.aio import codes, compression, decompression, failures
+from streamproc.runtime.aio import codes, compression, credentials, decompression, failures
 
 ABSENT = "-"
 """In place of an original: there is none."""
@@ -53,6 +53,13 @@ def table() -> Iterator[Patch]:
         "5909ea32f4ef",
         failures.send_on_connection,
         "after a reset uvloop's transport raises RuntimeError (aiokafka#1038); and every request passes here: counted",
+    )
+    yield Patch(
+        "aiokafka.client",
+        "create_conn",
+        "673276cbddb4",
+        credentials.create_conn,
+        "a client has one TLS context and one password for its life: a renewed certificate would never be used",
     )
     yield Patch(
         "aiokafka.client",
