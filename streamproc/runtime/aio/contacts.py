@@ -1,0 +1,204 @@
+"""How it went with each broker's address at the last attempt to connect, whichever client made it.
+
+aiokafka logs why a connection did not come about, and tells its caller nothing. So every attempt of the process passes
+here, and whoever gets no answer from Kafka asks here why.
+"""
+
+import asyncio
+import logging
+import ssl
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial, wraps
+from typing import Any
+
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NodeNotReadyError
+
+from streamproc.runtime.aio.certificates import ended
+from streamproc.runtime.aio.diagnosing import Attempt, NotKafka, Stage, diagnose
+from streamproc.runtime.diagnosis import Diagnosis, Word
+
+FRESH_S = 60.0
+"""So long a failed attempt counts: an address that is of use is tried again every few seconds."""
+SILENT_S = 1.0
+"""An attempt that is given up after that time was one without an answer."""
+MOST_GREETING_BYTES = 1 << 20
+"""Of the answer to the first request; what another protocol answers looks like hundreds of megabytes."""
+MOST_BYTES = (1 << 31) - 1
+METADATA, SASL_HANDSHAKE = 3, 17
+FAILURES = KafkaError, OSError, EOFError, ValueError, LookupError, AssertionError
+NO_ADDRESS = UnicodeError, OverflowError
+"""Of a host or a port that cannot be one."""
+
+log = logging.getLogger("aiokafka")  # With its lines: they are throttled.
+_connect = AIOKafkaConnection.connect
+
+CERTIFICATES: weakref.WeakKeyDictionary[ssl.SSLContext, str] = weakref.WeakKeyDictionary()
+"""The file of the client certificate of each context that has one."""
+
+
+class Unreachable(NodeNotReadyError):
+    """A connection did not come about: nothing was sent. `word`: the cause."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        super().__init__(diagnosis.message)
+        self.word = diagnosis.word
+
+    def __str__(self) -> str:
+        """Return the diagnosis alone."""
+        return str(self.args[0])
+
+    __repr__ = __str__
+
+
+class Contacts:
+    """The last failed attempt at each address that has not answered since."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: monotonic, in seconds."""
+        self._clock = clock
+        self._failed: dict[str, tuple[float, Diagnosis]] = {}
+
+    def failed(self, address: str, diagnosis: Diagnosis) -> None:
+        """Take note, and say so."""
+        self._failed[address] = self._clock(), diagnosis
+        log.warning(diagnosis.message)
+
+    def answered(self, address: str) -> None:
+        """Take note that a broker answers there."""
+        self._failed.pop(address, None)
+
+    def trouble(self, addresses: Collection[str] | None = None) -> Diagnosis | None:
+        """Return what is the matter at these addresses, or at all; None where nothing is known of.
+
+        The message has a sentence for each cause, the word is that of the first.
+        """
+        since = self._clock() - FRESH_S
+        by_word: dict[Word, str] = {}
+        for address, (at, (word, message)) in self._failed.items():
+            if at >= since and (addresses is None or address in addresses):
+                by_word[word] = message
+        found = [word for word in Word if word in by_word]
+        return Diagnosis(found[0], "; ".join(by_word[word] for word in found)) if found else None
+
+
+CONTACTS = Contacts()
+"""Of this process."""
+
+
+def address_of(host: str, port: int) -> str:
+    """Return an address as it is written."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def trouble_at(servers: str) -> Diagnosis | None:
+    """Return what is the matter at bootstrap servers, None where nothing is known of."""
+    return CONTACTS.trouble({address_of(host, port) for host, port, _ in collect_hosts(servers)})
+
+
+@wraps(_connect)
+async def connect(self: Any) -> Any:
+    """Connect, in the place of aiokafka's own method; raises Unreachable with the reason, which it takes note of."""
+    began = time.monotonic()
+    try:
+        connected = await _connect(self)
+        if METADATA not in self._versions:
+            self.close()
+            raise IncompatibleBrokerVersion
+    except NO_ADDRESS:
+        raise
+    except asyncio.CancelledError as error:
+        if time.monotonic() - began >= SILENT_S:
+            _failed(self, error)
+        raise
+    except FAILURES as error:
+        raise Unreachable(_failed(self, error)) from error
+    self.streamproc_unproven = True  # Until a request is answered that is not of the log in.
+    return connected
+
+
+def read_in_task(self: Any) -> Any:
+    """Begin to read answers, in the place of aiokafka's own method."""
+    reference = weakref.ref(self)  # Whoever lets go of a connection need not close it.
+    task = asyncio.create_task(_answers(reference))
+    task.add_done_callback(partial(self._on_read_task_error, reference))
+    return task
+
+
+async def _answers(reference: Any) -> None:
+    """Read answers; raises what ends it, having taken note of it."""
+    try:
+        await _read(reference)
+    except (OSError, EOFError) as error:
+        connection = reference()
+        if connection is not None and connection._requests and _is_unproven(connection):  # noqa: SLF001
+            _failed(connection, error)
+        raise
+
+
+async def _read(reference: Any) -> None:
+    """Take one answer after another; a first one that is none of Kafka's is not waited for to its end."""
+    connection = reference()
+    if connection is None:
+        return
+    reader, most = connection._reader, MOST_GREETING_BYTES  # noqa: SLF001
+    del connection
+    while True:
+        head = await reader.readexactly(4)
+        size = int.from_bytes(head, "big", signed=True)
+        if not 0 <= size <= most:
+            raise NotKafka(head)
+        answer = await reader.readexactly(size)
+        connection, most = reference(), MOST_BYTES
+        if connection is None:
+            return
+        connection._handle_frame(answer)  # noqa: SLF001
+        if _is_unproven(connection):
+            connection.streamproc_unproven = False
+            CONTACTS.answered(address_of(connection.host, connection.port))
+        del connection
+
+
+async def offered(connection: Any, answering: Awaitable[Any]) -> Any:
+    """Return the answer to the beginning of a log in, having noted which mechanisms there are."""
+    answer = await answering
+    connection.streamproc_offered = tuple(answer.enabled_mechanisms)
+    return answer
+
+
+def _failed(connection: Any, error: BaseException) -> Diagnosis:
+    attempt = _attempt(connection)
+    diagnosis = diagnose(error, attempt)
+    CONTACTS.failed(attempt.address, diagnosis)
+    return diagnosis
+
+
+def _attempt(connection: Any) -> Attempt:
+    """Return what a connection was made with."""
+    context = connection._ssl_context  # noqa: SLF001
+    certificate = None if context is None else CERTIFICATES.get(context)
+    return Attempt(
+        address_of(connection.host, connection.port),
+        _stage(connection),
+        connection._security_protocol,  # noqa: SLF001
+        connection._sasl_mechanism,  # noqa: SLF001
+        connection._sasl_plain_username,  # noqa: SLF001
+        connection._sasl_plain_password,  # noqa: SLF001
+        getattr(connection, "streamproc_offered", ()),
+        certificate is not None,
+        certificate and ended(certificate),
+    )
+
+
+def _is_unproven(connection: Any) -> bool:
+    return getattr(connection, "streamproc_unproven", False)
+
+
+def _stage(connection: Any) -> Stage:
+    if connection._protocol is None:  # noqa: SLF001
+        return Stage.CONNECTING
+    if _is_unproven(connection):
+        return Stage.ASKING
+    return Stage.LOGGING_IN if connection._versions else Stage.GREETING  # noqa: SLF001
