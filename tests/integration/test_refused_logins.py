@@ -178,7 +178,7 @@ CASES: dict[str, Case] = {
         Word.CLIENT_CERTIFICATE_REFUSED,
         ["certificate unknown", "SSL_CERTFILE", "ssl.truststore.location"],
     ),
-    "TLS to a port without": ("INSIDE", trusting, Word.NO_TLS, ["BOOTSTRAP_SERVERS", "SECURITY_PROTOCOL=PLAINTEXT"]),
+    "TLS to a port without": ("INSIDE", trusting, Word.NO_TLS, ["speaks no TLS", "SECURITY_PROTOCOL=PLAINTEXT"]),
     "TLS to a log in without": (
         "LOGIN",
         lambda site: trusting(site, **logging_in("SASL_SSL")),

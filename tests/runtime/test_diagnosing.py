@@ -17,7 +17,7 @@ from aiokafka.errors import (
 
 from streamproc.errors import BrokerUnavailable, name_of_cause
 from streamproc.runtime.aio.certificates import ended
-from streamproc.runtime.aio.contacts import FRESH_S, Contacts, Unreachable, address_of
+from streamproc.runtime.aio.contacts import FRESH_S, STOPPING_S, Contacts, Unreachable, address_of
 from streamproc.runtime.aio.diagnosing import MOST_SAID, Attempt, NotKafka, Stage, diagnose
 from streamproc.runtime.diagnosis import Diagnosis, Word
 from tests.support.certificates import Authority
@@ -139,6 +139,8 @@ CASES: list[tuple[BaseException, Attempt, Word, list[str]]] = [
     (tls("WRONG_VERSION_NUMBER"), attempt(CONNECTING, TLS), Word.NO_TLS, ["KAFKA__SECURITY_PROTOCOL=PLAINTEXT"]),
     (ConnectionResetError(), attempt(CONNECTING, SASL_TLS), Word.NO_TLS, ["SECURITY_PROTOCOL=SASL_PLAINTEXT"]),
     (tls("UNEXPECTED_EOF_WHILE_READING"), attempt(CONNECTING, TLS), Word.NO_TLS, ["KAFKA__BOOTSTRAP_SERVERS"]),
+    (ConnectionResetError(), attempt(CONNECTING, TLS, has_worked=True), Word.HUNG_UP, ["it is stopping"]),
+    (EOF, attempt(ASKING, has_worked=True), Word.HUNG_UP, ["it is stopping"]),
     (closed(EOF), attempt(ASKING), Word.LOGIN_WANTED, ["SECURITY_PROTOCOL=SASL_PLAINTEXT, it is PLAINTEXT"]),
     (EOF, attempt(ASKING, TLS), Word.LOGIN_WANTED, ["=SASL_SSL, it is SSL", "KAFKA__SASL_MECHANISM"]),
     (EOF, attempt(ASKING, SASL), Word.HUNG_UP, ["at the first request"]),
@@ -227,10 +229,24 @@ def test_the_last_failure_counts_until_the_address_answers(bench: Bench) -> None
     bench.fails("a:1", Word.NOTHING_LISTENS)
     bench.fails("a:1", Word.LOGIN_REFUSED)
     assert bench.contacts.trouble() == (Word.LOGIN_REFUSED, "a:1 LoginRefused")
-    bench.contacts.answered("b:2")
+    bench.contacts.answered("b:2", TLS)
     assert bench.contacts.trouble() is not None
-    bench.contacts.answered("a:1")
+    bench.contacts.answered("a:1", TLS)
     assert bench.contacts.trouble() is None
+
+
+def test_a_broker_that_worked_until_a_moment_ago_is_taken_for_one_that_stops(bench: Bench) -> None:
+    """What it does then looks like a port without TLS, or one with a log in; so it does not for long."""
+    assert not bench.contacts.has_worked("a:1", TLS)
+    bench.contacts.answered("a:1", TLS)
+    assert bench.contacts.has_worked("a:1", TLS)
+    assert not bench.contacts.has_worked("a:1", SASL)
+    for _ in range(2):
+        bench.fails("a:1", Word.HUNG_UP)
+        assert bench.contacts.has_worked("a:1", TLS)
+        bench.now += STOPPING_S - 1
+    bench.fails("a:1", Word.HUNG_UP)
+    assert not bench.contacts.has_worked("a:1", TLS)
 
 
 def test_what_nobody_tries_any_more_counts_for_nothing(bench: Bench) -> None:

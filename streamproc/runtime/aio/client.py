@@ -177,6 +177,8 @@ class Client(AIOKafkaClient):
         for node in (*self._by_reach(), *(node for node, _ in self._conns if node == BOOTSTRAP)):
             try:
                 answer = await self._look_up(node, request)
+            except Unreachable:
+                continue  # Whoever tried to connect has said so.
             except KafkaError as error:
                 log.warning("broker %s does not tell of the cluster: %r", node, error)
                 continue

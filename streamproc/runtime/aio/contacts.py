@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial, wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NodeNotReadyError
@@ -22,6 +22,8 @@ from streamproc.runtime.diagnosis import Diagnosis, Word
 
 FRESH_S = 60.0
 """So long a failed attempt counts: an address that is of use is tried again every few seconds."""
+STOPPING_S = 5.0
+"""So long after its first failure a broker that worked may be stopping."""
 SILENT_S = 1.0
 """An attempt that is given up after that time was one without an answer."""
 MOST_GREETING_BYTES = 1 << 20
@@ -53,22 +55,38 @@ class Unreachable(NodeNotReadyError):
     __repr__ = __str__
 
 
+class _Failed(NamedTuple):
+    """The first attempt that failed, the latest one, and what that came to."""
+
+    since: float
+    latest: float
+    diagnosis: Diagnosis
+
+
 class Contacts:
     """The last failed attempt at each address that has not answered since."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock`: monotonic, in seconds."""
         self._clock = clock
-        self._failed: dict[str, tuple[float, Diagnosis]] = {}
+        self._failed: dict[str, _Failed] = {}
+        self._worked: set[tuple[str, str]] = set()
 
     def failed(self, address: str, diagnosis: Diagnosis) -> None:
         """Take note, and say so."""
-        self._failed[address] = self._clock(), diagnosis
+        now, before = self._clock(), self._failed.get(address)
+        self._failed[address] = _Failed(now if before is None else before.since, now, diagnosis)
         log.warning(diagnosis.message)
 
-    def answered(self, address: str) -> None:
-        """Take note that a broker answers there."""
+    def answered(self, address: str, protocol: str) -> None:
+        """Take note that a broker answers there, by that security protocol."""
         self._failed.pop(address, None)
+        self._worked.add((address, protocol))
+
+    def has_worked(self, address: str, protocol: str) -> bool:
+        """Return whether a broker answered there by that security protocol until a moment ago."""
+        now, failed = self._clock(), self._failed.get(address)
+        return (address, protocol) in self._worked and (failed is None or now - failed.since < STOPPING_S)
 
     def trouble(self, addresses: Collection[str] | None = None) -> Diagnosis | None:
         """Return what is the matter at these addresses, or at all; None where nothing is known of.
@@ -77,9 +95,9 @@ class Contacts:
         """
         since = self._clock() - FRESH_S
         by_word: dict[Word, str] = {}
-        for address, (at, (word, message)) in self._failed.items():
-            if at >= since and (addresses is None or address in addresses):
-                by_word[word] = message
+        for address, failed in self._failed.items():
+            if failed.latest >= since and (addresses is None or address in addresses):
+                by_word[failed.diagnosis.word] = failed.diagnosis.message
         found = [word for word in Word if word in by_word]
         return Diagnosis(found[0], "; ".join(by_word[word] for word in found)) if found else None
 
@@ -157,7 +175,7 @@ async def _read(reference: Any) -> None:
         connection._handle_frame(answer)  # noqa: SLF001
         if _is_unproven(connection):
             connection.streamproc_unproven = False
-            CONTACTS.answered(address_of(connection.host, connection.port))
+            CONTACTS.answered(address_of(connection.host, connection.port), connection._security_protocol)  # noqa: SLF001
         del connection
 
 
@@ -179,16 +197,18 @@ def _attempt(connection: Any) -> Attempt:
     """Return what a connection was made with."""
     context = connection._ssl_context  # noqa: SLF001
     certificate = None if context is None else CERTIFICATES.get(context)
+    address, protocol = address_of(connection.host, connection.port), connection._security_protocol  # noqa: SLF001
     return Attempt(
-        address_of(connection.host, connection.port),
+        address,
         _stage(connection),
-        connection._security_protocol,  # noqa: SLF001
+        protocol,
         connection._sasl_mechanism,  # noqa: SLF001
         connection._sasl_plain_username,  # noqa: SLF001
         connection._sasl_plain_password,  # noqa: SLF001
         getattr(connection, "streamproc_offered", ()),
         certificate is not None,
         certificate and ended(certificate),
+        CONTACTS.has_worked(address, protocol),
     )
 
 

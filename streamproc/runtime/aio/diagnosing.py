@@ -57,6 +57,7 @@ class Attempt(NamedTuple):
 
     `password`: it is left out of what the broker said. `offered`: the broker's SASL mechanisms, none where it has not
     said. `has_certificate`: whether there is one of ours to show; `ended`: when it ended, where it has.
+    `has_worked`: until a moment ago, so that a broker that hangs up is probably stopping.
     """
 
     address: str
@@ -68,6 +69,7 @@ class Attempt(NamedTuple):
     offered: Sequence[str] = ()
     has_certificate: bool = False
     ended: str | None = None
+    has_worked: bool = False
 
     @property
     def by_tls(self) -> bool:
@@ -123,8 +125,10 @@ def _server_certificate(error: ssl.SSLCertVerificationError, attempt: Attempt) -
 def _tls(error: ssl.SSLError, attempt: Attempt) -> Diagnosis:
     reason = (error.reason or str(error)).upper()
     said = _said(reason.replace("_", " ").lower())
-    if "WRONG_VERSION_NUMBER" in reason or ("EOF" in reason and attempt.stage is Stage.CONNECTING):
-        return _no_tls(attempt)
+    if "WRONG_VERSION_NUMBER" in reason:
+        return _no_tls("does not speak TLS on this port", attempt)
+    if "EOF" in reason:
+        return _hang_up(error, attempt)
     if "CERTIFICATE_REQUIRED" in reason:
         return _certificate_missing(said, attempt)
     if CERTIFICATE_ALERTS.search(reason):
@@ -159,12 +163,12 @@ def _client_certificate(said: str, attempt: Attempt) -> Diagnosis:
     )
 
 
-def _no_tls(attempt: Attempt) -> Diagnosis:
+def _no_tls(seen: str, attempt: Attempt) -> Diagnosis:
     without = "SASL_PLAINTEXT" if attempt.with_login else "PLAINTEXT"
     return attempt.told(
         Word.NO_TLS,
-        f"does not speak TLS on this port: {SERVERS} must name a port with TLS; where there is none, "
-        f"{KAFKA}SECURITY_PROTOCOL={without} goes in the clear",
+        f"{seen}: {SERVERS} must name a port with TLS; where there is none, and everything may go in the clear, set "
+        f"{KAFKA}SECURITY_PROTOCOL={without}",
     )
 
 
@@ -227,8 +231,10 @@ def _nobody(_: ConnectionRefusedError, attempt: Attempt) -> Diagnosis:
 
 
 def _hang_up(_: BaseException, attempt: Attempt) -> Diagnosis:
+    if attempt.has_worked:
+        return attempt.told(Word.HUNG_UP, "hangs up: it is stopping, or its log says why")
     if attempt.stage is Stage.CONNECTING and attempt.by_tls:
-        return _no_tls(attempt)
+        return _no_tls("hangs up at the TLS handshake, as a port does that speaks no TLS", attempt)
     if attempt.stage is Stage.GREETING and attempt.by_tls:
         # The alert of TLS 1.3 comes behind the handshake, and a reset may overtake it.
         return _client_certificate("it hangs up behind the TLS handshake", attempt)
