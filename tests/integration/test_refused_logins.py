@@ -5,7 +5,6 @@ One broker with a listener of each kind, each server's certificate of its own; i
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -45,9 +44,12 @@ PROTOCOLS = {
     "ELSEWHERE": "SSL",
     "LOGIN": "SASL_PLAINTEXT",
     "LOGIN_TLS": "SASL_SSL",
+    "MISLEADING": "PLAINTEXT",
     "CONTROLLER": "PLAINTEXT",
 }
-"""The listeners. MUTUAL asks for a client certificate; OVER has one that has ended, ELSEWHERE one of another host."""
+"""The listeners. MUTUAL asks for a client certificate; OVER has one that has ended, ELSEWHERE one of another host;
+MISLEADING sends clients to where nobody is."""
+NOWHERE = "broker.invalid:9092"
 MODULES = "org.apache.kafka.common.security"
 SETTING = "STREAMPROC_KAFKA__"
 
@@ -242,12 +244,17 @@ async def test_what_is_no_kafka_is_named(
 
 async def test_an_address_where_nobody_is_is_named() -> None:
     """Nothing listens; the name is none; and of several each with its cause."""
-    nothing, nowhere = f"{HOST}:{free_port()}", "broker.invalid:9092"
-    with pytest.raises(socket.gaierror):
-        socket.getaddrinfo("broker.invalid", 9092)
-    settings = _settings(f"{nothing},{nowhere}")
-    parts = (f"{nothing} takes no connection, nothing listens there", f"{nowhere} cannot be resolved", "advertised")
+    nothing = f"{HOST}:{free_port()}"
+    settings = _settings(f"{nothing},{NOWHERE}")
+    parts = (f"{nothing} takes no connection, nothing listens there", f"{NOWHERE} cannot be resolved")
     await _refused(Client(settings), settings, *parts, "BOOTSTRAP_SERVERS")
+
+
+async def test_a_broker_that_sends_its_clients_elsewhere_is_told_by_that_address(site: Site) -> None:
+    """It answers at the address of the settings, and names another one as its own."""
+    failure = await _failure(_settings(site.at("MISLEADING")))
+    assert f"Kafka did not answer: {NOWHERE} cannot be resolved (" in str(failure)
+    assert "the broker's advertised.listeners where this address is not in it" in str(failure)
 
 
 @pytest.mark.parametrize(
@@ -379,8 +386,11 @@ def _properties(authority: Authority, stores: Path, ports: Mapping[str, int]) ->
         "OVER": authority.issue("over", hours=-1),
         "ELSEWHERE": authority.issue("elsewhere", host="kafka.example"),
     }
+    listeners = {listener: f"{listener}://{HOST}:{port}" for listener, port in ports.items()}
+    advertised = {**listeners, "MISLEADING": f"MISLEADING://{NOWHERE}"}
     properties = {
-        "listeners": ",".join(f"{listener}://{HOST}:{port}" for listener, port in ports.items()),
+        "listeners": ",".join(listeners.values()),
+        "advertised.listeners": ",".join(advertised[name] for name in ports if name != "CONTROLLER"),
         "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in PROTOCOLS.items()),
         "inter.broker.listener.name": "INSIDE",
         "controller.quorum.voters": f"1@{HOST}:{ports['CONTROLLER']}",

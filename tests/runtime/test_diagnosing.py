@@ -16,9 +16,10 @@ from aiokafka.errors import (
 )
 
 from streamproc.errors import BrokerUnavailable, name_of_cause
+from streamproc.runtime.aio.attempt import Attempt, NotKafka, Stage
 from streamproc.runtime.aio.certificates import ended
 from streamproc.runtime.aio.contacts import FRESH_S, STOPPING_S, Contacts, Unreachable, address_of
-from streamproc.runtime.aio.diagnosing import MOST_SAID, Attempt, NotKafka, Stage, diagnose
+from streamproc.runtime.aio.diagnosing import MOST_SAID, diagnose
 from streamproc.runtime.diagnosis import Diagnosis, Word
 from tests.support.certificates import Authority
 

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NodeNotReadyError
 
+from streamproc.runtime.aio.attempt import Attempt, NotKafka, Stage
 from streamproc.runtime.aio.certificates import ended
-from streamproc.runtime.aio.diagnosing import Attempt, NotKafka, Stage, diagnose
+from streamproc.runtime.aio.diagnosing import diagnose
 from streamproc.runtime.diagnosis import Diagnosis, Word
 
 FRESH_S = 60.0

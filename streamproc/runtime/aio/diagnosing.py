@@ -7,9 +7,8 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Callable, Sequence
-from enum import IntEnum
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 from aiokafka.errors import (
     IllegalSaslStateError,
@@ -20,6 +19,7 @@ from aiokafka.errors import (
 )
 
 from streamproc.escaping import escaped
+from streamproc.runtime.aio.attempt import Attempt, NotKafka, Stage
 from streamproc.runtime.diagnosis import Diagnosis, Word
 
 KAFKA = "STREAMPROC_KAFKA__"
@@ -36,54 +36,6 @@ TLS_ALERT = b"\x15\x03"
 CERTIFICATE_ALERTS = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
 REFUSED = re.compile("refused|Connect call failed")
 """Of the text: where a name has several addresses the error is of no class of its own."""
-
-
-class NotKafka(ConnectionError):
-    """What came is no answer of Kafka's; `head`: its first bytes. A ConnectionError: aiokafka logs others at length."""
-
-    def __init__(self, head: bytes) -> None:
-        super().__init__("what came is no answer of Kafka's")
-        self.head = head
-
-
-class Stage(IntEnum):
-    """How far an attempt had come: TCP and TLS, the versions, the log in, the first request."""
-
-    CONNECTING, GREETING, LOGGING_IN, ASKING = range(4)
-
-
-class Attempt(NamedTuple):
-    """What was tried.
-
-    `password`: it is left out of what the broker said. `offered`: the broker's SASL mechanisms, none where it has not
-    said. `has_certificate`: whether there is one of ours to show; `ended`: when it ended, where it has.
-    `has_worked`: until a moment ago, so that a broker that hangs up is probably stopping.
-    """
-
-    address: str
-    stage: Stage
-    protocol: str = "PLAINTEXT"
-    mechanism: str | None = None
-    user: str | None = None
-    password: str | None = None
-    offered: Sequence[str] = ()
-    has_certificate: bool = False
-    ended: str | None = None
-    has_worked: bool = False
-
-    @property
-    def by_tls(self) -> bool:
-        """Whether TLS was tried."""
-        return self.protocol.endswith("SSL")
-
-    @property
-    def with_login(self) -> bool:
-        """Whether a log in was tried."""
-        return self.protocol.startswith("SASL")
-
-    def told(self, word: Word, sentence: str) -> Diagnosis:
-        """Return a diagnosis of this attempt."""
-        return Diagnosis(word, f"{self.address} {sentence}")
 
 
 def diagnose(error: BaseException, attempt: Attempt) -> Diagnosis:
@@ -267,7 +219,11 @@ def _not_for_clients(_: IncompatibleBrokerVersion, attempt: Attempt) -> Diagnosi
 
 def _odd(error: BaseException, attempt: Attempt) -> Diagnosis:
     if attempt.stage is Stage.LOGGING_IN:
-        return _login(error, attempt)
+        said = _said(next(iter(error.args), "") or type(error).__name__, attempt.password)
+        return attempt.told(
+            Word.LOGIN_REFUSED,
+            f"cannot be logged in to by {attempt.mechanism} ({said}): check {KAFKA}SASL_MECHANISM and what it needs",
+        )
     return attempt.told(Word.NOT_A_BROKER, f"does not answer as Kafka does: {WHERE}")
 
 
