@@ -411,7 +411,7 @@ REFUSED = Diagnosis(Word.LOGIN_REFUSED, "kafka:9092 refuses the log in of user w
     [
         (waiting_for_a_broker, True, set()),
         (rebalancing, True, set()),
-        (broker_lost, True, {"LoginRefused"}),
+        (broker_lost, True, {"LoginRefused", "ProducerFenced"}),
         (transactions_failing, False, {"ProducerFenced"}),
         (caught_up, False, set()),
     ],
