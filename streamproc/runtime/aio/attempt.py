@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
+from pydantic import SecretStr
+
 from streamproc.runtime.diagnosis import Diagnosis, Word
 
 
@@ -34,7 +36,7 @@ class Attempt(NamedTuple):
     protocol: str = "PLAINTEXT"
     mechanism: str | None = None
     user: str | None = None
-    password: str | None = None
+    password: SecretStr = SecretStr("")
     offered: Sequence[str] = ()
     has_certificate: bool = False
     ended: str | None = None

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NodeNotReadyError
+from pydantic import SecretStr
 
 from streamproc.runtime.aio.attempt import Attempt, NotKafka, Stage
 from streamproc.runtime.aio.certificates import ended
@@ -76,7 +77,8 @@ class Contacts:
     def failed(self, address: str, diagnosis: Diagnosis) -> None:
         """Take note, and say so."""
         now, before = self._clock(), self._failed.get(address)
-        self._failed[address] = _Failed(now if before is None else before.since, now, diagnosis)
+        since = before.since if before is not None and before.latest >= now - FRESH_S else now
+        self._failed[address] = _Failed(since, now, diagnosis)
         log.warning(diagnosis.message)
 
     def answered(self, address: str, protocol: str) -> None:
@@ -205,7 +207,7 @@ def _attempt(connection: Any) -> Attempt:
         protocol,
         connection._sasl_mechanism,  # noqa: SLF001
         connection._sasl_plain_username,  # noqa: SLF001
-        connection._sasl_plain_password,  # noqa: SLF001
+        SecretStr(connection._sasl_plain_password or ""),  # noqa: SLF001
         getattr(connection, "streamproc_offered", ()),
         certificate is not None,
         certificate and ended(certificate),

@@ -17,6 +17,7 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
+from pydantic import SecretStr
 
 from streamproc.escaping import escaped
 from streamproc.runtime.aio.attempt import Attempt, NotKafka, Stage
@@ -247,7 +248,8 @@ JUDGES: tuple[
 """The first one that takes a symptom judges it."""
 
 
-def _said(text: object, but: str | None = None) -> str:
+def _said(text: object, but: SecretStr | None = None) -> str:
     """Return what somebody else said, in bounds, and fit to be shown."""
-    shown = escaped(str(text).replace(but, "…") if but else str(text))
+    secret = but.get_secret_value() if but else ""
+    shown = escaped(str(text).replace(secret, "…") if secret else str(text))
     return shown if len(shown) <= MOST_SAID else f"{shown[:MOST_SAID]}…"
