@@ -188,6 +188,12 @@ def test_every_word_has_a_case() -> None:
     assert {word for _, _, word, _ in CASES} == set(Word)
 
 
+def test_every_word_is_in_the_runbook() -> None:
+    """With what to change: it is what an operator has in hand."""
+    page = (Path(__file__).parents[2] / "deploy/runbooks/StreamprocNoTaskRunning.md").read_text()
+    assert [word for word in Word if f"`{word}`" not in page] == []
+
+
 def test_what_the_broker_says_shows_no_secret_and_steers_no_terminal() -> None:
     """It was sent the password, so it may send it back; and whatever else, without end."""
     said = f"no {PASSWORD}\x1b[2J\nforged" + "x" * 2 * MOST_SAID
