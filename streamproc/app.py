@@ -30,6 +30,7 @@ from streamproc.observe.metrics import MetricsObserver
 from streamproc.profilebook import book_of
 from streamproc.registry.link import RegistryLink, registry_link
 from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.runtime.aio.contacts import CONTACTS
 from streamproc.runtime.aio.feed import AioFeed
 from streamproc.runtime.aio.requests import sent
 from streamproc.runtime.aio.writer import AioWriter
@@ -156,7 +157,8 @@ async def serve(
     `watch` is told what the metrics are told; `on_listening` gets the address of the HTTP server. Raises ConfigError
     and BrokerUnavailable where the service cannot start or go on.
     """
-    metrics, health = MetricsObserver(settings.life_cycle, settings.metrics, sent, settings.state), Health()
+    metrics = MetricsObserver(settings.life_cycle, settings.metrics, sent, settings.state)
+    health = Health(trouble=CONTACTS.trouble)
     partitions = Partitions()
     journal = Journal(payloads=settings.log.payloads, statuses=settings.life_cycle.statuses)
     observer = Observers(metrics, health, partitions, journal, *([] if watch is None else [watch]))

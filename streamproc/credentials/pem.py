@@ -55,7 +55,7 @@ def _trusting(ca: Pem | None) -> ssl.SSLContext:
     if ca is None:
         return ssl.create_default_context()
     _refuse_without(CERTIFICATE, ca, "certificate")
-    with _file(ca.content) as path:
+    with as_file(ca.content) as path:
         try:
             return ssl.create_default_context(cafile=path)
         except ssl.SSLError as error:
@@ -76,7 +76,7 @@ def _identify(context: ssl.SSLContext, identity: Identity) -> None:
             raise _Locked
         return identity.passphrase
 
-    with _file(certificate.content) as path, _file(holder.content) as key_path:
+    with as_file(certificate.content) as path, as_file(holder.content) as key_path:
         try:
             context.load_cert_chain(path, key_path, passphrase)
         except _Locked:
@@ -100,7 +100,7 @@ def _refuse_without(kind: re.Pattern[bytes], pem: Pem, what: str) -> None:
 def _refuse_damaged(pem: Pem) -> None:
     """Tell a damaged certificate from a damaged key: of both OpenSSL only says PEM."""
     certificates = b"\n".join(found[0] for found in CERTIFICATE.finditer(pem.content))
-    with _file(certificates) as path:
+    with as_file(certificates) as path:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
         except ssl.SSLError as error:
@@ -113,7 +113,7 @@ def _unusable(pem: Pem, what: str, error: Exception) -> ConfigError:
 
 
 @contextmanager
-def _file(content: bytes) -> Iterator[str]:
+def as_file(content: bytes) -> Iterator[str]:
     """Give a name to what OpenSSL reads from files only; in memory where the system has such files."""
     if sys.platform == "linux":
         number = os.memfd_create("pem")

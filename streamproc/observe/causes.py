@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from streamproc.runtime.diagnosis import Word
+
 UNANSWERED = frozenset(
     (
         "BrokerUnavailable",
@@ -14,9 +16,11 @@ UNANSWERED = frozenset(
         "NodeNotReadyError",
         "RequestTimedOutError",
         "TimeoutError",
+        *Word,
     )
 )
-"""Causes, as class names, for which nobody has to have taken the partition over: the broker does not answer."""
+"""Causes, as class names or as why no connection comes about, for which nobody has to have taken the partition over:
+the broker does not answer."""
 
 
 class Cause(Struct, frozen=True):

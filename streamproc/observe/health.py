@@ -11,7 +11,8 @@ from typing import Any
 
 from streamproc.observe.causes import UNANSWERED, Cause
 from streamproc.observe.places import named
-from streamproc.observe.watched import Status, Watched
+from streamproc.observe.watched import WAITING_FOR_KAFKA, Status, Watched
+from streamproc.runtime.diagnosis import Diagnosis
 from streamproc.runtime.observer import CommitReport, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
@@ -21,6 +22,8 @@ Answer = tuple[bool, dict[str, Any]]
 
 class Health(Observer):
     """Answers the probes. `clock` is monotonic, in seconds; `wall_clock` is what people read times by.
+
+    `trouble`: why a broker cannot be reached just now, None where none is known to be out of reach.
 
     Ready means that every assigned partition, of both stages' topics, was caught up once since it started running; with
     `ready_lag_records`, that each one is at most that far behind now.
@@ -34,9 +37,11 @@ class Health(Observer):
         commit_within_s: float = 3.0,
         ready_lag_records: int | None = None,
         wall_clock: Callable[[], float] = time.time,
+        trouble: Callable[[], Diagnosis | None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._wall_clock = wall_clock
+        self._trouble = trouble
         self._stall_after_s = stall_after_s
         self._commit_within_s = commit_within_s
         self._sent_at: float | None = None
@@ -166,6 +171,8 @@ class Health(Observer):
 
     def _answer(self, passes: Callable[[Status], bool]) -> Answer:
         status, message = next(self._verdicts())
+        if status in WAITING_FOR_KAFKA and (trouble := self._trouble()) is not None:
+            message = f"{message}; {trouble.message}"
         ok = passes(status)
         tasks = [self._tasks[source] for source in self._sources() if source in self._tasks]
         states = Counter(task.state for task in tasks)
@@ -187,7 +194,12 @@ class Health(Observer):
             for source, task in self._tasks.items()
             if task.pause is not None
         }
-        return {**pauses, **self._causes}
+        return {**pauses, **{source: self._cause(source) for source in self._causes}}
+
+    def _cause(self, source: TopicPartition) -> Cause:
+        """Return why a partition does not go on: why there is no answer, where that is known by now."""
+        cause, trouble = self._causes[source], self._trouble()
+        return cause if trouble is None or cause.reason not in UNANSWERED else Cause(trouble.word, cause.since)
 
     def _verdicts(self) -> Iterator[tuple[Status, str]]:
         return ((status, message) for status, judge in self._judges if (message := judge()))
@@ -228,7 +240,7 @@ class Health(Observer):
     def _failing(self) -> dict[TopicPartition, str]:
         """Return the partitions that have yet to be fenced anew, each with the cause."""
         return {
-            source: self._causes[source].reason
+            source: self._cause(source).reason
             for source in self._not_running()
             if source in self._causes and self._state(source) is not TaskState.RESTORING
         }

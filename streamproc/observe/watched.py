@@ -21,6 +21,10 @@ class Status(StrEnum):
     RUNNING = "running"
 
 
+WAITING_FOR_KAFKA = Status.STARTING, Status.REBALANCING, Status.BROKER_UNAVAILABLE, Status.RESTORING
+"""Where a broker that cannot be reached may be why it takes so long."""
+
+
 class Watched(Struct):
     """One task, of either stage, in its present state. `moved_at`: when it last read or committed something."""
 

@@ -83,8 +83,14 @@ async def test_the_service_works_over_tls_with_a_log_in(secured: Secured, servic
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"KAFKA__SASL_PASSWORD": "guessed"}, "the log in is refused: "),
-        ({"KAFKA__SSL_CAFILE": certifi.where()}, "TLS fails: .*certificate"),
+        (
+            {"KAFKA__SASL_PASSWORD": "guessed"},
+            "127.0.0.1:[0-9]+ refuses the log in of user worker by PLAIN .*STREAMPROC_KAFKA__SASL_PASSWORD",
+        ),
+        (
+            {"KAFKA__SSL_CAFILE": certifi.where()},
+            "127.0.0.1:[0-9]+ has a certificate that is not trusted .*STREAMPROC_KAFKA__SSL_CAFILE",
+        ),
     ],
 )
 async def test_what_is_refused_is_said(secured: Secured, service: Fleet, wrong: dict[str, object], words: str) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from streamproc.observe.health import Health
+from streamproc.runtime.diagnosis import Diagnosis, Word
 from streamproc.runtime.observer import Pause, TaskState
 from tests.observe.reports import measured, report, source
 
@@ -400,6 +401,38 @@ def test_a_broker_that_is_away_is_no_fencing(bench):
     assert bench.reason["message"] == (
         "Kafka does not answer (BrokerUnavailable): run-events partitions 0, 1 trying again with back-off"
     )
+
+
+REFUSED = Diagnosis(Word.LOGIN_REFUSED, "kafka:9092 refuses the log in of user worker: check the password")
+
+
+@pytest.mark.parametrize(
+    ("situation", "told", "causes"),
+    [
+        (waiting_for_a_broker, True, set()),
+        (rebalancing, True, set()),
+        (broker_lost, True, {"LoginRefused", "ProducerFenced"}),
+        (transactions_failing, False, {"ProducerFenced"}),
+        (caught_up, False, set()),
+    ],
+    ids=lambda given: given.__name__ if callable(given) else None,
+)
+def test_why_a_broker_cannot_be_reached_is_told_where_that_may_be_what_is_waited_for(situation, told, causes):
+    """Rule: the words are those of the start; a partition that has no answer has that cause, since when it failed."""
+    bench = Bench(trouble=lambda: REFUSED)
+    situation(bench)
+    assert (REFUSED.message in bench.reason["message"]) is told
+    assert {cause["reason"] for cause in bench.reason["causes"].values()} == causes
+
+
+def test_a_broker_that_can_be_reached_again_is_no_cause():
+    """Rule: what is told is what holds now; what the failure was by itself stays until the partition runs."""
+    found = [REFUSED]
+    bench = Bench(trouble=lambda: found[0])
+    broker_lost(bench)
+    assert "Kafka does not answer (LoginRefused): " in bench.reason["message"]
+    found[0] = None
+    assert "Kafka does not answer (BrokerUnavailable): " in bench.reason["message"]
 
 
 def test_a_failure_is_as_old_as_the_first_attempt(bench):

@@ -11,6 +11,7 @@ from aiokafka.conn import CloseReason
 from aiokafka.errors import (
     CoordinatorNotAvailableError,
     IncompatibleBrokerVersion,
+    KafkaConnectionError,
     KafkaError,
     NodeNotReadyError,
     RequestTimedOutError,
@@ -21,6 +22,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.codes import told
 from streamproc.runtime.aio.connection import connection
+from streamproc.runtime.aio.contacts import CONTACTS, Unreachable, address_of, trouble_at
 from streamproc.runtime.config import KafkaSettings
 
 CONNECT_S = 3.0
@@ -49,11 +51,16 @@ class Client(AIOKafkaClient):
         self._avoided: dict[Any, tuple[float, float]] = {}
 
     async def bootstrap(self) -> None:
-        """Find the brokers; raises KafkaError."""
+        """Find the brokers; raises KafkaError, Unreachable where it is known why there are none."""
         patience: Any = self._request_timeout_ms
         self._request_timeout_ms: Any = int(CONNECT_S * 1000)
         try:
             await super().bootstrap()
+        except KafkaConnectionError as error:
+            trouble = trouble_at(self._bootstrap_servers)
+            if trouble is None:
+                raise
+            raise Unreachable(trouble) from error
         finally:
             self._request_timeout_ms = patience
 
@@ -84,7 +91,7 @@ class Client(AIOKafkaClient):
         """
         there = await self._get_conn(node_id, group=group)
         if there is None:
-            raise NodeNotReadyError(f"broker {node_id} cannot be reached")
+            raise self._unreachable(node_id)
         try:
             return await there.send(request)
         except TimeoutError as error:
@@ -92,6 +99,12 @@ class Client(AIOKafkaClient):
             raise RequestTimedOutError from error
         except (NotImplementedError, IncompatibleBrokerVersion) as error:
             raise ConfigError(f"the broker at {there.host}:{there.port} is too old: Kafka 2.5 is needed") from error
+
+    def _unreachable(self, node: Any) -> NodeNotReadyError:
+        """Return why a broker is asked nothing."""
+        broker = self.cluster.broker_metadata(node)
+        trouble = None if broker is None else CONTACTS.trouble({address_of(broker.host, broker.port)})
+        return NodeNotReadyError(f"broker {node} cannot be reached") if trouble is None else Unreachable(trouble)
 
     async def coordinator_lookup(self, coordinator_type: Any, coordinator_key: str) -> Any:
         """Return the broker that coordinates a group or a transactional id; raises KafkaError."""
@@ -164,6 +177,8 @@ class Client(AIOKafkaClient):
         for node in (*self._by_reach(), *(node for node, _ in self._conns if node == BOOTSTRAP)):
             try:
                 answer = await self._look_up(node, request)
+            except Unreachable:
+                continue  # Whoever tried to connect has said so.
             except KafkaError as error:
                 log.warning("broker %s does not tell of the cluster: %r", node, error)
                 continue

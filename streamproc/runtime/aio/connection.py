@@ -2,23 +2,17 @@
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Coroutine
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import collect_hosts
-from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaError,
-    SaslAuthenticationFailed,
-    UnsupportedSaslMechanismError,
-)
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.aio.credentials import create_conn, credentials
+from streamproc.runtime.aio.contacts import CONTACTS, trouble_at
+from streamproc.runtime.aio.credentials import credentials
 from streamproc.runtime.aio.patches import install
 from streamproc.runtime.config import KafkaSettings
 
@@ -26,8 +20,7 @@ CLOSE_TIMEOUT_S = 1.0
 CLOSED = AIOKafkaAdminClient, AIOKafkaClient
 """Where stopping has another name."""
 METADATA_MAX_AGE_MS = 10_000
-REFUSAL_MS = 3_000
-"""For one broker to say why it takes no connection."""
+UNANSWERED = KafkaConnectionError, NodeNotReadyError, TimeoutError, OSError
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
@@ -63,30 +56,19 @@ async def started(client: Any, settings: KafkaSettings) -> None:
             ) from error
         if not isinstance(error, KafkaError | TimeoutError | OSError):
             raise
-        silent = isinstance(error, KafkaConnectionError | TimeoutError | OSError)
-        why = await _refusal(settings) or "no broker answers" if silent else repr(error)
-        message = (
-            f"cannot connect to Kafka at {settings.bootstrap_servers}: {why}. Check that it is running, "
-            "STREAMPROC_KAFKA__BOOTSTRAP_SERVERS and the security settings"
-        )
-        raise BrokerUnavailable(message) from error
+        raise _unavailable(settings, error) from error
 
 
-async def _refusal(settings: KafkaSettings) -> str | None:
-    """Return what a broker says of the log in, or TLS of its certificate; aiokafka keeps it to itself, so ask again."""
-    options = connection(settings)
-    for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
-        options.pop("metadata_max_age_ms", None)
-        try:
-            there = await create_conn(host, port, **{**options, "request_timeout_ms": REFUSAL_MS})
-        except ssl.SSLError as error:
-            return f"TLS fails: {error}"
-        except (SaslAuthenticationFailed, UnsupportedSaslMechanismError) as error:
-            return f"the log in is refused: {error}"
-        except (KafkaError, OSError, TimeoutError):
-            continue
-        there.close()
-    return None
+def _unavailable(settings: KafkaSettings, error: Exception) -> BrokerUnavailable:
+    where = f"cannot connect to Kafka at {settings.bootstrap_servers}"
+    is_silent = isinstance(error, UNANSWERED)
+    trouble = (trouble_at(settings.bootstrap_servers) or CONTACTS.trouble()) if is_silent else None
+    if trouble is not None:
+        return BrokerUnavailable(f"{where}: {trouble.message}")
+    return BrokerUnavailable(
+        f"{where}: {'no broker answers' if is_silent else repr(error)}. Check that it is running, "
+        "STREAMPROC_KAFKA__BOOTSTRAP_SERVERS and the security settings"
+    )
 
 
 async def stopped(client: Any) -> None:

@@ -11,6 +11,7 @@ from aiokafka import client
 from streamproc.credentials.files import content
 from streamproc.credentials.pem import Identity, Pem, client_context
 from streamproc.credentials.renewal import Renewed
+from streamproc.runtime.aio.contacts import CERTIFICATES
 from streamproc.runtime.config import KafkaSettings
 
 UNLOCK = "set STREAMPROC_KAFKA__SSL_PASSWORD (kafka.ssl_password) or …_FILE to its passphrase"
@@ -107,4 +108,6 @@ def _tls(source: Source) -> ssl.SSLContext | None:
         identity = Identity(source.certificate, source.key, passphrase, UNLOCK)
     context = client_context(source.ca, identity)
     context.check_hostname = settings.ssl_check_hostname
+    if source.certificate is not None:
+        CERTIFICATES[context] = source.certificate.content
     return context

@@ -59,8 +59,8 @@ class Partition:
     """One partition, from one offset on: after a seek it is another one.
 
     `asked`, `answered`: whether somebody waits for the broker's word, and whether it came since that was last handed
-    out. `silent_s`: for how long it was waited for in vain. `refusal`: the broker's own error. `gone`: where the
-    position is out of range. `size`: bytes of what is at hand, as they came.
+    out. `silent_s`: for how long it was waited for in vain. `refusal`: the broker's own error, or why there is no
+    connection. `gone`: where the position is out of range. `size`: bytes of what is at hand, as they came.
     """
 
     def __init__(self, place: TopicPartition, offset: int, heard: Heard) -> None:

@@ -19,6 +19,7 @@ from streamproc.runtime.aio.asking import COMMITTED, EARLIEST, LATEST, listed
 from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.codes import name, told
 from streamproc.runtime.aio.connection import started, stopped
+from streamproc.runtime.aio.contacts import Unreachable
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
 from streamproc.runtime.aio.fetched import Heard, Partition
 from streamproc.runtime.aio.fetchwire import Fetch
@@ -182,6 +183,8 @@ class AioFetcher:
         except (KafkaError, TimeoutError) as error:
             if isinstance(error, TimeoutError):
                 self._client.forget(leader, ConnectionGroup.DEFAULT)
+            for each in partitions:
+                each.refusal = error if isinstance(error, Unreachable) else each.refusal
             await self._find_leaders(leader)
             return
         self._waits_s.pop(leader, None)
@@ -261,10 +264,10 @@ class AioFetcher:
         if longest is not None and longest.silent_s > SILENCE_S:
             for each in silent:
                 each.silent_s = 0.0
-            why = "" if longest.refusal is None else f": {name(longest.refusal)}"
-            raise BrokerUnavailable(
-                f"{longest.place} has had no answer for {SILENCE_S:.0f} s{why}"
-            ) from longest.refusal
+            refusal = longest.refusal
+            said = refusal if refusal is None or isinstance(refusal, Unreachable) else name(refusal)
+            why = "" if said is None else f": {said}"
+            raise BrokerUnavailable(f"{longest.place} has had no answer for {SILENCE_S:.0f} s{why}") from refusal
 
 
 def _taken(each: Partition, most: int) -> Fetched | None:

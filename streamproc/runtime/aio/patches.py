@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import aiokafka
 
 from streamproc.errors import ConfigError
-from streamproc.runtime.aio import codes, compression, credentials, decompression, failures
+from streamproc.runtime.aio import codes, compression, contacts, credentials, decompression, failures
 
 ABSENT = "-"
 """In place of an original: there is none."""
@@ -53,6 +53,20 @@ def table() -> Iterator[Patch]:
         "5909ea32f4ef",
         failures.send_on_connection,
         "after a reset uvloop's transport raises RuntimeError (aiokafka#1038); and every request passes here: counted",
+    )
+    yield Patch(
+        "aiokafka.conn",
+        "AIOKafkaConnection.connect",
+        "b0f9ba7f0cf6",
+        contacts.connect,
+        "why a connection does not come about is only logged, without what to do about it",
+    )
+    yield Patch(
+        "aiokafka.conn",
+        "AIOKafkaConnection._create_reader_task",
+        "9577a6e84c72",
+        contacts.read_in_task,
+        "it waits for hundreds of megabytes where a TLS or an HTTP server answers, and tells of no reason to hang up",
     )
     yield Patch(
         "aiokafka.client",
