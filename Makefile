@@ -44,7 +44,7 @@ bench: $(READY) $(NATIVE) ## speed on this machine
 	@.venv/bin/python -m tests.bench $(ARGS)
 
 lock: $(if $(filter .venv/bin/uv,$(UV)),$(LOCKED)) ## write the lock files; ARGS=--upgrade for newer versions, UV=uv for your own uv
-	@$(COMPILE) pyproject.toml --extra local --group dev -o requirements/dev.lock
+	@$(COMPILE) pyproject.toml --extra local --extra msk --group dev -o requirements/dev.lock
 	@$(COMPILE) pyproject.toml --constraints requirements/dev.lock -o requirements/runtime.lock
 	@$(COMPILE) --group build --constraints requirements/dev.lock -o requirements/build.lock
 

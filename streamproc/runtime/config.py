@@ -15,14 +15,59 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class OAuthSettings(Section):
+    """Where the tokens of OAUTHBEARER come from: a token endpoint (client credentials), or a file."""
+
+    token_url: str | None = None
+    client_id: str | None = Field(None, min_length=1)
+    client_secret: SecretStr | None = None
+    client_auth: Literal["basic", "post"] = Field(
+        "basic", description="Whether id and secret go in a header or a form."
+    )
+    scope: str | None = Field(None, description="Names with blanks between them.")
+    audience: str | None = Field(None, description="For endpoints that want one, such as Auth0's.")
+    ca_file: str | None = Field(None, description="Certificates to trust at the endpoint, instead of the system's.")
+    timeout_s: float = Field(10.0, gt=0, le=120, description="For one request to the endpoint.")
+    token_file: str | None = Field(None, description="Read before every log in; for workload identity.")
+    extensions: dict[
+        Annotated[str, Field(pattern="^[A-Za-z]+$")], Annotated[str, Field(pattern=r"^[\x20-\x7e\t\r\n]*$")]
+    ] = Field({}, description="SASL extensions, such as logicalCluster and identityPoolId of Confluent Cloud.")
+
+    @field_validator("token_url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^\s@#?/]+(/[^\s@#]*)?", url):
+            raise ValueError("a URL must be like https://host/path, without user and password")
+        return url
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.token_url and self.token_file:
+            raise ValueError("give token_url with client_id and client_secret, or token_file, not both")
+        of_url = ("client_id", "client_secret", "scope", "audience", "ca_file")
+        given = [name for name in of_url if getattr(self, name) is not None]
+        if given and not self.token_url:
+            message = f"{', '.join(given)} belong to a token endpoint: give token_url, too"
+            raise ValueError(message)
+        missing = [name for name in ("client_id", "client_secret") if self.token_url and name not in given]
+        if missing:
+            message = f"token_url needs {' and '.join(missing)}, too"
+            raise ValueError(message)
+        return self
+
+
 class KafkaSettings(Section):
     """How to reach Kafka, and how long to wait for it. Times in milliseconds."""
 
     bootstrap_servers: str = "127.0.0.1:9092"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"] = "PLAIN"
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
+    oauth: OAuthSettings = OAuthSettings()
+    aws_region: str | None = Field(
+        None, pattern="^[a-z0-9-]+$", description="For AWS_MSK_IAM; unset: what the AWS SDK's own settings say."
+    )
     ssl_cafile: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
@@ -40,10 +85,36 @@ class KafkaSettings(Section):
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:
+        if self.by_token:
+            return self
         if self.security_protocol.startswith("SASL") and (self.sasl_username is None or self.sasl_password is None):
             message = f"security_protocol {self.security_protocol} needs sasl_username and sasl_password"
             raise ValueError(message)
         return self
+
+    @model_validator(mode="after")
+    def _tokens(self) -> Self:
+        wanted = self.sasl_mechanism == "OAUTHBEARER" and self.security_protocol.startswith("SASL")
+        if wanted and not (self.oauth.token_url or self.oauth.token_file):
+            raise ValueError(
+                "sasl_mechanism OAUTHBEARER needs oauth.token_url with client_id and client_secret, or oauth.token_file"
+            )
+        if not wanted and (self.oauth.token_url or self.oauth.token_file):
+            raise ValueError(
+                "oauth is for sasl_mechanism OAUTHBEARER with security_protocol SASL_SSL or SASL_PLAINTEXT: set both, "
+                "or leave oauth out"
+            )
+        if self.by_token and (self.sasl_username is not None or self.sasl_password is not None):
+            message = (
+                f"sasl_username and sasl_password are not for sasl_mechanism {self.sasl_mechanism}: leave them out"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def by_token(self) -> bool:
+        """Whether a token logs in."""
+        return self.security_protocol.startswith("SASL") and self.sasl_mechanism in ("OAUTHBEARER", "AWS_MSK_IAM")
 
     @property
     def request_timeout_ms(self) -> int:

@@ -19,6 +19,7 @@ from aiokafka.errors import (
 
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.aio.patches import install
+from streamproc.runtime.aio.tokens import NoToken, Provider
 from streamproc.runtime.config import KafkaSettings
 
 CLOSE_TIMEOUT_S = 1.0
@@ -38,7 +39,10 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "request_timeout_ms": settings.request_timeout_ms,
         "metadata_max_age_ms": METADATA_MAX_AGE_MS,
     }
-    if settings.security_protocol.startswith("SASL"):
+    if settings.by_token:
+        options["sasl_mechanism"] = "OAUTHBEARER"
+        options["sasl_oauth_token_provider"] = Provider(settings)
+    elif settings.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = settings.sasl_mechanism
         options["sasl_plain_username"] = settings.sasl_username
         options["sasl_plain_password"] = settings.sasl_password and settings.sasl_password.get_secret_value()
@@ -94,6 +98,8 @@ async def _refusal(settings: KafkaSettings) -> str | None:
             there = await create_conn(host, port, **{**options, "request_timeout_ms": REFUSAL_MS})
         except ssl.SSLError as error:
             return f"TLS fails: {error}"
+        except NoToken as error:
+            return f"there is no token to log in with: {error.args[0]}"
         except (SaslAuthenticationFailed, UnsupportedSaslMechanismError) as error:
             return f"the log in is refused: {error}"
         except (KafkaError, OSError, TimeoutError):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import aiokafka
 
 from streamproc.errors import ConfigError
-from streamproc.runtime.aio import codes, compression, decompression, failures
+from streamproc.runtime.aio import codes, compression, decompression, failures, sessions
 
 ABSENT = "-"
 """In place of an original: there is none."""
@@ -53,6 +53,13 @@ def table() -> Iterator[Patch]:
         "5909ea32f4ef",
         failures.send_on_connection,
         "after a reset uvloop's transport raises RuntimeError (aiokafka#1038); and every request passes here: counted",
+    )
+    yield Patch(
+        "aiokafka.conn",
+        "AIOKafkaConnection.connected",
+        "e392e7f6dadb",
+        sessions.connected,
+        "it does not log in anew before a session ends (KIP-368, aiokafka#1105): the broker hangs up in mid-commit",
     )
     yield Patch(
         "aiokafka.client",
