@@ -42,6 +42,7 @@ from streamproc.runtime.ports import Gone, Kafka, Unreadable
 from streamproc.runtime.reframing import framing_in
 from streamproc.runtime.stages import stages
 from streamproc.runtime.stored import store_settings
+from streamproc.runtime.tokens import can_log_in
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
 from streamproc.settings import Settings
@@ -174,7 +175,9 @@ async def serve(
             log.info("started", http=url, **_about(settings))
             registry = registry_link(settings.registry, settings.framing, settings.topic_names, book, metrics.registry)
             async with registry as link:
-                if link is None or await link.is_ready(observer.held_up, stop):
+                if await can_log_in(settings.kafka, observer.held_up, stop) and (
+                    link is None or await link.is_ready(observer.held_up, stop)
+                ):
                     frames = SINGLE_OBJECTS if link is None else link.frames
                     await _tell_reframing(settings, kafka)
                     reporter = make_reporter(settings, Watched(health.readyz, partitions), frames)

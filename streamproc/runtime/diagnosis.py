@@ -7,6 +7,7 @@ from typing import NamedTuple
 class Word(StrEnum):
     """The causes; those that tell most of what has to be changed first."""
 
+    NO_TOKEN = "NoToken"  # noqa: S105  a word for its absence
     LOGIN_REFUSED = "LoginRefused"
     MECHANISM_OFF = "MechanismOff"
     LOGIN_NOT_TAKEN = "LoginNotTaken"

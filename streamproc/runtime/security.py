@@ -1,9 +1,10 @@
 """The settings of how clients show Kafka who they are, and of whom they trust; what of them fits together."""
 
+import re
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from streamproc.credentials.section import Section
 
@@ -16,17 +17,62 @@ NOTHING = None, "", SecretStr(""), True
 """Said by whoever sets everything, needed or not: no path, no password, the host to be checked."""
 
 
+class OAuthSettings(Section):
+    """Where the tokens of OAUTHBEARER come from: a token endpoint (client credentials), or a file."""
+
+    token_url: str | None = None
+    client_id: str | None = Field(None, min_length=1)
+    client_secret: SecretStr | None = None
+    client_auth: Literal["basic", "post"] = Field(
+        "basic", description="Whether id and secret go in a header or a form."
+    )
+    scope: str | None = Field(None, description="Names with blanks between them.")
+    audience: str | None = Field(None, description="For endpoints that want one, such as Auth0's.")
+    ca_file: str | None = Field(None, description="Certificates to trust at the endpoint, instead of the system's.")
+    timeout_s: float = Field(10.0, gt=0, le=120, description="For one request to the endpoint.")
+    token_file: str | None = Field(None, description="Read before every log in; for workload identity.")
+    extensions: dict[
+        Annotated[str, Field(pattern="^[A-Za-z]+$")], Annotated[str, Field(pattern=r"^[\x20-\x7e\t\r\n]*$")]
+    ] = Field({}, description="SASL extensions, such as logicalCluster and identityPoolId of Confluent Cloud.")
+
+    @field_validator("token_url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^\s@#?/]+(/[^\s@#]*)?", url):
+            raise ValueError("a URL must be like https://host/path, without user and password")
+        return url
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.token_url and self.token_file:
+            raise ValueError("give token_url with client_id and client_secret, or token_file, not both")
+        of_url = ("client_id", "client_secret", "scope", "audience", "ca_file")
+        given = [name for name in of_url if getattr(self, name) is not None]
+        if given and not self.token_url:
+            message = f"{', '.join(given)} belong to a token endpoint: give token_url, too"
+            raise ValueError(message)
+        missing = [name for name in ("client_id", "client_secret") if self.token_url and name not in given]
+        if missing:
+            message = f"token_url needs {' and '.join(missing)}, too"
+            raise ValueError(message)
+        return self
+
+
 class SecuritySettings(Section):
     """Logging in to Kafka, and TLS. What the protocol would not use is an error: nothing goes in clear by accident."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="With SSL in it everything is encrypted, with SASL there is a log in."
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"] = Field(
         "PLAIN", description="How to log in; PLAIN sends the password itself."
     )
     sasl_username: str | None = Field(None, description="Who logs in.")
     sasl_password: SecretStr | None = Field(None, description="Its password; from a file it is followed.")
+    oauth: OAuthSettings = OAuthSettings()
+    aws_region: str | None = Field(
+        None, pattern="^[a-z0-9-]+$", description="For AWS_MSK_IAM; unset: what the AWS SDK's own settings say."
+    )
     ssl_cafile: str | None = Field(
         None, description="PEM file of the authorities to trust, instead of the system's; followed."
     )
@@ -47,7 +93,7 @@ class SecuritySettings(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        found = [*self._unused(), *self._incomplete(), *self._twice()]
+        found = [*self._unused(), *self._incomplete(), *self._twice(), *self._tokens()]
         if found:
             raise ValueError("; ".join(found))
         return self
@@ -73,7 +119,8 @@ class SecuritySettings(Section):
 
     def _incomplete(self) -> Iterator[str]:
         """Say what lacks its other half."""
-        if "SASL" in self.security_protocol and not (self.sasl_username and self._has("sasl_password")):
+        is_named = self.sasl_username and self._has("sasl_password")
+        if "SASL" in self.security_protocol and not self.by_token and not is_named:
             yield f"security_protocol {self.security_protocol} needs sasl_username and sasl_password"
         certificate, key = self._any("ssl_certfile", "ssl_certificate_pem"), self._any("ssl_keyfile", "ssl_key_pem")
         if key and not certificate:
@@ -91,3 +138,24 @@ class SecuritySettings(Section):
 
     def _any(self, *names: str) -> bool:
         return any(map(self._has, names))
+
+    def _tokens(self) -> Iterator[str]:
+        """Say what does not fit logging in by a token."""
+        wanted, given = (
+            self.by_token and self.sasl_mechanism == "OAUTHBEARER",
+            self.oauth.token_url or self.oauth.token_file,
+        )
+        if wanted and not given:
+            yield "OAUTHBEARER needs oauth.token_url with client_id and client_secret, or oauth.token_file"
+        if given and not wanted:
+            yield (
+                "oauth is for sasl_mechanism OAUTHBEARER with security_protocol SASL_SSL or SASL_PLAINTEXT: set both, "
+                "or leave oauth out"
+            )
+        if self.by_token and (self.sasl_username is not None or self.sasl_password is not None):
+            yield f"sasl_username and sasl_password are not for sasl_mechanism {self.sasl_mechanism}: leave them out"
+
+    @property
+    def by_token(self) -> bool:
+        """Whether a token logs in."""
+        return self.security_protocol.startswith("SASL") and self.sasl_mechanism in ("OAUTHBEARER", "AWS_MSK_IAM")

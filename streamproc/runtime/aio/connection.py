@@ -14,6 +14,7 @@ from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.aio.contacts import CONTACTS, trouble_at
 from streamproc.runtime.aio.credentials import credentials
 from streamproc.runtime.aio.patches import install
+from streamproc.runtime.aio.tokens import Provider
 from streamproc.runtime.config import KafkaSettings
 
 CLOSE_TIMEOUT_S = 1.0
@@ -35,7 +36,10 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     if settings.security_protocol != "PLAINTEXT":
         # In place of both: each connection asks it, see `credentials.create_conn`.
         options["ssl_context"] = options["sasl_plain_password"] = credentials(settings)
-    if settings.security_protocol.startswith("SASL"):
+    if settings.by_token:
+        options["sasl_mechanism"] = "OAUTHBEARER"
+        options["sasl_oauth_token_provider"] = Provider(settings)
+    elif settings.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = settings.sasl_mechanism
         options["sasl_plain_username"] = settings.sasl_username
     return options

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from streamproc.escaping import escaped
 from streamproc.runtime.aio.attempt import Attempt, NotKafka, Stage
+from streamproc.runtime.aio.tokens import NoToken
 from streamproc.runtime.diagnosis import Diagnosis, Word
 
 KAFKA = "STREAMPROC_KAFKA__"
@@ -209,6 +210,10 @@ def _hang_up(_: BaseException, attempt: Attempt) -> Diagnosis:
     return attempt.told(Word.HUNG_UP, f"hangs up {what}: it is stopping, or its log says why")
 
 
+def _no_token(error: NoToken, attempt: Attempt) -> Diagnosis:
+    return attempt.told(Word.NO_TOKEN, f"cannot be logged in to, as there is no token: {_said(error.args[0])}")
+
+
 def _out_of_reach(error: OSError, attempt: Attempt) -> Diagnosis:
     said = _said(error.strerror or error)
     return attempt.told(Word.OUT_OF_REACH, f"cannot be reached ({said}): check network and firewall; {WHERE}")
@@ -234,6 +239,7 @@ JUDGES: tuple[
     (ssl.SSLCertVerificationError, _server_certificate),
     (ssl.SSLError, _tls),
     (NotKafka, _other_protocol),
+    (NoToken, _no_token),
     (socket.gaierror, _unresolved),
     ((TimeoutError, asyncio.CancelledError), _silence),
     (UnsupportedSaslMechanismError, _mechanism),

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.contacts import SASL_HANDSHAKE, offered
 from streamproc.runtime.aio.requests import count
+from streamproc.runtime.aio.sessions import SASL_AUTHENTICATE, logged_in
 
 _write, _ask = AIOKafkaConnection.send, AIOKafkaClient.send
 
@@ -27,7 +28,9 @@ def send_on_connection(self: Any, request: Any, *arguments: Any, **options: Any)
     count(request.API_KEY)
     try:
         answering = _write(self, request, *arguments, **options)
-        return offered(self, answering) if request.API_KEY == SASL_HANDSHAKE else answering
+        if request.API_KEY == SASL_HANDSHAKE:
+            return offered(self, answering)
+        return logged_in(self, answering) if request.API_KEY == SASL_AUTHENTICATE else answering
     except RuntimeError as error:
         if type(error) is not RuntimeError:  # A KafkaError is one; so is what says that a broker's versions do not fit.
             raise

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import aiokafka
 
 from streamproc.errors import ConfigError
-from streamproc.runtime.aio import codes, compression, contacts, credentials, decompression, failures
+from streamproc.runtime.aio import codes, compression, contacts, credentials, decompression, failures, sessions
 
 ABSENT = "-"
 """In place of an original: there is none."""
@@ -74,6 +74,13 @@ def table() -> Iterator[Patch]:
         "673276cbddb4",
         credentials.create_conn,
         "a client has one TLS context and one password for its life: a renewed certificate would never be used",
+    )
+    yield Patch(
+        "aiokafka.conn",
+        "AIOKafkaConnection.connected",
+        "e392e7f6dadb",
+        sessions.connected,
+        "it does not log in anew before a session ends (KIP-368, aiokafka#1105): the broker hangs up in mid-commit",
     )
     yield Patch(
         "aiokafka.client",
