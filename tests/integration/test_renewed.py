@@ -174,7 +174,6 @@ def _properties(ca_file: str, store: Path, inside: int, tls: int, sasl: int) -> 
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "controller.quorum.voters": f"1@{HOST}:{controller}",
-        "log.retention.ms": "-1",  # Simulated events are years old: half a minute after its start it would drop them.
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(store),
         "listener.name.ssl.ssl.client.auth": "required",

@@ -155,7 +155,6 @@ def _properties(authority: Authority, directory: Path, inside: int, port: int, c
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "controller.quorum.voters": f"1@{HOST}:{controller}",
-        "log.retention.ms": "-1",  # Simulated events are years old: half a minute after its start it would drop them.
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(store),
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",

@@ -21,6 +21,7 @@ from streamproc.runtime.aio.attempt import Attempt, NotKafka, Stage
 from streamproc.runtime.aio.certificates import ended
 from streamproc.runtime.aio.contacts import FRESH_S, STOPPING_S, Contacts, Unreachable, address_of
 from streamproc.runtime.aio.diagnosing import MOST_SAID, diagnose
+from streamproc.runtime.aio.tokens import NoToken
 from streamproc.runtime.diagnosis import Diagnosis, Word
 from tests.support.certificates import Authority
 
@@ -75,6 +76,12 @@ CASES: list[tuple[BaseException, Attempt, Word, list[str]]] = [
         attempt(LOGGING_IN, SASL, mechanism="OAUTHBEARER", user=None, password=SecretStr("")),
         Word.LOGIN_REFUSED,
         ["log in by OAUTHBEARER (the token is over)", "where the token comes from"],
+    ),
+    (
+        NoToken("the endpoint gives no token"),
+        attempt(LOGGING_IN, SASL, mechanism="OAUTHBEARER", user=None, password=SecretStr("")),
+        Word.NO_TOKEN,
+        ["cannot be logged in to, as there is no token: the endpoint gives no token"],
     ),
     (
         ValueError("Server sent wrong signature!"),

@@ -122,7 +122,8 @@ class FakeKafka:
         """Partitions that take no records."""
         self.ending: dict[TopicPartition, set[TopicPartition]] = defaultdict(set)
         """The partitions that refused a transaction, by its id."""
-        self.commits = 0
+        self.commits: list[Mapping[TopicPartition, Committed]] = []
+        """The offsets of each transaction, in their order."""
         self.silent: set[str] = set()
         """Topics whose fetches get no answer."""
         self.fetches = Counter[str]()
@@ -427,7 +428,7 @@ class FakeTransactions:
         kafka.fault("before the end")
         self._check()
         kafka.end(source, "committed")
-        kafka.commits += 1
+        kafka.commits.append(dict(offsets))
         kafka.fault("after the end")
         self._is_spent = False
 
