@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
-from streamproc.codec.native import CODEC
+from streamproc.native import CODEC
 from streamproc.observe import names
 from streamproc.version import installed
 
