@@ -14,12 +14,12 @@ import structlog
 
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.instances import InstanceEncoder
-from streamproc.codec.native import CODEC
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.errors import BrokerUnavailable
 from streamproc.instances.partitions import Partitions
 from streamproc.instances.process import instance_id
 from streamproc.instances.reporter import Identity, Reporter, Watched
+from streamproc.native import CODEC
 from streamproc.notify.observer import PushObserver
 from streamproc.notify.pusher import Pusher, Source
 from streamproc.observe.fanout import Observers

@@ -18,7 +18,6 @@ from pydantic_settings import (
 )
 
 from streamproc.codec.framing import Framing
-from streamproc.codec.native import OFF, wanted
 from streamproc.console_config import ConsoleSettings
 from streamproc.core.lifecycle import Profile
 from streamproc.core.profiles import PROFILES
@@ -29,6 +28,7 @@ from streamproc.credentials.section import Section
 from streamproc.errors import ConfigError
 from streamproc.inputbook import InputSettings, in_force, input_flaws
 from streamproc.instances.config import InstanceSettings
+from streamproc.native import OFF, wanted
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import FORMER_REASONS, REASONS

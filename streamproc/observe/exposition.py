@@ -11,7 +11,7 @@ from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.samples import Sample
 
-from streamproc.codec.native import CODEC
+from streamproc.native import CODEC
 from streamproc.observe import names
 from streamproc.version import installed
 

@@ -13,8 +13,8 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import KafkaError
 
 from streamproc.codec.batched import Batched, Record
-from streamproc.codec.native import module
 from streamproc.codec.sizes import MAX_HEADERS, memory_bytes, omitted
+from streamproc.native import module
 from streamproc.runtime.aio.headernames import Answer, AnyNames, Damaged
 from streamproc.runtime.aio.unpacked import FetchedBatches, Odd
 from streamproc.runtime.ports import Gone, TopicPartition
