@@ -15,6 +15,7 @@ class Status(StrEnum):
     PAUSED = "paused"
     REBALANCING = "rebalancing"
     BROKER_UNAVAILABLE = "broker_unavailable"
+    DENIED = "denied"
     FENCED = "fenced"
     STALLED = "stalled"
     IDLE = "idle"

@@ -13,6 +13,7 @@ from uuid import uuid4
 from streamproc.codec.message import Message
 from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.partitioner import partition_of
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import (
     Committed,
     Fetched,
@@ -28,6 +29,7 @@ from streamproc.runtime.ports import (
     TopicPartition,
     Unreadable,
 )
+from streamproc.runtime.rights import Operation, Resource, Right
 
 Fault = Callable[[str], None]
 """Called at named points with their name; raises what shall go wrong there."""
@@ -123,6 +125,10 @@ class FakeKafka:
         self.ending: dict[TopicPartition, set[TopicPartition]] = defaultdict(set)
         """The partitions that refused a transaction, by its id."""
         self.commits = 0
+        self.taken: set[Right] = set()
+        """Rights that the user does not have."""
+        self.denials = 0
+        """Commits that were refused for want of a right."""
         self.silent: set[str] = set()
         """Topics whose fetches get no answer."""
         self.fetches = Counter[str]()
@@ -213,6 +219,10 @@ class FakeKafka:
             self.ids[topic.name] = uuid4().hex
             self.logs[topic.name] = [Log() for _ in range(topic.partitions)]
             self.configs[topic.name] = {"max.message.bytes": "1048588", "cleanup.policy": "delete", **topic.config}
+
+    async def lacking(self, rights: Sequence[Right]) -> Sequence[Right]:
+        """Return those of the rights that were taken away."""
+        return [right for right in rights if right in self.taken]
 
     async def close(self) -> None:
         """Nothing to give up."""
@@ -410,6 +420,11 @@ class FakeTransactions:
         self._is_spent = True
         for place, messages in outputs.items():
             self._check()  # A broker refuses each record of a producer that was fenced in the meantime.
+            write = Right(Operation.WRITE, Resource.TOPIC, place.topic)
+            if write in kafka.taken:
+                kafka.end(source, "aborted")
+                kafka.denials += 1
+                raise Denied(write, places=[each for each in outputs if each.topic == place.topic])
             if place in kafka.refusing:
                 kafka.end(source, "aborted")
                 kafka.ending[source] = set(kafka.refusing) & outputs.keys()
@@ -466,6 +481,10 @@ class FakeGroup:
     def partitions(self, topic: str) -> int | None:
         """Return how many there are."""
         return len(self._kafka.logs.get(topic, ())) or None
+
+    def trouble(self) -> Denied | None:
+        """Return why there is no membership."""
+        return None
 
     async def leave(self) -> None:
         """Go; the others get the partitions."""
