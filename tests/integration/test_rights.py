@@ -188,7 +188,7 @@ async def _worked_off(broker: Guarded, directory: Path, events: int = 300) -> No
         now_ms = int(time.time() * 1_000)
         await it.send(simulate(seed=5, events=events, bad_ratio=0.1, start_ms=now_ms))
         worker = it.start()
-        await it.drained()
+        await eventually(worker.is_ready)
         assert worker.stop() == 0
 
 
