@@ -127,6 +127,7 @@ class FakeKafka:
         self.commits = 0
         self.taken: set[Right] = set()
         """Rights that the user does not have."""
+        self.asked_for = Counter[Right]()
         self.denials = 0
         """Commits that were refused for want of a right."""
         self.silent: set[str] = set()
@@ -222,6 +223,7 @@ class FakeKafka:
 
     async def lacking(self, rights: Sequence[Right]) -> Sequence[Right]:
         """Return those of the rights that were taken away."""
+        self.asked_for.update(rights)
         return [right for right in rights if right in self.taken]
 
     async def close(self) -> None:

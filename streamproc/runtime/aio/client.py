@@ -54,7 +54,7 @@ class Client(AIOKafkaClient):
         self._topics: set[str] = set()
         self._lookups = lookups
         self._avoided: dict[Any, tuple[float, float]] = {}
-        self._kept = Kept()
+        self._kept, self._lacks = Kept(), False
         self._of_hidden, self._of_leaderless = Backoff(*HIDDEN_S), Backoff(*LEADERLESS_S)
 
     @property
@@ -174,7 +174,7 @@ class Client(AIOKafkaClient):
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
         """Ask one broker after the other; no topic is made by asking for it."""
-        await asyncio.sleep(self._pace(cluster_metadata, topics or ()))
+        await asyncio.sleep(self._pace())
         request = MetadataRequest(list(topics or ()), allow_auto_topic_creation=False)
         for node in (*self._by_reach(), *(node for node, _ in self._conns if node == BOOTSTRAP)):
             try:
@@ -185,6 +185,7 @@ class Client(AIOKafkaClient):
             if not answer.brokers:
                 return False
             self._kept.update(cluster_metadata, answer)
+            self._lacks = any(not is_led(cluster_metadata, topic) for topic in topics or ())
             first = self._conns.pop((BOOTSTRAP, ConnectionGroup.DEFAULT), None)
             if first is not None:
                 first.close()
@@ -192,13 +193,12 @@ class Client(AIOKafkaClient):
         cluster_metadata.failed_update(None)
         return False
 
-    def _pace(self, cluster: Any, topics: Any) -> float:
-        """Return how long to wait, where the last answer lacked something that whoever asks may be after."""
+    def _pace(self) -> float:
+        """Return how long to wait, where the last answer lacked something that whoever asks again may be after."""
         if self.hidden:
             return self._of_hidden.failed()
         self._of_hidden.succeeded()
-        asked_before = self._of_leaderless.failures or cluster._last_successful_refresh_ms  # noqa: SLF001
-        if asked_before and any(not is_led(cluster, topic) for topic in topics):
+        if self._lacks:
             return self._of_leaderless.failed()
         self._of_leaderless.succeeded()
         return 0.0
