@@ -67,3 +67,23 @@ async def test_what_all_partitions_need_is_waited_for(point):
         await it.drained()
     assert [it.ids("transitions", number) for number in range(2)] == [["run-events:0:0"], ["run-events:1:0"]]
     assert (0, TaskState.RUNNING) in it.told.states
+
+
+async def test_an_input_that_may_not_be_read_holds_its_own_partitions():
+    """They read nothing before the right is back; the other stage goes on."""
+    it = await application(partitions=2)
+    right = Right(Operation.READ, Resource.TOPIC, it.topics.measurements)
+    it.kafka.taken = {right}
+    it.send("queued", "run_0", partition=0)
+    async with it.working():
+        await it.drained()
+        await eventually(lambda: {it.measured(0), it.measured(1)} == it.told.pauses.keys())
+        why, message = it.told.pauses[it.measured(0)]
+        assert why is Pause.DENIED
+        assert f"the user lacks the right {right}" in message
+        fetches, asked = it.kafka.fetches[it.topics.measurements], it.kafka.asked_for[right]
+        await eventually(lambda: it.kafka.asked_for[right] >= asked + ASKS)
+        assert it.kafka.fetches[it.topics.measurements] == fetches
+        it.kafka.taken = set()
+        await it.summed()
+        await eventually(lambda: not it.told.pauses)

@@ -298,6 +298,9 @@ class FakeReader:
         self._kafka.fetches[self._topic] += 1
         if self._topic in self._kafka.silent:
             return None
+        read = Right(Operation.READ, Resource.TOPIC, self._topic)
+        if read in self._kafka.taken:
+            return Fetched((), False, Denied(read))
         log = self._log
         if not log.first <= self._position <= log.end:
             message = f"offset {self._position} of {self._where} is no longer there: {log.first} to {log.end}"
