@@ -25,7 +25,7 @@ from streamproc.rightsbook import COMMANDS, names, rights_of
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.denied import Denied
-from streamproc.runtime.rights import Operation, Right
+from streamproc.runtime.rights import Operation, Resource, Right
 from streamproc.settings import Settings, load_settings
 from tests.support.guarded import Guarded, guarded_broker
 from tests.support.service import Fleet, _get, fleet
@@ -84,6 +84,23 @@ USERS: dict[str, list[Right]] = {
     "service": [right for command in SERVICE for right in rights_of(command, ON)],
     "checker": [right for command in (*SERVICE, "topics check") for right in rights_of(command, ON)],
     "nobody": [],
+    "prefixed": [
+        *(Right(each, Resource.TOPIC, f"{APPLICATION}-", prefixed=True) for each in Operation),
+        Right(Operation.READ, Resource.GROUP, APPLICATION, prefixed=True),
+        Right(Operation.WRITE, Resource.TRANSACTIONAL_ID, APPLICATION, prefixed=True),
+    ],
+    "of_all": [
+        *(Right(each, Resource.TOPIC, "*") for each in Operation),
+        Right(Operation.READ, Resource.GROUP, "*"),
+        Right(Operation.WRITE, Resource.TRANSACTIONAL_ID, "*"),
+    ],
+    "one_by_one": [
+        *(right for right in rights_of("run", ON) if right.resource is not Resource.TRANSACTIONAL_ID),
+        *(
+            Right(Operation.WRITE, Resource.TRANSACTIONAL_ID, f"{APPLICATION}:{ON.topics[role]}:0")
+            for role in ("events", "measurements")
+        ),
+    ],
 }
 
 
@@ -323,6 +340,17 @@ async def test_the_console_reads_with_exactly_its_rights(shop: Shop, command: st
             kafka = app.make_kafka(shop.settings(user_of(command, right)))
             assert await lacking(kafka, settings, command) == [right]
             await kafka.close()
+
+
+@pytest.mark.parametrize("user", ["prefixed", "of_all", "one_by_one", None])
+async def test_rights_that_are_given_otherwise_are_had(shop: Shop, user: str | None) -> None:
+    """By a prefix, by a wildcard, id by id, or to a super user."""
+    settings = shop.settings(user)
+    kafka = app.make_kafka(settings)
+    try:
+        assert await lacking(kafka, settings, *(["run"] if user == "one_by_one" else COMMANDS)) == []
+    finally:
+        await kafka.close()
 
 
 async def test_asking_for_rights_fences_nobody(shop: Shop) -> None:
