@@ -12,6 +12,7 @@ import pytest
 
 from streamproc.local.simulate import simulate
 from streamproc.rightsbook import names, rights_of
+from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.rights import Operation, Resource, Right
 from tests.support.guarded import Guarded, guarded_broker
 from tests.support.service import Fleet, Worker, fleet
@@ -45,6 +46,10 @@ class Guard(NamedTuple):
         found = re.findall(r'^streamproc_kafka_requests_total\{request="(\w+)"\} ([\d.e+]+)$', text, re.MULTILINE)
         assert found
         return Counter({kind: int(float(count)) for kind, count in found})
+
+    def troubles(self) -> list[str]:
+        """Return why the push started over."""
+        return [line["why"] for line in self.worker.events("the push starts over")]
 
     async def send(self, seed: int) -> None:
         """Send some more."""
@@ -121,3 +126,36 @@ async def test_a_right_that_is_taken_away_is_waited_for(guard: Guard, operation:
     await guard.service.drained()
     assert await guard.service.check() == 120
     assert guard.worker.stop() == 0
+
+
+@pytest.mark.parametrize(("operation", "kind"), [(Operation.READ, Resource.GROUP), (Operation.READ, Resource.TOPIC)])
+async def test_a_push_waits_for_its_rights_and_holds_up_nothing(
+    broker: Guarded, unique: Callable[[str], str], tmp_path: Path, operation: Operation, kind: Resource
+) -> None:
+    """rules.md 28: the log names what lacks; few requests; the pipeline stays ready; it reads again once it is back."""
+    async with fleet(broker.open, unique("pushing"), tmp_path) as service:
+        push = rights_of("run: push to Alertmanager", names(service.name, service.topics))
+        broker.grant(USER, [*rights(service), *push])
+        urls = {"ALERTMANAGER__URLS": '["http://127.0.0.1:9"]', "KAFKA__SESSION_TIMEOUT_MS": 6_000}
+        it = Guard(broker, service, service.start(**broker.login(USER), **urls))
+        await it.send(1)
+        await eventually(it.worker.is_ready)
+        group = AioKafka(service.settings, f"{service.name}.alertmanager")
+
+        async def is_member() -> bool:
+            return (await group.membership()).state == "Stable"
+
+        await eventually(is_member)
+        [right] = [each for each in push if (each.operation, each.resource) == (operation, kind)]
+        broker.take(USER, right)
+        await eventually(lambda: any(f"lacks the right {right}" in why for why in it.troubles()))
+        before, sent = await it.requests(), Counter[str]()
+        while sent["Heartbeat"] < BEATS:
+            sent = await it.requests() - before
+        assert all(count <= FEW for count in sent.values()), sent
+        assert (await it.answer())[0]
+        broker.grant(USER, [right])
+        await eventually(is_member)
+        assert "never retrieved" not in it.worker.output()
+        assert it.worker.stop() == 0
+        await group.close()
