@@ -86,7 +86,7 @@ class MetricsObserver(Observer):
         """Count a confirmed transaction."""
         self._pipeline.transacted()
 
-    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:  # noqa: ARG002  a cause is nobody's own
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:  # noqa: ARG002  a cause is nobody's own
         """Count a failure."""
         self._pipeline.failed(cause)
 

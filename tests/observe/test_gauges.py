@@ -278,7 +278,7 @@ def waiting(metrics):
 
 
 def none_but(**counts):
-    reasons = ("registry", "rate", "rejections", "unreadable", "output", "state_full")
+    reasons = ("registry", "rate", "rejections", "unreadable", "output", "state_full", "denied")
     return dict.fromkeys(reasons, 0) | counts
 
 

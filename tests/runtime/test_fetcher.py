@@ -14,7 +14,9 @@ from streamproc.runtime.aio import fetcher as module
 from streamproc.runtime.aio.fetcher import SILENCE_S, AioFetcher
 from streamproc.runtime.aio.fetchwire import Answer
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Gone, TopicPartition, Unreadable
+from streamproc.runtime.denied import Denied
+from streamproc.runtime.ports import Fetched, Gone, TopicPartition, Unreadable
+from streamproc.runtime.rights import Operation, Resource, Right
 from tests.support.waiting import eventually
 
 A, B, C = (TopicPartition("events", number) for number in range(3))
@@ -36,6 +38,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.logs: dict[TopicPartition, list[bytes]] = {A: [], B: [], C: []}
+        self.hidden: set[str] = set()
         self.ends = Counter[TopicPartition]()
         self.firsts = Counter[TopicPartition]()
         self.leaders: dict[TopicPartition, int | None] = dict.fromkeys(self.logs, 1)
@@ -437,11 +440,27 @@ async def test_why_a_partition_is_silent_is_told(fetcher: AioFetcher, cluster: C
         await polled()
 
 
-async def test_a_permission_that_lacks_is_told_at_once(fetcher: AioFetcher, cluster: Cluster) -> None:
-    """Nobody has to wait for it."""
+async def test_a_right_that_lacks_is_told_of_its_partitions_alone(fetcher: AioFetcher, cluster: Cluster) -> None:
+    """The others go on, and nobody looks for another leader."""
     cluster.codes[B] = 29
-    with pytest.raises(BrokerUnavailable, match="events partition 1 cannot be read: TOPIC_AUTHORIZATION_FAILED"):
-        await gather(fetcher, ALL)
+    cluster.write(A, 1)
+    found: dict[TopicPartition, Fetched] = {}
+    while len(found) < 2:
+        found |= {place: each for place, each in (await fetcher.poll(ALL, 5)).items() if each.records or each.trouble}
+    assert [record.offset for record in found[A].records] == [0]
+    trouble = found[B].trouble
+    assert isinstance(trouble, Denied)
+    assert trouble.rights == (Right(Operation.READ, Resource.TOPIC, "events"),)
+    assert not cluster.refreshes
+
+
+async def test_a_topic_that_is_hidden_from_the_start_may_not_be_read(fetcher: AioFetcher, cluster: Cluster) -> None:
+    """Nobody can say who leads it, so nobody can be asked."""
+    cluster.leaders, cluster.hidden = dict.fromkeys(ALL), {"events"}
+    trouble = None
+    while trouble is None:
+        trouble = next((each.trouble for each in (await fetcher.poll(ALL, 5)).values()), None)
+    assert isinstance(trouble, Denied)
 
 
 async def test_an_answer_now_and_then_is_enough(fetcher: AioFetcher, cluster: Cluster, clock: Clock) -> None:
@@ -449,7 +468,7 @@ async def test_an_answer_now_and_then_is_enough(fetcher: AioFetcher, cluster: Cl
     for number in range(100):
         cluster.silent = set() if number % 10 == 0 else {1}
         clock.now += 0.5
-        await fetcher.poll(ALL, 0.01)
+        await fetcher.poll(ALL, 0.01 if cluster.silent else 5)
         for request in [*fetcher._requests.values()]:
             request.cancel()
             await asyncio.wait({request})

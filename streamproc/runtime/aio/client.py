@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
@@ -23,6 +24,8 @@ from streamproc.errors import ConfigError
 from streamproc.runtime.aio.codes import told
 from streamproc.runtime.aio.connection import connection
 from streamproc.runtime.aio.contacts import CONTACTS, Unreachable, address_of, trouble_at
+from streamproc.runtime.aio.hiding import Kept, is_led
+from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import KafkaSettings
 
 CONNECT_S = 3.0
@@ -31,6 +34,10 @@ LOOK_UP_S = 3.0
 """For an answer that any broker can give at once."""
 FIRST_AVOIDED_S, LONGEST_AVOIDED_S = 0.25, 2.0
 """How long a broker is left alone that could not be reached; longer each time."""
+HIDDEN_S, LEADERLESS_S = (0.1, 5.0), (0.02, 0.25)
+"""Before topics are asked for again that are hidden from us, or have no leader; longer each time.
+
+Some of aiokafka's parts ask again at once, for as long as they miss one."""
 NEVER = 0.0, 0.0
 BOOTSTRAP = "bootstrap"
 """aiokafka's name of the first connection, where the cluster has told of no brokers yet."""
@@ -49,6 +56,13 @@ class Client(AIOKafkaClient):
         self._topics: set[str] = set()
         self._lookups = lookups
         self._avoided: dict[Any, tuple[float, float]] = {}
+        self._kept, self._lacks = Kept(), False
+        self._of_hidden, self._of_leaderless = Backoff(*HIDDEN_S), Backoff(*LEADERLESS_S)
+
+    @property
+    def hidden(self) -> AbstractSet[str]:
+        """Topics that the broker does not tell of, for want of a right; what was known of them before stays known."""
+        return self._kept.hidden
 
     async def bootstrap(self) -> None:
         """Find the brokers; raises KafkaError, Unreachable where it is known why there are none."""
@@ -173,6 +187,7 @@ class Client(AIOKafkaClient):
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
         """Ask one broker after the other; no topic is made by asking for it."""
+        await asyncio.sleep(self._pace())
         request = MetadataRequest(list(topics or ()), allow_auto_topic_creation=False)
         for node in (*self._by_reach(), *(node for node, _ in self._conns if node == BOOTSTRAP)):
             try:
@@ -184,13 +199,24 @@ class Client(AIOKafkaClient):
                 continue
             if not answer.brokers:
                 return False
-            cluster_metadata.update_metadata(answer)
+            self._kept.update(cluster_metadata, answer)
+            self._lacks = any(not is_led(cluster_metadata, topic) for topic in topics or ())
             first = self._conns.pop((BOOTSTRAP, ConnectionGroup.DEFAULT), None)
             if first is not None:
                 first.close()
             return True
         cluster_metadata.failed_update(None)
         return False
+
+    def _pace(self) -> float:
+        """Return how long to wait, where the last answer lacked something that whoever asks again may be after."""
+        if self.hidden:
+            return self._of_hidden.failed()
+        self._of_hidden.succeeded()
+        if self._lacks:
+            return self._of_leaderless.failed()
+        self._of_leaderless.succeeded()
+        return 0.0
 
     def _by_reach(self) -> list[Any]:
         """Return the brokers in random order, those last that could not be reached."""
