@@ -282,21 +282,16 @@ class Health(Observer):
         return told_of({source: pause for source in self._sources() if (pause := self._tasks[source].pause)})
 
     def _stalled_tasks(self) -> str:
-        latest = self._clock() - self._stall_after_s
-        stalled = [
-            source
-            for source in self._sources()
-            if (task := self._tasks[source]).lag and task.moved_at < latest and task.pause is None
-        ]
-        limit_s = f"{self._stall_after_s:.0f} s"
-        return f"nothing was read or committed on {named(stalled)} for {limit_s}" if stalled else ""
+        latest, tasks = self._clock() - self._stall_after_s, [(each, self._tasks[each]) for each in self._sources()]
+        stalled = [source for source, task in tasks if task.lag and task.moved_at < latest and task.pause is None]
+        told = f"nothing was read or committed on {named(stalled)} for {self._stall_after_s:.0f} s"
+        return told if stalled else ""
 
     def _unproven(self) -> str:
         return f"the last transaction failed ({self._failed}): the next one is awaited" if self._failed else ""
 
     def _running(self) -> str:
-        behind = self._behind()
-        if not behind:
+        if not (behind := self._behind()):
             return f"running {named(self._sources())}, all of them ready"
         lag = sum(self._tasks[source].lag for source in behind)
         return f"running, but {named(behind)} not caught up yet: {lag} records behind"
