@@ -41,7 +41,7 @@ def test_the_command_line_runs(image):
 
 
 def test_the_native_codec_is_in_it(image):
-    found = image.run("python", "-c", "from streamproc.codec.native import CODEC; print(CODEC.name)")
+    found = image.run("python", "-c", "from streamproc.native import CODEC; print(CODEC.name)")
     assert found.stdout == "native\n", found.stderr
 
 

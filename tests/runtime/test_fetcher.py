@@ -1,6 +1,7 @@
 """The fetcher on brokers that answer as they are told: what it asks for, when, and what it makes of the answers."""
 
 import asyncio
+import time
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -352,11 +353,14 @@ async def test_a_broker_that_is_away_is_left_alone_and_the_others_go_on(
         cluster.silent.add(2)
     else:
         cluster.failures[2] = failure
+    began = time.monotonic()
     for number in range(20):
         cluster.write(A, 1)
         found = await gather(fetcher, ALL, 1)
         assert found[A] == [number]
-    assert sum(leader == 2 for leader, _, _ in cluster.asked) <= 3
+    # Each wait is half of the longest at least; the machine may have stood still meanwhile.
+    most = 2 + (time.monotonic() - began) / (module.LONGEST_WAIT_S / 2)
+    assert sum(leader == 2 for leader, _, _ in cluster.asked) <= most
     cluster.write(B, 1)
     cluster.leaders[B] = 1
     got: list[int] = []
