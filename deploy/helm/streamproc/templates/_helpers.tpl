@@ -209,6 +209,10 @@ streamproc.toml: |
 httpGet:
   path: {{ index . 1 }}
   port: http
+  {{- /* The console speaks no TLS. */}}
+  {{- if and (eq (index . 2) "processor") (index $values.settings "STREAMPROC_HTTP__TLS_CERT_FILE") }}
+  scheme: HTTPS
+  {{- end }}
 periodSeconds: {{ $values.probes.periodSeconds }}
 timeoutSeconds: {{ $values.probes.timeoutSeconds }}
 {{- end }}
