@@ -44,9 +44,10 @@ bench: $(READY) $(NATIVE) ## speed on this machine
 	@.venv/bin/python -m tests.bench $(ARGS)
 
 lock: $(if $(filter .venv/bin/uv,$(UV)),$(LOCKED)) ## write the lock files; ARGS=--upgrade for newer versions, UV=uv for your own uv
-	@$(COMPILE) pyproject.toml --extra local --group dev -o requirements/dev.lock
+	@$(COMPILE) pyproject.toml --extra local --extra msk --group dev -o requirements/dev.lock
 	@$(COMPILE) pyproject.toml --constraints requirements/dev.lock -o requirements/runtime.lock
 	@$(COMPILE) --group build --constraints requirements/dev.lock -o requirements/build.lock
+	@$(COMPILE) --group sbom --constraints requirements/dev.lock -o requirements/sbom.lock
 
 clean: ## remove what was built
 	@rm -rf .venv dist build native/target .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -56,7 +57,7 @@ clean: ## remove what was built
 $(LOCKED): requirements/dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo 'streamproc needs Python 3.11 or newer as $(PYTHON); try: make PYTHON=python3.12' >&2; exit 1; }
-	@echo 'Setting up .venv from requirements/dev.lock (once; 185 of the 230 MB to download in all)'
+	@echo 'Setting up .venv from requirements/dev.lock (once; 222 of the 267 MB to download in all)'
 	@$(PYTHON) -m venv --clear .venv || { \
 		echo '$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 	@$(PIP) install --require-hashes -r requirements/dev.lock

@@ -12,6 +12,7 @@ __all__ = [
     "Unpacker",
     "batch",
     "crc32c",
+    "seal",
 ]
 
 # Key, value, timestamp in milliseconds, headers: codec/message.py.
@@ -107,3 +108,8 @@ class Unpacker:
     def columns(self, batch: Batch, start: int, stop: int) -> _Columns: ...
 
 def crc32c(data: bytes) -> int: ...
+
+# What is listed of each block, and its data: store/block.py. `most`: bytes and payloads in one.
+def seal(
+    entries: list[tuple[int, bytes]], most: tuple[int, int], digest_bytes: int, level: int
+) -> list[tuple[bytes, bytes]]: ...

@@ -6,20 +6,19 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import TypeVar
 
 import structlog
 
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.instances import InstanceEncoder
-from streamproc.codec.native import CODEC
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
-from streamproc.errors import BrokerUnavailable
 from streamproc.instances.partitions import Partitions
 from streamproc.instances.process import instance_id
 from streamproc.instances.reporter import Identity, Reporter, Watched
+from streamproc.native import CODEC
 from streamproc.notify.observer import PushObserver
 from streamproc.notify.pusher import Pusher, Source
 from streamproc.observe.fanout import Observers
@@ -27,9 +26,11 @@ from streamproc.observe.health import Health
 from streamproc.observe.http import application
 from streamproc.observe.journal import Journal
 from streamproc.observe.metrics import MetricsObserver
+from streamproc.preflight import asked_for, complaint, refuse_lacking, tell_reframing
 from streamproc.profilebook import book_of
 from streamproc.registry.link import RegistryLink, registry_link
 from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.runtime.aio.contacts import CONTACTS
 from streamproc.runtime.aio.feed import AioFeed
 from streamproc.runtime.aio.requests import sent
 from streamproc.runtime.aio.writer import AioWriter
@@ -37,13 +38,14 @@ from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import Observer
-from streamproc.runtime.ports import Gone, Kafka, Unreadable
-from streamproc.runtime.reframing import framing_in
+from streamproc.runtime.ports import Kafka
 from streamproc.runtime.stages import stages
 from streamproc.runtime.stored import store_settings
+from streamproc.runtime.tokens import can_log_in
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
 from streamproc.settings import Settings
+from streamproc.web.certificate import certificate
 from streamproc.web.server import HttpServer
 
 STOP_DEADLINE_S = 9.0
@@ -52,10 +54,6 @@ STOP_DEADLINE_S = 9.0
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-REFRAMING_S = 3.0
-"""For a look at what is there; the start does not depend on it."""
-REFRAMED = "a consumer that knows one of the two only fails from here on"
 
 
 def make_kafka(settings: Settings) -> AioKafka:
@@ -155,29 +153,42 @@ async def serve(
     `watch` is told what the metrics are told; `on_listening` gets the address of the HTTP server. Raises ConfigError
     and BrokerUnavailable where the service cannot start or go on.
     """
-    metrics, health = MetricsObserver(settings.life_cycle, settings.metrics, sent, settings.state), Health()
+    metrics = MetricsObserver(settings.life_cycle, settings.metrics, sent, settings.state)
+    health = Health(trouble=CONTACTS.trouble)
     partitions = Partitions()
     journal = Journal(payloads=settings.log.payloads, statuses=settings.life_cycle.statuses)
     observer = Observers(metrics, health, partitions, journal, *([] if watch is None else [watch]))
     kafka = make_kafka(settings)
     book = make_book(settings)
     pusher = make_pusher(settings, kafka, metrics.push)
-    server = HttpServer(application(metrics, health), settings.http.host, settings.http.port)
+    web = application(metrics, health, settings.http.metrics_token)
+    server = HttpServer(web, settings.http.host, settings.http.port, certificate=certificate(settings.http))
     try:
-        async with server as http, pusher:
-            url = f"http://{http.host}:{http.port}"
+        async with server as http:
+            url = f"{http.scheme}://{http.host}:{http.port}"
             on_listening(url)
             log.info("started", http=url, **_about(settings))
-            registry = registry_link(settings.registry, settings.framing, settings.topic_names, book, metrics.registry)
-            async with registry as link:
-                if link is None or await link.is_ready(observer.held_up, stop):
-                    frames = SINGLE_OBJECTS if link is None else link.frames
-                    await _tell_reframing(settings, kafka)
-                    reporter = make_reporter(settings, Watched(health.readyz, partitions), frames)
-                    await _work(make_worker(settings, kafka, observer, book, link), pusher, reporter, stop)
+            if await can_log_in(settings.kafka, observer.held_up, stop):
+                await _look_at_rights(settings, kafka)
+                schemas = registry_link(
+                    settings.registry, settings.framing, settings.topic_names, book, metrics.registry
+                )
+                async with pusher, schemas as link:
+                    if link is None or await link.is_ready(observer.held_up, stop):
+                        frames = SINGLE_OBJECTS if link is None else link.frames
+                        await tell_reframing(settings, kafka)
+                        reporter = make_reporter(settings, Watched(health.readyz, partitions), frames)
+                        await _work(make_worker(settings, kafka, observer, book, link), pusher, reporter, stop)
     finally:
         await kafka.close()
     log.info("stopped")
+
+
+async def _look_at_rights(settings: Settings, kafka: Kafka) -> None:
+    """Raise Denied where the service cannot do its work; say what else it lacks."""
+    await refuse_lacking(kafka, settings, "run")
+    if why := await complaint(kafka, settings, asked_for(settings)):
+        log.error("rights are lacking for what the service goes on without", why=why)
 
 
 def _about(settings: Settings) -> dict[str, str]:
@@ -189,22 +200,6 @@ def _about(settings: Settings) -> dict[str, str]:
         "codec": CODEC.name,
         "codec_reason": CODEC.reason,
     }
-
-
-async def _tell_reframing(settings: Settings, kafka: Kafka) -> None:
-    """Say so where the outputs are about to be framed otherwise than what their topics hold."""
-    # Of those that it writes the service may read this one for certain.
-    topic, now = settings.topic_names.state, settings.framing
-    count = await kafka.partition_count(topic)
-    # Whatever is wrong there the worker finds out as well, and knows what to do about it.
-    with suppress(BrokerUnavailable, Gone, Unreadable, TimeoutError):
-        async with asyncio.timeout(REFRAMING_S):
-            before = await framing_in(kafka, topic, count)
-        if before not in (None, now):
-            # Whoever named a framing wants just that.
-            keep = f"; STREAMPROC_OUTPUTS__FRAMING={before} keeps it" if settings.outputs.framing == "auto" else ""
-            advice = REFRAMED + keep
-            log.warning("the outputs change their framing", topic=topic, before=before, now=now, advice=advice)
 
 
 async def _work(worker: Worker, pusher: Pusher, reporter: Reporter | None, stop: asyncio.Event) -> None:
@@ -249,36 +244,48 @@ async def create(settings: Settings, partitions: int | None = None, replication_
         limit = settings.kafka.max_record_bytes
         return await create_topics(kafka, topics, partitions or PARTITIONS, limit, replication_factor)
 
-    return await with_topics(settings, work)
+    return await with_topics(settings, "topics create", work)
 
 
-async def with_dead_letters(settings: Settings, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
-    """Return what `work` returns, with `make_dead_letter_kafka`."""
+async def with_dead_letters(
+    settings: Settings, command: str, work: Callable[[Kafka, TopicSettings], Awaitable[T]]
+) -> T:
+    """Return what `work` returns, with `make_dead_letter_kafka`; raises Denied where rights lack for the command."""
     kafka = make_dead_letter_kafka(settings)
-    return await _and_close(kafka, work(kafka, settings.topic_names))
+    return await _permitted(kafka, settings, [command], lambda: work(kafka, settings.topic_names))
 
 
-async def with_topics(settings: Settings, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
-    """Return what `work` returns; it commits nothing of the service's."""
+async def with_topics(settings: Settings, command: str, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
+    """Return what `work` returns; it commits nothing of the service's. Raises Denied where rights lack."""
     kafka = make_kafka(settings)
-    return await _and_close(kafka, work(kafka, settings.topic_names))
+    return await _permitted(kafka, settings, [command], lambda: work(kafka, settings.topic_names))
 
 
-async def with_offsets(settings: Settings, work: Callable[[Kafka], Awaitable[T]]) -> T:
-    """Return what `work` returns; its transactions and group are the service's own, so that it fences the service."""
+async def with_offsets(settings: Settings, command: str, work: Callable[[Kafka], Awaitable[T]]) -> T:
+    """Return what `work` returns; its transactions and group are the service's own, so that it fences the service.
+
+    Raises Denied where rights lack.
+    """
     kafka = make_kafka(settings)
-    return await _and_close(kafka, work(kafka))
+    return await _permitted(kafka, settings, [command], lambda: work(kafka))
 
 
-async def check(settings: Settings) -> int:
-    """Check the topics; return the input's partition count. Raises as `serve` does."""
-    limit = settings.kafka.max_record_bytes
-    return await with_topics(settings, lambda kafka, topics: check_topics(kafka, topics, limit))
+async def check(settings: Settings, *, rights: bool = True) -> int:
+    """Check the topics, and whether the user has the service's `rights`; return the input's partition count.
+
+    Raises as `serve` does.
+    """
+    kafka, commands = make_kafka(settings), ["topics check", *(["run", *asked_for(settings)] if rights else ())]
+    names, limit = settings.topic_names, settings.kafka.max_record_bytes
+    return await _permitted(kafka, settings, commands, lambda: check_topics(kafka, names, limit))
 
 
-async def _and_close(kafka: AioKafka, working: Awaitable[T]) -> T:
+async def _permitted(
+    kafka: AioKafka, settings: Settings, commands: Sequence[str], work: Callable[[], Awaitable[T]]
+) -> T:
     try:
-        return await working
+        await refuse_lacking(kafka, settings, *commands)
+        return await work()
     finally:
         await kafka.close()
 

@@ -17,6 +17,7 @@ from streamproc.escaping import escaped_lines
 from streamproc.observe.logs import configure as configure_logs
 from streamproc.offsets_cli import offsets_cli
 from streamproc.records_cli import runs_cli, send, tail
+from streamproc.rights_cli import rights
 from streamproc.schema_cli import schema_cli
 from streamproc.shell import (
     FAILURE,
@@ -48,6 +49,7 @@ cli.add_typer(runs_cli, name="runs")
 cli.add_typer(console_cli, name="console")
 cli.command()(tail)
 cli.command()(send)
+cli.command()(rights)
 
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same runs; a new one by default.")]
 Version = Literal["v1", "v1_5", "v2", "v2_1", "mixed"]
@@ -113,10 +115,15 @@ def create(
 
 
 @topics_cli.command()
-def check(config: Config = None) -> None:
-    """Check that the topics exist and fit together."""
+def check(
+    rights: Annotated[
+        bool, typer.Option("--rights/--no-rights", help="Also whether this user may do all that the service does.")
+    ] = True,
+    config: Config = None,
+) -> None:
+    """Check that the topics exist and fit together, and that this user has the rights that the service needs."""
     configure_logs("ERROR", "console")
-    count = run_async(service.check(settings_of(config)))
+    count = run_async(service.check(settings_of(config), rights=rights))
     out.print(f"the topics are as they must be, with {counted(count, 'partition')}", highlight=False)
 
 

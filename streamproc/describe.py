@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from streamproc.codec.native import CODEC
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.lifecycle import Profile
+from streamproc.native import CODEC
 from streamproc.profilebook import book_of
 from streamproc.registry.link import OUTPUTS
 from streamproc.runtime.topics import ROLES

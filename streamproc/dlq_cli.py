@@ -73,6 +73,7 @@ def list_(
     listing = Listing(limit, open_only=open_only)
     _on_dead_letters(
         settings_of(config),
+        "list",
         lambda kafka, topics: list_letters(kafka, topics, choice, listing, Consoles(out, err), as_json=as_json),
     )
 
@@ -91,7 +92,7 @@ def show(
     at = _parsed(lambda: filters.place(place))
     shown = Payload(payload or whole, whole, results)
     _on_dead_letters(
-        settings_of(config), lambda kafka, topics: show_letter(kafka, topics, at, shown, Consoles(out, err))
+        settings_of(config), "show", lambda kafka, topics: show_letter(kafka, topics, at, shown, Consoles(out, err))
     )
 
 
@@ -134,7 +135,7 @@ def replay(
     async def work(kafka: Kafka, topics: TopicSettings) -> int:
         return await replay_letters(kafka, topics, choice, limits, Consoles(out, err), dry_run=dry_run)
 
-    if _on_dead_letters(settings, work) == INTERRUPTED:
+    if _on_dead_letters(settings, "replay --dry-run" if dry_run else "replay", work) == INTERRUPTED:
         raise typer.Exit(INTERRUPTED)
 
 
@@ -176,10 +177,10 @@ def _parsed(parse: Callable[[], T]) -> T:
         raise WrongUsage(str(error)) from None
 
 
-def _on_dead_letters(settings: Settings, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
+def _on_dead_letters(settings: Settings, command: str, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
     # What goes wrong is said by the command itself; aiokafka's warnings would only tear the bar apart.
     configure_logs("ERROR", "console")
     try:
-        return run_async(service.with_dead_letters(settings, work))
+        return run_async(service.with_dead_letters(settings, f"dlq {command}", work))
     except WrongFilter as error:
         raise WrongUsage(str(error)) from None

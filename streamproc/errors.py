@@ -61,5 +61,6 @@ class ConsoleUnavailable(StreamprocError):
 
 
 def name_of_cause(error: StreamprocError) -> str:
-    """Return the word for why something failed: the library's error where it was one."""
-    return type(error.__cause__ or error).__name__
+    """Return the word for why something failed: the library's error where it was one; `word` of a failed connection."""
+    cause = error.__cause__ or error
+    return str(getattr(cause, "word", type(cause).__name__))

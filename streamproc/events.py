@@ -20,6 +20,8 @@ from streamproc.codec.schemas import Schema, load
 from streamproc.errors import BrokerUnavailable, ConfigError, StreamprocError
 from streamproc.runtime.aio.producer import AioProducer
 from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.tokens import TOKENS
+from streamproc.tokens.source import source_of
 
 __all__ = ["AvroEncoder", "BrokerUnavailable", "ConfigError", "Encode", "EventInvalid", "RunProducer", "encode_json"]
 
@@ -95,13 +97,15 @@ class RunProducer:
         topic: str = "run-events",
         *,
         encode: Encode = encode_json,
-        id_of: Callable[[Run], str] = lambda run: run["id"],
+        id_of: Callable[[Run], Any] = lambda run: run["id"],
         **kafka: Any,
     ) -> None:
         try:
             settings = KafkaSettings(**kafka)
         except ValueError as error:
             raise ConfigError(f"the connection settings are wrong: {_flaws(error)}") from None
+        if settings.by_token:
+            TOKENS.come_from(source_of)
         self._producer = AioProducer(settings, topic)
         self._encode = encode
         self._id_of = id_of
@@ -118,7 +122,7 @@ class RunProducer:
         await self._producer.__aexit__(kind, error, trace)
 
     async def send(self, run: Run, *, at: float | None = None) -> None:
-        """Queue a run object; waits while the queue is full. `at`: Unix seconds, the time of the change, now by default.
+        """Queue a run object; waits while the queue is full. `at`: when it changed, in Unix seconds, now by default.
 
         Raises EventInvalid, and BrokerUnavailable where this or an earlier event was lost.
         """

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from streamproc.core.lifecycle import Profile
-from streamproc.runtime.config import Section
+from streamproc.credentials.section import Section
 from streamproc.spelling import meant
 
 

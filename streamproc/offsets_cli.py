@@ -27,7 +27,7 @@ def show(
     config: Config = None,
 ) -> None:
     """Show for each partition of both inputs where it stands, who committed that, and the consumer group."""
-    _on_offsets(settings_of(config), lambda desk: show_offsets(desk, Consoles(out, err), as_json=as_json))
+    _on_offsets(settings_of(config), "show", lambda desk: show_offsets(desk, Consoles(out, err), as_json=as_json))
 
 
 @offsets_cli.command()
@@ -42,7 +42,7 @@ def skip(
     Only the next ones in turn. A service that runs goes on behind them by itself, within a few seconds.
     """
     passage = _parsed(lambda: places.passage(place, through, why))
-    _on_offsets(settings_of(config), lambda desk: skip_records(desk, passage, Consoles(out, err)))
+    _on_offsets(settings_of(config), "skip", lambda desk: skip_records(desk, passage, Consoles(out, err)))
 
 
 @offsets_cli.command()
@@ -57,7 +57,7 @@ def resume(
     Watches for a few seconds which ones stand still: those that go on by themselves are left alone.
     """
     source = None if partition is None else _parsed(lambda: places.partition(partition))
-    _on_offsets(settings_of(config), lambda desk: resume_partitions(desk, source, Consoles(out, err)))
+    _on_offsets(settings_of(config), "resume", lambda desk: resume_partitions(desk, source, Consoles(out, err)))
 
 
 @offsets_cli.command()
@@ -75,7 +75,10 @@ def reset(
     May be interrupted at any time; the service does not start until the same command was run to its end.
     """
     target = _parsed(lambda: places.target(to))
-    _on_offsets(settings_of(config), lambda desk: reset_offsets(desk, target, Consoles(out, err), dry_run=dry_run))
+    command = "reset --dry-run" if dry_run else "reset"
+    _on_offsets(
+        settings_of(config), command, lambda desk: reset_offsets(desk, target, Consoles(out, err), dry_run=dry_run)
+    )
 
 
 def _parsed(parse: Callable[[], T]) -> T:
@@ -85,7 +88,7 @@ def _parsed(parse: Callable[[], T]) -> T:
         raise WrongUsage(str(error)) from None
 
 
-def _on_offsets(settings: Settings, work: Callable[[Desk], Awaitable[int]]) -> None:
+def _on_offsets(settings: Settings, command: str, work: Callable[[Desk], Awaitable[int]]) -> None:
     configure_logs("ERROR", "console")
     name, topics, profile = settings.application_id, settings.topic_names.needed(), settings.life_cycle.name
 
@@ -93,7 +96,7 @@ def _on_offsets(settings: Settings, work: Callable[[Desk], Awaitable[int]]) -> N
         return work(Desk(kafka, topics, name, profile, settings.kafka.max_record_bytes))
 
     try:
-        code = run_async(service.with_offsets(settings, at_desk))
+        code = run_async(service.with_offsets(settings, f"offsets {command}", at_desk))
     except WrongPlace as error:
         raise WrongUsage(str(error)) from None
     if code:

@@ -16,8 +16,8 @@ from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.lifecycle import Profile
 from streamproc.core.profiles import PROFILES
 from streamproc.core.shape import LIST, METADATA, REQUIRED, TARGETS, TIMES, TOKENS, TOOLS, Shape
+from streamproc.credentials.section import Section
 from streamproc.errors import ConfigError, RecordRejected
-from streamproc.runtime.config import Section
 from streamproc.schemafile import read_document
 
 OUTCOMES = ("succeeded", "failed", "cancelled", "expired", "incomplete")

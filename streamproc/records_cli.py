@@ -135,7 +135,13 @@ def tail(
 
     wanted = Tail(what, run, from_beginning, follow=not no_follow, as_json=as_json)
     configure_logs("ERROR", "console")
-    run_async(with_topics(settings_of(config), lambda kafka, topics: show(kafka, topics, wanted, Consoles(out, err))))
+    run_async(
+        with_topics(
+            settings_of(config),
+            f"tail {what}",
+            lambda kafka, topics: show(kafka, topics, wanted, Consoles(out, err)),
+        )
+    )
 
 
 def send(

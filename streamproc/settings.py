@@ -1,17 +1,15 @@
-"""All settings in one place: from the environment (`STREAMPROC_…`, `__` between levels) over one TOML file.
+"""All settings in one place: environment (`STREAMPROC_…`, `__` between levels), secrets' files, one TOML file.
 
 Only `app`, `demo` and `cli` see them whole; the layers below get their own section.
 """
 
 import os
-import re
-from collections.abc import Iterator
-from difflib import get_close_matches
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,15 +19,17 @@ from pydantic_settings import (
 )
 
 from streamproc.codec.framing import Framing
-from streamproc.codec.native import OFF, wanted
 from streamproc.console_config import ConsoleSettings
 from streamproc.core.lifecycle import Profile
 from streamproc.core.profiles import PROFILES
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
+from streamproc.credentials.directory import SecretsDirectory, named
+from streamproc.credentials.section import Section
 from streamproc.errors import ConfigError
 from streamproc.inputbook import InputSettings, in_force, input_flaws
 from streamproc.instances.config import InstanceSettings
+from streamproc.native import OFF, wanted
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import FORMER_REASONS, REASONS
@@ -48,21 +48,16 @@ from streamproc.runtime.config import (
     CommitSettings,
     DeadLetterSettings,
     KafkaSettings,
-    Section,
     StateSettings,
     TopicSettings,
 )
+from streamproc.variables import explained, secret_variables, unparsed, with_meant
+from streamproc.web.config import HttpSettings
 
 PREFIX = "STREAMPROC_"
+SECRETS_DIR = "STREAMPROC_SECRETS_DIR"
 TEST_PREFIX = "STREAMPROC_TEST_"
 """Variables of the test suite; not settings."""
-
-
-class HttpSettings(Section):
-    """Where /metrics and the probes listen. Port 0: any free one."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65_535)
 
 
 class VerdictSettings(Section):
@@ -79,7 +74,7 @@ class LogSettings(Section):
     payloads: bool = Field(default=False, description="Whether the first bytes of rejected records are logged.")
 
 
-class TomlSource(TomlConfigSettingsSource):
+class _Toml(TomlConfigSettingsSource):
     """The TOML file. Files that it names are looked for beside it, not where the service happens to be started."""
 
     def __call__(self) -> dict[str, Any]:
@@ -97,6 +92,8 @@ class TomlSource(TomlConfigSettingsSource):
 class Settings(BaseSettings):
     """The whole of it."""
 
+    looks_around: ClassVar[bool] = True
+    """Whether the environment and the directory of secrets count."""
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
     application_id: str = Field("streamproc", pattern=r"^[A-Za-z0-9._-]{1,200}$")
@@ -124,6 +121,10 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     native: Literal["auto", "off"] = Field("auto", description="The native codec; chosen by the environment only.")
 
+    secrets_dir: str | None = Field(
+        None, description="A directory of files named like variables; chosen by the environment only."
+    )
+
     @field_validator("profiles")
     @classmethod
     def _sound_profiles(cls, profiles: dict[str, ProfileSettings]) -> dict[str, ProfileSettings]:
@@ -137,6 +138,13 @@ class Settings(BaseSettings):
         if (native == OFF) != (wanted() == OFF):
             raise ValueError(f"only {PREFIX}NATIVE can say so: the codec is chosen before a file is read")
         return native
+
+    @field_validator("secrets_dir")
+    @classmethod
+    def _named_by_the_environment(cls, directory: str | None) -> str | None:
+        if directory != os.environ.get(SECRETS_DIR):
+            raise ValueError(f"only {SECRETS_DIR} can name it: it goes over a file")
+        return directory
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -201,33 +209,37 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings' signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave out .env files and secret directories: two places are enough to look in."""
-        return init_settings, env_settings, TomlSource(settings_cls)
+        """Leave out .env files: three places are enough to look in."""
+        if not cls.looks_around:
+            return init_settings, _Toml(settings_cls)
+        directory = os.environ.get(SECRETS_DIR)
+        names = secret_variables(cls, PREFIX)
+        secrets = [SecretsDirectory(file_secret_settings, Path(directory), names)] if directory else []
+        return init_settings, env_settings, *secrets, _Toml(settings_cls)
 
 
-def load_settings(config: Path | None = None) -> Settings:
-    """Read the settings; raises ConfigError that names each wrong one and says what it must be."""
-    _refuse_unknown_variables()
+def load_settings(config: Path | None = None, given: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings; raises ConfigError that names each wrong one and says what it must be.
+
+    `given`: settings by section, in the place of the environment's.
+    """
+    if given is None:
+        _refuse_unknown_variables()
     if config is not None:
         _refuse_unreadable(config)
-    source = type("Settings", (Settings,), {"model_config": {**Settings.model_config, "toml_file": config}})
+    own = {"model_config": {**Settings.model_config, "toml_file": config}, "looks_around": given is None}
+    source = type("Settings", (Settings,), own)
     try:
-        settings: Settings = source()
+        settings: Settings = source(**(given or {}))
     except ValidationError as error:
-        raise ConfigError(explained(error)) from None
+        raise ConfigError(explained(error, Settings, PREFIX)) from None
     except SettingsError as error:
-        raise ConfigError(_unparsed(error)) from None
+        raise ConfigError(unparsed(error, PREFIX)) from None
     except ValueError as error:  # Of TOML, or of UTF-8.
         raise ConfigError(f"--config {config} cannot be read, it is no TOML: {error}") from None
     return settings
-
-
-def _unparsed(error: SettingsError) -> str:
-    """Say which variable is no JSON, where only JSON makes a table or a list."""
-    found = re.search(r'field "(\w+)"', str(error))
-    return f"{PREFIX}{found[1].upper() if found else ''}…: a variable of this name is to be JSON, and is not"
 
 
 def _refuse_unreadable(config: Path) -> None:
@@ -243,55 +255,16 @@ def _refuse_unreadable(config: Path) -> None:
 
 def _refuse_unknown_variables() -> None:
     """Report misspelt names: pydantic-settings overlooks a variable whose first level it does not know."""
-    known = set(Settings.model_fields)
+    directory = os.environ.get(SECRETS_DIR)
+    files = [file.name.upper() for file in named(Path(directory), PREFIX)] if directory else []
     unknown = [
         name
-        for name in os.environ
+        for name in (*os.environ, *files)
         if name.startswith(PREFIX)
         and not name.startswith(TEST_PREFIX)
-        and name.removeprefix(PREFIX).lower().split("__")[0] not in known
+        and name.removeprefix(PREFIX).lower().split("__")[0] not in Settings.model_fields
     ]
     if unknown:
-        message = f"unknown settings in the environment: {', '.join(map(_with_meant, sorted(unknown)))}. Known at the "
-        raise ConfigError(f"{message}first level: {', '.join(PREFIX + name.upper() for name in Settings.model_fields)}")
-
-
-def _with_meant(variable: str) -> str:
-    """Return a variable's name, with the one that was probably meant: one underscore for two is the likeliest."""
-    known = {name.replace("_", ""): name for name in _variables(Settings, PREFIX)}
-    near = get_close_matches(variable.upper().replace("_", ""), known, 1, cutoff=0.8)
-    return f"{variable} (did you mean {known[near[0]]}?)" if near else variable
-
-
-def _variables(section: type[BaseModel], prefix: str) -> Iterator[str]:
-    """Yield the names of the variables of a section and those below."""
-    for name, field in section.model_fields.items():
-        variable, kind = prefix + (field.alias or name).upper(), field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _variables(kind, f"{variable}__")
-        else:
-            yield variable
-
-
-def explained(error: ValidationError) -> str:
-    """Say what is wrong without the values, which may be secrets."""
-    lines = []
-    for flaw in error.errors(include_input=False, include_url=False):
-        path = [str(part) for part in flaw["loc"]]
-        said = flaw["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
-        if flaw["type"] == "extra_forbidden":
-            said = f"there is no such setting{_meant(path)}"
-        where = f"{'.'.join(path)} ({PREFIX}{'__'.join(path).upper()}): " if path else ""
-        lines.append(f"  - {where}{said}")
-    return "these settings are wrong:\n" + "\n".join(lines)
-
-
-def _meant(path: list[str]) -> str:
-    """Return the setting beside an unknown one that has nearly its name."""
-    section: Any = Settings
-    for part in path[:-1]:
-        field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
-        section = None if field is None else field.annotation
-    fields = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
-    near = get_close_matches(path[-1], [field.alias or name for name, field in fields.items()], 1)
-    return f": {near[0]}?" if near else ""
+        said = ", ".join(with_meant(name, Settings, PREFIX) for name in sorted(unknown))
+        known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
+        raise ConfigError(f"unknown settings in the environment: {said}. Known at the first level: {known}")

@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.core import TyperOption
 
 from streamproc.errors import ConfigError
+from streamproc.runtime.tokens import TOKENS
 from streamproc.settings import Settings, load_settings
 
 FAILURE, USAGE = 1, 2
@@ -31,11 +32,16 @@ class WrongUsage(ConfigError):
 
 
 def settings_of(config: Path | None) -> Settings:
-    """Read the settings; raises WrongUsage."""
+    """Read the settings, and have the tokens ready that they ask for; raises WrongUsage."""
     try:
-        return load_settings(config)
+        settings = load_settings(config)
     except ConfigError as error:
         raise WrongUsage(str(error)) from None
+    if settings.kafka.by_token:
+        from streamproc.tokens.source import source_of  # Few need it.
+
+        TOKENS.come_from(source_of)
+    return settings
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:

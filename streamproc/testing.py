@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from pydantic import ValidationError
-from pydantic_settings import PydanticBaseSettingsSource
 
 from streamproc.codec import runstate
 from streamproc.codec.arrival import Arrival
@@ -31,7 +29,7 @@ from streamproc.runtime.ports import Outputs
 from streamproc.runtime.position import Position
 from streamproc.runtime.stage import Kept, Limits, Stage
 from streamproc.runtime.stages import stages
-from streamproc.settings import Settings, TomlSource, explained
+from streamproc.settings import Settings, load_settings
 from streamproc.store.store import ALONE
 
 __all__ = ["Alert", "ConfigError", "DeadLetter", "EventInvalid", "Pipeline", "State", "Transition", "Verdict", "Window"]
@@ -148,7 +146,7 @@ class Pipeline:
     def __init__(
         self, settings: Mapping[str, Any] | None = None, *, config: Path | None = None, start: datetime = START
     ) -> None:
-        self._settings = _settings(settings or {}, config)
+        self._settings = load_settings(config, settings or {})
         self.now = start
         """The clock."""
         self.transitions: list[Transition] = []
@@ -190,7 +188,7 @@ class Pipeline:
 
     def _process(self) -> None:
         """Commit until nothing is left to be said."""
-        while any([self._commit(each) for each in self._stages]):
+        while sum(self._commit(each) for each in self._stages):  # Both, though the first had nothing.
             pass
 
     def _commit(self, partition: "_Partition") -> bool:
@@ -257,27 +255,6 @@ class _Partition:
         self._position = pending.position
         pending.apply()
         return outputs
-
-
-def _settings(given: Mapping[str, Any], config: Path | None) -> Settings:
-    """Return the settings in force; raises ConfigError."""
-
-    class Given(Settings):
-        model_config = {**Settings.model_config, "toml_file": config}
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[Any],
-            init_settings: PydanticBaseSettingsSource,
-            **_: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, TomlSource(settings_cls)
-
-    try:
-        return Given(**given)
-    except ValidationError as error:
-        raise ConfigError(explained(error)) from None
 
 
 def _fold(settings: Settings) -> FoldSettings:

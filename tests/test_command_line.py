@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from streamproc.__main__ import INTERRUPTED
+from streamproc.__main__ import INTERRUPTED, TERMINATED
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
@@ -23,19 +24,19 @@ SECRET = "hunter2-is-a-secret"
 NOWHERE = "127.0.0.1:9"
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-CTRL_C = """
+INTERRUPT = """
 import os, signal, sys
 
-MODULE = sys.argv.pop(1)
+NUMBER, MODULE = int(sys.argv.pop(1)), sys.argv.pop(1)
 # As in a terminal: a shell's background job, which the tests may be, starts with SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-class CtrlC:
+class Interrupts:
     def find_spec(self, name, *_):
         if name == MODULE:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), NUMBER)
 
-sys.meta_path.insert(0, CtrlC())
+sys.meta_path.insert(0, Interrupts())
 from streamproc.__main__ import main
 main()
 """
@@ -78,6 +79,7 @@ def refused(result: subprocess.CompletedProcess[str], code: int, *words: str) ->
         ({"TOPICS__STATE": "run-events"}, ["two topics have the same name"]),
         ({"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_PASSWORD": SECRET}, ["sasl_username"]),
         ({"KAFKA__SASL_PASSWORD": SECRET, "RETENTION__TERMINAL_S": "0"}, ["STREAMPROC_RETENTION__TERMINAL_S"]),
+        ({"KAFKA__SASL_PASSWORD": SECRET}, ["PLAINTEXT", "set STREAMPROC_KAFKA__SECURITY_PROTOCOL to SASL_SSL"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -113,7 +115,8 @@ def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
 
 def test_describe_shows_no_secrets() -> None:
     """Settings, topics, schemas, life cycle, as JSON."""
-    result = streamproc("describe", KAFKA__SASL_PASSWORD=SECRET, TOPICS__PREFIX="p-")
+    login = {"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_USERNAME": "worker", "KAFKA__SASL_PASSWORD": SECRET}
+    result = streamproc("describe", **login, TOPICS__PREFIX="p-")
     refused(result, 0, "p-run-events", "crc64:", "requires_action")
     assert set(json.loads(result.stdout)) == {"settings", "codec", "topics", "schemas", "life_cycle"}
 
@@ -244,7 +247,7 @@ LONG = "x" * 300
         (["x.avsc", "--version", "nonsense"], {}, ["--version nonsense"]),
         (["x", "--version", "0"], NOBODY, ["--version 0", "from 1 on"]),
         (["x", "--reference", "usage.avsc"], NOBODY, ["--reference is for files"]),
-        (["x"], {**NOBODY, "REGISTRY__CA_FILE": "/nonexistent"}, ["/nonexistent cannot be used", "ca_file"]),
+        (["x"], {**NOBODY, "REGISTRY__CA_FILE": "/nonexistent"}, ["ca_file (/nonexistent): there is no such file"]),
     ],
 )
 def test_wrong_usage_of_schema_check_is_told_from_a_wrong_schema(
@@ -312,14 +315,18 @@ def test_the_top_line_of_the_help_says_all_that_comes_out():
         assert word in said
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
 @pytest.mark.parametrize(
     "module", ["streamproc.cli", "streamproc_native", "streamproc.shell", "streamproc.demo.broker"]
 )
-def test_ctrl_c_while_a_command_is_loaded_is_silent(module):
-    """Exit code 130 and not a word, whatever is being imported; the last one by the command itself."""
-    command = [sys.executable, "-c", CTRL_C, module, "kafka"]
+def test_a_signal_while_a_command_is_loaded_ends_it_in_silence(module, number, code):
+    """Exit code 130 or 143 and not a word, whatever is being imported; the last one by the command itself.
+
+    By handlers of its own: of what has none, the first process of a container does not die.
+    """
+    command = [sys.executable, "-c", INTERRUPT, str(int(number)), module, "kafka"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (result.returncode, result.stdout, result.stderr) == (INTERRUPTED, "", "")
+    assert (result.returncode, result.stdout, result.stderr) == (code, "", "")
 
 
 def test_the_entry_point_is_light():

@@ -38,8 +38,9 @@ def test_lock_names_versions_and_hashes_but_no_place(lock):
         ("dev", PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["local"]),
         ("dev", [group for group in PROJECT["dependency-groups"]["dev"] if isinstance(group, str)]),
         ("build", PROJECT["build-system"]["requires"]),
+        ("sbom", PROJECT["dependency-groups"]["sbom"]),
     ],
-    ids=["runtime", "local", "dev", "build"],
+    ids=["runtime", "local", "dev", "build", "sbom"],
 )
 def test_lock_satisfies_the_project_file(lock, wanted):
     """Else somebody changed pyproject.toml and did not run `make lock`."""
@@ -91,7 +92,7 @@ def test_wheel_ships_every_page_and_what_it_loads(tmp_path):
 
 @pytest.mark.parametrize("service", COMPOSE["services"])
 def test_compose_pins_images(service):
-    assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", COMPOSE["services"][service]["image"])
+    assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+(\.Final)?", COMPOSE["services"][service]["image"])
 
 
 def test_compose_builds_the_version_of_this_project():
@@ -101,7 +102,8 @@ def test_compose_builds_the_version_of_this_project():
 @pytest.mark.parametrize("service", ["topics", "streamproc", "console"])
 def test_compose_settings_are_accepted_and_name_a_kafka_listener(service, monkeypatch):
     for name, value in COMPOSE["services"][service]["environment"].items():
-        monkeypatch.setenv(name, value)
+        if value is not None:  # None: as it is where compose is run
+            monkeypatch.setenv(name, value)
     advertised = COMPOSE["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"].split(",")
     assert f"PLAINTEXT://{load_settings().kafka.bootstrap_servers}" in advertised
 

@@ -97,7 +97,7 @@ def test_a_configuration_is_taken_from_its_file_and_not_from_the_environment(
 
 @pytest.mark.parametrize("settings", [{"deadlines": {"limits_s": {"nowhere": 5}}}, {"nothing": 1}])
 def test_a_setting_that_is_wrong_is_told(settings: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="nowhere|no such setting"):
+    with pytest.raises(ConfigError, match=r"nowhere|no such setting"):
         Pipeline(settings)
 
 

@@ -345,6 +345,17 @@ def service() -> Iterator[Panel]:
         stacked=True,
     )
     yield Panel(
+        "Age of the oldest snapshot",
+        "Of the state, by instance: about STREAMPROC_STATE__SNAPSHOT_INTERVAL_S at most. Nothing without a directory.",
+        "s",
+        [
+            Query(
+                f"time() - min by (instance) ({of_job('streamproc_state_snapshot_timestamp_seconds')} > 0)",
+                "{{instance}}",
+            )
+        ],
+    )
+    yield Panel(
         "Version",
         "What runs where, under which profile, and with which codec.",
         "none",

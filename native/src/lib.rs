@@ -9,6 +9,7 @@ mod program;
 mod read;
 mod records;
 mod rows;
+mod seal;
 mod unpack;
 mod walk;
 mod wire;
@@ -24,6 +25,8 @@ mod streamproc_native {
     use crate::records::{Records, batch};
     #[pymodule_export]
     use crate::rows::{LatestDecoder, RowDecoder};
+    #[pymodule_export]
+    use crate::seal::seal;
     #[pymodule_export]
     use crate::unpack::{Batch, Unpacker, crc32c};
 }

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from msgspec import Struct
 
-from streamproc.codec.native import module
 from streamproc.codec.sizes import HEADER_COST_BYTES, MAX_HEADERS, Headers
+from streamproc.native import module
 
 if TYPE_CHECKING:
     from streamproc_native import Batch

@@ -1,15 +1,8 @@
-"""Which codec works: the native one of `streamproc-native`, a wheel of its own, or the pure one.
+"""The native decoder of events."""
 
-`native/` has its source. It is chosen when this module is imported, before any configuration file is read; so only the
-environment can say STREAMPROC_NATIVE=off.
-"""
-
-import os
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.metadata import version
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from streamproc.codec.arrival import FLAGS, Framed, instants
 from streamproc.codec.normal import Tree
@@ -17,44 +10,12 @@ from streamproc.codec.plan import Plan
 from streamproc.codec.program import program
 from streamproc.codec.skim import MAX_NESTED, MAX_VALUES, Fault
 from streamproc.core.model import RunEvent
-from streamproc.version import installed
+from streamproc.native import module
 
 if TYPE_CHECKING:
     import streamproc_native
 
 FAULTS = tuple(Fault)
-WHEEL = "streamproc-native"
-OFF = "off"
-
-
-class Codec(NamedTuple):
-    """Which codec works, `native` or `pure`, and why it is that one."""
-
-    name: str
-    reason: str
-
-
-def wanted() -> str | None:
-    """Return what the environment says about the native codec; None where it says nothing."""
-    return os.environ.get("STREAMPROC_NATIVE")
-
-
-def _choice() -> tuple[Any, Codec]:
-    """Return the native module, None where it is not used, and what is used."""
-    if wanted() == OFF:
-        return None, Codec("pure", f"STREAMPROC_NATIVE is {OFF}")
-    try:
-        found = import_module("streamproc_native")
-        there = version(WHEEL)
-    except ImportError:  # Also where the package has no metadata.
-        return None, Codec("pure", f"{WHEEL} is not installed")
-    # What the two say to each other has no version but theirs.
-    if there != installed():
-        return None, Codec("pure", f"{WHEEL} {there} is installed, and does not fit streamproc {installed()}")
-    return found, Codec("native", f"{WHEEL} {there} is installed")
-
-
-module, CODEC = _choice()
 
 
 class Found(NamedTuple):

@@ -15,9 +15,9 @@ from msgspec.structs import astuple
 from streamproc.codec.avro import kind
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.message import Message, Messages
-from streamproc.codec.native import module
 from streamproc.codec.schemas import Schema
 from streamproc.codec.skim import Skimmer
+from streamproc.native import module
 
 OFFSET = "offset"
 ORIGIN = ("source_topic", "source_partition", "source_offset")

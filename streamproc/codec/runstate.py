@@ -13,11 +13,11 @@ from streamproc.codec.arrival import Arrival, latest
 from streamproc.codec.batched import Batched
 from streamproc.codec.cloudevents import SCHEMA_HEADER
 from streamproc.codec.framing import FRAMINGS, header_of
-from streamproc.codec.native import module
 from streamproc.codec.rows import OFFSET, ORIGIN, RecordDecoder, kinds_of
 from streamproc.codec.schemas import Schema, load, version_of, written_with
 from streamproc.core.model import Run
 from streamproc.errors import ConfigError, RecordRejected
+from streamproc.native import module
 
 if TYPE_CHECKING:
     from streamproc_native import LatestDecoder

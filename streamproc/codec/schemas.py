@@ -16,7 +16,7 @@ from streamproc.codec.arrival import Arrival
 from streamproc.codec.canonical import crc_64_avro
 from streamproc.codec.cloudevents import SCHEMA_HEADER
 from streamproc.codec.framing import header_of, label, single_object
-from streamproc.codec.native import EventDecoder, module
+from streamproc.codec.native import EventDecoder
 from streamproc.codec.normal import Tree, normal
 from streamproc.codec.plain import parsed
 from streamproc.codec.plan import make_plan
@@ -25,6 +25,7 @@ from streamproc.codec.skim import Skimmer
 from streamproc.codec.vet import overlooked, unfit, vetted
 from streamproc.core.shape import Shape
 from streamproc.errors import ConfigError, RecordRejected
+from streamproc.native import module
 
 Frames = Mapping[str, bytes]
 """What records of an output schema begin with, by its name: where a registry gave it an id."""

@@ -8,9 +8,12 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import NamedTuple
 
+import structlog
+
 from streamproc.app import make_book, make_dead_letter_kafka, make_kafka
 from streamproc.console.access import Access
 from streamproc.console.following import Follower, Parts
+from streamproc.console.gate import probes
 from streamproc.console.intake import Intake
 from streamproc.console.lookups import Lookups
 from streamproc.console.metrics import Metrics, Watched
@@ -29,6 +32,7 @@ from streamproc.console.site import application
 from streamproc.console.standing import Standing
 from streamproc.dlq.limits import limits_of
 from streamproc.interrupts import cancelled, stop_on_signal
+from streamproc.preflight import complaint
 from streamproc.registry.learner import Learner
 from streamproc.registry.link import registry_link
 from streamproc.registry.observer import SILENT
@@ -37,6 +41,8 @@ from streamproc.settings import Settings
 from streamproc.web.server import HttpServer
 
 READERS = 4
+
+log = structlog.get_logger(__name__)
 
 
 class Console(NamedTuple):
@@ -54,12 +60,23 @@ async def serve_console(settings: Settings, stop: asyncio.Event, on_listening: C
     """
     own = settings.console
     access = Access(own)
+    await _tell_lacking(settings)
     async with _actions(settings) as actions, _console(settings, actions) as console:
         metrics, standing = Metrics(console.watched, settings.life_cycle.name), console.watched.standing
         app = application(console.reads, actions, access, lambda: standing.was_complete, metrics, own.base_path)
-        async with HttpServer(app, own.host, own.port, "CONSOLE") as http:
+        async with HttpServer(app, own.host, own.port, "CONSOLE", probes=probes(own.base_path)) as http:
             on_listening(f"http://{http.host}:{http.port}{own.base_path}/")
             await _first_of(stop, console.following)
+
+
+async def _tell_lacking(settings: Settings) -> None:
+    """Say at once which rights lack: without one of them the reading comes to a halt, and tells of that one."""
+    kafka, command = make_kafka(settings), "console: with actions" if settings.console.actions else "console"
+    try:
+        if why := await complaint(kafka, settings, [command]):
+            log.error("rights are lacking", why=why)
+    finally:
+        await kafka.close()
 
 
 async def _first_of(stop: asyncio.Event, following: asyncio.Task[None]) -> None:

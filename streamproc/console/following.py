@@ -26,6 +26,8 @@ from streamproc.console.standing import Halt, Standing
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import to_its_end
 from streamproc.runtime.backoff import Backoff
+from streamproc.runtime.denied import Denied
+from streamproc.runtime.granting import granted, patience
 from streamproc.runtime.ports import Fetched, Fetcher, Gone, Kafka, TopicPartition, Unreadable
 
 RECORDS_AT_ONCE = 8_000
@@ -77,7 +79,7 @@ class Follower:
 
     async def run(self) -> None:
         """Follow; what stands in its way is told by the standing and the log, and tried again."""
-        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
+        backoff, denials = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S), patience()
         while True:
             try:
                 await self._follow(backoff)
@@ -90,14 +92,20 @@ class Follower:
                 else:
                     log.warning("the read model is damaged and is built anew", error=str(error))
                     await self._rebuild(Cause.DAMAGED, f"it was damaged ({error})")
+            except Denied as denied:
+                self._halt(Halt.KAFKA, f"Kafka cannot be read: {denied}")
+                await granted(self._parts.kafka, denied, denials)
             except (BrokerUnavailable, OSError) as error:
                 await self._wait(backoff, Halt.KAFKA, f"Kafka cannot be read: {error}")
 
     async def _wait(self, backoff: Backoff, halt: Halt, trouble: str) -> None:
+        self._halt(halt, trouble)
+        await asyncio.sleep(backoff.failed())
+
+    def _halt(self, halt: Halt, trouble: str) -> None:
         if trouble != self._standing.trouble:
             log.warning("reading the topics has come to a halt and is tried again", trouble=trouble)
         self._standing.halted(halt, trouble)
-        await asyncio.sleep(backoff.failed())
 
     async def _rebuild(self, cause: Cause, why: str) -> None:
         await self._in_pool(lambda: self._parts.database.rebuild(cause, why))
@@ -206,8 +214,10 @@ class Follower:
         parts.news()
 
     def _pass(self, fetcher: Fetcher, place: TopicPartition, found: Fetched) -> None:
-        """Go on behind what cannot be had."""
+        """Go on behind what cannot be had; raises Denied."""
         trouble = found.trouble
+        if isinstance(trouble, Denied):
+            raise trouble
         if isinstance(trouble, Unreadable):
             self._standing.note(f"{place} unreadable", f"{trouble}; they are left out")
             self._standing.skipped[place.topic] += trouble.last - trouble.first + 1

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamproc.console.access import FORBIDDEN, UNAUTHORIZED, Access, Refused
@@ -32,6 +33,11 @@ SAID: Mapping[str, str] = {
 log = structlog.get_logger(__name__)
 
 
+def probes(base_path: str) -> frozenset[str]:
+    """Return the paths of the probes."""
+    return frozenset(base_path + path for path in PROBES)
+
+
 class Gate:
     """Lets requests through that may pass, each with its caller."""
 
@@ -51,6 +57,8 @@ class Gate:
         answer = _Answer(send)
         try:
             await (self._refusal(scope) or self._app)(scope, receive, answer)
+        except ClientDisconnect:
+            log.info("a client left before its request was whole", path=scope["path"][:200])
         except Exception:
             log.exception("a request failed", method=scope["method"], path=scope["path"][:200])
             if not answer.has_begun:

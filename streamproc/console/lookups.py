@@ -4,6 +4,7 @@ import asyncio
 
 from streamproc.codec.arrival import Arrival
 from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Fetcher, Kafka, TopicPartition
 
 WAIT_S = 3.0
@@ -46,6 +47,8 @@ class Lookups:
         try:
             while True:
                 found = (await fetcher.poll({place: 1}, POLL_S)).get(place)
+                if found is not None and isinstance(found.trouble, Denied):
+                    raise found.trouble
                 if found is not None and (found.records or found.trouble or fetcher.read_all(place)):
                     records = [record for record in found.records if record.offset == offset]
                     return records[0] if records else None

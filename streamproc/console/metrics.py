@@ -16,8 +16,9 @@ from streamproc.console.queries.runs import counts
 from streamproc.console.reads import Busy
 from streamproc.console.replays import Outcome
 from streamproc.console.standing import Halt, Standing
-from streamproc.observe.exposition import Family, Process, encoded
+from streamproc.observe.exposition import Family, Process
 from streamproc.observe.names import Metric
+from streamproc.observe.scrapes import Scrapes
 from streamproc.observe.series import CounterSeries, HistogramSeries, LabelValues, gauge
 
 COMPLETE = Metric(
@@ -78,6 +79,7 @@ class Metrics:
     def __init__(self, watched: Watched, profile: str) -> None:
         self._watched = watched
         self._process = Process(profile)
+        self._scrapes = Scrapes(self._everything)
         self._requests = CounterSeries(REQUESTS)
         self._durations = HistogramSeries(REQUEST_DURATION, DURATION_BOUNDS_S)
 
@@ -88,9 +90,12 @@ class Metrics:
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics and their content type, text or OpenMetrics, as the HTTP Accept header `accept` asks."""
-        # The database in a thread of its readers, the text on the loop: it has some hundred lines.
+        return await self._scrapes.exposition(accept)
+
+    async def _everything(self) -> list[Family]:
+        # The database in a thread of its readers, the rest on the loop: it has some hundred lines.
         stored = await asyncio.get_running_loop().run_in_executor(self._watched.pool, _stored, self._watched.database)
-        return encoded([*self._process.families(), *self._families(stored)], accept)
+        return [*self._process.families(), *self._families(stored)]
 
     def _families(self, stored: _Stored) -> Iterator[Family]:
         standing, database, intake = self._watched.standing, self._watched.database, self._watched.intake

@@ -20,6 +20,7 @@ from streamproc.console.pages.routing import error_page
 from streamproc.console.pages.routing import routes as page_routes
 from streamproc.console.reads import Actions, Reads
 from streamproc.console.wholepath import Below
+from streamproc.web.limits import InPieces
 
 
 class Exposed(Told, Protocol):
@@ -81,6 +82,6 @@ def _probes(is_ready: Callable[[], bool]) -> Sequence[BaseRoute]:
 def _metrics(metrics: Exposed) -> BaseRoute:
     async def exposition(request: Request) -> Response:
         body, content_type = await metrics.exposition(request.headers.get("accept", ""))
-        return Response(body, headers={"content-type": content_type})
+        return InPieces(body, headers={"content-type": content_type})
 
     return Route(METRICS, exposition)

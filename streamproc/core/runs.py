@@ -51,8 +51,9 @@ class Runs(MutableMapping[str, Run]):
             self._ended[run_id] = pack(run)
             self._open.pop(run_id, None)
         else:
+            if run_id not in self._open:  # A look into a dict of millions misses the caches.
+                self._ended.pop(run_id, None)
             self._open[run_id] = run
-            self._ended.pop(run_id, None)
 
     def __delitem__(self, run_id: str) -> None:
         if self._open.pop(run_id, None) is None:

@@ -65,6 +65,8 @@ class State:
         self._letting_go: Iterator[str] | None = None
         self.changed: set[str] | None = None
         """Runs that were changed since this was last emptied; None where nobody wants to know."""
+        self.snapshot_ms = 0
+        """The clock as of the last snapshot that was taken of it, in milliseconds; 0: none yet."""
 
     @property
     def live_keys(self) -> int:

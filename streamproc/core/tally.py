@@ -94,8 +94,8 @@ class Tally(Struct):
     """Counts of one commit.
 
     `transitions`: applied changes of status by where from ("": new) and where to; `ended`: runs that ended, by
-    assistant and outcome; `models`: durations and waits by model; `tokens`: by assistant, model and type; `cells`: all
-    that, by group and base window.
+    assistant and outcome; `models`: durations and waits by model; `tokens`: by assistant, model and type; `spenders`:
+    runs with tokens, by assistant and model; `cells`: all that, by group and base window.
     There may be as many cells as events: the others are what is exported, so that nobody has to go through the cells.
     `firsts`: a few, by what is odd, and what it is: of an unknown status the status, of a run on two partitions the
     other one.
@@ -109,6 +109,7 @@ class Tally(Struct):
     ended: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     models: dict[str | None, Totals] = field(default_factory=dict)
     tokens: Counter[tuple[str | None, str | None, str]] = field(default_factory=Counter)
+    spenders: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
     exemplars: dict[tuple[str, str | None], Exemplar] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     cells: dict[CellKey, Totals] = field(default_factory=dict)
@@ -199,6 +200,7 @@ class Tally(Struct):
     def _count_tokens(self, cell: Totals, run: Run) -> None:
         if run.usage is None:
             return
+        self.spenders[run.assistant_id, run.model] += 1
         for kind, counted, count in zip(TOKEN_TYPES, _TOKENS, run.usage, strict=False):
             if count > 0:
                 tokens = min(count, MAX_TOKENS)

@@ -21,7 +21,8 @@ from streamproc.demo.view import WIDTH
 from streamproc.interrupts import stop_on_signal, unless_stopped
 from streamproc.local.prometheus import LocalPrometheus, local_prometheus
 from streamproc.rulebook import DeadlineSettings, WindowSettings
-from streamproc.settings import HttpSettings, Settings
+from streamproc.settings import Settings
+from streamproc.web.config import HttpSettings
 
 SHORTER = 20
 """So many times as short are the limits of the statuses: nobody watches for as long as the real ones are."""

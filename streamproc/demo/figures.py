@@ -133,7 +133,7 @@ class Figures(Observer):
         """Count a transaction."""
         self.commits += 1
 
-    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:  # noqa: ARG002  the log says more
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:  # noqa: ARG002  the log says more
         """Count it: a commit of unknown outcome is in the topics, but in no report."""
         self.failures += 1
 

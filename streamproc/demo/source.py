@@ -75,7 +75,7 @@ async def feed(settings: Settings, load: Load, stop: asyncio.Event, on_sent: Cal
     refuse_other_profiles(settings)
     topic = settings.topic_names.events
     # Asked for first: the producer would look for it for 20 s.
-    await with_topics(settings, lambda kafka, _: partitions_of(kafka, topic))
+    await with_topics(settings, "simulate", lambda kafka, _: partitions_of(kafka, topic))
     async with AioProducer(settings.kafka, topic) as producer:
         async for batch in _paced(_events(load), load.rate_per_s, stop):
             now_ms = int(time.time() * 1000)

@@ -22,6 +22,7 @@ from streamproc.errors import BrokerUnavailable, ConfigError, TaskFenced, TaskIn
 from streamproc.interrupts import to_its_end
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import BATCH_BYTES as PRODUCED_BYTES
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Committed, Kafka, Outputs, TopicPartition, Transactions
 
 BATCH_LETTERS = 500
@@ -82,6 +83,8 @@ class Replay:
                 return
             except ConfigError as error:
                 self._sort_out(error)
+            except Denied:
+                raise
             except (TaskInvalid, BrokerUnavailable) as error:
                 if self.replayed > done:
                     backoff.succeeded()

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from streamproc.runtime.config import Section
+from streamproc.credentials.section import Section
 
 
 class InstanceSettings(Section):

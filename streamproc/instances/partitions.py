@@ -69,11 +69,11 @@ class Partitions(Observer):
         self._failures.pop(report.source, None)
         self._commits[report.source] = _Committed(report.offset, self._now_ms())
 
-    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:
         """Take note of the cause, and of when the first one came, until the partition is running again."""
         for source in sources:
             before = self._failures.get(source)
-            self._failures[source] = _Reason(cause, self._now_ms() if before is None else before.since)
+            self._failures[source] = _Reason(cause, self._now_ms() if before is None else before.since, why or None)
 
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """Take note of what is left to read, the most of which is all."""

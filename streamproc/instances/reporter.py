@@ -17,6 +17,7 @@ from streamproc.errors import ConfigError, StreamprocError
 from streamproc.instances.partitions import Partitions
 from streamproc.instances.process import host, usage
 from streamproc.runtime.awaiting import set_within
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.writer import Writer
 from streamproc.version import installed
 
@@ -108,7 +109,7 @@ class Reporter:
             await write()
         except Exception as error:  # noqa: BLE001  whatever it is: the pipeline goes on
             # The words of what somebody has to change stay the same; those of an outage may differ each time.
-            trouble = str(error) if isinstance(error, ConfigError) else type(error).__name__
+            trouble = str(error) if isinstance(error, ConfigError | Denied) else type(error).__name__
             if trouble != self._trouble:
                 self._trouble = trouble
                 log.warning("this instance does not get its report through", why=_why(error), advice=ADVICE)

@@ -54,6 +54,8 @@ def broker_properties(brokers: int = 1) -> dict[str, str]:
         # After a SIGKILL the controller refuses the broker's return until its old session ends: 12 s by default.
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
+        # Events of old times stay: those that `simulate` makes would be gone half a minute after the start.
+        "log.retention.ms": "-1",
         # The default takes a quarter of the heap for a few thousand keys.
         "log.cleaner.dedupe.buffer.size": str(8 * 1024 * 1024),
     }

@@ -7,7 +7,7 @@ receiver needs no loop. Order is kept for each key (a run's alerts, as a rule), 
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import structlog
@@ -53,8 +53,6 @@ class Webhook:
         wall: Callable[[], float] = time.time,
         console_url: str | None = None,
     ) -> None:
-        self._url = "" if settings.url is None else settings.url.get_secret_value()
-        self._secret = None if settings.secret is None else settings.secret.get_secret_value().encode()
         self._settings = settings
         self._application = application
         self._observer = observer
@@ -62,7 +60,7 @@ class Webhook:
         self._console_url = console_url
         self._client = Client(settings)
         self._outbox = Outbox(settings.max_waiting)
-        self._complaints = Complaints({"receiver": WEBHOOK, "url": origin(self._url)})
+        self._complaints = Complaints({"receiver": WEBHOOK, "url": origin(_url(settings))})
         self._next: dict[int, int] = {}
         self._oldest_ms: dict[int, int] = {}
         self._not_before = 0.0
@@ -152,9 +150,14 @@ class Webhook:
         key = idempotency_key(alert)
         body = json.encode(document(alert, self._application, self._console_url))
         headers = {IDEMPOTENCY_HEADER: quote(key, safe=":._-")}
-        if self._secret is not None:
-            headers[HEADER] = sign(self._secret, int(self._wall()), body)
-        return await self._client.post(self._url, body, headers)
+        settings = cast(WebhookSettings, await self._client.settings())
+        if settings.secret is not None:
+            headers[HEADER] = sign(settings.secret.get_secret_value().encode(), int(self._wall()), body)
+        return await self._client.post(_url(settings), body, headers)
+
+
+def _url(settings: WebhookSettings) -> str:
+    return "" if settings.url is None else settings.url.get_secret_value()
 
 
 def idempotency_key(alert: Alert) -> str:

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from streamproc.runtime.diagnosis import Word
+
 UNANSWERED = frozenset(
     (
         "BrokerUnavailable",
@@ -14,18 +16,24 @@ UNANSWERED = frozenset(
         "NodeNotReadyError",
         "RequestTimedOutError",
         "TimeoutError",
+        *Word,
     )
 )
-"""Causes, as class names, for which nobody has to have taken the partition over: the broker does not answer."""
+"""Causes, as class names or as why no connection comes about, for which nobody has to have taken the partition over:
+the broker does not answer."""
 
 
 class Cause(Struct, frozen=True):
-    """Why a partition does not go on, in one word, and since when, in seconds of the wall clock."""
+    """Why a partition does not go on, in one word, and since when, in seconds of the wall clock.
+
+    `why`: what is lacking, and what to do about it, where that is known.
+    """
 
     reason: str
     since: float
+    why: str = ""
 
     def shown(self) -> dict[str, str]:
         """Return it as JSON has it."""
-        since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
-        return {"reason": self.reason, "since": since.replace("+00:00", "Z")}
+        since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return {"reason": self.reason, "since": since, **({"why": self.why} if self.why else {})}

@@ -4,19 +4,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from streamproc.runtime.config import Section
+from streamproc.credentials.section import Section
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
-# Rendering takes 0.5 to 0.9 ms a model, and does not let go of the event loop: with 50 as long as a batch may take.
+# Rendering takes 0.5 to 0.9 ms a model.
 MAX_NAMES = 50
 AllowList = Annotated[tuple[Name, ...], Field(max_length=MAX_NAMES)]
 Limit = Annotated[int, Field(ge=0, le=MAX_NAMES)]
 
 
 class MetricsSettings(Section):
-    """Label values of `model` and `assistant`: those of an allow-list, or else the first ones; the rest is `other`."""
+    """Label values of `model` and `assistant`: those of an allow-list, or else the busiest; the rest is `other`."""
 
-    models: AllowList = Field((), description="Models with series of their own; empty: the first max_models.")
+    models: AllowList = Field((), description="Models with series of their own; empty: the busiest max_models.")
     max_models: Limit = 20
     assistants: AllowList = Field((), description="As models, of the metrics by assistant.")
     max_assistants: Limit = 20

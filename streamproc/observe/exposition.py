@@ -1,13 +1,17 @@
 """What Prometheus reads, of whichever process: families as text or OpenMetrics, and the process's own."""
 
+import asyncio
 import platform
 from collections.abc import Iterator, Sequence
+from copy import copy
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.samples import Sample
 
-from streamproc.codec.native import CODEC
+from streamproc.native import CODEC
 from streamproc.observe import names
 from streamproc.version import installed
 
@@ -40,10 +44,58 @@ class Process:
         yield from self._process.collect()
 
 
-def encoded(families: Sequence[Family], accept: str) -> tuple[bytes, str]:
-    """Return families and their content type, text or OpenMetrics, as the HTTP Accept header `accept` asks."""
+class Format(NamedTuple):
+    """How families are written. Of the same content type two are the same."""
+
+    content_type: str
+    accept: str
+
+
+def format_for(accept: str) -> Format:
+    """Return the format, text or OpenMetrics, that the HTTP Accept header `accept` asks for: one of a few."""
     try:
-        encode, content_type = choose_encoder(accept)
+        _, content_type = choose_encoder(accept)
     except TypeError:  # prometheus_client cannot compare a version like 1.x.
-        encode, content_type = choose_encoder("")
-    return encode(_Reading(families)), content_type
+        return FORMATS[0]
+    if found := [known for known in FORMATS if known.content_type == content_type]:
+        return found[0]
+    # A version of OpenMetrics that nobody knows: a client could name another one with each request.
+    return next(known for known in FORMATS if known.accept.startswith(OPENMETRICS))
+
+
+async def encoded(families: Sequence[Family], wanted: Format) -> bytes:
+    """Return families as text. Others have their turn in between: what is written changes no more."""
+    encode, _ = choose_encoder(wanted.accept)
+    parts, lines = [], 0
+    for family in families:
+        head = encode(_Reading([_with(family, [])])).removesuffix(END)
+        parts.append(head)
+        for start in range(0, len(family.samples), MAX_LINES):
+            samples = family.samples[start : start + MAX_LINES]
+            if (lines := lines + len(samples)) > MAX_LINES:
+                lines = len(samples)
+                await asyncio.sleep(0)
+            parts.append(encode(_Reading([_with(family, samples)])).removeprefix(head).removesuffix(END))
+    return b"".join(parts) + (END if wanted.accept.startswith(OPENMETRICS) else b"")
+
+
+def _with(family: Family, samples: list[Sample]) -> Family:
+    """Return a family with other samples."""
+    other = copy(family)
+    other.samples = samples
+    return other
+
+
+def _formats() -> Iterator[Format]:
+    accepts = [""]
+    for base in (f"{OPENMETRICS};version=1.0.0", "text/plain;version=1.0.0"):
+        accepts += [base, *(f"{base};escaping={one}" for one in ("allow-utf-8", "underscores", "dots", "values"))]
+    for accept in accepts:
+        yield Format(choose_encoder(accept)[1], accept)
+
+
+OPENMETRICS = "application/openmetrics-text"
+END = b"# EOF\n"
+MAX_LINES = 300
+"""Written in one go: about 2 ms."""
+FORMATS = tuple(_formats())

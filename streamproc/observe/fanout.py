@@ -42,10 +42,10 @@ class Observers(Observer):
         for observer in self._observers:
             observer.transacted(partitions, duration_s)
 
-    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.transaction_failed(sources, cause)
+            observer.transaction_failed(sources, cause, why)
 
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """Pass on."""
@@ -91,6 +91,11 @@ class Observers(Observer):
         """Pass on."""
         for observer in self._observers:
             observer.has_no_snapshots(partition, why)
+
+    def denied(self, message: str) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.denied(message)
 
     def held_up(self, message: str) -> None:
         """Pass on."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from streamproc.observe.causes import UNANSWERED, Cause
 from streamproc.observe.places import named
-from streamproc.observe.watched import Status, Watched
+from streamproc.observe.watched import WAITING_FOR_KAFKA, Status, Watched, told_of
+from streamproc.runtime.diagnosis import Diagnosis
 from streamproc.runtime.observer import CommitReport, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
@@ -22,8 +23,10 @@ Answer = tuple[bool, dict[str, Any]]
 class Health(Observer):
     """Answers the probes. `clock` is monotonic, in seconds; `wall_clock` is what people read times by.
 
-    Ready means that every assigned partition, of both stages' topics, was caught up once since it started running; with
-    `ready_lag_records`, that each one is at most that far behind now.
+    `trouble`: why a broker cannot be reached just now, None where none is known to be out of reach.
+
+    Ready means that the last transaction was confirmed, and every assigned partition, of both stages' topics, caught up
+    once since it started running; with `ready_lag_records`, that each one is at most that far behind now.
     """
 
     def __init__(
@@ -34,9 +37,11 @@ class Health(Observer):
         commit_within_s: float = 3.0,
         ready_lag_records: int | None = None,
         wall_clock: Callable[[], float] = time.time,
+        trouble: Callable[[], Diagnosis | None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._wall_clock = wall_clock
+        self._trouble = trouble
         self._stall_after_s = stall_after_s
         self._commit_within_s = commit_within_s
         self._sent_at: float | None = None
@@ -46,21 +51,24 @@ class Health(Observer):
         self._assigned: frozenset[TopicPartition] | None = None
         self._rebalancing = False
         self._started = False
-        self._held_up = ""
+        self._held_up = self._denied = self._failed = ""
         self._progress_at: float | None = None
         # The first that has something to say names the status: whoever looks wants to know what holds the others up.
         self._judges: tuple[tuple[Status, Callable[[], str]], ...] = (
             (Status.STALLED, self._stalled_loop),
             (Status.STARTING, lambda: self._held_up),
+            (Status.DENIED, lambda: self._denied),
             (Status.STARTING, self._starting),
             (Status.REBALANCING, self._in_rebalance),
             (Status.IDLE, self._idle),
+            (Status.DENIED, self._lacking),
             (Status.BROKER_UNAVAILABLE, self._broker_unavailable),
             (Status.BROKER_UNAVAILABLE, self._unanswered),
             (Status.FENCED, self._fenced),
             (Status.RESTORING, self._restoring),
             (Status.PAUSED, self._paused),
             (Status.STALLED, self._stalled_tasks),
+            (Status.FENCED, self._unproven),
             (Status.RUNNING, self._running),
         )
 
@@ -93,13 +101,13 @@ class Health(Observer):
         if task := self._tasks.get(report.source):
             task.moved_at = self._clock()
 
-    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:
         """Take note of the cause, and of when the first one came, until the partition is running again."""
-        self._sent_at = None
+        self._sent_at, self._failed = None, cause
         now = self._wall_clock()
         for source in sources:
             before = self._causes.get(source)
-            self._causes[source] = Cause(cause, now if before is None else before.since)
+            self._causes[source] = Cause(cause, now if before is None else before.since, why)
 
     def transacting(self) -> None:
         """Take note that an answer is waited for."""
@@ -107,7 +115,7 @@ class Health(Observer):
 
     def transacted(self, partitions: int, duration_s: float) -> None:  # noqa: ARG002  that it came about is enough
         """Take note of the answer."""
-        self._sent_at = None
+        self._sent_at, self._failed = None, ""
 
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """Take note of what is left to read."""
@@ -138,6 +146,10 @@ class Health(Observer):
         """Take note of what the start waits for."""
         self._held_up = message
 
+    def denied(self, message: str) -> None:
+        """Take note of a right that is lacking."""
+        self._denied = message
+
     def caught_up(self, source: TopicPartition) -> None:
         """Take note that nothing is unread."""
         self.lag(source, 0, 0.0)
@@ -166,6 +178,8 @@ class Health(Observer):
 
     def _answer(self, passes: Callable[[Status], bool]) -> Answer:
         status, message = next(self._verdicts())
+        if status in WAITING_FOR_KAFKA and (trouble := self._trouble()) is not None:
+            message = f"{message}; {trouble.message}"
         ok = passes(status)
         tasks = [self._tasks[source] for source in self._sources() if source in self._tasks]
         states = Counter(task.state for task in tasks)
@@ -183,11 +197,16 @@ class Health(Observer):
     def _waiting_for(self) -> dict[TopicPartition, Cause]:
         """Return the partitions that do not go on: those whose transactions fail, and those that are paused."""
         pauses = {
-            source: Cause(task.pause[0].value, task.paused_at)
+            source: Cause(task.pause[0].value, task.paused_at, task.pause[1] if task.pause[0] is Pause.DENIED else "")
             for source, task in self._tasks.items()
             if task.pause is not None
         }
-        return {**pauses, **self._causes}
+        return {**pauses, **{source: self._cause(source) for source in self._causes}}
+
+    def _cause(self, source: TopicPartition) -> Cause:
+        """Return why a partition does not go on: why there is no answer, where that is known by now."""
+        cause, trouble = self._causes[source], self._trouble()
+        return cause if trouble is None or cause.reason not in UNANSWERED else Cause(trouble.word, cause.since)
 
     def _verdicts(self) -> Iterator[tuple[Status, str]]:
         return ((status, message) for status, judge in self._judges if (message := judge()))
@@ -228,7 +247,7 @@ class Health(Observer):
     def _failing(self) -> dict[TopicPartition, str]:
         """Return the partitions that have yet to be fenced anew, each with the cause."""
         return {
-            source: self._causes[source].reason
+            source: self._cause(source).reason
             for source in self._not_running()
             if source in self._causes and self._state(source) is not TaskState.RESTORING
         }
@@ -237,6 +256,10 @@ class Health(Observer):
         failing = self._failing()
         causes = ", ".join(sorted(UNANSWERED.intersection(failing.values())))
         return f"Kafka does not answer ({causes}): {named(failing)} trying again with back-off" if causes else ""
+
+    def _lacking(self) -> str:
+        waiting = [source for source in self._not_running() if source in self._causes and self._causes[source].why]
+        return f"{named(waiting)} waiting: {self._causes[waiting[0]].why}" if waiting else ""
 
     def _unanswered(self) -> str:
         """Ready means that it commits: a broker that is gone shows in the commit in hand, long before its deadline."""
@@ -256,31 +279,19 @@ class Health(Observer):
         return f"bringing back the state of {named(waiting)}: about {remaining} records to go" if waiting else ""
 
     def _paused(self) -> str:
-        """Name the partitions by what they wait for, each reason with what the first of them says.
-
-        What cannot be read is each one's own, and so is the command that passes over it.
-        """
-        waiting: dict[tuple[Pause, str], tuple[list[TopicPartition], str]] = {}
-        for source in self._sources():
-            if (pause := self._tasks[source].pause) is not None:
-                why, message = pause
-                own = message if why is Pause.UNREADABLE else ""
-                waiting.setdefault((why, own), ([], message))[0].append(source)
-        return "; ".join(f"{named(sources)} waiting: {message}" for sources, message in waiting.values())
+        return told_of({source: pause for source in self._sources() if (pause := self._tasks[source].pause)})
 
     def _stalled_tasks(self) -> str:
-        latest = self._clock() - self._stall_after_s
-        stalled = [
-            source
-            for source in self._sources()
-            if (task := self._tasks[source]).lag and task.moved_at < latest and task.pause is None
-        ]
-        limit_s = f"{self._stall_after_s:.0f} s"
-        return f"nothing was read or committed on {named(stalled)} for {limit_s}" if stalled else ""
+        latest, tasks = self._clock() - self._stall_after_s, [(each, self._tasks[each]) for each in self._sources()]
+        stalled = [source for source, task in tasks if task.lag and task.moved_at < latest and task.pause is None]
+        told = f"nothing was read or committed on {named(stalled)} for {self._stall_after_s:.0f} s"
+        return told if stalled else ""
+
+    def _unproven(self) -> str:
+        return f"the last transaction failed ({self._failed}): the next one is awaited" if self._failed else ""
 
     def _running(self) -> str:
-        behind = self._behind()
-        if not behind:
+        if not (behind := self._behind()):
             return f"running {named(self._sources())}, all of them ready"
         lag = sum(self._tasks[source].lag for source in behind)
         return f"running, but {named(behind)} not caught up yet: {lag} records behind"

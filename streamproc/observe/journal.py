@@ -73,10 +73,10 @@ class Journal(Observer):
         if state is TaskState.CLOSED or (pause is not None and not pause[0].needs_somebody):
             self._pauses.pop(source, None)
 
-    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:
         """Log what made tasks start over from their last commit."""
         message = "transaction failed, its partitions start over from their last commit"
-        _log.warning(message, partitions=by_topic(sources), cause=cause)
+        _log.warning(message, partitions=by_topic(sources), cause=cause, **({"why": why} if why else {}))
 
     def committed(self, report: CommitReport) -> None:
         """Log what was rejected, here or before, and an example from this commit."""
@@ -122,6 +122,13 @@ class Journal(Observer):
         """Log what the start waits for."""
         if message:
             _log.warning("waiting", why=message)
+
+    def denied(self, message: str) -> None:
+        """Log which right is lacking, and that it is there again."""
+        if message:
+            _log.error("denied, tried again with back-off", why=message)
+        else:
+            _log.info("no longer denied")
 
     def _told(self, kind: str, detail: str) -> dict[str, object]:
         """Return what is told of an odd event besides."""

@@ -1,9 +1,10 @@
 """Label values: closed sets, allow-lists and limits. Nothing that a producer writes makes series without end."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from streamproc.core.measure import OTHER
+from streamproc.observe.busiest import Busiest
 
 UNKNOWN = "unknown"
 """Of a run that names none: Prometheus takes an empty label for no label."""
@@ -11,44 +12,83 @@ UNKNOWN = "unknown"
 # Nothing that an exposition has to escape, or that a person could take for something else.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/@+-]{0,99}")
 
+Pair = tuple[str, str]
+
 
 class Labels(dict[str | None, str]):
-    """What arrives → its label value: `known` as given, further plain names while there is room, else `other`."""
+    """What arrives → its label value: `known` as given, further plain names that hold a place, else `other`.
+
+    A place goes to who comes first, and later to who is clearly busier; see `Busiest`. Who is known keeps its own.
+    """
 
     def __init__(self, known: Mapping[str | None, str], room: int = 0) -> None:
         super().__init__(known)
-        self._room = room
+        self._known = frozenset(known)
+        self._busiest: Busiest[str] = Busiest(room, _PLAIN.fullmatch)
 
     def __missing__(self, value: str | None) -> str:
-        """Admit a plain name for good, first come, first served; any other takes no room."""
-        if self._room <= 0 or value is None or not _PLAIN.fullmatch(value):
+        """Give a free place to a plain name; any other takes none."""
+        if not self._busiest.has_room or value is None or not _PLAIN.fullmatch(value):
             return OTHER
-        self._room -= 1
+        self._busiest.hold(value)
         self[value] = value
         return value
 
+    def count(self, value: str | None, amount: int) -> None:
+        """Count what a name did, for who is to hold a place."""
+        if value is not None and value not in self._known:
+            self._busiest.add(value, amount)
+
+    def turn(self, passed: int = 1) -> Sequence[str]:
+        """Give places to who was clearly busier; return the label values that are no more."""
+        swaps = self._busiest.turn(passed)
+        for before, after in swaps:
+            del self[before]
+            self[after] = after
+        return [before for before, _ in swaps]
+
     def exported(self) -> set[str]:
-        """Return every label value there is so far."""
+        """Return every label value there is now."""
         return {*self.values(), OTHER}
 
 
-class Pairs(dict[tuple[str, str], tuple[str, str]]):
-    """A pair of label values → the one that it is counted under: the first `room` as they are, then (first, other)."""
+class Pairs(dict[Pair, Pair]):
+    """A pair of label values → the one that it is counted under: itself where it holds a place, else (first, other)."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
-        self._room = room
+        self._busiest: Busiest[Pair] = Busiest(room)
 
-    def __missing__(self, pair: tuple[str, str]) -> tuple[str, str]:
-        """Admit a pair for good, first come, first served; (first, other) takes no room, as each first has it."""
-        if pair[1] == OTHER or self._room <= 0:
+    def __missing__(self, pair: Pair) -> Pair:
+        """Give a free place to a pair; (first, other) takes none, as each first has it."""
+        if pair[1] == OTHER or not self._busiest.has_room:
             return pair[0], OTHER
-        self._room -= 1
+        self._busiest.hold(pair)
         self[pair] = pair
         return pair
 
-    def exported(self, firsts: Iterable[str]) -> set[tuple[str, str]]:
-        """Return every pair there is so far, and each of `firsts` with `other`."""
+    def count(self, pair: Pair, amount: int) -> None:
+        """Count what a pair did, for who is to hold a place."""
+        if pair[1] != OTHER:
+            self._busiest.add(pair, amount)
+
+    def turn(self, passed: int = 1) -> Sequence[Pair]:
+        """Give places to who was clearly busier; return the pairs that are no more."""
+        swaps = self._busiest.turn(passed)
+        for before, after in swaps:
+            del self[before]
+            self[after] = after
+        return [before for before, _ in swaps]
+
+    def without(self, firsts: Container[str], seconds: Container[str]) -> Sequence[Pair]:
+        """Forget pairs with these; return those that are no more."""
+        gone = self._busiest.forget(lambda pair: pair[0] in firsts or pair[1] in seconds)
+        for pair in gone:
+            del self[pair]
+        return gone
+
+    def exported(self, firsts: Iterable[str]) -> set[Pair]:
+        """Return every pair there is now, and each of `firsts` with `other`."""
         return {*self, *((first, OTHER) for first in firsts)}
 
 
@@ -58,6 +98,6 @@ def closed(values: Iterable[str]) -> Labels:
 
 
 def limited(allowed: Sequence[str], room: int) -> Labels:
-    """Return labels for names that the producers choose: those allowed, or, where none are named, the first ones."""
+    """Return labels for names that the producers choose: those allowed, or, where none are named, the busiest."""
     known: dict[str | None, str] = {name: name for name in allowed}
     return Labels({**known, None: UNKNOWN, "": UNKNOWN, UNKNOWN: UNKNOWN, OTHER: OTHER}, 0 if allowed else room)

@@ -12,10 +12,11 @@ from streamproc.core.lifecycle import Profile
 from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import InputCounters, PipelineCounters, WindowCounters
-from streamproc.observe.exposition import Process, encoded
+from streamproc.observe.exposition import Process
 from streamproc.observe.push import PushMetrics
 from streamproc.observe.registry import RegistryMetrics
 from streamproc.observe.runs import RunCounters, deadline_kinds
+from streamproc.observe.scrapes import Scrapes
 from streamproc.observe.series import CounterSeries
 from streamproc.observe.tasks import Tasks
 from streamproc.runtime.config import StateSettings
@@ -49,13 +50,14 @@ class MetricsObserver(Observer):
         self._tasks = Tasks(profile, state)
         self._requests = requests
         self._process = Process(profile.name)
+        self._scrapes = Scrapes(self.families)
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics and their content type, text or OpenMetrics, as the HTTP Accept header `accept` asks.
 
-        May be called again before it is done.
+        May be called again before it is done: those who wait share what is counted and written.
         """
-        return encoded(await self.families(), accept)
+        return await self._scrapes.exposition(accept)
 
     async def families(self) -> list[Family]:
         """Return every family: all of them as of the same moment, except that the runs are counted shortly before."""
@@ -84,7 +86,7 @@ class MetricsObserver(Observer):
         """Count a confirmed transaction."""
         self._pipeline.transacted()
 
-    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:  # noqa: ARG002  a cause is nobody's own
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:  # noqa: ARG002  a cause is nobody's own
         """Count a failure."""
         self._pipeline.failed(cause)
 

@@ -76,6 +76,11 @@ STATE_LIMIT = Metric(
 STATE_PAYLOADS = Metric(
     "streamproc_state_payloads", "Runs whose payloads are in memory, and those whose are on disk alone.", ("kind",)
 )
+STATE_SNAPSHOT = Metric(
+    "streamproc_state_snapshot_timestamp_seconds",
+    "As of when a running task's state is in its snapshot; 0: none taken yet. Nothing where no directory is set.",
+    ("partition",),
+)
 RUNS_ENDED = Metric("streamproc_runs_ended_total", "Runs that ended.", ("outcome", "assistant"))
 RUN_TRANSITIONS = Metric("streamproc_run_transitions_total", "Applied changes of status.", ("from", "to"))
 RUN_ANOMALIES = Metric("streamproc_run_anomalies_total", "What is odd about events and changes of status.", ("kind",))

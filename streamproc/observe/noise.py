@@ -24,7 +24,9 @@ class Harmless(NamedTuple):
     reason: str
 
 
+SAID_WITH_REMEDY = "the client says it as well, with the setting to look at (runtime/aio/contacts.py)"
 HARMLESS = (
+    Harmless("aiokafka", "Unable connect to ", SAID_WITH_REMEDY),
     Harmless(
         "asyncio",
         "Future exception was never retrieved\nfuture: <Future finished exception=ProducerFenced(",

@@ -8,6 +8,7 @@ from prometheus_client.core import Metric as Family
 from streamproc.codec.arrival import FLAGS
 from streamproc.core.alerts import OVERDUE, STUCK
 from streamproc.core.lifecycle import Profile
+from streamproc.core.measure import OTHER
 from streamproc.core.model import MAX_AHEAD_MS, Verdict
 from streamproc.core.summary import Summary, summary_of
 from streamproc.core.tally import TOKEN_TYPES, Tally
@@ -32,6 +33,9 @@ ANOMALIES = (
 )
 """What is counted as odd; a test holds it equal to what the code counts."""
 
+TURN_MS = 60_000
+"""How often it is looked at whose series there are."""
+
 NEW = "new"
 """The `from` of a run's first transition: Prometheus takes an empty label for none."""
 
@@ -48,6 +52,7 @@ class RunCounters:
         self._models = limited(settings.models, settings.max_models)
         self._assistants = limited(settings.assistants, settings.max_assistants)
         self._pairs = Pairs(settings.max_pairs)
+        self._turn = 0
         self._verdicts = CounterSeries(names.EVENT_VERDICTS, product(Verdict))
         self._transitions = CounterSeries(names.RUN_TRANSITIONS, _applied(profile))
         self._anomalies = CounterSeries(names.RUN_ANOMALIES, product(ANOMALIES))
@@ -61,6 +66,7 @@ class RunCounters:
     def add(self, report: FoldReport) -> None:
         """Add one confirmed commit."""
         tally = report.tally
+        self._take_turns(report.seen_at // TURN_MS)
         for verdict, count in tally.verdicts.items():
             self._verdicts.add(count, verdict.value)
         for kind, count in tally.anomalies.items():
@@ -69,11 +75,15 @@ class RunCounters:
             self._transitions.add(count, self._froms[start], self._statuses[to])
         for (assistant, outcome), count in tally.ended.items():
             self._ended.add(count, self._outcomes[outcome], self._assistants[assistant])
+            self._assistants.count(assistant, count)
         for (named, model, kind), count in tally.tokens.items():
             pair = self._pairs[self._models[model], self._assistants[named]]
             self._tokens.add(count, self._types[kind], *pair)
+        for (named, model), count in tally.spenders.items():
+            # Whoever spent tokens has its labels by now.
+            self._pairs.count((self._models.get(model, OTHER), self._assistants.get(named, OTHER)), count)
         for model, totals in tally.models.items():
-            self._add_model(summary_of(totals), self._models[model])
+            self._models.count(model, self._add_model(summary_of(totals), self._models[model]))
         self._forgotten.add(report.forgotten)
         self._show(tally, report.seen_at)
 
@@ -87,11 +97,29 @@ class RunCounters:
         yield from (counter.family() for counter in counters)
         yield from (histogram.family() for histogram in (self._duration, self._queue_wait, self._action_wait))
 
-    def _add_model(self, summary: Summary, model: str) -> None:
+    def _take_turns(self, turn: int) -> None:
+        """Once a minute, let who is busier now have series. What loses its own is gone, and counts as `other` later."""
+        if turn <= self._turn:
+            return
+        passed, self._turn = turn - self._turn, turn
+        models, assistants = self._models.turn(passed), self._assistants.turn(passed)
+        pairs = {*self._pairs.without(models, assistants), *self._pairs.turn(passed)}
+        if models:
+            self._duration.drop(lambda labels: labels[1] in models)
+        if assistants:
+            self._ended.drop(lambda labels: labels[1] in assistants)
+        if pairs or models:
+            self._tokens.drop(lambda labels: labels[1] in models or labels[1:] in pairs)
+
+    def _add_model(self, summary: Summary, model: str) -> int:
+        """Return how many runs ended."""
+        ends = 0
         for outcome, durations in summary.runs.items():
             self._duration.merge(durations, self._outcomes[outcome], model)
+            ends += durations.ends
         self._queue_wait.merge(summary.queue_wait)
         self._action_wait.merge(summary.action_wait)
+        return ends
 
     def _show(self, tally: Tally, seen_at: int) -> None:
         """Take the exemplars, but none from the future: it would stay for as long as it takes to get there."""

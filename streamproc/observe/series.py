@@ -6,7 +6,7 @@ of it belongs to the event loop's thread.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -45,6 +45,11 @@ class CounterSeries:
         """Add `amount`, where it is not negative."""
         if amount > 0:
             self.counts[labels] += amount
+
+    def drop(self, is_gone: Callable[[LabelValues], bool]) -> None:
+        """Let combinations be no more; one that comes again begins at 0."""
+        for labels in [labels for labels in self.counts if is_gone(labels)]:
+            del self.counts[labels]
 
     def family(self) -> CounterMetricFamily:
         """Return what Prometheus reads."""
@@ -111,6 +116,11 @@ class DurationSeries:
         """Let these combinations exist."""
         for labels in known:
             _ = self._cells[labels]
+
+    def drop(self, is_gone: Callable[[LabelValues], bool]) -> None:
+        """Let combinations be no more; one that comes again begins at 0."""
+        for labels in [labels for labels in self._cells if is_gone(labels)]:
+            del self._cells[labels]
 
     def merge(self, durations: Histogram, *labels: str) -> None:
         """Add durations; of those that are not known there is nothing to add."""

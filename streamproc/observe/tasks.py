@@ -39,6 +39,7 @@ class Tasks:
         self._open = closed(profile.documented)
         self._kinds = deadline_kinds(profile)
         self._limits = {"memory": state.memory_bytes, "disk": state.max_disk_bytes}
+        self._has_snapshots = state.directory is not None
         self._tasks: dict[TopicPartition, _Task] = {}
 
     def enter(self, source: TopicPartition, state: TaskState) -> None:
@@ -92,6 +93,7 @@ class Tasks:
         yield gauge(names.STATE_BYTES, {("memory",): usage.memory_bytes, ("disk",): usage.disk_bytes})
         yield gauge(names.STATE_LIMIT, {(kind,): most for kind, most in self._limits.items() if most is not None})
         yield gauge(names.STATE_PAYLOADS, {("memory",): usage.in_memory, ("disk",): usage.on_disk})
+        yield gauge(names.STATE_SNAPSHOT, self._snapshots())
         lag = {(topic, str(number)): task.lag for (topic, number), task in self._running() if task.lag is not None}
         yield gauge(names.CONSUMER_LAG_RECORDS, {labels: records for labels, (records, _) in lag.items()})
         yield gauge(names.CONSUMER_LAG_SECONDS, {labels: seconds for labels, (_, seconds) in lag.items()})
@@ -108,9 +110,17 @@ class Tasks:
             oldest[labels] = min(created, oldest[labels] or created)
         return oldest
 
+    def _snapshots(self) -> dict[LabelValues, float]:
+        if not self._has_snapshots:
+            return {}
+        held = [(source, task.held) for source, task in self._running()]
+        return {(str(each.partition),): state.snapshot_ms / 1000 for each, state in held if isinstance(state, State)}
+
     def _watermarks(self) -> dict[LabelValues, float]:
-        held = {str(source.partition): task.held for source, task in self._running()}
-        return {(name,): state.stream_time / 1000 for name, state in held.items() if isinstance(state, WindowState)}
+        held = [(source, task.held) for source, task in self._running()]
+        return {
+            (str(each.partition),): state.stream_time / 1000 for each, state in held if isinstance(state, WindowState)
+        }
 
 
 def _sums(labels: Labels, counts: Counter[str]) -> dict[LabelValues, int]:

@@ -1,10 +1,13 @@
 """What the probes know of a task, and the words that they have for the service."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from msgspec import Struct
 
+from streamproc.observe.places import named
 from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.ports import TopicPartition
 
 
 class Status(StrEnum):
@@ -15,10 +18,15 @@ class Status(StrEnum):
     PAUSED = "paused"
     REBALANCING = "rebalancing"
     BROKER_UNAVAILABLE = "broker_unavailable"
+    DENIED = "denied"
     FENCED = "fenced"
     STALLED = "stalled"
     IDLE = "idle"
     RUNNING = "running"
+
+
+WAITING_FOR_KAFKA = Status.STARTING, Status.REBALANCING, Status.BROKER_UNAVAILABLE, Status.RESTORING
+"""Where a broker that cannot be reached may be why it takes so long."""
 
 
 class Watched(Struct):
@@ -32,3 +40,15 @@ class Watched(Struct):
     caught_up: bool = False
     pause: tuple[Pause, str] | None = None
     paused_at: float = 0.0
+
+
+def told_of(pauses: Mapping[TopicPartition, tuple[Pause, str]]) -> str:
+    """Name partitions by what they wait for, each reason with what the first of them says; "" where none waits.
+
+    What cannot be read is each one's own, and so is the command that passes over it.
+    """
+    waiting: dict[tuple[Pause, str], tuple[list[TopicPartition], str]] = {}
+    for source, (why, message) in pauses.items():
+        own = message if why is Pause.UNREADABLE else ""
+        waiting.setdefault((why, own), ([], message))[0].append(source)
+    return "; ".join(f"{named(sources)} waiting: {message}" for sources, message in waiting.values())

@@ -39,7 +39,7 @@ async def send_lines(settings: Settings, source: BinaryIO, avro: str | None, say
                 except Interrupted:
                     counts.interrupted = True
 
-    await with_topics(settings, work)
+    await with_topics(settings, "send", work)
     return counts
 
 
@@ -52,7 +52,7 @@ async def list_all(settings: Settings, wanted: Wanted, now_ms: int) -> Listing:
         async with RemoteConsole(settings.console.url, settings.console.token) as console:
             return await console.runs(wanted, now_ms)
     states, count = await with_topics(
-        settings, lambda kafka, topics: list_runs(kafka, topics, _place(settings), wanted)
+        settings, "runs list", lambda kafka, topics: list_runs(kafka, topics, _place(settings), wanted)
     )
     return Listing(states, count, has_more=count > len(states))
 
@@ -65,7 +65,9 @@ async def show_one(settings: Settings, run_id: str) -> tuple[Story, list[dict[st
     if settings.console.url is not None:
         async with RemoteConsole(settings.console.url, settings.console.token) as console:
             return await console.story(run_id)
-    found = await with_topics(settings, lambda kafka, topics: story(kafka, topics, _place(settings), run_id))
+    found = await with_topics(
+        settings, "runs show", lambda kafka, topics: story(kafka, topics, _place(settings), run_id)
+    )
     return found, found.history
 
 

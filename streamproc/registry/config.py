@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from streamproc.codec.framing import Framing
-from streamproc.runtime.config import Section
+from streamproc.credentials.section import Section
 from streamproc.web.config import Endpoint, Urls, bases
 
 Outputs = Literal["register", "check", "off"]

@@ -3,30 +3,19 @@
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from streamproc.credentials.section import Section
+from streamproc.runtime.security import SecuritySettings
 
 BATCH_BYTES = 1_000_000
 """Of records in one produce request for one partition; a broker's limit is for the batch, 1,048,588 by default."""
 
 
-class Section(BaseModel):
-    """A group of settings. Unknown keys are an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class KafkaSettings(Section):
+class KafkaSettings(SecuritySettings):
     """How to reach Kafka, and how long to wait for it. Times in milliseconds."""
 
-    bootstrap_servers: str = "127.0.0.1:9092"
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
-    ssl_cafile: str | None = None
-    ssl_certfile: str | None = None
-    ssl_keyfile: str | None = None
-    ssl_password: SecretStr | None = None
+    bootstrap_servers: str = Field("127.0.0.1:9092", description="Where to ask for the brokers; host:port, by commas.")
     group_instance_id: str | None = Field(None, description="Static membership: a name that survives restarts.")
     session_timeout_ms: int = Field(10_000, ge=1_000, le=1_800_000)
     transaction_timeout_ms: int = Field(15_000, ge=3_000, le=900_000)
@@ -37,13 +26,6 @@ class KafkaSettings(Section):
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
         "lz4", description="Of all outputs; their consumers have to know it."
     )
-
-    @model_validator(mode="after")
-    def _credentials(self) -> Self:
-        if self.security_protocol.startswith("SASL") and (self.sasl_username is None or self.sasl_password is None):
-            message = f"security_protocol {self.security_protocol} needs sasl_username and sasl_password"
-            raise ValueError(message)
-        return self
 
     @property
     def request_timeout_ms(self) -> int:

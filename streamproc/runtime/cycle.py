@@ -15,6 +15,7 @@ from streamproc.codec.message import Messages
 from streamproc.core.model import Moment
 from streamproc.errors import ConfigError
 from streamproc.runtime.awaiting import seen, set_within
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.gathered import Gathered, Refused, Stopped
 from streamproc.runtime.job import Job
 from streamproc.runtime.pace import Pace
@@ -233,7 +234,9 @@ class Cycle:
         self._job.observer.transacting()
         try:
             await transactions.commit(outputs, offsets, member)
-        except OutputRefused as error:
+        except (OutputRefused, Denied) as error:
+            if not error.places:
+                raise
             raise Refused(error, {place: writers[place] for place in error.places}) from error
         duration_s = time.monotonic() - it.began
         self._job.observer.transacted(len(full), duration_s)
@@ -257,7 +260,7 @@ class Cycle:
         task.confirmed(pending.report(duration_s, latency_s))
 
 
-def _unreadable(trouble: Gone | Unreadable) -> Unreadable:
+def _unreadable(trouble: Gone | Unreadable | Denied) -> Unreadable | Denied:
     if isinstance(trouble, Gone):
         raise ConfigError(f"{trouble}. {WAYS_OUT}") from trouble
     return trouble

@@ -5,13 +5,14 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from streamproc.core.model import Moment
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import OutputRefused, TopicPartition, Unreadable
 from streamproc.runtime.stage import Batch, Missing, TooMany
 from streamproc.runtime.task import PartitionTask
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 
-Why = Missing | TooMany | Unreadable | DiskFails | StoreDamaged
+Why = Missing | TooMany | Unreadable | Denied | DiskFails | StoreDamaged
 """What a partition has to wait for."""
 
 
@@ -26,7 +27,9 @@ class Stopped(NamedTuple):
 class Refused(Exception):
     """Partitions of the outputs take nothing. `writers`: by such a partition those that write to it."""
 
-    def __init__(self, error: OutputRefused, writers: Mapping[TopicPartition, Collection[TopicPartition]]) -> None:
+    def __init__(
+        self, error: OutputRefused | Denied, writers: Mapping[TopicPartition, Collection[TopicPartition]]
+    ) -> None:
         super().__init__(str(error))
         self.error, self.writers = error, writers
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from streamproc.runtime.config import CommitSettings, DeadLetterSettings, TopicSettings
+from streamproc.runtime.learning import Registry
 from streamproc.runtime.observer import Observer
-from streamproc.runtime.ports import Kafka, Registry
+from streamproc.runtime.ports import Kafka
 
 
 class Job(Struct, frozen=True):

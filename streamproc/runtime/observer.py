@@ -48,6 +48,7 @@ class Pause(Enum):
     UNREADABLE = "unreadable"
     OUTPUT = "output"
     STATE_FULL = "state_full"
+    DENIED = "denied"
 
     @property
     def needs_somebody(self) -> bool:
@@ -144,8 +145,11 @@ class Observer:
     def transacted(self, partitions: int, duration_s: float) -> None:
         """A transaction with so many partitions' parts was confirmed, so long after its first records were fetched."""
 
-    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
-        """A transaction for these partitions failed or its outcome is unknown; `cause` is an exception's class name."""
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:
+        """A transaction for these partitions failed or its outcome is unknown; `cause` is an exception's class name.
+
+        `why`: which right is lacking, and how to grant it, where that is the reason.
+        """
 
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """A restore has about `remaining` records to go; 0: it is complete."""
@@ -176,6 +180,9 @@ class Observer:
 
     def held_up(self, message: str) -> None:
         """The service waits for something before it can start; empty: no longer."""
+
+    def denied(self, message: str) -> None:
+        """There is no membership in the group for want of a right, and how to grant it; empty: no longer."""
 
     def progress(self) -> None:
         """The worker's loop went round: it is alive, whether or not the broker answers."""

@@ -16,8 +16,9 @@ from streamproc.runtime.awaiting import seen
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import DeadLetterSettings
 from streamproc.runtime.gate import Closed, Gate
+from streamproc.runtime.learning import Registry
 from streamproc.runtime.observer import CommitReport, Observer, Pause
-from streamproc.runtime.ports import Registry, TopicPartition, Unreadable
+from streamproc.runtime.ports import TopicPartition, Unreadable
 from streamproc.runtime.stage import Allows
 
 POLL_S = 0.1
@@ -142,9 +143,9 @@ class Pauses:
                 self._backoff.succeeded()
                 self.go_on()
 
-    def refused(self, message: str) -> None:
-        """Tell that a partition of the outputs takes nothing; `go_on` ends it."""
-        self._tell(Pause.OUTPUT, message)
+    def refused(self, why: Pause, message: str) -> None:
+        """Tell that a partition of the outputs takes nothing, or that Kafka denies something; `go_on` ends it."""
+        self._tell(why, message)
 
     def full(self, trouble: str) -> None:
         """Tell that payloads have no room, and why, once that takes long; `go_on` ends it."""

@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.message import Messages
 from streamproc.errors import ConfigError, StreamprocError, TaskInvalid
+from streamproc.runtime.denied import Denied
+from streamproc.runtime.rights import Right
 
 
 class TopicPartition(NamedTuple):
@@ -81,7 +83,7 @@ class Fetched(NamedTuple):
 
     records: Sequence[Arrival]
     caught_up: bool
-    trouble: Gone | Unreadable | None = None
+    trouble: Gone | Unreadable | Denied | None = None
 
 
 class Membership(NamedTuple):
@@ -161,7 +163,7 @@ class Transactions(Protocol):
     async def fence(self) -> None:
         """Fence every earlier producer of the same transactional id and finish its transaction.
 
-        Raises StillEnding where that does not finish within seconds, TaskInvalid.
+        Raises StillEnding where that does not finish within seconds, Denied, TaskInvalid.
         """
 
     async def commit(
@@ -170,7 +172,8 @@ class Transactions(Protocol):
         """Write `outputs` and the group's offsets in one transaction, every record acknowledged.
 
         With `member` the coordinator refuses the offsets where that membership is no longer the present one. Raises
-        OutputRefused, TaskInvalid whenever the outcome is not a confirmed commit, ConfigError where it never could be.
+        OutputRefused, Denied, TaskInvalid whenever the outcome is not a confirmed commit, ConfigError where it never
+        could be.
         """
 
     async def close(self) -> None:
@@ -202,19 +205,11 @@ class Group(Protocol):
     def partitions(self, topic: str) -> int | None:
         """Return how many partitions a topic has, as of a few seconds ago; None where that is not known."""
 
+    def trouble(self) -> Denied | None:
+        """Return why there is no membership for now, None where there is, or is no reason against it."""
+
     async def leave(self) -> None:
         """Leave the group (a static member only closes); takes a bounded time."""
-
-
-class Registry(Protocol):
-    """Where schemas are asked for that the book does not know."""
-
-    async def learn(self, headers: Sequence[bytes]) -> None:
-        """Put into the book what the registry says of the schema behind the first framing header, a no as well.
-
-        What it says of the others may come in later. Takes a bounded time. Raises RegistryUnavailable where it says
-        nothing of the first.
-        """
 
 
 class TopicInfo(NamedTuple):
@@ -249,7 +244,7 @@ class Kafka(Protocol):
         """Return a producer with the transactional id of an input partition, not yet started."""
 
     async def fence(self, sources: Sequence[TopicPartition]) -> Collection[TopicPartition]:
-        """Fence every producer with the ids of these partitions and finish its transaction; raises TaskInvalid.
+        """Fence every producer with the ids of these partitions and finish its transaction; raises TaskInvalid, Denied.
 
         Returns those whose transaction does not finish within seconds: it is to be aborted, or committed, and that is
         settled, but a partition that it wrote to takes no markers.
@@ -293,6 +288,12 @@ class Kafka(Protocol):
 
     async def create(self, topics: Sequence[NewTopic]) -> None:
         """Create topics."""
+
+    async def lacking(self, rights: Sequence[Right]) -> Sequence[Right]:
+        """Return those of the rights that the user does not have, as far as the broker tells; changes nothing.
+
+        A broker without an authorizer tells of none, and all are had. Raises BrokerUnavailable.
+        """
 
     async def close(self) -> None:
         """Give up the connections; takes a bounded time."""

@@ -4,9 +4,13 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping
 
-from streamproc.errors import TaskInvalid
+from streamproc.errors import BrokerUnavailable, TaskInvalid
 from streamproc.runtime.backoff import Backoff
+from streamproc.runtime.denied import Denied
+from streamproc.runtime.granting import is_granted
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.ports import Kafka, OutputRefused, TopicPartition
+from streamproc.runtime.rights import Right
 
 MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 15.0
 
@@ -15,14 +19,20 @@ class _Refusal:
     """Of one place: what it says, who writes to it (nobody, once it may take something), who has found out by which id.
 
     The transaction of that id wrote to the place, so it ends when the place takes its marker: that is how one hears.
+    `denied`: which right is lacking, where that is why; then nothing was written, and one asks for the right.
     """
 
     def __init__(self) -> None:
         self.message = ""
+        self.denied: Denied | None = None
         self.sources: frozenset[TopicPartition] = frozenset()
         self.by: TopicPartition | None = None
         self.again_at = 0.0
         self.backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+
+
+_Answer = tuple[Collection[TopicPartition], Collection[tuple[Right, ...]]]
+"""Those of the ids whose transactions have ended, and what was denied and is no longer."""
 
 
 class Refusals:
@@ -33,27 +43,31 @@ class Refusals:
         self._ending = ending
         self._wake = wake
         self._places: dict[TopicPartition, _Refusal] = {}
-        self._asking: asyncio.Task[Collection[TopicPartition]] | None = None
+        self._asking: asyncio.Task[_Answer] | None = None
 
     def add(
         self,
-        error: OutputRefused,
+        error: OutputRefused | Denied,
         writers: Mapping[TopicPartition, Collection[TopicPartition]],
         by: TopicPartition | None,
     ) -> None:
         """Hold those that write to the places, as a transaction with the id `by` has found out."""
+        denied = error if isinstance(error, Denied) else None
+        why = error.why if isinstance(error, OutputRefused) else str(error)
         for place, sources in writers.items():
             refusal = self._places.setdefault(place, _Refusal())
-            refusal.message = f"{place} takes no records: {error.why}"
+            refusal.message, refusal.denied = f"{place} takes no records: {why}", denied
             refusal.sources = frozenset(sources)
-            refusal.by = by
+            # What was denied was written nowhere: its transaction has ended.
+            refusal.by = None if denied else by
             refusal.again_at = time.monotonic() + refusal.backoff.failed()
-        if by is not None:
+        if denied is None and by is not None:
             self._ending.add(by)
 
-    def holds(self, source: TopicPartition) -> str:
-        """Return why a partition is left out, empty where it is not."""
-        return next((each.message for each in self._places.values() if source in each.sources), "")
+    def holds(self, source: TopicPartition) -> tuple[Pause, str] | None:
+        """Return why a partition is left out, None where it is not."""
+        held = (each for each in self._places.values() if source in each.sources)
+        return next(((Pause.DENIED if each.denied else Pause.OUTPUT, each.message) for each in held), None)
 
     def release(self) -> Collection[TopicPartition]:
         """Look whether a place may take something by now; return those that are held no longer."""
@@ -61,9 +75,8 @@ class Refusals:
             return self._heard(self._asking)
         now = time.monotonic()
         due = [each for each in self._places.values() if each.sources and each.again_at <= now]
-        ids = {each.by for each in due if each.by is not None}
         if due:
-            self._asking = asyncio.create_task(self._ask(sorted(ids)))
+            self._asking = asyncio.create_task(self._ask(due))
             self._asking.add_done_callback(lambda _: self._wake.set())
         return ()
 
@@ -74,24 +87,27 @@ class Refusals:
             await asyncio.wait({self._asking})
             self._asking = None
 
-    def _heard(self, asking: "asyncio.Task[Collection[TopicPartition]]") -> Collection[TopicPartition]:
+    def _heard(self, asking: "asyncio.Task[_Answer]") -> Collection[TopicPartition]:
         if not asking.done():
             return ()
         self._asking = None
-        ended = asking.result()
+        ended, granted = asking.result()
         self._ending.difference_update(ended)
         free: set[TopicPartition] = set()
         for refusal in self._places.values():
-            if refusal.sources and (refusal.by is None or refusal.by in ended):
+            is_over = refusal.by is None or refusal.by in ended
+            if refusal.sources and is_over and (refusal.denied is None or refusal.denied.rights in granted):
                 free |= refusal.sources
                 refusal.sources = frozenset()
             elif refusal.sources:
                 refusal.again_at = time.monotonic() + refusal.backoff.failed()
         return {source for source in free if not self.holds(source)}
 
-    async def _ask(self, ids: list[TopicPartition]) -> Collection[TopicPartition]:
-        """Return those of the ids whose transactions have ended."""
+    async def _ask(self, due: Collection[_Refusal]) -> _Answer:
+        ids = sorted({each.by for each in due if each.by is not None})
+        denials = {each.denied.rights: each.denied for each in due if each.denied is not None}
+        granted = {rights for rights, denied in denials.items() if await is_granted(self._kafka, denied)}
         try:
-            return set(ids) - set(await self._kafka.fence(ids))
-        except TaskInvalid:
-            return ()
+            return set(ids) - set(await self._kafka.fence(ids) if ids else ()), granted
+        except (TaskInvalid, BrokerUnavailable):
+            return set(), granted

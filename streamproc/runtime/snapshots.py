@@ -83,6 +83,7 @@ class Snapshots:
 
         Somebody else may have the partition by now, and have committed what this state knows nothing of.
         """
+        wall_ms = self._job.now_ms()
         try:
             _, since = await self._job.kafka.bounds(*self.where)
             stable = (await self._job.kafka.stable([self._source])).get(self._source)
@@ -100,7 +101,7 @@ class Snapshots:
                 return None
             return _encode(About(*self._source, topic_id, position, since))
 
-        keeper.snapshot(about)
+        keeper.snapshot(about, wall_ms)
 
     async def _topic_id(self) -> str:
         return (await self._job.kafka.topic_ids([self.where.topic])).get(self.where.topic, "")

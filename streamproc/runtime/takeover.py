@@ -9,10 +9,20 @@ from typing import NamedTuple
 
 from streamproc.errors import BrokerUnavailable, name_of_cause
 from streamproc.runtime.backoff import Backoff
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.errands import Errands
+from streamproc.runtime.granting import granted, patience
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import TaskState
-from streamproc.runtime.ports import Committed, Fetcher, Group, Member, StillEnding, TopicPartition, Transactions
+from streamproc.runtime.ports import (
+    Committed,
+    Fetcher,
+    Group,
+    Member,
+    StillEnding,
+    TopicPartition,
+    Transactions,
+)
 from streamproc.runtime.task import PartitionTask
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
@@ -107,7 +117,7 @@ class TakeOver:
 
     async def _restore(self, task: PartitionTask, stable: Stable) -> None:
         """Wait for a stable offset, then restore; try again where the broker goes away."""
-        backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        backoff, denials = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S), patience()
         while True:
             try:
                 while task.source not in stable:
@@ -119,6 +129,9 @@ class TakeOver:
                     async with self._restores:
                         await task.restore(committed)
                 break
+            except Denied as denied:
+                self._job.observer.transaction_failed([task.source], name_of_cause(denied), str(denied))
+                await granted(self._job.kafka, denied, denials)
             except BrokerUnavailable as error:
                 self._job.observer.transaction_failed([task.source], name_of_cause(error))
                 await asyncio.sleep(backoff.failed())

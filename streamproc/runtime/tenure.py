@@ -8,10 +8,12 @@ from streamproc.errors import BrokerUnavailable, StreamprocError, TaskInvalid, n
 from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.cycle import Cycle
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.errands import Errands
 from streamproc.runtime.gathered import Refused, Stopped
+from streamproc.runtime.granting import granted, is_granted, patience
 from streamproc.runtime.job import Job
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.observer import Pause, TaskState
 from streamproc.runtime.pausing import DecidedElsewhere
 from streamproc.runtime.ports import Fetcher, Transactions, Unreadable
 from streamproc.runtime.refusals import Refusals
@@ -37,6 +39,8 @@ class Tenure:
         self._wake = errands.wake
         self._refusals = Refusals(job.kafka, takeover.ending, self._wake)
         self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        self._denied: Denied | None = None
+        self._denials = patience()
 
     async def run(self) -> None:
         """Work until the assignment is over; raises ConfigError where somebody has to step in."""
@@ -47,6 +51,7 @@ class Tenure:
             while self._still_ours() and self._tasks:
                 wait_s = await self._attempt()
                 await self._rest(wait_s)
+                await self._granted()
         finally:
             await self._refusals.end()
             await self._errands.end()
@@ -65,12 +70,22 @@ class Tenure:
         except Refused as refused:
             self._refusals.add(refused.error, refused.writers, self._takeover.own)
             return self._failed(refused.error)
+        except Denied as denied:
+            self._denied = denied
+            self._failed(denied)
         except (TaskInvalid, BrokerUnavailable) as error:
             return self._failed(error)
         finally:
             if transactions is not None:
                 await transactions.close()
         return 0.0
+
+    async def _granted(self) -> None:
+        """Wait while the last attempt ended for want of a right that is still lacking; each one waits longer."""
+        while self._denied is not None and self._still_ours():
+            await self._rest(self._denials.failed())
+            if await is_granted(self._job.kafka, self._denied):
+                self._denied = None
 
     async def _work(self, transactions: Transactions) -> None:
         """Commit again and again what has come for the partitions that run and wait for nothing."""
@@ -88,8 +103,8 @@ class Tenure:
         """Return whether a task takes part in the next commit; one that may reject no more begins to wait."""
         if task.lifecycle is not TaskState.RUNNING or task in self._errands:
             return False
-        if message := self._refusals.holds(task.source):
-            task.pauses.refused(message)
+        if held := self._refusals.holds(task.source):
+            task.pauses.refused(*held)
             return False
         if task.keeper is not None:
             if task.keeper.damage is not None:
@@ -112,6 +127,9 @@ class Tenure:
                 task.pauses.hold(reason)
             case Unreadable():
                 await self._guarded(task, task.pauses.at_unreadable(why))
+            case Denied():
+                task.pauses.refused(Pause.DENIED, str(why))
+                await granted(self._job.kafka, why, patience())
             case DiskFails():
                 await self._guarded(task, task.pauses.at_disk(str(why)))
             case StoreDamaged():
@@ -137,7 +155,8 @@ class Tenure:
         if not self._still_ours():
             return 0.0  # It was to be expected: a commit is refused when the partitions go.
         sources = sorted(task.source for task in running) or sorted(self._tasks)
-        self._job.observer.transaction_failed(sources, name_of_cause(error))
+        why = str(error) if isinstance(error, Denied) else ""
+        self._job.observer.transaction_failed(sources, name_of_cause(error), why)
         for task in running:
             task.become(TaskState.SUSPENDED)
         return self._backoff.failed()

@@ -40,6 +40,7 @@ class Worker:
         self._group: Group = job.kafka.group(self._inputs)
         self._partitions = 0
         self._generation = 0
+        self._denied = ""
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._member: Member | None = None
         self._wake = asyncio.Event()
@@ -89,9 +90,17 @@ class Worker:
         while True:
             await self._group.poll()
             self._refuse_other_count()
+            self._tell_denied()
             for _ in range(PROGRESS_PER_POLL):
                 self._job.observer.progress()
                 await asyncio.sleep(POLL_S)
+
+    def _tell_denied(self) -> None:
+        trouble = self._group.trouble()
+        message = "" if trouble is None else str(trouble)
+        if message != self._denied:
+            self._denied = message
+            self._job.observer.denied(message)
 
     async def _work(self, stages: Sequence[Stage[Any]]) -> None:
         """Work on one assignment after another."""

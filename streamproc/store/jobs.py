@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from streamproc.store.block import Block, Sealed, opened, portions, seal
+from streamproc.store.block import Block, Sealed, opened, seal
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import Change, Disk
 from streamproc.store.tiers import Tiers
@@ -43,7 +43,7 @@ class Sealing(Job):
 
     def work(self, disk: GetDisk) -> None:  # noqa: ARG002  none is needed
         """Compress."""
-        self._sealed = [seal(portion) for portion in portions(self._entries)]
+        self._sealed = seal(self._entries)
 
     def settle(self) -> None:
         """Have them in blocks."""
@@ -127,7 +127,7 @@ class Rewriting(Job):
                 for entry in contents[block.identity].items()
                 if entry[0] in self._wanted[block.identity]
             ]
-            self._sealed.append([seal(portion) for portion in portions(entries)])
+            self._sealed.append(seal(entries))
 
     def settle(self) -> None:
         """Have the new ones in place of the old."""

@@ -77,6 +77,7 @@ class Keeper:
         self._partition = partition
         self._disk: Disk | None = None
         self._about: Callable[[], bytes | None] | None = None
+        self._asked_ms = self._taken_ms = 0
         self._written = Written()
         self._may_last = True
         self._is_closed = False
@@ -129,12 +130,12 @@ class Keeper:
                 raise
             return None
 
-    def snapshot(self, about: Callable[[], bytes | None]) -> None:
-        """Take a snapshot as soon as nothing else is under way.
+    def snapshot(self, about: Callable[[], bytes | None], wall_ms: int) -> None:
+        """Take a snapshot as soon as nothing else is under way; it counts as of `wall_ms`, the clock as this is asked.
 
         `about` returns what the snapshot is of by then, in its owner's words; None where that is not known.
         """
-        self._about = about
+        self._about, self._asked_ms = about, wall_ms
         self._begin()
 
     def tend(self, wall_ms: int, *, anew: bool = False) -> None:
@@ -214,6 +215,8 @@ class Keeper:
                 await self._failed(job, f"{type(error).__name__} while payloads were put away")
             else:
                 job.settle()
+                if isinstance(job, Snapshotting):
+                    self.state.snapshot_ms = self._taken_ms
                 self.trouble = ""
                 self.tiers.disk_bytes = 0 if self._disk is None else self._disk.size
             if not self.is_over:
@@ -250,9 +253,12 @@ class Keeper:
         about = self._about()
         if about is None:
             return None  # A commit is under way: asked again after it.
-        self._about = None
+        self._about, self._taken_ms = None, self._asked_ms
         is_due = self._written.next_is_whole or self.state.changed or self.tiers.freed
-        return Snapshotting(self.state, self.tiers, about, self._written) if is_due else None
+        if not is_due:
+            self.state.snapshot_ms = self._taken_ms  # The one before still says it all.
+            return None
+        return Snapshotting(self.state, self.tiers, about, self._written)
 
     def _next(self) -> Job | None:
         """Return what is to be done next to stay within the limits; tell where nothing can be done."""

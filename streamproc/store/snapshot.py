@@ -12,7 +12,7 @@ from msgspec.msgpack import Decoder, Encoder
 
 from streamproc.core.model import Run
 from streamproc.core.state import State
-from streamproc.store.block import Entry, Sealed, portions, seal
+from streamproc.store.block import Entry, Sealed, seal
 from streamproc.store.checked import StoreDamaged, checked, content
 from streamproc.store.disk import Change, Disk, Snapshot
 from streamproc.store.frames import Kept, frames_of, put_back
@@ -84,8 +84,7 @@ class Snapshotting(Job):
 
     def work(self, disk: GetDisk) -> None:
         """Compress, and write."""
-        sealed = (seal(portion) for portion in portions(self._young))
-        self._sealed = dict(enumerate(sealed, self._first_block))
+        self._sealed = dict(enumerate(seal(self._young), self._first_block))
         blocks = {block.identity: block.sealed(data) for block, data, _ in self._blocks}
         written = self._written
         self._frames = dict(enumerate(frames_of(self._runs), written.last_frame + 1))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from streamproc.runtime.config import Section
+from streamproc.credentials.section import Section
 
 
 def listed(value: Any) -> Any:
@@ -65,6 +65,27 @@ def _is_http(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # A port that is no number, an IPv6 address without its bracket.
         return False
+
+
+class HttpSettings(Section):
+    """Where /metrics and the probes listen. Port 0: any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65_535)
+    tls_cert_file: str | None = Field(None, description="Speak TLS, with this certificate; read again when it changes.")
+    tls_key_file: str | None = Field(None, description="Its key, without a passphrase; absent: it is in tls_cert_file.")
+    metrics_token: SecretStr | None = Field(None, description="Asked for by /metrics; probes are answered without.")
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _fits_into_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        return None if token is None else sendable(token)
+
+    @model_validator(mode="after")
+    def _key_of_a_certificate(self) -> Self:
+        if self.tls_key_file is not None and self.tls_cert_file is None:
+            raise ValueError("a tls_key_file belongs to a certificate: give tls_cert_file, too")
+        return self
 
 
 class Endpoint(Section):

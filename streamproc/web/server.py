@@ -4,7 +4,8 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -13,8 +14,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from streamproc.errors import ConfigError
+from streamproc.web.certificate import Certificate
+from streamproc.web.connection import Connection
+from streamproc.web.limits import Bounded, Limits
 
-MAX_CONNECTIONS = 100
+PROBES = frozenset({"/livez", "/readyz", "/startupz"})
+LIMITS = Limits()
 STOP_S = 2.0
 GRACE_S = 1
 """Of the time to stop, what is left for responses under way."""
@@ -23,19 +28,33 @@ GRACE_S = 1
 class HttpServer:
     """Serves `app` on `host` and `port` while it is entered. Port 0 takes a free one; `port` then tells which.
 
-    `section`: of the settings, which an error names. Raises ConfigError on entering where the address cannot be had.
+    `section`: of the settings, which an error names; `certificate`: it speaks TLS; `probes`: paths that are answered
+    however many other requests are under way. Raises ConfigError on entering where the address cannot be had.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, section: str = "HTTP") -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        section: str = "HTTP",
+        *,
+        certificate: Certificate | None = None,
+        probes: Collection[str] = PROBES,
+        limits: Limits = LIMITS,
+    ) -> None:
         self.host = host
         self.port = port
+        self.scheme = "http" if certificate is None else "https"
         self._section = section
-        self._server = _Server(_config(app))
+        self._limits = limits
+        context = None if certificate is None else certificate.context
+        self._server = _Server(_config(Bounded(app, limits.requests, probes), limits), limits, context)
         self._serving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Bind and serve."""
-        listener = await _listener(self.host, self.port, self._section)
+        listener = await _listener(self.host, self.port, self._section, self._limits.connections)
         self.port = listener.getsockname()[1]
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
         started = asyncio.create_task(self._server.ready.wait())
@@ -60,20 +79,37 @@ class HttpServer:
 class _Server(uvicorn.Server):
     """A uvicorn server that leaves signals to the service, and tells when it is up."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, limits: Limits, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._limits = limits
+        self._tls = tls
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """Listen; uvicorn's own way has neither connections of ours nor a time for handshakes."""
+        loop, handshake_s = asyncio.get_running_loop(), self._limits.head_s if self._tls else None
+        self.servers = [
+            await loop.create_server(
+                self._connection,
+                sock=listener,
+                ssl=self._tls,
+                ssl_handshake_timeout=handshake_s,
+                backlog=self._limits.connections,
+            )
+            for listener in sockets or ()
+        ]
+        self.started = True
         self.ready.set()
 
+    def _connection(self) -> Connection:
+        return Connection(self.config, self.server_state, self.lifespan.state, self._limits)
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+
+def _config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="none",
@@ -86,12 +122,12 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=limits.idle_s,
         timeout_graceful_shutdown=GRACE_S,
     )
 
 
-async def _listener(host: str, port: int, section: str) -> socket.socket:
+async def _listener(host: str, port: int, section: str, backlog: int) -> socket.socket:
     """Return a socket that listens on the first address of `host` that this machine has."""
     refusal: OSError | None = None
     try:
@@ -100,7 +136,7 @@ async def _listener(host: str, port: int, section: str) -> socket.socket:
         )
         for family, _, _, _, address in addresses:
             try:
-                return socket.create_server(address[:2], family=family, backlog=MAX_CONNECTIONS)
+                return socket.create_server(address[:2], family=family, backlog=backlog)
             except OSError as error:
                 refusal = refusal or error
     except OSError as error:

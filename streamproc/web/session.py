@@ -12,14 +12,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import aiohttp
 
-from streamproc.errors import ConfigError
+from streamproc.credentials.files import content
+from streamproc.credentials.pem import Identity, Pem, client_context
+from streamproc.credentials.renewal import Renewed
 from streamproc.web.config import Endpoint
 
 MAX_RETRY_AFTER_CHARS = 64
+UNLOCK = "give an unencrypted one"
 
 
 class Unanswered(Exception):
@@ -59,21 +62,20 @@ class Answer:
 
 
 class Session:
-    """Sends requests, between entering and leaving it."""
+    """Sends requests, between entering and leaving it. What logs in is read again where it is in files that changed."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Raise ConfigError where a certificate of `endpoint` cannot be used."""
         self._endpoint = endpoint
-        self._tls = _tls(endpoint)
+        self._login = _renewed(endpoint)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         """Open the session."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             # identity: a small body must not unpack to a huge one.
-            headers={"user-agent": _user_agent(), "accept-encoding": "identity", **_authorization(self._endpoint)},
+            headers={"user-agent": _user_agent(), "accept-encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=self._endpoint.timeout_s),
             auto_decompress=False,
         )
@@ -86,6 +88,10 @@ class Session:
         if self._session is not None:
             await self._session.close()
 
+    async def settings(self) -> Endpoint:
+        """Return the endpoint's settings, with what its files say now."""
+        return (await self._login.current()).endpoint
+
     @asynccontextmanager
     async def request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
@@ -95,10 +101,11 @@ class Session:
         Raises Unanswered and Unsendable, nothing else for whatever a server or the network may do.
         """
         assert self._session is not None  # noqa: S101  it was entered
+        login = await self._login.current()
         try:
             # Not followed: a redirect would take what is sent, and what logs us in, to somebody else.
             async with self._session.request(
-                method, url, data=body, headers=headers, allow_redirects=False
+                method, url, data=body, headers={**login.headers, **headers}, allow_redirects=False, ssl=login.tls
             ) as response:
                 yield Answer(response)
         except TimeoutError:
@@ -139,24 +146,39 @@ def _why(error: BaseException) -> str:
     return f"{type(error).__name__}: {os.strerror(number)}" if number and number > 0 else type(error).__name__
 
 
-def _tls(endpoint: Endpoint) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=endpoint.ca_file)
-    except OSError as error:
-        raise _unusable("ca_file", endpoint.ca_file, "certificates", error) from error
-    if endpoint.cert_file is not None:
-        try:
-            # A password of no use: without any, OpenSSL would ask for a passphrase on the terminal.
-            context.load_cert_chain(endpoint.cert_file, endpoint.key_file, password="")
-        except OSError as error:
-            named = " and ".join(name for name in (endpoint.cert_file, endpoint.key_file) if name)
-            raise _unusable("cert_file and key_file", named, "a certificate and its unencrypted key", error) from error
-    return context
+class _Source(NamedTuple):
+    """What a log in is made of."""
+
+    endpoint: Endpoint
+    ca: Pem | None
+    certificate: Pem | None
+    key: Pem | None
 
 
-def _unusable(setting: str, named: str | None, what: str, error: OSError) -> ConfigError:
-    why = (error.strerror if error.errno else None) or type(error).__name__
-    return ConfigError(f"{named} cannot be used ({why}): {setting} must name readable PEM files with {what}")
+class _Login(NamedTuple):
+    """What a request needs, and the settings that this is made of."""
+
+    endpoint: Endpoint
+    tls: ssl.SSLContext
+    headers: dict[str, str]
+
+
+def _renewed(endpoint: Endpoint) -> Renewed[_Source, _Login]:
+    files = (endpoint.ca_file, endpoint.cert_file, endpoint.key_file, *endpoint.secret_files)
+    section = type(endpoint).__name__.removesuffix("Settings").lower()
+    return Renewed(section, lambda: _read(endpoint), _login, fixed=not any(files))
+
+
+def _read(endpoint: Endpoint) -> _Source:
+    fresh = endpoint.renewed()
+    settings = ("ca_file", fresh.ca_file), ("cert_file", fresh.cert_file), ("key_file", fresh.key_file)
+    return _Source(fresh, *(Pem(f"{name} ({path})", content(name, path)) if path else None for name, path in settings))
+
+
+def _login(source: _Source) -> _Login:
+    certificate = source.certificate
+    identity = None if certificate is None else Identity(certificate, source.key, None, UNLOCK)
+    return _Login(source.endpoint, client_context(source.ca, identity), _authorization(source.endpoint))
 
 
 def _authorization(endpoint: Endpoint) -> dict[str, str]:

@@ -18,6 +18,7 @@ from streamproc.local.kafka import local_kafka
 from tests.bench import (
     backlog,
     console,
+    curve,
     killers,
     latency,
     measuring,
@@ -26,6 +27,7 @@ from tests.bench import (
     restoring,
     stages,
     state,
+    stopping,
     throughput,
 )
 from tests.bench.peers import comparing
@@ -37,6 +39,8 @@ Setting = Annotated[list[str], typer.Option(help="A setting of the service, e.g.
 Overdue = Annotated[bool, typer.Option(help="Nearly every run goes overdue, and is told about twice.")]
 Open = Annotated[int, typer.Option(min=0, help="So many other runs are open all the while.")]
 Runs = Annotated[int, typer.Option(min=1_000, help="How many runs in run-state.")]
+
+EVENTS_BESIDE = 50_000
 
 
 @cli.callback()
@@ -155,7 +159,8 @@ def restore(runs: Runs = 1_000_000) -> None:
 def state_(
     runs: Runs = 1_000_000,
     large_runs: Annotated[int, typer.Option(min=0, help="Of 20 kB; 0: none.")] = 60_000,
-    curve: Annotated[list[int], typer.Option(help="Runs, for the cost of an event beside so many.")] = [],  # noqa: B006
+    beside: Annotated[list[int], typer.Option("--curve", help="Runs, for the cost of an event beside so many.")] = [],  # noqa: B006
+    rounds: Annotated[int, typer.Option(min=1, help="Of that, 50,000 events each.")] = 6,
     events: Events = 200_000,
     picture: Annotated[Path | None, typer.Option(help="Where to draw that.")] = None,
     *,
@@ -164,9 +169,10 @@ def state_(
     """Memory by the size of events, starts with and without a snapshot, payloads on disk, cost beside many runs."""
     if not only_curve:
         _state(runs, large_runs, events)
-    points = [asyncio.run(_on_kafka(state.curve, count, events=events)) for count in curve]
-    if picture is not None:
-        plot.draw(points, picture, "runs in the state", "CPU-seconds per million events")
+    if beside:
+        points = asyncio.run(_on_own_kafka(curve.measure, beside, EVENTS_BESIDE, rounds))
+        if picture is not None:
+            plot.draw(points, picture, "runs in the state", "CPU-seconds per million events")
 
 
 def _state(runs: int, large_runs: int, events: int) -> None:
@@ -184,11 +190,21 @@ def _state(runs: int, large_runs: int, events: int) -> None:
 
 
 @cli.command()
-def recover(rounds: int = 3, standstills: int = 1) -> None:
+def recover(
+    rounds: int = 3,
+    standstills: int = 1,
+    only: Annotated[str, typer.Option(help="Only faults whose name contains this.")] = "",
+) -> None:
     """Time until a killed worker commits again, and the longest standstill for each fault on three brokers."""
     for static in (True, False) if rounds else ():
         asyncio.run(_on_kafka(recovering.measure, rounds, static=static))
-    asyncio.run(recovering.standstills(standstills))
+    asyncio.run(recovering.standstills(standstills, only))
+
+
+@cli.command("stops")
+def stops_(count: Annotated[int, typer.Option(min=1, help="How many.")] = 100, seed: int = 1) -> None:
+    """Seconds from SIGTERM to the end of the process, at random moments of its life under load."""
+    asyncio.run(_on_kafka(stopping.measure, count, seed=seed))
 
 
 @cli.command("console")

@@ -4,7 +4,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -53,17 +53,18 @@ def _membership(name: str, *, static: bool) -> dict[str, object]:
 
 @dataclass
 class Scene:
-    """What a fault is done to: two workers under a steady load, and the broker that coordinates their group."""
+    """What a fault is done to: workers under a steady load, and the broker that coordinates their group."""
 
     kafka: LocalKafka
     fleet: Fleet
     static: bool
     coordinator: int = 0
-    workers: list[Worker] = field(default_factory=list)
+    workers: dict[str, Worker] = field(default_factory=dict)
 
-    def start(self, name: str) -> None:
+    def start(self, name: str) -> Worker:
         """Start a worker."""
-        self.workers.append(self.fleet.start(**_membership(name, static=self.static)))
+        self.workers[name] = self.fleet.start(**_membership(name, static=self.static))
+        return self.workers[name]
 
     @property
     def another(self) -> int:
@@ -72,13 +73,20 @@ class Scene:
 
 
 async def _kill_instance(scene: Scene) -> None:
-    scene.workers[0].kill()
+    scene.workers["a"].kill()
     scene.start("a")
 
 
 async def _stop_instance(scene: Scene) -> None:
-    await asyncio.to_thread(scene.workers[0].stop)
+    await asyncio.to_thread(scene.workers["a"].stop)
     scene.start("a")
+
+
+async def _roll(scene: Scene) -> None:
+    """Replace one worker after the other, each when the one before is ready, as a StatefulSet's update does."""
+    for name, worker in list(scene.workers.items()):
+        await asyncio.to_thread(worker.stop)
+        await eventually(scene.start(name).is_ready)
 
 
 async def _kill_broker(scene: Scene) -> None:
@@ -106,16 +114,29 @@ async def _kill_all(scene: Scene) -> None:
 
 
 Fault = Callable[[Scene], Awaitable[None]]
-SCENARIOS: Sequence[tuple[str, bool, Fault]] = (
-    ("instance killed", True, _kill_instance),
-    ("instance killed", False, _kill_instance),
-    ("instance stopped", True, _stop_instance),
-    ("instance stopped", False, _stop_instance),
-    ("broker killed", True, _kill_broker),
-    ("coordinator's broker killed", True, _kill_coordinator),
-    ("coordinator's broker frozen", True, _freeze_coordinator),
-    ("coordinator's broker frozen", False, _freeze_coordinator),
-    ("all brokers away", True, _kill_all),
+
+
+class Scenario(NamedTuple):
+    """A fault, the membership of the workers that it befalls, and their names."""
+
+    name: str
+    static: bool
+    fault: Fault
+    workers: str = "ab"
+
+
+SCENARIOS = (
+    Scenario("instance killed", True, _kill_instance),
+    Scenario("instance killed", False, _kill_instance),
+    Scenario("instance stopped", True, _stop_instance),
+    Scenario("instance stopped", False, _stop_instance),
+    Scenario("rolling restart of three", True, _roll, "abc"),
+    Scenario("rolling restart of three", False, _roll, "abc"),
+    Scenario("broker killed", True, _kill_broker),
+    Scenario("coordinator's broker killed", True, _kill_coordinator),
+    Scenario("coordinator's broker frozen", True, _freeze_coordinator),
+    Scenario("coordinator's broker frozen", False, _freeze_coordinator),
+    Scenario("all brokers away", True, _kill_all),
 )
 
 
@@ -127,15 +148,15 @@ class Standstill(NamedTuple):
     producer_s: float
 
 
-async def standstills(rounds: int) -> None:
-    """Print, for each fault on three brokers, the longest time without a commit."""
+async def standstills(rounds: int, only: str) -> None:
+    """Print the longest time without a commit for each fault on three brokers whose name contains `only`."""
     print(f"standstill: 3 brokers, 2 workers, 4 partitions, {PER_SECOND} events/s, session of {SESSION_MS / 1000:g} s")
     print(f"{'':38}{'fault lasts':>13}{'longest':>9}   each partition{'':12}an ordinary producer waits")
-    for name, static, fault in SCENARIOS:
-        for _ in range(rounds):
-            found = await _standstill(fault, static=static)
+    for scenario in SCENARIOS:
+        for _ in range(rounds if only in scenario.name else 0):
+            found = await _standstill(scenario)
             each = ", ".join(f"{seconds:.1f}" for seconds in found.partitions_s)
-            kind = f"{name}, {'static' if static else 'dynamic'}"
+            kind = f"{scenario.name}, {'static' if scenario.static else 'dynamic'}"
             load = f"load {os.getloadavg()[0]:.1f}"
             print(
                 f"{kind:38}{found.fault_s:>11.1f} s{found.partitions_s[0]:>7.1f} s   {each:26}"
@@ -144,13 +165,13 @@ async def standstills(rounds: int) -> None:
             )
 
 
-async def _standstill(fault: Fault, *, static: bool) -> Standstill:
+async def _standstill(scenario: Scenario) -> Standstill:
     with tempfile.TemporaryDirectory(prefix="streamproc-bench-") as logs:
         async with local_kafka(brokers=3) as kafka, fleet(kafka.bootstrap_servers, "bench", Path(logs)) as it:
-            scene, cluster = Scene(kafka, it, static), Cluster(kafka.bootstrap_servers)
-            for name in "ab":
+            scene, cluster = Scene(kafka, it, scenario.static), Cluster(kafka.bootstrap_servers)
+            for name in scenario.workers:
                 scene.start(name)
-            for worker in scene.workers:
+            for worker in scene.workers.values():
                 await eventually(worker.is_ready)
             events = simulate(seed=1, rate_per_s=PER_SECOND, start_ms=int(time.time() * 1000))
             source = LiveSource(kafka.bootstrap_servers, it.topics.events, events, PER_SECOND)
@@ -158,7 +179,7 @@ async def _standstill(fault: Fault, *, static: bool) -> Standstill:
             await asyncio.sleep(STEADY_S)
             scene.coordinator = await cluster.coordinator(it.name)
             began = time.time()
-            await fault(scene)
+            await scenario.fault(scene)
             ended = time.time()
             await asyncio.sleep(STEADY_S)
             source.end()

@@ -18,6 +18,8 @@ from tests.support.waiting import eventually
 BATCH = 5_000
 OPEN_SHARE = 10
 """One run in so many is open; the others ended and are kept for the retention time."""
+SPREAD_MS, EXPIRES_S = 60_000, 86_400
+"""Within how long runs changed; none of them expires while it is looked at."""
 
 
 async def measure(fleet: Fleet, runs: int) -> None:
@@ -74,7 +76,7 @@ async def write_states(
 
 
 def _run(partition: int, number: int, event: bytes, label: str, now: int) -> Run:
-    ended = number % OPEN_SHARE != 0
+    ended, changed = number % OPEN_SHARE != 0, now - number % SPREAD_MS
     name = f"{partition:04x}{number:020x}"
     return Run(
         run_id=f"run_{name}",
@@ -82,14 +84,14 @@ def _run(partition: int, number: int, event: bytes, label: str, now: int) -> Run
         assistant_id=f"asst_{number % 20:024x}",
         model="gpt-4o",
         status="completed" if ended else "in_progress",
-        status_since=now - number,
+        status_since=changed,
         status_offset=number,
-        first_seen_at=now - number - 9_000,
-        retained_from=now - number + 50,
-        created_at=(now - number) // 1000,
-        started_at=(now - number) // 1000 + 2,
-        expires_at=(now - number) // 1000 + 600,
-        ended_at=(now - number) // 1000 + 9 if ended else None,
+        first_seen_at=changed - 9_000,
+        retained_from=changed + 50,
+        created_at=changed // 1000,
+        started_at=changed // 1000 + 2,
+        expires_at=changed // 1000 + EXPIRES_S,
+        ended_at=changed // 1000 + 9 if ended else None,
         transitions=3,
         usage=(number % 5_000, number % 900, number % 5_900) if ended else None,
         error_code=None,

@@ -60,21 +60,6 @@ async def large(fleet: Fleet, runs: int) -> None:
     print(f"  {(whole - half) / (runs // 2):>8.0f} bytes resident for each further run")
 
 
-async def curve(fleet: Fleet, runs: int, events: int) -> tuple[int, float]:
-    """Return runs, and the CPU-seconds per million events that a worker takes with so many runs in its state."""
-    await restoring.write_states(fleet, runs)
-    worker = await _running(fleet)
-    await asyncio.sleep(SETTLED_S)
-    pid = worker.process.pid
-    began = cpu_seconds(pid)
-    await fleet.send(simulate(seed=5, events=events, rate_per_s=1_000, start_ms=int(time.time() * 1000) - 600_000))
-    await fleet.drained()
-    cost = (cpu_seconds(pid) - began) / events * 1e6
-    print(f"  {runs:>12,} runs {cost:>8.1f} CPU-seconds per million events", flush=True)
-    worker.stop()
-    return runs, cost
-
-
 async def flood(fleet: Fleet, runs: int) -> None:
     """Print how a worker of 2 GiB at the most gets on where new runs of large events come as fast as it takes them."""
     print(f"writing {runs:,} runs of {LARGE_BYTES:,} bytes ...", flush=True)

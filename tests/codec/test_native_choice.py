@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from streamproc.codec import native
+from streamproc import native
 from streamproc.version import installed
 
 

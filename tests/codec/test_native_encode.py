@@ -14,13 +14,13 @@ from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
-from streamproc.codec.native import module
 from streamproc.codec.rows import RecordDecoder, RecordEncoder
 from streamproc.codec.runstate import SHARED
 from streamproc.codec.schemas import Schema, load
 from streamproc.codec.verdicts import VerdictEncoder
 from streamproc.core.model import Ruling
 from streamproc.core.step import CLOCK
+from streamproc.native import module
 from tests.codec.test_alerts import found_alerts
 from tests.codec.test_encode import transitions
 from tests.support.native import needs_native, pure

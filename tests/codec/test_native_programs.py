@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamproc.codec.arrival import FLAGS
-from streamproc.codec.native import FAULTS, module
+from streamproc.codec.native import FAULTS
 from streamproc.codec.program import Program, Targets
+from streamproc.native import module
 from tests.support.native import needs_native
 
 pytestmark = needs_native

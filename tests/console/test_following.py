@@ -25,8 +25,10 @@ from streamproc.console.standing import Halt, Standing
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import cancelled
+from streamproc.runtime import granting
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.rights import Operation, Resource, Right
 from tests.support.fake_kafka import FakeKafka, Log
 from tests.support.readmodel import LIMITS, run, runs_in
 from tests.support.waiting import eventually
@@ -145,6 +147,25 @@ async def test_records_that_cannot_be_read_are_counted_and_the_others_shown(kafk
         assert f"2 records of {TOPICS.state} cannot be read" in it.notes()
         assert "they are left out" in it.notes()
         assert it.standing.skipped == {TOPICS.state: 3}
+
+
+async def test_a_topic_that_may_not_be_read_is_waited_for(
+    kafka: FakeKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """rules.md 28: it says which right lacks, asks for nothing else meanwhile, and goes on once it is granted."""
+    monkeypatch.setattr(granting, "MIN_BACKOFF_S", 0.01)
+    monkeypatch.setattr(granting, "MAX_BACKOFF_S", 0.02)
+    put(kafka, state("a"))
+    right = Right(Operation.READ, Resource.TOPIC, TOPICS.state)
+    kafka.taken = {right}
+    async with following(kafka, tmp_path) as it:
+        await eventually(lambda: f"the user lacks the right {right}" in it.notes())
+        fetches, asked = kafka.fetches[TOPICS.state], kafka.asked_for[right]
+        await eventually(lambda: kafka.asked_for[right] >= asked + 5)
+        assert kafka.fetches[TOPICS.state] == fetches
+        kafka.taken = set()
+        await eventually(lambda: it.runs() == {"a": "queued"})
+        assert "lacks" not in it.notes()
 
 
 async def test_a_missing_topic_is_told_and_read_once_it_is_there(kafka: FakeKafka, tmp_path: Path) -> None:

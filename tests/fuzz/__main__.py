@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from streamproc.codec.native import module
+from streamproc.native import module
 from tests.fuzz.run import CHUNK, guarded_chunk
 
 

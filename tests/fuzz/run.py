@@ -17,7 +17,6 @@ from streamproc.codec.decode import decode
 from streamproc.codec.encode import OutputEncoder, Source
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.message import Messages
-from streamproc.codec.native import module
 from streamproc.codec.reference import decode_one, skim
 from streamproc.codec.rows import RecordDecoder
 from streamproc.codec.runstate import SHARED, Latest, latest_runs
@@ -31,6 +30,7 @@ from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.errors import RecordRejected
+from streamproc.native import module
 from streamproc.observe.counters import REASONS
 from streamproc.runtime.aio.batches import Batches
 from tests.fuzz.cases import START_MS, cases, changed_schema, mutated, named, schemas_of, value_of

@@ -1,6 +1,7 @@
 """A broker that asks for TLS and a log in: every client of the service goes through both."""
 
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -69,7 +70,8 @@ async def service(secured: Secured, unique: Callable[[str], str], tmp_path: Path
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
 async def test_the_service_works_over_tls_with_a_log_in(secured: Secured, service: Fleet, mechanism: str) -> None:
     """And restores: each of its clients connects by itself."""
-    events = list(simulate(seed=3, events=200, bad_ratio=0.05))
+    # Of now: a broker drops what is older than a week when it first looks, 30 s after its start.
+    events = list(simulate(seed=3, events=200, bad_ratio=0.05, start_ms=int(time.time() * 1_000)))
     for half in (events[:100], events[100:]):
         worker = service.start(**secured.login, KAFKA__SASL_MECHANISM=mechanism)
         await service.send(half)
@@ -83,8 +85,14 @@ async def test_the_service_works_over_tls_with_a_log_in(secured: Secured, servic
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"KAFKA__SASL_PASSWORD": "guessed"}, "the log in is refused: "),
-        ({"KAFKA__SSL_CAFILE": certifi.where()}, "TLS fails: .*certificate"),
+        (
+            {"KAFKA__SASL_PASSWORD": "guessed"},
+            "127.0.0.1:[0-9]+ refuses the log in of user worker by PLAIN .*STREAMPROC_KAFKA__SASL_PASSWORD",
+        ),
+        (
+            {"KAFKA__SSL_CAFILE": certifi.where()},
+            "127.0.0.1:[0-9]+ has a certificate that is not trusted .*STREAMPROC_KAFKA__SSL_CAFILE",
+        ),
     ],
 )
 async def test_what_is_refused_is_said(secured: Secured, service: Fleet, wrong: dict[str, object], words: str) -> None:
@@ -100,8 +108,8 @@ async def test_what_is_refused_is_said(secured: Secured, service: Fleet, wrong: 
 @pytest.mark.parametrize(
     ("allowed", "words"),
     [
-        ("nothing", "Kafka does not tell of topic {}: the user needs the permission Describe on it"),
-        ("describe", "Kafka takes no records for topic {}: the user needs the permission Write on it"),
+        ("nothing", "the user lacks the right Describe on topic {}. "),
+        ("describe", "the user lacks the right Write on topic {}. "),
     ],
 )
 async def test_without_rights_on_the_reports_topic_the_service_goes_on(
@@ -117,7 +125,7 @@ async def test_without_rights_on_the_reports_topic_the_service_goes_on(
     for created in admin.create_acls(rights).values():
         created.result()
     worker = service.start(**secured.login, INSTANCES__INTERVAL_S=1)
-    await service.send(simulate(seed=4, events=200))
+    await service.send(simulate(seed=4, events=200, start_ms=int(time.time() * 1_000)))
     await service.drained()
     await eventually(lambda: bool(worker.events(LOST)))
     await eventually(worker.is_ready)
@@ -126,7 +134,7 @@ async def test_without_rights_on_the_reports_topic_the_service_goes_on(
     await eventually(lambda: bool(worker.events(WORKS)))
     assert worker.stop() == 0
     [line] = worker.events(LOST)
-    assert line["why"] == words.format(topic)
+    assert line["why"].startswith(words.format(topic))
     assert await service.check() == 200
 
 

@@ -8,9 +8,9 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from streamproc.codec.native import CODEC
 from streamproc.codec.schemas import load
 from streamproc.local.simulate import SimulatedEvent, simulate
+from streamproc.native import CODEC
 from streamproc.observe.journal import ODD_EVENTS
 from tests.support.runobjects import framed, run_object
 from tests.support.service import MAX_RECORD_BYTES, Fleet, Worker

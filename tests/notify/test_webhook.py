@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,8 +12,9 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
+from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.notify.outbox import Item, Outbox
-from streamproc.notify.pusher import Pusher
+from streamproc.notify.pusher import Pusher, Source
 from streamproc.notify.webhook import FIRST_LOOK_BACK_MS
 from tests.support.alerts import MINUTE_MS, START_MS, firing, resolved
 from tests.support.pushing import WEBHOOK, Pushing
@@ -98,6 +100,26 @@ async def test_a_repetition_is_signed_anew(pushing: Pushing, server: Receiver) -
         await eventually(lambda: server.got)
         pushing.now_ms += 10 * MINUTE_MS
         await eventually(lambda: verified(SECRET, server.got[-1], pushing.clock()))
+
+
+async def test_a_secret_and_a_url_in_files_are_read_again(pushing: Pushing, server: Receiver, tmp_path: Path) -> None:
+    """A receiver that was given new ones gets them with the next alert."""
+    secret, url = tmp_path / "secret", tmp_path / "url"
+
+    def renew(said: str) -> None:
+        secret.write_text(f"{said}\n")
+        url.write_text(f"{server.url}/{len(said)}\n")
+
+    renew(SECRET)
+    settings = WebhookSettings(url_file=url, secret_file=secret)
+    source = Source("app", "run-alerts", pushing.topic.feed, pushing._partitions)
+    async with Pusher(source, AlertmanagerSettings(), settings, pushing.told, wall=pushing.clock):
+        for number, said in enumerate((SECRET, f"another {SECRET}")):
+            renew(said)
+            pushing.publish(firing(alert_id=f"alert-{number}"))
+            await eventually(lambda before=number: len(server.got) > before)
+            assert verified(said, server.got[-1], pushing.clock())
+            assert server.got[-1].path == f"/{len(said)}"
 
 
 async def test_without_a_secret_there_is_no_signature(pushing: Pushing, server: Receiver) -> None:

@@ -13,6 +13,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.tally import Exemplar
 from streamproc.core.windowstate import WindowRules, WindowState
 from streamproc.observe.metrics import MetricsObserver
+from streamproc.runtime.config import StateSettings
 from streamproc.runtime.observer import Pause, TaskState
 from tests.observe.reading import OPENMETRICS, exposed
 from tests.observe.reports import ended, measured, report, source, window_report
@@ -24,7 +25,7 @@ LIVE = [state for state in TaskState if state is not TaskState.CLOSED]
 
 @pytest.fixture
 def metrics():
-    return MetricsObserver(ASSISTANTS, requests={"Fetch": 3})
+    return MetricsObserver(ASSISTANTS, requests={"Fetch": 3}, state=StateSettings(directory="/state"))
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ def fed(metrics):
         event("completed", run="run_1", at=11_000),
         event("queued", run="run_2", at=12_000),
     )
+    state.snapshot_ms = START_MS
     alerts = Counter({("illegal", "firing"): 1})
     given = {"records": 7, "rejected": Counter({"bad_status": 1}), "duration_s": 0.03, "latency_s": 0.2, "forgotten": 1}
     metrics.committed(report(tally=outcome.tally, alerts=alerts, seen_at=START_MS + 12_000, **given))

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 import pytest
 
 from streamproc.observe.health import Health
+from streamproc.runtime.diagnosis import Diagnosis, Word
 from streamproc.runtime.observer import Pause, TaskState
 from tests.observe.reports import measured, report, source
 
 CREATED, FENCED, RESTORING, RUNNING = TaskState.CREATED, TaskState.FENCED, TaskState.RESTORING, TaskState.RUNNING
 SUSPENDED, CLOSED = TaskState.SUSPENDED, TaskState.CLOSED
+LACKS = "the user lacks the right Read on group streamproc. To grant it: kafka-acls.sh ..."
 
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()
@@ -147,10 +149,38 @@ def restoring_after_a_failure(bench):
     bench.states(0, FENCED, RESTORING)
 
 
-def failed_once(bench):
+def failed_and_not_yet_committed(bench):
     transactions_failing(bench)
     bench.states(0, FENCED, RESTORING, RUNNING)
     bench.health.caught_up(source(0))
+
+
+def failed_once(bench):
+    failed_and_not_yet_committed(bench)
+    bench.health.transacted(1, 0.1)
+
+
+def denied(bench):
+    bench.ready(0, 1)
+    bench.health.transaction_failed([source(0)], "GroupAuthorizationFailedError", LACKS)
+    bench.states(0, SUSPENDED)
+
+
+def denied_while_restoring(bench):
+    restoring_from_the_start(bench)
+    bench.health.transaction_failed([source(1)], "TopicAuthorizationFailedError", LACKS)
+
+
+def denied_the_group(bench):
+    bench.ready(0, 1)
+    bench.health.revoked()
+    bench.health.denied(LACKS)
+
+
+def denied_no_longer(bench):
+    bench.ready(0, 1)
+    bench.health.denied(LACKS)
+    bench.health.denied("")
 
 
 def loop_stalled(bench):
@@ -272,7 +302,12 @@ SINCE = "2026-01-01T12:00:00Z"
         (fencing_failing_from_the_start, YES, NO, NO, "broker_unavailable"),
         (broker_lost, YES, NO, YES, "broker_unavailable"),
         (restoring_after_a_failure, YES, NO, YES, "restoring"),
+        (failed_and_not_yet_committed, YES, NO, YES, "fenced"),
         (failed_once, YES, YES, YES, "running"),
+        (denied, YES, NO, YES, "denied"),
+        (denied_while_restoring, YES, NO, NO, "denied"),
+        (denied_the_group, YES, NO, YES, "denied"),
+        (denied_no_longer, YES, YES, YES, "running"),
         (loop_stalled, NO, NO, YES, "stalled"),
         (loop_stalled_in_a_restore, NO, NO, NO, "stalled"),
         (loop_slow, YES, YES, YES, "running"),
@@ -400,6 +435,38 @@ def test_a_broker_that_is_away_is_no_fencing(bench):
     assert bench.reason["message"] == (
         "Kafka does not answer (BrokerUnavailable): run-events partitions 0, 1 trying again with back-off"
     )
+
+
+REFUSED = Diagnosis(Word.LOGIN_REFUSED, "kafka:9092 refuses the log in of user worker: check the password")
+
+
+@pytest.mark.parametrize(
+    ("situation", "told", "causes"),
+    [
+        (waiting_for_a_broker, True, set()),
+        (rebalancing, True, set()),
+        (broker_lost, True, {"LoginRefused", "ProducerFenced"}),
+        (transactions_failing, False, {"ProducerFenced"}),
+        (caught_up, False, set()),
+    ],
+    ids=lambda given: given.__name__ if callable(given) else None,
+)
+def test_why_a_broker_cannot_be_reached_is_told_where_that_may_be_what_is_waited_for(situation, told, causes):
+    """Rule: the words are those of the start; a partition that has no answer has that cause, since when it failed."""
+    bench = Bench(trouble=lambda: REFUSED)
+    situation(bench)
+    assert (REFUSED.message in bench.reason["message"]) is told
+    assert {cause["reason"] for cause in bench.reason["causes"].values()} == causes
+
+
+def test_a_broker_that_can_be_reached_again_is_no_cause():
+    """Rule: what is told is what holds now; what the failure was by itself stays until the partition runs."""
+    found = [REFUSED]
+    bench = Bench(trouble=lambda: found[0])
+    broker_lost(bench)
+    assert "Kafka does not answer (LoginRefused): " in bench.reason["message"]
+    found[0] = None
+    assert "Kafka does not answer (BrokerUnavailable): " in bench.reason["message"]
 
 
 def test_a_failure_is_as_old_as_the_first_attempt(bench):
@@ -578,3 +645,15 @@ def test_each_topic_names_a_few_of_its_partitions(bench):
     bench.health.rebalanced(frozenset([*map(source, range(7)), *map(measured, range(2))]))
     expected = "run-events partitions 0, 1, 2, 3, 4 and 2 more and run-measurements partitions 0, 1"
     assert expected in bench.reason["message"]
+
+
+def test_what_is_denied_is_told_with_the_remedy(bench):
+    """In the message, and in the cause of each partition that waits for it."""
+    denied(bench)
+    _, answer = bench.health.readyz()
+    assert answer["message"].endswith(LACKS)
+    assert answer["causes"][str(source(0))]["why"] == LACKS
+    bench.ready(0, 1)
+    bench.health.paused(source(1), Pause.DENIED, LACKS)
+    _, answer = bench.health.readyz()
+    assert answer["causes"][str(source(1))]["why"] == LACKS

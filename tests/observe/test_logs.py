@@ -170,11 +170,11 @@ def test_an_outage_does_not_flood_the_log(entries):
     """Rule: another library's line comes once in a while; ours stand between them, each of them (noise.py)."""
     configure("info", "json")
     for node in range(200):
-        logging.getLogger("aiokafka").error("Unable connect to node with id %s: %s", node, "refused")
+        logging.getLogger("aiokafka").error("Unable to request metadata from node with id %s: %s", node, "refused")
         structlog.get_logger("streamproc.observe.journal").warning("transaction failed", partition=node)
     said = entries()
     assert [entry["event"] for entry in said if entry["logger"] == "aiokafka"] == [
-        "Unable connect to node with id 0: refused"
+        "Unable to request metadata from node with id 0: refused"
     ]
     assert [entry["partition"] for entry in said if entry["logger"] != "aiokafka"] == list(range(200))
 

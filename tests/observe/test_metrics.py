@@ -11,12 +11,12 @@ import pytest
 import streamproc
 from streamproc.codec.arrival import FLAGS
 from streamproc.codec.deadletter import SKIPPED, TOO_LARGE
-from streamproc.codec.native import CODEC
 from streamproc.codec.skim import Fault
 from streamproc.core.measure import BOUNDS_MS
 from streamproc.core.model import Verdict
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.tally import TWO_PARTITIONS, UNKNOWN_STATUS
+from streamproc.native import CODEC
 from streamproc.notify.observer import PushObserver, Result
 from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings

@@ -8,7 +8,7 @@ import pytest
 from streamproc.observe import noise
 from streamproc.observe.noise import HARMLESS, Noise
 
-OUTAGE = "Unable connect to node with id %s: %s"
+OUTAGE = "Unable to request metadata from node with id %s: %r"
 
 
 class Bench:

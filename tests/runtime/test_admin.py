@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from aiokafka.errors import NodeNotReadyError
 
-from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio import cluster, inquiries
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Committed, NewTopic, TopicInfo, TopicPartition
 from tests.support.waiting import eventually
 
@@ -143,7 +144,7 @@ async def test_a_topic_that_goes_between_two_questions_is_missing(kafka: AioKafk
 async def test_a_permission_that_lacks_is_named(kafka: AioKafka, answers: list[Any], permission: str) -> None:
     """Neither is the topic missing, nor without limits: a replay would write what retention removes at once."""
     kafka.answers += answers  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match=f"run-events: the user needs the permission {permission} on it"):
+    with pytest.raises(Denied, match=f"the user lacks the right {permission} on topic run-events"):
         await kafka.topics(["run-events"])
 
 

@@ -212,3 +212,65 @@ async def test_whoever_hangs_up_sends_nothing_more(client: Any) -> None:
     await client.close()
     assert aborted == [True]
     assert there.closed
+
+
+def told(*topics: tuple[int, str, int]) -> Any:
+    """Return an answer: of each topic an error, and who leads its only partition."""
+    entries = [(code, name, False, [] if code else [(0, 0, leader, [1], [1], [])]) for code, name, leader in topics]
+    return MetadataResponse_v5(0, [(1, HOST, 9, None)], "cluster", 1, entries)
+
+
+async def test_a_topic_that_is_hidden_stays_as_it_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """rules.md 28: taken for gone, nobody would be dealt its partitions. Another one stays unknown."""
+    client: Any = Client(KafkaSettings())
+    know(client, one=9)
+    answers = [told((0, "ours", 1)), told((29, "ours", 0), (29, "other", 0)), told((0, "ours", 1), (0, "other", 1))]
+    waits: list[float] = []
+
+    async def look_up(*_: Any) -> Any:
+        return answers[0] if len(answers) == 1 else answers.pop(0)
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(client, "_look_up", look_up)
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    topics = {"ours", "other"}
+    await client._metadata_update(client.cluster, topics)
+    assert not client.hidden
+    await client._metadata_update(client.cluster, topics)
+    assert client.hidden == {"ours", "other"}
+    assert client.cluster.partitions_for_topic("ours") == {0}
+    assert client.cluster.partitions_for_topic("other") is None
+    await client._metadata_update(client.cluster, topics)
+    assert not client.hidden
+    assert client.cluster.partitions_for_topic("other") == {0}
+    await client._metadata_update(client.cluster, topics)
+    assert waits[0] == waits[3] == 0
+    assert waits[2] > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "longest_s"), [((29, "ours", 0), 5.0), ((3, "ours", 0), 0.25), ((0, "ours", -1), 0.25)]
+)
+async def test_what_lacks_in_an_answer_is_not_asked_for_on_and_on(
+    monkeypatch: pytest.MonkeyPatch, answer: tuple[int, str, int], longest_s: float
+) -> None:
+    """Whoever asks again at once, as aiokafka's fetcher does where a partition has no leader, waits ever longer."""
+    client: Any = Client(KafkaSettings())
+    know(client, one=9)
+    waits: list[float] = []
+
+    async def look_up(*_: Any) -> Any:
+        return told(answer)
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(client, "_look_up", look_up)
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    for _ in range(20):
+        await client._metadata_update(client.cluster, {"ours"})
+    assert waits[0] == 0
+    assert all(wait > 0 for wait in waits[1:])
+    assert longest_s / 2 <= waits[-1] <= longest_s

@@ -9,8 +9,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamproc.codec.native import module
 from streamproc.core.model import NO_TIMESTAMP
+from streamproc.native import module
 from streamproc.runtime.aio.batches import CODECS, Batches
 from streamproc.runtime.config import BATCH_BYTES
 from tests.support.native import needs_native, pure

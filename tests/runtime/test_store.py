@@ -372,7 +372,8 @@ class Asked:
     def __init__(self) -> None:
         self.about: Any = None
 
-    def snapshot(self, about: Any) -> None:
+    def snapshot(self, about: Any, wall_ms: int) -> None:
+        assert wall_ms > 0
         self.about = about
 
 
@@ -405,9 +406,13 @@ async def test_a_snapshot_that_cannot_be_just_now_is_taken_after_the_commit(tmp_
     assert not await keeper.load(lambda _: True)
     fold(keeper.state, event("queued"))
     answers = iter([None, None, b"commit"])
-    keeper.snapshot(lambda: next(answers))
+    keeper.snapshot(lambda: next(answers), 5)
     for _ in range(2):
         await asyncio.sleep(0)
         keeper.tend(0)
     await eventually(lambda: keeper.tiers.usage().disk_bytes > 0)
+    await eventually(lambda: keeper.state.snapshot_ms == 5)
+    keeper.snapshot(lambda: b"commit", 9)
+    # Nothing has changed: the one before still says it all.
+    await eventually(lambda: keeper.state.snapshot_ms == 9)
     keeper.close()

@@ -22,6 +22,7 @@ from streamproc.runtime.aio import produce, transactions
 from streamproc.runtime.aio.codes import FencedInstanceIdError, ProducerFencedError, told
 from streamproc.runtime.aio.transactions import AioTransactions
 from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Committed, Member, OutputRefused, TopicPartition
 
 SOURCE = TopicPartition("events", 0)
@@ -217,7 +218,7 @@ async def test_a_fence_waits_for_the_end_of_the_transaction_before(broker: Broke
     await started()
     assert broker.kinds() == ["InitProducerId"] * 4
     broker.answers("InitProducerId", 53)
-    with pytest.raises(TaskInvalid, match="TransactionalIdAuthorizationFailed"):
+    with pytest.raises(Denied, match="the right Write on transactional ids that begin with application:"):
         await started()
 
 
@@ -293,8 +294,6 @@ async def test_a_partition_that_cannot_be_added_is_named(broker: Broker) -> None
             32,
             r"an output for table partition 0, made of .* has a timestamp.*message.timestamp.before.max.ms",
         ),
-        ("Produce", 29, "topic table: the user needs the permission Write"),
-        ("AddPartitionsToTxn", 29, "topic table: the user needs the permission Write"),
     ],
 )
 async def test_what_would_fail_again_and_again_says_what_to_change(
@@ -305,6 +304,17 @@ async def test_what_would_fail_again_and_again_says_what_to_change(
     broker.answers(kind, {LOG: NotEnoughReplicasAfterAppendError.errno, TABLE: code})
     with pytest.raises(ConfigError, match=advice):
         await commit(it, LOG, TABLE)
+    assert broker.ended == [False]
+
+
+@pytest.mark.parametrize("kind", ["Produce", "AddPartitionsToTxn"])
+async def test_an_output_that_may_not_be_written_is_told_with_the_right(broker: Broker, kind: str) -> None:
+    """Whatever else is wrong; the transaction is given up, and may be tried again once the right is there."""
+    it = await started()
+    broker.answers(kind, {LOG: NotEnoughReplicasAfterAppendError.errno, TABLE: 29})
+    with pytest.raises(Denied, match="lacks the right Write on topic table") as raised:
+        await commit(it, LOG, TABLE)
+    assert raised.value.places == {TABLE}
     assert broker.ended == [False]
 
 

@@ -322,6 +322,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamproc.runtime.pausing.MIN_BACKOFF_S", 0.001)
     monkeypatch.setattr("streamproc.runtime.pausing.POLL_S", 0.001)
     monkeypatch.setattr("streamproc.runtime.pausing.MIN_DISK_S", 0.001)
+    monkeypatch.setattr("streamproc.runtime.pausing.MAX_DISK_S", 0.01)
     monkeypatch.setattr("streamproc.store.keeper.TRY_AGAIN_S", 0.001)
     monkeypatch.setattr("streamproc.store.keeper.SLACK_BYTES", 2_000)
     monkeypatch.setattr("streamproc.store.keeper.SPARSE_AT_ONCE", 2)

@@ -19,8 +19,9 @@ from streamproc.core.windowstate import WindowRules
 from streamproc.runtime.config import CommitSettings, DeadLetterSettings, TopicSettings
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
+from streamproc.runtime.learning import Registry
 from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState, WindowReport
-from streamproc.runtime.ports import Reader, Registry, TopicPartition
+from streamproc.runtime.ports import Reader, TopicPartition
 from streamproc.runtime.stages import Stages, stages
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
@@ -86,7 +87,7 @@ class Told(Observer):
         """Take down that a partition was caught up once."""
         self.were_caught_up.add(source)
 
-    def transaction_failed(self, sources: Collection[TopicPartition], cause: str) -> None:
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:  # noqa: ARG002  the cause is enough
         """Take down a failure."""
         self.failures.append(cause)
         self.failed_sources = sources

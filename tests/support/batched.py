@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from streamproc.codec.batched import Batched, unpacker
 from streamproc.codec.message import Message
-from streamproc.codec.native import module
+from streamproc.native import module
 
 
 def batched(messages: Sequence[Message], cuts: Sequence[int] = ()) -> Batched:

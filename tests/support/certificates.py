@@ -32,11 +32,12 @@ class Authority:
         ca = self._certificate(self._name, self._key).add_extension(constraints, critical=True)
         self.ca_file = self._write("ca.pem", _pem(ca.sign(self._key, hashes.SHA256())))
 
-    def issue(self, name: str) -> Pair:
-        """Sign one."""
+    def issue(self, name: str, *, hours: float = 1, host: str | None = None) -> Pair:
+        """Sign one. `hours`: until it ends, below 0 where it has ended; `host`: instead of this machine's."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")])
-        certificate = self._certificate(_name(name), key).add_extension(names, critical=False)
+        ours = [x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]
+        names = x509.SubjectAlternativeName(ours if host is None else [x509.DNSName(host)])
+        certificate = self._certificate(_name(name), key, hours).add_extension(names, critical=False)
         return Pair(
             self._write(f"{name}.pem", _pem(certificate.sign(self._key, hashes.SHA256()))),
             self._write(f"{name}.key", _key_pem(key, serialization.NoEncryption())),
@@ -52,7 +53,9 @@ class Authority:
             context.verify_mode = CERT_REQUIRED
         return context
 
-    def _certificate(self, name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _certificate(
+        self, name: x509.Name, key: ec.EllipticCurvePrivateKey, hours: float = 1
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -60,8 +63,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(hours=1))
+            .not_valid_before(now - timedelta(hours=24))
+            .not_valid_after(now + timedelta(hours=hours))
         )
 
     def _write(self, name: str, content: bytes) -> str:

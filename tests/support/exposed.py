@@ -23,7 +23,7 @@ from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
 from streamproc.observe.metrics import MetricsObserver
-from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.config import StateSettings, TopicSettings
 from streamproc.runtime.observer import FoldReport, Held, TaskState, WindowReport, count_alerts
 from streamproc.runtime.ports import TopicPartition
 from tests.support.events import START_MS, event
@@ -41,7 +41,7 @@ class Exposed:
     """The observer, and the service that it believes to watch."""
 
     def __init__(self) -> None:
-        self.metrics = MetricsObserver(ASSISTANTS, requests={"Fetch": 3})
+        self.metrics = MetricsObserver(ASSISTANTS, requests={"Fetch": 3}, state=StateSettings(directory="/state"))
         self._rules = Rules(ASSISTANTS, Retention(1_000, 604_800_000), Deadlines(allowance_ms=0, limits=LIMITS))
         self._state = State(self._rules)
         self._numbers = count()
@@ -58,6 +58,7 @@ class Exposed:
         metrics, at, out = self.metrics, Moment(now, caught_up=True), begin(self._state)
         pass_time(self._state, at, step(self._state, [*self._events(now)], at, out))
         self._state.merge(out)
+        self._state.snapshot_ms = now - 20_000
         self._windows.merge(replace(WindowOutcome.on(self._windows), watermark=now - 30_000))
         metrics.committed(
             FoldReport(

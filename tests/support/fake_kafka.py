@@ -13,6 +13,7 @@ from uuid import uuid4
 from streamproc.codec.message import Message
 from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.partitioner import partition_of
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import (
     Committed,
     Fetched,
@@ -28,6 +29,7 @@ from streamproc.runtime.ports import (
     TopicPartition,
     Unreadable,
 )
+from streamproc.runtime.rights import Operation, Resource, Right
 
 Fault = Callable[[str], None]
 """Called at named points with their name; raises what shall go wrong there."""
@@ -122,7 +124,13 @@ class FakeKafka:
         """Partitions that take no records."""
         self.ending: dict[TopicPartition, set[TopicPartition]] = defaultdict(set)
         """The partitions that refused a transaction, by its id."""
-        self.commits = 0
+        self.commits: list[Mapping[TopicPartition, Committed]] = []
+        """The offsets of each transaction, in their order."""
+        self.taken: set[Right] = set()
+        """Rights that the user does not have."""
+        self.asked_for = Counter[Right]()
+        self.denials = 0
+        """Commits that were refused for want of a right."""
         self.silent: set[str] = set()
         """Topics whose fetches get no answer."""
         self.fetches = Counter[str]()
@@ -214,6 +222,11 @@ class FakeKafka:
             self.logs[topic.name] = [Log() for _ in range(topic.partitions)]
             self.configs[topic.name] = {"max.message.bytes": "1048588", "cleanup.policy": "delete", **topic.config}
 
+    async def lacking(self, rights: Sequence[Right]) -> Sequence[Right]:
+        """Return those of the rights that were taken away."""
+        self.asked_for.update(rights)
+        return [right for right in rights if right in self.taken]
+
     async def close(self) -> None:
         """Nothing to give up."""
 
@@ -286,6 +299,9 @@ class FakeReader:
         self._kafka.fetches[self._topic] += 1
         if self._topic in self._kafka.silent:
             return None
+        read = Right(Operation.READ, Resource.TOPIC, self._topic)
+        if read in self._kafka.taken:
+            return Fetched((), False, Denied(read))
         log = self._log
         if not log.first <= self._position <= log.end:
             message = f"offset {self._position} of {self._where} is no longer there: {log.first} to {log.end}"
@@ -410,6 +426,11 @@ class FakeTransactions:
         self._is_spent = True
         for place, messages in outputs.items():
             self._check()  # A broker refuses each record of a producer that was fenced in the meantime.
+            write = Right(Operation.WRITE, Resource.TOPIC, place.topic)
+            if write in kafka.taken:
+                kafka.end(source, "aborted")
+                kafka.denials += 1
+                raise Denied(write, places=[each for each in outputs if each.topic == place.topic])
             if place in kafka.refusing:
                 kafka.end(source, "aborted")
                 kafka.ending[source] = set(kafka.refusing) & outputs.keys()
@@ -427,7 +448,7 @@ class FakeTransactions:
         kafka.fault("before the end")
         self._check()
         kafka.end(source, "committed")
-        kafka.commits += 1
+        kafka.commits.append(dict(offsets))
         kafka.fault("after the end")
         self._is_spent = False
 
@@ -466,6 +487,10 @@ class FakeGroup:
     def partitions(self, topic: str) -> int | None:
         """Return how many there are."""
         return len(self._kafka.logs.get(topic, ())) or None
+
+    def trouble(self) -> Denied | None:
+        """Return why there is no membership."""
+        return None
 
     async def leave(self) -> None:
         """Go; the others get the partitions."""

@@ -3,9 +3,10 @@
 import asyncio
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
 
 import docker
 from requests.exceptions import RequestException
@@ -69,16 +70,35 @@ def _from_container(stack: ExitStack) -> str | None:
     return f"{host}:{port}"
 
 
+class Restartable(NamedTuple):
+    """A broker that a test may kill and run again, on the same ports and data."""
+
+    bootstrap_servers: str
+    kill: Callable[[], None]
+    start_again: Callable[[], None]
+
+
 @contextmanager
 def from_packages(port: int | None = None, properties: Mapping[str, str] | None = None) -> Iterator[str]:
     """The bootstrap servers of a broker of one's own, for the length of the block."""
+    with restartable(port, properties) as it:
+        yield it.bootstrap_servers
+
+
+@contextmanager
+def restartable(port: int | None = None, properties: Mapping[str, str] | None = None) -> Iterator[Restartable]:
+    """A broker of one's own, for the length of the block."""
     # In a thread and a loop of its own: the loops of tests come and go, and one may run when the broker is asked for.
     with ThreadPoolExecutor(max_workers=1) as thread:
         runner = asyncio.Runner()
         kafka = LocalKafka(port=port, properties=properties)
+
+        def run(work: Coroutine[Any, Any, None]) -> None:
+            thread.submit(runner.run, work).result()
+
         try:
-            thread.submit(runner.run, kafka.start()).result()
-            yield kafka.bootstrap_servers
+            run(kafka.start())
+            yield Restartable(kafka.bootstrap_servers, lambda: run(kafka.kill()), lambda: run(kafka.start_again()))
         finally:
-            thread.submit(runner.run, kafka.stop()).result()
+            run(kafka.stop())
             thread.submit(runner.close).result()

@@ -7,9 +7,10 @@ import pytest
 
 from streamproc.codec import rows, runstate, schemas
 from streamproc.codec.arrival import Framed
-from streamproc.codec.native import module
 from streamproc.codec.schemas import WriterSchema
+from streamproc.native import module
 from streamproc.runtime.aio import batches
+from streamproc.store import block
 
 needs_native = pytest.mark.skipif(
     module is None, reason="streamproc-native is not installed, or STREAMPROC_NATIVE=off: there is nothing to compare"
@@ -20,7 +21,7 @@ needs_native = pytest.mark.skipif(
 def pure() -> Iterator[None]:
     """Let whatever is made meanwhile be the pure path's, as where the wheel is absent."""
     with pytest.MonkeyPatch.context() as patch:
-        for user in (rows, runstate, schemas, batches):
+        for user in (block, rows, runstate, schemas, batches):
             patch.setattr(user, "module", None)
         yield
 

@@ -59,12 +59,35 @@ def test_a_key_with_a_passphrase_is_refused_instead_of_asked_for(authority: Auth
 
 def test_certificates_that_cannot_be_used_are_named(authority: Authority) -> None:
     ours, other = authority.issue("client"), authority.issue("other")
-    with pytest.raises(ConfigError, match=r"/nowhere\.pem.*No such file.*cert_file"):
+    with pytest.raises(ConfigError, match=r"^cert_file \(/nowhere\.pem\): there is no such file$"):
         Session(Endpoint(cert_file="/nowhere.pem"))
-    with pytest.raises(ConfigError, match=r"other\.key"):
+    with pytest.raises(
+        ConfigError,
+        match=r"the key in key_file \(.*other\.key\) does not fit the certificate in cert_file \(.*client\.pem\)",
+    ):
         Session(Endpoint(cert_file=ours.cert_file, key_file=other.key_file))
 
 
 def test_a_key_without_a_certificate_is_a_mistake() -> None:
     with pytest.raises(ValidationError, match="give cert_file"):
         Endpoint(key_file="client.key")
+
+
+async def test_what_logs_in_is_read_again_where_it_has_changed(authority: Authority, tmp_path: Path) -> None:
+    """A token and an authority, by the same session; what cannot be used changes nothing."""
+    token, elsewhere = tmp_path / "token", tmp_path / "new"
+    token.write_text("first\n")
+    elsewhere.mkdir()
+    other = Authority(elsewhere)
+    endpoint = Endpoint(ca_file=authority.ca_file, bearer_token_file=token)
+    async with Session(endpoint) as session:
+        for signed_by, change, sent in (
+            (authority, lambda: None, "first"),
+            (authority, lambda: token.write_text("second"), "second"),
+            (authority, lambda: token.write_text("no token"), "second"),
+            (authority, lambda: token.write_text("third"), "third"),
+            (other, lambda: Path(other.ca_file).replace(authority.ca_file), "third"),
+        ):
+            change()
+            async with receiver(tls=signed_by.server()) as server, session.request("GET", server.url, None, {}):
+                assert [each.headers["Authorization"] for each in server.got] == [f"Bearer {sent}"]

@@ -15,11 +15,13 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.offset import OffsetRequest
 
-from streamproc.errors import ConfigError
 from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.codes import UnstableOffsetCommitError, told
+from streamproc.runtime.aio.denials import on_group, on_topic, refuse
 from streamproc.runtime.aio.wire import OffsetFetch, by_topic
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Committed, Membership, TopicPartition
+from streamproc.runtime.rights import Operation
 
 EARLIEST, LATEST = -2, -1
 """In place of a timestamp."""
@@ -34,17 +36,20 @@ async def group_offsets(
     """Return the group's committed offsets, None for a partition that has none.
 
     `stable`: a partition whose offset a transaction under way may still change is missing from the answer.
+    Raises Denied.
     """
-    node = await client.coordinator_lookup(CoordinationType.GROUP, group_id)
+    node = await _coordinator(client, group_id)
     request = OffsetFetch(group_id, places, stable=stable)
     response = await client.send(node, request)
     # Of a coordinator that is still loading the group: taken for "nothing committed" it would replay the input.
+    refuse(told(response.error_code), on_group(Operation.DESCRIBE, group_id))
     _raise(response.error_code)
     found: dict[TopicPartition, Committed | None] = {}
     for topic, partitions, _ in response.topics:
         for partition, offset, _, metadata, code, _ in partitions:
             if isinstance(told(code), UnstableOffsetCommitError):
                 continue
+            refuse(told(code), on_topic(Operation.DESCRIBE, topic))
             _raise(code)
             found[TopicPartition(topic, partition)] = Committed(offset, metadata or "") if offset >= 0 else None
     if not stable and not found.keys() >= set(places):
@@ -52,13 +57,19 @@ async def group_offsets(
     return found
 
 
+async def _coordinator(client: Client, group_id: str) -> Any:
+    try:
+        return await client.coordinator_lookup(CoordinationType.GROUP, group_id)
+    except GroupAuthorizationFailedError as error:
+        raise Denied(on_group(Operation.DESCRIBE, group_id)) from error
+
+
 async def membership(client: Client, group_id: str) -> Membership:
-    """Return the group's state and members; raises ConfigError where we may not know."""
-    node = await client.coordinator_lookup(CoordinationType.GROUP, group_id)
+    """Return the group's state and members; raises Denied where we may not know."""
+    node = await _coordinator(client, group_id)
     response = await client.send(node, DescribeGroupsRequest([group_id]))
     for code, _, state, _, _, members, *_ in response.groups:
-        if isinstance(told(code), GroupAuthorizationFailedError):
-            raise ConfigError(f"Kafka does not tell of group {group_id}: the user needs the permission Describe on it")
+        refuse(told(code), on_group(Operation.DESCRIBE, group_id))
         _raise(code)
         return Membership(state, [f"{client_id} at {host.lstrip('/')}" for _, client_id, host, *_ in members])
     raise CoordinatorNotAvailableError(group_id)
@@ -69,12 +80,14 @@ async def listed(
 ) -> dict[TopicPartition, int]:
     """Return the first offset of each partition at a timestamp or later, below 0 where there is none.
 
-    `at`: in milliseconds, or EARLIEST, or LATEST: then it is the end as `isolation` has it.
+    `at`: in milliseconds, or EARLIEST, or LATEST: then it is the end as `isolation` has it. Raises Denied.
     """
     await client.know({place.topic for place in places})
     by_leader: dict[int, list[TopicPartition]] = {}
     for place in places:
         leader = client.cluster.leader_for_partition(AioPartition(*place))
+        if leader is None and place.topic in client.hidden:
+            raise Denied(on_topic(Operation.DESCRIBE, place.topic))
         if leader is None or leader < 0:
             await client.force_metadata_update()  # For whoever asks next.
             raise LeaderNotAvailableError(str(place))
@@ -93,6 +106,7 @@ async def _listed(
     found: dict[TopicPartition, int] = {}
     for topic, partitions in response.topics:
         for partition, code, _, offset in partitions:
+            refuse(told(code), on_topic(Operation.DESCRIBE, topic))
             try:
                 _raise(code)
             except KafkaError as error:

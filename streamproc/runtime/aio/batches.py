@@ -10,9 +10,9 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from streamproc.codec.message import Message, Messages
-from streamproc.codec.native import module
 from streamproc.codec.sizes import BATCH_HEADER_BYTES
 from streamproc.core.model import NO_TIMESTAMP
+from streamproc.native import module
 from streamproc.runtime.aio.compression import lz4_encode
 from streamproc.runtime.aio.headernames import LENGTH_ENDS, AnyNamesBuilder
 from streamproc.runtime.config import BATCH_BYTES

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
@@ -11,6 +12,7 @@ from aiokafka.conn import CloseReason
 from aiokafka.errors import (
     CoordinatorNotAvailableError,
     IncompatibleBrokerVersion,
+    KafkaConnectionError,
     KafkaError,
     NodeNotReadyError,
     RequestTimedOutError,
@@ -21,6 +23,9 @@ from aiokafka.protocol.metadata import MetadataRequest
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.codes import told
 from streamproc.runtime.aio.connection import connection
+from streamproc.runtime.aio.contacts import CONTACTS, Unreachable, address_of, trouble_at
+from streamproc.runtime.aio.hiding import Kept, is_led
+from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import KafkaSettings
 
 CONNECT_S = 3.0
@@ -29,6 +34,10 @@ LOOK_UP_S = 3.0
 """For an answer that any broker can give at once."""
 FIRST_AVOIDED_S, LONGEST_AVOIDED_S = 0.25, 2.0
 """How long a broker is left alone that could not be reached; longer each time."""
+HIDDEN_S, LEADERLESS_S = (0.1, 5.0), (0.02, 0.25)
+"""Before topics are asked for again that are hidden from us, or have no leader; longer each time.
+
+Some of aiokafka's parts ask again at once, for as long as they miss one."""
 NEVER = 0.0, 0.0
 BOOTSTRAP = "bootstrap"
 """aiokafka's name of the first connection, where the cluster has told of no brokers yet."""
@@ -47,13 +56,25 @@ class Client(AIOKafkaClient):
         self._topics: set[str] = set()
         self._lookups = lookups
         self._avoided: dict[Any, tuple[float, float]] = {}
+        self._kept, self._lacks = Kept(), False
+        self._of_hidden, self._of_leaderless = Backoff(*HIDDEN_S), Backoff(*LEADERLESS_S)
+
+    @property
+    def hidden(self) -> AbstractSet[str]:
+        """Topics that the broker does not tell of, for want of a right; what was known of them before stays known."""
+        return self._kept.hidden
 
     async def bootstrap(self) -> None:
-        """Find the brokers; raises KafkaError."""
+        """Find the brokers; raises KafkaError, Unreachable where it is known why there are none."""
         patience: Any = self._request_timeout_ms
         self._request_timeout_ms: Any = int(CONNECT_S * 1000)
         try:
             await super().bootstrap()
+        except KafkaConnectionError as error:
+            trouble = trouble_at(self._bootstrap_servers)
+            if trouble is None:
+                raise
+            raise Unreachable(trouble) from error
         finally:
             self._request_timeout_ms = patience
 
@@ -84,7 +105,7 @@ class Client(AIOKafkaClient):
         """
         there = await self._get_conn(node_id, group=group)
         if there is None:
-            raise NodeNotReadyError(f"broker {node_id} cannot be reached")
+            raise self._unreachable(node_id)
         try:
             return await there.send(request)
         except TimeoutError as error:
@@ -92,6 +113,12 @@ class Client(AIOKafkaClient):
             raise RequestTimedOutError from error
         except (NotImplementedError, IncompatibleBrokerVersion) as error:
             raise ConfigError(f"the broker at {there.host}:{there.port} is too old: Kafka 2.5 is needed") from error
+
+    def _unreachable(self, node: Any) -> NodeNotReadyError:
+        """Return why a broker is asked nothing."""
+        broker = self.cluster.broker_metadata(node)
+        trouble = None if broker is None else CONTACTS.trouble({address_of(broker.host, broker.port)})
+        return NodeNotReadyError(f"broker {node} cannot be reached") if trouble is None else Unreachable(trouble)
 
     async def coordinator_lookup(self, coordinator_type: Any, coordinator_key: str) -> Any:
         """Return the broker that coordinates a group or a transactional id; raises KafkaError."""
@@ -160,22 +187,36 @@ class Client(AIOKafkaClient):
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
         """Ask one broker after the other; no topic is made by asking for it."""
+        await asyncio.sleep(self._pace())
         request = MetadataRequest(list(topics or ()), allow_auto_topic_creation=False)
         for node in (*self._by_reach(), *(node for node, _ in self._conns if node == BOOTSTRAP)):
             try:
                 answer = await self._look_up(node, request)
+            except Unreachable:
+                continue  # Whoever tried to connect has said so.
             except KafkaError as error:
                 log.warning("broker %s does not tell of the cluster: %r", node, error)
                 continue
             if not answer.brokers:
                 return False
-            cluster_metadata.update_metadata(answer)
+            self._kept.update(cluster_metadata, answer)
+            self._lacks = any(not is_led(cluster_metadata, topic) for topic in topics or ())
             first = self._conns.pop((BOOTSTRAP, ConnectionGroup.DEFAULT), None)
             if first is not None:
                 first.close()
             return True
         cluster_metadata.failed_update(None)
         return False
+
+    def _pace(self) -> float:
+        """Return how long to wait, where the last answer lacked something that whoever asks again may be after."""
+        if self.hidden:
+            return self._of_hidden.failed()
+        self._of_hidden.succeeded()
+        if self._lacks:
+            return self._of_leaderless.failed()
+        self._of_leaderless.succeeded()
+        return 0.0
 
     def _by_reach(self) -> list[Any]:
         """Return the brokers in random order, those last that could not be reached."""

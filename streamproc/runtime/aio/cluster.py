@@ -5,6 +5,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from streamproc.errors import BrokerUnavailable
+from streamproc.runtime.aio import authorized
 from streamproc.runtime.aio import topics as asked
 from streamproc.runtime.aio.asking import ALL, COMMITTED, EARLIEST, LATEST, group_offsets, listed, membership
 from streamproc.runtime.aio.fencing import fence
@@ -18,6 +19,7 @@ from streamproc.runtime.aio.topicids import topic_ids
 from streamproc.runtime.aio.transactions import AioTransactions
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Committed, Membership, NewTopic, TopicInfo, TopicPartition
+from streamproc.runtime.rights import Right
 
 
 class AioKafka:
@@ -112,6 +114,10 @@ class AioKafka:
         timeout_ms = self._settings.request_timeout_ms
         await self._inquiries.ask(lambda client: asked.create(client, topics, timeout_ms), timeout_ms / 1000)
         await self._await_topics([topic.name for topic in topics])
+
+    async def lacking(self, rights: Sequence[Right]) -> Sequence[Right]:
+        """Return those of the rights that the user does not have, as far as the broker tells."""
+        return await self._inquiries.ask(lambda client: authorized.lacking(client, rights))
 
     async def close(self) -> None:
         """Give up the connections."""

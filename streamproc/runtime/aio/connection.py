@@ -2,35 +2,30 @@
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Coroutine
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaError,
-    SaslAuthenticationFailed,
-    UnsupportedSaslMechanismError,
-)
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 
 from streamproc.errors import BrokerUnavailable, ConfigError
+from streamproc.runtime.aio.contacts import CONTACTS, trouble_at
+from streamproc.runtime.aio.credentials import credentials
 from streamproc.runtime.aio.patches import install
+from streamproc.runtime.aio.tokens import Provider
 from streamproc.runtime.config import KafkaSettings
 
 CLOSE_TIMEOUT_S = 1.0
 CLOSED = AIOKafkaAdminClient, AIOKafkaClient
 """Where stopping has another name."""
 METADATA_MAX_AGE_MS = 10_000
-REFUSAL_MS = 3_000
-"""For one broker to say why it takes no connection."""
+UNANSWERED = KafkaConnectionError, NodeNotReadyError, TimeoutError, OSError
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
-    """Return the options with which every aiokafka client connects."""
+    """Return the options with which every aiokafka client connects; raises ConfigError for what cannot be used."""
     install()
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap_servers,
@@ -38,27 +33,16 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "request_timeout_ms": settings.request_timeout_ms,
         "metadata_max_age_ms": METADATA_MAX_AGE_MS,
     }
-    if settings.security_protocol.startswith("SASL"):
+    if settings.security_protocol != "PLAINTEXT":
+        # In place of both: each connection asks it, see `credentials.create_conn`.
+        options["ssl_context"] = options["sasl_plain_password"] = credentials(settings)
+    if settings.by_token:
+        options["sasl_mechanism"] = "OAUTHBEARER"
+        options["sasl_oauth_token_provider"] = Provider(settings)
+    elif settings.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = settings.sasl_mechanism
         options["sasl_plain_username"] = settings.sasl_username
-        options["sasl_plain_password"] = settings.sasl_password and settings.sasl_password.get_secret_value()
-    if settings.security_protocol.endswith("SSL"):
-        options["ssl_context"] = _tls(settings)
     return options
-
-
-def _tls(settings: KafkaSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.ssl_cafile)
-        if settings.ssl_certfile is not None:
-            password = None if settings.ssl_password is None else settings.ssl_password.get_secret_value()
-            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, password)
-    except OSError as error:
-        message = (
-            f"the TLS files of the kafka settings cannot be used ({error}): check ssl_cafile, ssl_certfile, ssl_keyfile"
-        )
-        raise ConfigError(message) from error
-    return context
 
 
 async def started(client: Any, settings: KafkaSettings) -> None:
@@ -76,30 +60,19 @@ async def started(client: Any, settings: KafkaSettings) -> None:
             ) from error
         if not isinstance(error, KafkaError | TimeoutError | OSError):
             raise
-        silent = isinstance(error, KafkaConnectionError | TimeoutError | OSError)
-        why = await _refusal(settings) or "no broker answers" if silent else repr(error)
-        message = (
-            f"cannot connect to Kafka at {settings.bootstrap_servers}: {why}. Check that it is running, "
-            "STREAMPROC_KAFKA__BOOTSTRAP_SERVERS and the security settings"
-        )
-        raise BrokerUnavailable(message) from error
+        raise _unavailable(settings, error) from error
 
 
-async def _refusal(settings: KafkaSettings) -> str | None:
-    """Return what a broker says of the log in, or TLS of its certificate; aiokafka keeps it to itself, so ask again."""
-    options = connection(settings)
-    for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
-        options.pop("metadata_max_age_ms", None)
-        try:
-            there = await create_conn(host, port, **{**options, "request_timeout_ms": REFUSAL_MS})
-        except ssl.SSLError as error:
-            return f"TLS fails: {error}"
-        except (SaslAuthenticationFailed, UnsupportedSaslMechanismError) as error:
-            return f"the log in is refused: {error}"
-        except (KafkaError, OSError, TimeoutError):
-            continue
-        there.close()
-    return None
+def _unavailable(settings: KafkaSettings, error: Exception) -> BrokerUnavailable:
+    where = f"cannot connect to Kafka at {settings.bootstrap_servers}"
+    is_silent = isinstance(error, UNANSWERED)
+    trouble = (trouble_at(settings.bootstrap_servers) or CONTACTS.trouble()) if is_silent else None
+    if trouble is not None:
+        return BrokerUnavailable(f"{where}: {trouble.message}")
+    return BrokerUnavailable(
+        f"{where}: {'no broker answers' if is_silent else repr(error)}. Check that it is running, "
+        "STREAMPROC_KAFKA__BOOTSTRAP_SERVERS and the security settings"
+    )
 
 
 async def stopped(client: Any) -> None:

@@ -8,7 +8,9 @@ from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 
 from streamproc.errors import BrokerUnavailable
+from streamproc.runtime.aio.contacts import SASL_HANDSHAKE, offered
 from streamproc.runtime.aio.requests import count
+from streamproc.runtime.aio.sessions import SASL_AUTHENTICATE, logged_in
 
 _write, _ask = AIOKafkaConnection.send, AIOKafkaClient.send
 
@@ -25,7 +27,10 @@ def send_on_connection(self: Any, request: Any, *arguments: Any, **options: Any)
     """After a reset, uvloop's transport refuses to write before anybody has heard of it (aiokafka#1038)."""
     count(request.API_KEY)
     try:
-        return _write(self, request, *arguments, **options)
+        answering = _write(self, request, *arguments, **options)
+        if request.API_KEY == SASL_HANDSHAKE:
+            return offered(self, answering)
+        return logged_in(self, answering) if request.API_KEY == SASL_AUTHENTICATE else answering
     except RuntimeError as error:
         if type(error) is not RuntimeError:  # A KafkaError is one; so is what says that a broker's versions do not fit.
             raise

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as AioPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from streamproc.errors import BrokerUnavailable
@@ -14,12 +14,15 @@ from streamproc.runtime.aio.assignor import sticky
 from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.connection import connection, started, stopped
+from streamproc.runtime.aio.denials import on_group
 from streamproc.runtime.aio.failures import refuse_deaf
 from streamproc.runtime.aio.fetcher import AioFetcher
 from streamproc.runtime.aio.group import MAX_HEARTBEAT_MS
 from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.feed import Assigned, Brought, Start
 from streamproc.runtime.ports import Committed, Fetched, Gone, TopicPartition, Unreadable
+from streamproc.runtime.rights import Operation
 
 UNASSIGNED_S = 0.1
 """Before a subscription looks again whether it has got partitions."""
@@ -36,6 +39,7 @@ class AioFeed(ConsumerRebalanceListener):
     def __init__(self, settings: KafkaSettings, group_id: str, topic: str) -> None:
         self._settings = settings
         self._topic = topic
+        self._group_id = group_id
         self._on_revoked: Callable[[], None] = lambda: None
         self._generation = 0
         self._news: frozenset[int] | None = None
@@ -63,7 +67,7 @@ class AioFeed(ConsumerRebalanceListener):
 
     async def fetch(self, timeout_s: float) -> Assigned | Brought:
         """Return the next assignment, or what is at hand."""
-        async with _unavailable("the subscription ended"):
+        async with self._unavailable("the subscription ended"):
             if self._news is not None:
                 return await self._open(self._news)
             refuse_deaf(self._consumer)
@@ -90,7 +94,7 @@ class AioFeed(ConsumerRebalanceListener):
         try:
             # aiokafka would retry for ever.
             async with (
-                _unavailable("offsets are not stored"),
+                self._unavailable("offsets are not stored"),
                 asyncio.timeout(self._settings.request_timeout_ms / 1000),
             ):
                 await self._consumer.commit(stored)
@@ -138,13 +142,13 @@ class AioFeed(ConsumerRebalanceListener):
         """Return what is at hand: nothing while the broker is away, as what was read before holds until it is back."""
         try:
             return await self._fetcher.poll(shares, timeout_s)
-        except BrokerUnavailable as error:
-            if isinstance(error.__cause__, TopicAuthorizationFailedError):
-                raise
+        except BrokerUnavailable:
             return {}
 
-    async def _pass(self, place: TopicPartition, trouble: Gone | Unreadable | None) -> None:
+    async def _pass(self, place: TopicPartition, trouble: Gone | Unreadable | Denied | None) -> None:
         """Go on at the first record there is where the topic has dropped what comes next; raises what else there is."""
+        if isinstance(trouble, Denied):
+            raise trouble
         if isinstance(trouble, Unreadable):
             raise BrokerUnavailable(str(trouble)) from trouble
         if trouble is not None:
@@ -155,6 +159,18 @@ class AioFeed(ConsumerRebalanceListener):
         """Return the partitions whose position, which passes control markers, reached the end of their start."""
         return frozenset(n for n, end in self._ends.items() if self._fetcher.position(self._at(n)) >= end)
 
+    @asynccontextmanager
+    async def _unavailable(self, what: str) -> AsyncIterator[None]:
+        """Turn what aiokafka raises for trouble with the broker into BrokerUnavailable."""
+        try:
+            yield
+        except (CommitFailedError, IllegalStateError):
+            raise
+        except GroupAuthorizationFailedError as error:
+            raise Denied(on_group(Operation.READ, self._group_id)) from error
+        except (KafkaError, TimeoutError) as error:
+            raise BrokerUnavailable(f"{what}: {error!r}") from error
+
     def _at(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)
 
@@ -162,14 +178,3 @@ class AioFeed(ConsumerRebalanceListener):
 def _begin(committed: Committed | None, first: int, end: int) -> int:
     """Return where to start: at the first record too where the committed one is gone, or never was in this topic."""
     return committed.offset if committed is not None and first <= committed.offset <= end else first
-
-
-@asynccontextmanager
-async def _unavailable(what: str) -> AsyncIterator[None]:
-    """Turn what aiokafka raises for trouble with the broker into BrokerUnavailable."""
-    try:
-        yield
-    except (CommitFailedError, IllegalStateError):
-        raise
-    except (KafkaError, TimeoutError) as error:
-        raise BrokerUnavailable(f"{what}: {error!r}") from error

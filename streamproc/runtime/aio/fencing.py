@@ -10,6 +10,7 @@ from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.connection import stopped
 from streamproc.runtime.aio.coordinators import Coordinator, producer_of
+from streamproc.runtime.aio.denials import on_id, refuse
 from streamproc.runtime.aio.transactions import transactional_id
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import TopicPartition
@@ -20,7 +21,7 @@ AT_ONCE = 16
 async def fence(settings: KafkaSettings, group_id: str, sources: Sequence[TopicPartition]) -> set[TopicPartition]:
     """Fence every producer with the ids of these partitions, once their transactions have ended.
 
-    Returns those whose have not. Raises TaskInvalid.
+    Returns those whose have not. Raises TaskInvalid, Denied.
     """
     client, turns = Client(settings), asyncio.Semaphore(AT_ONCE)
     try:
@@ -29,7 +30,8 @@ async def fence(settings: KafkaSettings, group_id: str, sources: Sequence[TopicP
             *(_fence(client, settings, transactional_id(group_id, source), turns) for source in sources),
             return_exceptions=True,
         )
-        for result in results:
+        for source, result in zip(sources, results, strict=True):
+            refuse(result, on_id(group_id, transactional_id(group_id, source)))
             if isinstance(result, BaseException) and not isinstance(result, ConcurrentTransactions):
                 raise result
         found = zip(sources, results, strict=True)

@@ -13,10 +13,11 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import KafkaError
 
 from streamproc.codec.batched import Batched, Record
-from streamproc.codec.native import module
 from streamproc.codec.sizes import MAX_HEADERS, memory_bytes, omitted
+from streamproc.native import module
 from streamproc.runtime.aio.headernames import Answer, AnyNames, Damaged
 from streamproc.runtime.aio.unpacked import FetchedBatches, Odd
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Gone, TopicPartition
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ class Partition:
     """One partition, from one offset on: after a seek it is another one.
 
     `asked`, `answered`: whether somebody waits for the broker's word, and whether it came since that was last handed
-    out. `silent_s`: for how long it was waited for in vain. `refusal`: the broker's own error. `gone`: where the
-    position is out of range. `size`: bytes of what is at hand, as they came.
+    out. `silent_s`: for how long it was waited for in vain. `refusal`: the broker's own error, or why there is no
+    connection. `gone`: where the position is out of range, or may not be read. `size`: bytes of what is at hand, as
+    they came.
     """
 
     def __init__(self, place: TopicPartition, offset: int, heard: Heard) -> None:
@@ -70,7 +72,7 @@ class Partition:
         self.asked = self.answered = False
         self.silent_s = 0.0
         self.refusal: KafkaError | None = None
-        self.gone: Gone | None = None
+        self.gone: Gone | Denied | None = None
         self.size = 0
         self._records: Records | Unpacked | None = None
         self._damage: Damaged | None = None
@@ -89,7 +91,7 @@ class Partition:
             self._records = _records(self.place, data, aborted, self.position)
 
     def take(self, max_records: int) -> Batched:
-        """Return what comes next, raising Damaged or Gone where that cannot be had; then it is to be fetched again."""
+        """Return what comes next; raises Damaged, Gone, Denied where that cannot be had, and is to be fetched again."""
         if self.gone is not None:
             gone, self.gone = self.gone, None
             raise gone

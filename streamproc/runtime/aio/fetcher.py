@@ -12,21 +12,25 @@ from typing import Any
 
 from aiokafka import TopicPartition as AioPartition
 from aiokafka.client import ConnectionGroup
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.asking import COMMITTED, EARLIEST, LATEST, listed
 from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.codes import name, told
 from streamproc.runtime.aio.connection import started, stopped
+from streamproc.runtime.aio.contacts import Unreachable
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
+from streamproc.runtime.aio.denials import OF_TOPIC, on_topic
 from streamproc.runtime.aio.fetched import Heard, Partition
 from streamproc.runtime.aio.fetchwire import Fetch
 from streamproc.runtime.aio.headernames import Damaged
 from streamproc.runtime.aio.wire import by_topic
 from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Fetched, Gone, TopicPartition, Unreadable
+from streamproc.runtime.rights import Operation
 
 PARTITION_BYTES = 4_194_304
 """Of one partition in one answer; a batch that is larger comes alone."""
@@ -182,6 +186,8 @@ class AioFetcher:
         except (KafkaError, TimeoutError) as error:
             if isinstance(error, TimeoutError):
                 self._client.forget(leader, ConnectionGroup.DEFAULT)
+            for each in partitions:
+                each.refusal = error if isinstance(error, Unreachable) else each.refusal
             await self._find_leaders(leader)
             return
         self._waits_s.pop(leader, None)
@@ -206,6 +212,8 @@ class AioFetcher:
                 each.hear(high, stable, aborted, data)
             elif isinstance(refusal, OffsetOutOfRangeError):
                 gone.append(each)
+            elif isinstance(refusal, OF_TOPIC):
+                _deny(each, refusal)
             else:
                 each.refusal, is_stale = refusal, True
         return gone, is_stale
@@ -228,6 +236,9 @@ class AioFetcher:
         wait_s = self._waits_s.get(asked, FIRST_WAIT_S)
         self._waits_s[asked] = min(2 * wait_s, LONGEST_WAIT_S)
         await self._client.refresh({place.topic for place in self._partitions})
+        for place, each in self._partitions.items():
+            if place.topic in self._client.hidden and each.asked:
+                _deny(each, OF_TOPIC())
         self._news.set()
         await asyncio.sleep(wait_s)
 
@@ -251,9 +262,6 @@ class AioFetcher:
         waited_s, self._polled = min(now - self._polled, PAUSE_S), now
         silent: list[Partition] = []
         for each in self._wanted(shares):
-            if isinstance(each.refusal, TopicAuthorizationFailedError):
-                error, each.refusal = each.refusal, None
-                raise BrokerUnavailable(f"{each.place} cannot be read: {name(error)}") from error
             if each.asked and not (each.has_news or each.answered):
                 each.silent_s += waited_s
                 silent.append(each)
@@ -261,17 +269,24 @@ class AioFetcher:
         if longest is not None and longest.silent_s > SILENCE_S:
             for each in silent:
                 each.silent_s = 0.0
-            why = "" if longest.refusal is None else f": {name(longest.refusal)}"
-            raise BrokerUnavailable(
-                f"{longest.place} has had no answer for {SILENCE_S:.0f} s{why}"
-            ) from longest.refusal
+            refusal = longest.refusal
+            said = refusal if refusal is None or isinstance(refusal, Unreachable) else name(refusal)
+            why = "" if said is None else f": {said}"
+            raise BrokerUnavailable(f"{longest.place} has had no answer for {SILENCE_S:.0f} s{why}") from refusal
+
+
+def _deny(each: Partition, error: KafkaError) -> None:
+    """Hand out that a partition may not be read; it is not asked for again until somebody polls."""
+    each.gone = Denied(on_topic(Operation.READ, each.place.topic))
+    each.gone.__cause__ = error
+    each.asked, each.silent_s = False, 0.0
 
 
 def _taken(each: Partition, most: int) -> Fetched | None:
     """Return what comes next of a partition, None where that is not even an answer but the end of an earlier one."""
     try:
         records = each.take(most)
-    except Gone as gone:
+    except (Gone, Denied) as gone:
         return Fetched((), caught_up=False, trouble=gone)
     except Damaged as error:
         why = f"{error.why}; {RAISE if isinstance(error.why, TooLarge) else LOOK}"

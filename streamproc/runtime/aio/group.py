@@ -7,16 +7,19 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as AioPartition
 from aiokafka.client import ConnectionGroup
-from aiokafka.errors import InconsistentGroupProtocolError, KafkaError
+from aiokafka.errors import GroupAuthorizationFailedError, InconsistentGroupProtocolError, KafkaError
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.assignor import paired
 from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.connection import connection, started, stopped
+from streamproc.runtime.aio.denials import on_group
 from streamproc.runtime.aio.failures import refuse_deaf
 from streamproc.runtime.aio.standing import Standing
 from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import GroupListener, TopicPartition
+from streamproc.runtime.rights import Operation
 
 MAX_HEARTBEAT_MS = 3_000
 POLL_WAIT_S = 0.1
@@ -32,6 +35,7 @@ class AioGroup(ConsumerRebalanceListener):
         self._listener: GroupListener | None = None
         self._polling: asyncio.Task[Any] | None = None
         self._standing: Standing | None = None
+        self._denied: Denied | None = None
         self._consumer = AIOKafkaConsumer(
             group_id=group_id,
             group_instance_id=settings.group_instance_id,
@@ -70,6 +74,9 @@ class AioGroup(ConsumerRebalanceListener):
         polled, self._polling = self._polling, None
         try:
             polled.result()
+        except GroupAuthorizationFailedError:
+            # Each poll that says so lets aiokafka try once more.
+            self._denied = Denied(on_group(Operation.READ, self._group_id))
         except InconsistentGroupProtocolError as error:
             message = (
                 f"a worker of another release is in the group {self._group_id}: stop all of them first (README: "
@@ -77,13 +84,17 @@ class AioGroup(ConsumerRebalanceListener):
             )
             raise ConfigError(message) from error
         except KafkaError as error:
-            message = f"the consumer group cannot go on: {error}. Check the broker's log and the group's permissions"
+            message = f"the consumer group cannot go on: {error}. Check the broker's log"
             raise ConfigError(message) from error
 
     def partitions(self, topic: str) -> int | None:
         """Return how many partitions a topic has, as of a few seconds ago; None where that is not known."""
         known = self._client.cluster.partitions_for_topic(topic)
         return len(known) if known else None
+
+    def trouble(self) -> Denied | None:
+        """Return why there is no membership for now."""
+        return self._denied
 
     async def leave(self) -> None:
         """Leave the group."""
@@ -98,6 +109,7 @@ class AioGroup(ConsumerRebalanceListener):
 
     async def on_partitions_assigned(self, assigned: Sequence[AioPartition]) -> None:
         """Pass on the callback; nothing is ever read here."""
+        self._denied = None
         self._consumer.pause(*assigned)
         for place in assigned:
             self._consumer.seek(place, 0)  # Else aiokafka asks where to begin.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import aiokafka
 
 from streamproc.errors import ConfigError
-from streamproc.runtime.aio import codes, compression, decompression, failures
+from streamproc.runtime.aio import codes, compression, contacts, credentials, decompression, failures, sessions
 
 ABSENT = "-"
 """In place of an original: there is none."""
@@ -45,22 +45,55 @@ DECODERS = {
 }
 
 
-def table() -> Iterator[Patch]:
-    """Yield all of them."""
-    yield Patch(
+METHODS = (
+    Patch(
         "aiokafka.conn",
         "AIOKafkaConnection.send",
         "5909ea32f4ef",
         failures.send_on_connection,
         "after a reset uvloop's transport raises RuntimeError (aiokafka#1038); and every request passes here: counted",
-    )
-    yield Patch(
+    ),
+    Patch(
+        "aiokafka.conn",
+        "AIOKafkaConnection.connect",
+        "b0f9ba7f0cf6",
+        contacts.connect,
+        "why a connection does not come about is only logged, without what to do about it",
+    ),
+    Patch(
+        "aiokafka.conn",
+        "AIOKafkaConnection._create_reader_task",
+        "9577a6e84c72",
+        contacts.read_in_task,
+        "it waits for hundreds of megabytes where a TLS or an HTTP server answers, and tells of no reason to hang up",
+    ),
+    Patch(
+        "aiokafka.client",
+        "create_conn",
+        "673276cbddb4",
+        credentials.create_conn,
+        "a client has one TLS context and one password for its life: a renewed certificate would never be used",
+    ),
+    Patch(
+        "aiokafka.conn",
+        "AIOKafkaConnection.connected",
+        "e392e7f6dadb",
+        sessions.connected,
+        "it does not log in anew before a session ends (KIP-368, aiokafka#1105): the broker hangs up in mid-commit",
+    ),
+    Patch(
         "aiokafka.client",
         "AIOKafkaClient.send",
         "246b277687d7",
         failures.send_by_client,
         "after a timeout it looks for a connection that may be gone: KeyError, of which its tasks end in silence",
-    )
+    ),
+)
+
+
+def table() -> Iterator[Patch]:
+    """Yield all of them."""
+    yield from METHODS
     for code, error in codes.OURS.items():
         yield Patch("aiokafka.errors", f"kafka_errors[{code}]", ABSENT, error, "it is an UnknownError otherwise")
     for modules, decoders in ((READERS, decompression.LOOKED_THROUGH), (OLD_READERS, decompression.BOUNDED)):

@@ -17,6 +17,7 @@ from aiokafka.errors import (
     NotLeaderForPartitionError,
     ReplicaNotAvailableError,
     RequestTimedOutError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
 
@@ -106,7 +107,9 @@ class Producer:
             leader = self._client.cluster.leader_for_partition(AioPartition(*place))
             if not queue:
                 continue
-            if leader is None or leader < 0:
+            if leader is None and place.topic in self._client.hidden:
+                found[place] = TopicAuthorizationFailedError(place.topic)
+            elif leader is None or leader < 0:
                 found[place] = LeaderNotAvailableError()
             else:
                 by_leader.setdefault(leader, {})[place] = queue
@@ -178,8 +181,3 @@ def why(error: KafkaError) -> str:
     """Return why a partition takes no records."""
     more = next((text for kinds, text in REASONS if isinstance(error, kinds)), str(next(iter(error.args), "")))
     return f"{name(error)}, {more}" if more else name(error)
-
-
-def denied(topic: str) -> str:
-    """Return the message about a topic that the user may not write to."""
-    return f"Kafka takes no records for topic {topic}: the user needs the permission Write on it"

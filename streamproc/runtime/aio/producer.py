@@ -6,11 +6,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.connection import connection, started, stopped
+from streamproc.runtime.aio.denials import on_topic
 from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.denied import Denied
+from streamproc.runtime.rights import Operation
 
 LINGER_MS = 5
 BATCH_BYTES = 500_000
@@ -74,6 +77,9 @@ class AioProducer:
             self._lost = delivery.exception()
 
     def _raise_lost(self) -> None:
+        # Of the cluster: who may write to no topic may have no producer's number either.
+        if isinstance(self._lost, TopicAuthorizationFailedError | ClusterAuthorizationFailedError):
+            raise Denied(on_topic(Operation.WRITE, self._topic)) from self._lost
         if self._lost is not None:
             message = (
                 f"{self._topic} takes no records: {self._lost!r}. Check that it exists (`streamproc topics create`)"

@@ -10,13 +10,13 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import ConnectionGroup
-from aiokafka.errors import KafkaError, RequestTimedOutError, UnknownMemberIdError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, RequestTimedOutError, UnknownMemberIdError
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.codes import FencedInstanceIdError
-from streamproc.runtime.aio.wire import Heartbeat
+from streamproc.runtime.aio.wire import Heartbeat, HeartbeatResponse3
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Member
 
@@ -82,7 +82,12 @@ class Standing:
         return self._heard(response)
 
     def _heard(self, response: Any) -> Any:
-        """Return the answer, one about fencing as what makes aiokafka join again in a new place."""
+        """Return the answer, one about fencing as what makes aiokafka join again in a new place.
+
+        So too a heartbeat's about a right that was taken away: aiokafka's heartbeats would end for good.
+        """
+        if isinstance(response, HeartbeatResponse3) and response.error_code == GroupAuthorizationFailedError.errno:
+            response.error_code = UnknownMemberIdError.errno
         if getattr(response, "error_code", 0) == FencedInstanceIdError.errno:
             if not self._goes_on():
                 self.refused = ConfigError(

@@ -1,4 +1,4 @@
-"""Questions about topics, and making them. Each raises KafkaError without an answer, ConfigError where denied."""
+"""Questions about topics, and making them. Each raises KafkaError without an answer, Denied."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,11 +6,9 @@ from typing import Any
 from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.errors import (
     InvalidTopicError,
-    KafkaError,
     NoError,
     NotControllerError,
     TopicAlreadyExistsError,
-    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
@@ -19,7 +17,11 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.client import Client
+from streamproc.runtime.aio.codes import told
+from streamproc.runtime.aio.denials import OF_TOPIC, on_topic, refuse
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import NewTopic, TopicInfo
+from streamproc.runtime.rights import Operation
 
 EVERY_CONFIG = None
 
@@ -37,7 +39,8 @@ async def partition_counts(client: Client, names: Sequence[str]) -> dict[str, in
         if error is NoError:
             counts[name] = len(topic["partitions"])
         elif error not in (UnknownTopicOrPartitionError, InvalidTopicError):
-            raise _refusal(name, error, "Describe")
+            refuse(error(), on_topic(Operation.DESCRIBE, name))
+            raise error(name)
     return counts
 
 
@@ -51,13 +54,14 @@ async def infos(client: Client, names: Sequence[str]) -> dict[str, TopicInfo]:
     found: dict[str, TopicInfo] = {}
     for code, _, _, name, entries in response.resources:
         if code:
-            raise _refusal(name, for_code(code), "DescribeConfigs")
+            refuse(told(code), on_topic(Operation.DESCRIBE_CONFIGS, name))
+            raise for_code(code)(name)
         found[name] = TopicInfo(counts[name], {entry[0]: entry[1] for entry in entries})
     return found
 
 
 async def create(client: Client, topics: Sequence[NewTopic], timeout_ms: int) -> None:
-    """Create topics; one that is there already is left as it is."""
+    """Create topics; one that is there already is left as it is. Raises Denied with all that may not be created."""
     if client.cluster.controller is None:
         await client.force_metadata_update()
         if client.cluster.controller is None:
@@ -67,20 +71,16 @@ async def create(client: Client, topics: Sequence[NewTopic], timeout_ms: int) ->
     ]
     request = CreateTopicsRequest(wanted, timeout_ms, validate_only=False)
     response = await client.send(client.cluster.controller.nodeId, request)
+    denied = [name for name, code, *_ in response.topic_errors if isinstance(told(code), OF_TOPIC)]
+    if denied:
+        raise Denied(*(on_topic(Operation.CREATE, name) for name in denied))
     for name, code, *_ in response.topic_errors:
         error = for_code(code)
         if error is NotControllerError:
             raise error
         if code and error is not TopicAlreadyExistsError:
             message = (
-                f"topic {name} could not be created: {error.__name__}. Create it by hand, or check permissions "
-                "and, for a replication factor, how many brokers there are"
+                f"topic {name} could not be created: {error.__name__}. Create it by hand, or check, for a "
+                "replication factor, how many brokers there are"
             )
             raise ConfigError(message)
-
-
-def _refusal(topic: str, error: Any, permission: str) -> KafkaError | ConfigError:
-    if error is TopicAuthorizationFailedError:
-        return ConfigError(f"Kafka does not tell of topic {topic}: the user needs the permission {permission} on it")
-    refusal: KafkaError = error(topic)
-    return refusal

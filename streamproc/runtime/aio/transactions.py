@@ -23,8 +23,6 @@ from aiokafka.errors import (
     OperationNotAttempted,
     OutOfOrderSequenceNumber,
     RequestTimedOutError,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
     UnknownProducerId,
     UnknownTopicOrPartitionError,
 )
@@ -36,10 +34,13 @@ from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.codes import ProducerFencedError, TransactionAbortableError, told
 from streamproc.runtime.aio.connection import stopped
 from streamproc.runtime.aio.coordinators import BUSY, Coordinator, one_code, producer_of
-from streamproc.runtime.aio.produce import Producer, Queues, Refusal, denied, why
+from streamproc.runtime.aio.denials import OF_ID, OF_TOPIC, on_group, on_id, on_topic, refuse
+from streamproc.runtime.aio.produce import Producer, Queues, Refusal, why
 from streamproc.runtime.aio.wire import NOBODY, TxnOffsetCommit, by_topic
 from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Committed, Member, OutputRefused, Outputs, StillEnding, TopicPartition
+from streamproc.runtime.rights import Operation, Right
 
 ABORT_S = 1.0
 """For the broker to hear that a transaction is given up; else it finds out by itself, later."""
@@ -52,11 +53,10 @@ NOT_THE_PARTITION = (
     OutOfOrderSequenceNumber,
     ProducerFencedError,
     TransactionAbortableError,
-    TransactionalIdAuthorizationFailed,
     UnknownProducerId,
 )
 """What a partition's leader says of the producer, or of its transaction."""
-FOR_GOOD = MessageSizeTooLargeError, InvalidTimestampError, TopicAuthorizationFailedError
+FOR_GOOD = MessageSizeTooLargeError, InvalidTimestampError
 
 
 class AioTransactions:
@@ -88,6 +88,7 @@ class AioTransactions:
                 self._producer = await producer_of(self._coordinator, self._id, self._settings.transaction_timeout_ms)
         except (KafkaError, TimeoutError) as error:
             cause = self._cause(error)
+            refuse(cause, on_id(self._group_id, self._id))
             kind = StillEnding if isinstance(cause, ConcurrentTransactions) else TaskInvalid
             raise kind(f"the transactional producer of {self._source} did not start: {cause!r}") from cause
         self._batches = Batches(self._settings.compression, self._producer)
@@ -106,9 +107,11 @@ class AioTransactions:
                 await self._transact(outputs, offsets, member or NOBODY)
             self._good = True
         except Refusal as refusal:
+            refuse_outputs(refusal, on_id(self._group_id, self._id))
             raise _said(refusal, offsets) from refusal.__cause__
         except (KafkaError, TimeoutError) as error:
             cause = self._cause(error)
+            refuse(cause, on_id(self._group_id, self._id), on_group(Operation.READ, self._group_id))
             raise TaskInvalid(f"the transaction of {self._source} was not confirmed: {cause!r}") from cause
         finally:
             if not self._good:
@@ -173,8 +176,9 @@ class AioTransactions:
             return
         request = TxnOffsetCommit(self._id, self._group_id, self._producer, member, offsets)
         errors = _errors(await self._group.ask(request, _partition_codes, OFFSETS_BUSY))
-        if errors:
-            raise next(iter(errors.values()))
+        for place, error in errors.items():
+            refuse(error, on_topic(Operation.READ, place.topic))
+            raise error
 
     async def _end(self, *, commit: bool) -> None:
         response = await self._coordinator.ask(EndTxnRequest(self._id, *self._producer, commit), one_code)
@@ -202,6 +206,16 @@ class AioTransactions:
         return told_of if told_of is not None and isinstance(error, TimeoutError) else error
 
 
+def refuse_outputs(refusal: Refusal, own_id: Right) -> None:
+    """Raise Denied where partitions take nothing for want of a right."""
+    for place, error in refusal.errors.items():
+        if isinstance(error, OF_ID):
+            raise Denied(own_id) from error
+        if isinstance(error, OF_TOPIC):
+            of_topic = [each for each in refusal.errors if each.topic == place.topic]
+            raise Denied(on_topic(Operation.WRITE, place.topic), places=of_topic) from error
+
+
 def _said(refusal: Refusal, offsets: Mapping[TopicPartition, Committed]) -> StreamprocError:
     """Return what a refusal means, and set its cause."""
     errors = refusal.errors
@@ -210,8 +224,6 @@ def _said(refusal: Refusal, offsets: Mapping[TopicPartition, Committed]) -> Stre
     refusal.__cause__ = error
     if isinstance(error, NOT_THE_PARTITION):
         return TaskInvalid(f"{place} takes no records of this transaction: {error!r}")
-    if isinstance(error, TopicAuthorizationFailedError):
-        return ConfigError(denied(place.topic))
     if isinstance(error, MessageSizeTooLargeError):
         # Again and again it would be: retrying is no way out.
         return ConfigError(

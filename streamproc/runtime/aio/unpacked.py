@@ -9,8 +9,8 @@ from struct import Struct, error
 from typing import TYPE_CHECKING
 
 from streamproc.codec.batched import unpacker
-from streamproc.codec.native import module
 from streamproc.codec.sizes import BATCH_HEADER_BYTES
+from streamproc.native import module
 from streamproc.runtime.aio.batches import CODECS, CRC_ENDS
 from streamproc.runtime.aio.decompression import BOUNDED, TooLarge
 from streamproc.runtime.aio.headernames import FORMAT_WITH_HEADERS, LENGTH_ENDS

@@ -4,18 +4,20 @@ import asyncio
 from collections import deque
 
 from aiokafka.client import ConnectionGroup
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import KafkaError
 
 from streamproc.codec.message import Message
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.aio.batches import plain
 from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.connection import started, stopped
+from streamproc.runtime.aio.denials import on_topic, refuse
 from streamproc.runtime.aio.partitioner import partition_of
-from streamproc.runtime.aio.produce import Producer, Refusal, denied, why
+from streamproc.runtime.aio.produce import Producer, Refusal, why
 from streamproc.runtime.aio.topics import partition_counts
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.rights import Operation
 from streamproc.runtime.topics import absent
 
 WRITE_S = 10.0
@@ -76,8 +78,7 @@ class AioWriter:
             raise ConfigError(absent(self._topic))
         return partition_of(key, count)
 
-    def _refused(self, refusal: Refusal) -> BrokerUnavailable | ConfigError:
+    def _refused(self, refusal: Refusal) -> BrokerUnavailable:
         [error] = refusal.errors.values()
-        if isinstance(error, TopicAuthorizationFailedError):
-            return ConfigError(denied(self._topic))
+        refuse(error, on_topic(Operation.WRITE, self._topic))
         return BrokerUnavailable(f"{self._topic} takes no records: {why(error)}")

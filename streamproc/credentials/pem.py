@@ -1,0 +1,127 @@
+"""TLS contexts of PEM: whom to trust, and who we are. OpenSSL never asks for a passphrase on the terminal."""
+
+import os
+import re
+import ssl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import NamedTemporaryFile
+from typing import NamedTuple
+
+from streamproc.errors import ConfigError
+
+CERTIFICATE = re.compile(
+    rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----.*?(?:-----END \1-----|\Z)", re.ASCII | re.DOTALL
+)
+KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----", re.ASCII)
+
+
+class Pem(NamedTuple):
+    """What is PEM, and whence: the setting that holds it, or the setting and the file that it names."""
+
+    origin: str
+    content: bytes
+
+
+class Identity(NamedTuple):
+    """A certificate with its chain, and its key. `key` None: it is with the certificate.
+
+    `passphrase`: of the key, None where there is none; `unlock` tells where to give one, or that none can be given.
+    """
+
+    certificate: Pem
+    key: Pem | None
+    passphrase: str | None
+    unlock: str
+
+
+class _Locked(Exception):
+    """OpenSSL asks for a passphrase that is not there."""
+
+
+def client_context(ca: Pem | None, identity: Identity | None) -> ssl.SSLContext:
+    """Return a client's context that trusts `ca`, the system's authorities by default.
+
+    Raises ConfigError that names whatever cannot be used.
+    """
+    context = _trusting(ca)
+    if identity is not None:
+        _identify(context, identity)
+    return context
+
+
+def _trusting(ca: Pem | None) -> ssl.SSLContext:
+    if ca is None:
+        return ssl.create_default_context()
+    _refuse_without(CERTIFICATE, ca, "certificate")
+    with as_file(ca.content) as path:
+        try:
+            return ssl.create_default_context(cafile=path)
+        except ssl.SSLError as error:
+            raise _unusable(ca, "a certificate", error) from None
+
+
+def _identify(context: ssl.SSLContext, identity: Identity) -> None:
+    certificate, holder = identity.certificate, identity.key or identity.certificate
+    _refuse_without(CERTIFICATE, certificate, "certificate")
+    _refuse_without(KEY, holder, "private key")
+    _refuse_damaged(certificate)
+    asked = False
+
+    def passphrase() -> str:
+        nonlocal asked
+        asked = True
+        if identity.passphrase is None:
+            raise _Locked
+        return identity.passphrase
+
+    with as_file(certificate.content) as path, as_file(holder.content) as key_path:
+        try:
+            context.load_cert_chain(path, key_path, passphrase)
+        except _Locked:
+            raise ConfigError(f"the key in {holder.origin} is encrypted: {identity.unlock}") from None
+        except (ssl.SSLError, ValueError) as error:  # ValueError: a passphrase of more than 1,024 bytes.
+            reason = getattr(error, "reason", None)
+            if reason == "KEY_VALUES_MISMATCH":
+                fits = f"the key in {holder.origin} does not fit the certificate in {certificate.origin}"
+                raise ConfigError(f"{fits}: give the two that were made together") from None
+            if asked:
+                message = f"the passphrase does not open the key in {holder.origin}: {identity.unlock}"
+                raise ConfigError(message) from None
+            raise _unusable(holder, "its certificate or its private key", error) from None
+
+
+def _refuse_without(kind: re.Pattern[bytes], pem: Pem, what: str) -> None:
+    if not kind.search(pem.content):
+        raise ConfigError(f"{pem.origin} holds no {what} in PEM, which begins with -----BEGIN")
+
+
+def _refuse_damaged(pem: Pem) -> None:
+    """Tell a damaged certificate from a damaged key: of both OpenSSL only says PEM."""
+    certificates = b"\n".join(found[0] for found in CERTIFICATE.finditer(pem.content))
+    with as_file(certificates) as path:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except ssl.SSLError as error:
+            raise _unusable(pem, "a certificate", error) from None
+
+
+def _unusable(pem: Pem, what: str, error: Exception) -> ConfigError:
+    reason = getattr(error, "reason", None) or type(error).__name__
+    return ConfigError(f"{pem.origin}: {what} in it is damaged, or of no use to OpenSSL ({reason})")
+
+
+@contextmanager
+def as_file(content: bytes) -> Iterator[str]:
+    """Give a name to what OpenSSL reads from files only; in memory where the system has such files."""
+    if sys.platform == "linux":
+        number = os.memfd_create("pem")
+        with os.fdopen(number, "wb", buffering=0) as file:
+            file.write(content)
+            yield f"/proc/self/fd/{number}"
+    else:
+        with NamedTemporaryFile() as file:  # Readable to nobody else, and gone at the end of the block.
+            file.write(content)
+            file.flush()
+            yield file.name

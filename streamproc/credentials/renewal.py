@@ -1,0 +1,66 @@
+"""What is made of settings and the files that they name, made again once these have changed."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import structlog
+
+from streamproc.errors import ConfigError
+
+log = structlog.get_logger(__name__)
+
+Source = TypeVar("Source")
+Made = TypeVar("Made")
+
+
+class Renewed(Generic[Source, Made]):
+    """The last good one of what can be made of files.
+
+    A file that cannot be used, since somebody is just writing it, say, changes nothing: that is logged once, and it is
+    read again the next time. Any thread and any event loop may ask.
+    """
+
+    def __init__(
+        self, section: str, read: Callable[[], Source], make: Callable[[Source], Made], *, fixed: bool
+    ) -> None:
+        """Read and make it for the first time; raises ConfigError.
+
+        Args:
+            section: of the settings, for the log.
+            read: returns all that it is made of; raises ConfigError.
+            make: raises ConfigError.
+            fixed: no file is part of it, so there is nothing to be read again.
+        """
+        self._section = section
+        self._read = read
+        self._make = make
+        self._fixed = fixed
+        self._lock = threading.Lock()
+        self._source = read()
+        self._made = make(self._source)
+        self._trouble: str | None = None
+
+    async def current(self) -> Made:
+        """Read the files, and return what is made of them by now; raises nothing."""
+        # In a thread: a disk that hangs must not hold up the event loop, nor the decryption of a key.
+        return self._made if self._fixed else await asyncio.to_thread(self._look)
+
+    def _look(self) -> Made:
+        with self._lock:
+            try:
+                source = self._read()
+                if source != self._source:
+                    self._made, self._source = self._make(source), source
+                    log.info("changed files are in use for new connections", settings=self._section)
+                elif self._trouble is not None:
+                    log.info("the files are as before", settings=self._section)
+            except ConfigError as error:
+                if str(error) != self._trouble:
+                    advice = "what was read last stays in use; it is tried again before each connection"
+                    log.warning("a changed file cannot be used", settings=self._section, why=str(error), advice=advice)
+                self._trouble = str(error)
+            else:
+                self._trouble = None
+            return self._made

@@ -1,0 +1,120 @@
+"""Who holds one of a few places: those who came first, until others were clearly busier for a while.
+
+Pure: no clock; whoever uses it says when a turn is over. Memory is bounded, whatever names come.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+Name = TypeVar("Name", bound=Hashable)
+
+DECAY = 0.9
+"""What a score is worth a turn later: half of it after seven."""
+CLEARLY = 2.0
+"""So many times as busy as a holder is who takes its place."""
+TURNS = 3
+"""For so many turns in a row, each with something of its own."""
+LEAST = 3.0
+"""A lower score takes no place of anybody's."""
+CANDIDATES = 10
+"""Remembered for each place."""
+
+
+class _Standing(Struct):
+    """`score`: what was counted, older turns for less; `turns`: in how many in a row it was clearly busier."""
+
+    score: float = 0.0
+    came: bool = False
+    turns: int = 0
+
+
+class Busiest(Generic[Name]):
+    """So many places, and who holds them.
+
+    Of those who hold none only the more frequent are remembered (Misra and Gries, cut at the median), with a score that
+    is never too high: names that come once each, however many, displace nobody. `fits`: who may hold one.
+    """
+
+    def __init__(self, places: int, fits: Callable[[Name], object] = lambda _: True) -> None:
+        self._places = places
+        self._fits = fits
+        self._most_others = 2 * CANDIDATES * places
+        self._holders: dict[Name, _Standing] = {}
+        self._others: dict[Name, _Standing] = {}
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a place is free."""
+        return len(self._holders) < self._places
+
+    def __contains__(self, name: Name) -> bool:
+        """Tell whether a name is remembered, with a place or without."""
+        return name in self._holders or name in self._others
+
+    def __len__(self) -> int:
+        """Return how many names are remembered."""
+        return len(self._holders) + len(self._others)
+
+    def hold(self, name: Name) -> None:
+        """Give a free place away."""
+        self._holders[name] = self._others.pop(name) if name in self._others else _Standing()
+
+    def forget(self, is_gone: Callable[[Name], bool]) -> list[Name]:
+        """Forget names, and return those of them that held places."""
+        self._others = {name: standing for name, standing in self._others.items() if not is_gone(name)}
+        gone = [name for name in self._holders if is_gone(name)]
+        for name in gone:
+            del self._holders[name]
+        return gone
+
+    def add(self, name: Name, amount: float) -> None:
+        """Count what a name did."""
+        if amount <= 0 or not self._places:
+            return
+        standing = self._holders.get(name) or self._others.get(name)
+        if standing is None:
+            if not self._fits(name):
+                return
+            standing = self._others[name] = _Standing()
+        standing.score += amount
+        standing.came = True
+        if len(self._others) > self._most_others:
+            self._cut()
+
+    def turn(self, passed: int = 1) -> list[tuple[Name, Name]]:
+        """End a turn, `passed` of them where nothing came in between; return who lost a place, and to whom."""
+        swaps = self._swaps() if len(self._holders) == self._places and self._places else []
+        for before, after in swaps:
+            self._others[before], self._holders[after] = self._holders.pop(before), self._others.pop(after)
+            self._others[before].turns = 0
+        decay = DECAY**passed
+        for standings in (self._holders, self._others):
+            for standing in standings.values():
+                standing.score *= decay
+                standing.came = False
+        self._others = {name: standing for name, standing in self._others.items() if standing.score >= 1 / 2}
+        return swaps
+
+    def _swaps(self) -> list[tuple[Name, Name]]:
+        """Pair the weakest holders with the busiest challengers; a few at most, so that few series change at a time."""
+        weakest = sorted(self._holders, key=lambda name: self._holders[name].score)[: max(1, self._places // 5)]
+        enough = max(LEAST, CLEARLY * self._holders[weakest[0]].score)
+        for standing in self._others.values():
+            standing.turns = standing.turns + 1 if standing.came and standing.score >= enough else 0
+        ready = [name for name, standing in self._others.items() if standing.turns >= TURNS]
+        ready.sort(key=lambda name: -self._others[name].score)
+        return [
+            (before, after)
+            for before, after in zip(weakest, ready, strict=False)
+            if self._others[after].score >= CLEARLY * self._holders[before].score
+        ]
+
+    def _cut(self) -> None:
+        """Forget the rarer half; what the others lose by it they had of names that are as frequent."""
+        scores = sorted([standing.score for standing in self._others.values()])
+        cut = scores[len(scores) // 2]
+        for standing in self._others.values():
+            standing.score -= cut
+        self._others = {name: standing for name, standing in self._others.items() if standing.score > 0}

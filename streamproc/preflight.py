@@ -1,0 +1,77 @@
+"""What is looked at before anything is done: whether the user has the rights (all that lack are named), the framing."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+import structlog
+
+from streamproc.errors import BrokerUnavailable
+from streamproc.rightsbook import INPUTS, Names, names, rights_of
+from streamproc.runtime.denied import Denied
+from streamproc.runtime.ports import Gone, Kafka, Unreadable
+from streamproc.runtime.reframing import framing_in
+from streamproc.runtime.rights import Resource, Right
+from streamproc.settings import Settings
+
+ID = Resource.TRANSACTIONAL_ID
+REFRAMING_S = 3.0
+"""For a look at what is there; the start does not depend on it."""
+REFRAMED = "a consumer that knows one of the two only fails from here on"
+
+log = structlog.get_logger(__name__)
+
+
+async def refuse_lacking(kafka: Kafka, settings: Settings, *commands: str) -> None:
+    """Raise Denied where the user lacks rights that commands of the rightsbook need, BrokerUnavailable."""
+    if found := await lacking(kafka, settings, *commands):
+        raise Denied(*found)
+
+
+async def lacking(kafka: Kafka, settings: Settings, *commands: str) -> Sequence[Right]:
+    """Return the rights that the user lacks for these commands, as far as the broker tells; raises BrokerUnavailable.
+
+    Whether topics may be created is found out by creating them.
+    """
+    on = names(settings.application_id, settings.topic_names)
+    wanted = list(dict.fromkeys(right for command in commands for right in rights_of(command, on)))
+    asked = [each for right in wanted for each in (_ids(right, on) if right.resource is ID else [right])]
+    found = {right._replace(asked="") for right in await kafka.lacking(asked)}
+    return [right for right in wanted if right in found]
+
+
+def asked_for(settings: Settings) -> Sequence[str]:
+    """Return what the service does besides under these settings, and goes on without."""
+    push = {"Alertmanager": settings.alertmanager.urls, "a webhook": settings.webhook.url}
+    return ["run: reports on instances", *(f"run: push to {name}" for name, url in push.items() if url)]
+
+
+async def complaint(kafka: Kafka, settings: Settings, commands: Iterable[str]) -> str:
+    """Return in words what the user lacks for these commands, empty where that is nothing, or nobody tells."""
+    try:
+        found = await lacking(kafka, settings, *commands)
+    except BrokerUnavailable:
+        return ""
+    return str(Denied(*found)) if found else ""
+
+
+def _ids(right: Right, on: Names) -> list[Right]:
+    """Return the right to a few of the ids: they may be granted one by one."""
+    roles = INPUTS if right.name == f"{on.application_id}:" else ("dead_letters",)
+    return [right._replace(asked=f"{right.name}{on.topics[role]}:0") for role in roles]
+
+
+async def tell_reframing(settings: Settings, kafka: Kafka) -> None:
+    """Say so where the outputs are about to be framed otherwise than what their topics hold."""
+    # Of those that it writes the service may read this one for certain.
+    topic, now = settings.topic_names.state, settings.framing
+    count = await kafka.partition_count(topic)
+    # Whatever is wrong there the worker finds out as well, and knows what to do about it.
+    with suppress(BrokerUnavailable, Gone, Unreadable, TimeoutError):
+        async with asyncio.timeout(REFRAMING_S):
+            before = await framing_in(kafka, topic, count)
+        if before not in (None, now):
+            # Whoever named a framing wants just that.
+            keep = f"; STREAMPROC_OUTPUTS__FRAMING={before} keeps it" if settings.outputs.framing == "auto" else ""
+            advice = REFRAMED + keep
+            log.warning("the outputs change their framing", topic=topic, before=before, now=now, advice=advice)

@@ -1,0 +1,162 @@
+"""Who needs which rights in Kafka: each command, under these settings. docs/rights.md is made of this one list.
+
+They are the least that a command does its work with: a test runs each with these and no other, and takes away one after
+the other.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from streamproc.runtime.config import TopicSettings
+from streamproc.runtime.rights import Operation, Resource, Right
+from streamproc.runtime.topics import receipts_topic
+
+READ, WRITE, CREATE, DESCRIBE, CONFIGS = (
+    Operation.READ,
+    Operation.WRITE,
+    Operation.CREATE,
+    Operation.DESCRIBE,
+    Operation.DESCRIBE_CONFIGS,
+)
+INPUTS = "events", "measurements"
+TABLES = "state", "windows"
+OUTPUTS = "transitions", "verdicts", "metrics", "alerts", "dead_letters"
+"""What the service writes, and does not read again."""
+TOLD = "state", "transitions", "verdicts", "alerts", "metrics", "instances", "dead_letters"
+"""What `tail` shows, by the topic's role."""
+
+
+class Names(NamedTuple):
+    """What rights are on: an application's id and its topics, by role, the receipts of replays among them."""
+
+    application_id: str
+    topics: Mapping[str, str]
+
+    def on(self, operations: Iterable[Operation], *roles: str) -> list[Right]:
+        """Return rights on topics; on none for a role that no topic has under these settings."""
+        return [
+            Right(operation, Resource.TOPIC, self.topics[role])
+            for role in roles
+            if role in self.topics
+            for operation in operations
+        ]
+
+    def group(self, operation: Operation, suffix: str = "") -> list[Right]:
+        """Return a right on a consumer group of the application."""
+        return [Right(operation, Resource.GROUP, self.application_id + suffix)]
+
+    def ids(self, suffix: str = "") -> list[Right]:
+        """Return the right to the transactional ids: one for each partition of the inputs, or of the dead letters."""
+        return [Right(WRITE, Resource.TRANSACTIONAL_ID, f"{self.application_id}{suffix}:", prefixed=True)]
+
+
+def names(application_id: str, topics: TopicSettings) -> Names:
+    """Return what rights are on. `topics`: with the prefix put in front."""
+    return Names(application_id, {**topics.by_role(), "receipts": receipts_topic(topics.dead_letters)})
+
+
+def of_run(on: Names) -> list[Right]:
+    """Return what the service does not do without."""
+    return [
+        *on.on((READ, CONFIGS), "events"),
+        *on.on((READ, WRITE, CONFIGS), "state", "measurements", "windows"),
+        *on.on((WRITE, CONFIGS), *OUTPUTS),
+        *on.group(READ),
+        *on.ids(),
+    ]
+
+
+def of_replay(on: Names) -> list[Right]:
+    """Return what `dlq replay`, and a console that does it, needs."""
+    return [
+        *on.on((READ,), "dead_letters"),
+        *on.on((READ, WRITE, CONFIGS), "events"),
+        *on.on((CREATE, READ, WRITE, CONFIGS), "receipts"),
+        *on.group(READ, ".dlq"),
+        *on.ids(".dlq"),
+    ]
+
+
+def of_console(on: Names) -> list[Right]:
+    """Return what a console reads."""
+    return on.on((READ,), *TOLD, "receipts")
+
+
+def of_topics(on: Names) -> list[Right]:
+    """Return what looking at the topics needs, those among them that the service goes on without."""
+    return on.on((DESCRIBE, CONFIGS), *(role for role in on.topics if role != "receipts"))
+
+
+def of_reset(on: Names) -> list[Right]:
+    """Return what `offsets reset` needs: it checks the topics, then writes tombstones and positions."""
+    return [
+        *on.on((READ, CONFIGS), *INPUTS),
+        *on.on((READ, WRITE, CONFIGS), *TABLES),
+        *on.on((DESCRIBE, CONFIGS), *OUTPUTS),
+        *on.group(READ),
+        *on.ids(),
+    ]
+
+
+COMMANDS: Mapping[str, Callable[[Names], list[Right]]] = {
+    "run": of_run,
+    "run: reports on instances": lambda on: on.on((WRITE,), "instances"),
+    "run: push to Alertmanager": lambda on: [*on.on((READ,), "alerts"), *on.group(READ, ".alertmanager")],
+    "run: push to a webhook": lambda on: [*on.on((READ,), "alerts"), *on.group(READ, ".webhook")],
+    "console": of_console,
+    "console: with actions": lambda on: [*of_console(on), *of_replay(on)],
+    "topics create": lambda on: [
+        *of_topics(on),
+        *on.on((CREATE,), *(role for role in on.topics if role != "receipts")),
+    ],
+    "topics check": lambda on: [*of_topics(on)],
+    "dlq list": lambda on: on.on((READ,), "dead_letters", "receipts"),
+    "dlq show": lambda on: on.on((READ,), "dead_letters", "receipts"),
+    "dlq replay": of_replay,
+    "dlq replay --dry-run": lambda on: [
+        *on.on((READ,), "dead_letters", "receipts"),
+        *on.on((READ, CONFIGS), "events"),
+    ],
+    "offsets show": lambda on: [*on.on((DESCRIBE,), *INPUTS), *on.group(DESCRIBE)],
+    "offsets skip": lambda on: [
+        *on.on((READ,), *INPUTS),
+        *on.on((WRITE,), "dead_letters"),
+        *on.group(READ),
+        *on.ids(),
+    ],
+    "offsets resume": lambda on: [*on.on((READ,), *INPUTS), *on.group(READ), *on.ids()],
+    "offsets reset": of_reset,
+    "offsets reset --dry-run": lambda on: [
+        *on.on((DESCRIBE, CONFIGS), *INPUTS, *OUTPUTS),
+        *on.on((READ, CONFIGS), *TABLES),
+        *on.group(DESCRIBE),
+    ],
+    "send": lambda on: on.on((WRITE,), "events"),
+    "simulate": lambda on: on.on((WRITE,), "events"),
+    **{
+        f"tail {role.replace('_', '-')}": lambda on, role=role: on.on((READ,), role)  # type: ignore[misc]
+        for role in TOLD
+    },
+    "runs list": lambda on: on.on((READ,), "state"),
+    "runs show": lambda on: on.on((READ,), "state"),
+    "runs show: with all that happened": lambda on: on.on((READ,), "state", "transitions", "verdicts", "alerts"),
+}
+"""By command; after a colon what one of its settings asks for besides."""
+
+
+def rights_of(command: str, on: Names) -> list[Right]:
+    """Return the rights of a command, in the order in which they are told of."""
+    return list(dict.fromkeys(COMMANDS[command](on)))
+
+
+def as_document(rights: Iterable[Right]) -> list[dict[str, object]]:
+    """Return rights as JSON has them."""
+    return [
+        {
+            "operation": right.operation.value,
+            "resource": right.resource.value,
+            "name": right.name,
+            "pattern": "prefixed" if right.prefixed else "literal",
+        }
+        for right in rights
+    ]

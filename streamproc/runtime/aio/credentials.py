@@ -1,0 +1,113 @@
+"""How every connection of ours logs in: by what the settings and their files say at that moment."""
+
+import ssl
+from collections import deque
+from functools import wraps
+from typing import Any, NamedTuple
+
+import structlog
+from aiokafka import client
+
+from streamproc.credentials.files import content
+from streamproc.credentials.pem import Identity, Pem, client_context
+from streamproc.credentials.renewal import Renewed
+from streamproc.runtime.aio.contacts import CERTIFICATES
+from streamproc.runtime.config import KafkaSettings
+
+UNLOCK = "set STREAMPROC_KAFKA__SSL_PASSWORD (kafka.ssl_password) or …_FILE to its passphrase"
+
+log = structlog.get_logger(__name__)
+_create = client.create_conn
+
+
+class Source(NamedTuple):
+    """What a log in is made of."""
+
+    settings: KafkaSettings
+    ca: Pem | None
+    certificate: Pem | None
+    key: Pem | None
+
+
+class Login(NamedTuple):
+    """What a connection needs, in aiokafka's terms."""
+
+    tls: ssl.SSLContext | None
+    username: str | None
+    password: str | None
+
+
+class Credentials(Renewed[Source, Login]):
+    """What aiokafka's clients have in place of a TLS context and a password: each connection asks it for both."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        """Raise ConfigError for what cannot be used."""
+        files = (settings.ssl_cafile, settings.ssl_certfile, settings.ssl_keyfile, *settings.secret_files)
+        super().__init__("kafka", lambda: _read(settings), _login, fixed=not any(files))
+        if settings.security_protocol.endswith("SSL") and not settings.ssl_check_hostname:
+            log.warning(
+                "a broker's host is not checked",
+                setting="STREAMPROC_KAFKA__SSL_CHECK_HOSTNAME",
+                advice="any certificate of the same authority passes for the broker's: leave the setting out",
+            )
+
+
+_shared: deque[tuple[KafkaSettings, Credentials]] = deque(maxlen=16)
+
+
+def credentials(settings: KafkaSettings) -> Credentials:
+    """Return the credentials that all clients with these settings share; raises ConfigError for what cannot be used."""
+    found = next((shared for known, shared in _shared if known == settings), None)
+    if found is None:
+        found = Credentials(settings)
+        _shared.append((settings, found))
+    return found
+
+
+@wraps(_create)
+async def create_conn(*place: Any, **options: Any) -> Any:
+    """Connect, and log in by what the files say now; aiokafka's client has one TLS context and password for life."""
+    found = options.get("ssl_context")
+    if isinstance(found, Credentials):
+        tls, username, password = await found.current()
+        options |= {"ssl_context": tls, "sasl_plain_username": username, "sasl_plain_password": password}
+    return await _create(*place, **options)
+
+
+def _read(settings: KafkaSettings) -> Source:
+    fresh = settings.renewed()
+    if not fresh.security_protocol.endswith("SSL"):
+        return Source(fresh, None, None, None)
+    key = None if fresh.ssl_key_pem is None else fresh.ssl_key_pem.get_secret_value()
+    return Source(
+        fresh,
+        _pem("ssl_cafile", fresh.ssl_cafile, "ssl_ca_pem", fresh.ssl_ca_pem),
+        _pem("ssl_certfile", fresh.ssl_certfile, "ssl_certificate_pem", fresh.ssl_certificate_pem),
+        _pem("ssl_keyfile", fresh.ssl_keyfile, "ssl_key_pem", key),
+    )
+
+
+def _pem(file_setting: str, path: str | None, text_setting: str, text: str | None) -> Pem | None:
+    if path:
+        return Pem(f"kafka.{file_setting} ({path})", content(f"kafka.{file_setting}", path))
+    return Pem(f"kafka.{text_setting}", text.encode()) if text else None
+
+
+def _login(source: Source) -> Login:
+    settings = source.settings
+    password = None if settings.sasl_password is None else settings.sasl_password.get_secret_value()
+    return Login(_tls(source), settings.sasl_username, password)
+
+
+def _tls(source: Source) -> ssl.SSLContext | None:
+    settings, identity = source.settings, None
+    if not settings.security_protocol.endswith("SSL"):
+        return None
+    if source.certificate is not None:
+        passphrase = settings.ssl_password.get_secret_value() if settings.ssl_password else None
+        identity = Identity(source.certificate, source.key, passphrase, UNLOCK)
+    context = client_context(source.ca, identity)
+    context.check_hostname = settings.ssl_check_hostname
+    if source.certificate is not None:
+        CERTIFICATES[context] = source.certificate.content
+    return context

@@ -1,0 +1,170 @@
+"""A token is renewed before it ends, by one request for all; by a clock of the test's own."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from streamproc.errors import ConfigError
+from streamproc.runtime.tokens import TokenUnavailable
+from streamproc.tokens.keeper import RENEWED_AT, Keeper, Token
+
+LIFE_S = 100.0
+
+
+class Time:
+    """Stands still until it is told to pass."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep until so much has passed."""
+        future = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.now + seconds, future))
+        await future
+
+    async def passes(self, seconds: float) -> None:
+        """Let it pass, one sleeper after the other, and let everybody act."""
+        end = self.now + seconds
+        while due := min((each for each in self._sleepers if each[0] <= end), default=None, key=lambda it: it[0]):
+            self._sleepers.remove(due)
+            self.now = max(self.now, due[0])
+            due[1].set_result(None)
+            await settled()
+        self.now = end
+
+
+class Giver:
+    """Gives "token 1" and so on, or fails as it is told."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.fails: Exception | None = None
+        self.life_s = LIFE_S
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def fetch(self) -> Token:
+        """Give the next one."""
+        self.asked += 1
+        await self.open.wait()
+        if self.fails is not None:
+            raise self.fails
+        return Token(f"token {self.asked}", self.life_s)
+
+
+async def settled() -> None:
+    """Let all that can go on do so."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+async def giver() -> Giver:
+    return Giver()
+
+
+@pytest.fixture
+def keeper(time: Time, giver: Giver) -> Keeper:
+    return Keeper(giver.fetch, lambda: time.now, time.sleep)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with capture_logs():
+        yield
+
+
+async def test_a_dozen_connections_ask_once(keeper: Keeper, giver: Giver) -> None:
+    giver.open.clear()
+    asking = [asyncio.create_task(keeper.token()) for _ in range(12)]
+    await settled()
+    giver.open.set()
+    assert await asyncio.gather(*asking) == ["token 1"] * 12
+    assert giver.asked == 1
+
+
+async def test_who_gives_up_takes_it_from_nobody(keeper: Keeper, giver: Giver) -> None:
+    """A connection has a time limit of its own."""
+    giver.open.clear()
+    hasty, patient = (asyncio.create_task(keeper.token()) for _ in range(2))
+    await settled()
+    hasty.cancel()
+    await settled()
+    giver.open.set()
+    assert await patient == "token 1"
+
+
+async def test_it_is_renewed_before_it_ends(keeper: Keeper, giver: Giver, time: Time) -> None:
+    assert await keeper.token() == "token 1"
+    await time.passes(LIFE_S * RENEWED_AT[0] - 1)
+    assert (await keeper.token(), giver.asked) == ("token 1", 1)
+    await time.passes(LIFE_S * (RENEWED_AT[1] - RENEWED_AT[0]) + 2)
+    assert (await keeper.token(), giver.asked) == ("token 2", 2)
+
+
+async def test_nobody_waits_for_a_renewal(keeper: Keeper, giver: Giver, time: Time) -> None:
+    await keeper.token()
+    giver.open.clear()
+    await time.passes(LIFE_S * RENEWED_AT[1] + 1)
+    assert (await keeper.token(), giver.asked) == ("token 1", 2)
+
+
+@pytest.mark.parametrize("trouble", [TokenUnavailable("away"), ConfigError("no")])
+async def test_a_renewal_that_fails_leaves_the_old_one(
+    keeper: Keeper, giver: Giver, time: Time, trouble: Exception
+) -> None:
+    """As long as that is valid; then whoever asks hears why, and the giver is not asked more often for it."""
+    await keeper.token()
+    giver.fails = trouble
+    with capture_logs() as logs:
+        await time.passes(LIFE_S - 1)
+        assert await keeper.token() == "token 1"
+        await time.passes(1)
+    asked = giver.asked
+    for _ in range(20):
+        with pytest.raises(type(trouble), match=str(trouble)):
+            await keeper.token()
+    assert giver.asked == asked
+    assert {line["why"] for line in logs} == {str(trouble)}
+    assert "token" not in "".join(str(value) for line in logs for name, value in line.items() if name != "event")
+    giver.fails = None
+    await time.passes(60)
+    assert await keeper.token() == f"token {giver.asked}"
+
+
+async def test_failures_are_further_and_further_apart(keeper: Keeper, giver: Giver, time: Time) -> None:
+    giver.fails = TokenUnavailable("away")
+    with pytest.raises(TokenUnavailable):
+        await keeper.token()
+    await time.passes(600)
+    assert 20 < giver.asked < 60
+
+
+async def test_whoever_asks_to_be_left_alone_is(keeper: Keeper, giver: Giver, time: Time) -> None:
+    giver.fails = TokenUnavailable("busy", retry_after_s=50)
+    with pytest.raises(TokenUnavailable):
+        await keeper.token()
+    await time.passes(49)
+    assert giver.asked == 1
+    await time.passes(2)
+    assert giver.asked == 2
+
+
+async def test_tokens_that_end_at_once_are_not_asked_for_without_end(keeper: Keeper, giver: Giver, time: Time) -> None:
+    giver.life_s = 0.001
+    await keeper.token()
+    await time.passes(10)
+    assert giver.asked <= 11
+
+
+def test_a_token_shows_itself_to_nobody() -> None:
+    assert "secret" not in repr(Token("secret", 1))
