@@ -57,7 +57,7 @@ clean: ## remove what was built
 $(LOCKED): requirements/dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo 'streamproc needs Python 3.11 or newer as $(PYTHON); try: make PYTHON=python3.12' >&2; exit 1; }
-	@echo 'Setting up .venv from requirements/dev.lock (once; 222 of the 267 MB to download in all)'
+	@echo 'Setting up .venv from requirements/dev.lock (once; 243 of the 288 MB to download in all)'
 	@$(PYTHON) -m venv --clear .venv || { \
 		echo '$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 	@$(PIP) install --require-hashes -r requirements/dev.lock

@@ -22,7 +22,7 @@ SPELT = {
 }
 HEAD = """# Licences
 
-streamproc is under Apache-2.0, see [LICENSE](../LICENSE). This is what it is made of; this page is made by
+streamproc is under Apache-2.0, see LICENSE. This is what it is made of; this page is made by
 `python -m tests.support.licences`.
 
 """

@@ -20,7 +20,7 @@ one alone, `--json` as data. A test runs every command with exactly these rights
   be created shows when it is.
 - A broker without an authorizer tells of no rights: nothing is complained about.
 - Taken away while the service runs: it waits, is not ready, and goes on by itself once the right is back: see the
-  [runbook](../deploy/runbooks/Rights.md).
+  runbook (deploy/runbooks/Rights.md).
 - Brokers before 2.8 want IdempotentWrite on the cluster besides, for `send` and `simulate`.
 - `dlq replay` needs Create while there is no `run-events-dlq-replays` only, and Read on `run-events` for letters that
   are cut only. `offsets skip` and `resume` read the state (Read on `run-state`, `run-windows`) where nothing was
