@@ -23,8 +23,8 @@ import yaml
 
 from streamproc.local.kafka import local_kafka
 from streamproc.settings import load_settings
-from tests.docs.pages import PAGES, ROOT, Block, Command, blocks, commands, is_printed
-from tests.support.waiting import DEADLINE_S
+from tests.docs.pages import ANY, PAGES, ROOT, Block, Command, blocks, commands, is_printed
+from tests.support.waiting import DEADLINE_S, POLL_S
 
 SET_UP = re.compile(r"^(make |python3 -m venv|pip install|docker |helm |kubectl |kustomize |curl )")
 """What a newcomer does once, on a machine that has nothing yet: `.ci/run` does it, or a test of its own."""
@@ -51,33 +51,24 @@ class Session:
 
     def run(self, command: Command, where: str) -> None:
         """Run a command; wait for what is shown of it, or for its end."""
-        if variable := re.fullmatch(r"export (\w+)=(\S*)", command.line):
+        if re.fullmatch(r"export \w+=\S*", command.line):
             return  # What a page exports is an address, which the session has already.
-        log = self.directory / f"output-{time.monotonic_ns()}"
+        log = self.directory / f"output-{len(self.running)}"
         with log.open("wb") as out:
+            line = f"exec 2>&1; {command.line.removesuffix('&')}"
             process = subprocess.Popen(
-                ["bash", "-c", f"exec 2>&1; {command.line.removesuffix('&')}"],
-                cwd=self.directory, env=self.environment, stdout=out, stderr=out, start_new_session=True,
+                ["bash", "-c", line], cwd=self.directory, env=self.environment, stdout=out, start_new_session=True
             )
         self.running.append(process)
-        self._await(command, process, log, where)
+        until = time.monotonic() + DEADLINE_S
+        while not _is_done(command, process, log) and time.monotonic() < until:
+            time.sleep(POLL_S)
+        said = f"{where}: {command.line}\n{_text(log)}"
+        assert is_printed(command.printed, _text(log)), said
+        assert command.lasts or process.returncode in (None, 0), said
         if not command.lasts and process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
             process.wait(DEADLINE_S)
-
-    def _await(self, command: Command, process: subprocess.Popen[bytes], log: Path, where: str) -> None:
-        until = time.monotonic() + DEADLINE_S
-        while True:
-            ended = process.poll() is not None
-            text = log.read_text(errors="replace")
-            if command.printed and is_printed(command.printed, text) and (ended or not command.printed[-1] == "…"):
-                return
-            if ended or (command.lasts and not command.printed):
-                shown = not command.printed or is_printed(command.printed, text)
-                assert shown and (command.lasts or process.returncode == 0), f"{where}: {command.line}\n{text}"
-                return
-            assert time.monotonic() < until, f"{where}: {command.line} did not print what is shown:\n{text}"
-            time.sleep(0.05)
 
     def end(self) -> None:
         """End what goes on."""
@@ -85,6 +76,17 @@ class Session:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait(DEADLINE_S)
+
+
+def _is_done(command: Command, process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Whether it came to its end, or has printed all that is shown of it."""
+    if process.poll() is not None or (command.lasts and not command.printed):
+        return True
+    return command.printed[-1:] not in ((), (ANY,)) and is_printed(command.printed, _text(log))
+
+
+def _text(log: Path) -> str:
+    return log.read_text(errors="replace")
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import pytest
 
 from tests.docs.pages import PAGES, ROOT
 
-FROM_ELSEWHERE = re.compile(r"""<(?:script|img|iframe|source)[^>]*\ssrc="?(https?:|//)|<link[^>]*\shref="?(https?:|//)""")
+FROM_ELSEWHERE = re.compile(
+    r"""<(?:script|img|iframe|source)[^>]*\ssrc="?(?:https?:|//)|<link(?![^>]*rel="?canonical)[^>]*\shref="?(?:https?:|//)"""
+)
 
 
 @pytest.fixture(scope="module")
