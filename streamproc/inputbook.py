@@ -20,7 +20,7 @@ class InputSettings(Section):
     statuses: dict[str, str] = Field({}, description="What producers write, to statuses of the profile.")
     unknown_statuses: Literal["keep", "reject"] = Field(
         "keep",
-        description="An event in a status that the profile does not have: `keep`, it counts as active; or a dead letter.",
+        description="An event in a status unknown to the profile counts as active (`keep`), or is a dead letter.",
     )
 
 

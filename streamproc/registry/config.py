@@ -40,7 +40,7 @@ class OutputSettings(Section):
 
     framing: Literal["auto", Framing] = Field(
         "auto",
-        description="`auto`: `confluent` where a registry is set, unless registry.outputs is off; else `single_object`.",
+        description="`auto`: `confluent` where a registry is set and registry.outputs is not off.",
     )
 
 
