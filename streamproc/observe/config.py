@@ -28,5 +28,5 @@ class MetricsSettings(Section):
         100,
         ge=0,
         le=1_000,
-        description="Pairs of model and assistant by which tokens are counted; of others the assistant is `other`.",
+        description="Pairs of model and assistant that tokens are counted by; of more, the assistant is `other`.",
     )

@@ -40,7 +40,9 @@ class OutputSettings(Section):
 
     framing: Literal["auto", Framing] = Field(
         "auto",
-        description="`auto`: `confluent` where a registry is set and registry.outputs is not off.",
+        description=(
+            "`auto`: `confluent` where a registry is set and registry.outputs is not off, else `single_object`."
+        ),
     )
 
 

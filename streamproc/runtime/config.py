@@ -150,4 +150,9 @@ class CommitSettings(Section):
         le=10_000,
         description="Shortest time between two commits under load; an event on a quiet stream is committed at once.",
     )
-    max_records: int = Field(10_000, ge=1, le=1_000_000, description="Most input records in one commit of a partition.")
+    max_records: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Most input records in one commit, of all partitions of the instance together.",
+    )

@@ -71,7 +71,9 @@ class SecuritySettings(Section):
         "PLAIN", description="How to log in; PLAIN sends the password itself."
     )
     sasl_username: str | None = Field(None, description="Who logs in.")
-    sasl_password: SecretStr | None = Field(None, description="Its password; from a file it is followed.")
+    sasl_password: SecretStr | None = Field(
+        None, description="The user's password; its file is read again when it changes."
+    )
     oauth: OAuthSettings = OAuthSettings()
     aws_region: str | None = Field(
         None,
@@ -79,15 +81,16 @@ class SecuritySettings(Section):
         description="The region, for AWS_MSK_IAM; unset: what the AWS SDK's own settings say.",
     )
     ssl_cafile: str | None = Field(
-        None, description="PEM file of the authorities to trust, instead of the system's; followed."
+        None, description="PEM file of the authorities to trust, instead of the system's; read again when it changes."
     )
     ssl_ca_pem: str | None = Field(None, description="In place of ssl_cafile: what would be in that file.")
     ssl_certfile: str | None = Field(
-        None, description="PEM file of our own certificate and its chain, for brokers that ask for one; followed."
+        None,
+        description="PEM file of our own certificate and its chain, for brokers that ask for one; read again, too.",
     )
     ssl_certificate_pem: str | None = Field(None, description="In place of ssl_certfile: what would be in that file.")
     ssl_keyfile: str | None = Field(
-        None, description="PEM file of its key; absent: it is with the certificate; followed."
+        None, description="PEM file of its key; unset: it is with the certificate; read again, too."
     )
     ssl_key_pem: SecretStr | None = Field(None, description="In place of ssl_keyfile: what would be in that file.")
     ssl_password: SecretStr | None = Field(None, description="The key's passphrase, where it is encrypted.")

@@ -10,8 +10,8 @@ from tests.docs.reference.markdown import code, page, table
 
 INTRODUCTION = """\
 `streamproc COMMAND --help` prints the same. Exit codes: 0, it is done; 1, it failed, or what was checked is not as
-it must be; 2, arguments or settings are wrong; 130, Ctrl-C. What each command may do in Kafka:
-[Rights](../rights.md)."""
+it must be; 2, arguments or settings are wrong (`schema check`: or it could not be checked); 130, Ctrl-C before the
+end. What each command may do in Kafka: [Rights](../rights.md)."""
 
 
 def text() -> str:
@@ -40,7 +40,9 @@ def _command(context: typer.Context) -> str:
     rows = [_row(*record) for record in _parameters(context)]
     about = " ".join((context.command.help or "").split())
     assert about, f"{context.command_path} says nothing of itself"
-    return f"## {context.command_path}\n\n{about}\n\n{code(usage)}\n\n" + (table(("", ""), rows) if rows else "")
+    return f"## {context.command_path}\n\n{about}\n\n{code(usage)}\n\n" + (
+        table(("argument or option", ""), rows) if rows else ""
+    )
 
 
 def _parameters(context: typer.Context) -> Iterator[tuple[str, str]]:

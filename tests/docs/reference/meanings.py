@@ -6,8 +6,8 @@ from tests.docs.reference.markdown import code, table
 
 REASONS = {
     "bad_framing": "The value is neither JSON nor framed Avro.",
-    "bad_run_id": "The run's id is missing, too long, or no text.",
-    "bad_status": "The status is missing, too long, or no text.",
+    "bad_run_id": "The run's id is missing, empty, too long, damaged, or neither a text nor a number.",
+    "bad_status": "The same of the status.",
     "empty_value": "The record has no value.",
     "skipped": "An operator passed over it with `streamproc offsets skip`.",
     "too_complex": "It holds too many values.",
@@ -27,14 +27,14 @@ ANOMALIES = {
     "illegal": "The run had ended otherwise: verdict `illegal`, and an alert.",
     "key_absent": "The record has no key.",
     "key_mismatch": "The record's key is neither the run's id nor its thread's.",
-    "metadata_over_limit": "There is more metadata than is taken: it is cut.",
-    "name_over_limit": "A model's, an assistant's or another name is longer than is taken: it is cut.",
-    "old_timestamp": "The record's Kafka timestamp is not in the years 2000 to 9999: the clock's time is taken.",
+    "metadata_over_limit": "There are more or longer metadata than APIs allow; they are kept as they came.",
+    "name_over_limit": "A name, such as the model's, is longer than is taken: it is cut.",
+    "old_timestamp": "The event's time is more than a day behind the clock.",
     "stale": "The event came too late to change the status: verdict `stale`.",
     "text_damaged": "A text holds what is no text: U+FFFD stands for it.",
     "time_unreadable": "A time is there and cannot be read: it is null.",
-    "time_unset": "A time says by another value than null that it is not set, such as 0: it is null.",
-    "timestamp_absent": "The record has no Kafka timestamp: the clock's time is taken.",
+    "time_unset": "A time says by 0, or a negative number, that it is not set: it is null.",
+    "timestamp_absent": "The Kafka timestamp is missing, or not in the years 2000 to 9999: the clock's is taken.",
     "tools_over_limit": "The run asks for more tools than are taken: the list is cut.",
     "two_partitions": "A run has events on two partitions: its producers key differently.",
     "unexpected_transition": "The profile accepts the change of status, but does not document it.",
@@ -86,6 +86,25 @@ CONNECTIONS = {
     "Silent": "There is no answer: the broker hangs, or a firewall is between.",
     "NothingListens": "Nothing listens on the port.",
     "OutOfReach": "The network does not lead there.",
+}
+PUSHES = {
+    "delivered": "The receiver took it.",
+    "failed": "There was no answer, or one such as 503: it is tried again.",
+    "refused": "The receiver will never take it: it is passed over.",
+    "dropped": "It was given up: too old, or there were too many.",
+}
+REGISTRY = {
+    "found": "The registry has it.",
+    "not_found": "The registry says that there is none.",
+    "failed": "There was no answer, or a refusal.",
+}
+TASKS = {
+    "created": "The partition is assigned.",
+    "fenced": "Whoever had the partition before can commit nothing more.",
+    "restoring": "The state is read back.",
+    "running": "Events are processed, or the partition is paused.",
+    "suspended": "A transaction failed, or the partition was taken away: the state is kept for a while.",
+    "closed": "The partition is somebody else's; such tasks are not counted.",
 }
 DROPPED = {
     "late": "It came after `windows.retention_s`.",

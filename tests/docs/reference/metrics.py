@@ -16,9 +16,9 @@ from streamproc.observe.names import Metric
 from tests.docs.reference.markdown import code, codes, page, table
 
 INTRODUCTION = """\
-Figures are of one instance: add them up over all. Counters move with confirmed commits only. `/metrics` answers in
-Prometheus's text format, or in OpenMetrics with exemplars to who asks for it. Besides these there are Python's and
-the process's own (`python_…`, `process_…`).
+Figures are of one instance: add them up over all. What is counted of events and runs is counted when its commit is
+confirmed. `/metrics` answers in Prometheus's text format, or in OpenMetrics with exemplars to who asks for it.
+Besides these there are Python's and the process's own (`python_…`, `process_…`).
 
 Labels whose values producers choose (`model`, `assistant`) are limited by the [settings](settings.md#metrics) of
 `metrics`: the rest is `other`. Alerts on these metrics: [Alerts](alerts.md#prometheus-rules)."""

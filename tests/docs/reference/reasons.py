@@ -2,18 +2,20 @@
 
 from streamproc.core.model import Reason, Verdict
 from streamproc.core.windowstate import Dropped
+from streamproc.notify.observer import Result as Pushed
 from streamproc.observe.counters import FORMER_REASONS, REASONS
 from streamproc.observe.runs import ANOMALIES
+from streamproc.registry.observer import Result as Asked
 from streamproc.runtime.diagnosis import Word
-from streamproc.runtime.observer import Pause
+from streamproc.runtime.observer import Pause, TaskState
 from tests.docs.reference import meanings
 from tests.docs.reference.markdown import code, page, table
 
 DEAD_LETTERS = """\
 ## Dead letters
 
-In the header `streamproc.error.reason` of a dead letter, and the label `reason` of `streamproc_events_rejected_total`.
-What to do: [Dead letters](../dead-letters.md)."""
+In the header `streamproc.error.reason` of a dead letter, and the label `reason` of
+`streamproc_events_rejected_total`. What to do: [Dead letters](../dead-letters.md)."""
 VERDICTS = """\
 ## Verdicts
 
@@ -33,6 +35,18 @@ CONNECTIONS = """\
 
 Why there is no connection to a broker: in the log, in the `causes` of `/readyz`, and the label `cause` of
 `streamproc_transactions_failed_total`. A message beside it says what was seen, and what to change."""
+TASKS = """\
+## Tasks
+
+The life of a partition's task: the label `state` of `streamproc_task_state`, and the log."""
+PUSHES = """\
+## Pushes
+
+What became of an alert that was sent to a receiver: the label `result` of `streamproc_push_sent_total`."""
+REGISTRY = """\
+## Registry
+
+What became of a request to a schema registry: the label `result` of `streamproc_registry_requests_total`."""
 WINDOWS = """\
 ## Windows
 
@@ -61,6 +75,12 @@ def _parts() -> list[str]:
         _pauses(),
         CONNECTIONS,
         meanings.listed("cause", Word, meanings.CONNECTIONS),
+        TASKS,
+        meanings.listed("state", (state.value for state in TaskState), meanings.TASKS),
+        PUSHES,
+        meanings.listed("result", Pushed, meanings.PUSHES),
+        REGISTRY,
+        meanings.listed("result", Asked, meanings.REGISTRY),
         WINDOWS,
         meanings.listed("reason", Dropped, meanings.DROPPED),
     ]

@@ -17,8 +17,9 @@ from tests.docs.reference.markdown import code, codes, page, paragraphs, table
 
 INTRODUCTION = """\
 A setting has two names: a variable of the environment, and a key of the TOML file that `--config` names. Variables
-go over the file. Names that are not known are an error. Lists and tables in a variable are JSON; an entry of a table
-may also have a variable of its own, such as `STREAMPROC_DEADLINES__LIMITS_S__QUEUED`.
+go over the file. Names that are not known are an error. Lists and tables in a variable are JSON, URLs also with
+commas between them; an entry of a table may also have a variable of its own, such as
+`STREAMPROC_DEADLINES__LIMITS_S__QUEUED`.
 
 Every **secret** may be in a file instead: `…_FILE` names it (`STREAMPROC_KAFKA__SASL_PASSWORD_FILE`, in TOML
 `sasl_password_file`), or it is a file named like the variable in the directory `STREAMPROC_SECRETS_DIR`.
@@ -70,16 +71,17 @@ def _group(group: Group) -> str:
         about += f"\n\n{OF_PROFILES}"
     title = code(f"[{'.'.join(group.path)}]") if group.path else "At the first level"
     rows = [_row(group, name, field) for name, field in group.fields.items()]
-    return f"## {title}\n\n{about}\n\n{table(HEADS, rows)}"
+    shown = [column for column, head in enumerate(HEADS) if head != "variable" or group.section is not ProfileSettings]
+    cells = [[row[column] for column in shown] for row in rows]
+    return f"## {title}\n\n{about}\n\n{table([HEADS[column] for column in shown], cells)}"
 
 
 def _row(group: Group, name: str, field: FieldInfo) -> tuple[str, ...]:
     key = field.alias or name
     variable = PREFIX + "__".join((*group.path, key)).upper()
-    shown = "" if group.section is ProfileSettings else code(variable)
     secret = issubclass(group.section, Section) and name in group.section.secrets()
     assert secret == (SecretStr in (field.annotation, *get_args(field.annotation)))
-    return code(key), shown, _domain(key, field), _default(field), field.description or ""
+    return code(key), code(variable), _domain(key, field), _default(field), field.description or ""
 
 
 def _below(field: FieldInfo) -> type[BaseModel] | None:
