@@ -1,17 +1,30 @@
 """docs/reference/commands.md: every command with its arguments and options."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import typer
 
 from streamproc.cli import cli
-from tests.docs.reference.markdown import code, page, table
+from tests.docs.reference.markdown import code, codes, page, table
 
 INTRODUCTION = """\
 `streamproc COMMAND --help` prints the same. Exit codes: 0, it is done; 1, it failed, or what was checked is not as
 it must be; 2, arguments or settings are wrong (`schema check`: or it could not be checked); 130, Ctrl-C before the
 end. What each command may do in Kafka: [Rights](../rights.md)."""
+
+KINDS = {
+    "str": "text",
+    "list[str]": "texts",
+    "int": "integer",
+    "int range": "integer",
+    "list[int]": "integers",
+    "float range": "number",
+    "path": "file",
+    "list[Path]": "files",
+    "dir": "directory",
+}
 
 
 def text() -> str:
@@ -41,7 +54,7 @@ def _command(context: typer.Context) -> str:
     about = " ".join((context.command.help or "").split())
     assert about, f"{context.command_path} says nothing of itself"
     return f"## {context.command_path}\n\n{about}\n\n{code(usage)}\n\n" + (
-        table(("argument or option", ""), rows) if rows else ""
+        table(("argument or option", "value", ""), rows) if rows else ""
     )
 
 
@@ -52,5 +65,12 @@ def _parameters(context: typer.Context) -> Iterator[tuple[str, str]]:
             yield record
 
 
-def _row(name: str, about: str) -> tuple[str, str]:
-    return code(name), about
+def _row(name: str, about: str) -> tuple[str, str, str]:
+    """Return a line; `name` as in `--limit <int range>`, or `what <one|other>`."""
+    found = re.fullmatch(r"(.+?) <(.+)>", name)
+    shown, kind = (found[1], _value(found[2])) if found else (name, "")
+    return code(shown.replace("|", " or ")), kind, about
+
+
+def _value(kind: str) -> str:
+    return codes(kind.split("|")) if "|" in kind else KINDS[kind]

@@ -19,8 +19,10 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text that stays in one cell."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;") if "`" not in text else _coded(text)
+    """Return text that stays in one cell. A bar within code has no way to be written that all renderers take."""
+    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    assert not any("|" in part for part in parts if part.startswith("`")), f"a bar within code: {text}"
+    return "".join(part if part.startswith("`") else _plain(part) for part in parts)
 
 
 def code(text: object) -> str:
@@ -38,7 +40,6 @@ def paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(one.split()) for one in text.split("\n\n") if one.strip())
 
 
-def _coded(text: str) -> str:
-    """Within code only the bar has a meaning of its own; outside of it `<` begins a tag."""
-    parts = re.split(r"(`[^`]*`)", " ".join(text.split()).replace("|", "\\|"))
-    return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in parts)
+def _plain(text: str) -> str:
+    """Outside of code `<` begins a tag."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
