@@ -14,10 +14,13 @@ from streamproc.spelling import meant
 class InputSettings(Section):
     """What run-events may hold."""
 
-    takes_json: bool = Field(default=True, alias="json", description="JSON objects beside Avro: slower.")
+    takes_json: bool = Field(
+        default=True, alias="json", description="Whether JSON objects are taken beside Avro; they are slower to read."
+    )
     statuses: dict[str, str] = Field({}, description="What producers write, to statuses of the profile.")
     unknown_statuses: Literal["keep", "reject"] = Field(
-        "keep", description="An event in a status that the profile has not counts as active, or is a dead letter."
+        "keep",
+        description="An event in a status unknown to the profile counts as active (`keep`), or is a dead letter.",
     )
 
 

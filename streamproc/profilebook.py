@@ -48,9 +48,9 @@ class ProfileSettings(Section):
 
     extends: str | None = Field(None, description="A built-in profile to begin with.")
     initial: Paths | None = Field(None, description="The statuses with which a run begins.")
-    queued: tuple[str, ...] | None = None
-    running: tuple[str, ...] | None = None
-    waiting: tuple[str, ...] | None = None
+    queued: tuple[str, ...] | None = Field(None, description="Open statuses in which a run waits to be started.")
+    running: tuple[str, ...] | None = Field(None, description="Open statuses in which it is worked on.")
+    waiting: tuple[str, ...] | None = Field(None, description="Open statuses in which it waits for somebody else.")
     documented: Moves | None = Field(None, description="For each open status the ones that may follow.")
     accepted: Moves | None = Field(None, description="Those that may follow, too, but are flagged as unexpected.")
     outcomes: dict[str, str] | None = Field(None, description="For each terminal status its class.")
@@ -58,9 +58,11 @@ class ProfileSettings(Section):
         None, description="For terminal statuses that may be left: those with which a run begins again under its id."
     )
     ended_by: dict[str, str] | None = Field(None, description="For terminal statuses the time that ends a run.")
-    limits_s: dict[str, Annotated[int, Field(ge=0)]] | None = None
+    limits_s: dict[str, Annotated[int, Field(ge=0)]] | None = Field(
+        None, description="How long a run may stay in a status, by status, in seconds; 0: as long as it likes."
+    )
     statuses: dict[str, str] | None = Field(None, description="What the producer writes, to statuses of this profile.")
-    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    time_unit: Literal["s", "ms", "us", "ns"] | None = Field(None, description="The unit of times that are numbers.")
     paths: dict[str, Paths] | None = Field(None, description="For each target where it is, or several places to try.")
     schemas: tuple[str, ...] | None = Field(None, description="Avro schema files (.avsc), known without a registry.")
 

@@ -22,25 +22,33 @@ Ratio = Annotated[float, Field(gt=0, le=1)]
 class RetentionSettings(Section):
     """How long a run is remembered, in seconds (rules.md 17)."""
 
-    terminal_s: int = Field(86_400, ge=1)
-    open_s: int = Field(604_800, ge=1)
+    terminal_s: int = Field(86_400, ge=1, description="How long after its end.")
+    open_s: int = Field(604_800, ge=1, description="How long after its last event, where it has not ended.")
 
 
 class DeadlineSettings(Section):
     """How long a run may take, in seconds; 0: as long as it likes. Limits not named are the profile's."""
 
-    allowance_s: Seconds = Field(30, description="After a deadline, for a terminal event that is only late.")
+    allowance_s: Seconds = Field(
+        30, description="How long after a deadline an alert waits, for an end that is only late."
+    )
     overdue: bool = Field(default=True, description="Whether a run past its expires_at is told about.")
-    limits_s: dict[str, Seconds] = Field({}, description="By status.")
-    assistants: dict[str, dict[str, Seconds]] = Field({}, description="By assistant and status; before limits_s.")
+    limits_s: dict[str, Seconds] = Field({}, description="How long a run may stay in a status, by status.")
+    assistants: dict[str, dict[str, Seconds]] = Field(
+        {}, description="The same for single assistants, by assistant and status; goes before limits_s."
+    )
 
 
 class WindowSettings(Section):
     """How run-metrics are summed. Times in seconds."""
 
-    sizes_s: tuple[Annotated[int, Field(ge=1, le=86_400)], ...] = Field((60,), min_length=1, max_length=10)
+    sizes_s: tuple[Annotated[int, Field(ge=1, le=86_400)], ...] = Field(
+        (60,), min_length=1, max_length=10, description="Sizes of the windows; each event counts in one of each size."
+    )
     grace_s: Seconds = Field(30, description="How late an event may come for a window's first revision.")
-    retention_s: Seconds = Field(3_600, description="How late for a further revision; then it is counted and dropped.")
+    retention_s: Seconds = Field(
+        3_600, description="How late for a further revision; what comes later is counted and dropped."
+    )
     max_groups: int = Field(
         5_000, ge=1, description="Assistants and models that a partition tells apart in a window; the rest is `other`."
     )
@@ -56,10 +64,16 @@ class WindowSettings(Section):
 class AlertSettings(Section):
     """Which alerts about rates and silence are sent. Times in seconds."""
 
-    failure_rate_warning: Ratio = 0.1
-    failure_rate_critical: Ratio = 0.3
-    failure_rate_min_ended: int = Field(20, ge=1, description="Below so many ended runs a window tells nothing.")
-    failure_rate_window_s: int | None = Field(None, description="One of windows.sizes_s; the smallest by default.")
+    failure_rate_warning: Ratio = Field(
+        0.1, description="Share of a window's ended runs that failed, from which on a warning fires."
+    )
+    failure_rate_critical: Ratio = Field(0.3, description="The same for a critical alert.")
+    failure_rate_min_ended: int = Field(
+        20, ge=1, description="Ended runs in a window below which its failure rate raises no alert."
+    )
+    failure_rate_window_s: int | None = Field(
+        None, description="Which windows the rate is of: one of windows.sizes_s. Unset: the smallest."
+    )
     failure_outcomes: frozenset[str] = Field(frozenset(("failed",)), description="Which ends count as failures.")
     silence_s: Seconds = Field(600, description="Without an event for so long, the stream is silent; 0: never.")
 

@@ -69,8 +69,10 @@ class VerdictSettings(Section):
 class LogSettings(Section):
     """What is logged, and how."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    format: Literal["json", "console"] = "json"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The least severe line that is logged."
+    )
+    format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
     payloads: bool = Field(default=False, description="Whether the first bytes of rejected records are logged.")
 
 
@@ -96,9 +98,16 @@ class Settings(BaseSettings):
     """Whether the environment and the directory of secrets count."""
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
-    application_id: str = Field("streamproc", pattern=r"^[A-Za-z0-9._-]{1,200}$")
-    profile: str = "assistants"
-    profiles: dict[str, ProfileSettings] = Field({}, description="Your own, by name.")
+    application_id: str = Field(
+        "streamproc",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="The consumer group, and the prefix of the transactional ids. A new one begins anew.",
+    )
+    profile: str = Field(
+        "assistants",
+        description="The life cycle of the runs: `assistants`, `responses`, `langgraph`, or one of your own.",
+    )
+    profiles: dict[str, ProfileSettings] = Field({}, description="Life cycles of your own, by name.")
     input: InputSettings = InputSettings()
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()

@@ -16,13 +16,17 @@ MAX_LABEL_CHARS = 256
 class AlertmanagerSettings(Endpoint):
     """Alertmanagers, each of which is told everything. Without `urls` nothing is pushed."""
 
-    urls: Urls = ()
+    urls: Urls = Field((), description="Every replica of the Alertmanager, not a load balancer before them.")
     resend_s: float = Field(60.0, ge=1, le=3_600, description="How often it is told what still fires.")
-    max_alerts: int = Field(10_000, ge=100, le=1_000_000, description="Held in memory; beyond that the oldest go.")
+    max_alerts: int = Field(
+        10_000, ge=100, le=1_000_000, description="Firing alerts held in memory; beyond that the oldest go."
+    )
     max_batch: int = Field(64, ge=1, le=10_000, description="Alerts in one request.")
     labels: dict[str, str] = Field({}, description="More labels for every alert, such as a cluster or a job.")
     generator_url: str | None = Field(None, description="Where every alert's link leads, in place of its run's page.")
-    runbooks_url: str | None = Field(None, description="In front of /<alertname>.md in the annotation runbook_url.")
+    runbooks_url: str | None = Field(
+        None, description="What stands in front of `/<alertname>.md` in the annotation runbook_url."
+    )
 
     @field_validator("urls")
     @classmethod
@@ -50,10 +54,10 @@ class AlertmanagerSettings(Endpoint):
 class WebhookSettings(Endpoint):
     """One receiver that gets each alert, signed where there is a `secret`. Without `url` nothing is pushed."""
 
-    url: SecretStr | None = None
-    secret: SecretStr | None = Field(None, min_length=16)
+    url: SecretStr | None = Field(None, description="Where each alert is posted; shown nowhere but for its host.")
+    secret: SecretStr | None = Field(None, min_length=16, description="Signs each request; 16 characters at least.")
     concurrency: int = Field(4, ge=1, le=64, description="Requests under way at a time.")
-    max_waiting: int = Field(1_000, ge=1, le=100_000, description="Held in memory; the rest waits in the topic.")
+    max_waiting: int = Field(1_000, ge=1, le=100_000, description="Alerts held in memory; the rest waits in the topic.")
     give_up_s: float = Field(86_400.0, ge=60, description="How long one alert is tried before it is let go.")
 
     @field_validator("url")

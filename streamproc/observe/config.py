@@ -17,12 +17,16 @@ class MetricsSettings(Section):
     """Label values of `model` and `assistant`: those of an allow-list, or else the busiest; the rest is `other`."""
 
     models: AllowList = Field((), description="Models with series of their own; empty: the busiest max_models.")
-    max_models: Limit = 20
-    assistants: AllowList = Field((), description="As models, of the metrics by assistant.")
-    max_assistants: Limit = 20
+    max_models: Limit = Field(
+        20, description="How many models, the busiest, have series of their own; of further ones the model is `other`."
+    )
+    assistants: AllowList = Field(
+        (), description="Assistants with series of their own; empty: the busiest max_assistants."
+    )
+    max_assistants: Limit = Field(20, description="As max_models, of the metrics by assistant.")
     max_pairs: int = Field(
         100,
         ge=0,
         le=1_000,
-        description="Of a model and an assistant, of tokens; of further ones the assistant is other.",
+        description="Pairs of model and assistant that tokens are counted by; of more, the assistant is `other`.",
     )

@@ -15,14 +15,18 @@ Outputs = Literal["register", "check", "off"]
 class RegistrySettings(Endpoint):
     """A registry that speaks Confluent's API. Without `url` only the bundled schemas are known."""
 
-    url: Urls = Field((), description="One or several of the same registry; the path, if any, as in /apis/ccompat/v7.")
-    timeout_s: float = Field(5.0, gt=0, le=120, description="For one request as a whole.")
-    outputs: Outputs = Field(
-        "register", description="Schemas of the output topics: register, only check, or leave out."
+    url: Urls = Field(
+        (), description="One or several URLs of the same registry; with its path, if any, such as /apis/ccompat/v7."
     )
-    max_schemas: int = Field(1_000, ge=10, le=100_000, description="Held in memory; beyond that the least used goes.")
+    timeout_s: float = Field(5.0, gt=0, le=120, description="How long one request may take as a whole.")
+    outputs: Outputs = Field(
+        "register", description="What to do with the schemas of the output topics: register, only check, or leave out."
+    )
+    max_schemas: int = Field(
+        1_000, ge=10, le=100_000, description="Schemas held in memory; beyond that the least used goes."
+    )
     negative_ttl_s: float = Field(
-        60.0, ge=1, le=86_400, description="For how long an id that is not known is not asked."
+        60.0, ge=1, le=86_400, description="How long an id that is not known is not asked for again."
     )
 
     @field_validator("url")
@@ -35,7 +39,10 @@ class OutputSettings(Section):
     """How the records of the topics that others read are framed."""
 
     framing: Literal["auto", Framing] = Field(
-        "auto", description="auto: confluent where a registry is set and registry.outputs is not off."
+        "auto",
+        description=(
+            "`auto`: `confluent` where a registry is set and registry.outputs is not off, else `single_object`."
+        ),
     )
 
 

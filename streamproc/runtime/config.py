@@ -17,14 +17,28 @@ class KafkaSettings(SecuritySettings):
 
     bootstrap_servers: str = Field("127.0.0.1:9092", description="Where to ask for the brokers; host:port, by commas.")
     group_instance_id: str | None = Field(None, description="Static membership: a name that survives restarts.")
-    session_timeout_ms: int = Field(10_000, ge=1_000, le=1_800_000)
-    transaction_timeout_ms: int = Field(15_000, ge=3_000, le=900_000)
-    max_record_bytes: int = Field(
-        1_048_576, ge=1_024, description="Of key, value and headers; a larger one is a dead letter."
+    session_timeout_ms: int = Field(
+        10_000,
+        ge=1_000,
+        le=1_800_000,
+        description="After so long without a word from an instance, others get its partitions.",
     )
-    max_batch_bytes: int = Field(67_108_864, ge=1_048_576, description="Of one batch of records, once decompressed.")
+    transaction_timeout_ms: int = Field(
+        15_000,
+        ge=3_000,
+        le=900_000,
+        description="After so long the broker aborts a transaction that was left open; readers wait for it until then.",
+    )
+    max_record_bytes: int = Field(
+        1_048_576, ge=1_024, description="Largest input record: key, value and headers. A larger one is a dead letter."
+    )
+    max_batch_bytes: int = Field(
+        67_108_864,
+        ge=1_048_576,
+        description="Largest batch of input records, once decompressed. A larger one pauses its partition.",
+    )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
-        "lz4", description="Of all outputs; their consumers have to know it."
+        "lz4", description="How all outputs are compressed; their consumers have to know it."
     )
 
     @property
@@ -41,17 +55,17 @@ class KafkaSettings(SecuritySettings):
 class TopicSettings(Section):
     """Names of the topics; `prefix` goes in front of each. None: nothing is written, and none is needed."""
 
-    prefix: str = ""
-    events: str = "run-events"
-    state: str = "run-state"
-    transitions: str = "run-transitions"
-    verdicts: str | None = "run-verdicts"
-    measurements: str = "run-measurements"
-    windows: str = "run-windows"
-    metrics: str = "run-metrics"
-    alerts: str = "run-alerts"
-    instances: str | None = "run-instances"
-    dead_letters: str = "run-events-dlq"
+    prefix: str = Field("", description="Goes in front of every topic's name.")
+    events: str = Field("run-events", description="The input: run status events.")
+    state: str = Field("run-state", description="The latest state of each run.")
+    transitions: str = Field("run-transitions", description="Every applied change of status.")
+    verdicts: str | None = Field("run-verdicts", description="What became of events that changed no status.")
+    measurements: str = Field("run-measurements", description="From the first stage to the second; not for others.")
+    windows: str = Field("run-windows", description="The state of open windows; not for others.")
+    metrics: str = Field("run-metrics", description="Sums over windows, by assistant and model.")
+    alerts: str = Field("run-alerts", description="Alerts that fire and resolve.")
+    instances: str | None = Field("run-instances", description="What each instance reports of itself.")
+    dead_letters: str = Field("run-events-dlq", description="Input records that could not be used.")
 
     @field_validator("*")
     @classmethod
@@ -87,46 +101,58 @@ class DeadLetterSettings(Section):
     """How many records may be rejected before a partition waits, or stops. None: as many as there are."""
 
     max_per_minute: int | None = Field(
-        None, ge=1, description="Of each cause and partition; the next one waits in the input, with what is behind it."
+        None,
+        ge=1,
+        description="Rejections a minute of each cause and partition; the next one waits, with what is behind it.",
     )
     max_per_minute_of: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        {}, description="By cause; before max_per_minute."
+        {}, description="The same for single causes, such as `undecodable`; goes before max_per_minute."
     )
     stop_percent: float | None = Field(
         None,
         ge=0,
         lt=100,
         description=(
-            "Of a partition's records of a minute, at a commit; above, it stops until `streamproc offsets resume`, a "
-            "restart or a move."
+            "Percentage of a partition's records of a minute that may be rejected; above it, the partition stops until "
+            "`streamproc offsets resume`, a restart, or a move to another instance."
         ),
     )
-    stop_min_records: int = Field(100, ge=1, description="Below so many in a minute stop_percent tells nothing.")
+    stop_min_records: int = Field(100, ge=1, description="Records in a minute below which stop_percent does not count.")
 
 
 class StateSettings(Section):
     """Where runs' payloads are, and snapshots. All partitions of an instance share the limits."""
 
     memory_bytes: int = Field(
-        134_217_728, ge=65_536, description="Of payloads in memory; beyond it they are kept in a file, compressed."
+        134_217_728, ge=65_536, description="Payloads in memory; beyond it they are kept in a file, compressed."
     )
     max_disk_bytes: int | None = Field(
-        None, ge=1_048_576, description="Of that file; beyond it partitions wait (`state_full`). Unset: the disk's own."
+        None,
+        ge=1_048_576,
+        description="Largest size of that file; beyond it partitions wait (`state_full`). Unset: the disk's size.",
     )
     directory: str | None = Field(
         None,
         description=(
-            "For snapshots of the state, so that a start reads the rest of run-state only; a copy that may be lost. "
+            "Directory of the state's snapshots, so that a start reads only what came after; copies that may be lost. "
             "Unset: no snapshots, and payloads that do not fit into memory are in the system's temporary directory."
         ),
     )
-    snapshot_interval_s: float = Field(
-        60, gt=0, description="A snapshot is at most so old, where there is a directory."
-    )
+    snapshot_interval_s: float = Field(60, gt=0, description="How old a snapshot may be, where there is a directory.")
 
 
 class CommitSettings(Section):
     """When a transaction is committed: at most once in `interval_ms`, unless there is more at hand than one holds."""
 
-    interval_ms: int = Field(55, ge=1, le=10_000)
-    max_records: int = Field(10_000, ge=1, le=1_000_000)
+    interval_ms: int = Field(
+        55,
+        ge=1,
+        le=10_000,
+        description="Shortest time between two commits under load; an event on a quiet stream is committed at once.",
+    )
+    max_records: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Most input records in one commit, of all partitions of the instance together.",
+    )

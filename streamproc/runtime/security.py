@@ -20,17 +20,20 @@ NOTHING = None, "", SecretStr(""), True
 class OAuthSettings(Section):
     """Where the tokens of OAUTHBEARER come from: a token endpoint (client credentials), or a file."""
 
-    token_url: str | None = None
-    client_id: str | None = Field(None, min_length=1)
-    client_secret: SecretStr | None = None
+    token_url: str | None = Field(None, description="The token endpoint, asked by client credentials.")
+    client_id: str | None = Field(None, min_length=1, description="The client's id at the endpoint.")
+    client_secret: SecretStr | None = Field(None, description="The client's secret at the endpoint.")
     client_auth: Literal["basic", "post"] = Field(
-        "basic", description="Whether id and secret go in a header or a form."
+        "basic", description="Whether id and secret are sent in a header (`basic`) or in the form (`post`)."
     )
-    scope: str | None = Field(None, description="Names with blanks between them.")
-    audience: str | None = Field(None, description="For endpoints that want one, such as Auth0's.")
+    scope: str | None = Field(None, description="Scopes to ask for, with blanks between them.")
+    audience: str | None = Field(None, description="The audience, for endpoints that want one, such as Auth0's.")
     ca_file: str | None = Field(None, description="Certificates to trust at the endpoint, instead of the system's.")
-    timeout_s: float = Field(10.0, gt=0, le=120, description="For one request to the endpoint.")
-    token_file: str | None = Field(None, description="Read before every log in; for workload identity.")
+    timeout_s: float = Field(10.0, gt=0, le=120, description="How long one request to the endpoint may take.")
+    token_file: str | None = Field(
+        None,
+        description="In place of token_url: a file with a token, read before every log in; for workload identity.",
+    )
     extensions: dict[
         Annotated[str, Field(pattern="^[A-Za-z]+$")], Annotated[str, Field(pattern=r"^[\x20-\x7e\t\r\n]*$")]
     ] = Field({}, description="SASL extensions, such as logicalCluster and identityPoolId of Confluent Cloud.")
@@ -68,21 +71,26 @@ class SecuritySettings(Section):
         "PLAIN", description="How to log in; PLAIN sends the password itself."
     )
     sasl_username: str | None = Field(None, description="Who logs in.")
-    sasl_password: SecretStr | None = Field(None, description="Its password; from a file it is followed.")
+    sasl_password: SecretStr | None = Field(
+        None, description="The user's password; its file is read again when it changes."
+    )
     oauth: OAuthSettings = OAuthSettings()
     aws_region: str | None = Field(
-        None, pattern="^[a-z0-9-]+$", description="For AWS_MSK_IAM; unset: what the AWS SDK's own settings say."
+        None,
+        pattern="^[a-z0-9-]+$",
+        description="The region, for AWS_MSK_IAM; unset: what the AWS SDK's own settings say.",
     )
     ssl_cafile: str | None = Field(
-        None, description="PEM file of the authorities to trust, instead of the system's; followed."
+        None, description="PEM file of the authorities to trust, instead of the system's; read again when it changes."
     )
     ssl_ca_pem: str | None = Field(None, description="In place of ssl_cafile: what would be in that file.")
     ssl_certfile: str | None = Field(
-        None, description="PEM file of our own certificate and its chain, for brokers that ask for one; followed."
+        None,
+        description="PEM file of our own certificate and its chain, for brokers that ask for one; read again, too.",
     )
     ssl_certificate_pem: str | None = Field(None, description="In place of ssl_certfile: what would be in that file.")
     ssl_keyfile: str | None = Field(
-        None, description="PEM file of its key; absent: it is with the certificate; followed."
+        None, description="PEM file of its key; unset: it is with the certificate; read again, too."
     )
     ssl_key_pem: SecretStr | None = Field(None, description="In place of ssl_keyfile: what would be in that file.")
     ssl_password: SecretStr | None = Field(None, description="The key's passphrase, where it is encrypted.")

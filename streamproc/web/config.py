@@ -70,8 +70,8 @@ def _is_http(url: str) -> bool:
 class HttpSettings(Section):
     """Where /metrics and the probes listen. Port 0: any free one."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65_535)
+    host: str = Field("127.0.0.1", description="The address to listen at.")
+    port: int = Field(8080, ge=0, le=65_535, description="The port to listen at; 0: any free one.")
     tls_cert_file: str | None = Field(None, description="Speak TLS, with this certificate; read again when it changes.")
     tls_key_file: str | None = Field(None, description="Its key, without a passphrase; absent: it is in tls_cert_file.")
     metrics_token: SecretStr | None = Field(None, description="Asked for by /metrics; probes are answered without.")
@@ -91,10 +91,10 @@ class HttpSettings(Section):
 class Endpoint(Section):
     """How to talk to a server, of whatever kind."""
 
-    timeout_s: float = Field(10.0, gt=0, le=120, description="For one request as a whole.")
-    username: str | None = Field(None, pattern=r"^[^:\x00-\x1f]+$")
-    password: SecretStr | None = None
-    bearer_token: SecretStr | None = None
+    timeout_s: float = Field(10.0, gt=0, le=120, description="How long one request may take as a whole.")
+    username: str | None = Field(None, pattern=r"^[^:\x00-\x1f]+$", description="Who logs in there; with password.")
+    password: SecretStr | None = Field(None, description="The password of username.")
+    bearer_token: SecretStr | None = Field(None, description="A token, in place of username and password.")
     ca_file: str | None = Field(None, description="Certificates to trust, instead of the system's.")
     cert_file: str | None = Field(None, description="Our own certificate, for servers that ask for one.")
     key_file: str | None = Field(None, description="Its key, without a passphrase; absent: it is in cert_file.")
