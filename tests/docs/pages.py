@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[ ]*(?P<attributes>[^\n]*)\n(?P<body>.*?)^(?P=indent)```$", re.M | re.S)
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>\w*)[ ]*(?P<attributes>[^\n]*)\n(?P<body>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
 _TITLE = re.compile(r'title="([^"]+)"')
 ANY = "…"
 """In what a command prints: anything; alone on a line: any lines."""
@@ -59,9 +62,9 @@ def commands(block: Block) -> Iterator[Command]:
 
 
 def is_printed(wanted: tuple[str, ...], text: str) -> bool:
-    """Tell whether these lines stand in a text, one after the other; ANY stands for any characters, alone on a line for any lines."""
+    """Tell whether these lines stand in a text, in order; ANY is any characters, alone on a line any lines."""
     parts = ["(?:.*\n)*?" if line.strip() == ANY else _line(line) for line in wanted]
-    return re.search("^" + "".join(parts), text, re.M) is not None
+    return re.search("^" + "".join(parts), text, re.MULTILINE) is not None
 
 
 def _line(line: str) -> str:
