@@ -27,7 +27,7 @@ NODE = (f"node-{sys.platform}-{_CPU}", "24.22.3")
 
 def jars() -> Path | None:
     """Return the directory of the jars, where they and a `java` that compiles are there."""
-    return _there(_kept("java", JARS)) if shutil.which("java") and shutil.which("javac") else None
+    return _there(_kept("java", JARS)) if _compiles() else None
 
 
 def modules() -> Path | None:
@@ -75,6 +75,10 @@ def missing() -> Iterator[str]:
                 yield f"the documentation's {name} is not run: there is no {name} that can run it"
 
 
+def _compiles() -> bool:
+    return bool(shutil.which("java") and shutil.which("javac"))
+
+
 def _kept(language: str, versions: Mapping[str, str]) -> Path:
     return cache_root() / "-".join(("docs", language, *versions.values()))
 
@@ -84,6 +88,8 @@ def _there(place: Path) -> Path | None:
 
 
 def _fetch_jars(scratch: Path) -> Path:
+    if not _compiles():
+        raise Unfetchable("there is no java with a javac beside it")
     if not can_fetch():
         raise Unfetchable("the package jgo, which fetches jars, is missing: pip install 'streamproc[local]'")
     os.environ.update(JGO_CACHE_DIR=str(scratch / "jgo"), M2_REPO=str(scratch / "m2"))
