@@ -23,10 +23,10 @@ from streamproc.notify.observer import PushObserver
 from streamproc.notify.pusher import Pusher, Source
 from streamproc.observe.fanout import Observers
 from streamproc.observe.health import Health
-from streamproc.observe.http import application
+from streamproc.observe.http import application, metrics_token
 from streamproc.observe.journal import Journal
 from streamproc.observe.metrics import MetricsObserver
-from streamproc.preflight import asked_for, complaint, refuse_lacking, tell_reframing
+from streamproc.preflight import asked_for, may_work, refuse_lacking, tell_reframing
 from streamproc.profilebook import book_of
 from streamproc.registry.link import RegistryLink, registry_link
 from streamproc.runtime.aio.cluster import AioKafka
@@ -161,15 +161,14 @@ async def serve(
     kafka = make_kafka(settings)
     book = make_book(settings)
     pusher = make_pusher(settings, kafka, metrics.push)
-    web = application(metrics, health, settings.http.metrics_token)
+    web = application(metrics, health, metrics_token(settings.http))
     server = HttpServer(web, settings.http.host, settings.http.port, certificate=certificate(settings.http))
     try:
         async with server as http:
             url = f"{http.scheme}://{http.host}:{http.port}"
             on_listening(url)
             log.info("started", http=url, **_about(settings))
-            if await can_log_in(settings.kafka, observer.held_up, stop):
-                await _look_at_rights(settings, kafka)
+            if await can_log_in(settings.kafka, observer.held_up, stop) and await may_work(kafka, settings, stop):
                 schemas = registry_link(
                     settings.registry, settings.framing, settings.topic_names, book, metrics.registry
                 )
@@ -182,13 +181,6 @@ async def serve(
     finally:
         await kafka.close()
     log.info("stopped")
-
-
-async def _look_at_rights(settings: Settings, kafka: Kafka) -> None:
-    """Raise Denied where the service cannot do its work; say what else it lacks."""
-    await refuse_lacking(kafka, settings, "run")
-    if why := await complaint(kafka, settings, asked_for(settings)):
-        log.error("rights are lacking for what the service goes on without", why=why)
 
 
 def _about(settings: Settings) -> dict[str, str]:

@@ -7,6 +7,7 @@ from contextlib import suppress
 import structlog
 
 from streamproc.errors import BrokerUnavailable
+from streamproc.interrupts import Interrupted, unless_stopped
 from streamproc.rightsbook import INPUTS, Names, names, rights_of
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Gone, Kafka, Unreadable
@@ -26,6 +27,18 @@ async def refuse_lacking(kafka: Kafka, settings: Settings, *commands: str) -> No
     """Raise Denied where the user lacks rights that commands of the rightsbook need, BrokerUnavailable."""
     if found := await lacking(kafka, settings, *commands):
         raise Denied(*found)
+
+
+async def may_work(kafka: Kafka, settings: Settings, stop: asyncio.Event) -> bool:
+    """Raise Denied where the service cannot do its work; say what else it lacks. False where `stop` was set before."""
+    try:
+        await unless_stopped(stop, refuse_lacking(kafka, settings, "run"), "the rights were looked at")
+        why = await unless_stopped(stop, complaint(kafka, settings, asked_for(settings)), "all rights were looked at")
+    except Interrupted:
+        return False
+    if why:
+        log.error("rights are lacking for what the service goes on without", why=why)
+    return True
 
 
 async def lacking(kafka: Kafka, settings: Settings, *commands: str) -> Sequence[Right]:

@@ -62,7 +62,7 @@ def test_what_sounds_like_a_secret_has_the_type_of_one() -> None:
     sounding = {
         name
         for name in variables(Settings, PREFIX)
-        if name.endswith(("PASSWORD", "TOKEN", "SECRET", "_KEY", "KEY_PEM"))
+        if name.endswith(("PASSWORD", "TOKEN", "SECRET", "_KEY", "KEY_PEM", "CERTIFICATE_PEM"))
     }
     assert sounding == {name for name in secrets_of(Settings, PREFIX) if not name.endswith("__URL")}
 

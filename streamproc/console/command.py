@@ -60,13 +60,16 @@ async def serve_console(settings: Settings, stop: asyncio.Event, on_listening: C
     """
     own = settings.console
     access = Access(own)
-    await _tell_lacking(settings)
     async with _actions(settings) as actions, _console(settings, actions) as console:
         metrics, standing = Metrics(console.watched, settings.life_cycle.name), console.watched.standing
         app = application(console.reads, actions, access, lambda: standing.was_complete, metrics, own.base_path)
         async with HttpServer(app, own.host, own.port, "CONSOLE", probes=probes(own.base_path)) as http:
             on_listening(f"http://{http.host}:{http.port}{own.base_path}/")
-            await _first_of(stop, console.following)
+            looking = asyncio.create_task(_tell_lacking(settings))  # Beside it: a Kafka that hangs holds up nobody.
+            try:
+                await _first_of(stop, console.following)
+            finally:
+                await cancelled(looking)
 
 
 async def _tell_lacking(settings: Settings) -> None:

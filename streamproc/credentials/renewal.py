@@ -48,19 +48,27 @@ class Renewed(Generic[Source, Made]):
         return self._made if self._fixed else await asyncio.to_thread(self._look)
 
     def _look(self) -> Made:
-        with self._lock:
-            try:
-                source = self._read()
-                if source != self._source:
-                    self._made, self._source = self._make(source), source
-                    log.info("changed files are in use for new connections", settings=self._section)
-                elif self._trouble is not None:
-                    log.info("the files are as before", settings=self._section)
-            except ConfigError as error:
-                if str(error) != self._trouble:
-                    advice = "what was read last stays in use; it is tried again before each connection"
-                    log.warning("a changed file cannot be used", settings=self._section, why=str(error), advice=advice)
-                self._trouble = str(error)
-            else:
-                self._trouble = None
+        # One look at a time: where a mount hangs, all others would wait in threads that somebody else needs.
+        if not self._lock.acquire(blocking=False):
             return self._made
+        try:
+            return self._renewed()
+        finally:
+            self._lock.release()
+
+    def _renewed(self) -> Made:
+        try:
+            source = self._read()
+            if source != self._source:
+                self._made, self._source = self._make(source), source
+                log.info("changed files are in use for new connections", settings=self._section)
+            elif self._trouble is not None:
+                log.info("the files are as before", settings=self._section)
+        except ConfigError as error:
+            if str(error) != self._trouble:
+                advice = "what was read last stays in use; it is tried again before each connection"
+                log.warning("a changed file cannot be used", settings=self._section, why=str(error), advice=advice)
+            self._trouble = str(error)
+        else:
+            self._trouble = None
+        return self._made

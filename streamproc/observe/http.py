@@ -10,18 +10,34 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from streamproc.credentials.renewal import Renewed
 from streamproc.observe.health import Answer, Health
 from streamproc.observe.metrics import MetricsObserver
+from streamproc.web.config import HttpSettings
 from streamproc.web.limits import InPieces
 
+Token = Callable[[], Awaitable[SecretStr | None]]
+"""Returns the token that is asked for, None where none is."""
 
-def application(metrics: MetricsObserver, health: Health, token: SecretStr | None = None) -> Starlette:
+
+def metrics_token(settings: HttpSettings) -> Token:
+    """Return what gives the token of the settings; from a file it is followed."""
+    found = Renewed("http", settings.renewed, lambda it: it.metrics_token, fixed=not settings.secret_files)
+    return found.current
+
+
+async def _none() -> None:
+    return None
+
+
+def application(metrics: MetricsObserver, health: Health, wanted: Token = _none) -> Starlette:
     """Return the application: `/metrics`, `/livez`, `/readyz`, `/startupz`.
 
-    `token`: what `/metrics` asks for. The probes do not: a kubelet has none, and they say little.
+    `wanted`: the token that `/metrics` asks for. The probes do not: a kubelet has none, and they say little.
     """
 
     async def exposition(request: Request) -> Response:
+        token = await wanted()
         if token is not None and not _shows(request.headers.get("authorization", ""), token):
             return _Line({"error": "a token is needed"}, 401, headers={"www-authenticate": "Bearer"})
         body, content_type = await metrics.exposition(request.headers.get("accept", ""))

@@ -18,6 +18,7 @@ Format = Literal["json", "console"]
 
 MULTI_LINE = ("exception", "stack")
 """Text of several lines that the processors below make themselves; later lines are indented."""
+AWS = "aws_msk_iam_sasl_signer", "boto3", "botocore", "urllib3"
 
 
 def configure(level: str, fmt: Format) -> None:
@@ -45,6 +46,9 @@ def configure(level: str, fmt: Format) -> None:
     logging.getLogger("aiokafka.producer.sender").setLevel(
         logging.INFO if threshold <= logging.DEBUG else logging.ERROR
     )
+    # The DEBUG of AWS's libraries prints what signs a token, and what a role's keys are.
+    for name in AWS:
+        logging.getLogger(name).setLevel(max(threshold, logging.INFO))
 
 
 def escape_control_characters(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -11,8 +11,6 @@ from streamproc.credentials.section import Section
 PROTOCOL = "STREAMPROC_KAFKA__SECURITY_PROTOCOL"
 SAME = ("ssl_cafile", "ssl_ca_pem"), ("ssl_certfile", "ssl_certificate_pem"), ("ssl_keyfile", "ssl_key_pem")
 """The file and the text of each: one of them at most."""
-
-
 NOTHING = None, "", SecretStr(""), True
 """Said by whoever sets everything, needed or not: no path, no password, the host to be checked."""
 
@@ -50,7 +48,7 @@ class OAuthSettings(Section):
         if self.token_url and self.token_file:
             raise ValueError("give token_url with client_id and client_secret, or token_file, not both")
         of_url = ("client_id", "client_secret", "scope", "audience", "ca_file")
-        given = [name for name in of_url if getattr(self, name) is not None]
+        given = [name for name in of_url if getattr(self, name) not in NOTHING]
         if given and not self.token_url:
             message = f"{', '.join(given)} belong to a token endpoint: give token_url, too"
             raise ValueError(message)
@@ -88,7 +86,9 @@ class SecuritySettings(Section):
         None,
         description="PEM file of our own certificate and its chain, for brokers that ask for one; read again, too.",
     )
-    ssl_certificate_pem: str | None = Field(None, description="In place of ssl_certfile: what would be in that file.")
+    ssl_certificate_pem: SecretStr | None = Field(
+        None, description="In place of ssl_certfile: what would be in that file, which may hold the key, too."
+    )
     ssl_keyfile: str | None = Field(
         None, description="PEM file of its key; unset: it is with the certificate; read again, too."
     )

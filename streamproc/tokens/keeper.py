@@ -78,12 +78,17 @@ class Keeper:
         try:
             token = await self._fetch()
         except (TokenUnavailable, ConfigError) as error:
-            self._trouble = error
-            wait_s = max(self._backoff.failed(), (isinstance(error, TokenUnavailable) and error.retry_after_s) or 0)
-            left_s = round(max(0.0, self._ends - self._clock()), 1)
-            log.warning("no new token for Kafka", why=str(error), old_valid_s=left_s, again_in_s=round(wait_s, 1))
-            return wait_s
+            return self._failed(error)
+        except Exception as error:  # noqa: BLE001  the renewal must not end; the text may hold a secret
+            return self._failed(TokenUnavailable(f"asking for a token fails: {type(error).__name__}"))
         self._value, self._ends, self._trouble = token.value, began + token.life_s, None
         failures = self._backoff.succeeded()
         log.info("token for Kafka", valid_s=round(token.life_s), failures_before=failures)
         return max(SHORTEST_S, token.life_s * uniform(*RENEWED_AT))  # noqa: S311  spreads load, keeps no secret
+
+    def _failed(self, error: TokenUnavailable | ConfigError) -> float:
+        self._trouble = error
+        wait_s = max(self._backoff.failed(), (isinstance(error, TokenUnavailable) and error.retry_after_s) or 0)
+        left_s = round(max(0.0, self._ends - self._clock()), 1)
+        log.warning("no new token for Kafka", why=str(error), old_valid_s=left_s, again_in_s=round(wait_s, 1))
+        return wait_s

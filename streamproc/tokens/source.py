@@ -1,10 +1,13 @@
 """Which tokens the settings ask for."""
 
+import asyncio
+from functools import partial
+
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.tokens import TokenSource
 from streamproc.tokens.endpoint import TokenEndpoint
 from streamproc.tokens.file import TokenFile
-from streamproc.tokens.keeper import Keeper
+from streamproc.tokens.keeper import Keeper, Token
 from streamproc.tokens.msk import MskTokens
 
 
@@ -14,4 +17,10 @@ def source_of(settings: KafkaSettings) -> TokenSource:
         return MskTokens(settings.aws_region)
     if settings.oauth.token_file is not None:
         return TokenFile(settings.oauth.token_file)
-    return Keeper(lambda: TokenEndpoint(settings.oauth.renewed()).fetch())
+    return Keeper(partial(_fetched, settings))
+
+
+async def _fetched(settings: KafkaSettings) -> Token:
+    # In a thread: it reads files, and makes a TLS context.
+    endpoint = await asyncio.to_thread(lambda: TokenEndpoint(settings.oauth.renewed()))
+    return await endpoint.fetch()

@@ -1,5 +1,8 @@
 """What is made of files is the last good one: a file that is half-written holds up nobody."""
 
+import asyncio
+import threading
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -77,3 +80,23 @@ async def test_without_files_nothing_is_read_again() -> None:
 def test_the_first_time_there_is_nothing_to_fall_back_on() -> None:
     with pytest.raises(ConfigError, match="no figures"):
         Renewed("kafka", Files("x"), number, fixed=False)
+
+
+async def test_a_mount_that_hangs_takes_one_thread() -> None:
+    """Whoever asks meanwhile gets what was read last: threads are for others, too."""
+    files, hangs, entered = Files("1"), threading.Event(), threading.Event()
+
+    def read() -> str:
+        if files.read:
+            entered.set()
+            hangs.wait()
+        return files()
+
+    renewed = Renewed("kafka", read, number, fixed=False)
+    first = asyncio.create_task(renewed.current())
+    try:
+        await asyncio.to_thread(entered.wait)
+        assert [await renewed.current() for _ in range(100)] == [1] * 100
+    finally:
+        hangs.set()
+    assert await first == 1

@@ -9,12 +9,13 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import tomllib
+import warnings
+import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -24,14 +25,15 @@ import yaml
 from streamproc.local.kafka import local_kafka
 from streamproc.settings import load_settings
 from tests.docs.pages import ANY, PAGES, ROOT, Block, Command, blocks, commands, is_printed
+from tests.support import clients
 from tests.support.waiting import DEADLINE_S, POLL_S
 
-SET_UP = re.compile(r"^(make |python3 -m venv|pip install|docker |helm |kubectl |kustomize |curl )")
+SET_UP = re.compile(r"^(make |python3 -m venv|pip install|mvn |npm |docker |helm |kubectl |kustomize |curl )")
 """What a newcomer does once, on a machine that has nothing yet: `.ci/run` does it, or a test of its own."""
 BEGINNINGS = ("README.md", "tutorial.md", "operating.md")
 """Pages that begin with nothing."""
-NEEDED = ("kcat", "java", "javac", "node", "npm")
-"""Programs that not every machine has: without one the rest of its block is left out."""
+PROGRAM = re.compile(rf"\b({'|'.join(clients.FOUND)}) ")
+"""What not every machine has, or the libraries for it: without it the rest of its block is left out, with a warning."""
 SESSIONS = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
 OTHERS = [block for page in PAGES for block in blocks(page) if block.language not in ("console", "python", "")]
 PYTHON = [block for page in PAGES for block in blocks(page) if block.language == "python" and block.title is None]
@@ -92,11 +94,13 @@ def _text(log: Path) -> str:
 @pytest.fixture
 async def session(tmp_path: Path) -> AsyncIterator[Session]:
     """A directory with the schemas in it, and a Kafka of its own: pages name topics as they are named by default."""
-    (tmp_path / "schemas").symlink_to(ROOT / "schemas")
+    for name, place in (("schemas", ROOT / "schemas"), ("jars", clients.jars()), ("node_modules", clients.modules())):
+        if place is not None:
+            (tmp_path / name).symlink_to(place)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("STREAMPROC_")}
     async with local_kafka() as kafka:
         environment |= {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": ":".join(map(str, (Path(sys.executable).parent, *clients.places(), os.environ["PATH"]))),
             "STREAMPROC_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "STREAMPROC_HTTP__PORT": "0",
             "PYTHONUNBUFFERED": "1",
@@ -124,8 +128,8 @@ def _run(page: Path, session: Session) -> None:
         if block.language != "console":
             continue
         for command in commands(block):
-            if any(shutil.which(name) is None and re.search(rf"\b{name}\b", command.line) for name in NEEDED):
-                print(f"{_name(block)}: not run here: {command.line}")
+            if (found := PROGRAM.search(command.line)) and clients.FOUND[found[1]]() is None:
+                warnings.warn(f"{_name(block)}: not run here ({found[1]}: see tests/support/clients.py)", stacklevel=2)
                 break
             if not SET_UP.match(command.line):
                 session.run(command, _name(block))
@@ -143,7 +147,7 @@ def test_every_piece_of_python_runs(block: Block, tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("block", OTHERS, ids=_name)
 def test_every_other_block_is_what_it_says(block: Block, tmp_path: Path) -> None:
-    """TOML is a configuration that the service takes; JSON and YAML can be read."""
+    """TOML is a configuration that the service takes; JSON, YAML and XML can be read; a program is run by its page."""
     match block.language:
         case "toml":
             file = tmp_path / "streamproc.toml"
@@ -154,5 +158,25 @@ def test_every_other_block_is_what_it_says(block: Block, tmp_path: Path) -> None
             json.loads(block.body)
         case "yaml":
             list(yaml.safe_load_all(block.body))
+        case "xml":
+            _same_versions(ET.fromstring(block.body))
+        case "java" | "javascript":
+            session = [other for other in blocks(ROOT / block.page) if other.language == "console"]
+            words = {word for other in session for command in commands(other) for word in command.line.split()}
+            assert block.title in words
         case _:
             pytest.fail(f"nobody tests {block.language}")
+
+
+def _same_versions(project: ET.Element) -> None:
+    """Assert that a project wants what the tests run with."""
+    parts = ("groupId", "artifactId", "version")
+    wanted = [":".join(one.findtext(part, "") for part in parts) for one in project.findall(".//dependency")]
+    assert wanted == [f"{name}:{version}" for name, version in clients.JARS.items()]
+
+
+def test_pages_install_the_versions_that_are_tested() -> None:
+    """Of npm's packages; the `pom.xml` is compared above."""
+    lines = [command.line for page in SESSIONS for block in blocks(page) for command in commands(block)]
+    found = {name for line in lines if line.startswith("npm install ") for name in line.split()[2:]}
+    assert found == {f"{name}@{version}" for name, version in clients.MODULES.items()}

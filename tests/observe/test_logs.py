@@ -150,6 +150,15 @@ def test_aiokafka_never_logs_its_debug_lines(entries, level, expected):
     assert entries() == []
 
 
+@pytest.mark.parametrize("level", ["debug", "info", "error"])
+def test_awss_libraries_never_log_their_debug_lines(entries, level):
+    """They show what signs a token, and a role's keys."""
+    configure(level, "json")
+    for name in ("botocore.auth", "botocore.parsers", "boto3", "urllib3.connectionpool", "aws_msk_iam_sasl_signer"):
+        logging.getLogger(name).debug("X-Amz-Security-Token: secret")
+    assert entries() == []
+
+
 def test_the_level_holds_for_both_kinds_of_logger(entries):
     configure("WARNING", "json")
     structlog.get_logger("streamproc").info("quiet")

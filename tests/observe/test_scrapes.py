@@ -7,12 +7,12 @@ import pytest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.observe.exposition import FORMATS, MAX_LINES, encoded, format_for
 from streamproc.observe.health import Health
-from streamproc.observe.http import application
+from streamproc.observe.http import application, metrics_token
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.observe.scrapes import Scrapes
 from streamproc.web.config import HttpSettings
@@ -139,7 +139,7 @@ async def test_200_scrapes_at_once_are_all_answered_by_a_few_renderings(monkeypa
 
 @pytest.fixture
 def app():
-    return application(MetricsObserver(ASSISTANTS), Health(), SecretStr("s3cret"))
+    return application(MetricsObserver(ASSISTANTS), Health(), metrics_token(HttpSettings(metrics_token="s3cret")))
 
 
 @pytest.mark.parametrize(

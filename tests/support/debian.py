@@ -4,12 +4,14 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.caching import Unfetchable, cache_root, cached
 
 APT_S = 300
 PACKAGES = ("prometheus", "prometheus-alertmanager")
+KCAT = ("kcat", "librdkafka1", "libyajl2")
 LISTS = Path("/var/lib/apt/lists")
 COMPILED_IN = b"/usr/share/prometheus/alertmanager"
 """Where Debian's Alertmanager reads its templates, without which it does not start."""
@@ -18,15 +20,45 @@ WRAPPER = """#!/bin/sh
 exec 3<'{tree}/usr/share/prometheus/alertmanager'
 exec '{tree}/usr/bin/prometheus-alertmanager' "$@"
 """
+KCAT_WRAPPER = """#!/bin/sh
+export LD_LIBRARY_PATH="$(echo '{tree}'/usr/lib/*-linux-gnu*)"
+exec '{tree}/usr/bin/kcat' "$@"
+"""
 
 
 def fetch() -> Path:
     """Return the directory of the packages' programs; raises Unfetchable."""
     name = f"debian-{_release()}-{platform.machine()}"
-    return cached(name, lambda scratch: _fill(scratch, cache_root() / name)) / "usr" / "bin"
+    return cached(name, lambda scratch: _relocated(scratch, cache_root() / name)) / "usr" / "bin"
 
 
-def _fill(scratch: Path, target: Path) -> Path:
+def kcat_place() -> Path:
+    """Return where kcat is, once it was fetched: a directory that holds nothing else."""
+    return cache_root() / f"debian-kcat-{_release()}-{platform.machine()}" / "bin"
+
+
+def fetch_kcat() -> None:
+    """Fetch kcat, with the libraries that few systems have; raises Unfetchable."""
+    place = kcat_place()
+    cached(place.parent.name, lambda scratch: _wrapped(scratch, place))
+
+
+def _wrapped(scratch: Path, place: Path) -> Path:
+    tree = _unpacked(scratch, KCAT)
+    wrapper = tree / place.name / "kcat"
+    wrapper.parent.mkdir()
+    wrapper.write_text(KCAT_WRAPPER.format(tree=place.parent))
+    wrapper.chmod(0o755)
+    return tree
+
+
+def _relocated(scratch: Path, target: Path) -> Path:
+    tree = _unpacked(scratch, PACKAGES)
+    _relocate(tree, target)
+    return tree
+
+
+def _unpacked(scratch: Path, packages: Sequence[str]) -> Path:
     missing = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
     if missing:
         raise Unfetchable(f"this is no Debian: there is no {' and no '.join(missing)}")
@@ -36,10 +68,9 @@ def _fill(scratch: Path, target: Path) -> Path:
         _run(scratch, "apt-get", "--quiet", "update")
     archives, tree = scratch / "archives", scratch / "tree"
     archives.mkdir()
-    _run(archives, "apt-get", "--quiet", "download", *PACKAGES)
+    _run(archives, "apt-get", "--quiet", "download", *packages)
     for archive in archives.glob("*.deb"):
         _run(archives, "dpkg-deb", "--extract", archive.name, str(tree))
-    _relocate(tree, target)
     return tree
 
 

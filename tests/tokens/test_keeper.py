@@ -103,6 +103,16 @@ async def test_who_gives_up_takes_it_from_nobody(keeper: Keeper, giver: Giver) -
     assert await patient == "token 1"
 
 
+async def test_whatever_goes_wrong_is_tried_again_and_shown_to_nobody(keeper: Keeper, giver: Giver, time: Time) -> None:
+    """The renewal goes on; an unforeseen error may hold a secret in its text."""
+    giver.fails = RuntimeError("the secret")
+    with pytest.raises(TokenUnavailable, match=r"^asking for a token fails: RuntimeError$"):
+        await keeper.token()
+    giver.fails = None
+    await time.passes(60)
+    assert (await keeper.token()).startswith("token")
+
+
 async def test_it_is_renewed_before_it_ends(keeper: Keeper, giver: Giver, time: Time) -> None:
     assert await keeper.token() == "token 1"
     await time.passes(LIFE_S * RENEWED_AT[0] - 1)

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from streamproc.errors import ConfigError
+from streamproc.runtime.aio.tokens import NoToken, Provider
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.tokens import Tokens, TokenUnavailable, can_log_in
 from streamproc.tokens.file import TokenFile
@@ -35,6 +36,7 @@ def test_each_has_its_source() -> None:
         ({}, "needs oauth.token_url with client_id and client_secret, or oauth.token_file"),
         ({"oauth": {"token_url": "https://issuer/token"}}, "token_url needs client_id and client_secret, too"),
         ({"oauth": {"token_url": "https://issuer/token", "client_id": "me"}}, "token_url needs client_secret, too"),
+        ({"oauth": {**BY_URL, "client_secret": ""}}, "token_url needs client_secret, too"),
         ({"oauth": {**BY_URL, "token_file": "x"}}, "or token_file, not both"),
         ({"oauth": {"token_file": "x", "scope": "y"}}, "scope belong to a token endpoint: give token_url, too"),
         ({"oauth": {**BY_URL, "token_url": "issuer/token"}}, "a URL must be like https://host/path"),
@@ -140,3 +142,17 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "aws_msk_iam_sasl_signer", None)
     with pytest.raises(ConfigError, match=r"pip install 'streamproc\[msk\]'"):
         source_of(kafka(sasl_mechanism="AWS_MSK_IAM", aws_region="eu-west-1"))
+
+
+async def test_whoever_gives_no_token_in_time_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the attempt to connect is given up: else it would look like a broker that is silent."""
+
+    class Hangs:
+        async def token(self) -> str:
+            return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr("streamproc.runtime.aio.tokens.TOKEN_S", 0.01)
+    monkeypatch.setattr("streamproc.runtime.aio.tokens.TOKENS", tokens := Tokens())
+    tokens.come_from(lambda _: Hangs())
+    with pytest.raises(NoToken, match="whoever gives tokens has not answered"):
+        await Provider(kafka(oauth=BY_URL)).token()

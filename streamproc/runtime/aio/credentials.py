@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import structlog
 from aiokafka import client
+from pydantic import SecretStr
 
 from streamproc.credentials.files import content
 from streamproc.credentials.pem import Identity, Pem, client_context
@@ -78,12 +79,11 @@ def _read(settings: KafkaSettings) -> Source:
     fresh = settings.renewed()
     if not fresh.security_protocol.endswith("SSL"):
         return Source(fresh, None, None, None)
-    key = None if fresh.ssl_key_pem is None else fresh.ssl_key_pem.get_secret_value()
     return Source(
         fresh,
         _pem("ssl_cafile", fresh.ssl_cafile, "ssl_ca_pem", fresh.ssl_ca_pem),
-        _pem("ssl_certfile", fresh.ssl_certfile, "ssl_certificate_pem", fresh.ssl_certificate_pem),
-        _pem("ssl_keyfile", fresh.ssl_keyfile, "ssl_key_pem", key),
+        _pem("ssl_certfile", fresh.ssl_certfile, "ssl_certificate_pem", _text(fresh.ssl_certificate_pem)),
+        _pem("ssl_keyfile", fresh.ssl_keyfile, "ssl_key_pem", _text(fresh.ssl_key_pem)),
     )
 
 
@@ -93,10 +93,13 @@ def _pem(file_setting: str, path: str | None, text_setting: str, text: str | Non
     return Pem(f"kafka.{text_setting}", text.encode()) if text else None
 
 
+def _text(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
 def _login(source: Source) -> Login:
     settings = source.settings
-    password = None if settings.sasl_password is None else settings.sasl_password.get_secret_value()
-    return Login(_tls(source), settings.sasl_username, password)
+    return Login(_tls(source), settings.sasl_username, _text(settings.sasl_password))
 
 
 def _tls(source: Source) -> ssl.SSLContext | None:
@@ -104,8 +107,7 @@ def _tls(source: Source) -> ssl.SSLContext | None:
     if not settings.security_protocol.endswith("SSL"):
         return None
     if source.certificate is not None:
-        passphrase = settings.ssl_password.get_secret_value() if settings.ssl_password else None
-        identity = Identity(source.certificate, source.key, passphrase, UNLOCK)
+        identity = Identity(source.certificate, source.key, _text(settings.ssl_password), UNLOCK)
     context = client_context(source.ca, identity)
     context.check_hostname = settings.ssl_check_hostname
     if source.certificate is not None:
