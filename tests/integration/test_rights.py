@@ -206,7 +206,14 @@ async def _worked_off(broker: Guarded, directory: Path, events: int = 300) -> No
         await it.send(simulate(seed=5, events=events, bad_ratio=0.1, start_ms=now_ms))
         worker = it.start()
         await eventually(worker.is_ready)
+        # Else there may be nothing in run-windows yet, which takes no right.
+        await eventually(lambda: _has_windows(it))
         assert worker.stop() == 0
+
+
+async def _has_windows(it: Fleet) -> bool:
+    latest = {record.key: record.value for record in await it.read(it.topics.windows, 0)}
+    return any(value is not None for value in latest.values())
 
 
 def worked(*results: Result) -> None:

@@ -94,6 +94,7 @@ async def test_state_of_a_partition_that_went_elsewhere_is_dropped() -> None:
         await eventually(lambda: app.told.records == 1)
         async with app.working():
             await eventually(lambda: (1, TaskState.CLOSED) in app.told.states)
+            await eventually(lambda: app.told.states.count((1, TaskState.RUNNING)) == 2)  # Of the other worker.
         await eventually(lambda: app.told.states.count((1, TaskState.RUNNING)) == 3)
         app.send("in_progress", partition=1)
         await app.drained()
