@@ -28,7 +28,9 @@ from tests.docs.pages import ANY, PAGES, ROOT, Block, Command, blocks, commands,
 from tests.support import clients
 from tests.support.waiting import DEADLINE_S, POLL_S
 
-SET_UP = re.compile(r"^(make |python3 -m venv|pip install|mvn |npm |docker |helm |kubectl |kustomize |curl |kafka-acls)")
+SET_UP = re.compile(
+    r"^(make |python3 -m venv|pip install|mvn |npm |docker |helm |kubectl |kustomize |curl |kafka-acls)"
+)
 """What a newcomer does once, on a machine that has nothing yet: `.ci/run` does it, or a test of its own."""
 BEGINNINGS = ("README.md", "tutorial.md", "operating.md")
 """Pages that begin with nothing."""
