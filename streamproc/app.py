@@ -17,10 +17,10 @@ from streamproc.codec.instances import InstanceEncoder
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.instances.partitions import Partitions
 from streamproc.instances.process import instance_id
-from streamproc.instances.reporter import Identity, Reporter, Watched
+from streamproc.instances.reporter import Identity, ReportedParts, Reporter
 from streamproc.native import CODEC
 from streamproc.notify.observer import PushObserver
-from streamproc.notify.pusher import Pusher, Source
+from streamproc.notify.pusher import AlertOrigin, Pusher
 from streamproc.observe.fanout import Observers
 from streamproc.observe.health import Health
 from streamproc.observe.http import application, metrics_token
@@ -112,11 +112,11 @@ def make_pusher(settings: Settings, kafka: AioKafka, observer: PushObserver) -> 
     def feed(group_id: str) -> AioFeed:
         return AioFeed(settings.kafka, group_id, topic)
 
-    source = Source(settings.application_id, topic, feed, lambda: kafka.partition_count(topic))
+    source = AlertOrigin(settings.application_id, topic, feed, lambda: kafka.partition_count(topic))
     return Pusher(source, settings.alertmanager, settings.webhook, observer, console_url=settings.console.public_url)
 
 
-def make_reporter(settings: Settings, watched: Watched, frames: Frames = SINGLE_OBJECTS) -> Reporter | None:
+def make_reporter(settings: Settings, watched: ReportedParts, frames: Frames = SINGLE_OBJECTS) -> Reporter | None:
     """Return what reports a new instance in run-instances; None where that is switched off."""
     topic = settings.topic_names.instances
     if topic is None:
@@ -176,7 +176,7 @@ async def serve(
                     if link is None or await link.is_ready(observer.held_up, stop):
                         frames = SINGLE_OBJECTS if link is None else link.frames
                         await tell_reframing(settings, kafka)
-                        reporter = make_reporter(settings, Watched(health.readyz, partitions), frames)
+                        reporter = make_reporter(settings, ReportedParts(health.readyz, partitions), frames)
                         await _work(make_worker(settings, kafka, observer, book, link), pusher, reporter, stop)
     finally:
         await kafka.close()

@@ -152,10 +152,10 @@ def demo(
     Uses the broker that STREAMPROC_KAFKA__BOOTSTRAP_SERVERS names, where it is set: it creates topics demo-… there.
     """
     from streamproc.demo.command import run_demo
-    from streamproc.demo.session import Plan
+    from streamproc.demo.session import DemoPlan
     from streamproc.demo.source import new_load
 
-    plan = Plan(new_load(seed, events, rate, opening=True), seconds, no_tty, prometheus, console, config)
+    plan = DemoPlan(new_load(seed, events, rate, opening=True), seconds, no_tty, prometheus, console, config)
     if not run_async(run_demo(settings_of(config), plan, out, err)):
         raise typer.Exit(FAILURE)
 
@@ -226,11 +226,11 @@ def replay(
 
     from rich.table import Table
 
-    from streamproc.replay import Terms
+    from streamproc.replay import FileReplayTerms
     from streamproc.replay import replay as replay_files
 
     settings = settings_of(config)
-    terms = Terms(settings.application_id, settings.rules(), now_ms=time.time_ns() // 1_000_000)
+    terms = FileReplayTerms(settings.application_id, settings.rules(), now_ms=time.time_ns() // 1_000_000)
     summary = replay_files(files, results, terms, force=force)
     table = Table.grid(padding=(0, 2))
     table.add_column()

@@ -12,7 +12,7 @@ from streamproc.dlq import choice as filters
 from streamproc.dlq.choice import Choice, WrongFilter
 from streamproc.dlq.command import INTERRUPTED, Payload, list_letters, replay_letters, show_letter
 from streamproc.dlq.limits import MAX_ATTEMPTS, limits_of
-from streamproc.dlq.listing import Listing
+from streamproc.dlq.listing import LetterListing
 from streamproc.observe.counters import FORMER_REASONS, REASONS
 from streamproc.observe.logs import configure as configure_logs
 from streamproc.printing import Consoles
@@ -70,7 +70,7 @@ def list_(
         event_until=event_until,
         partitions=partition,
     )
-    listing = Listing(limit, open_only=open_only)
+    listing = LetterListing(limit, open_only=open_only)
     _on_dead_letters(
         settings_of(config),
         "list",

@@ -8,7 +8,7 @@ import structlog
 
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import Interrupted, unless_stopped
-from streamproc.rightsbook import INPUTS, Names, names, rights_of
+from streamproc.rightsbook import INPUTS, ResourceNames, names, rights_of
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Gone, Kafka, Unreadable
 from streamproc.runtime.reframing import framing_in
@@ -68,7 +68,7 @@ async def complaint(kafka: Kafka, settings: Settings, commands: Iterable[str]) -
     return str(Denied(*found)) if found else ""
 
 
-def _ids(right: Right, on: Names) -> list[Right]:
+def _ids(right: Right, on: ResourceNames) -> list[Right]:
     """Return the right to a few of the ids: they may be granted one by one."""
     roles = INPUTS if right.name == f"{on.application_id}:" else ("dead_letters",)
     return [right._replace(asked=f"{right.name}{on.topics[role]}:0") for role in roles]

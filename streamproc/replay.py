@@ -24,7 +24,7 @@ from streamproc.codec.arrival import Bare, Rejection
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.container import ContainerWriter, entries, schema_of
 from streamproc.codec.decode import decode
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.message import Messages
 from streamproc.codec.reading import Getters
@@ -32,7 +32,7 @@ from streamproc.codec.schemas import WriterSchema, load
 from streamproc.codec.verdicts import VerdictEncoder
 from streamproc.core.model import MAX_AHEAD_MS, MAX_LATE_MS, MIN_TIME_MS, Moment, RunEvent, Verdict
 from streamproc.core.rules import Rules
-from streamproc.core.state import Outcome, State
+from streamproc.core.state import CommitOutcome, State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.errors import ConfigError
 
@@ -47,7 +47,7 @@ RESULTS = {
 """The files and their schemas, in the order of `_Results`."""
 
 
-class Terms(NamedTuple):
+class FileReplayTerms(NamedTuple):
     """What the replay goes by. `now_ms`: the clock, which event times must not be ahead of."""
 
     application_id: str
@@ -55,7 +55,7 @@ class Terms(NamedTuple):
     now_ms: int
 
 
-class Summary(NamedTuple):
+class ReplaySummary(NamedTuple):
     """What became of the records, each in `verdicts` or `rejected`; `written` counts the results in each file."""
 
     records: int
@@ -77,11 +77,11 @@ class _Results(NamedTuple):
     dead_letters: ContainerWriter
 
 
-def replay(files: Sequence[Path], directory: Path, terms: Terms, *, force: bool = False) -> Summary:
+def replay(files: Sequence[Path], directory: Path, terms: FileReplayTerms, *, force: bool = False) -> ReplaySummary:
     """Replay the files in the order given; raises ConfigError for one that cannot be read, and writes nothing then."""
     schemas = [schema_of(path, terms.rules.profile.shape) for path in files]
     with _results(directory, force=force) as results:
-        run = _Replay(files, terms, results)
+        run = _FileReplay(files, terms, results)
         for path, schema in zip(files, schemas, strict=True):
             run.read(path, schema)
         return run.finish()
@@ -108,14 +108,14 @@ def _results(directory: Path, *, force: bool) -> Iterator[_Results]:
                 path.unlink()
 
 
-class _Replay:
+class _FileReplay:
     """One replay under way."""
 
-    def __init__(self, files: Sequence[Path], terms: Terms, results: _Results) -> None:
+    def __init__(self, files: Sequence[Path], terms: FileReplayTerms, results: _Results) -> None:
         self._terms = terms
         self._results = results
         self._state = State(terms.rules)
-        self._sources = [Source(terms.application_id, path.name, 0) for path in files]
+        self._sources = [OutputSource(terms.application_id, path.name, 0) for path in files]
         self._encoders = [OutputEncoder(source) for source in self._sources]
         self._verdict_encoder = VerdictEncoder(terms.application_id)
         self._starts: list[int] = []
@@ -144,11 +144,11 @@ class _Replay:
             self._merge(outcome)
             self._forget(moment)
 
-    def finish(self) -> Summary:
+    def finish(self) -> ReplaySummary:
         """Write the states of the runs that are still remembered."""
         self._write_states(self._state.runs)
         written = {name: writer.records for name, writer in zip(RESULTS, self._results, strict=True)}
-        return Summary(self._records, self._verdicts, self._rejected, written)
+        return ReplaySummary(self._records, self._verdicts, self._rejected, written)
 
     def _arrivals(self, path: Path, schema: WriterSchema) -> Iterator[Bare]:
         # Their offset is the index over all files.
@@ -162,7 +162,7 @@ class _Replay:
         self._write_states(outcome.forgotten)
         self._merge(outcome)
 
-    def _merge(self, outcome: Outcome) -> None:
+    def _merge(self, outcome: CommitOutcome) -> None:
         self._state.merge(outcome)
 
     def _write_states(self, run_ids: Iterable[str]) -> None:

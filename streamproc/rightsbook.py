@@ -26,7 +26,7 @@ TOLD = "state", "transitions", "verdicts", "alerts", "metrics", "instances", "de
 """What `tail` shows, by the topic's role."""
 
 
-class Names(NamedTuple):
+class ResourceNames(NamedTuple):
     """What rights are on: an application's id and its topics, by role, the receipts of replays among them."""
 
     application_id: str
@@ -50,12 +50,12 @@ class Names(NamedTuple):
         return [Right(WRITE, Resource.TRANSACTIONAL_ID, f"{self.application_id}{suffix}:", prefixed=True)]
 
 
-def names(application_id: str, topics: TopicSettings) -> Names:
+def names(application_id: str, topics: TopicSettings) -> ResourceNames:
     """Return what rights are on. `topics`: with the prefix put in front."""
-    return Names(application_id, {**topics.by_role(), "receipts": receipts_topic(topics.dead_letters)})
+    return ResourceNames(application_id, {**topics.by_role(), "receipts": receipts_topic(topics.dead_letters)})
 
 
-def of_run(on: Names) -> list[Right]:
+def of_run(on: ResourceNames) -> list[Right]:
     """Return what the service does not do without."""
     return [
         *on.on((READ, CONFIGS), "events"),
@@ -66,7 +66,7 @@ def of_run(on: Names) -> list[Right]:
     ]
 
 
-def of_replay(on: Names) -> list[Right]:
+def of_replay(on: ResourceNames) -> list[Right]:
     """Return what `dlq replay`, and a console that does it, needs."""
     return [
         *on.on((READ,), "dead_letters"),
@@ -77,17 +77,17 @@ def of_replay(on: Names) -> list[Right]:
     ]
 
 
-def of_console(on: Names) -> list[Right]:
+def of_console(on: ResourceNames) -> list[Right]:
     """Return what a console reads."""
     return on.on((READ,), *TOLD, "receipts")
 
 
-def of_topics(on: Names) -> list[Right]:
+def of_topics(on: ResourceNames) -> list[Right]:
     """Return what looking at the topics needs, those among them that the service goes on without."""
     return on.on((DESCRIBE, CONFIGS), *(role for role in on.topics if role != "receipts"))
 
 
-def of_reset(on: Names) -> list[Right]:
+def of_reset(on: ResourceNames) -> list[Right]:
     """Return what `offsets reset` needs: it checks the topics, then writes tombstones and positions."""
     return [
         *on.on((READ, CONFIGS), *INPUTS),
@@ -98,7 +98,7 @@ def of_reset(on: Names) -> list[Right]:
     ]
 
 
-COMMANDS: Mapping[str, Callable[[Names], list[Right]]] = {
+COMMANDS: Mapping[str, Callable[[ResourceNames], list[Right]]] = {
     "run": of_run,
     "run: reports on instances": lambda on: on.on((WRITE,), "instances"),
     "run: push to Alertmanager": lambda on: [*on.on((READ,), "alerts"), *on.group(READ, ".alertmanager")],
@@ -144,7 +144,7 @@ COMMANDS: Mapping[str, Callable[[Names], list[Right]]] = {
 """By command; after a colon what one of its settings asks for besides."""
 
 
-def rights_of(command: str, on: Names) -> list[Right]:
+def rights_of(command: str, on: ResourceNames) -> list[Right]:
     """Return the rights of a command, in the order in which they are told of."""
     return list(dict.fromkeys(COMMANDS[command](on)))
 

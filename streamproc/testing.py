@@ -27,7 +27,7 @@ from streamproc.profilebook import book_of
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.ports import Outputs
 from streamproc.runtime.position import Position
-from streamproc.runtime.stage import Kept, Limits, Stage
+from streamproc.runtime.stage import PartitionMemory, SizeLimits, Stage
 from streamproc.runtime.stages import stages
 from streamproc.settings import Settings, load_settings
 from streamproc.store.store import ALONE
@@ -126,7 +126,7 @@ class DeadLetter(NamedTuple):
     value: bytes | None
 
 
-class _Record(NamedTuple):
+class _StageRecord(NamedTuple):
     """A record on its way from one stage to the next."""
 
     offset: int
@@ -158,7 +158,7 @@ class Pipeline:
         self.dead_letters: list[DeadLetter] = []
         self._topics = self._settings.topic_names
         made = stages(_fold(self._settings), self._settings.window_rules())
-        self._stages = [_Partition(stage) for stage in made(1, Limits(), ALONE)]
+        self._stages = [_OnlyPartition(stage) for stage in made(1, SizeLimits(), ALONE)]
 
     @property
     def firing(self) -> list[Alert]:
@@ -191,7 +191,7 @@ class Pipeline:
         while sum(self._commit(each) for each in self._stages):  # Both, though the first had nothing.
             pass
 
-    def _commit(self, partition: "_Partition") -> bool:
+    def _commit(self, partition: "_OnlyPartition") -> bool:
         outputs = partition.commit(self._now_ms)
         for place, messages in (outputs or {}).items():
             for message in messages:
@@ -200,7 +200,7 @@ class Pipeline:
 
     def _take(self, topic: str, message: Message) -> None:
         topics, (key, value, *_) = self._topics, message
-        record = _Record(0, message[2], key, value, message[3])
+        record = _StageRecord(0, message[2], key, value, message[3])
         if topic == topics.transitions:
             self.transitions.append(_read(record, Transition, ("run_transition",)))
         elif topic == topics.verdicts:
@@ -216,7 +216,7 @@ class Pipeline:
         elif topic == topics.state:
             self._remember(record)
 
-    def _remember(self, record: _Record) -> None:
+    def _remember(self, record: _StageRecord) -> None:
         run_id = (record.key or b"").decode()
         if record.value is None:
             self.states.pop(run_id, None)
@@ -224,13 +224,13 @@ class Pipeline:
             self.states[run_id] = _read(record, State, runstate.VERSIONS)
 
 
-class _Partition:
+class _OnlyPartition:
     """The only partition of a stage: what it remembers, how far it is, and what waits to be read."""
 
     def __init__(self, stage: Stage[Any]) -> None:
         self.waiting: list[Message] = []
         self._stage = stage
-        self._kept: Kept[Any] = stage.fresh(0, 0)
+        self._kept: PartitionMemory[Any] = stage.fresh(0, 0)
         self._kept.state.arm()
         self._position = Position(0, 0, 0, 0, 1, stage.profile)
 
@@ -238,7 +238,7 @@ class _Partition:
         """Return what came of all that waits and of the time, None where that is nothing."""
         first = self._position.offset
         records: list[Arrival] = [
-            _Record(first + number, timestamp, key, value, headers)
+            _StageRecord(first + number, timestamp, key, value, headers)
             for number, (key, value, timestamp, headers) in enumerate(self.waiting)
         ]
         self.waiting = []
@@ -268,11 +268,11 @@ def _fold(settings: Settings) -> FoldSettings:
     )
 
 
-def _read(record: _Record, kind: type[R], versions: Sequence[str]) -> R:
+def _read(record: _StageRecord, kind: type[R], versions: Sequence[str]) -> R:
     return msgspec.convert(unframe(record, versions, kind.__name__), kind)
 
 
-def _letter(record: _Record) -> DeadLetter:
+def _letter(record: _StageRecord) -> DeadLetter:
     headers = dict(record.headers)
     return DeadLetter(
         headers["streamproc.error.reason"].decode(),

@@ -22,14 +22,14 @@ from streamproc.core.state import State
 from streamproc.core.step import begin, step
 from streamproc.inputbook import InputSettings, in_force
 from streamproc.local.simulate import simulate
-from streamproc.replay import RESULTS, Terms, event_time_ms, replay
+from streamproc.replay import RESULTS, FileReplayTerms, event_time_ms, replay
 from tests.support.books import RUN_OBJECT_VERSIONS, bundled_book
 from tests.support.runobjects import SCHEMAS, Arrived, encode, run_object
 
 NOW_MS = 1_800_000_000_000
 RETENTION = Retention(terminal_ms=86_400_000, open_ms=604_800_000)
 RULES = Rules(ASSISTANTS, RETENTION, Deadlines(overdue=False))
-TERMS = Terms("app", RULES, NOW_MS)
+TERMS = FileReplayTerms("app", RULES, NOW_MS)
 T = 1_717_200_000
 DAY_S = 86_400
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
-from streamproc.codec.encode import Source
+from streamproc.codec.encode import OutputSource
 from streamproc.codec.message import Message
 from streamproc.codec.rows import RecordEncoder
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, unframe
@@ -25,7 +25,7 @@ class AlertEncoder:
         self._records = RecordEncoder(schema, Alert)
         self._events = CloudEvents("streamproc.run.alert", f"/streamproc/{application_id}/alerts", schema.label)
 
-    def messages(self, alerts: Sequence[Alert], wall_ms: int, source: Source | None = None) -> list[Message]:
+    def messages(self, alerts: Sequence[Alert], wall_ms: int, source: OutputSource | None = None) -> list[Message]:
         """Return a message for each alert; no record's timestamp is ahead of `wall_ms`.
 
         `source`: where the runs' events come from, for alerts that have an offset.

@@ -29,7 +29,7 @@ class _Learned(NamedTuple):
     size: int
 
 
-class _Refusal(NamedTuple):
+class _SchemaRefusal(NamedTuple):
     until: float
     reason: str
     text: str
@@ -63,7 +63,7 @@ class SchemaBook:
         self._clock = clock
         self._learned: OrderedDict[bytes, _Learned] = OrderedDict()
         self._learned_bytes = 0
-        self._refused: OrderedDict[bytes, _Refusal] = OrderedDict()
+        self._refused: OrderedDict[bytes, _SchemaRefusal] = OrderedDict()
 
     def find(self, header: bytes) -> WriterSchema | JsonFormat:
         """Return the schema that `header` points to; raises RecordRejected (`unknown_schema`, ...), SchemaMissing."""
@@ -103,7 +103,7 @@ class SchemaBook:
         """Remember for a while that records behind `header` cannot be used."""
         # Not the error itself: its traceback holds on to the schema.
         until, text = self._clock() + self._negative_ttl_s, _cut(str(error))
-        self._refused[header] = _Refusal(until, error.reason, text)
+        self._refused[header] = _SchemaRefusal(until, error.reason, text)
         self._refused.move_to_end(header)
         if len(self._refused) > MAX_REFUSED:
             self._refused.popitem(last=False)

@@ -35,7 +35,7 @@ THROUGH = "streamproc.skipped.through"
 FURTHER_HEADERS = (SIZE, SHA256, CUT, THROUGH)
 
 
-class Place(NamedTuple):
+class RecordPlace(NamedTuple):
     """Where a record was read."""
 
     topic: str
@@ -49,7 +49,7 @@ def dead_letter(
 ) -> Message:
     """Return the dead letter of a record of `topic` and `partition`; `admitted_bytes`: what its topic admits."""
     record, reason = rejection.record, rejection.reason
-    place = Place(topic, partition, record.offset, record.timestamp)
+    place = RecordPlace(topic, partition, record.offset, record.timestamp)
     # Two that lie too far apart go into no batch, and retention takes what seems old; a header has the record's own.
     at_ms = min(instant(record.timestamp, wall_ms), wall_ms)
     if reason != TOO_LARGE:
@@ -59,12 +59,12 @@ def dead_letter(
     return _sized(rejection, place, at_ms, admitted_bytes)
 
 
-def skipped_letter(place: Place, through: int, why: str, wall_ms: int) -> Message:
+def skipped_letter(place: RecordPlace, through: int, why: str, wall_ms: int) -> Message:
     """Return the dead letter that stands for all records from `place` to the offset `through`: nobody read them."""
     return None, None, wall_ms, [*_why(SKIPPED, why, place), (THROUGH, str(through).encode())]
 
 
-def _sized(rejection: Rejection, place: Place, at_ms: int, admitted_bytes: int) -> Message:
+def _sized(rejection: Rejection, place: RecordPlace, at_ms: int, admitted_bytes: int) -> Message:
     """Return the letter with its record as it came where the topic admits that, else with as much as it does."""
     record, note = rejection.record, "; this letter is whole"
     proof = _proof(record)
@@ -95,7 +95,7 @@ def _fits(record: Arrival, value: bytes | None, headers: Headers, admitted_bytes
     return is_listed and batch_bytes(record.key, value, headers) <= admitted_bytes
 
 
-def _why(reason: str, message: str, place: Place, note: str = "") -> list[tuple[str, bytes]]:
+def _why(reason: str, message: str, place: RecordPlace, note: str = "") -> list[tuple[str, bytes]]:
     said = message[: MAX_MESSAGE_CHARS - len(note)] + note
     texts = (reason, said, place.topic, str(place.partition), str(place.offset), str(place.timestamp))
     return [(name, text.encode("utf-8", "backslashreplace")) for name, text in zip(HEADERS, texts, strict=True)]

@@ -13,7 +13,7 @@ from streamproc.core.step import CLOCK
 NOTHING_ELSE: Mapping[str, int] = {}
 
 
-class Source(NamedTuple):
+class OutputSource(NamedTuple):
     """Where the events come from, as the outputs say it."""
 
     application_id: str
@@ -29,7 +29,7 @@ class Source(NamedTuple):
 class OutputEncoder:
     """Encodes what the runs of one input partition do and become."""
 
-    def __init__(self, source: Source, frames: Frames = SINGLE_OBJECTS) -> None:
+    def __init__(self, source: OutputSource, frames: Frames = SINGLE_OBJECTS) -> None:
         transition, state = load_framed("run_transition", frames), load_framed("run_state", frames)
         prefix = f"/streamproc/{source.application_id}"
         changed = CloudEvents("streamproc.run.transition", f"{prefix}/transitions", transition.label)

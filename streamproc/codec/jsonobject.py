@@ -16,7 +16,7 @@ from streamproc.codec.arrival import Framed
 from streamproc.codec.framing import BOM
 from streamproc.codec.names import shown
 from streamproc.codec.plan import steps
-from streamproc.codec.reading import Getters, Place, event_of, pick
+from streamproc.codec.reading import Getters, TargetPath, event_of, pick
 from streamproc.codec.skim import MAX_VALUES
 from streamproc.codec.values import DAMAGED
 from streamproc.core.model import RunEvent
@@ -50,7 +50,10 @@ class JsonFormat:
         self._decoder = msgspec.json.Decoder(TypedDict("RunObject", names, total=False))  # type: ignore[operator]
         self._paths = {target: [steps(path) for path in shape.paths[target]] for target in REQUIRED}
         self._getters = Getters(
-            {target: [Place(steps(path), shape.per_second) for path in paths] for target, paths in shape.paths.items()},
+            {
+                target: [TargetPath(steps(path), shape.per_second) for path in paths]
+                for target, paths in shape.paths.items()
+            },
             shape.statuses,
             shape.only,
         )

@@ -17,12 +17,12 @@ from msgspec.structs import replace
 from streamproc.codec import earlier
 from streamproc.codec.arrival import Arrival, Rejection
 from streamproc.codec.message import Message
-from streamproc.codec.packed import Format, is_packed
+from streamproc.codec.packed import PackedFormat, is_packed
 from streamproc.core.failures import group_key
 from streamproc.core.measure import CellKey, Mark, Measurement, Measurements, Totals, summed
 from streamproc.errors import RecordRejected
 
-FORMAT = Format("run-measurements", "m", 1)
+FORMAT = PackedFormat("run-measurements", "m", 1)
 MAX_ITEMS = 250
 """Measurements of a record, and marks: a hundred records are to be summed in one go. More are another record."""
 SPLIT_BYTES = 65_536
@@ -101,7 +101,7 @@ def _values(sums: Sums, marks: Sequence[Mark], limit_bytes: int) -> Iterator[byt
     yield from _values(sums[half:], marks[max(0, half - len(sums)) :], limit_bytes)
 
 
-class Measured(NamedTuple):
+class MeasurementBatch(NamedTuple):
     """What a batch of records turned out to be."""
 
     arrivals: list[Measurements]
@@ -113,7 +113,7 @@ _limited = Meta(max_length=MAX_ITEMS)
 _decode = msgspec.msgpack.Decoder(tuple[Annotated[list[Measurement], _limited], Annotated[list[Mark], _limited]]).decode
 
 
-def decode_measurements(records: Sequence[Arrival]) -> Measured:
+def decode_measurements(records: Sequence[Arrival]) -> MeasurementBatch:
     """Decode records of run-measurements; what is none goes to `rejections`, as somebody else wrote it."""
     arrivals: list[Measurements] = []
     rejections: list[Rejection] = []
@@ -125,7 +125,7 @@ def decode_measurements(records: Sequence[Arrival]) -> Measured:
         except Exception as error:  # noqa: BLE001  whatever damaged bytes make a decoder raise
             message = f"no valid measurements ({type(error).__name__})"
             rejections.append(Rejection(record, "undecodable", message))
-    return Measured(arrivals, rejections)
+    return MeasurementBatch(arrivals, rejections)
 
 
 def _read(record: Arrival) -> Measurements:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from streamproc.codec.arrival import FLAGS, Framed, instants
 from streamproc.codec.normal import Tree
-from streamproc.codec.plan import Plan
+from streamproc.codec.plan import ReadPlan
 from streamproc.codec.program import program
 from streamproc.codec.skim import MAX_NESTED, MAX_VALUES, Fault
 from streamproc.core.model import RunEvent
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FAULTS = tuple(Fault)
 
 
-class Found(NamedTuple):
+class DecodedBatch(NamedTuple):
     """What a batch turned out to be: events, and the rows of the others, as far as they were given.
 
     `doubtful`: the reference decoder has to read them.
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 class EventDecoder:
     """Decodes records of one schema, a batch at a time."""
 
-    def __init__(self, tree: Tree, plan: Plan, label: str) -> None:
+    def __init__(self, tree: Tree, plan: ReadPlan, label: str) -> None:
         made, shape = program(tree, plan), plan.shape
         memory = dict(shape.statuses), list(shape.only), FLAGS
         self._label = label
@@ -40,7 +40,7 @@ class EventDecoder:
         decoder: streamproc_native.EventDecoder = module.EventDecoder(made, limits, memory)
         self._decode = decoder.decode
 
-    def decode(self, group: Sequence[Framed]) -> Found:
+    def decode(self, group: Sequence[Framed]) -> DecodedBatch:
         """Decode records of the schema, the framing taken off."""
         payloads = [framed.payload for framed in group]
         columns, faults, doubtful = self._decode(payloads)
@@ -60,4 +60,4 @@ class EventDecoder:
             [framed.partition for framed in group],
         )
         events = list(map(RunEvent, *values, *more))
-        return Found(events, [(row, FAULTS[number]) for row, number in faults], doubtful)
+        return DecodedBatch(events, [(row, FAULTS[number]) for row, number in faults], doubtful)

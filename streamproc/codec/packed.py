@@ -15,7 +15,7 @@ MAGIC = b"\xc1"
 HEADER_BYTES = 3
 
 
-class Format:
+class PackedFormat:
     """A format of packed records. `letter` and `version` go into the header, the name into the label."""
 
     def __init__(self, name: str, letter: str, version: int) -> None:

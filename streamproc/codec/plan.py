@@ -40,7 +40,7 @@ class Field(NamedTuple):
     is_read: bool = True
 
 
-class Plan(NamedTuple):
+class ReadPlan(NamedTuple):
     """Where the records of one schema hold what is read: each target's fields, of which the first with a value counts.
 
     `unread`: for targets of which something cannot be read, why.
@@ -60,7 +60,7 @@ class _Misfit(Exception):
         self.kind = found
 
 
-class _Missing(Exception):
+class _AbsentField(Exception):
     """A field that is not there, or always null."""
 
 
@@ -69,7 +69,7 @@ def steps(path: str) -> Path:
     return tuple(step for name in path.split(".") for step in ((name[:-2], LIST) if name.endswith(LIST) else (name,)))
 
 
-def make_plan(tree: Tree, shape: Shape) -> tuple[Plan, list[str]]:
+def make_plan(tree: Tree, shape: Shape) -> tuple[ReadPlan, list[str]]:
     """Return where a schema, one that is safe, holds what is read; and its faults: with any, it cannot be used."""
     search = _Search(tree.types)
     fields: dict[str, tuple[Field, ...]] = {}
@@ -85,7 +85,7 @@ def make_plan(tree: Tree, shape: Shape) -> tuple[Plan, list[str]]:
             except _Misfit as error:
                 misfits.append(str(error))
                 found.append(Field(error.place, error.kind, 1, is_read=False))
-            except _Missing as error:
+            except _AbsentField as error:
                 lacks.add(str(error))
             else:
                 found += [] if field is None else [field]
@@ -98,7 +98,7 @@ def make_plan(tree: Tree, shape: Shape) -> tuple[Plan, list[str]]:
             unread[target] = "; ".join(dict.fromkeys(misfits))
         if found:
             fields[target] = tuple(field._replace(path=(*tree.prefix, *field.path)) for field in found)
-    return Plan(fields, shape, unread), list(dict.fromkeys(faults))
+    return ReadPlan(fields, shape, unread), list(dict.fromkeys(faults))
 
 
 def _find(search: "_Search", schema: Any, target: str, path: str, shape: Shape) -> tuple[Field | None, list[str]]:
@@ -144,7 +144,7 @@ class _Search:
         """
         found = branches(schema, self._names)
         if not found:
-            raise _Missing("always null")
+            raise _AbsentField("always null")
         if not rest:
             return [(place, leaf) for leaf in found]
         wanted = ("array",) if rest[0] == LIST else ("map", *RECORDS)
@@ -160,7 +160,7 @@ class _Search:
     def _inside(self, records: Sequence[Any], rest: Path, place: Path, at: str) -> list[tuple[Path, Any]]:
         """Look in each record, or map; what one of them lacks is null there."""
         found: list[tuple[Path, Any]] = []
-        lack = _Missing("missing")
+        lack = _AbsentField("missing")
         fields = [_field(record, rest[0], place, at) for record in records]
         names = {field["name"] for field in fields if field is not None}
         for record, field in zip(records, fields, strict=True):
@@ -171,7 +171,7 @@ class _Search:
             else:
                 try:
                     found += self.leaves(field["type"], rest[1:], (*place, field["name"]), at)
-                except _Missing as error:
+                except _AbsentField as error:
                     lack = error
         if not found:
             raise lack

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from streamproc.codec.avro import Names, endless, kind
 from streamproc.codec.normal import Tree
-from streamproc.codec.plan import Path, Plan
+from streamproc.codec.plan import Path, ReadPlan
 from streamproc.codec.weight import BRANCHES_PER_VALUE, values
 from streamproc.core.shape import LIST, METADATA, NAMES, REQUIRED, TARGETS, TIMES, TOKENS, TOOLS
 
@@ -67,7 +67,7 @@ class Program(NamedTuple):
     cost: int
 
 
-def program(tree: Tree, plan: Plan) -> Program:
+def program(tree: Tree, plan: ReadPlan) -> Program:
     """Return the program for what a plan reads of a schema."""
     slots: dict[str, list[int]] = {target: [] for target in TARGETS}
     units: list[int] = []
@@ -77,7 +77,7 @@ def program(tree: Tree, plan: Plan) -> Program:
             slots[target].append(len(reads))
             units.append(field.per_second)
             reads.append(Read(target, field.path, len(reads), field.is_read))
-    compiler = _Compiler(tree.types)
+    compiler = _ProgramCompiler(tree.types)
     targets = Targets(
         words=[slots[target] for target in WORDS],
         times=[[(slot, units[slot]) for slot in slots[target]] for target in TIMES],
@@ -89,7 +89,7 @@ def program(tree: Tree, plan: Plan) -> Program:
     return Program(compiler.nodes, root, len(reads), targets, compiler.values(tree.root))
 
 
-class _Compiler:
+class _ProgramCompiler:
     """Makes the nodes. Types that may contain themselves are made once each where nothing is read of them."""
 
     def __init__(self, names: Names) -> None:

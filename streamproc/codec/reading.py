@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from streamproc.codec.arrival import MAX_NAME_CHARS, Framed, check, instants, ordered, unknown
 from streamproc.codec.moments import seconds
-from streamproc.codec.plan import Path, Plan
+from streamproc.codec.plan import Path, ReadPlan
 from streamproc.codec.values import ASTRAY, count, metadata, required, text, tools, usage
 from streamproc.core.model import RunEvent
 from streamproc.core.shape import LIST, METADATA, TIMES, TOKENS, TOOLS
@@ -14,7 +14,7 @@ from streamproc.core.shape import LIST, METADATA, TIMES, TOKENS, TOOLS
 T = TypeVar("T")
 
 
-class Place(NamedTuple):
+class TargetPath(NamedTuple):
     """Where a target may be. `per_second`: a time's unit; `is_read`: false where what is there is of no use."""
 
     path: Path
@@ -25,7 +25,7 @@ class Place(NamedTuple):
 class Getters(NamedTuple):
     """Where to look: for each target its places, in the order in which they are tried."""
 
-    places: Mapping[str, Sequence[Place]]
+    places: Mapping[str, Sequence[TargetPath]]
     statuses: Mapping[str, str]
     only: frozenset[str] = frozenset()
 
@@ -46,10 +46,10 @@ class Getters(NamedTuple):
         return None
 
 
-def getters_of(plan: Plan) -> Getters:
+def getters_of(plan: ReadPlan) -> Getters:
     """Return a plan's paths."""
     places = {
-        target: [Place(field.path, field.per_second, field.is_read) for field in fields]
+        target: [TargetPath(field.path, field.per_second, field.is_read) for field in fields]
         for target, fields in plan.fields.items()
     }
     return Getters(places, plan.shape.statuses, plan.shape.only)
@@ -99,7 +99,7 @@ def _name(value: Any, odd: list[str]) -> str | None:
     return text(value, MAX_NAME_CHARS, odd)
 
 
-def _at(found: Any, place: Place) -> Any:
+def _at(found: Any, place: TargetPath) -> Any:
     value = pick(found, place.path)
     if place.is_read or value is None:
         return value

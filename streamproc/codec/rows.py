@@ -32,19 +32,19 @@ class Origin(NamedTuple):
     partition: int
 
 
-class Field(NamedTuple):
+class SchemaField(NamedTuple):
     """A field of a schema; `at`: where its value is, among a struct's own and those of an Origin behind them."""
 
     name: str
-    kind: "Kind"
+    kind: "ValueKind"
     at: int
 
 
-class Kind(NamedTuple):
+class ValueKind(NamedTuple):
     """What a value is: a kind of Avro's, `optional` where it may be null; `inside`: what is in it."""
 
     name: str
-    inside: Sequence["Kind"] = ()
+    inside: Sequence["ValueKind"] = ()
     fields: Sequence[str] = ()
 
 
@@ -131,7 +131,7 @@ def place_of(origin: Origin) -> bytes:
     return f"{origin.topic}:{origin.partition}".encode()
 
 
-def fields_of(schema: Schema, of: type[Struct]) -> list[Field]:
+def fields_of(schema: Schema, of: type[Struct]) -> list[SchemaField]:
     """Return the fields of a schema; raises ValueError where the struct has nothing for one."""
     own = [ORIGIN[-1] if name == _offset_of(of) else name for name in of.__struct_fields__]
     names = [*own, *(name for name in ORIGIN[:-1] if name not in own)]
@@ -139,10 +139,10 @@ def fields_of(schema: Schema, of: type[Struct]) -> list[Field]:
     fields = schema.document["fields"]
     if missing := [field["name"] for field in fields if field["name"] not in at]:
         raise ValueError(f"{of.__name__} has no {', '.join(missing)}, which its schema has")
-    return [Field(field["name"], _kind(field["type"]), at[field["name"]]) for field in fields]
+    return [SchemaField(field["name"], _kind(field["type"]), at[field["name"]]) for field in fields]
 
 
-def kinds_of(schema: Schema, shared: Collection[str]) -> list[tuple[Kind, bool]]:
+def kinds_of(schema: Schema, shared: Collection[str]) -> list[tuple[ValueKind, bool]]:
     """Return the kind of each field as the native decoders take them, and whether its texts are to be one object."""
     return [(_kind(field["type"]), field["name"] in shared) for field in schema.document["fields"]]
 
@@ -151,28 +151,28 @@ def _offset_of(of: type[Struct]) -> str:
     return OFFSET if OFFSET in of.__struct_fields__ else ORIGIN[-1]
 
 
-def _kind(of: Any) -> Kind:
+def _kind(of: Any) -> ValueKind:
     if isinstance(of, list):
         [value] = [_kind(branch) for branch in of if branch != "null"]
-        return Kind("optional", [value])
+        return ValueKind("optional", [value])
     match kind(of):
         case "array":
-            return Kind("array", [_kind(of["items"])])
+            return ValueKind("array", [_kind(of["items"])])
         case "record":
             fields = of["fields"]
-            return Kind("record", [_kind(field["type"]) for field in fields], [field["name"] for field in fields])
+            return ValueKind("record", [_kind(field["type"]) for field in fields], [field["name"] for field in fields])
         case leaf:
-            return Kind(leaf)
+            return ValueKind(leaf)
 
 
-def _for_fastavro(value: Any, of: Kind) -> Any:
+def _for_fastavro(value: Any, of: ValueKind) -> Any:
     """Return a value as fastavro takes it: a record is no tuple."""
     if of.name == "optional" and value is not None:
         return _for_fastavro(value, of.inside[0])
     return dict(zip(of.fields, value, strict=True)) if of.name == "record" else value
 
 
-def _as_ours(value: Any, of: Kind, is_shared: bool) -> Any:  # noqa: FBT001  it stands in one place
+def _as_ours(value: Any, of: ValueKind, is_shared: bool) -> Any:  # noqa: FBT001  it stands in one place
     """Return what fastavro read as a struct has it."""
     if value is None:
         return None

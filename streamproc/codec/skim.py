@@ -67,7 +67,7 @@ class Skimmer:
     def __init__(self, root: str, names: Names) -> None:
         without_end = endless(names)
         finite = {name: named for name, named in names.items() if name not in without_end}
-        compiler = _Compiler(names, without_end)
+        compiler = _SkimCompiler(names, without_end)
         self.is_endless = bool(without_end)
         self._skim = compiler.skim(root)
         self._cost = values(root, finite)
@@ -251,7 +251,7 @@ def _skip_nested(bodies: dict[str, Skim], name: str, cost: int, types: int) -> S
     return skip
 
 
-class _Compiler:
+class _SkimCompiler:
     """Makes the skims of types. Those `without_end` are made once each, and find each other when they run."""
 
     def __init__(self, names: Names, without_end: frozenset[str]) -> None:

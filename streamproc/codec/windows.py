@@ -8,9 +8,9 @@ import msgspec
 from streamproc.codec import earlier
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
-from streamproc.codec.encode import Source
+from streamproc.codec.encode import OutputSource
 from streamproc.codec.message import Message
-from streamproc.codec.packed import Format, is_packed
+from streamproc.codec.packed import PackedFormat, is_packed
 from streamproc.codec.runstate import REPLAY, unreadable
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed
 from streamproc.core.alerts import Severity
@@ -30,7 +30,7 @@ from streamproc.core.windowstate import (
 )
 from streamproc.errors import RecordRejected
 
-STATE = Format("run-windows", "w", 1)
+STATE = PackedFormat("run-windows", "w", 1)
 """`[source offset, value]`; what the value is says the key."""
 _DECODE: Mapping[str, Callable[[memoryview], tuple[int, Value]]] = {
     kind: msgspec.msgpack.Decoder(tuple[int, value]).decode  # type: ignore[valid-type]
@@ -41,7 +41,7 @@ _DECODE: Mapping[str, Callable[[memoryview], tuple[int, Value]]] = {
 class WindowEncoder:
     """Encodes the outputs of one window task."""
 
-    def __init__(self, source: Source, frames: Frames = SINGLE_OBJECTS) -> None:
+    def __init__(self, source: OutputSource, frames: Frames = SINGLE_OBJECTS) -> None:
         self._metrics = load_framed("run_metrics", frames)
         prefix = f"/streamproc/{source.application_id}"
         self._place = f"{source.topic}:{source.partition}"

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from starlette.datastructures import Headers
 
 from streamproc.console.callers import Caller
-from streamproc.console.tokens import OPERATOR, PAYLOADS, RIGHTS, Token, TokenFile
+from streamproc.console.tokens import OPERATOR, PAYLOADS, RIGHTS, ConsoleToken, ConsoleTokens
 from streamproc.console_config import ConsoleSettings
 from streamproc.errors import ConfigError
 
@@ -30,7 +30,7 @@ Security = Sequence[Mapping[str, Sequence[str]]]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Refused(Exception):
+class AccessRefused(Exception):
     """Somebody may not come in. `status`: 401 where a token would help, else 403."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -54,7 +54,7 @@ class Access:
             )
         if (settings.proxy_header is None) != (not settings.proxy_networks):
             raise ConfigError("STREAMPROC_CONSOLE__PROXY_HEADER and __PROXY_NETWORKS go together: set both, or neither")
-        self._tokens = None if settings.tokens_file is None else TokenFile(settings.tokens_file)
+        self._tokens = None if settings.tokens_file is None else ConsoleTokens(settings.tokens_file)
 
     @property
     def security(self) -> Security:
@@ -73,7 +73,7 @@ class Access:
             return self._made(token.name, token.rights), scheme.lower() == "bearer"
         if (name := self._proxied(headers, address)) is not None:
             return self._made(name, self._settings.proxy_rights), False
-        raise Refused(
+        raise AccessRefused(
             UNAUTHORIZED, "a token is needed: send it as `Authorization: Bearer …`, or as the password of the log in"
         )
 
@@ -93,7 +93,7 @@ class Access:
     def _csrf(self, name: str) -> str:
         return hmac.new(self._secret, name.encode(), hashlib.sha256).hexdigest()
 
-    def _token(self, scheme: str, shown: str) -> Token | None:
+    def _token(self, scheme: str, shown: str) -> ConsoleToken | None:
         if self._tokens is None or len(shown) > MAX_HEADER_CHARS:
             return None
         secret = _secret(scheme, shown)
@@ -109,7 +109,9 @@ class Access:
         name = names[0].encode("latin-1").decode(errors="replace")
         # One that the proxy only adds to would still hold what the client sent.
         if len(names) > 1 or not name.isprintable() or not 0 < len(name) <= MAX_NAME_CHARS:
-            raise Refused(FORBIDDEN, f"the proxy must send one {self._settings.proxy_header}, with a user's name in it")
+            raise AccessRefused(
+                FORBIDDEN, f"the proxy must send one {self._settings.proxy_header}, with a user's name in it"
+            )
         return name
 
     def _is_trusted(self, address: str) -> bool:
@@ -145,7 +147,7 @@ def _refuse_other_names(host: str, own: str) -> None:
     """Refuse what was sent to another name: a page of somebody's may have made it point here."""
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
     if name.strip("[]").lower() not in (*LOOPBACK_NAMES, own):
-        raise Refused(FORBIDDEN, f"without tokens the console answers to {LOOPBACK_NAMES[1]} and localhost only")
+        raise AccessRefused(FORBIDDEN, f"without tokens the console answers to {LOOPBACK_NAMES[1]} and localhost only")
 
 
 def _network(text: str) -> Network:

@@ -16,20 +16,20 @@ from streamproc.console.following import Follower, Parts
 from streamproc.console.gate import probes
 from streamproc.console.intake import Intake
 from streamproc.console.lookups import Lookups
-from streamproc.console.metrics import Metrics, Watched
+from streamproc.console.metrics import MeasuredParts, Metrics
 from streamproc.console.model.database import Database
-from streamproc.console.model.entries import Kind
-from streamproc.console.model.retention import Retention
+from streamproc.console.model.entries import StepKind
+from streamproc.console.model.retention import HistoryRetention
 from streamproc.console.model.runs import RunTable
 from streamproc.console.news import News
 from streamproc.console.objects import Objects
-from streamproc.console.payloads import Payloads
+from streamproc.console.payloads import PayloadReader
 from streamproc.console.queries.history import Topics
 from streamproc.console.queries.view import View
-from streamproc.console.readmodel import ReadModel, Sources
+from streamproc.console.readmodel import AnswerSources, ReadModel
 from streamproc.console.replays import Counted, Replays
 from streamproc.console.site import application
-from streamproc.console.standing import Standing
+from streamproc.console.standing import FollowerStatus
 from streamproc.dlq.limits import limits_of
 from streamproc.interrupts import cancelled, stop_on_signal
 from streamproc.preflight import complaint
@@ -49,7 +49,7 @@ class Console(NamedTuple):
     """What a console is made of, for who puts it together otherwise."""
 
     reads: ReadModel
-    watched: Watched
+    watched: MeasuredParts
     following: asyncio.Task[None]
 
 
@@ -106,7 +106,7 @@ async def _console(settings: Settings, actions: Counted | None) -> AsyncIterator
     identity = {"topics": repr(topics.by_role()), "profile": profile.name, "deadlines": repr(deadlines)}
     kafka, news = make_kafka(settings), News()
     database = Database(own.database or default_database(settings.application_id), identity, own.index_metadata)
-    standing = Standing(is_new=bool(database.why_rebuilt), untouched_s=database.untouched_s)
+    standing = FollowerStatus(is_new=bool(database.why_rebuilt), untouched_s=database.untouched_s)
     lookups = Lookups(kafka)
     with (
         closing(database),
@@ -121,13 +121,13 @@ async def _console(settings: Settings, actions: Counted | None) -> AsyncIterator
                 intake=(intake := Intake(topics, objects.metadata)),
                 database=database,
                 runs=RunTable(view.ends_first, own.index_metadata),
-                retention=Retention(own.retention_s * 1_000, own.max_runs, profile),
+                retention=HistoryRetention(own.retention_s * 1_000, own.max_runs, profile),
                 standing=standing,
                 pool=writer,
                 ask=objects.ask,
                 news=news.tell,
             )
-            sources = Sources(
+            sources = AnswerSources(
                 database=database,
                 pool=readers,
                 standing=standing,
@@ -135,11 +135,11 @@ async def _console(settings: Settings, actions: Counted | None) -> AsyncIterator
                 view=view,
                 topics=_told_in(topics),
                 state_topic=topics.state,
-                payloads=Payloads(lookups, objects, topics.state, topics.dead_letters),
+                payloads=PayloadReader(lookups, objects, topics.state, topics.dead_letters),
                 links=own.links,
             )
             reads, replays = ReadModel(sources), {} if actions is None else actions.outcomes
-            watched = Watched(standing, database, readers, intake, lambda: reads.listeners, replays)
+            watched = MeasuredParts(standing, database, readers, intake, lambda: reads.listeners, replays)
             following = asyncio.create_task(Follower(parts).run(), name="follower")
             try:
                 yield Console(reads, watched, following)
@@ -151,7 +151,11 @@ async def _console(settings: Settings, actions: Counted | None) -> AsyncIterator
 
 def _told_in(topics: TopicSettings) -> Topics:
     """Return the topics that tell of a run's past."""
-    by_kind = {Kind.TRANSITION: topics.transitions, Kind.VERDICT: topics.verdicts or "", Kind.ALERT: topics.alerts}
+    by_kind = {
+        StepKind.TRANSITION: topics.transitions,
+        StepKind.VERDICT: topics.verdicts or "",
+        StepKind.ALERT: topics.alerts,
+    }
     return Topics(by_kind, topics.dead_letters)
 
 

@@ -14,15 +14,15 @@ import structlog
 
 from streamproc.codec.arrival import Arrival
 from streamproc.console.intake import Intake
-from streamproc.console.model.database import Cause, Database
-from streamproc.console.model.entries import Mark
-from streamproc.console.model.retention import Retention, tidy
+from streamproc.console.model.database import Database, RebuildCause
+from streamproc.console.model.entries import Checkpoint
+from streamproc.console.model.retention import HistoryRetention, tidy
 from streamproc.console.model.runs import RunTable
 from streamproc.console.model.writing import marks as marks_in
 from streamproc.console.model.writing import topic_ids, write, write_topic_ids
 from streamproc.console.objects import Unlearned
 from streamproc.console.sameness import Anew, Sameness
-from streamproc.console.standing import Halt, Standing
+from streamproc.console.standing import FollowerStatus, Halt
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import to_its_end
 from streamproc.runtime.backoff import Backoff
@@ -60,8 +60,8 @@ class Parts(NamedTuple):
     intake: Intake
     database: Database
     runs: RunTable
-    retention: Retention
-    standing: Standing
+    retention: HistoryRetention
+    standing: FollowerStatus
     pool: Executor
     ask: Ask
     news: Callable[[], None]
@@ -91,7 +91,7 @@ class Follower:
                     await self._wait(backoff, Halt.DISK, f"the read model cannot be written: {error}")
                 else:
                     log.warning("the read model is damaged and is built anew", error=str(error))
-                    await self._rebuild(Cause.DAMAGED, f"it was damaged ({error})")
+                    await self._rebuild(RebuildCause.DAMAGED, f"it was damaged ({error})")
             except Denied as denied:
                 self._halt(Halt.KAFKA, f"Kafka cannot be read: {denied}")
                 await granted(self._parts.kafka, denied, denials)
@@ -107,7 +107,7 @@ class Follower:
             log.warning("reading the topics has come to a halt and is tried again", trouble=trouble)
         self._standing.halted(halt, trouble)
 
-    async def _rebuild(self, cause: Cause, why: str) -> None:
+    async def _rebuild(self, cause: RebuildCause, why: str) -> None:
         await self._in_pool(lambda: self._parts.database.rebuild(cause, why))
         self._standing.begin()
         self._parts.news()
@@ -142,7 +142,7 @@ class Follower:
 
     async def _checked(
         self, before: Sequence[TopicPartition], *, is_whole: bool
-    ) -> tuple[list[TopicPartition], Mapping[TopicPartition, Mark]]:
+    ) -> tuple[list[TopicPartition], Mapping[TopicPartition, Checkpoint]]:
         """Return which partitions there are, and how far they were read; raises Anew where they are others now."""
         writer = self._parts.database.writer
         marks, ids = await self._in_pool(lambda: (marks_in(writer), topic_ids(writer)))
@@ -153,7 +153,7 @@ class Follower:
             await self._in_pool(lambda: write_topic_ids(writer, found))
         return places, marks
 
-    async def _enter(self, fetcher: Fetcher, place: TopicPartition, mark: Mark | None) -> None:
+    async def _enter(self, fetcher: Fetcher, place: TopicPartition, mark: Checkpoint | None) -> None:
         first, last = await self._parts.kafka.bounds(*place)
         at = first if mark is None else mark.next
         if at > last:
@@ -232,7 +232,7 @@ class Follower:
         """Say what retention removed; of the states nothing may be missing."""
         if place.topic == self._parts.intake.state_topic:
             why = f"{place} begins at {first} now: what was forgotten before that is not known"
-            raise Anew(why, Cause.RETENTION)
+            raise Anew(why, RebuildCause.RETENTION)
         since = "" if at is None else f" from {at}"
         log.warning("retention removed what was unread", topic=place.topic, partition=place.partition, first=first)
         self._standing.note(f"{place} gap", f"{place} was removed{since} up to {first} before it was read")

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streamproc.console.access import FORBIDDEN, UNAUTHORIZED, Access, Refused
+from streamproc.console.access import FORBIDDEN, UNAUTHORIZED, Access, AccessRefused
 from streamproc.console.api.problems import problem, unforeseen
 
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -38,7 +38,7 @@ def probes(base_path: str) -> frozenset[str]:
     return frozenset(base_path + path for path in PROBES)
 
 
-class Gate:
+class AccessGate:
     """Lets requests through that may pass, each with its caller."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send)
+        answer = _WithHeaders(send)
         try:
             await (self._refusal(scope) or self._app)(scope, receive, answer)
         except ClientDisconnect:
@@ -72,7 +72,7 @@ class Gate:
         refusal: ASGIApp | None = None
         try:
             name = self._let_in(scope, address)
-        except Refused as refused:
+        except AccessRefused as refused:
             headers = LOG_IN if refused.status == UNAUTHORIZED else {}
             refusal = problem(refused.status, str(refused), headers)
         # By name, too: behind a proxy all have one address. Who is refused does not use up what the others may ask.
@@ -89,7 +89,7 @@ class Gate:
         scope.setdefault("state", {})["caller"] = caller
         is_harmless = scope["method"] in SAFE or path == REPORTS
         if not (is_harmless or is_deliberate or self._access.allows(caller, headers)):
-            raise Refused(
+            raise AccessRefused(
                 FORBIDDEN, "this was not sent by one of our pages, or by one from before a restart: load it again"
             )
         return caller.name
@@ -114,7 +114,7 @@ class Rates:
         return (spent + 1 - BURST) / PER_SECOND if is_over else 0.0
 
 
-class _Answer:
+class _WithHeaders:
     """Sends an answer on, with the headers that it lacks. `has_begun`: its status is out."""
 
     def __init__(self, send: Send) -> None:

@@ -10,17 +10,17 @@ from streamproc.codec.schemas import unframe
 from streamproc.console.model.entries import (
     Alerted,
     Arrived,
-    Batch,
+    Checkpoint,
     InstanceRow,
-    Kind,
     LetterRow,
     LetterSaid,
-    Mark,
     ReceiptRow,
     RunChange,
+    StepKind,
     StepRow,
     Sums,
     WindowRow,
+    Writes,
     encode,
 )
 from streamproc.core.model import MIN_TIME_MS, Run
@@ -48,7 +48,7 @@ class Intake:
     def __init__(self, topics: TopicSettings, metadata: Metadata = lambda _: ()) -> None:
         names = topics.by_role()
         self._metadata = metadata
-        self._takers: dict[str, Callable[[Batch, int, Records], None]] = {}
+        self._takers: dict[str, Callable[[Writes, int, Records], None]] = {}
         for role, take in (
             ("state", self._states),
             ("transitions", self._transitions),
@@ -69,16 +69,16 @@ class Intake:
         """The topics that it knows, those first without which there is little to show."""
         return list(self._takers)
 
-    def batch(self, fetched: Mapping[TopicPartition, Records], ends: Mapping[TopicPartition, int]) -> Batch:
+    def batch(self, fetched: Mapping[TopicPartition, Records], ends: Mapping[TopicPartition, int]) -> Writes:
         """Return what records come to; `ends`: the offset behind each partition's. Raises Unlearned."""
-        batch = Batch()
+        batch = Writes()
         for place, records in fetched.items():
             if records:
                 self._take(batch, place, records)
-                batch.marks[place] = Mark(ends[place], records[-1].offset, print_of(records[-1]))
+                batch.marks[place] = Checkpoint(ends[place], records[-1].offset, print_of(records[-1]))
         return batch
 
-    def _take(self, batch: Batch, place: TopicPartition, records: Records) -> None:
+    def _take(self, batch: Writes, place: TopicPartition, records: Records) -> None:
         take = self._takers[place.topic]
         try:
             take(batch, place.partition, records)
@@ -92,7 +92,7 @@ class Intake:
             except UNREADABLE:
                 self.unreadable[place.topic] = self.unreadable.get(place.topic, 0) + 1
 
-    def _states(self, batch: Batch, partition: int, records: Records) -> None:
+    def _states(self, batch: Writes, partition: int, records: Records) -> None:
         # Of each key the last one only: decoding is most of the cost.
         latest = list({record.key: record for record in records}.values())
         for record, (run_id, run) in zip(latest, runstate.decode_runs(latest), strict=True):
@@ -102,30 +102,30 @@ class Intake:
                 run.event = b""
             batch.runs[run_id, partition] = RunChange(run_id, partition, record.offset, run, metadata)
 
-    def _transitions(self, batch: Batch, partition: int, records: Records) -> None:
+    def _transitions(self, batch: Writes, partition: int, records: Records) -> None:
         batch.steps.extend([_transition(partition, record) for record in records])
 
-    def _verdicts(self, batch: Batch, partition: int, records: Records) -> None:
+    def _verdicts(self, batch: Writes, partition: int, records: Records) -> None:
         batch.steps.extend([_verdict(partition, record) for record in records])
 
-    def _alerts(self, batch: Batch, partition: int, records: Records) -> None:
+    def _alerts(self, batch: Writes, partition: int, records: Records) -> None:
         batch.steps.extend([_alert(partition, record) for record in records])
 
-    def _metrics(self, batch: Batch, partition: int, records: Records) -> None:  # noqa: ARG002  windows lie anywhere
+    def _metrics(self, batch: Writes, partition: int, records: Records) -> None:  # noqa: ARG002  windows lie anywhere
         for record in records:
             row = _window(record)
             batch.windows[row[:4]] = row
 
-    def _letters(self, batch: Batch, partition: int, records: Records) -> None:
+    def _letters(self, batch: Writes, partition: int, records: Records) -> None:
         batch.letters.extend([_letter(letter_of(record, partition)) for record in records])
 
-    def _instances(self, batch: Batch, partition: int, records: Records) -> None:  # noqa: ARG002  one is enough
+    def _instances(self, batch: Writes, partition: int, records: Records) -> None:  # noqa: ARG002  one is enough
         for record in records:
             instance_id = (record.key or b"").decode()
             packed = None if record.value is None else encode(_read("instances", record))
             batch.instances[instance_id] = InstanceRow(instance_id, packed)
 
-    def _receipts(self, batch: Batch, partition: int, records: Records) -> None:  # noqa: ARG002  it is in the key
+    def _receipts(self, batch: Writes, partition: int, records: Records) -> None:  # noqa: ARG002  it is in the key
         for record in records:
             number, offset, found = said_in(record)
             batch.receipts.append(ReceiptRow(number, offset, None if found is None else found.at_ms))
@@ -161,7 +161,7 @@ def _transition(partition: int, record: Arrival) -> StepRow:
         said["source_offset"],
     )
     return StepRow(
-        Kind.TRANSITION, partition, record.offset, said["run_id"], said["occurred_at"], record.timestamp, arrived
+        StepKind.TRANSITION, partition, record.offset, said["run_id"], said["occurred_at"], record.timestamp, arrived
     )
 
 
@@ -184,14 +184,16 @@ def _verdict(partition: int, record: Arrival) -> StepRow:
         said["source_offset"],
     )
     return StepRow(
-        Kind.VERDICT, partition, record.offset, said["run_id"], said["occurred_at"], record.timestamp, arrived
+        StepKind.VERDICT, partition, record.offset, said["run_id"], said["occurred_at"], record.timestamp, arrived
     )
 
 
 def _alert(partition: int, record: Arrival) -> StepRow:
     said = _read("alerts", record)
     alerted = Alerted(*(said[name] for name in Alerted.__struct_fields__))
-    return StepRow(Kind.ALERT, partition, record.offset, alerted.run_id, alerted.decided_at, record.timestamp, alerted)
+    return StepRow(
+        StepKind.ALERT, partition, record.offset, alerted.run_id, alerted.decided_at, record.timestamp, alerted
+    )
 
 
 def _letter(found: Letter | Foreign) -> LetterRow:

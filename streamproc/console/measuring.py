@@ -17,7 +17,7 @@ class Told(Protocol):
         """Take note of a request: its route's template, its status, and how long its answer took to begin."""
 
 
-class Measured:
+class MeasuredApp:
     """An application whose requests are told of. `templates`: by a route's endpoint; `unmeasured`: those left out."""
 
     def __init__(

@@ -11,11 +11,11 @@ from concurrent.futures import Executor
 from typing import NamedTuple
 
 from streamproc.console.intake import Intake
-from streamproc.console.model.database import Cause, Database
+from streamproc.console.model.database import Database, RebuildCause
 from streamproc.console.queries.runs import counts
 from streamproc.console.reads import Busy
-from streamproc.console.replays import Outcome
-from streamproc.console.standing import Halt, Standing
+from streamproc.console.replays import ReplayOutcome
+from streamproc.console.standing import FollowerStatus, Halt
 from streamproc.observe.exposition import Family, Process
 from streamproc.observe.names import Metric
 from streamproc.observe.scrapes import Scrapes
@@ -55,18 +55,18 @@ REPLAYS = Metric(
 DURATION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
-class Watched(NamedTuple):
+class MeasuredParts(NamedTuple):
     """What is asked. `pool`: its threads read the database; `replays`: by outcome."""
 
-    standing: Standing
+    standing: FollowerStatus
     database: Database
     pool: Executor
     intake: Intake
     listeners: Callable[[], int]
-    replays: Mapping[Outcome, int]
+    replays: Mapping[ReplayOutcome, int]
 
 
-class _Stored(NamedTuple):
+class _DatabaseFigures(NamedTuple):
     """What the database says; `runs` None: it cannot say just now."""
 
     bytes: int
@@ -76,7 +76,7 @@ class _Stored(NamedTuple):
 class Metrics:
     """Exports what the watched say, and what it is told of requests."""
 
-    def __init__(self, watched: Watched, profile: str) -> None:
+    def __init__(self, watched: MeasuredParts, profile: str) -> None:
         self._watched = watched
         self._process = Process(profile)
         self._scrapes = Scrapes(self._everything)
@@ -97,7 +97,7 @@ class Metrics:
         stored = await asyncio.get_running_loop().run_in_executor(self._watched.pool, _stored, self._watched.database)
         return [*self._process.families(), *self._families(stored)]
 
-    def _families(self, stored: _Stored) -> Iterator[Family]:
+    def _families(self, stored: _DatabaseFigures) -> Iterator[Family]:
         standing, database, intake = self._watched.standing, self._watched.database, self._watched.intake
         yield gauge(COMPLETE, {(): standing.was_complete})
         yield gauge(BEHIND, {(): standing.as_of().behind_s})
@@ -106,22 +106,22 @@ class Metrics:
         yield _counter(RECORDS_READ, {(): standing.records_read})
         unreadable = Counter(intake.unreadable) + standing.skipped
         yield _counter(RECORDS_UNREADABLE, {(topic,): unreadable[topic] for topic in intake.topics})
-        yield _counter(REBUILDS, {(cause.value,): database.rebuilds[cause] for cause in Cause})
+        yield _counter(REBUILDS, {(cause.value,): database.rebuilds[cause] for cause in RebuildCause})
         yield gauge(READ_MODEL, {(): stored.bytes})
         yield gauge(RUNS, {} if stored.runs is None else {(): stored.runs})
         yield self._requests.family()
         yield self._durations.family()
         yield _counter(INTERRUPTED, {(): database.interrupted})
         yield gauge(LISTENERS, {(): self._watched.listeners()})
-        yield _counter(REPLAYS, {(outcome.value,): self._watched.replays.get(outcome, 0) for outcome in Outcome})
+        yield _counter(REPLAYS, {(outcome.value,): self._watched.replays.get(outcome, 0) for outcome in ReplayOutcome})
 
 
-def _stored(database: Database) -> _Stored:
+def _stored(database: Database) -> _DatabaseFigures:
     try:
         runs = sum(database.read(lambda db: counts(db, "status")).values())
     except (Busy, sqlite3.Error):
-        return _Stored(database.bytes(), None)
-    return _Stored(database.bytes(), runs)
+        return _DatabaseFigures(database.bytes(), None)
+    return _DatabaseFigures(database.bytes(), runs)
 
 
 def _counter(metric: Metric, values: Mapping[LabelValues, int]) -> Family:

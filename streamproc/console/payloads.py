@@ -7,7 +7,7 @@ from streamproc.codec.sizes import named
 from streamproc.console.answers.signals import LetterDetail
 from streamproc.console.lookups import Lookups
 from streamproc.console.objects import Objects
-from streamproc.console.queries.runs import Stored
+from streamproc.console.queries.runs import StoredRun
 from streamproc.dlq.letter import Letter
 from streamproc.dlq.letter import of as letter_of
 from streamproc.dlq.showing import hex_dump
@@ -20,7 +20,7 @@ HEADER_CHARS = 1_000
 NO_RIGHT = "to see payloads is a right of its own"
 
 
-class Payloads(NamedTuple):
+class PayloadReader(NamedTuple):
     """Reads them. The topics with their prefix."""
 
     lookups: Lookups
@@ -28,7 +28,7 @@ class Payloads(NamedTuple):
     state_topic: str
     dead_letters: str
 
-    async def of_run(self, stored: Stored) -> tuple[Any, str | None]:
+    async def of_run(self, stored: StoredRun) -> tuple[Any, str | None]:
         """Return the object of a run's last event, and None; or None, and why there is none."""
         place = TopicPartition(self.state_topic, stored.run.source_partition)
         try:

@@ -9,20 +9,20 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from streamproc.console.answers.common import AsOf
-from streamproc.console.answers.fleet import Health, Overview, Pipeline, Series
+from streamproc.console.answers.fleet import ConsoleHealth, Overview, Pipeline, Series
 from streamproc.console.answers.runs import History, Link, RunDetail, Runs, Values
 from streamproc.console.answers.signals import Alerts, LetterDetail, Letters
 from streamproc.console.model.database import Database
 from streamproc.console.news import News
-from streamproc.console.payloads import NO_RIGHT, Payloads
+from streamproc.console.payloads import NO_RIGHT, PayloadReader
 from streamproc.console.qualifiers import Filter
 from streamproc.console.queries import fleet, history, pipeline, runs, signals
 from streamproc.console.queries.cursors import cursor, key_in
 from streamproc.console.queries.history import Topics
-from streamproc.console.queries.runs import Stored
+from streamproc.console.queries.runs import StoredRun
 from streamproc.console.queries.view import View
 from streamproc.console.reads import AlertFilter, Event, LetterFilter, NotFound, Page, SeriesFilter, StreamFilter
-from streamproc.console.standing import Standing
+from streamproc.console.standing import FollowerStatus
 from streamproc.console.streaming import events, id_of, kinds_of, read_in
 from streamproc.console_config import RUN_ID
 from streamproc.version import installed
@@ -36,24 +36,24 @@ HEARTBEAT_S = 10.0
 BEHIND_S = 10.0
 
 
-class Sources(NamedTuple):
+class AnswerSources(NamedTuple):
     """What answers are made of. `pool`: its threads read the database. `links`: templates by name."""
 
     database: Database
     pool: Executor
-    standing: Standing
+    standing: FollowerStatus
     news: News
     view: View
     topics: Topics
     state_topic: str
-    payloads: Payloads
+    payloads: PayloadReader
     links: dict[str, str]
 
 
 class ReadModel:
     """`Reads`, from the read model. `listeners`: how many follow its events."""
 
-    def __init__(self, sources: Sources, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, sources: AnswerSources, clock: Callable[[], float] = time.time) -> None:
         self._sources = sources
         self._clock = clock
         self.listeners = 0
@@ -113,7 +113,7 @@ class ReadModel:
         """Return one run."""
         view, topics = self._sources.view, self._sources.topics
 
-        def query(db: Connection) -> tuple[Stored | None, bool]:
+        def query(db: Connection) -> tuple[StoredRun | None, bool]:
             return runs.one(db, view, run_id), bool(history.steps(db, topics, run_id, 1, None))
 
         stored, has_history = await self._read(query)
@@ -220,7 +220,7 @@ class ReadModel:
             instances=instances, items=partitions, next=None, console_behind=standing.lag(), as_of=self._as_of()
         )
 
-    async def health(self) -> Health:
+    async def health(self) -> ConsoleHealth:
         """Return how the console itself is."""
         as_of, standing = self._as_of(), self._sources.standing
         counted = await self._read(lambda db: sum(runs.counts(db, "status").values()))
@@ -233,7 +233,7 @@ class ReadModel:
         elif not standing.was_complete or as_of.behind_s > BEHIND_S:
             status, message = "behind", f"the read model is {as_of.behind_s:.0f} s behind"
         size = self._sources.database.bytes()
-        return Health(
+        return ConsoleHealth(
             status=status, version=installed(), message=message, database_bytes=size, runs=counted, as_of=as_of
         )
 

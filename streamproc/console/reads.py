@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
-from streamproc.console.answers.fleet import Health, Overview, Pipeline, Series
+from streamproc.console.answers.fleet import ConsoleHealth, Overview, Pipeline, Series
 from streamproc.console.answers.runs import History, RunDetail, Runs, Step, Values
 from streamproc.console.answers.signals import Alerts, LetterDetail, Letters, Replay
 from streamproc.console.qualifiers import Filter
@@ -114,7 +114,7 @@ class Reads(Protocol):
     async def pipeline(self) -> Pipeline:
         """Return who does what."""
 
-    async def health(self) -> Health:
+    async def health(self) -> ConsoleHealth:
         """Return how the console itself is."""
 
     def events(self, wanted: StreamFilter, last_id: str | None) -> AsyncIterator[Sequence[Event]]:

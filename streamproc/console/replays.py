@@ -10,9 +10,9 @@ import structlog
 from streamproc.console.answers.signals import Replay as Answer
 from streamproc.console.reads import Actions, Changed, LetterFilter
 from streamproc.dlq.choice import Choice, WrongFilter, reasons, schemas
-from streamproc.dlq.limits import Limits
-from streamproc.dlq.planning import Plan, survey, terms_of
-from streamproc.dlq.replaying import Replay
+from streamproc.dlq.limits import ReplayLimits
+from streamproc.dlq.planning import ReplayPlan, survey, terms_of
+from streamproc.dlq.replaying import LetterReplay
 from streamproc.dlq.showing import warnings
 from streamproc.errors import ConfigError, StreamprocError
 from streamproc.runtime.config import TopicSettings
@@ -21,7 +21,7 @@ from streamproc.runtime.ports import Kafka
 audit = structlog.get_logger("streamproc.console.audit")
 
 
-class Outcome(StrEnum):
+class ReplayOutcome(StrEnum):
     """What became of a replay that was no dry run."""
 
     SENT = "sent"
@@ -34,7 +34,7 @@ class Counted:
 
     def __init__(self, actions: Actions) -> None:
         self._actions = actions
-        self.outcomes: Counter[Outcome] = Counter()
+        self.outcomes: Counter[ReplayOutcome] = Counter()
 
     async def replay(
         self,
@@ -46,13 +46,13 @@ class Counted:
         expected: int | None,
     ) -> Answer:
         """Do what `actions` does, and raise what it raises."""
-        outcome = Outcome.FAILED
+        outcome = ReplayOutcome.FAILED
         try:
             answer = await self._actions.replay(caller, wanted, places, dry_run=dry_run, expected=expected)
-            outcome = Outcome.SENT
+            outcome = ReplayOutcome.SENT
             return answer
         except Changed:
-            outcome = Outcome.CHANGED
+            outcome = ReplayOutcome.CHANGED
             raise
         finally:
             if not dry_run:
@@ -63,7 +63,7 @@ class Replays:
     """`Actions`. `kafka`: with transactional ids and a group of its own, as `dlq replay` has them."""
 
     def __init__(
-        self, kafka: Kafka, topics: TopicSettings, limits: Limits, clock: Callable[[], float] = time.time
+        self, kafka: Kafka, topics: TopicSettings, limits: ReplayLimits, clock: Callable[[], float] = time.time
     ) -> None:
         self._kafka = kafka
         self._topics = topics
@@ -91,7 +91,7 @@ class Replays:
         if plan.total != expected:
             raise Changed(plan.total)
         audit.info("dead letters are sent back", **about, count=plan.total)
-        replay = Replay(self._kafka, terms, plan, self._clock, lambda _: None)
+        replay = LetterReplay(self._kafka, terms, plan, self._clock, lambda _: None)
         try:
             await replay.run()
         except StreamprocError as error:
@@ -114,7 +114,7 @@ def _choice(wanted: LetterFilter, places: Sequence[tuple[int, int]]) -> Choice:
         raise ConfigError(str(error)) from None
 
 
-def _answer(plan: Plan, replayed: int, *, is_dry: bool) -> Answer:
+def _answer(plan: ReplayPlan, replayed: int, *, is_dry: bool) -> Answer:
     counts: Counter[str] = Counter({verdict.value: count for verdict, count in plan.counts.items()})
     told = list(warnings(plan.unmended, plan.nothing_at))
     return Answer(dry_run=is_dry, to_replay=plan.total, replayed=replayed, counts=dict(counts), warnings=told)

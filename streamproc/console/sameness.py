@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from streamproc.console.intake import print_of
-from streamproc.console.model.database import Cause
-from streamproc.console.model.entries import Mark
+from streamproc.console.model.database import RebuildCause
+from streamproc.console.model.entries import Checkpoint
 from streamproc.runtime.ports import Gone, Kafka, TopicPartition, Unreadable
 
 FETCH_S = 0.5
@@ -13,7 +13,7 @@ FETCH_S = 0.5
 class Anew(Exception):
     """The read model does not belong to the topics; it has to be built anew. The message says why, `cause` in short."""
 
-    def __init__(self, why: str, cause: Cause = Cause.OTHER_TOPIC) -> None:
+    def __init__(self, why: str, cause: RebuildCause = RebuildCause.OTHER_TOPIC) -> None:
         super().__init__(why)
         self.cause = cause
 
@@ -30,7 +30,7 @@ class Sameness:
         self._looks = 0
 
     async def check(
-        self, ids: Mapping[str, str], marks: Mapping[TopicPartition, Mark], *, is_whole: bool
+        self, ids: Mapping[str, str], marks: Mapping[TopicPartition, Checkpoint], *, is_whole: bool
     ) -> Mapping[str, str]:
         """Return the ids of topics that had none yet; raises Anew where a topic is another one.
 
@@ -51,7 +51,7 @@ class Sameness:
                 await self._refuse_other(place, marks[place])
         return {topic: topic_id for topic, topic_id in found.items() if topic not in ids}
 
-    async def _refuse_other(self, place: TopicPartition, mark: Mark) -> None:
+    async def _refuse_other(self, place: TopicPartition, mark: Checkpoint) -> None:
         """Read the last record again: another one in its place is of another topic. One that is gone tells nothing."""
         if mark.last is None:
             return

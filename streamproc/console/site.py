@@ -13,9 +13,9 @@ from starlette.types import ASGIApp
 from streamproc.console.access import Access
 from streamproc.console.api.problems import failed, problem, unforeseen
 from streamproc.console.api.routes import Api
-from streamproc.console.gate import METRICS, PROBES, Gate
-from streamproc.console.measuring import Measured, Told
-from streamproc.console.pages.options import Pages
+from streamproc.console.gate import METRICS, PROBES, AccessGate
+from streamproc.console.measuring import MeasuredApp, Told
+from streamproc.console.pages.options import PageOptions
 from streamproc.console.pages.routing import error_page
 from streamproc.console.pages.routing import routes as page_routes
 from streamproc.console.reads import Actions, Reads
@@ -39,7 +39,7 @@ def application(
     base_path: str = "",
 ) -> ASGIApp:
     """Return the application. `is_ready`: whether the read model was complete once; `actions` None: it only reads."""
-    options = Pages()
+    options = PageOptions()
     as_page = error_page(options)
 
     async def as_asked(request: Request, error: Exception) -> Response:
@@ -52,9 +52,9 @@ def application(
     inner = Starlette(routes=routes, exception_handlers={HTTPException: as_asked, Exception: as_asked})
     inner.router.redirect_slashes = False
     inner.state.reads, inner.state.actions = reads, actions
-    gate = Gate(_below(base_path, inner) if base_path else inner, access, base_path)
+    gate = AccessGate(_below(base_path, inner) if base_path else inner, access, base_path)
     templates = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
-    return Measured(gate, metrics, templates, frozenset((*PROBES, METRICS)))
+    return MeasuredApp(gate, metrics, templates, frozenset((*PROBES, METRICS)))
 
 
 def _below(base_path: str, app: Starlette) -> Starlette:

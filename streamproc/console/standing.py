@@ -22,7 +22,7 @@ class Halt(StrEnum):
     DISK = "disk"
 
 
-class Standing:
+class FollowerStatus:
     """Is told by the follower, asked by the answers. `clock` is monotonic, in seconds.
 
     `trouble`: why reading has come to a halt, in words, empty where it has not; `halt`: the same in one word.

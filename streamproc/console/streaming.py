@@ -6,22 +6,22 @@ The id of an event is how far each partition was read with it. So any console ca
 import re
 from collections.abc import Mapping, Sequence
 
-from streamproc.console.model.entries import Kind
+from streamproc.console.model.entries import StepKind
 from streamproc.console.queries.history import Telling
 from streamproc.console.reads import BadCursor, Event, StreamFilter
 
-KINDS = {"transition": Kind.TRANSITION, "alert": Kind.ALERT}
+KINDS = {"transition": StepKind.TRANSITION, "alert": StepKind.ALERT}
 NAMES = {kind: name for name, kind in KINDS.items()}
 PART = re.compile(r"([at])(\d{1,6})-(\d{1,18})")
-LETTERS = {Kind.TRANSITION: "t", Kind.ALERT: "a"}
+LETTERS = {StepKind.TRANSITION: "t", StepKind.ALERT: "a"}
 OF_LETTER = {letter: kind for kind, letter in LETTERS.items()}
 MAX_ID_CHARS = 40_000
 
-Read = Mapping[tuple[Kind, int], int]
+Read = Mapping[tuple[StepKind, int], int]
 """The next offset of each partition, by kind and number."""
 
 
-def kinds_of(wanted: StreamFilter) -> Sequence[Kind]:
+def kinds_of(wanted: StreamFilter) -> Sequence[StepKind]:
     """Return the kinds that are wanted."""
     return [kind for name, kind in KINDS.items() if not wanted.kinds or name in wanted.kinds]
 
@@ -31,7 +31,7 @@ def id_of(read: Read) -> str:
     return ".".join(f"{LETTERS[kind]}{partition}-{offset}" for (kind, partition), offset in sorted(read.items()))
 
 
-def read_in(text: str) -> dict[tuple[Kind, int], int]:
+def read_in(text: str) -> dict[tuple[StepKind, int], int]:
     """Return how far partitions were read, as an id says it; raises BadCursor."""
     parts = text.split(".") if text and len(text) <= MAX_ID_CHARS else []
     matches = [PART.fullmatch(part) for part in parts]
@@ -40,7 +40,7 @@ def read_in(text: str) -> dict[tuple[Kind, int], int]:
     return {(OF_LETTER[found[1]], int(found[2])): int(found[3]) for found in matches if found is not None}
 
 
-def events(tellings: Sequence[Telling], read: dict[tuple[Kind, int], int], wanted: StreamFilter) -> list[Event]:
+def events(tellings: Sequence[Telling], read: dict[tuple[StepKind, int], int], wanted: StreamFilter) -> list[Event]:
     """Return the events that are wanted, in the order in which they were written; `read` moves on behind them all."""
     found: list[Event] = []
     for each in sorted(tellings, key=lambda each: (each.step.recorded_at, each.kind, each.partition, each.offset)):

@@ -22,7 +22,7 @@ FORM = (
 log = structlog.get_logger(__name__)
 
 
-class Token(NamedTuple):
+class ConsoleToken(NamedTuple):
     """Somebody who may come in, by the SHA-256 of what they have to show."""
 
     name: str
@@ -30,7 +30,7 @@ class Token(NamedTuple):
     digest: str
 
 
-class TokenFile:
+class ConsoleTokens:
     """The tokens of a file, which is read again where it has changed.
 
     What is wrong with it at the start raises ConfigError. Later a line that is no token lets nobody in, and a file that
@@ -49,7 +49,7 @@ class TokenFile:
         if not self._tokens:
             raise ConfigError(f"{path} has no token, so nobody could come in: on a line {FORM}")
 
-    def whose(self, secret: str) -> Token | None:
+    def whose(self, secret: str) -> ConsoleToken | None:
         """Return the token that was shown; all of them are compared, and each in constant time."""
         self._read_again()
         digest, found = digest_of(secret), None
@@ -78,9 +78,9 @@ class TokenFile:
             log.warning("a line of the file of tokens lets nobody in", file=str(self._path), line=number)
 
 
-def tokens_in(text: bytes) -> tuple[Sequence[Token], Sequence[int]]:
+def tokens_in(text: bytes) -> tuple[Sequence[ConsoleToken], Sequence[int]]:
     """Return the tokens of a file, and the numbers of the lines that are none."""
-    found: list[Token] = []
+    found: list[ConsoleToken] = []
     faults: list[int] = []
     for number, line in enumerate(text.decode(errors="replace").split("\n"), 1):
         said = line.partition("#")[0].strip()
@@ -89,7 +89,7 @@ def tokens_in(text: bytes) -> tuple[Sequence[Token], Sequence[int]]:
         match = LINE.fullmatch(said)
         rights = frozenset(match["rights"].split(",")) if match else frozenset()
         if match is not None and rights <= frozenset(RIGHTS):
-            found.append(Token(match["name"], rights, match["digest"]))
+            found.append(ConsoleToken(match["name"], rights, match["digest"]))
         else:
             faults.append(number)
     return found, faults

@@ -24,11 +24,11 @@ class Payloads(Protocol):
     def read(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
         """Return payloads that are kept, by number."""
 
-    def usage(self) -> "Usage":
+    def usage(self) -> "PayloadUsage":
         """Return what they take."""
 
 
-class Usage(NamedTuple):
+class PayloadUsage(NamedTuple):
     """What payloads take: how many are in memory and on disk alone, and how many bytes are used of each."""
 
     in_memory: int = 0
@@ -63,6 +63,6 @@ class InMemory:
         """Return payloads that are kept, by number."""
         return {number: self._kept[number] for number in numbers}
 
-    def usage(self) -> Usage:
+    def usage(self) -> PayloadUsage:
         """Return what they take."""
-        return Usage(len(self._kept), sum(map(len, self._kept.values())))
+        return PayloadUsage(len(self._kept), sum(map(len, self._kept.values())))

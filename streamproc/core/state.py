@@ -21,7 +21,7 @@ MAX_FIRED_PER_COMMIT = 2_000
 """Where a great many deadlines pass at once, the rest fires in the next commits: each has to stay small."""
 
 
-class Outcome(Struct):
+class CommitOutcome(Struct):
     """What one commit changes and sends: an overlay on a State, which it leaves as it is.
 
     `runs`: the last state of each run touched, None where it is forgotten; `forgotten`: the offsets of those runs' last
@@ -127,7 +127,7 @@ class State:
     def _has_ended(self, run: Run) -> bool:
         return run.status in self.rules.profile.outcomes
 
-    def merge(self, out: Outcome) -> None:
+    def merge(self, out: CommitOutcome) -> None:
         """Take over what a confirmed commit changed. It has to have begun on this state as it is."""
         self.forgetting.merge(out.forgetting)
         if self.changed is not None:
@@ -141,7 +141,7 @@ class State:
         self.limiter = out.tally.limiter
         self.stream_time = out.stream_time
 
-    def settle(self, out: Outcome) -> None:
+    def settle(self, out: CommitOutcome) -> None:
         """Take over what was looked at in vain, where there is nothing to commit: nobody has to look again."""
         self.forgetting.merge(out.forgetting)
         self.limits.merge(out.limits, self.runs.get_open)

@@ -18,23 +18,23 @@ from streamproc.core.payloads import LET_GO
 from streamproc.core.reminders import RemindersOverlay, more_ms
 from streamproc.core.retention import MAX_FORGOTTEN_PER_COMMIT
 from streamproc.core.rules import Rules
-from streamproc.core.state import Outcome, State
+from streamproc.core.state import CommitOutcome, State
 from streamproc.core.tally import Tally
 
 MAX_LOOKED_AT = 20_000
 """Reminders that one event, or one look at the clock, goes through: most of them are of runs that have moved on."""
 
 CLOCK = -1
-"""In `Outcome.causes`: no event, but the time that passed."""
+"""In `CommitOutcome.causes`: no event, but the time that passed."""
 
 
-def begin(state: State) -> Outcome:
+def begin(state: State) -> CommitOutcome:
     """Return the empty outcome of a new commit on top of `state`. One that is not committed is simply dropped."""
     tally = Tally(state.rules.base_ms, state.limiter.fork())
-    return Outcome(tally, state.stream_time, CalendarOverlay(state.forgetting), RemindersOverlay(state.limits))
+    return CommitOutcome(tally, state.stream_time, CalendarOverlay(state.forgetting), RemindersOverlay(state.limits))
 
 
-def step(state: State, events: Sequence[RunEvent], at: Moment, out: Outcome) -> Outcome:
+def step(state: State, events: Sequence[RunEvent], at: Moment, out: CommitOutcome) -> CommitOutcome:
     """Fold `events` in the order of arrival onto `state`, on top of `out`: a commit may span several batches.
 
     Cutting the events into other batches gives the same runs, transitions, alerts and verdicts.
@@ -54,7 +54,7 @@ def step(state: State, events: Sequence[RunEvent], at: Moment, out: Outcome) -> 
     return out
 
 
-def pass_time(state: State, at: Moment, out: Outcome) -> Outcome:
+def pass_time(state: State, at: Moment, out: CommitOutcome) -> CommitOutcome:
     """Let the partition's `now` (rules.md 16) do its part: deadlines, then retention."""
     out.now = at.wall_ms if at.caught_up else min(out.stream_time, at.wall_ms)
     if at.caught_up:
@@ -63,7 +63,7 @@ def pass_time(state: State, at: Moment, out: Outcome) -> Outcome:
     return out
 
 
-def _timed(event: RunEvent, at: Moment, out: Outcome) -> RunEvent:
+def _timed(event: RunEvent, at: Moment, out: CommitOutcome) -> RunEvent:
     """Return an event whose timestamp is of long ago, or none, with a time; count it."""
     if event.timestamp > NO_TIMESTAMP:
         out.tally.anomalies["old_timestamp"] += 1
@@ -73,7 +73,7 @@ def _timed(event: RunEvent, at: Moment, out: Outcome) -> RunEvent:
     return replace(event, timestamp=at.wall_ms)
 
 
-def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
+def _arrive(state: State, out: CommitOutcome, event: RunEvent, at: Moment) -> None:
     run_id, rules = event.run_id, state.rules
     run = out.runs[run_id] if run_id in out.runs else state.runs.get(run_id)
     # Retention counts by the clock; stream time may be a little ahead of it, and far behind in a backlog.
@@ -98,7 +98,7 @@ def _arrive(state: State, out: Outcome, event: RunEvent, at: Moment) -> None:
         _hear(out, run, event, rules, at)
 
 
-def _hear(out: Outcome, run: Run, event: RunEvent, rules: Rules, at: Moment) -> None:
+def _hear(out: CommitOutcome, run: Run, event: RunEvent, rules: Rules, at: Moment) -> None:
     """Remember that an open run was heard of (rules.md 17); not each time, since it takes a state of its own."""
     if at.wall_ms - run.retained_from >= rules.retention.heard_every_ms:
         new: Run = run.__copy__()  # type: ignore[attr-defined]
@@ -107,7 +107,7 @@ def _hear(out: Outcome, run: Run, event: RunEvent, rules: Rules, at: Moment) -> 
         out.causes[run.run_id] = event.offset
 
 
-def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Moment, *, expected: bool) -> None:
+def _apply(state: State, out: CommitOutcome, run: Run | None, event: RunEvent, at: Moment, *, expected: bool) -> None:
     rules, profile = state.rules, state.rules.profile
     late = lateness(event.timestamp, out.stream_time, at.wall_ms)
     after = opened(event, profile, at, late) if run is None else advanced(run, event, profile, at, late)
@@ -137,14 +137,14 @@ def _apply(state: State, out: Outcome, run: Run | None, event: RunEvent, at: Mom
         out.limits.watch(after)
 
 
-def _now(out: Outcome, event: RunEvent, at: Moment) -> int:
+def _now(out: CommitOutcome, event: RunEvent, at: Moment) -> int:
     """Return what time it is where an event is judged: one without a timestamp brings the clock's, but moves none."""
     if event.timestamp <= at.wall_ms:
         return max(out.stream_time, event.timestamp)
     return out.stream_time or at.wall_ms
 
 
-def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
+def _fire(state: State, out: CommitOutcome, now: int, *, by_clock: bool) -> None:
     """Fire deadlines that passed, each as of the full second at which it was due to be looked at."""
     rules, limits = state.rules, out.limits
 
@@ -176,7 +176,7 @@ def _fire(state: State, out: Outcome, now: int, *, by_clock: bool) -> None:
     limits.find_next()
 
 
-def _report_illegal(out: Outcome, run: Run, event: RunEvent, now: int) -> None:
+def _report_illegal(out: CommitOutcome, run: Run, event: RunEvent, now: int) -> None:
     """Say it once for each run and pair of statuses (rules.md 21)."""
     alert = deadlines.illegal(run, event, now)
     if run.payload == LET_GO:
@@ -185,7 +185,7 @@ def _report_illegal(out: Outcome, run: Run, event: RunEvent, now: int) -> None:
         _flagged(out, run, [alert], event.offset)
 
 
-def _flagged(out: Outcome, run: Run, fired: Sequence[Alert], cause: int) -> Run:
+def _flagged(out: CommitOutcome, run: Run, fired: Sequence[Alert], cause: int) -> Run:
     """Send the alerts, and remember in the run's state that they were sent."""
     new: Run = run.__copy__()  # type: ignore[attr-defined]
     new.alerts = (*run.alerts, *[alert.alert_id for alert in fired])
@@ -195,7 +195,7 @@ def _flagged(out: Outcome, run: Run, fired: Sequence[Alert], cause: int) -> Run:
     return new
 
 
-def _resolve(out: Outcome, before: Run, after: Run | None, rules: Rules, at: int, now: int) -> None:
+def _resolve(out: CommitOutcome, before: Run, after: Run | None, rules: Rules, at: int, now: int) -> None:
     """Resolve what `before` fires and `after` does not; None: the run is forgotten."""
     gone = rules.deadlines.resolved(before, after, rules.profile, at, now)
     out.alerts += gone
@@ -204,7 +204,7 @@ def _resolve(out: Outcome, before: Run, after: Run | None, rules: Rules, at: int
         after.alerts = tuple(identity for identity in after.alerts if identity not in ids)
 
 
-def _forget(state: State, out: Outcome) -> None:
+def _forget(state: State, out: CommitOutcome) -> None:
     """Mark the runs whose retention is over as forgotten (rules.md 17)."""
     calendar, room = out.forgetting, MAX_FORGOTTEN_PER_COMMIT
     while room > 0 and calendar.next_at <= out.now:

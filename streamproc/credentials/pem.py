@@ -24,7 +24,7 @@ class Pem(NamedTuple):
     content: bytes
 
 
-class Identity(NamedTuple):
+class KeyPair(NamedTuple):
     """A certificate with its chain, and its key. `key` None: it is with the certificate.
 
     `passphrase`: of the key, None where there is none; `unlock` tells where to give one, or that none can be given.
@@ -40,7 +40,7 @@ class _Locked(Exception):
     """OpenSSL asks for a passphrase that is not there."""
 
 
-def client_context(ca: Pem | None, identity: Identity | None) -> ssl.SSLContext:
+def client_context(ca: Pem | None, identity: KeyPair | None) -> ssl.SSLContext:
     """Return a client's context that trusts `ca`, the system's authorities by default.
 
     Raises ConfigError that names whatever cannot be used.
@@ -62,7 +62,7 @@ def _trusting(ca: Pem | None) -> ssl.SSLContext:
             raise _unusable(ca, "a certificate", error) from None
 
 
-def _identify(context: ssl.SSLContext, identity: Identity) -> None:
+def _identify(context: ssl.SSLContext, identity: KeyPair) -> None:
     certificate, holder = identity.certificate, identity.key or identity.certificate
     _refuse_without(CERTIFICATE, certificate, "certificate")
     _refuse_without(KEY, holder, "private key")

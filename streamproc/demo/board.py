@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from streamproc.core.alerts import Alert
 from streamproc.demo.figures import Figures, Growth, OpenRuns
-from streamproc.demo.topics import Change
+from streamproc.demo.topics import ShownTransition
 from streamproc.observe import logs
 from streamproc.observe.journal import ODD_EVENTS
 
@@ -41,7 +41,7 @@ class Board:
         self.is_stopped = False
         self.sent: Counter[str] = Counter()
         self.figures = Figures()
-        self.changes: Sequence[Change] = ()
+        self.changes: Sequence[ShownTransition] = ()
         self.alerts: Sequence[Alert] = ()
         self.open_runs = OpenRuns()
         self.events_per_s = self.tokens_per_s = 0.0
@@ -75,7 +75,7 @@ class Board:
         self.failure_rate = failed / ended if ended else None
         self.open_runs = figures.open_runs(int(self._now() * 1000), SHOWN_AT_MOST)
 
-    def saw(self, changes: Sequence[Change]) -> None:
+    def saw(self, changes: Sequence[ShownTransition]) -> None:
         """Take in transitions of one partition; the latest of all partitions are kept."""
         self.changes = heapq.nlargest(SHOWN_AT_MOST, (*self.changes, *changes), key=lambda change: change.at)
 

@@ -14,9 +14,9 @@ from streamproc.demo.beside import Beside, console_beside
 from streamproc.demo.board import Board, quiet_logs
 from streamproc.demo.broker import announcement, any_broker
 from streamproc.demo.screens import LiveScreen, PlainScreen, Say, Screen
-from streamproc.demo.session import Plan, Session
+from streamproc.demo.session import DemoPlan, DemoSession
 from streamproc.demo.source import refuse_other_profiles
-from streamproc.demo.summary import Summary, findings
+from streamproc.demo.summary import DemoSummary, findings
 from streamproc.demo.view import WIDTH
 from streamproc.interrupts import stop_on_signal, unless_stopped
 from streamproc.local.prometheus import LocalPrometheus, local_prometheus
@@ -32,7 +32,7 @@ VERDICTS_DIFFER = (
 )
 
 
-async def run_demo(settings: Settings, plan: Plan, out: Console, err: Console) -> bool:
+async def run_demo(settings: Settings, plan: DemoPlan, out: Console, err: Console) -> bool:
     """Run the demo; return whether it adds up.
 
     Raises what LocalKafka, LocalPrometheus and `app.serve` raise, and Interrupted where it was stopped before it began.
@@ -62,7 +62,7 @@ async def run_demo(settings: Settings, plan: Plan, out: Console, err: Console) -
                 board.console_url = console.url
                 console.on_end = board.lost_console
             try:
-                summary = await Session(ready, plan, board, stop, prometheus).run(screen)
+                summary = await DemoSession(ready, plan, board, stop, prometheus).run(screen)
             finally:
                 for text in board.log:
                     err.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -78,12 +78,12 @@ async def _prometheus(stack: AsyncExitStack, say: Say) -> LocalPrometheus:
     return prometheus
 
 
-async def _console(stack: AsyncExitStack, settings: Settings, plan: Plan, stop: asyncio.Event, say: Say) -> Beside:
+async def _console(stack: AsyncExitStack, settings: Settings, plan: DemoPlan, stop: asyncio.Event, say: Say) -> Beside:
     say("Starting the console")
     return await stack.enter_async_context(console_beside(settings, plan.config, stop, say))
 
 
-def _report(out: Console, summary: Summary, board: Board, plan: Plan, settings: Settings) -> None:
+def _report(out: Console, summary: DemoSummary, board: Board, plan: DemoPlan, settings: Settings) -> None:
     kinds: Counter[str] = Counter()
     for kind, count in board.sent.items():
         kinds[kind.partition(":")[0]] += count

@@ -12,7 +12,7 @@ from streamproc.core.calendar import NEVER
 from streamproc.core.model import Run, Verdict
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
-from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, TaskState, WindowReport
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, StageState, TaskState, WindowReport
 from streamproc.runtime.ports import TopicPartition
 
 RECENT_COMMITS = 100
@@ -100,7 +100,7 @@ class Figures(Observer):
         latencies = [report.latency_s for report in self._recent if report.records]
         return median(latencies) if latencies else None
 
-    def running(self, source: TopicPartition, held: Held) -> None:
+    def running(self, source: TopicPartition, held: StageState) -> None:
         """Look into the state from now on, until the task leaves RUNNING."""
         if isinstance(held, State):
             self._held[source] = held

@@ -14,7 +14,7 @@ from streamproc.core.lifecycle import Profile
 from streamproc.core.model import Verdict
 from streamproc.demo.board import Board
 from streamproc.demo.figures import Waiting
-from streamproc.demo.topics import Change
+from streamproc.demo.topics import ShownTransition
 from streamproc.printing import span
 
 Row = tuple[str, str, str]
@@ -191,7 +191,7 @@ def _first(at: datetime, text: Text, *, narrow: bool) -> Text:
     return text if narrow else Text.assemble((f"{at.astimezone():%H:%M:%S} ", DIM), text)
 
 
-def _move(change: Change) -> Text:
+def _move(change: ShownTransition) -> Text:
     start = Text("new", DIM) if change.from_status is None else _status(change.from_status)
     return Text.assemble(start, " → ", _status(change.to_status), ("" if change.expected else " !", "yellow"))
 

@@ -14,7 +14,7 @@ from streamproc.demo import source, topics
 from streamproc.demo.board import Board
 from streamproc.demo.screens import Screen
 from streamproc.demo.source import Load
-from streamproc.demo.summary import Summary
+from streamproc.demo.summary import DemoSummary
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import cancelled
 from streamproc.local.prometheus import LocalPrometheus
@@ -29,7 +29,7 @@ STALLED_S = 20.0
 """After so long without progress the demo no longer waits for the rest: the check says what is missing."""
 
 
-class Plan(Struct, frozen=True):
+class DemoPlan(Struct, frozen=True):
     """What to do. `seconds` None: until interrupted, or until all events are sent.
 
     `config`: the file that the settings came from, for the console.
@@ -43,13 +43,13 @@ class Plan(Struct, frozen=True):
     config: Path | None = None
 
 
-class Session:
+class DemoSession:
     """One run of service and source, and of what watches them."""
 
     def __init__(
         self,
         settings: Settings,
-        plan: Plan,
+        plan: DemoPlan,
         board: Board,
         stop: asyncio.Event,
         prometheus: LocalPrometheus | None = None,
@@ -63,7 +63,7 @@ class Session:
         self._listening = asyncio.Event()
         self._companions: set[asyncio.Task[None]] = set()
 
-    async def run(self, screen: Screen) -> Summary:
+    async def run(self, screen: Screen) -> DemoSummary:
         """Serve and feed until the end, then check."""
         kafka, stop_service = app.make_kafka(self._settings), asyncio.Event()
         try:
@@ -121,10 +121,10 @@ class Session:
             self._board.phase = f"The source has stopped: {there - figures.events:,} events to go"
             await asyncio.sleep(POLL_S)
 
-    async def _check(self, kafka: Kafka) -> Summary:
+    async def _check(self, kafka: Kafka) -> DemoSummary:
         self._board.phase = "Checking the figures against the topics"
         held = await topics.holdings(kafka, self._topics)
-        return Summary(self._board.sent.total(), self._board.figures, held, self._settings.topics)
+        return DemoSummary(self._board.sent.total(), self._board.figures, held, self._settings.topics)
 
     def _accompany(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         companion = asyncio.create_task(work)

@@ -14,7 +14,7 @@ from streamproc.core.alerts import AlertState
 from streamproc.core.model import Verdict
 from streamproc.demo.board import Board
 from streamproc.demo.figures import Figures
-from streamproc.demo.topics import Held
+from streamproc.demo.topics import TopicCounts
 from streamproc.runtime.config import TopicSettings
 
 AGREES, DIFFERS = "agree", "DIFFER"
@@ -23,7 +23,7 @@ WIDE = 80
 """Columns from which there is room for the names of the topics."""
 
 
-class Line(NamedTuple):
+class Figure(NamedTuple):
     """A figure and where it comes from, and how many records or keys its topic holds."""
 
     name: str
@@ -37,24 +37,24 @@ class Line(NamedTuple):
         return self.counted == self.held
 
 
-class Summary:
+class DemoSummary:
     """Adds up, or does not. `sent` is the source's figure, `topics` as they are to be named."""
 
-    def __init__(self, sent: int, figures: Figures, held: Held, topics: TopicSettings) -> None:
+    def __init__(self, sent: int, figures: Figures, held: TopicCounts, topics: TopicSettings) -> None:
         self._figures = figures
         rejected, live = figures.rejected.total(), figures.runs_by_status.total()
         unmoved = figures.verdicts.total() - figures.transitions
         self.parts = {**{verdict.value: figures.verdicts[verdict] for verdict in Verdict}, "rejected": rejected}
-        self.lines: Sequence[Line] = (
-            Line("sent by the source", sent, topics.events, held.events),
-            Line("events in", figures.events, topics.events, held.events),
-            Line("verdicts and rejected", sum(self.parts.values()), topics.events, held.events),
-            Line("rejected", rejected, topics.dead_letters, held.dead_letters),
-            Line("transitions", figures.transitions, topics.transitions, held.transitions),
-            *([] if topics.verdicts is None else [Line("no transition", unmoved, topics.verdicts, held.verdicts)]),
-            Line("live runs", live, topics.state, held.runs),
-            Line("alerts", figures.alerts, topics.alerts, held.alerts),
-            Line("windows sent", figures.revisions, topics.metrics, held.metrics),
+        self.lines: Sequence[Figure] = (
+            Figure("sent by the source", sent, topics.events, held.events),
+            Figure("events in", figures.events, topics.events, held.events),
+            Figure("verdicts and rejected", sum(self.parts.values()), topics.events, held.events),
+            Figure("rejected", rejected, topics.dead_letters, held.dead_letters),
+            Figure("transitions", figures.transitions, topics.transitions, held.transitions),
+            *([] if topics.verdicts is None else [Figure("no transition", unmoved, topics.verdicts, held.verdicts)]),
+            Figure("live runs", live, topics.state, held.runs),
+            Figure("alerts", figures.alerts, topics.alerts, held.alerts),
+            Figure("windows sent", figures.revisions, topics.metrics, held.metrics),
         )
 
     @property

@@ -27,7 +27,7 @@ FOLLOWED_AT_MOST = 40
 """Of what comes in at once: nobody sees more go by."""
 
 
-class Held(NamedTuple):
+class TopicCounts(NamedTuple):
     """What the topics hold, in records; `runs` is the number of keys of run-state whose last value is no null."""
 
     events: int
@@ -39,7 +39,7 @@ class Held(NamedTuple):
     metrics: int
 
 
-class Change(NamedTuple):
+class ShownTransition(NamedTuple):
     """One record of run-transitions, as far as it is shown."""
 
     at: datetime
@@ -51,9 +51,9 @@ class Change(NamedTuple):
     model: str | None
 
 
-async def holdings(kafka: Kafka, topics: TopicSettings) -> Held:
+async def holdings(kafka: Kafka, topics: TopicSettings) -> TopicCounts:
     """Read the topics, `topics` with their prefix, from beginning to end."""
-    return Held(
+    return TopicCounts(
         events=await _count(kafka, topics.events),
         dead_letters=await _count(kafka, topics.dead_letters),
         transitions=await _count(kafka, topics.transitions),
@@ -79,13 +79,13 @@ async def follow(kafka: Kafka, topic: str, read: Callable[[Arrival], T], on_reco
     )
 
 
-def change_of(record: Arrival) -> Change:
+def change_of(record: Arrival) -> ShownTransition:
     """Decode a record of run-transitions."""
     value = record.value or b""
     stream = io.BytesIO(value[len(header_of(value)) :])
     found: Any = fastavro.schemaless_reader(stream, _transition(), None)
-    rest = (found[name] for name in Change._fields[1:])
-    return Change(found["occurred_at"], *rest)
+    rest = (found[name] for name in ShownTransition._fields[1:])
+    return ShownTransition(found["occurred_at"], *rest)
 
 
 @cache

@@ -12,13 +12,13 @@ from rich.text import Text
 from streamproc.dlq import showing
 from streamproc.dlq.choice import Choice, Place
 from streamproc.dlq.letter import Foreign, Letter
-from streamproc.dlq.limits import Limits
-from streamproc.dlq.listing import Listing, Seen
-from streamproc.dlq.planning import Plan, Terms, Verdict, survey, terms_of
+from streamproc.dlq.limits import ReplayLimits
+from streamproc.dlq.listing import LetterListing, Seen
+from streamproc.dlq.planning import LetterVerdict, ReplayPlan, ReplayTerms, survey, terms_of
 from streamproc.dlq.progress import progress
 from streamproc.dlq.reading import names_of, scan
 from streamproc.dlq.receipts import Receipt, Receipts
-from streamproc.dlq.replaying import Replay
+from streamproc.dlq.replaying import LetterReplay
 from streamproc.errors import ConfigError
 from streamproc.escaping import escaped
 from streamproc.interrupts import EXIT_AT_ONCE, Interrupted, stop_on_signal, unless_stopped
@@ -40,7 +40,7 @@ class Payload(NamedTuple):
 
 
 async def list_letters(
-    kafka: Kafka, topics: TopicSettings, choice: Choice, listing: Listing, consoles: Consoles, *, as_json: bool
+    kafka: Kafka, topics: TopicSettings, choice: Choice, listing: LetterListing, consoles: Consoles, *, as_json: bool
 ) -> None:
     """Print the newest letters and the totals; raises as `scan`."""
     passed_over = Seen()
@@ -79,11 +79,11 @@ async def show_letter(kafka: Kafka, topics: TopicSettings, place: Place, payload
 
 
 async def replay_letters(
-    kafka: Kafka, topics: TopicSettings, choice: Choice, limits: Limits, consoles: Consoles, *, dry_run: bool
+    kafka: Kafka, topics: TopicSettings, choice: Choice, limits: ReplayLimits, consoles: Consoles, *, dry_run: bool
 ) -> int:
     """Send letters back, and say what became of them; return the exit code.
 
-    Raises as `survey` and `Replay.run`; whatever was done by then has been said.
+    Raises as `survey` and `LetterReplay.run`; whatever was done by then has been said.
     """
     shown = progress(consoles.err)
     with stop_on_signal(shown.close) as stop:
@@ -101,7 +101,7 @@ async def replay_letters(
                 return 0
             _warnings(consoles.err, plan)
             shown.begin(plan.total)
-            replay = Replay(kafka, terms, plan, time.time, shown.advance)
+            replay = LetterReplay(kafka, terms, plan, time.time, shown.advance)
             try:
                 await unless_stopped(stop, replay.run(), "all was replayed")
             finally:
@@ -115,7 +115,9 @@ async def replay_letters(
     return 0
 
 
-async def _look(kafka: Kafka, topics: TopicSettings, choice: Choice, limits: Limits) -> tuple[Terms, Plan]:
+async def _look(
+    kafka: Kafka, topics: TopicSettings, choice: Choice, limits: ReplayLimits
+) -> tuple[ReplayTerms, ReplayPlan]:
     terms = await terms_of(kafka, topics, choice, limits, int(time.time() * 1_000))
     return terms, await survey(kafka, terms)
 
@@ -159,12 +161,12 @@ def _nothing_matches(err: Console, passed_over: Seen) -> None:
             print_line(err, line)
 
 
-def _warnings(err: Console, plan: Plan) -> None:
+def _warnings(err: Console, plan: ReplayPlan) -> None:
     for line in showing.warnings(plan.unmended, plan.nothing_at):
         print_line(err, line)
 
 
-def _summary(out: Console, terms: Terms, plan: Plan, replay: Replay | None) -> None:
+def _summary(out: Console, terms: ReplayTerms, plan: ReplayPlan, replay: LetterReplay | None) -> None:
     """Print what was replayed, or would be where `replay` is None, and what was left."""
     it = Table.grid(padding=(0, 2))
     it.add_column()
@@ -182,9 +184,9 @@ def _summary(out: Console, terms: Terms, plan: Plan, replay: Replay | None) -> N
         elif remaining:
             doubt = f"up to {replay.in_doubt:,} of them may have been sent: the next replay finds out"
             it.add_row("still to be replayed", f"{remaining:,}", doubt if replay.in_doubt else "")
-    if before := plan.counts[Verdict.REPLAYED]:
-        it.add_row(Verdict.REPLAYED.value, f"{before:,}", "")
+    if before := plan.counts[LetterVerdict.REPLAYED]:
+        it.add_row(LetterVerdict.REPLAYED.value, f"{before:,}", "")
     for verdict, count, which in plan.left():
-        limit = f" ({terms.limits.attempts:,})" if verdict is Verdict.EXHAUSTED else ""
+        limit = f" ({terms.limits.attempts:,})" if verdict is LetterVerdict.EXHAUSTED else ""
         it.add_row(verdict.value + limit, f"{count:,}", Text(escaped(which)))
     print_wide(out, it)

@@ -23,7 +23,7 @@ MAX_TEXT_CHARS = 1_000
 """Of what somebody else may have written into a header of ours."""
 
 
-class Source(NamedTuple):
+class LetterOrigin(NamedTuple):
     """Where the record was read. `timestamp` in milliseconds: the event's, as it came."""
 
     topic: str
@@ -54,7 +54,7 @@ class Letter(NamedTuple):
     written_ms: int
     reason: str
     message: str
-    source: Source
+    source: LetterOrigin
     schema: str
     attempt: int
     key: bytes | None
@@ -169,13 +169,13 @@ def _value(record: Arrival, last: dict[str, int], name: str) -> bytes:
     return value
 
 
-def _source(topic: bytes, *numbers: bytes) -> Source:
+def _source(topic: bytes, *numbers: bytes) -> LetterOrigin:
     if not all(map(_LONG.fullmatch, numbers)):
         raise _Flaw("its headers streamproc.source.* are not numbers")
     partition, offset, timestamp = map(int, numbers)
     if not (0 <= partition <= MAX_LONG and 0 <= offset <= MAX_LONG and -MAX_LONG <= timestamp <= MAX_LONG):
         raise _Flaw("its headers streamproc.source.* name no place and time")
-    return Source(_text(topic), partition, offset, timestamp)
+    return LetterOrigin(_text(topic), partition, offset, timestamp)
 
 
 def _text(value: bytes) -> str:

@@ -12,7 +12,7 @@ from streamproc.settings import Settings
 MAX_ATTEMPTS = 3
 
 
-class Limits(NamedTuple):
+class ReplayLimits(NamedTuple):
     """Replays of a record at most, kafka.max_record_bytes, and whether a schema's label is known."""
 
     attempts: int
@@ -20,9 +20,9 @@ class Limits(NamedTuple):
     knows: Callable[[str], bool]
 
 
-def limits_of(settings: Settings, attempts: int = MAX_ATTEMPTS) -> Limits:
+def limits_of(settings: Settings, attempts: int = MAX_ATTEMPTS) -> ReplayLimits:
     """Return the limits under these settings."""
-    return Limits(attempts, settings.kafka.max_record_bytes, _known_to(settings))
+    return ReplayLimits(attempts, settings.kafka.max_record_bytes, _known_to(settings))
 
 
 def _known_to(settings: Settings) -> Callable[[str], bool]:

@@ -12,7 +12,7 @@ OTHER = "other"
 """Counts what has no room: anybody can make up ids of schemas."""
 
 
-class Names(Counter[str]):
+class NameCounts(Counter[str]):
     """Counts MAX_NAMES names, and all others together."""
 
     def add(self, name: str) -> None:
@@ -24,7 +24,7 @@ class Seen:
     """Which reasons and schemas there are."""
 
     def __init__(self) -> None:
-        self.reasons, self.schemas = Names(), Names()
+        self.reasons, self.schemas = NameCounts(), NameCounts()
 
     def add(self, letter: Letter) -> None:
         """Take a letter."""
@@ -32,7 +32,7 @@ class Seen:
         self.schemas.add(letter.schema)
 
 
-class Row(NamedTuple):
+class LetterRow(NamedTuple):
     """A letter without what its record holds, its size in bytes, and its receipt where it was replayed."""
 
     letter: Letter
@@ -40,13 +40,13 @@ class Row(NamedTuple):
     receipt: Receipt | None
 
 
-class Listing:
+class LetterListing:
     """Takes letters in any order. `limit` 0: keeps all; `open_only`: passes over what was replayed."""
 
     def __init__(self, limit: int, *, open_only: bool = False) -> None:
         self.open_only = open_only
         self._limit = limit
-        self._newest: list[tuple[tuple[int, int, int], Row]] = []
+        self._newest: list[tuple[tuple[int, int, int], LetterRow]] = []
         self.letters = 0
         self.replayed = 0
         self.foreign = 0
@@ -65,12 +65,12 @@ class Listing:
         self.seen.add(found)
         # The order of the list: a letter has one place, so rows are never compared.
         order = found.written_ms, found.partition, found.offset
-        row = Row(found._replace(key=None, value=None, headers=()), found.size, receipt)
+        row = LetterRow(found._replace(key=None, value=None, headers=()), found.size, receipt)
         if self._limit and len(self._newest) >= self._limit:
             heapq.heappushpop(self._newest, (order, row))
         else:
             heapq.heappush(self._newest, (order, row))
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[LetterRow]:
         """Return those that were rejected last, the newest at the end."""
         return [row for _, row in sorted(self._newest, key=lambda each: each[0])]

@@ -10,11 +10,10 @@ from streamproc.codec.sizes import MAX_HEADERS, batch_bytes, headers_bytes, head
 from streamproc.core.model import NO_TIMESTAMP
 from streamproc.dlq.choice import Choice, Place
 from streamproc.dlq.letter import Foreign, Letter
-from streamproc.dlq.limits import Limits
-from streamproc.dlq.listing import Names as Counted
-from streamproc.dlq.listing import Seen
+from streamproc.dlq.limits import ReplayLimits
+from streamproc.dlq.listing import NameCounts, Seen
 from streamproc.dlq.originals import Originals
-from streamproc.dlq.reading import Names, missing, names_of, partitions_of, scan
+from streamproc.dlq.reading import DeadLetterTopics, missing, names_of, partitions_of, scan
 from streamproc.dlq.receipts import Receipts
 from streamproc.runtime.config import BATCH_BYTES, TopicSettings
 from streamproc.runtime.ports import Kafka
@@ -26,7 +25,7 @@ NAMED = 5
 """So many places of each kind are named, the others are counted."""
 
 
-class Verdict(StrEnum):
+class LetterVerdict(StrEnum):
     """What becomes of a letter; the values are what people read."""
 
     REPLAY = "to be replayed"
@@ -48,16 +47,16 @@ class Verdict(StrEnum):
 
 
 LEFT = (
-    Verdict.EXHAUSTED,
-    Verdict.EXPIRED,
-    Verdict.REFUSED,
-    Verdict.TOO_LARGE,
-    Verdict.HEADERS,
-    Verdict.LOST,
-    Verdict.SKIPPED,
-    Verdict.ELSEWHERE,
-    Verdict.NOWHERE,
-    Verdict.FOREIGN,
+    LetterVerdict.EXHAUSTED,
+    LetterVerdict.EXPIRED,
+    LetterVerdict.REFUSED,
+    LetterVerdict.TOO_LARGE,
+    LetterVerdict.HEADERS,
+    LetterVerdict.LOST,
+    LetterVerdict.SKIPPED,
+    LetterVerdict.ELSEWHERE,
+    LetterVerdict.NOWHERE,
+    LetterVerdict.FOREIGN,
 )
 
 
@@ -76,58 +75,58 @@ class Bounds(NamedTuple):
     batch_bytes: int
 
 
-class Terms(NamedTuple):
+class ReplayTerms(NamedTuple):
     """What a replay goes by. `partitions`: of the dead-letter topic; `events_partitions`: of the events topic."""
 
-    names: Names
+    names: DeadLetterTopics
     events: str
     partitions: int
     events_partitions: int
     bounds: Bounds
-    limits: Limits
+    limits: ReplayLimits
     choice: Choice
 
-    def judge(self, found: Letter | Foreign, receipts: Receipts) -> Verdict:
+    def judge(self, found: Letter | Foreign, receipts: Receipts) -> LetterVerdict:
         """Decide what becomes of a letter; of one that is cut only as far as that does not matter."""
         if isinstance(found, Foreign):
-            return Verdict.FOREIGN
+            return LetterVerdict.FOREIGN
         if found.was_skipped:
-            return Verdict.SKIPPED
+            return LetterVerdict.SKIPPED
         if receipts.of(found) is not None:
-            return Verdict.REPLAYED
+            return LetterVerdict.REPLAYED
         if found.source.topic != self.events or found.source.partition >= self.events_partitions:
-            return Verdict.NOWHERE if found.source.topic == self.events else Verdict.ELSEWHERE
+            return LetterVerdict.NOWHERE if found.source.topic == self.events else LetterVerdict.ELSEWHERE
         if found.attempt >= self.limits.attempts:
-            return Verdict.EXHAUSTED
-        return Verdict.REPLAY if found.is_cut else self._admitted(found)
+            return LetterVerdict.EXHAUSTED
+        return LetterVerdict.REPLAY if found.is_cut else self._admitted(found)
 
     def is_mended(self, letter: Letter) -> bool:
         """Tell whether it may fare better this time, as far as can be told without looking at it."""
         return letter.reason != UNKNOWN_SCHEMA or self.limits.knows(letter.schema)
 
-    async def whole(self, originals: Originals, letter: Letter) -> tuple[Verdict, Letter]:
+    async def whole(self, originals: Originals, letter: Letter) -> tuple[LetterVerdict, Letter]:
         """Return a letter that is to be replayed with its whole record, which is read again where it is cut here."""
         if not letter.is_cut:
-            return Verdict.REPLAY, letter
+            return LetterVerdict.REPLAY, letter
         found = await originals.of(letter)
-        return (Verdict.LOST, letter) if found is None else (self._admitted(found), found)
+        return (LetterVerdict.LOST, letter) if found is None else (self._admitted(found), found)
 
-    def _admitted(self, letter: Letter) -> Verdict:
+    def _admitted(self, letter: Letter) -> LetterVerdict:
         bounds, (key, value, at_ms, headers) = self.bounds, letter.again()
         # A record without a time is refused nowhere, and does not make a segment old.
         if at_ms != NO_TIMESTAMP and bounds.oldest_ms is not None and at_ms < bounds.oldest_ms:
-            return Verdict.EXPIRED
+            return LetterVerdict.EXPIRED
         is_late = bounds.last_ms is not None and at_ms > bounds.last_ms
         if at_ms != NO_TIMESTAMP and (at_ms < bounds.first_ms or is_late):
-            return Verdict.REFUSED
+            return LetterVerdict.REFUSED
         if headers_count(letter.headers) > MAX_HEADERS or len(headers) > MAX_HEADERS:
-            return Verdict.HEADERS
+            return LetterVerdict.HEADERS
         size = len(key or b"") + len(value or b"") + headers_bytes(headers)
         is_too_large = size > bounds.record_bytes or batch_bytes(key, value, headers) > bounds.batch_bytes
-        return Verdict.TOO_LARGE if is_too_large else Verdict.REPLAY
+        return LetterVerdict.TOO_LARGE if is_too_large else LetterVerdict.REPLAY
 
 
-class Plan:
+class ReplayPlan:
     """The letters that are meant, counted by verdict, and how far each partition was read.
 
     `meant`: those to be replayed; `unmended`: schemas of those that will be rejected again; `nothing_at`: places that
@@ -135,43 +134,47 @@ class Plan:
     """
 
     def __init__(self) -> None:
-        self.counts: Counter[Verdict] = Counter()
+        self.counts: Counter[LetterVerdict] = Counter()
         self.ends: dict[int, int] = {}
         self.pending: Counter[int] = Counter()
-        self.topics = Counted()
+        self.topics = NameCounts()
         self.passed_over = Seen()
         self.meant = Seen()
-        self.unmended = Counted()
+        self.unmended = NameCounts()
         self.nothing_at: list[Place] = []
-        self._places: dict[Verdict, list[tuple[int, int]]] = {}
+        self._places: dict[LetterVerdict, list[tuple[int, int]]] = {}
 
     @property
     def total(self) -> int:
         """How many letters are to be replayed."""
-        return self.counts[Verdict.REPLAY]
+        return self.counts[LetterVerdict.REPLAY]
 
-    def add(self, found: Letter | Foreign, verdict: Verdict) -> None:
+    def add(self, found: Letter | Foreign, verdict: LetterVerdict) -> None:
         """Count a letter."""
         self.counts[verdict] += 1
-        if verdict is Verdict.REPLAY:
+        if verdict is LetterVerdict.REPLAY:
             self.pending[found.partition] += 1
-        if verdict is Verdict.ELSEWHERE and isinstance(found, Letter):
+        if verdict is LetterVerdict.ELSEWHERE and isinstance(found, Letter):
             self.topics.add(found.source.topic)
         # In the order of partitions, which are read side by side; no more are kept than can be named.
         named = sorted([*self._places.get(verdict, ()), (found.partition, found.offset)])
         self._places[verdict] = named[:NAMED]
 
-    def left(self) -> Iterator[tuple[Verdict, int, str]]:
+    def left(self) -> Iterator[tuple[LetterVerdict, int, str]]:
         """Yield each reason why letters stay, how many do, and which: the first places, and the topics of the rest."""
         for verdict in LEFT:
             if count := self.counts[verdict]:
                 places = ", ".join(f"{partition}:{offset}" for partition, offset in self._places[verdict])
                 more = f" and {count - NAMED:,} more" if count > NAMED else ""
-                topics = f" (from {', '.join(sorted(self.topics)[:NAMED])})" if verdict is Verdict.ELSEWHERE else ""
+                topics = (
+                    f" (from {', '.join(sorted(self.topics)[:NAMED])})" if verdict is LetterVerdict.ELSEWHERE else ""
+                )
                 yield verdict, count, places + more + topics
 
 
-async def terms_of(kafka: Kafka, topics: TopicSettings, choice: Choice, limits: Limits, now_ms: int) -> Terms:
+async def terms_of(
+    kafka: Kafka, topics: TopicSettings, choice: Choice, limits: ReplayLimits, now_ms: int
+) -> ReplayTerms:
     """Look up what a replay goes by; `topics` with their prefix. Raises ConfigError for topics that are not there."""
     names = names_of(topics)
     partitions = await partitions_of(kafka, names.dead_letters, "DEAD_LETTERS")
@@ -179,7 +182,7 @@ async def terms_of(kafka: Kafka, topics: TopicSettings, choice: Choice, limits: 
     if events is None:
         raise missing(topics.events, "EVENTS")
     bounds = bounds_of(events.config, limits.record_bytes, now_ms)
-    return Terms(names, topics.events, partitions, events.partitions, bounds, limits, choice)
+    return ReplayTerms(names, topics.events, partitions, events.partitions, bounds, limits, choice)
 
 
 def bounds_of(config: Mapping[str, str], record_bytes: int, now_ms: int) -> Bounds:
@@ -208,23 +211,23 @@ def oldest_kept(config: Mapping[str, str], now_ms: int) -> int | None:
     return now_ms - retention_ms + min(HOUR_MS, retention_ms // 10)
 
 
-async def survey(kafka: Kafka, terms: Terms) -> Plan:
+async def survey(kafka: Kafka, terms: ReplayTerms) -> ReplayPlan:
     """Read the dead letters that are there now; raises as `scan`."""
-    plan, named = Plan(), set(terms.choice.places)
+    plan, named = ReplayPlan(), set(terms.choice.places)
     cut: list[Letter] = []
 
     def take(found: Letter | Foreign, known: Receipts) -> None:
         named.discard((found.partition, found.offset))
         verdict = terms.judge(found, known)
-        if verdict is Verdict.REPLAY and isinstance(found, Letter) and found.is_cut:
+        if verdict is LetterVerdict.REPLAY and isinstance(found, Letter) and found.is_cut:
             # There may be many; what is left of its record is of no use.
             cut.append(found._replace(key=None, value=None, headers=()))
         else:
             settle(found, verdict)
 
-    def settle(found: Letter | Foreign, verdict: Verdict) -> None:
+    def settle(found: Letter | Foreign, verdict: LetterVerdict) -> None:
         plan.add(found, verdict)
-        if verdict is Verdict.REPLAY and isinstance(found, Letter):
+        if verdict is LetterVerdict.REPLAY and isinstance(found, Letter):
             plan.meant.add(found)
             if not terms.is_mended(found):
                 plan.unmended.add(found.schema)

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LINE_S = 2.0
 
 
-class Shown(Protocol):
+class ReplayProgress(Protocol):
     """Shows progress."""
 
     def reading(self, what: str) -> None:
@@ -88,6 +88,6 @@ class Lines:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def progress(console: Console) -> Shown:
+def progress(console: Console) -> ReplayProgress:
     """Return what suits the console."""
     return Bar(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)

@@ -21,19 +21,19 @@ AT_ONCE = 8
 """Partitions that are read at the same time: each takes a connection or two, and a few megabytes."""
 
 
-class Names(NamedTuple):
+class DeadLetterTopics(NamedTuple):
     """The topics of the dead letters and of the receipts for them; the latter need not exist."""
 
     dead_letters: str
     receipts: str
 
 
-def names_of(topics: TopicSettings) -> Names:
+def names_of(topics: TopicSettings) -> DeadLetterTopics:
     """Return the names, `topics` with their prefix; raises ConfigError where the receipts would be in another topic."""
     receipts = receipts_topic(topics.dead_letters)
     if receipts in topics.model_dump().values():
         raise ConfigError(f"{receipts} is another topic in the settings: it must hold nothing but receipts of replays")
-    return Names(topics.dead_letters, receipts)
+    return DeadLetterTopics(topics.dead_letters, receipts)
 
 
 async def partitions_of(kafka: Kafka, topic: str, setting: str) -> int:
@@ -75,7 +75,9 @@ async def letters(
             yield meant
 
 
-async def scan(kafka: Kafka, names: Names, choice: Choice, each: Each, other: Other = lambda _: None) -> dict[int, int]:
+async def scan(
+    kafka: Kafka, names: DeadLetterTopics, choice: Choice, each: Each, other: Other = lambda _: None
+) -> dict[int, int]:
     """Tell `each` of what lies in the topic and is meant, partition by partition, several side by side.
 
     `other` is told of the letters that are not meant. Returns the end of each partition that was read. Raises

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.message import Message
-from streamproc.dlq.letter import Letter, Source
+from streamproc.dlq.letter import Letter, LetterOrigin
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.ports import Kafka, NewTopic, TopicInfo, TopicPartition
@@ -124,5 +124,5 @@ async def _appeared(kafka: Kafka, topic: str) -> TopicInfo:
     raise BrokerUnavailable(f"{topic} was created and does not appear")
 
 
-def _identity(source: Source) -> str:
+def _identity(source: LetterOrigin) -> str:
     return f"{source}@{source.timestamp}"

@@ -15,7 +15,7 @@ from streamproc.codec.message import Message
 from streamproc.codec.sizes import batch_bytes
 from streamproc.dlq.letter import Letter
 from streamproc.dlq.originals import Originals
-from streamproc.dlq.planning import Plan, Terms, Verdict
+from streamproc.dlq.planning import LetterVerdict, ReplayPlan, ReplayTerms
 from streamproc.dlq.reading import letters
 from streamproc.dlq.receipts import Receipts, ensure_topic, read_receipts, receipt, withdrawn
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskFenced, TaskInvalid
@@ -34,11 +34,16 @@ MAX_FAILURES = 6
 """In a row, on one partition."""
 
 
-class Replay:
+class LetterReplay:
     """One run of the command. Not to be run again: make another."""
 
     def __init__(
-        self, kafka: Kafka, terms: Terms, plan: Plan, clock: Callable[[], float], on_replayed: Callable[[int], None]
+        self,
+        kafka: Kafka,
+        terms: ReplayTerms,
+        plan: ReplayPlan,
+        clock: Callable[[], float],
+        on_replayed: Callable[[int], None],
     ) -> None:
         self._kafka = kafka
         self._terms = terms
@@ -159,10 +164,10 @@ class Replay:
         ):
             async for fetched in fetches:
                 for found in fetched:
-                    if not isinstance(found, Letter) or self._terms.judge(found, known) is not Verdict.REPLAY:
+                    if not isinstance(found, Letter) or self._terms.judge(found, known) is not LetterVerdict.REPLAY:
                         continue
                     verdict, whole = await self._terms.whole(originals, found)
-                    if verdict is not Verdict.REPLAY:
+                    if verdict is not LetterVerdict.REPLAY:
                         continue
                     key, value, _, headers = whole.again()
                     taken = batch_bytes(key, value, headers)

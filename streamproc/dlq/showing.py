@@ -13,7 +13,7 @@ from rich.text import Text
 
 from streamproc.codec.sizes import named
 from streamproc.dlq.letter import Letter
-from streamproc.dlq.listing import Listing, Row, Seen
+from streamproc.dlq.listing import LetterListing, LetterRow, Seen
 from streamproc.dlq.receipts import Receipt
 from streamproc.escaping import escaped, escaped_bytes
 from streamproc.printing import instant
@@ -25,7 +25,7 @@ DUMP_BYTES = 16
 PRINTABLE = range(0x20, 0x7F)
 
 
-def table(rows: Iterable[Row]) -> Table:
+def table(rows: Iterable[LetterRow]) -> Table:
     """Return the list of letters."""
     it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     it.add_column("place", no_wrap=True)
@@ -49,7 +49,7 @@ def table(rows: Iterable[Row]) -> Table:
     return it
 
 
-def totals(listing: Listing) -> Iterator[str]:
+def totals(listing: LetterListing) -> Iterator[str]:
     """Yield lines about all letters that are meant, not only those listed."""
     replayed = f", {listing.replayed:,} of them replayed" if not listing.open_only else " not replayed yet"
     yield f"{listing.letters:,} dead letters{replayed}"
@@ -85,7 +85,7 @@ def foreign(count: int) -> str:
     return f"{count:,} records of the topic are no dead letters: somebody else wrote them"
 
 
-def as_json(row: Row) -> str:
+def as_json(row: LetterRow) -> str:
     """Return a letter as one line of JSON, ASCII only; times in milliseconds."""
     letter, size, receipt = row
     document = {

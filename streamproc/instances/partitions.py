@@ -10,7 +10,7 @@ from streamproc.runtime.observer import CommitReport, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
 
 
-class _Reason(Struct, frozen=True):
+class _StandstillReason(Struct, frozen=True):
     """Why a partition does not go on, and since when."""
 
     word: str | None
@@ -18,7 +18,7 @@ class _Reason(Struct, frozen=True):
     detail: str | None = None
 
 
-class _Committed(Struct, frozen=True):
+class _LastCommit(Struct, frozen=True):
     """What was last committed, and when."""
 
     offset: int | None = None
@@ -32,12 +32,12 @@ class _Task(Struct):
     since: int | None = None
     lag_records: int | None = None
     lag_seconds: float | None = None
-    pause: _Reason | None = None
+    pause: _StandstillReason | None = None
     remaining: int | None = None
     total: int | None = None
 
 
-NONE_YET, NOTHING = _Task(TaskState.CREATED), _Committed()
+NONE_YET, NOTHING = _Task(TaskState.CREATED), _LastCommit()
 
 
 class Partitions(Observer):
@@ -47,8 +47,8 @@ class Partitions(Observer):
         self._clock = clock
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._tasks: dict[TopicPartition, _Task] = {}
-        self._failures: dict[TopicPartition, _Reason] = {}
-        self._commits: dict[TopicPartition, _Committed] = {}
+        self._failures: dict[TopicPartition, _StandstillReason] = {}
+        self._commits: dict[TopicPartition, _LastCommit] = {}
 
     def now(self) -> list[Partition]:
         """Return the assigned partitions as they are."""
@@ -67,13 +67,15 @@ class Partitions(Observer):
     def committed(self, report: CommitReport) -> None:
         """Take note of what is committed, and that transactions work."""
         self._failures.pop(report.source, None)
-        self._commits[report.source] = _Committed(report.offset, self._now_ms())
+        self._commits[report.source] = _LastCommit(report.offset, self._now_ms())
 
     def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:
         """Take note of the cause, and of when the first one came, until the partition is running again."""
         for source in sources:
             before = self._failures.get(source)
-            self._failures[source] = _Reason(cause, self._now_ms() if before is None else before.since, why or None)
+            self._failures[source] = _StandstillReason(
+                cause, self._now_ms() if before is None else before.since, why or None
+            )
 
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """Take note of what is left to read, the most of which is all."""
@@ -99,7 +101,7 @@ class Partitions(Observer):
         if task := self._tasks.get(source):
             before = task.pause
             since = self._now_ms() if before is None or before.word != why.value else before.since
-            task.pause = _Reason(why.value, since, message)
+            task.pause = _StandstillReason(why.value, since, message)
 
     def resumed(self, source: TopicPartition) -> None:
         """Take note that a partition goes on."""
@@ -108,7 +110,7 @@ class Partitions(Observer):
 
     def _partition(self, source: TopicPartition) -> Partition:
         task = self._tasks.get(source, NONE_YET)
-        reason = self._failures.get(source) or task.pause or _Reason(None, task.since)
+        reason = self._failures.get(source) or task.pause or _StandstillReason(None, task.since)
         committed = self._commits.get(source, NOTHING)
         return Partition(
             topic=source.topic,

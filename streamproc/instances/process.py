@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psutil
 
 
-class Usage(NamedTuple):
+class ProcessUsage(NamedTuple):
     """What the process has taken so far: CPU time in seconds, resident memory in bytes."""
 
     cpu_seconds: float
@@ -25,9 +25,9 @@ def instance_id(group_instance_id: str | None) -> str:
     return group_instance_id or f"{host()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def usage() -> Usage:
+def usage() -> ProcessUsage:
     """Return what this process has taken."""
     process = psutil.Process()
     with process.oneshot():
         times = process.cpu_times()
-        return Usage(times.user + times.system, process.memory_info().rss)
+        return ProcessUsage(times.user + times.system, process.memory_info().rss)

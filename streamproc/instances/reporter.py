@@ -31,7 +31,7 @@ Readiness = Callable[[], tuple[bool, Mapping[str, Any]]]
 """What /readyz answers: whether it passes, with `status` and `message` among the reasons."""
 
 
-class Watched(NamedTuple):
+class ReportedParts(NamedTuple):
     """Who knows how it is."""
 
     readiness: Readiness
@@ -53,7 +53,7 @@ class Reporter:
         self,
         identity: Identity,
         interval_s: float,
-        watched: Watched,
+        watched: ReportedParts,
         encoder: InstanceEncoder,
         writer: Writer,
         clock: Callable[[], float] = time.time,

@@ -30,18 +30,24 @@ _MODELS = {
 MAX_MODELS_EACH = len(_MODELS)
 
 
-class _Role(NamedTuple):
+class _AssistantRole(NamedTuple):
     task: str
     functions: tuple[str, ...]
 
 
 _ROLES = (
-    _Role("You are a support agent for an online shop. Help with orders, deliveries and returns.", ("find_order",)),
-    _Role("You are a travel planner. Propose routes and stays that fit the budget.", ("get_weather", "find_flights")),
-    _Role("You are a data analyst. Answer questions about the sales database with figures.", ("run_query",)),
-    _Role("You sort incoming tickets by product, urgency and language.", ("create_ticket",)),
-    _Role("You answer questions of employees about the handbook. Name the section you rely on.", ("create_ticket",)),
-    _Role("You are a tutor for mathematics at school. Lead to the solution step by step.", ("run_query",)),
+    _AssistantRole(
+        "You are a support agent for an online shop. Help with orders, deliveries and returns.", ("find_order",)
+    ),
+    _AssistantRole(
+        "You are a travel planner. Propose routes and stays that fit the budget.", ("get_weather", "find_flights")
+    ),
+    _AssistantRole("You are a data analyst. Answer questions about the sales database with figures.", ("run_query",)),
+    _AssistantRole("You sort incoming tickets by product, urgency and language.", ("create_ticket",)),
+    _AssistantRole(
+        "You answer questions of employees about the handbook. Name the section you rely on.", ("create_ticket",)
+    ),
+    _AssistantRole("You are a tutor for mathematics at school. Lead to the solution step by step.", ("run_query",)),
 )
 
 _GUIDELINES = (

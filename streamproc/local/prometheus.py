@@ -1,6 +1,6 @@
 """A Prometheus on this machine with the shipped rules, where it is installed; nothing is left behind.
 
-For the demo and the tests. Alertmanager, which the tests add, is the same kind of program: see `Server`.
+For the demo and the tests. Alertmanager, which the tests add, is the same kind of program: see `PrometheusProgram`.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def shipped_rules() -> Sequence[Path]:
     return sorted(_RULES.glob("*.yml"))
 
 
-class Server:
+class PrometheusProgram:
     """A program of the Prometheus family: takes its settings from a file, and says when it is ready."""
 
     def __init__(self, program: Path) -> None:
@@ -106,7 +106,7 @@ class LocalPrometheus:
     """A Prometheus that scrapes what it is shown and evaluates rules. Belongs to the event loop that started it."""
 
     def __init__(self, program: Path) -> None:
-        self._server = Server(program)
+        self._server = PrometheusProgram(program)
 
     @property
     def url(self) -> str:
@@ -114,7 +114,7 @@ class LocalPrometheus:
         return self._server.url
 
     async def start(self, rules: Sequence[Path], *, interval_s: int = 1, alertmanager: str | None = None) -> None:
-        """Run it; `interval_s` between scrapes and between evaluations. Raises what `Server.start` raises."""
+        """Run it; `interval_s` between scrapes and evaluations. Raises what `PrometheusProgram.start` raises."""
         discovery = {"files": [_TARGETS], "refresh_interval": "1s"}
         settings = {
             "global": {"scrape_interval": f"{interval_s}s", "evaluation_interval": f"{interval_s}s"},

@@ -66,7 +66,7 @@ class Thread(Struct, frozen=True):
     metadata: dict[str, str]
 
 
-class Run(Struct):
+class SimulatedRun(Struct):
     """One run; `state` holds what BLANK names."""
 
     id: str
@@ -111,9 +111,9 @@ def new_thread(rng: Random, assistant: Assistant) -> Thread:
     return Thread(thread_id, thread_id.encode(), assistant, metadata)
 
 
-def new_run(rng: Random, thread: Thread, version: str, life: Life, created_at: int) -> Run:
+def new_run(rng: Random, thread: Thread, version: str, life: Life, created_at: int) -> SimulatedRun:
     """A run that is about to report its first status."""
-    return Run(
+    return SimulatedRun(
         id=new_id(rng, "run_"),
         thread=thread,
         version=version,
@@ -125,14 +125,14 @@ def new_run(rng: Random, thread: Thread, version: str, life: Life, created_at: i
     )
 
 
-def enter(rng: Random, run: Run, status: str, at: int) -> None:
+def enter(rng: Random, run: SimulatedRun, status: str, at: int) -> None:
     """Bring the run into a status, at a time in Unix seconds."""
     run.state["status"] = status
     run.state["required_action"] = None
     _ON_ENTRY.get(status, _nothing)(rng, run, at)
 
 
-def plan(rng: Random, run: Run) -> tuple[str | None, float]:
+def plan(rng: Random, run: SimulatedRun) -> tuple[str | None, float]:
     """Draw what happens next and after how many seconds at the pace of life."""
     to, _, mean_wait_s = run.life[run.state["status"]].draw(rng)
     if to is None or mean_wait_s == NEVER_S:
@@ -140,22 +140,22 @@ def plan(rng: Random, run: Run) -> tuple[str | None, float]:
     return to, rng.expovariate(1 / mean_wait_s)
 
 
-def another_end(rng: Random, run: Run) -> str:
+def another_end(rng: Random, run: SimulatedRun) -> str:
     """A terminal status other than the one that the run has, for a producer that contradicts itself."""
     # Not every version knows incomplete.
     return rng.choice([status for status in _ENDED_BY if status not in (run.status, "incomplete")])
 
 
-def _nothing(_rng: Random, _run: Run, _at: int) -> None:
+def _nothing(_rng: Random, _run: SimulatedRun, _at: int) -> None:
     """For statuses that write nothing but themselves."""
 
 
-def _start(_rng: Random, run: Run, at: int) -> None:
+def _start(_rng: Random, run: SimulatedRun, at: int) -> None:
     # Also when it resumes: the API moves started_at then.
     run.state["started_at"] = None if "no_started_at" in run.quirks else at
 
 
-def _ask(rng: Random, run: Run, _at: int) -> None:
+def _ask(rng: Random, run: SimulatedRun, _at: int) -> None:
     run.tool_rounds += 1
     if "early_usage" in run.quirks:
         run.state["usage"] = _usage(rng, run)
@@ -170,12 +170,12 @@ def _tool_call(rng: Random, function: str) -> dict[str, Any]:
     return {"id": new_id(rng, "call_"), "type": "function", "function": call}
 
 
-def _cancelling(_rng: Random, run: Run, at: int) -> None:
+def _cancelling(_rng: Random, run: SimulatedRun, at: int) -> None:
     if "early_cancelled_at" in run.quirks:
         run.state["cancelled_at"] = at
 
 
-def _end(rng: Random, run: Run, at: int) -> None:
+def _end(rng: Random, run: SimulatedRun, at: int) -> None:
     state = run.state
     if ended_by := _ENDED_BY[state["status"]]:
         state[ended_by] = at
@@ -184,18 +184,18 @@ def _end(rng: Random, run: Run, at: int) -> None:
         state["usage"] = _usage(rng, run)
 
 
-def _fail(rng: Random, run: Run, at: int) -> None:
+def _fail(rng: Random, run: SimulatedRun, at: int) -> None:
     _end(rng, run, at)
     code = _ERROR_LOTS.draw(rng)
     run.state["last_error"] = {"code": code, "message": _ERRORS[code]}
 
 
-def _cut_short(rng: Random, run: Run, at: int) -> None:
+def _cut_short(rng: Random, run: SimulatedRun, at: int) -> None:
     _end(rng, run, at)
     run.state["incomplete_details"] = {"reason": _REASON_LOTS.draw(rng)}
 
 
-def _usage(rng: Random, run: Run) -> dict[str, Any]:
+def _usage(rng: Random, run: SimulatedRun) -> dict[str, Any]:
     prompt = (1 + run.tool_rounds) * rng.randrange(300, 3_000)
     completion = (1 + run.tool_rounds) * rng.randrange(20, 600)
     usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
@@ -204,7 +204,7 @@ def _usage(rng: Random, run: Run) -> dict[str, Any]:
     return usage | details
 
 
-_ON_ENTRY: Mapping[str, Callable[[Random, Run, int], None]] = {
+_ON_ENTRY: Mapping[str, Callable[[Random, SimulatedRun, int], None]] = {
     "in_progress": _start,
     "requires_action": _ask,
     "cancelling": _cancelling,

@@ -17,7 +17,7 @@ from streamproc.errors import ConfigError
 from streamproc.local import chances, scenario
 from streamproc.local.assistants import ASSISTANTS, MAX_ASSISTANTS, MAX_MODELS_EACH, Assistant, make_assistants
 from streamproc.local.chances import Life, Lots
-from streamproc.local.scenario import Run, Thread
+from streamproc.local.scenario import SimulatedRun, Thread
 from streamproc.local.wire import BAD_VALUES, Encoder
 
 VERSIONS: Mapping[str, int] = {"v1": 10, "v1_5": 10, "v2": 20, "v2_1": 60}
@@ -94,7 +94,7 @@ def simulate(  # noqa: PLR0913 - one argument for each knob, all by name
     versions = tuple(VERSIONS) if schema_version == MIXED else (schema_version,)
     rng = Random(seed)
     staff = make_assistants(rng, versions, assistants, models_each)
-    source = _Source(rng, versions, rate_per_s, start_ms, ratios, staff)
+    source = _Simulation(rng, versions, rate_per_s, start_ms, ratios, staff)
     if opening:
         source.open(start_ms)
     return itertools.islice(source.records(), events)
@@ -110,10 +110,10 @@ def _check(schema_version: str, rate_per_s: float, ratios: _Ratios) -> None:
         raise ConfigError(f"ratios must not be negative nor add up to more than {MAX_DISTURBED_RATIO}: {ratios}")
 
 
-_Happen = Callable[[Run, SimulatedEvent, float], SimulatedEvent | None]
+_Happen = Callable[[SimulatedRun, SimulatedEvent, float], SimulatedEvent | None]
 
 
-class _Source:
+class _Simulation:
     """Runs and records on one agenda in the order of time; the next entry decides what comes next."""
 
     def __init__(
@@ -131,7 +131,7 @@ class _Source:
         self._lives = {version: chances.life_of(version) for version in versions}
         self._assistants = assistants
         self._idle: deque[Thread] = deque()
-        self._agenda: list[tuple[float, int, Run | SimulatedEvent | None]] = []
+        self._agenda: list[tuple[float, int, SimulatedRun | SimulatedEvent | None]] = []
         self._entries = itertools.count()
         self._chances = _cumulate(ratios)
         self._owed: list[str] = []
@@ -176,15 +176,15 @@ class _Source:
                 self._owed.append(next(name for chance, name in self._chances if drawn < chance))
             yield record
 
-    def _push(self, due_ms: float, entry: Run | SimulatedEvent | None) -> None:
+    def _push(self, due_ms: float, entry: SimulatedRun | SimulatedEvent | None) -> None:
         heappush(self._agenda, (due_ms, next(self._entries), entry))
 
-    def _arrive(self, now_ms: float) -> Run:
+    def _arrive(self, now_ms: float) -> SimulatedRun:
         """Begin a run and put the next arrival on the agenda."""
         self._push(now_ms + self._rng.expovariate(self._arrivals_per_ms), None)
         return self._new_run(self._thread(), now_ms)
 
-    def _new_run(self, thread: Thread, created_ms: float) -> Run:
+    def _new_run(self, thread: Thread, created_ms: float) -> SimulatedRun:
         version = self._versions.draw(self._rng)
         return scenario.new_run(self._rng, thread, version, self._lives[version], int(created_ms) // 1000)
 
@@ -201,17 +201,17 @@ class _Source:
         run.life, run.upcoming = life, "requires_action"
         self._push(start_ms + rng.uniform(0, within_s) * 1000, run)
 
-    def _advance(self, run: Run, now_ms: float) -> SimulatedEvent | None:
+    def _advance(self, run: SimulatedRun, now_ms: float) -> SimulatedEvent | None:
         """Bring the run into its next status; None where the event for it is missed or late."""
         scenario.enter(self._rng, run, run.upcoming, int(now_ms) // 1000)
         due_ms = self._plan(run, now_ms)
         event = SimulatedEvent(run.thread.key, self._encode(run), int(now_ms), "event")
         return self._disturb(run, event, due_ms) if self._owed else event
 
-    def _encode(self, run: Run) -> bytes:
+    def _encode(self, run: SimulatedRun) -> bytes:
         return self._encoders[run.version].encode(run)
 
-    def _plan(self, run: Run, now_ms: float) -> float:
+    def _plan(self, run: SimulatedRun, now_ms: float) -> float:
         """Put the run's next step on the agenda and return when it is due; a wait beyond the expiry ends there."""
         if run.ended:
             if self._rng.random() < _FOLLOW_UP_CHANCE:
@@ -227,7 +227,7 @@ class _Source:
         self._push(due_ms, run)
         return due_ms
 
-    def _disturb(self, run: Run, event: SimulatedEvent, due_ms: float) -> SimulatedEvent | None:
+    def _disturb(self, run: SimulatedRun, event: SimulatedEvent, due_ms: float) -> SimulatedEvent | None:
         """Apply the first owed disturbance that can happen to this event; what it returns goes out instead."""
         # The event that a late one waits for must itself be on time.
         follows_late = event.timestamp_ms <= run.late_until_ms
@@ -240,34 +240,34 @@ class _Source:
                 return happen(run, event, due_ms)
         return event
 
-    def _spoil(self, run: Run, event: SimulatedEvent, _due_ms: float) -> SimulatedEvent:
+    def _spoil(self, run: SimulatedRun, event: SimulatedEvent, _due_ms: float) -> SimulatedEvent:
         """A broken copy follows."""
         reason = self._rng.choice(_BAD_REASONS)
         value = BAD_VALUES[reason](self._rng, self._encode(run))
         self._push(event.timestamp_ms, SimulatedEvent(event.key, value, event.timestamp_ms, f"bad:{reason}"))
         return event
 
-    def _repeat(self, run: Run, event: SimulatedEvent, _due_ms: float) -> SimulatedEvent:
+    def _repeat(self, run: SimulatedRun, event: SimulatedEvent, _due_ms: float) -> SimulatedEvent:
         """The same bytes follow: at once for a created run (created, then queued), else after a producer's retry."""
         created = run.status == chances.INITIAL and run.tool_rounds == 0
         at_ms = event.timestamp_ms + (0 if created else self._delay_ms(_RETRY_S))
         self._push(at_ms, SimulatedEvent(event.key, event.value, int(at_ms), "duplicate"))
         return event
 
-    def _hold_back(self, run: Run, event: SimulatedEvent, due_ms: float) -> None:
+    def _hold_back(self, run: SimulatedRun, event: SimulatedEvent, due_ms: float) -> None:
         """The event arrives only after the run's next one."""
         run.late_until_ms = due_ms
         late = SimulatedEvent(event.key, event.value, event.timestamp_ms, "late")
         self._push(due_ms + self._delay_ms(_LATE_S), late)
 
-    def _contradict(self, run: Run, event: SimulatedEvent, _due_ms: float) -> SimulatedEvent:
+    def _contradict(self, run: SimulatedRun, event: SimulatedEvent, _due_ms: float) -> SimulatedEvent:
         """Another end of the same run follows."""
         at_ms = event.timestamp_ms + self._delay_ms(_LATE_S)
         scenario.enter(self._rng, run, scenario.another_end(self._rng, run), int(at_ms) // 1000)
         self._push(at_ms, SimulatedEvent(event.key, self._encode(run), int(at_ms), "illegal"))
         return event
 
-    def _miss(self, _run: Run, _event: SimulatedEvent, _due_ms: float) -> None:
+    def _miss(self, _run: SimulatedRun, _event: SimulatedEvent, _due_ms: float) -> None:
         """The event never arrives."""
 
     def _delay_ms(self, mean_s: float) -> float:

@@ -12,7 +12,7 @@ from fastavro.types import Schema
 from streamproc.codec import schemas
 from streamproc.codec.framing import CONFLUENT_MAGIC, SINGLE_OBJECT, SINGLE_OBJECT_BYTES
 from streamproc.local.assistants import Assistant
-from streamproc.local.scenario import BLANK, Run
+from streamproc.local.scenario import BLANK, SimulatedRun
 
 _EVENT, _RUN, _ASSISTANT = "event", "run", "assistant"
 _RUN_FIELDS = frozenset({"id", "object", "created_at", "thread_id", "assistant_id", "metadata"})
@@ -37,13 +37,13 @@ class Encoder:
         self._slices = tuple(_slices(schema.document["fields"]))
         self._by_assistant: dict[Assistant, tuple[bytes, ...]] = {}
 
-    def encode(self, run: Run) -> bytes:
+    def encode(self, run: SimulatedRun) -> bytes:
         """The run's event for the state that it is in."""
         if not run.template:
             run.template = tuple(self._template(run))
         return b"".join([part if isinstance(part, bytes) else _encode(part, run.state) for part in run.template])
 
-    def _template(self, run: Run) -> Iterator[bytes | Schema]:
+    def _template(self, run: SimulatedRun) -> Iterator[bytes | Schema]:
         """The parts of the run's events: bytes, or the schema of what changes."""
         yield self._header
         shared = iter(self._shared(run))
@@ -54,7 +54,7 @@ class Encoder:
             else:
                 yield next(shared) if repeats_with == _ASSISTANT else _encode(schema, own)
 
-    def _shared(self, run: Run) -> tuple[bytes, ...]:
+    def _shared(self, run: SimulatedRun) -> tuple[bytes, ...]:
         assistant = run.thread.assistant
         if assistant not in self._by_assistant:
             fields = assistant.fields[run.version]
@@ -76,7 +76,7 @@ def _repeats_with(field: str) -> str:
     return _RUN if field in _RUN_FIELDS else _ASSISTANT
 
 
-def _own_fields(run: Run) -> dict[str, Any]:
+def _own_fields(run: SimulatedRun) -> dict[str, Any]:
     return {
         "id": run.id,
         "object": "thread.run",

@@ -15,12 +15,12 @@ from typing import Any
 from msgspec import json
 
 from streamproc.core.alerts import Alert
-from streamproc.notify.board import Board, Held
+from streamproc.notify.board import AlertTable, TrackedAlert
 from streamproc.notify.complaints import Complaints
 from streamproc.notify.config import AlertmanagerSettings
-from streamproc.notify.http import Client, Outcome
-from streamproc.notify.observer import PushObserver, Result
-from streamproc.notify.postable import Renderer
+from streamproc.notify.http import Poster, PostResult
+from streamproc.notify.observer import DeliveryResult, PushObserver
+from streamproc.notify.postable import AlertRenderer
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.feed import Start
 from streamproc.runtime.ports import Committed
@@ -48,14 +48,14 @@ class Alertmanagers:
         wall: Callable[[], float] = time.time,
         console_url: str | None = None,
     ) -> None:
-        self._client = Client(settings)
-        self._board = Board(settings.max_alerts)
+        self._client = Poster(settings)
+        self._board = AlertTable(settings.max_alerts)
         self._limit = settings.max_alerts
         self._observer = observer
         self._wall = wall
         self._complaints = Complaints({"receiver": ALERTMANAGER})
         self._dropped = 0
-        render = Renderer(
+        render = AlertRenderer(
             application=application,
             labels=settings.labels,
             resend_s=settings.resend_s,
@@ -120,7 +120,7 @@ class Alertmanagers:
     def _tell_dropped(self) -> None:
         dropped, self._dropped = self._board.dropped - self._dropped, self._board.dropped
         if dropped:
-            self._observer.sent(ALERTMANAGER, Result.DROPPED, dropped)
+            self._observer.sent(ALERTMANAGER, DeliveryResult.DROPPED, dropped)
             self._complaints.warn(
                 "the oldest alerts are no longer sent: find out why so many fire, or raise max_alerts",
                 f"more than {self._limit}",
@@ -135,9 +135,9 @@ class _Sender:
         self,
         url: str,
         settings: AlertmanagerSettings,
-        board: Board,
-        client: Client,
-        render: Callable[[Held], object],
+        board: AlertTable,
+        client: Poster,
+        render: Callable[[TrackedAlert], object],
         observer: PushObserver,
     ) -> None:
         self.news = asyncio.Event()
@@ -167,44 +167,44 @@ class _Sender:
             await asyncio.sleep(LINGER_S)
         self.news.clear()
 
-    async def _send(self, due: Sequence[Held]) -> None:
+    async def _send(self, due: Sequence[TrackedAlert]) -> None:
         """Send in batches, until something goes wrong: what is due may be something else after the wait."""
         for start in range(0, len(due), self._max_batch):
             batch = [held for held in due[start : start + self._max_batch] if self._board.holds(held)]
             if not batch:
                 continue
             outcome = await self._post(batch)
-            if outcome.result is Result.FAILED or _refuses_all(outcome):
+            if outcome.result is DeliveryResult.FAILED or _refuses_all(outcome):
                 await asyncio.sleep(max(self._backoff.failed(), min(outcome.retry_after_s or 0, MAX_BACKOFF_S)))
                 return
             self._complaints.recovered(self._backoff.succeeded())
 
-    async def _post(self, batch: Sequence[Held]) -> Outcome:
+    async def _post(self, batch: Sequence[TrackedAlert]) -> PostResult:
         """Send a batch; one that is refused for what is in it goes in halves, until the bad alert is alone."""
         outcome = await self._client.post(self._url + PATH, json.encode([self._render(held) for held in batch]))
-        is_bad = outcome.result is Result.REFUSED and not _refuses_all(outcome)
+        is_bad = outcome.result is DeliveryResult.REFUSED and not _refuses_all(outcome)
         if is_bad and len(batch) > 1:
             middle = len(batch) // 2
             first = await self._post(batch[:middle])
-            return first if first.result is Result.FAILED else await self._post(batch[middle:])
+            return first if first.result is DeliveryResult.FAILED else await self._post(batch[middle:])
         self._observer.sent(ALERTMANAGER, outcome.result, len(batch))
-        if outcome.result is not Result.FAILED:
+        if outcome.result is not DeliveryResult.FAILED:
             for held in batch:
                 held.settled = True
                 held.sent[self._url] = inf if is_bad else time.monotonic()
         self._complain(outcome, batch[0])
         return outcome
 
-    def _complain(self, outcome: Outcome, held: Held) -> None:
-        if outcome.result is Result.FAILED:
+    def _complain(self, outcome: PostResult, held: TrackedAlert) -> None:
+        if outcome.result is DeliveryResult.FAILED:
             self._complaints.warn("the Alertmanager takes no alerts; they are sent again", outcome.why)
         elif _refuses_all(outcome):
             self._complaints.warn("the Alertmanager refuses alerts: check the URL and how to log in", outcome.why)
-        elif outcome.result is Result.REFUSED:
+        elif outcome.result is DeliveryResult.REFUSED:
             where: dict[str, Any] = {"partition": held.partition, "offset": held.offset, "kind": held.alert.kind}
             self._complaints.warn("an alert was refused and is not sent again", outcome.why, **where)
 
 
-def _refuses_all(outcome: Outcome) -> bool:
+def _refuses_all(outcome: PostResult) -> bool:
     """Tell whether it is not about what was sent, but where to and by whom; such alerts are sent again in time."""
-    return outcome.result is Result.REFUSED and outcome.status not in ABOUT_CONTENT
+    return outcome.result is DeliveryResult.REFUSED and outcome.status not in ABOUT_CONTENT

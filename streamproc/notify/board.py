@@ -27,7 +27,7 @@ AFTERWARDS_MS = 300_000
 Key = tuple[int, str]
 
 
-class Held(Struct, eq=False):
+class TrackedAlert(Struct, eq=False):
     """The newest record of an alert, at `offset` of `partition`; its first one is at `first`.
 
     `began`: the firing record. Labels are made of that one, since they are the identity and must not change when it
@@ -45,7 +45,7 @@ class Held(Struct, eq=False):
     sent: dict[str, float] = field(default_factory=dict)
 
 
-class _Place(Struct):
+class _PartitionOffsets(Struct):
     """A partition: offsets.
 
     The one to be read next; the one below which all was settled when it was assigned; and the one below which nothing
@@ -58,15 +58,15 @@ class _Place(Struct):
     caught_up: bool
 
 
-class Board:
+class AlertTable:
     """The table of alerts, of at most `limit`; `dropped` counts those that had to make room."""
 
     def __init__(self, limit: int) -> None:
         self.dropped = 0
         self._limit = limit
-        self._places: dict[int, _Place] = {}
-        self._firing: OrderedDict[Key, Held] = OrderedDict()
-        self._ended: OrderedDict[Key, Held] = OrderedDict()
+        self._places: dict[int, _PartitionOffsets] = {}
+        self._firing: OrderedDict[Key, TrackedAlert] = OrderedDict()
+        self._ended: OrderedDict[Key, TrackedAlert] = OrderedDict()
 
     def assign(self, starts: Mapping[int, Start]) -> None:
         """Start anew, with these partitions."""
@@ -75,7 +75,7 @@ class Board:
             settled = _settled_before(start)
             # At the very first start, what came and went before is nobody's business.
             history = start.end if start.committed is None else settled
-            self._places[number] = _Place(start.begin, settled, history, caught_up=start.begin >= start.end)
+            self._places[number] = _PartitionOffsets(start.begin, settled, history, caught_up=start.begin >= start.end)
 
     def clear(self) -> None:
         """Nothing is ours."""
@@ -105,7 +105,7 @@ class Board:
         began = alert if before is None or alert.state is AlertState.FIRING else before.began
         first = offset if before is None else before.first
         until = _until(alert, published_ms, now_ms)
-        held = Held(partition, alert, began, first, offset, until, settled=offset < place.settled)
+        held = TrackedAlert(partition, alert, began, first, offset, until, settled=offset < place.settled)
         if until is None or until > now_ms or offset >= place.history:
             (self._firing if until is None else self._ended)[key] = held
             self._make_room()
@@ -115,7 +115,7 @@ class Board:
         if place := self._places.get(partition):
             place.next = offset + 1
 
-    def due(self, receiver: str, resend_s: float, clock_s: float) -> list[Held]:
+    def due(self, receiver: str, resend_s: float, clock_s: float) -> list[TrackedAlert]:
         """Return what the receiver has not had yet, or not for `resend_s`."""
         released = {number for number, place in self._places.items() if place.caught_up}
         return [
@@ -124,7 +124,7 @@ class Board:
             if held.partition in released and clock_s - held.sent.get(receiver, -inf) >= resend_s
         ]
 
-    def holds(self, held: Held) -> bool:
+    def holds(self, held: TrackedAlert) -> bool:
         """Tell whether this is ours still, and the newest that is known of the alert."""
         key = held.partition, held.alert.alert_id
         return held in (self._firing.get(key), self._ended.get(key))
@@ -150,7 +150,7 @@ class Board:
         """How many alerts nobody has taken or refused yet."""
         return sum(not held.settled for held in self._all())
 
-    def _all(self) -> Iterator[Held]:
+    def _all(self) -> Iterator[TrackedAlert]:
         return chain(self._firing.values(), self._ended.values())
 
     def _make_room(self) -> None:

@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field, SecretStr, field_serializer, field_validator, model_validator
 
-from streamproc.web.config import Endpoint, Urls, bases, checked, origin
+from streamproc.web.config import EndpointSettings, Urls, bases, checked, origin
 
 IDENTITY = ("alertname", "severity", "kind", "alert_id", "run_id", "assistant", "model", "application")
 """The labels of a pushed alert; those of the settings come on top."""
@@ -13,7 +13,7 @@ _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 MAX_LABEL_CHARS = 256
 
 
-class AlertmanagerSettings(Endpoint):
+class AlertmanagerSettings(EndpointSettings):
     """Alertmanagers, each of which is told everything. Without `urls` nothing is pushed."""
 
     urls: Urls = Field((), description="Every replica of the Alertmanager, not a load balancer before them.")
@@ -51,7 +51,7 @@ class AlertmanagerSettings(Endpoint):
         return labels
 
 
-class WebhookSettings(Endpoint):
+class WebhookSettings(EndpointSettings):
     """One receiver that gets each alert, signed where there is a `secret`. Without `url` nothing is pushed."""
 
     url: SecretStr | None = Field(None, description="Where each alert is posted; shown nowhere but for its host.")

@@ -3,27 +3,27 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from streamproc.notify.observer import Result
-from streamproc.web.session import Answer, Session, Unanswered, Unsendable
+from streamproc.notify.observer import DeliveryResult
+from streamproc.web.session import HttpSession, Response, Unanswered, Unsendable
 
 MAX_ANSWER_BYTES = 65_536
 TRY_AGAIN = frozenset((408, 425, 429))
 OK, REDIRECT, SERVER_ERROR = 200, 300, 500
 
 
-class Outcome(NamedTuple):
+class PostResult(NamedTuple):
     """`status` None: no answer. `why` may be logged. `retry_after_s` is what the receiver asks for."""
 
-    result: Result
+    result: DeliveryResult
     why: str
     status: int | None = None
     retry_after_s: float | None = None
 
 
-class Client(Session):
+class Poster(HttpSession):
     """Posts JSON."""
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Outcome:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> PostResult:
         """Send `body`; raises nothing for whatever a receiver or the network may do."""
         sent = {"content-type": "application/json", **(headers or {})}
         try:
@@ -32,16 +32,16 @@ class Client(Session):
                 await answer.skim(MAX_ANSWER_BYTES)
                 return outcome
         except Unsendable as error:
-            return Outcome(Result.REFUSED, str(error))
+            return PostResult(DeliveryResult.REFUSED, str(error))
         except Unanswered as error:
-            return Outcome(Result.FAILED, str(error))
+            return PostResult(DeliveryResult.FAILED, str(error))
 
 
-def _judge(answer: Answer) -> Outcome:
+def _judge(answer: Response) -> PostResult:
     status = answer.status
     why = f"HTTP status {status}"
     if OK <= status < REDIRECT:
-        return Outcome(Result.DELIVERED, why, status)
+        return PostResult(DeliveryResult.DELIVERED, why, status)
     if status >= SERVER_ERROR or status in TRY_AGAIN:
-        return Outcome(Result.FAILED, why, status, answer.retry_after_s)
-    return Outcome(Result.REFUSED, why, status)
+        return PostResult(DeliveryResult.FAILED, why, status, answer.retry_after_s)
+    return PostResult(DeliveryResult.REFUSED, why, status)

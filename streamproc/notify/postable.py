@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from streamproc.core.alerts import Alert, AlertState
-from streamproc.notify.board import AFTERWARDS_MS, Held
+from streamproc.notify.board import AFTERWARDS_MS, TrackedAlert
 from streamproc.notify.links import page_of
 from streamproc.notify.naming import alert_name, page_name
 from streamproc.notify.rendering import bounded, rfc3339
@@ -25,7 +25,7 @@ while three lost requests in a row end nothing.
 MAX_SUMMARY_CHARS = 1_000
 
 
-class Renderer(Struct, frozen=True):
+class AlertRenderer(Struct, frozen=True):
     """What is the same for every alert of an installation. A `generator_url` goes before `console_url`."""
 
     application: str
@@ -35,7 +35,7 @@ class Renderer(Struct, frozen=True):
     runbooks_url: str | None
     console_url: str | None = None
 
-    def __call__(self, held: Held, now_ms: int) -> dict[str, Any]:
+    def __call__(self, held: TrackedAlert, now_ms: int) -> dict[str, Any]:
         """Return the alert as it is at `now_ms`."""
         starts = min(held.began.since, now_ms)
         postable = {
@@ -65,7 +65,7 @@ class Renderer(Struct, frozen=True):
         }
         return {**self.labels, **_present(values)}
 
-    def _annotations(self, held: Held) -> dict[str, str]:
+    def _annotations(self, held: TrackedAlert) -> dict[str, str]:
         alert = held.alert
         source = (alert.source_topic, alert.source_partition, alert.source_offset)
         values = {
@@ -77,7 +77,7 @@ class Renderer(Struct, frozen=True):
         }
         return {"summary": alert.summary[:MAX_SUMMARY_CHARS], **_present(values)}
 
-    def _ends(self, held: Held, now_ms: int) -> float:
+    def _ends(self, held: TrackedAlert, now_ms: int) -> float:
         if held.until is None:
             return now_ms + PATIENCE * self.resend_s * 1000
         ended = held.alert.ends_at or held.until - AFTERWARDS_MS

@@ -17,7 +17,7 @@ from streamproc.errors import ConfigError, StreamprocError
 from streamproc.notify.alertmanager import Alertmanagers
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.notify.observer import PushObserver
-from streamproc.notify.reading import Reading
+from streamproc.notify.reading import Subscription
 from streamproc.notify.sink import Sink
 from streamproc.notify.webhook import Webhook
 from streamproc.runtime.backoff import Backoff
@@ -29,7 +29,7 @@ STOP_S = 2.0
 log = structlog.get_logger(__name__)
 
 
-class Source(NamedTuple):
+class AlertOrigin(NamedTuple):
     """Where the alerts come from.
 
     `feed` makes a subscription in the consumer group given; `partitions` returns how many the topic has, 0 where it
@@ -47,7 +47,7 @@ class Pusher:
 
     def __init__(
         self,
-        source: Source,
+        source: AlertOrigin,
         alertmanager: AlertmanagerSettings,
         webhook: WebhookSettings,
         observer: PushObserver,
@@ -96,7 +96,7 @@ class Pusher:
             began = asyncio.get_running_loop().time()
             try:
                 feed = self._source.feed(f"{self._source.application_id}.{sink.name}")
-                await Reading(feed, sink, self._observer).run()
+                await Subscription(feed, sink, self._observer).run()
             except Exception as error:  # noqa: BLE001  whatever it is: the pipeline goes on, and so does the push
                 log.warning("the push starts over", receiver=sink.name, why=_why(error))
             if asyncio.get_running_loop().time() - began > MAX_BACKOFF_S:

@@ -11,7 +11,7 @@ from streamproc.codec.alerts import decode_alert
 from streamproc.codec.arrival import Arrival
 from streamproc.errors import BrokerUnavailable, RecordRejected
 from streamproc.notify.complaints import Complaints
-from streamproc.notify.observer import PushObserver, Result
+from streamproc.notify.observer import DeliveryResult, PushObserver
 from streamproc.notify.sink import Sink
 from streamproc.runtime.feed import Assigned, Feed
 from streamproc.runtime.ports import Committed
@@ -23,7 +23,7 @@ LAST_COMMIT_S = 0.7
 log = structlog.get_logger(__name__)
 
 
-class Reading:
+class Subscription:
     """One subscription, from its start to its first failure."""
 
     def __init__(self, feed: Feed, sink: Sink, observer: PushObserver) -> None:
@@ -88,7 +88,7 @@ class Reading:
                 log.warning(
                     "a record is no alert, it is passed over", receiver=self._sink.name, why=str(error), **where
                 )
-                self._observer.sent(self._sink.name, Result.DROPPED, 1)
+                self._observer.sent(self._sink.name, DeliveryResult.DROPPED, 1)
                 self._sink.skip(partition, record.offset)
             else:
                 self._sink.take(partition, record.offset, alert, record.timestamp)

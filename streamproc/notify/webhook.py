@@ -17,10 +17,10 @@ from msgspec.structs import asdict
 from streamproc.core.alerts import Alert
 from streamproc.notify.complaints import Complaints
 from streamproc.notify.config import WebhookSettings
-from streamproc.notify.http import Client, Outcome
+from streamproc.notify.http import Poster, PostResult
 from streamproc.notify.links import page_of
 from streamproc.notify.naming import alert_name
-from streamproc.notify.observer import PushObserver, Result
+from streamproc.notify.observer import DeliveryResult, PushObserver
 from streamproc.notify.outbox import Item, Outbox
 from streamproc.notify.rendering import bounded, rfc3339
 from streamproc.notify.signature import HEADER, sign
@@ -58,7 +58,7 @@ class Webhook:
         self._observer = observer
         self._wall = wall
         self._console_url = console_url
-        self._client = Client(settings)
+        self._client = Poster(settings)
         self._outbox = Outbox(settings.max_waiting)
         self._complaints = Complaints({"receiver": WEBHOOK, "url": origin(_url(settings))})
         self._next: dict[int, int] = {}
@@ -124,19 +124,19 @@ class Webhook:
                 continue
             outcome = await self._post(item.alert)
             self._observer.sent(WEBHOOK, outcome.result, 1)
-            if outcome.result is Result.FAILED:
+            if outcome.result is DeliveryResult.FAILED:
                 await self._retry(item, outcome, backoff)
             else:
                 self._outbox.done(item)
                 self._complaints.recovered(backoff.succeeded())
-            if outcome.result is Result.REFUSED:
+            if outcome.result is DeliveryResult.REFUSED:
                 self._complaints.warn("an alert was refused and is not sent again", outcome.why, **_where(item))
 
-    async def _retry(self, item: Item, outcome: Outcome, backoff: Backoff) -> None:
+    async def _retry(self, item: Item, outcome: PostResult, backoff: Backoff) -> None:
         """Wait, and let it have its turn again."""
         self._complaints.warn("the webhook takes no alerts; they are sent again", outcome.why)
         if time.monotonic() - item.taken_s > self._settings.give_up_s:
-            self._observer.sent(WEBHOOK, Result.DROPPED, 1)
+            self._observer.sent(WEBHOOK, DeliveryResult.DROPPED, 1)
             self._complaints.warn(
                 "an alert was given up: it was sent in vain for too long", outcome.why, **_where(item)
             )
@@ -146,7 +146,7 @@ class Webhook:
         await asyncio.sleep(backoff.failed())
         self._outbox.again(item)
 
-    async def _post(self, alert: Alert) -> Outcome:
+    async def _post(self, alert: Alert) -> PostResult:
         key = idempotency_key(alert)
         body = json.encode(document(alert, self._application, self._console_url))
         headers = {IDEMPOTENCY_HEADER: quote(key, safe=":._-")}

@@ -22,7 +22,7 @@ CANDIDATES = 10
 """Remembered for each place."""
 
 
-class _Standing(Struct):
+class _Score(Struct):
     """`score`: what was counted, older turns for less; `turns`: in how many in a row it was clearly busier."""
 
     score: float = 0.0
@@ -41,8 +41,8 @@ class Busiest(Generic[Name]):
         self._places = places
         self._fits = fits
         self._most_others = 2 * CANDIDATES * places
-        self._holders: dict[Name, _Standing] = {}
-        self._others: dict[Name, _Standing] = {}
+        self._holders: dict[Name, _Score] = {}
+        self._others: dict[Name, _Score] = {}
 
     @property
     def has_room(self) -> bool:
@@ -59,7 +59,7 @@ class Busiest(Generic[Name]):
 
     def hold(self, name: Name) -> None:
         """Give a free place away."""
-        self._holders[name] = self._others.pop(name) if name in self._others else _Standing()
+        self._holders[name] = self._others.pop(name) if name in self._others else _Score()
 
     def forget(self, is_gone: Callable[[Name], bool]) -> list[Name]:
         """Forget names, and return those of them that held places."""
@@ -77,7 +77,7 @@ class Busiest(Generic[Name]):
         if standing is None:
             if not self._fits(name):
                 return
-            standing = self._others[name] = _Standing()
+            standing = self._others[name] = _Score()
         standing.score += amount
         standing.came = True
         if len(self._others) > self._most_others:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from streamproc.core.alerts import kind_of
 from streamproc.core.model import Run
-from streamproc.core.payloads import Usage
+from streamproc.core.payloads import PayloadUsage
 from streamproc.core.state import State
 
 SLICE = 50_000
@@ -29,7 +29,7 @@ class Census(Struct):
     by_status: Counter[str] = field(default_factory=Counter)
     oldest: dict[str, int] = field(default_factory=dict)
     late: Counter[str] = field(default_factory=Counter)
-    usage: Usage = Usage()
+    usage: PayloadUsage = PayloadUsage()
 
     def look_at(self, runs: Iterable[Run]) -> None:
         """Take in open runs. The hot loop: a million of them are not unusual."""
@@ -46,7 +46,7 @@ class Census(Struct):
         """Add another task's."""
         self.by_status.update(other.by_status)
         self.late.update(other.late)
-        self.usage = Usage(*map(add, self.usage, other.usage))
+        self.usage = PayloadUsage(*map(add, self.usage, other.usage))
         for status, created in other.oldest.items():
             self.oldest[status] = min(created, self.oldest.get(status, created))
 

@@ -19,7 +19,7 @@ Family = Metric
 """What is exported under one name."""
 
 
-class _Reading:
+class _Families:
     """The families of one scrape, as an encoder takes them."""
 
     def __init__(self, families: Sequence[Family]) -> None:
@@ -44,14 +44,14 @@ class Process:
         yield from self._process.collect()
 
 
-class Format(NamedTuple):
+class ExpositionFormat(NamedTuple):
     """How families are written. Of the same content type two are the same."""
 
     content_type: str
     accept: str
 
 
-def format_for(accept: str) -> Format:
+def format_for(accept: str) -> ExpositionFormat:
     """Return the format, text or OpenMetrics, that the HTTP Accept header `accept` asks for: one of a few."""
     try:
         _, content_type = choose_encoder(accept)
@@ -63,19 +63,19 @@ def format_for(accept: str) -> Format:
     return next(known for known in FORMATS if known.accept.startswith(OPENMETRICS))
 
 
-async def encoded(families: Sequence[Family], wanted: Format) -> bytes:
+async def encoded(families: Sequence[Family], wanted: ExpositionFormat) -> bytes:
     """Return families as text. Others have their turn in between: what is written changes no more."""
     encode, _ = choose_encoder(wanted.accept)
     parts, lines = [], 0
     for family in families:
-        head = encode(_Reading([_with(family, [])])).removesuffix(END)
+        head = encode(_Families([_with(family, [])])).removesuffix(END)
         parts.append(head)
         for start in range(0, len(family.samples), MAX_LINES):
             samples = family.samples[start : start + MAX_LINES]
             if (lines := lines + len(samples)) > MAX_LINES:
                 lines = len(samples)
                 await asyncio.sleep(0)
-            parts.append(encode(_Reading([_with(family, samples)])).removeprefix(head).removesuffix(END))
+            parts.append(encode(_Families([_with(family, samples)])).removeprefix(head).removesuffix(END))
     return b"".join(parts) + (END if wanted.accept.startswith(OPENMETRICS) else b"")
 
 
@@ -86,12 +86,12 @@ def _with(family: Family, samples: list[Sample]) -> Family:
     return other
 
 
-def _formats() -> Iterator[Format]:
+def _formats() -> Iterator[ExpositionFormat]:
     accepts = [""]
     for base in (f"{OPENMETRICS};version=1.0.0", "text/plain;version=1.0.0"):
         accepts += [base, *(f"{base};escaping={one}" for one in ("allow-utf-8", "underscores", "dots", "values"))]
     for accept in accepts:
-        yield Format(choose_encoder(accept)[1], accept)
+        yield ExpositionFormat(choose_encoder(accept)[1], accept)
 
 
 OPENMETRICS = "application/openmetrics-text"

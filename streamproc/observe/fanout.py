@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, Pause, TaskState, WindowReport
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, StageState, TaskState, WindowReport
 from streamproc.runtime.ports import TopicPartition
 
 
@@ -52,7 +52,7 @@ class Observers(Observer):
         for observer in self._observers:
             observer.restoring(source, remaining)
 
-    def running(self, source: TopicPartition, held: Held) -> None:
+    def running(self, source: TopicPartition, held: StageState) -> None:
         """Pass on."""
         for observer in self._observers:
             observer.running(source, held)

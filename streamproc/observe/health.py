@@ -11,7 +11,7 @@ from typing import Any
 
 from streamproc.observe.causes import UNANSWERED, Cause
 from streamproc.observe.places import named
-from streamproc.observe.watched import WAITING_FOR_KAFKA, Status, Watched, told_of
+from streamproc.observe.watched import WAITING_FOR_KAFKA, Status, WatchedTask, told_of
 from streamproc.runtime.diagnosis import Diagnosis
 from streamproc.runtime.observer import CommitReport, Observer, Pause, TaskState
 from streamproc.runtime.ports import TopicPartition
@@ -46,7 +46,7 @@ class Health(Observer):
         self._commit_within_s = commit_within_s
         self._sent_at: float | None = None
         self._ready_lag_records = ready_lag_records
-        self._tasks: dict[TopicPartition, Watched] = {}
+        self._tasks: dict[TopicPartition, WatchedTask] = {}
         self._causes: dict[TopicPartition, Cause] = {}
         self._assigned: frozenset[TopicPartition] | None = None
         self._rebalancing = False
@@ -90,7 +90,7 @@ class Health(Observer):
             self._tasks.pop(source, None)
             self._causes.pop(source, None)
         else:
-            self._tasks[source] = Watched(state, self._clock())
+            self._tasks[source] = WatchedTask(state, self._clock())
         if state is TaskState.RUNNING:
             self._causes.pop(source, None)
         self._note_started()
@@ -159,7 +159,7 @@ class Health(Observer):
         self._assigned = sources
         self._rebalancing = False
         self._sent_at = None
-        self._tasks = {source: Watched(TaskState.SUSPENDED, self._clock()) for source in self._tasks}
+        self._tasks = {source: WatchedTask(TaskState.SUSPENDED, self._clock()) for source in self._tasks}
         self._causes = {source: cause for source, cause in self._causes.items() if source in sources}
         self._note_started()
 

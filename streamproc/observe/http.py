@@ -39,7 +39,7 @@ def application(metrics: MetricsObserver, health: Health, wanted: Token = _none)
     async def exposition(request: Request) -> Response:
         token = await wanted()
         if token is not None and not _shows(request.headers.get("authorization", ""), token):
-            return _Line({"error": "a token is needed"}, 401, headers={"www-authenticate": "Bearer"})
+            return _JsonLine({"error": "a token is needed"}, 401, headers={"www-authenticate": "Bearer"})
         body, content_type = await metrics.exposition(request.headers.get("accept", ""))
         return InPieces(body, headers={"content-type": content_type})
 
@@ -65,12 +65,12 @@ def _shows(authorization: str, token: SecretStr) -> bool:
 def _probe(answer: Callable[[], Answer]) -> Callable[[Request], Awaitable[Response]]:
     async def respond(_: Request) -> Response:
         ok, reason = answer()
-        return _Line(reason, status_code=200 if ok else 503, headers={"cache-control": "no-store"})
+        return _JsonLine(reason, status_code=200 if ok else 503, headers={"cache-control": "no-store"})
 
     return respond
 
 
-class _Line(JSONResponse):
+class _JsonLine(JSONResponse):
     """JSON with an end of line: what a terminal shows next stands below it."""
 
     def render(self, content: Any) -> bytes:

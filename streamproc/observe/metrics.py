@@ -20,7 +20,7 @@ from streamproc.observe.scrapes import Scrapes
 from streamproc.observe.series import CounterSeries
 from streamproc.observe.tasks import Tasks
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import CommitReport, FoldReport, Held, Observer, Pause, TaskState, WindowReport
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, StageState, TaskState, WindowReport
 from streamproc.runtime.ports import TopicPartition
 
 DEFAULTS = MetricsSettings()
@@ -94,7 +94,7 @@ class MetricsObserver(Observer):
         """Note how much is left to read."""
         self._tasks.restore(source, remaining)
 
-    def running(self, source: TopicPartition, held: Held) -> None:
+    def running(self, source: TopicPartition, held: StageState) -> None:
         """Take the state, to be counted when somebody asks: a partition may stay idle for long."""
         self._tasks.hold(source, held)
 

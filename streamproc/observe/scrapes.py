@@ -4,7 +4,7 @@ import asyncio
 from asyncio import Future, Task
 from collections.abc import Awaitable, Callable, Sequence
 
-from streamproc.observe.exposition import Family, Format, encoded, format_for
+from streamproc.observe.exposition import ExpositionFormat, Family, encoded, format_for
 
 REST = 4.0
 """How long nothing is rendered after a rendering, in times of what that took: so no scraper takes more than a fifth."""
@@ -19,7 +19,7 @@ class Scrapes:
     def __init__(self, families: Callable[[], Awaitable[Sequence[Family]]], rest: float = REST) -> None:
         self._families = families
         self._rest = rest
-        self._waiting: dict[Format, Future[bytes]] = {}
+        self._waiting: dict[ExpositionFormat, Future[bytes]] = {}
         self._rendering: Task[None] | None = None
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -45,7 +45,7 @@ class Scrapes:
         finally:
             self._rendering = None
 
-    async def _answer(self, waiting: dict[Format, Future[bytes]]) -> None:
+    async def _answer(self, waiting: dict[ExpositionFormat, Future[bytes]]) -> None:
         try:
             families = await self._families()
             for wanted, body in waiting.items():

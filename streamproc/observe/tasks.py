@@ -15,7 +15,7 @@ from streamproc.observe.labels import Labels, closed
 from streamproc.observe.runs import deadline_kinds
 from streamproc.observe.series import LabelValues, gauge
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import Held, Pause, TaskState
+from streamproc.runtime.observer import Pause, StageState, TaskState
 from streamproc.runtime.ports import TopicPartition
 
 LIVING_STATES = tuple(state for state in TaskState if state is not TaskState.CLOSED)
@@ -27,7 +27,7 @@ class _Task(Struct, eq=False):
     state: TaskState
     remaining: int = 0
     lag: tuple[int, float] | None = None
-    held: Held | None = None
+    held: StageState | None = None
     pause: Pause | None = None
 
 
@@ -49,7 +49,7 @@ class Tasks:
         else:
             self._tasks[source] = _Task(state)
 
-    def hold(self, source: TopicPartition, held: Held) -> None:
+    def hold(self, source: TopicPartition, held: StageState) -> None:
         """Read this state from now on, until the task leaves RUNNING."""
         if task := self._tasks.get(source):
             task.held = held

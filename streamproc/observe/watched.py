@@ -29,7 +29,7 @@ WAITING_FOR_KAFKA = Status.STARTING, Status.REBALANCING, Status.BROKER_UNAVAILAB
 """Where a broker that cannot be reached may be why it takes so long."""
 
 
-class Watched(Struct):
+class WatchedTask(Struct):
     """One task, of either stage, in its present state. `moved_at`: when it last read or committed something."""
 
     state: TaskState

@@ -5,9 +5,9 @@ from rich.console import Console
 from streamproc.escaping import escaped
 from streamproc.interrupts import EXIT_AT_ONCE, Interrupted, stop_on_signal, unless_stopped
 from streamproc.offsets import showing
-from streamproc.offsets.deciding import Refused, resume, skip
+from streamproc.offsets.deciding import ChangeRefused, resume, skip
 from streamproc.offsets.places import Passage, Target
-from streamproc.offsets.resetting import Move, Reset, planned, refuse_running
+from streamproc.offsets.resetting import PartitionReset, Reset, planned, refuse_running
 from streamproc.offsets.standing import Desk, standing
 from streamproc.offsets.watching import stopped, unmoved
 from streamproc.printing import Consoles, print_line, print_wide
@@ -71,7 +71,7 @@ async def _resume_stopped(desk: Desk, consoles: Consoles) -> int:
     for source in found:
         try:
             await _resume(desk, source, consoles)
-        except Refused as error:
+        except ChangeRefused as error:
             print_line(consoles.err, escaped(str(error)))
             code = 1
     return code
@@ -111,13 +111,13 @@ async def reset_offsets(desk: Desk, target: Target, consoles: Consoles, *, dry_r
     return 0
 
 
-async def _plan(desk: Desk, target: Target, *, dry_run: bool) -> list[Move]:
+async def _plan(desk: Desk, target: Target, *, dry_run: bool) -> list[PartitionReset]:
     if not dry_run:
         await refuse_running(desk)
     return await planned(desk, target)
 
 
-def _summary(out: Console, moves: list[Move], *, is_plan: bool) -> None:
+def _summary(out: Console, moves: list[PartitionReset], *, is_plan: bool) -> None:
     print_wide(out, showing.moves(moves))
     for text in (*showing.clamped(moves), showing.totals(moves, is_plan=is_plan), showing.AGAIN):
         print_line(out, text)

@@ -7,12 +7,20 @@ behind it is the last word. A service that runs takes note of the commit: it sta
 import time
 from collections.abc import Awaitable, Callable
 
-from streamproc.codec.deadletter import Place, skipped_letter
+from streamproc.codec.deadletter import RecordPlace, skipped_letter
 from streamproc.core.model import NO_TIMESTAMP
 from streamproc.errors import ConfigError
 from streamproc.offsets.fencing import Overruled, fenced
 from streamproc.offsets.places import Passage
-from streamproc.offsets.standing import Desk, Standing, next_unread, position_of, settled, standing, what_is_next
+from streamproc.offsets.standing import (
+    Desk,
+    PartitionStanding,
+    next_unread,
+    position_of,
+    settled,
+    standing,
+    what_is_next,
+)
 from streamproc.runtime.pausing import with_way_out
 from streamproc.runtime.ports import Outputs, TopicPartition, Unreadable
 from streamproc.runtime.position import Position
@@ -21,7 +29,7 @@ ATTEMPTS = 5
 UNCONFIRMED = "it was not confirmed", "`streamproc offsets show` tells where it stands; repeat the command"
 
 
-class Refused(ConfigError):
+class ChangeRefused(ConfigError):
     """It is not to be done as things stand; the message says how they do."""
 
 
@@ -32,10 +40,10 @@ async def skip(desk: Desk, passage: Passage) -> None:
     """
     source = await desk.known(passage.source)
 
-    async def behind(it: Standing) -> tuple[Outputs, Position]:
+    async def behind(it: PartitionStanding) -> tuple[Outputs, Position]:
         position = await position_of(desk, it)
         await _refuse_misplaced(desk, it, position, passage)
-        place = Place(*source, passage.first, NO_TIMESTAMP)
+        place = RecordPlace(*source, passage.first, NO_TIMESTAMP)
         letter = skipped_letter(place, passage.through, passage.why, time.time_ns() // 1_000_000)
         outputs = {TopicPartition(desk.topics.dead_letters, source.partition): [letter]}
         return outputs, position._replace(offset=passage.through + 1)
@@ -50,14 +58,14 @@ async def resume(desk: Desk, source: TopicPartition) -> int:
     """
     await _refuse_unreadable(desk, source)
 
-    async def once_more(it: Standing) -> tuple[Outputs, Position]:
+    async def once_more(it: PartitionStanding) -> tuple[Outputs, Position]:
         return {}, await position_of(desk, it)
 
     return await _decide(desk, source, once_more)
 
 
 async def _decide(
-    desk: Desk, source: TopicPartition, choose: Callable[[Standing], Awaitable[tuple[Outputs, Position]]]
+    desk: Desk, source: TopicPartition, choose: Callable[[PartitionStanding], Awaitable[tuple[Outputs, Position]]]
 ) -> int:
     """Commit the chosen position under its next sequence, and return its offset.
 
@@ -87,18 +95,18 @@ async def _refuse_unreadable(desk: Desk, source: TopicPartition) -> None:
     await position_of(desk, it)
     found = await what_is_next(desk.kafka, source, it.end - it.lag, it.end)
     if isinstance(found, Unreadable):
-        raise Refused(f"{source} cannot go on: {with_way_out(found)}")
+        raise ChangeRefused(f"{source} cannot go on: {with_way_out(found)}")
 
 
-async def _refuse_misplaced(desk: Desk, it: Standing, position: Position, passage: Passage) -> None:
+async def _refuse_misplaced(desk: Desk, it: PartitionStanding, position: Position, passage: Passage) -> None:
     source, first, through = passage.source, passage.first, passage.through
     stands = f"{source} stands at offset {position.offset}, and holds {it.first} to {it.end - 1}"
     if it.end == it.first:
-        raise Refused(f"{source} holds nothing that could be passed over")
+        raise ChangeRefused(f"{source} holds nothing that could be passed over")
     if first < position.offset:
-        raise Refused(f"offset {first} of {source} is committed already: {stands}")
+        raise ChangeRefused(f"offset {first} of {source} is committed already: {stands}")
     if through >= it.end:
-        raise Refused(f"offset {through} of {source} is not there: {stands}")
+        raise ChangeRefused(f"offset {through} of {source} is not there: {stands}")
     before = await next_unread(desk.kafka, source, max(position.offset, it.first), first)
     if before is not None:
-        raise Refused(f"offset {before} of {source} lies before {first} and is unread: {stands}")
+        raise ChangeRefused(f"offset {before} of {source} lies before {first} and is unread: {stands}")

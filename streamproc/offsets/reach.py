@@ -7,7 +7,7 @@ from typing import NamedTuple
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.runstate import decode_runs
 from streamproc.errors import ConfigError
-from streamproc.offsets.standing import Desk, Standing
+from streamproc.offsets.standing import Desk, PartitionStanding
 from streamproc.runtime.ports import Unreadable
 from streamproc.runtime.position import Position
 from streamproc.runtime.reading import read_all
@@ -23,7 +23,7 @@ class Reach(NamedTuple):
     offset: int | None
 
 
-async def reach_of(desk: Desk, it: Standing) -> Reach:
+async def reach_of(desk: Desk, it: PartitionStanding) -> Reach:
     """Read the state of a partition of the events; raises as `read_all`, ConfigError where it cannot be read."""
     offsets: dict[bytes, int | None] = {}
     records = 0

@@ -18,7 +18,15 @@ from streamproc.errors import ConfigError
 from streamproc.offsets.fencing import Commit, fenced
 from streamproc.offsets.places import Target
 from streamproc.offsets.reach import Reach, reach_of
-from streamproc.offsets.standing import ANOTHER, NOBODY, Desk, Standing, refuse_another_profile, settled, standing
+from streamproc.offsets.standing import (
+    ANOTHER,
+    NOBODY,
+    Desk,
+    PartitionStanding,
+    refuse_another_profile,
+    settled,
+    standing,
+)
 from streamproc.runtime.ports import Committed, TopicPartition, Unreadable
 from streamproc.runtime.position import Position, Resetting
 from streamproc.runtime.reading import read_all
@@ -30,10 +38,10 @@ AT_ONCE = 5_000
 UNFINISHED = "the reset is not finished", "Stop every instance of the service, and run it again"
 
 
-class Move(NamedTuple):
+class PartitionReset(NamedTuple):
     """What becomes of one partition of the events. `wanted`: the offset that was asked for, where it is not there."""
 
-    before: Standing
+    before: PartitionStanding
     to: int
     wanted: int | None
     reach: Reach
@@ -62,7 +70,7 @@ async def refuse_running(desk: Desk) -> None:
         )
 
 
-async def planned(desk: Desk, target: Target) -> list[Move]:
+async def planned(desk: Desk, target: Target) -> list[PartitionReset]:
     """Return what a reset would do, and write nothing; raises ConfigError, BrokerUnavailable."""
     await check_topics(desk.kafka, desk.topics, desk.max_record_bytes)
     await refuse_another_profile(desk)
@@ -74,7 +82,9 @@ async def planned(desk: Desk, target: Target) -> list[Move]:
 class Reset:
     """One run of the command. `on_step` is told what is done next."""
 
-    def __init__(self, desk: Desk, moves: Iterable[Move], on_step: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, desk: Desk, moves: Iterable[PartitionReset], on_step: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._desk = desk
         self._targets = {move.before.source: move.to for move in moves}
         self._on_step = on_step
@@ -157,19 +167,19 @@ async def live_keys(desk: Desk, source: TopicPartition) -> dict[bytes, int]:
     return found
 
 
-async def _move(desk: Desk, source: TopicPartition, target: Target) -> Move:
+async def _move(desk: Desk, source: TopicPartition, target: Target) -> PartitionReset:
     it = await standing(desk.kafka, source)
     reach = await reach_of(desk, it)
     if target.time_ms is not None:
         found = await desk.kafka.offset_at(*source, target.time_ms)
-        return Move(it, it.end if found is None else found, None, reach)
+        return PartitionReset(it, it.end if found is None else found, None, reach)
     if target.offset is None:
-        return Move(it, it.first, None, reach)
+        return PartitionReset(it, it.first, None, reach)
     to = max(it.first, min(target.offset, it.end))
-    return Move(it, to, target.offset if to != target.offset else None, reach)
+    return PartitionReset(it, to, target.offset if to != target.offset else None, reach)
 
 
-def stood(it: Standing) -> str:
+def stood(it: PartitionStanding) -> str:
     """Say where a partition stood, in words."""
     if it.committed is None:
         return NOBODY

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from streamproc.escaping import escaped
 from streamproc.offsets.places import Passage
-from streamproc.offsets.resetting import Move, stood
-from streamproc.offsets.standing import Standing
+from streamproc.offsets.resetting import PartitionReset, stood
+from streamproc.offsets.standing import PartitionStanding
 from streamproc.printing import instant
 from streamproc.runtime.ports import Membership
 from streamproc.runtime.position import Position
@@ -23,7 +23,7 @@ AGAIN = (
 )
 
 
-def table(found: Sequence[Standing]) -> Table:
+def table(found: Sequence[PartitionStanding]) -> Table:
     """Return where the partitions stand."""
     it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in (
@@ -54,7 +54,7 @@ def group(application_id: str, it: Membership) -> str:
     return f"group {application_id}: {escaped(it.state)}{members}"
 
 
-def as_json(application_id: str, membership: Membership, found: Sequence[Standing]) -> str:
+def as_json(application_id: str, membership: Membership, found: Sequence[PartitionStanding]) -> str:
     """Return the same as one JSON object; times in milliseconds."""
     about = {"id": application_id, "state": membership.state, "members": list(membership.members)}
     return json.dumps({"group": about, "partitions": [_document(each) for each in found]})
@@ -77,7 +77,7 @@ def nothing_runs(application_id: str) -> str:
     )
 
 
-def moves(found: Sequence[Move]) -> Table:
+def moves(found: Sequence[PartitionReset]) -> Table:
     """Return what becomes of each partition."""
     it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("partition", "from", "to", "read again", "passed over", "runs dropped and rebuilt"):
@@ -89,7 +89,7 @@ def moves(found: Sequence[Move]) -> Table:
     return it
 
 
-def clamped(found: Sequence[Move]) -> Iterator[str]:
+def clamped(found: Sequence[PartitionReset]) -> Iterator[str]:
     """Yield a line for each partition that does not hold the offset that was asked for."""
     for move in found:
         if move.wanted is not None:
@@ -97,7 +97,7 @@ def clamped(found: Sequence[Move]) -> Iterator[str]:
             yield f"{before.source} holds offsets {before.first} to {before.end}: {move.to} instead of {move.wanted}"
 
 
-def passed(found: Sequence[Move]) -> str:
+def passed(found: Sequence[PartitionReset]) -> str:
     """Say which records nobody has processed are passed over; empty where there are none."""
     there = [move for move in found if move.passed]
     if not there:
@@ -112,7 +112,7 @@ def passed(found: Sequence[Move]) -> str:
     )
 
 
-def totals(found: Sequence[Move], *, is_plan: bool) -> str:
+def totals(found: Sequence[PartitionReset], *, is_plan: bool) -> str:
     """Sum it up."""
     runs = sum(move.reach.runs for move in found)
     least = sum(move.again or 0 for move in found)
@@ -126,7 +126,7 @@ def _count(count: int | None, most: int) -> str:
     return f"{count:,}" if count is not None else f"unknown, up to {most:,}"
 
 
-def _document(it: Standing) -> dict[str, Any]:
+def _document(it: PartitionStanding) -> dict[str, Any]:
     said = it.said if isinstance(it.said, Position) else None
     return {
         "topic": it.source.topic,

@@ -64,7 +64,7 @@ class Desk(NamedTuple):
         return [each for topic in self.inputs for each in await self.sources(topic) if each != source]
 
 
-class Standing(NamedTuple):
+class PartitionStanding(NamedTuple):
     """Of one partition: what was committed, by whom, and which offsets there are."""
 
     source: TopicPartition
@@ -94,23 +94,23 @@ class Standing(NamedTuple):
         )
 
 
-async def standing(kafka: Kafka, source: TopicPartition) -> Standing:
+async def standing(kafka: Kafka, source: TopicPartition) -> PartitionStanding:
     """Look a partition up; raises BrokerUnavailable."""
     committed = await kafka.committed(source)
-    return Standing(source, committed, *await kafka.bounds(*source))
+    return PartitionStanding(source, committed, *await kafka.bounds(*source))
 
 
-async def settled(kafka: Kafka, source: TopicPartition) -> Standing:
+async def settled(kafka: Kafka, source: TopicPartition) -> PartitionStanding:
     """Look a partition up once no transaction under way may still change its offset; raises BrokerUnavailable."""
     for _ in range(LOOKS):
         found = await kafka.stable([source])
         if source in found:
-            return Standing(source, found[source], *await kafka.bounds(*source))
+            return PartitionStanding(source, found[source], *await kafka.bounds(*source))
         await asyncio.sleep(LOOK_S)
     raise BrokerUnavailable(f"a transaction that does not end holds back the committed offset of {source}")
 
 
-async def position_of(desk: Desk, it: Standing) -> Position:
+async def position_of(desk: Desk, it: PartitionStanding) -> Position:
     """Return where the service goes on; raises ConfigError where it would refuse to."""
     if it.committed is not None:
         return Position.of(it.committed, it.source, is_input=it.source.topic == desk.topics.events)

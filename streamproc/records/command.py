@@ -8,9 +8,9 @@ from streamproc.codec.schemas import load
 from streamproc.errors import ConfigError
 from streamproc.interrupts import Interrupted, stop_on_signal, unless_stopped
 from streamproc.profilebook import book_of
-from streamproc.records.remote import Listing, RemoteConsole
-from streamproc.records.runs import Place, Story, Wanted, list_runs, story
-from streamproc.records.sending import Counts, Encode, Job, as_avro, as_json, lines_of, send
+from streamproc.records.remote import RemoteConsole, RunListing
+from streamproc.records.runs import RunContext, Story, Wanted, list_runs, story
+from streamproc.records.sending import Counts, Encode, SendOptions, as_avro, as_json, lines_of, send
 from streamproc.runtime.aio.producer import AioProducer
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka
@@ -26,7 +26,7 @@ async def send_lines(settings: Settings, source: BinaryIO, avro: str | None, say
     Raises ConfigError where the service would take none of them, or there is no topic; BrokerUnavailable.
     """
     # Key and framing come on top of the line.
-    job = Job(encoder(settings, avro), say, settings.kafka.max_record_bytes - ROOM_BYTES)
+    job = SendOptions(encoder(settings, avro), say, settings.kafka.max_record_bytes - ROOM_BYTES)
     counts = Counts()
 
     async def work(kafka: Kafka, topics: TopicSettings) -> None:
@@ -43,7 +43,7 @@ async def send_lines(settings: Settings, source: BinaryIO, avro: str | None, say
     return counts
 
 
-async def list_all(settings: Settings, wanted: Wanted, now_ms: int) -> Listing:
+async def list_all(settings: Settings, wanted: Wanted, now_ms: int) -> RunListing:
     """Return the first runs that are wanted; of the console where the settings name one.
 
     Raises as it, or the topics.
@@ -54,7 +54,7 @@ async def list_all(settings: Settings, wanted: Wanted, now_ms: int) -> Listing:
     states, count = await with_topics(
         settings, "runs list", lambda kafka, topics: list_runs(kafka, topics, _place(settings), wanted)
     )
-    return Listing(states, count, has_more=count > len(states))
+    return RunListing(states, count, has_more=count > len(states))
 
 
 async def show_one(settings: Settings, run_id: str) -> tuple[Story, list[dict[str, Any]]]:
@@ -71,8 +71,8 @@ async def show_one(settings: Settings, run_id: str) -> tuple[Story, list[dict[st
     return found, found.history
 
 
-def _place(settings: Settings) -> Place:
-    return Place(settings.topic_names.events, settings.rules().deadlines, settings.life_cycle)
+def _place(settings: Settings) -> RunContext:
+    return RunContext(settings.topic_names.events, settings.rules().deadlines, settings.life_cycle)
 
 
 def encoder(settings: Settings, avro: str | None) -> Encode:

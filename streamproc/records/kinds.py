@@ -14,7 +14,7 @@ from streamproc.errors import RecordRejected
 DEAD_LETTERS = "dead-letters"
 
 
-class Kind(NamedTuple):
+class TopicKind(NamedTuple):
     """A topic, as the settings name it, and what is in it: the record's name, and the bundled schemas of it.
 
     `key`: what the record's key is; `gone`: what a null says of it.
@@ -27,19 +27,19 @@ class Kind(NamedTuple):
     gone: str = "forgotten"
 
 
-KINDS: Mapping[str, Kind] = {
-    "transitions": Kind("transitions", "RunTransition", ("run_transition", "run_transition_v1")),
-    "verdicts": Kind("verdicts", "RunVerdict", ("run_verdict",)),
-    "state": Kind("state", "RunState", runstate.VERSIONS),
-    "alerts": Kind("alerts", "RunAlert", ("run_alert",)),
-    "metrics": Kind("metrics", "RunMetrics", ("run_metrics",)),
-    "instances": Kind("instances", "RunInstance", instances.VERSIONS, "instance_id", "stopped"),
-    DEAD_LETTERS: Kind("dead_letters"),
+KINDS: Mapping[str, TopicKind] = {
+    "transitions": TopicKind("transitions", "RunTransition", ("run_transition", "run_transition_v1")),
+    "verdicts": TopicKind("verdicts", "RunVerdict", ("run_verdict",)),
+    "state": TopicKind("state", "RunState", runstate.VERSIONS),
+    "alerts": TopicKind("alerts", "RunAlert", ("run_alert",)),
+    "metrics": TopicKind("metrics", "RunMetrics", ("run_metrics",)),
+    "instances": TopicKind("instances", "RunInstance", instances.VERSIONS, "instance_id", "stopped"),
+    DEAD_LETTERS: TopicKind("dead_letters"),
 }
 """By the names of the command line."""
 
 
-def document(kind: Kind, topic: str, partition: int, record: Arrival) -> dict[str, Any]:
+def document(kind: TopicKind, topic: str, partition: int, record: Arrival) -> dict[str, Any]:
     """Return what a record says, ready for JSON: times in milliseconds, bytes in base64.
 
     `topic`, `partition`, `offset` and `timestamp` are those of the record itself. Of what cannot be read it says

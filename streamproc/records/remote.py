@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from streamproc.errors import ConfigError, ConsoleUnavailable
 from streamproc.records.runs import Story, Wanted
 from streamproc.runpage import STEPS_IN_A_PATH, in_path
-from streamproc.web.config import Endpoint, origin
-from streamproc.web.session import Answer, Session, Unanswered, Unsendable
+from streamproc.web.config import EndpointSettings, origin
+from streamproc.web.session import HttpSession, Response, Unanswered, Unsendable
 
 MAX_BYTES = 64 * 2**20
 MAX_DETAIL_CHARS = 1_000
@@ -25,7 +25,7 @@ DETAIL: Mapping[str, type] = {"run": object, "as_of": dict}
 BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GONE)
 
 
-class Listing(NamedTuple):
+class RunListing(NamedTuple):
     """The first runs of a list. `total`: how many there are, None where nobody counted. `notes`: what is missing."""
 
     states: list[dict[str, Any]]
@@ -43,7 +43,7 @@ class RemoteConsole:
     def __init__(self, url: str, token: SecretStr | None) -> None:
         self._api = f"{url}/api/v1"
         self._shown = origin(url)
-        self._session = Session(Endpoint(bearer_token=token))
+        self._session = HttpSession(EndpointSettings(bearer_token=token))
 
     async def __aenter__(self) -> Self:
         """Open the session."""
@@ -56,11 +56,11 @@ class RemoteConsole:
         """Close every connection."""
         await self._session.__aexit__(kind, error, trace)
 
-    async def runs(self, wanted: Wanted, now_ms: int) -> Listing:
+    async def runs(self, wanted: Wanted, now_ms: int) -> RunListing:
         """Return the first runs that are wanted, those first that have been in their status longest."""
         found = await self._pages("/runs", _query(wanted, now_ms), wanted.limit)
         total = found.last.get("total")
-        return Listing(found.items, total, found.last["next"] is not None or found.is_cut, _notes(found.last))
+        return RunListing(found.items, total, found.last["next"] is not None or found.is_cut, _notes(found.last))
 
     async def story(self, run_id: str) -> tuple[Story, list[dict[str, Any]]]:
         """Return what is told of a run, and the same history as the API says it."""
@@ -73,7 +73,7 @@ class RemoteConsole:
         told = [_document(step, run_id, run or {}) for step in found.items]
         return Story(run, told, list(_notes(found.last))), found.items
 
-    async def _pages(self, path: str, query: Sequence[tuple[str, str]], limit: int | None) -> "_Pages":
+    async def _pages(self, path: str, query: Sequence[tuple[str, str]], limit: int | None) -> "_ItemPages":
         items: list[dict[str, Any]] = []
         cursor: list[tuple[str, str]] = []
         while True:
@@ -81,7 +81,7 @@ class RemoteConsole:
             page = await self._get(path, [*query, ("limit", str(size)), *cursor], LIST)
             items += page["items"]
             if page["next"] is None or (limit is not None and len(items) >= limit):
-                return _Pages(items[:limit], page, is_cut=limit is not None and len(items) > limit)
+                return _ItemPages(items[:limit], page, is_cut=limit is not None and len(items) > limit)
             cursor = [("cursor", page["next"])]
 
     async def _get(self, path: str, query: Sequence[tuple[str, str]], form: Mapping[str, type]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class RemoteConsole:
                 f"{self._shown} cannot be asked: STREAMPROC_CONSOLE__URL must be a console's URL"
             ) from None
 
-    def _refused(self, answer: Answer, said: Mapping[str, Any] | None) -> Exception:
+    def _refused(self, answer: Response, said: Mapping[str, Any] | None) -> Exception:
         where, detail = f"the console at {self._shown}", str((said or {}).get("detail", ""))[:MAX_DETAIL_CHARS]
         if answer.status == HTTPStatus.UNAUTHORIZED:
             return ConfigError(
@@ -120,7 +120,7 @@ class RemoteConsole:
         return ConfigError(f"{where} says: {detail}")
 
 
-class _Pages(NamedTuple):
+class _ItemPages(NamedTuple):
     """Items of pages. `last`: the last page; `is_cut`: it had more than was asked for."""
 
     items: list[dict[str, Any]]

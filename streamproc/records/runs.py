@@ -48,7 +48,7 @@ class Wanted(NamedTuple):
         )
 
 
-class Place(NamedTuple):
+class RunContext(NamedTuple):
     """What a run's state is said with: the input topic, the partition, and the limits that hold."""
 
     topic: str
@@ -84,7 +84,7 @@ class Story(NamedTuple):
 
 
 async def list_runs(
-    kafka: Kafka, topics: TopicSettings, place: Place, wanted: Wanted
+    kafka: Kafka, topics: TopicSettings, place: RunContext, wanted: Wanted
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the states of the first runs that are wanted, and how many are: first the longest in their status.
 
@@ -108,7 +108,7 @@ async def list_runs(
     return [place.state(run, partition) for _, _, partition, run in first], len(found)
 
 
-async def story(kafka: Kafka, topics: TopicSettings, place: Place, run_id: str) -> Story:
+async def story(kafka: Kafka, topics: TopicSettings, place: RunContext, run_id: str) -> Story:
     """Return what the topics tell of a run; raises ConfigError where they tell nothing, and as `list_runs`."""
     states: list[tuple[int, Arrival]] = []
 

@@ -59,7 +59,7 @@ class Counts:
         self.interrupted = False
 
 
-async def send(producer: AioProducer, lines: AsyncIterator[bytes | None], job: "Job", counts: Counts) -> None:
+async def send(producer: AioProducer, lines: AsyncIterator[bytes | None], job: "SendOptions", counts: Counts) -> None:
     """Send each line, keyed by its run's id; None stands for one that is too long. Raises BrokerUnavailable."""
     number = 0
     async for raw in lines:
@@ -83,7 +83,7 @@ def _taken(raw: bytes | None, most_bytes: int) -> bytes:
     return raw.strip()
 
 
-class Job(NamedTuple):
+class SendOptions(NamedTuple):
     """What is done with each line: `say` is told of those that are left, `most_bytes` is the longest one that goes."""
 
     encode: Encode

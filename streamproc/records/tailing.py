@@ -11,7 +11,7 @@ from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.escaping import escaped
 from streamproc.interrupts import Interrupted, cancelled, stop_on_signal, unless_stopped
 from streamproc.printing import Consoles, ReaderGone, print_line, write_line
-from streamproc.records.kinds import KINDS, Kind, document, is_of
+from streamproc.records.kinds import KINDS, TopicKind, document, is_of
 from streamproc.records.lines import line
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Gone, Kafka, TopicPartition, Unreadable
@@ -41,13 +41,13 @@ async def tail(kafka: Kafka, topics: TopicSettings, wanted: Tail, consoles: Cons
     if topic is None:
         raise ConfigError(f"no {wanted.kind} are written under these settings (`streamproc describe`)")
     count = await partitions_of(kafka, topic)
-    shown = _Shown(kind, wanted, consoles)
+    shown = _ShownRecords(kind, wanted, consoles)
     with stop_on_signal() as stop, suppress(Interrupted):
         await unless_stopped(stop, shown.all_of(kafka, topic, count), "all was shown")
 
 
-class _Shown:
-    def __init__(self, kind: Kind, wanted: Tail, consoles: Consoles) -> None:
+class _ShownRecords:
+    def __init__(self, kind: TopicKind, wanted: Tail, consoles: Consoles) -> None:
         self._kind = kind
         self._wanted = wanted
         self._consoles = consoles

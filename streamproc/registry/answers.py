@@ -44,14 +44,14 @@ class Identified(_Model):
     id: SchemaId
 
 
-class Place(_Model):
+class SubjectVersion(_Model):
     """Where a schema is known."""
 
     subject: str
     version: Version
 
 
-class Complaint(_Model):
+class ErrorBody(_Model):
     """The registry's own way to say no. A proxy's has no `error_code`."""
 
     error_code: int
@@ -59,4 +59,4 @@ class Complaint(_Model):
 
 registered = TypeAdapter(Registered)
 identified = TypeAdapter(Identified)
-places = TypeAdapter(list[Place])
+places = TypeAdapter(list[SubjectVersion])

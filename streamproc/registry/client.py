@@ -15,10 +15,10 @@ from streamproc.codec.names import shown
 from streamproc.errors import ConfigError, RecordRejected, RegistryUnavailable
 from streamproc.registry.answers import Registered, identified, places, registered
 from streamproc.registry.config import RegistrySettings
-from streamproc.registry.observer import SILENT, RegistryObserver, Result
-from streamproc.registry.requests import Failed, Request, ask
+from streamproc.registry.observer import SILENT, RegistryObserver, RequestResult
+from streamproc.registry.requests import Request, RequestFailed, ask
 from streamproc.web.config import origin
-from streamproc.web.session import Session
+from streamproc.web.session import HttpSession
 
 T = TypeVar("T")
 MAX_RETRY_AFTER_S = 60.0
@@ -35,7 +35,7 @@ class RegistryClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raise ConfigError where a certificate of the settings cannot be used."""
-        self._session = Session(settings)
+        self._session = HttpSession(settings)
         self._bases = settings.url
         self._first = 0
         self._not_before = dict.fromkeys(settings.url, 0.0)
@@ -97,12 +97,12 @@ class RegistryClient:
 
     async def _ask(self, request: Request[T]) -> T | None:
         """Ask one URL after the other, beginning with the one that answered last."""
-        failures: list[tuple[str, Failed]] = []
+        failures: list[tuple[str, RequestFailed]] = []
         lacking: list[int] = []
         for number in self._order():
             try:
                 found = await self._ask_at(number, request)
-            except Failed as failure:
+            except RequestFailed as failure:
                 failures.append((origin(self._bases[number]), failure))
                 continue
             if found is not None:
@@ -122,18 +122,18 @@ class RegistryClient:
     async def _ask_at(self, number: int, request: Request[T]) -> T | None:
         base = self._bases[number]
         if (wait_s := self._not_before[base] - self._clock()) > 0:
-            raise Failed(f"it asked to be left alone for another {wait_s:.0f} s", wait_s)
+            raise RequestFailed(f"it asked to be left alone for another {wait_s:.0f} s", wait_s)
         try:
             found = await ask(self._session, base, request)
-        except Failed as failure:
-            self._observer.requested(Result.FAILED)
+        except RequestFailed as failure:
+            self._observer.requested(RequestResult.FAILED)
             if failure.retry_after_s is not None and request.closes:
                 self._not_before[base] = self._clock() + min(failure.retry_after_s, MAX_RETRY_AFTER_S)
             raise
         except (ConfigError, RecordRejected):
-            self._observer.requested(Result.FAILED)
+            self._observer.requested(RequestResult.FAILED)
             raise
-        self._observer.requested(Result.NOT_FOUND if found is None else Result.FOUND)
+        self._observer.requested(RequestResult.NOT_FOUND if found is None else RequestResult.FOUND)
         return found
 
 
@@ -154,7 +154,7 @@ def _body(text: str) -> bytes:
     return json.dumps({"schema": text}).encode()
 
 
-def _unavailable(about: str, lacking: list[str], failures: list[tuple[str, Failed]]) -> RegistryUnavailable:
+def _unavailable(about: str, lacking: list[str], failures: list[tuple[str, RequestFailed]]) -> RegistryUnavailable:
     """Make one error of all; it may be tried again as soon as one of the URLs that failed wants it."""
     waits = [min(failure.retry_after_s or 0.0, MAX_RETRY_AFTER_S) for _, failure in failures]
     reasons = "; ".join(

@@ -7,12 +7,12 @@ from pydantic import Field, field_validator
 
 from streamproc.codec.framing import Framing
 from streamproc.credentials.section import Section
-from streamproc.web.config import Endpoint, Urls, bases
+from streamproc.web.config import EndpointSettings, Urls, bases
 
 Outputs = Literal["register", "check", "off"]
 
 
-class RegistrySettings(Endpoint):
+class RegistrySettings(EndpointSettings):
     """A registry that speaks Confluent's API. Without `url` only the bundled schemas are known."""
 
     url: Urls = Field(

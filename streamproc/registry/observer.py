@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 
-class Result(StrEnum):
+class RequestResult(StrEnum):
     """What became of a request to one URL. FAILED: no answer, or none that a registry gives; also what it refuses."""
 
     FOUND = "found"
@@ -19,7 +19,7 @@ class RegistryObserver(Protocol):
     """All calls come from the event loop and must return at once."""
 
     def requested(self, result: str) -> None:
-        """A request had this `Result`."""
+        """A request had this `RequestResult`."""
 
 
 class Unwatched:

@@ -7,8 +7,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from streamproc.codec.names import shown
 from streamproc.errors import ConfigError, RecordRejected
-from streamproc.registry.answers import Complaint
-from streamproc.web.session import Answer, Session, Unanswered, Unsendable
+from streamproc.registry.answers import ErrorBody
+from streamproc.web.session import HttpSession, Response, Unanswered, Unsendable
 
 T = TypeVar("T")
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
@@ -40,7 +40,7 @@ class Request(NamedTuple, Generic[T]):
     closes: bool = True
 
 
-class Failed(Exception):
+class RequestFailed(Exception):
     """This URL gave no answer of a registry; the text, which may be logged, says what to check."""
 
     def __init__(self, why: str, retry_after_s: float | None = None) -> None:
@@ -48,7 +48,7 @@ class Failed(Exception):
         self.retry_after_s = retry_after_s
 
 
-async def ask(session: Session, base: str, request: Request[T]) -> T | None:
+async def ask(session: HttpSession, base: str, request: Request[T]) -> T | None:
     """Send a request to the registry at `base`; None: it says that there is no such thing.
 
     Raises Failed, ConfigError where the registry refuses a schema, RecordRejected where its answer has a schema and is
@@ -62,15 +62,17 @@ async def ask(session: Session, base: str, request: Request[T]) -> T | None:
         async with session.request(method, base + request.path, request.body, headers) as answer:
             body = await answer.body(MAX_BODY_BYTES)
     except (Unanswered, Unsendable) as error:
-        raise Failed(f"{error}: {_LOOK}") from None
+        raise RequestFailed(f"{error}: {_LOOK}") from None
     return _read(request, answer, body)
 
 
-def _read(request: Request[T], answer: Answer, body: bytes | None) -> T | None:
+def _read(request: Request[T], answer: Response, body: bytes | None) -> T | None:
     status = answer.status
     if answer.encoding and (OK <= status < REDIRECT or status == NOT_FOUND):
-        # Not unpacked: see `Session`.
-        raise Failed(f"it answers in content-encoding {shown(answer.encoding)}, which nobody asked for: {_PROXY}")
+        # Not unpacked: see `HttpSession`.
+        raise RequestFailed(
+            f"it answers in content-encoding {shown(answer.encoding)}, which nobody asked for: {_PROXY}"
+        )
     if OK <= status < REDIRECT:
         return _content(request, answer, body)
     if status == NOT_FOUND and body is not None and _error_code(body) in NO_SUCH:
@@ -80,10 +82,10 @@ def _read(request: Request[T], answer: Answer, body: bytes | None) -> T | None:
             f"the registry refuses {request.about} (HTTP status {status}): it is not compatible with what is "
             f"registered, or may not be changed; see the subject's compatibility and mode, or set {SETTING}OUTPUTS=off"
         )
-    raise Failed(f"HTTP status {status}{_hint(status)}", answer.retry_after_s)
+    raise RequestFailed(f"HTTP status {status}{_hint(status)}", answer.retry_after_s)
 
 
-def _content(request: Request[T], answer: Answer, body: bytes | None) -> T:
+def _content(request: Request[T], answer: Response, body: bytes | None) -> T:
     """Read an answer; one about a schema that is too large or flawed would be so again, and again waited for."""
     if body is None and answer.is_json and request.body is None:
         raise RecordRejected("unfit_schema", f"{request.about} is larger than {MAX_BODY_BYTES:,} bytes")
@@ -93,7 +95,7 @@ def _content(request: Request[T], answer: Answer, body: bytes | None) -> T:
         flaw = _flaw(error)
     if request.body is None and body is not None and _has_schema(body):
         raise RecordRejected("unfit_schema", f"what the registry says about {request.about} has a flaw: {flaw}")
-    raise Failed(
+    raise RequestFailed(
         f"what it says about {request.about} is no registry's answer: check that {SETTING}URL leads to a registry"
     )
 
@@ -115,7 +117,7 @@ def _flaw(error: ValidationError) -> str:
 
 def _error_code(body: bytes) -> int | None:
     try:
-        return Complaint.model_validate_json(body).error_code
+        return ErrorBody.model_validate_json(body).error_code
     except ValidationError:
         return None
 

@@ -32,7 +32,7 @@ class Resolved(NamedTuple):
     where: str
 
 
-class _Unfit(Exception):
+class _UnusableSchema(Exception):
     """The schema cannot be used, whoever asks; the text says why."""
 
 
@@ -75,13 +75,13 @@ async def _document_of(client: RegistryClient, subject: str, version: int | Lite
 async def _document(client: RegistryClient, schema: Registered, where: str) -> dict[str, Any] | list[Any]:
     """Return a schema with what it refers to put in; raises RecordRejected (`unfit_schema`), RegistryUnavailable."""
     try:
-        gathered = _Gathered(client)
+        gathered = _References(client)
         main = gathered.parse(schema, "it")
         await gathered.fetch(schema, ())
         # In a thread, so that the loop goes on: a large one is walked for longer than it may stand still.
         parts = list(gathered.documents.values())
         document = await asyncio.to_thread(inlined, main, parts) if schema.references else main
-    except (_Unfit, Uninlinable) as error:
+    except (_UnusableSchema, Uninlinable) as error:
         raise RecordRejected("unfit_schema", f"the schema of {where} cannot be used: {error}") from None
     if document == [] or not isinstance(document, dict | list):
         raise RecordRejected("unfit_schema", f"the schema of {where} cannot be used: it is no record")
@@ -101,7 +101,7 @@ async def _where(client: RegistryClient, schema_id: int) -> str:
     return f"id {schema_id} ({shown(subject)} version {version}{f' and {others} more' if others else ''})"
 
 
-class _Gathered:
+class _References:
     """The references of one schema, each fetched once, within bounds. `documents`: parsed, as they are needed."""
 
     def __init__(self, client: RegistryClient) -> None:
@@ -112,32 +112,32 @@ class _Gathered:
     def parse(self, schema: Registered, what: str) -> Any:
         """Return a schema's JSON; raises _Unfit."""
         if schema.kind != AVRO:
-            raise _Unfit(f"{what} is of type {shown(schema.kind)}, not {AVRO}")
+            raise _UnusableSchema(f"{what} is of type {shown(schema.kind)}, not {AVRO}")
         self._bytes += len(schema.text.encode(errors="replace"))
         if self._bytes > MAX_TEXT_BYTES:
-            raise _Unfit(f"with its references it is larger than {MAX_TEXT_BYTES:,} bytes")
+            raise _UnusableSchema(f"with its references it is larger than {MAX_TEXT_BYTES:,} bytes")
         try:
             return json.loads(schema.text)
         except RecursionError:
-            raise _Unfit(f"{what} is nested too deeply") from None
+            raise _UnusableSchema(f"{what} is nested too deeply") from None
         except ValueError:
-            raise _Unfit(f"{what} is no JSON") from None
+            raise _UnusableSchema(f"{what} is no JSON") from None
 
     async def fetch(self, schema: Registered, above: tuple[Key, ...]) -> None:
         """Fetch what a schema refers to; `above` are those that it is referred to by. Raises _Unfit."""
         for reference in schema.references:
             key, what = (reference.subject, reference.version), _named(reference)
             if key in above:
-                raise _Unfit(f"its references come back to {what}")
+                raise _UnusableSchema(f"its references come back to {what}")
             if key in self.documents:
                 continue
             if len(above) >= MAX_DEPTH or len(self.documents) >= MAX_REFERENCES:
-                raise _Unfit(
+                raise _UnusableSchema(
                     f"it has more than {MAX_REFERENCES} references, or more than {MAX_DEPTH} one behind the other"
                 )
             found = await self._fetch_one(key)
             if found is None:
-                raise _Unfit(f"it refers to {what}, which the registry does not have")
+                raise _UnusableSchema(f"it refers to {what}, which the registry does not have")
             self.documents[key] = self.parse(found, what)
             await self.fetch(found, (*above, key))
 
@@ -145,7 +145,7 @@ class _Gathered:
         try:
             return await self._client.subject_version(*key)
         except RecordRejected as error:
-            raise _Unfit(f"it refers to what cannot be read: {error}") from None
+            raise _UnusableSchema(f"it refers to what cannot be read: {error}") from None
 
 
 def _named(reference: Reference) -> str:

@@ -16,7 +16,7 @@ from streamproc.core.model import Moment
 from streamproc.errors import ConfigError
 from streamproc.runtime.awaiting import seen, set_within
 from streamproc.runtime.denied import Denied
-from streamproc.runtime.gathered import Gathered, Refused, Stopped
+from streamproc.runtime.gathered import Gathered, OutputsRefused, Stopped
 from streamproc.runtime.job import Job
 from streamproc.runtime.pace import Pace
 from streamproc.runtime.ports import (
@@ -237,7 +237,7 @@ class Cycle:
         except (OutputRefused, Denied) as error:
             if not error.places:
                 raise
-            raise Refused(error, {place: writers[place] for place in error.places}) from error
+            raise OutputsRefused(error, {place: writers[place] for place in error.places}) from error
         duration_s = time.monotonic() - it.began
         self._job.observer.transacted(len(full), duration_s)
         for task, batch in full.items():

@@ -10,7 +10,7 @@ from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival, instant
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.decode import Decoded, decode_together
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.measurements import Folded, MeasurementEncoder
 from streamproc.codec.message import Messages
 from streamproc.codec.runstate import latest_runs
@@ -28,9 +28,9 @@ from streamproc.runtime.observer import CommitReport, FoldReport, count_alerts
 from streamproc.runtime.oversized import set_apart
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
-from streamproc.runtime.restore import GONE, Sources
-from streamproc.runtime.stage import Absorbed, Allows, Batch, Limits, Missing, Pending, TooMany, here
-from streamproc.store.keeper import Keeper
+from streamproc.runtime.restore import GONE, KeyOrigins
+from streamproc.runtime.stage import Absorbed, Allows, Batch, MissingSchemas, Pending, SizeLimits, TooMany, here
+from streamproc.store.keeper import PayloadKeeper
 from streamproc.store.store import ALONE, Host, Store, StoreSettings
 
 MAX_SPOKEN_PER_COMMIT = 10_000
@@ -59,7 +59,7 @@ class FoldStage:
         self,
         settings: FoldSettings,
         partitions: int,
-        limits: Limits = Limits(),  # noqa: B008  it cannot be changed
+        limits: SizeLimits = SizeLimits(),  # noqa: B008  it cannot be changed
         host: Host = ALONE,
     ) -> None:
         self.settings = settings
@@ -104,7 +104,7 @@ class FoldStage:
 
     def _encoder(self, partition: int) -> OutputEncoder:
         if partition not in self._encoders:
-            source = Source(self.settings.application_id, self.topic, partition)
+            source = OutputSource(self.settings.application_id, self.topic, partition)
             self._encoders[partition] = OutputEncoder(source, self.settings.frames)
         return self._encoders[partition]
 
@@ -142,11 +142,11 @@ class FoldStage:
         topic, rulings = self.settings.topics.verdicts, batch.out.rulings
         if topic is None or not rulings:
             return {}
-        source = Source(self.settings.application_id, *batch.source)
+        source = OutputSource(self.settings.application_id, *batch.source)
         return {topic: self._verdicts.messages(rulings, at.wall_ms, source)}
 
     def _told(self, batch: "FoldBatch", at: Moment) -> Messages:
-        source = Source(self.settings.application_id, *batch.source)
+        source = OutputSource(self.settings.application_id, *batch.source)
         return self._alerts.messages(batch.out.alerts, at.wall_ms, source) if batch.out.alerts else []
 
     def _spread(self, batches: Sequence["FoldBatch"], at: Moment) -> Outputs:
@@ -159,7 +159,7 @@ class FoldStage:
 class FoldKept:
     """What one input partition remembers. `seen_at`: the clock when it last had an event, in milliseconds."""
 
-    def __init__(self, stage: FoldStage, partition: int, keeper: Keeper) -> None:
+    def __init__(self, stage: FoldStage, partition: int, keeper: PayloadKeeper) -> None:
         self.stage = stage
         self.partition = partition
         self.state = keeper.state
@@ -167,7 +167,7 @@ class FoldKept:
         self.beacon = Beacon(partition)
         self.seen_at = 0
 
-    def load(self, records: Sequence[Arrival]) -> Sources:
+    def load(self, records: Sequence[Arrival]) -> KeyOrigins:
         """Put records of run-state into the state."""
         runs, gone = latest_runs(records)
         for run in runs:
@@ -177,7 +177,7 @@ class FoldKept:
         keys = [*(run.run_id for run in runs), *gone]
         if self.state.changed is not None:
             self.state.changed.update(keys)
-        return Sources(keys, [*(run.offset for run in runs), *(GONE for _ in gone)])
+        return KeyOrigins(keys, [*(run.offset for run in runs), *(GONE for _ in gone)])
 
     def begin(self, position: Position, allows: Allows | None) -> "FoldBatch":
         """Return a new batch on top of the state."""
@@ -201,7 +201,7 @@ class FoldBatch(Batch):
 
     def absorb(self, records: Sequence[Arrival], decoded: Decoded, at: Moment) -> Absorbed:
         """Fold records, up to one that may not be rejected yet or lacks a schema."""
-        stop: Missing | TooMany | None = Missing(decoded.missing) if decoded.missing else None
+        stop: MissingSchemas | TooMany | None = MissingSchemas(decoded.missing) if decoded.missing else None
         if over := self._over_limit(decoded.rejections):
             stop = TooMany(over.reason)
             decoded = decoded.before(over.record.offset)

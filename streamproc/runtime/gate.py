@@ -18,7 +18,7 @@ Closed = tuple[Pause, str]
 """Why nothing passes, and what that means to a person."""
 
 
-class Gate:
+class RejectionGate:
     """Keeps the account of one partition, in memory: a restart, or another owner, begins anew. Times in milliseconds.
 
     Once it has stopped it never opens again. `is_limited`: whether a cause has a limit, and `allows` has to be asked.

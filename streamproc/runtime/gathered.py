@@ -7,12 +7,12 @@ from typing import NamedTuple
 from streamproc.core.model import Moment
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import OutputRefused, TopicPartition, Unreadable
-from streamproc.runtime.stage import Batch, Missing, TooMany
+from streamproc.runtime.stage import Batch, MissingSchemas, TooMany
 from streamproc.runtime.task import PartitionTask
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 
-Why = Missing | TooMany | Unreadable | Denied | DiskFails | StoreDamaged
+Why = MissingSchemas | TooMany | Unreadable | Denied | DiskFails | StoreDamaged
 """What a partition has to wait for."""
 
 
@@ -24,7 +24,7 @@ class Stopped(NamedTuple):
     offset: int
 
 
-class Refused(Exception):
+class OutputsRefused(Exception):
     """Partitions of the outputs take nothing. `writers`: by such a partition those that write to it."""
 
     def __init__(

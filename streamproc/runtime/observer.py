@@ -56,7 +56,7 @@ class Pause(Enum):
         return self in {Pause.REJECTIONS, Pause.UNREADABLE}
 
 
-class Held(Protocol):
+class StageState(Protocol):
     """A task's state, as far as every stage has one: `core.state.State`, or `core.windowstate.WindowState`."""
 
     def arm(self) -> None:
@@ -154,7 +154,7 @@ class Observer:
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """A restore has about `remaining` records to go; 0: it is complete."""
 
-    def running(self, source: TopicPartition, held: Held) -> None:
+    def running(self, source: TopicPartition, held: StageState) -> None:
         """A task is running with this state, read back or kept from before: to be read, until its state changes."""
 
     def lag(self, source: TopicPartition, records: int, seconds: float) -> None:

@@ -15,7 +15,7 @@ from streamproc.errors import BrokerUnavailable, ConfigError, RegistryUnavailabl
 from streamproc.runtime.awaiting import seen
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import DeadLetterSettings
-from streamproc.runtime.gate import Closed, Gate
+from streamproc.runtime.gate import Closed, RejectionGate
 from streamproc.runtime.learning import Registry
 from streamproc.runtime.observer import CommitReport, Observer, Pause
 from streamproc.runtime.ports import TopicPartition, Unreadable
@@ -65,7 +65,7 @@ class Pauses:
         self._source = source
         self._registry = registry
         self._limits = limits
-        self._gate = Gate(limits)
+        self._gate = RejectionGate(limits)
         self._observer = observer
         self._now_ms = now_ms
         self._moved = moved
@@ -88,7 +88,7 @@ class Pauses:
 
     def start_over(self) -> None:
         """Forget what was rejected: somebody has decided where the partition goes on."""
-        self._gate = Gate(self._limits)
+        self._gate = RejectionGate(self._limits)
         self._is_void = False
         self.go_on()
 

@@ -15,7 +15,7 @@ from streamproc.runtime.rights import Right
 MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 15.0
 
 
-class _Refusal:
+class _TopicRefusal:
     """Of one place: what it says, who writes to it (nobody, once it may take something), who has found out by which id.
 
     The transaction of that id wrote to the place, so it ends when the place takes its marker: that is how one hears.
@@ -42,7 +42,7 @@ class Refusals:
         self._kafka = kafka
         self._ending = ending
         self._wake = wake
-        self._places: dict[TopicPartition, _Refusal] = {}
+        self._places: dict[TopicPartition, _TopicRefusal] = {}
         self._asking: asyncio.Task[_Answer] | None = None
 
     def add(
@@ -55,7 +55,7 @@ class Refusals:
         denied = error if isinstance(error, Denied) else None
         why = error.why if isinstance(error, OutputRefused) else str(error)
         for place, sources in writers.items():
-            refusal = self._places.setdefault(place, _Refusal())
+            refusal = self._places.setdefault(place, _TopicRefusal())
             refusal.message, refusal.denied = f"{place} takes no records: {why}", denied
             refusal.sources = frozenset(sources)
             # What was denied was written nowhere: its transaction has ended.
@@ -103,7 +103,7 @@ class Refusals:
                 refusal.again_at = time.monotonic() + refusal.backoff.failed()
         return {source for source in free if not self.holds(source)}
 
-    async def _ask(self, due: Collection[_Refusal]) -> _Answer:
+    async def _ask(self, due: Collection[_TopicRefusal]) -> _Answer:
         ids = sorted({each.by for each in due if each.by is not None})
         denials = {each.denied.rights: each.denied for each in due if each.denied is not None}
         granted = {rights for rights, denied in denials.items() if await is_granted(self._kafka, denied)}

@@ -29,14 +29,14 @@ WAYS_OUT = (
 GONE = -1
 
 
-class Sources(NamedTuple):
+class KeyOrigins(NamedTuple):
     """Keys of states, and of each the input offset that it came from, GONE where there is none any more."""
 
     keys: Sequence[Hashable]
     offsets: Sequence[int]
 
 
-Load = Callable[[Sequence[Arrival]], Sources]
+Load = Callable[[Sequence[Arrival]], KeyOrigins]
 """Puts what the latest record of each key says into a state."""
 
 
@@ -44,7 +44,7 @@ class NotAsCommitted(ConfigError):
     """A state is not the one that was committed."""
 
 
-class Found(NamedTuple):
+class Restored(NamedTuple):
     """What a restore came across: how many records, and the highest offset that is ahead of the commit (-1: none).
 
     That is of what is live at the end: what a reset has taken back stands in the topic, in front of its tombstones.
@@ -61,7 +61,7 @@ async def restore(
     load: Load,
     on_progress: Callable[[int], Awaitable[None]],
     since: int | None = None,
-) -> Found:
+) -> Restored:
     """Read everything below the last stable offset, as it is now; `load` takes the records.
 
     `committed`: the input's offset, which no state may come from, nor from one behind it. `since`: what stands in front
@@ -91,12 +91,12 @@ async def restore(
                 _note(ahead, sources, committed)
             await on_progress(max(0, last - at))
             await sleep(0)  # A long restore must not hold up heartbeats.
-        return Found(count, max(ahead.values(), default=GONE))
+        return Restored(count, max(ahead.values(), default=GONE))
     finally:
         await reader.close()
 
 
-def _note(ahead: dict[Hashable, int], sources: Sources, committed: int) -> None:
+def _note(ahead: dict[Hashable, int], sources: KeyOrigins, committed: int) -> None:
     """Take down which states are ahead of the commit by now."""
     for key, offset in zip(*sources, strict=True):
         if offset >= committed:
@@ -134,7 +134,7 @@ def state_unreadable(error: Unreadable) -> ConfigError:
     return ConfigError(f"{error}. Without its state the service cannot start. Ways out: {OTHER_WAYS_OUT}")
 
 
-def prove(live_keys: int, found: Found, position: Position, where: str) -> None:
+def prove(live_keys: int, found: Restored, position: Position, where: str) -> None:
     """Hold a restored state against what was committed with the offset; raises NotAsCommitted where they differ."""
     if live_keys != position.live_keys:
         message = (
@@ -149,7 +149,7 @@ def prove(live_keys: int, found: Found, position: Position, where: str) -> None:
         raise NotAsCommitted(message)
 
 
-def refuse_orphans(found: Found, where: str) -> None:
+def refuse_orphans(found: Restored, where: str) -> None:
     """Refuse a state without a committed offset: offsets expire in groups that are left empty for days.
 
     Tombstones count too: every run may have been forgotten, and all of the input be replayed in silence.

@@ -13,7 +13,7 @@ from streamproc.runtime.awaiting import seen
 from streamproc.runtime.job import Job
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.position import Position, read
-from streamproc.store.keeper import Keeper
+from streamproc.store.keeper import PayloadKeeper
 
 SPREAD_OVER = 16
 
@@ -52,7 +52,7 @@ class Snapshots:
         """Whether there may be one."""
         return self._job.snapshot_interval_s < float("inf")
 
-    async def load(self, keeper: Keeper | None, position: Position | None) -> int | None:
+    async def load(self, keeper: PayloadKeeper | None, position: Position | None) -> int | None:
         """Load the last snapshot where it fits a commit; return from where on the topic has to be read.
 
         None: from its beginning, nothing was loaded. Raises DiskFails, StoreDamaged.
@@ -69,7 +69,7 @@ class Snapshots:
 
         return found[0].since if await keeper.load(fits) else None
 
-    def take(self, keeper: Keeper | None, committed: Callable[[], Position | None]) -> None:
+    def take(self, keeper: PayloadKeeper | None, committed: Callable[[], Position | None]) -> None:
         """Take a snapshot where one is due. `committed`: which commit the state is of; None: not known just now."""
         now = time.monotonic()
         if keeper is None or not keeper.is_lasting or now < self._next_at:
@@ -78,7 +78,7 @@ class Snapshots:
         self._asking = asyncio.create_task(self._take(keeper, committed))
         self._asking.add_done_callback(seen)
 
-    async def _take(self, keeper: Keeper, committed: Callable[[], Position | None]) -> None:
+    async def _take(self, keeper: PayloadKeeper, committed: Callable[[], Position | None]) -> None:
         """Find out how far the topic goes, then which commit that may be of: a state of that one has all that is below.
 
         Somebody else may have the partition by now, and have committed what this state knows nothing of.

@@ -1,7 +1,7 @@
 """What the partitions of one input topic are for: the fold of runs, or the windows. The cycle is the same for both.
 
-A stage decodes and encodes for all of its partitions at once; what one of them remembers is `Kept`, and what one commit
-makes of that is a `Batch`. Nothing in here knows of Kafka.
+A stage decodes and encodes for all of its partitions at once; what one of them remembers is `PartitionMemory`, and
+what one commit makes of that is a `Batch`. Nothing in here knows of Kafka.
 """
 
 from abc import ABC, abstractmethod
@@ -14,11 +14,11 @@ from streamproc.codec.deadletter import ANY_SIZE, dead_letter
 from streamproc.codec.message import Message, Messages
 from streamproc.codec.sizes import memory_bytes
 from streamproc.core.model import Moment
-from streamproc.runtime.observer import CommitReport, Held
+from streamproc.runtime.observer import CommitReport, StageState
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
-from streamproc.runtime.restore import Sources
-from streamproc.store.keeper import Keeper
+from streamproc.runtime.restore import KeyOrigins
+from streamproc.store.keeper import PayloadKeeper
 
 MAX_BYTES_PER_COMMIT = 32 << 20
 """Of records. A few kilobytes may unfold into many megabytes each, and their dead letters hold all of that."""
@@ -27,14 +27,14 @@ Allows = Callable[[str, int], bool]
 """Whether a commit may reject so many records for a reason."""
 
 
-class Limits(NamedTuple):
+class SizeLimits(NamedTuple):
     """How many bytes are admitted: of a record's key, value and headers, and of the batch that a dead letter is in."""
 
     record_bytes: int = ANY_SIZE
     letter_bytes: int = ANY_SIZE
 
 
-class Missing(NamedTuple):
+class MissingSchemas(NamedTuple):
     """The next record cannot be decoded before these schemas, named by their headers, were asked for."""
 
     headers: tuple[bytes, ...]
@@ -50,7 +50,7 @@ class Absorbed(NamedTuple):
     """How many records of a fetch were taken, and why the next one has to wait: None where all were."""
 
     taken: int
-    stop: Missing | TooMany | None = None
+    stop: MissingSchemas | TooMany | None = None
 
 
 class Pending(NamedTuple):
@@ -174,21 +174,21 @@ B = TypeVar("B", bound=Batch)
 B_co = TypeVar("B_co", bound=Batch, covariant=True)
 
 
-class Kept(Protocol[B_co]):
+class PartitionMemory(Protocol[B_co]):
     """What one partition of a stage remembers between commits.
 
     `state`: what observers may read of it; `keeper`: who keeps what of it is large, None where nothing is.
     """
 
     @property
-    def state(self) -> Held:
+    def state(self) -> StageState:
         """The committed state."""
 
     @property
-    def keeper(self) -> Keeper | None:
+    def keeper(self) -> PayloadKeeper | None:
         """Who keeps payloads."""
 
-    def load(self, records: Sequence[Arrival]) -> Sources:
+    def load(self, records: Sequence[Arrival]) -> KeyOrigins:
         """Put records of the state topic into the state; return where they came from."""
 
     def begin(self, position: Position, allows: Allows | None) -> B_co:
@@ -204,7 +204,7 @@ class Stage(Protocol[B]):
     partitions: int
     every_s: float
 
-    def fresh(self, partition: int, stream_time: int) -> Kept[B]:
+    def fresh(self, partition: int, stream_time: int) -> PartitionMemory[B]:
         """Return what a partition remembers that begins anew, to be restored."""
 
     def decode(self, brought: Mapping[int, Sequence[Arrival]]) -> Mapping[int, Any]:

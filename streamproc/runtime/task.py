@@ -18,11 +18,11 @@ from streamproc.runtime.ports import Committed, TopicPartition
 from streamproc.runtime.position import Position, read
 from streamproc.runtime.restore import NotAsCommitted, prove, refuse_orphans, restore
 from streamproc.runtime.snapshots import Snapshots
-from streamproc.runtime.stage import Batch, Kept, Pending, Stage
+from streamproc.runtime.stage import Batch, PartitionMemory, Pending, Stage
 from streamproc.runtime.topics import partition_count_changed
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
-from streamproc.store.keeper import Keeper
+from streamproc.store.keeper import PayloadKeeper
 
 
 class PartitionTask:
@@ -35,7 +35,7 @@ class PartitionTask:
         self.source = TopicPartition(stage.topic, partition)
         self.stage = stage
         self.lifecycle = TaskState.CREATED
-        self.kept: Kept[Any] | None = None
+        self.kept: PartitionMemory[Any] | None = None
         self.position: Position | None = None
         self.pending: Pending | None = None
         self.asked_at = self.ticked_at = 0.0
@@ -56,7 +56,7 @@ class PartitionTask:
         return self.keeper is not None and self.keeper.is_over
 
     @property
-    def keeper(self) -> Keeper | None:
+    def keeper(self) -> PayloadKeeper | None:
         """Who keeps the payloads."""
         return None if self.kept is None else self.kept.keeper
 
@@ -93,14 +93,16 @@ class PartitionTask:
             self.pauses.start_over()
         self.kept, self.position = await self._restored(committed, position), position
 
-    async def _restored(self, committed: Committed | None, position: Position) -> Kept[Any]:
+    async def _restored(self, committed: Committed | None, position: Position) -> PartitionMemory[Any]:
         """Return the state: from a snapshot and what followed, or all of it from its topic."""
         if committed is not None and self.snapshots.are_taken:
             with suppress(DiskFails, StoreDamaged):
                 return await self._filled(committed, position, from_snapshot=True)
         return await self._filled(committed, position, from_snapshot=False)
 
-    async def _filled(self, committed: Committed | None, position: Position, *, from_snapshot: bool) -> Kept[Any]:
+    async def _filled(
+        self, committed: Committed | None, position: Position, *, from_snapshot: bool
+    ) -> PartitionMemory[Any]:
         kept = self.stage.fresh(self.source.partition, position.stream_time)
         try:
             since = await self.snapshots.load(kept.keeper, position if from_snapshot else None)
@@ -114,7 +116,7 @@ class PartitionTask:
         return kept
 
     async def _read_back(
-        self, kept: Kept[Any], committed: Committed | None, position: Position, since: int | None
+        self, kept: PartitionMemory[Any], committed: Committed | None, position: Position, since: int | None
     ) -> None:
         where = self.snapshots.where
         try:
@@ -204,7 +206,7 @@ class PartitionTask:
         sequence = -1 if self.position is None else self.position.sequence
         return committed is not None and not (isinstance(said, Position) and said.sequence <= sequence)
 
-    async def _on_progress(self, kept: Kept[Any], remaining: int) -> None:
+    async def _on_progress(self, kept: PartitionMemory[Any], remaining: int) -> None:
         self._job.observer.restoring(self.source, remaining)
         while kept.keeper is not None and not await kept.keeper.room():
             if kept.keeper.damage is not None:

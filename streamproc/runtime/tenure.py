@@ -10,14 +10,14 @@ from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.cycle import Cycle
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.errands import Errands
-from streamproc.runtime.gathered import Refused, Stopped
+from streamproc.runtime.gathered import OutputsRefused, Stopped
 from streamproc.runtime.granting import granted, is_granted, patience
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import Pause, TaskState
 from streamproc.runtime.pausing import DecidedElsewhere
 from streamproc.runtime.ports import Fetcher, Transactions, Unreadable
 from streamproc.runtime.refusals import Refusals
-from streamproc.runtime.stage import Missing, TooMany
+from streamproc.runtime.stage import MissingSchemas, TooMany
 from streamproc.runtime.takeover import MAX_BACKOFF_S, MIN_BACKOFF_S, Assignment, TakeOver
 from streamproc.runtime.task import PartitionTask
 from streamproc.store.checked import StoreDamaged
@@ -67,7 +67,7 @@ class Tenure:
                 transactions = await self._takeover.producer()
                 await self._takeover.run()
                 await self._work(transactions)
-        except Refused as refused:
+        except OutputsRefused as refused:
             self._refusals.add(refused.error, refused.writers, self._takeover.own)
             return self._failed(refused.error)
         except Denied as denied:
@@ -121,7 +121,7 @@ class Tenure:
         """Wait for what a partition stopped for."""
         task, why, offset = stopped
         match why:
-            case Missing(headers):
+            case MissingSchemas(headers):
                 await self._guarded(task, task.pauses.learn(headers, offset))
             case TooMany(reason):
                 task.pauses.hold(reason)

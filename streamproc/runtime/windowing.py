@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival, instant, latest
-from streamproc.codec.encode import Source
-from streamproc.codec.measurements import Measured, decode_measurements
+from streamproc.codec.encode import OutputSource
+from streamproc.codec.measurements import MeasurementBatch, decode_measurements
 from streamproc.codec.message import Messages
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
 from streamproc.codec.windows import WindowEncoder, decode_window_states
@@ -17,8 +17,8 @@ from streamproc.runtime.observer import CommitReport, WindowReport, count_alerts
 from streamproc.runtime.oversized import set_apart
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
-from streamproc.runtime.restore import Sources
-from streamproc.runtime.stage import Absorbed, Allows, Batch, Limits, Pending, TooMany, here
+from streamproc.runtime.restore import KeyOrigins
+from streamproc.runtime.stage import Absorbed, Allows, Batch, Pending, SizeLimits, TooMany, here
 
 COMMIT_INTERVAL_S = 1.0
 """Windows close after tens of seconds: fewer commits cost less and make nobody wait."""
@@ -39,7 +39,7 @@ class WindowStage:
         profile: str,
         application_id: str,
         frames: Frames = SINGLE_OBJECTS,
-        limits: Limits = Limits(),  # noqa: B008  it cannot be changed
+        limits: SizeLimits = SizeLimits(),  # noqa: B008  it cannot be changed
     ) -> None:
         self.rules = rules
         self.topics = topics
@@ -57,11 +57,11 @@ class WindowStage:
         """Return what a partition remembers that begins anew."""
         return WindowKept(self, partition, WindowState(self.rules, stream_time))
 
-    def decode(self, brought: Mapping[int, Sequence[Arrival]]) -> Mapping[int, Measured]:
+    def decode(self, brought: Mapping[int, Sequence[Arrival]]) -> Mapping[int, MeasurementBatch]:
         """Decode records by partition; what is too large is among the rejections."""
         return {partition: self.measured(records) for partition, records in brought.items()}
 
-    def measured(self, records: Sequence[Arrival]) -> Measured:
+    def measured(self, records: Sequence[Arrival]) -> MeasurementBatch:
         """Decode records of one partition."""
         apart = set_apart(records, self.limits.record_bytes)
         found = decode_measurements(apart.fitting)
@@ -84,7 +84,9 @@ class WindowStage:
 
     def _encoder(self, partition: int) -> WindowEncoder:
         if partition not in self._encoders:
-            self._encoders[partition] = WindowEncoder(Source(self._application_id, self.topic, partition), self._frames)
+            self._encoders[partition] = WindowEncoder(
+                OutputSource(self._application_id, self.topic, partition), self._frames
+            )
         return self._encoders[partition]
 
 
@@ -98,7 +100,7 @@ class WindowKept:
         self.partition = partition
         self.state = state
 
-    def load(self, records: Sequence[Arrival]) -> Sources:
+    def load(self, records: Sequence[Arrival]) -> KeyOrigins:
         """Put records of run-windows into the state."""
         found = decode_window_states(latest(records))
         for key, value, _ in found:
@@ -106,7 +108,7 @@ class WindowKept:
                 self.state.values.pop(key, None)
             else:
                 self.state.values[key] = value
-        return Sources([key for key, _, _ in found], [offset for _, _, offset in found])
+        return KeyOrigins([key for key, _, _ in found], [offset for _, _, offset in found])
 
     def begin(self, position: Position, allows: Allows | None) -> "WindowBatch":
         """Return a new batch on top of the state."""
@@ -124,7 +126,7 @@ class WindowBatch(Batch):
         self.out = begin_windows(kept.state)
         self._kept = kept
 
-    def absorb(self, records: Sequence[Arrival], decoded: Measured, at: Moment) -> Absorbed:
+    def absorb(self, records: Sequence[Arrival], decoded: MeasurementBatch, at: Moment) -> Absorbed:
         """Add measurements and marks, up to one that may not be rejected yet."""
         over = self._over_limit(decoded.rejections)
         taken = records if over is None else [each for each in records if each.offset < over.record.offset]

@@ -14,7 +14,7 @@ from streamproc.runtime.cycle import Cycle
 from streamproc.runtime.errands import Errands
 from streamproc.runtime.job import Job
 from streamproc.runtime.ports import Fetcher, Group, Member, TopicPartition
-from streamproc.runtime.stage import Limits, Stage
+from streamproc.runtime.stage import SizeLimits, Stage
 from streamproc.runtime.stages import Stages
 from streamproc.runtime.takeover import Assignment, TakeOver
 from streamproc.runtime.task import PartitionTask
@@ -51,7 +51,7 @@ class Worker:
         """Work until `stop`; raises ConfigError, or whatever ended the work for good."""
         job = self._job
         self._partitions = await check_topics(job.kafka, job.topics, job.max_record_bytes)
-        limits = Limits(job.max_record_bytes, await admitted_bytes(job.kafka, job.topics.dead_letters))
+        limits = SizeLimits(job.max_record_bytes, await admitted_bytes(job.kafka, job.topics.dead_letters))
         loops: list[asyncio.Task[None]] = []
         try:
             await self._group.join(self)

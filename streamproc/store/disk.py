@@ -11,7 +11,7 @@ class DiskFails(StreamprocError):
     """A disk does not take something, or does not give it back. The message says where, and why."""
 
 
-class Stored(NamedTuple):
+class StoredBlock(NamedTuple):
     """A block as it is found on a disk: all but its data, which has `size` bytes.
 
     `gone`: a bit for each payload that was no longer wanted.
@@ -58,7 +58,7 @@ class Disk(Protocol):
     def frames(self) -> Iterable[tuple[int, bytes]]:
         """Return the frames of the last snapshot, the latest first; raises DiskFails, StoreDamaged."""
 
-    def stored(self) -> Iterable[Stored]:
+    def stored(self) -> Iterable[StoredBlock]:
         """Return the blocks, in their order; raises DiskFails, StoreDamaged."""
 
     def clear(self) -> None:

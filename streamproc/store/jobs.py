@@ -18,7 +18,7 @@ GetDisk = Callable[[], Disk]
 """Returns the disk, opened where it was not; raises DiskFails."""
 
 
-class Job(ABC):
+class DiskJob(ABC):
     """Something to do. `work` touches nothing that may change meanwhile; `settle` takes over what was done."""
 
     @abstractmethod
@@ -33,7 +33,7 @@ class Job(ABC):
         """Take note that it was not done."""
 
 
-class Sealing(Job):
+class Sealing(DiskJob):
     """The oldest payloads into blocks."""
 
     def __init__(self, tiers: Tiers) -> None:
@@ -51,7 +51,7 @@ class Sealing(Job):
             self._tiers.take_sealed(sealed)
 
 
-class Storing(Job):
+class Storing(DiskJob):
     """The oldest blocks to the disk alone: about `wanted` bytes, at most `most`."""
 
     def __init__(self, tiers: Tiers, wanted: int, most: int) -> None:
@@ -85,7 +85,7 @@ class Storing(Job):
             self._tiers.release(block)
 
 
-class Deleting(Job):
+class Deleting(DiskJob):
     """Blocks that nobody wants leave the disk: the first ones of `Tiers.freed`."""
 
     def __init__(self, tiers: Tiers, freed: Sequence[int]) -> None:
@@ -101,7 +101,7 @@ class Deleting(Job):
         del self._tiers.freed[: len(self._freed)]
 
 
-class Rewriting(Job):
+class Rewriting(DiskJob):
     """Blocks of which little is wanted into fewer ones, next to next: so numbers stay in their order."""
 
     def __init__(self, tiers: Tiers) -> None:
@@ -140,7 +140,7 @@ class Rewriting(Job):
                 self._tiers.insert(each, wanted)
 
 
-class Recalling(Job):
+class Recalling(DiskJob):
     """Payloads from blocks, to be read."""
 
     def __init__(self, tiers: Tiers, numbers: Iterable[int]) -> None:

@@ -10,7 +10,7 @@ from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import Disk, DiskFails
-from streamproc.store.jobs import Deleting, Job, Recalling, Rewriting, Sealing, Storing
+from streamproc.store.jobs import Deleting, DiskJob, Recalling, Rewriting, Sealing, Storing
 from streamproc.store.snapshot import Sacrificing, Snapshotting, Written, load
 from streamproc.store.tiers import Tiers
 
@@ -28,7 +28,7 @@ RECALL_S = 2.0
 LOOK_S = 0.5
 
 
-class Limits(NamedTuple):
+class PayloadLimits(NamedTuple):
     """How many bytes a partition may use just now, in memory and on disk."""
 
     memory_bytes: int
@@ -40,7 +40,7 @@ class Owner(Protocol):
 
     executor: Executor
 
-    def limits(self) -> Limits:
+    def limits(self) -> PayloadLimits:
         """Return what each partition may use just now."""
 
     def open_disk(self, partition: int, *, may_last: bool) -> Disk:
@@ -58,11 +58,11 @@ class Owner(Protocol):
     def has_room(self) -> None:
         """Take note that a partition is no longer over its limit, or has lost what was stored."""
 
-    def closed(self, keeper: "Keeper") -> None:
+    def closed(self, keeper: "PayloadKeeper") -> None:
         """Take note that a partition uses nothing any more."""
 
 
-class Keeper:
+class PayloadKeeper:
     """Of one partition.
 
     `trouble`: why payloads cannot be put away, in words; `damage`: what was stored is lost, and the state with it.
@@ -222,14 +222,14 @@ class Keeper:
             if not self.is_over:
                 self._tell()
 
-    async def _failed(self, job: Job, why: str) -> None:
+    async def _failed(self, job: DiskJob, why: str) -> None:
         job.fail()
         self.trouble = why
         if isinstance(job, Snapshotting):
             self._owner.troubled(self._partition, why)
         await asyncio.sleep(TRY_AGAIN_S)
 
-    async def _work(self, job: Job) -> None:
+    async def _work(self, job: DiskJob) -> None:
         await self._in_thread(lambda: job.work(self._get_disk))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -247,7 +247,7 @@ class Keeper:
         self._room.set()
         self._owner.has_room()
 
-    def _snapshot(self) -> Job | None:
+    def _snapshot(self) -> DiskJob | None:
         if self._about is None or self.tiers.disk_bytes > self._owner.limits().disk_bytes:
             return None
         about = self._about()
@@ -260,7 +260,7 @@ class Keeper:
             return None
         return Snapshotting(self.state, self.tiers, about, self._written)
 
-    def _next(self) -> Job | None:
+    def _next(self) -> DiskJob | None:
         """Return what is to be done next to stay within the limits; tell where nothing can be done."""
         limits = self._owner.limits()
         over = self.tiers.memory_bytes - limits.memory_bytes
@@ -278,7 +278,7 @@ class Keeper:
         self.trouble = f"state.max_disk_bytes is used up ({limits.disk_bytes:,} for each partition)" if is_stuck else ""
         return tidying
 
-    def _tidying(self, *, is_full: bool) -> Job | None:
+    def _tidying(self, *, is_full: bool) -> DiskJob | None:
         """Return what makes less of it, where that is worth while, or nothing else is left."""
         if len(self.tiers.sparse) >= SPARSE_AT_ONCE or (is_full and self.tiers.sparse):
             return Rewriting(self.tiers)

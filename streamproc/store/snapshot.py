@@ -16,7 +16,7 @@ from streamproc.store.block import Entry, Sealed, seal
 from streamproc.store.checked import StoreDamaged, checked, content
 from streamproc.store.disk import Change, Disk, Snapshot
 from streamproc.store.frames import Kept, frames_of, put_back
-from streamproc.store.jobs import GetDisk, Job
+from streamproc.store.jobs import DiskJob, GetDisk
 from streamproc.store.tiers import Tiers
 
 FORMAT = f"1 {' '.join(Run.__struct_fields__)}"
@@ -52,7 +52,7 @@ class Written(Struct):
     next_is_whole: bool = True
 
 
-class Snapshotting(Job):
+class Snapshotting(DiskJob):
     """A snapshot of a state as it is when this is made. `about`: see `Label`."""
 
     def __init__(self, state: State, tiers: Tiers, about: bytes, written: Written) -> None:
@@ -110,7 +110,7 @@ class Snapshotting(Job):
         self._written.next_is_whole = True
 
 
-class Sacrificing(Job):
+class Sacrificing(DiskJob):
     """Gives the last snapshot up, where its blocks are in the way: it is only a copy."""
 
     def __init__(self, tiers: Tiers, written: Written) -> None:

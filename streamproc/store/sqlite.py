@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from streamproc.store.checked import StoreDamaged
-from streamproc.store.disk import Change, DiskFails, Snapshot, Stored
+from streamproc.store.disk import Change, DiskFails, Snapshot, StoredBlock
 
 SUFFIXES = ("", "-wal", "-journal")
 CACHE_KIB = 1_024
@@ -77,12 +77,12 @@ class SqliteDisk:
         with self._failing():
             yield from self._connection.execute("SELECT id, data FROM frame ORDER BY id DESC")
 
-    def stored(self) -> Iterable[Stored]:
+    def stored(self) -> Iterable[StoredBlock]:
         """Return the blocks, in their order; raises DiskFails, StoreDamaged."""
         query = "SELECT id, listed, size, gone FROM block ORDER BY id"
         with self._failing():
             for identity, listed, size, gone in self._connection.execute(query):
-                yield Stored(identity, listed, size, int.from_bytes(gone, "little"))
+                yield StoredBlock(identity, listed, size, int.from_bytes(gone, "little"))
 
     def clear(self) -> None:
         """Forget everything; raises DiskFails, StoreDamaged."""

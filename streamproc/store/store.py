@@ -9,7 +9,7 @@ from msgspec import Struct
 from streamproc.core.rules import Rules
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import Disk, DiskFails
-from streamproc.store.keeper import Keeper, Limits
+from streamproc.store.keeper import PayloadKeeper, PayloadLimits
 from streamproc.store.sqlite import scratch
 
 UNBOUNDED = 2**63
@@ -43,18 +43,18 @@ class Store:
         self._host = host
         self._troubles: list[tuple[int, str]] = []
         self._settings = settings
-        self._open: set[Keeper] = set()
+        self._open: set[PayloadKeeper] = set()
 
-    def keeper(self, partition: int, rules: Rules, stream_time: int) -> Keeper:
+    def keeper(self, partition: int, rules: Rules, stream_time: int) -> PayloadKeeper:
         """Return what keeps the state of a partition, empty."""
-        keeper = Keeper(self, partition, rules, stream_time)
+        keeper = PayloadKeeper(self, partition, rules, stream_time)
         self._open.add(keeper)
         return keeper
 
-    def limits(self) -> Limits:
+    def limits(self) -> PayloadLimits:
         """Return what each partition may use just now."""
         share = max(1, len(self._open))
-        return Limits(self._settings.memory_bytes // share, self._settings.disk_bytes // share)
+        return PayloadLimits(self._settings.memory_bytes // share, self._settings.disk_bytes // share)
 
     def open_disk(self, partition: int, *, may_last: bool) -> Disk:
         """Return the disk of a partition, in a thread: where none will last one that does not; raises DiskFails."""
@@ -83,6 +83,6 @@ class Store:
         """Take note that a partition is no longer over its limit, or has lost what was stored."""
         self._host.on_room()
 
-    def closed(self, keeper: Keeper) -> None:
+    def closed(self, keeper: PayloadKeeper) -> None:
         """Take note that a partition uses nothing any more."""
         self._open.discard(keeper)

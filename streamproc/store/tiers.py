@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
-from streamproc.core.payloads import IN_HAND, Usage
+from streamproc.core.payloads import IN_HAND, PayloadUsage
 from streamproc.store.block import Block, Entry, Sealed
-from streamproc.store.disk import Stored
+from streamproc.store.disk import StoredBlock
 
 OVERHEAD_BYTES = 50
 """Of a payload by itself, beside its bytes."""
@@ -47,11 +47,11 @@ class Tiers:
         """Return how many payloads there are."""
         return len(self.young) + sum(block.live for block in self.blocks.values())
 
-    def usage(self) -> Usage:
+    def usage(self) -> PayloadUsage:
         """Return what they take."""
         in_memory = len(self.young) + sum(block.live for block in self.held.values())
         on_disk = sum(block.live for block in self.blocks.values() if block.data is None)
-        return Usage(in_memory, self.memory_bytes, on_disk, self.disk_bytes)
+        return PayloadUsage(in_memory, self.memory_bytes, on_disk, self.disk_bytes)
 
     def add(self, payload: bytes) -> int:
         """Keep a payload; return its number."""
@@ -149,7 +149,7 @@ class Tiers:
         if block.gone != gone:
             self.touched.add(block.identity)
 
-    def found(self, stored: Stored) -> None:
+    def found(self, stored: StoredBlock) -> None:
         """Add a block that is on disk alone."""
         block = Block(stored.identity, Sealed(stored.listed, b""))
         block.leave(stored.gone)

@@ -9,8 +9,8 @@ from streamproc.errors import ConfigError
 from streamproc.runtime.security import OAuthSettings
 from streamproc.runtime.tokens import TokenUnavailable
 from streamproc.tokens.keeper import Token
-from streamproc.web.config import Endpoint, origin, sendable
-from streamproc.web.session import Answer, Session, Unanswered, Unsendable
+from streamproc.web.config import EndpointSettings, origin, sendable
+from streamproc.web.session import HttpSession, Response, Unanswered, Unsendable
 
 SETTING = "STREAMPROC_KAFKA__OAUTH__"
 MAX_BODY_BYTES = 262_144
@@ -34,7 +34,7 @@ class Given(BaseModel):
     expires_in: Annotated[float, Field(gt=0, allow_inf_nan=False)] = ASSUMED_LIFE_S
 
 
-class Complaint(BaseModel):
+class ErrorResponse(BaseModel):
     """What it answers where it gives none; all else in there is for nobody's eyes."""
 
     error: str = Field("", pattern=r"^[a-z_]{1,40}$")
@@ -48,7 +48,7 @@ class TokenEndpoint:
         assert settings.token_url and settings.client_id and settings.client_secret  # noqa: PT018, S101  a rule of theirs
         self._url = settings.token_url
         form = {"grant_type": "client_credentials", "scope": settings.scope, "audience": settings.audience}
-        endpoint = Endpoint(timeout_s=settings.timeout_s, ca_file=settings.ca_file)
+        endpoint = EndpointSettings(timeout_s=settings.timeout_s, ca_file=settings.ca_file)
         secret = settings.client_secret.get_secret_value()
         if settings.client_auth == "post":
             form |= {"client_id": settings.client_id, "client_secret": secret}
@@ -57,7 +57,7 @@ class TokenEndpoint:
             login = {"username": quote_plus(settings.client_id), "password": SecretStr(quote_plus(secret))}
             endpoint = endpoint.model_copy(update=login)
         try:
-            self._session = Session(endpoint)
+            self._session = HttpSession(endpoint)
         except ConfigError as error:
             raise ConfigError(f"{SETTING}CA_FILE: {error}") from None
         self._body = urlencode({name: value for name, value in form.items() if value is not None}).encode()
@@ -73,7 +73,7 @@ class TokenEndpoint:
         except Unsendable:
             raise ConfigError(f"{SETTING}TOKEN_URL cannot be asked: it must be like https://host/path") from None
 
-    def _read(self, answer: Answer, body: bytes | None) -> Token:
+    def _read(self, answer: Response, body: bytes | None) -> Token:
         status = answer.status
         if status in REFUSALS:
             raise self._refused(status, body)
@@ -89,7 +89,7 @@ class TokenEndpoint:
 
     def _refused(self, status: int, body: bytes | None) -> ConfigError:
         try:
-            error = Complaint.model_validate_json(body or b"").error
+            error = ErrorResponse.model_validate_json(body or b"").error
         except ValidationError:
             error = ""
         said = f"HTTP status {status}{f', {error}' if error else ''}"

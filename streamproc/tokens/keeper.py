@@ -30,7 +30,7 @@ class Token:
     life_s: float
 
 
-class Keeper:
+class TokenKeeper:
     """Holds the last token; asks for the first one when somebody wants it."""
 
     def __init__(

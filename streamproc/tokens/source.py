@@ -7,7 +7,7 @@ from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.tokens import TokenSource
 from streamproc.tokens.endpoint import TokenEndpoint
 from streamproc.tokens.file import TokenFile
-from streamproc.tokens.keeper import Keeper, Token
+from streamproc.tokens.keeper import Token, TokenKeeper
 from streamproc.tokens.msk import MskTokens
 
 
@@ -17,7 +17,7 @@ def source_of(settings: KafkaSettings) -> TokenSource:
         return MskTokens(settings.aws_region)
     if settings.oauth.token_file is not None:
         return TokenFile(settings.oauth.token_file)
-    return Keeper(partial(_fetched, settings))
+    return TokenKeeper(partial(_fetched, settings))
 
 
 async def _fetched(settings: KafkaSettings) -> Token:

@@ -88,7 +88,7 @@ class HttpSettings(Section):
         return self
 
 
-class Endpoint(Section):
+class EndpointSettings(Section):
     """How to talk to a server, of whatever kind."""
 
     timeout_s: float = Field(10.0, gt=0, le=120, description="How long one request may take as a whole.")

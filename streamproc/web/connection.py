@@ -12,7 +12,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from streamproc.web.limits import Limits
+from streamproc.web.limits import ServerLimits
 
 
 class Phase(IntEnum):
@@ -31,7 +31,7 @@ class Phase(IntEnum):
 class Connection(H11Protocol):
     """Ends where a client sends or takes too slowly, or where it is the longest that waits and there are too many."""
 
-    def __init__(self, config: Config, state: ServerState, app_state: dict[str, Any], limits: Limits) -> None:
+    def __init__(self, config: Config, state: ServerState, app_state: dict[str, Any], limits: ServerLimits) -> None:
         super().__init__(config, state, app_state)
         self._limits = limits
         self._phase = Phase.ANSWER

@@ -10,7 +10,7 @@ PIECE = 65_536
 CLOSE = {"connection": "close"}
 
 
-class Limits(NamedTuple):
+class ServerLimits(NamedTuple):
     """Of one server. `requests` under way, those of probes left out, are less than `connections`: room can be made.
 
     `head_s`: from a connection, or a request's first byte, to the end of its headers, and for a TLS handshake; `body_s`

@@ -16,10 +16,10 @@ from starlette.types import ASGIApp
 from streamproc.errors import ConfigError
 from streamproc.web.certificate import Certificate
 from streamproc.web.connection import Connection
-from streamproc.web.limits import Bounded, Limits
+from streamproc.web.limits import Bounded, ServerLimits
 
 PROBES = frozenset({"/livez", "/readyz", "/startupz"})
-LIMITS = Limits()
+LIMITS = ServerLimits()
 STOP_S = 2.0
 GRACE_S = 1
 """Of the time to stop, what is left for responses under way."""
@@ -41,7 +41,7 @@ class HttpServer:
         *,
         certificate: Certificate | None = None,
         probes: Collection[str] = PROBES,
-        limits: Limits = LIMITS,
+        limits: ServerLimits = LIMITS,
     ) -> None:
         self.host = host
         self.port = port
@@ -49,7 +49,7 @@ class HttpServer:
         self._section = section
         self._limits = limits
         context = None if certificate is None else certificate.context
-        self._server = _Server(_config(Bounded(app, limits.requests, probes), limits), limits, context)
+        self._server = _Uvicorn(_config(Bounded(app, limits.requests, probes), limits), limits, context)
         self._serving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -76,10 +76,10 @@ class HttpServer:
             await asyncio.wait({self._serving}, timeout=STOP_S)
 
 
-class _Server(uvicorn.Server):
+class _Uvicorn(uvicorn.Server):
     """A uvicorn server that leaves signals to the service, and tells when it is up."""
 
-    def __init__(self, config: uvicorn.Config, limits: Limits, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, config: uvicorn.Config, limits: ServerLimits, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
         self._limits = limits
@@ -109,7 +109,7 @@ class _Server(uvicorn.Server):
         return Connection(self.config, self.server_state, self.lifespan.state, self._limits)
 
 
-def _config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
+def _config(app: ASGIApp, limits: ServerLimits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="none",

@@ -17,9 +17,9 @@ from typing import NamedTuple, Self
 import aiohttp
 
 from streamproc.credentials.files import content
-from streamproc.credentials.pem import Identity, Pem, client_context
+from streamproc.credentials.pem import KeyPair, Pem, client_context
 from streamproc.credentials.renewal import Renewed
-from streamproc.web.config import Endpoint
+from streamproc.web.config import EndpointSettings
 
 MAX_RETRY_AFTER_CHARS = 64
 UNLOCK = "give an unencrypted one"
@@ -33,7 +33,7 @@ class Unsendable(Exception):
     """A URL or a header that cannot be sent at all: no attempt ever will."""
 
 
-class Answer:
+class Response:
     """A status, and a body still to be read.
 
     `retry_after_s` is what the server asks for; `encoding` what the body is packed in, empty where it is not.
@@ -61,10 +61,10 @@ class Answer:
             await self._content.read(limit)
 
 
-class Session:
+class HttpSession:
     """Sends requests, between entering and leaving it. What logs in is read again where it is in files that changed."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: EndpointSettings) -> None:
         """Raise ConfigError where a certificate of `endpoint` cannot be used."""
         self._endpoint = endpoint
         self._login = _renewed(endpoint)
@@ -88,14 +88,14 @@ class Session:
         if self._session is not None:
             await self._session.close()
 
-    async def settings(self) -> Endpoint:
+    async def settings(self) -> EndpointSettings:
         """Return the endpoint's settings, with what its files say now."""
         return (await self._login.current()).endpoint
 
     @asynccontextmanager
     async def request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[Response]:
         """Send a request; the answer is there for the length of the block, and so are the errors of reading it.
 
         Raises Unanswered and Unsendable, nothing else for whatever a server or the network may do.
@@ -107,7 +107,7 @@ class Session:
             async with self._session.request(
                 method, url, data=body, headers={**login.headers, **headers}, allow_redirects=False, ssl=login.tls
             ) as response:
-                yield Answer(response)
+                yield Response(response)
         except TimeoutError:
             raise Unanswered(f"no answer within {self._endpoint.timeout_s:g} s") from None
         except aiohttp.InvalidURL as error:
@@ -146,42 +146,44 @@ def _why(error: BaseException) -> str:
     return f"{type(error).__name__}: {os.strerror(number)}" if number and number > 0 else type(error).__name__
 
 
-class _Source(NamedTuple):
+class _AuthMaterial(NamedTuple):
     """What a log in is made of."""
 
-    endpoint: Endpoint
+    endpoint: EndpointSettings
     ca: Pem | None
     certificate: Pem | None
     key: Pem | None
 
 
-class _Login(NamedTuple):
+class _RequestAuth(NamedTuple):
     """What a request needs, and the settings that this is made of."""
 
-    endpoint: Endpoint
+    endpoint: EndpointSettings
     tls: ssl.SSLContext
     headers: dict[str, str]
 
 
-def _renewed(endpoint: Endpoint) -> Renewed[_Source, _Login]:
+def _renewed(endpoint: EndpointSettings) -> Renewed[_AuthMaterial, _RequestAuth]:
     files = (endpoint.ca_file, endpoint.cert_file, endpoint.key_file, *endpoint.secret_files)
     section = type(endpoint).__name__.removesuffix("Settings").lower()
     return Renewed(section, lambda: _read(endpoint), _login, fixed=not any(files))
 
 
-def _read(endpoint: Endpoint) -> _Source:
+def _read(endpoint: EndpointSettings) -> _AuthMaterial:
     fresh = endpoint.renewed()
     settings = ("ca_file", fresh.ca_file), ("cert_file", fresh.cert_file), ("key_file", fresh.key_file)
-    return _Source(fresh, *(Pem(f"{name} ({path})", content(name, path)) if path else None for name, path in settings))
+    return _AuthMaterial(
+        fresh, *(Pem(f"{name} ({path})", content(name, path)) if path else None for name, path in settings)
+    )
 
 
-def _login(source: _Source) -> _Login:
+def _login(source: _AuthMaterial) -> _RequestAuth:
     certificate = source.certificate
-    identity = None if certificate is None else Identity(certificate, source.key, None, UNLOCK)
-    return _Login(source.endpoint, client_context(source.ca, identity), _authorization(source.endpoint))
+    identity = None if certificate is None else KeyPair(certificate, source.key, None, UNLOCK)
+    return _RequestAuth(source.endpoint, client_context(source.ca, identity), _authorization(source.endpoint))
 
 
-def _authorization(endpoint: Endpoint) -> dict[str, str]:
+def _authorization(endpoint: EndpointSettings) -> dict[str, str]:
     if endpoint.bearer_token is not None:
         return {"authorization": f"Bearer {endpoint.bearer_token.get_secret_value()}"}
     if endpoint.username is not None and endpoint.password is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.core.model import Transition
 from streamproc.runtime.ports import TopicPartition
 from tests.bench.process import MIB, cpu_seconds, peak_bytes, resident_bytes
@@ -176,7 +176,7 @@ async def _write_transitions(fleet: Fleet, runs: int) -> int:
     """Write two transitions of so many of the runs, as the service would; return how many there are."""
     now, share = int(time.time() * 1_000), runs // fleet.partitions
     for partition in range(fleet.partitions):
-        encoder = OutputEncoder(Source(fleet.name, fleet.topics.events, partition))
+        encoder = OutputEncoder(OutputSource(fleet.name, fleet.topics.events, partition))
         transactions = fleet.kafka.transactions(fleet.source(partition))
         await transactions.fence()
         for start in range(0, share, BATCH):

@@ -14,7 +14,7 @@ from msgspec import structs
 from streamproc.app import spare_the_collector
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.decode import decode
-from streamproc.codec.encode import Source
+from streamproc.codec.encode import OutputSource
 from streamproc.codec.measurements import Folded, MeasurementEncoder, decode_measurements
 from streamproc.codec.message import Message
 from streamproc.codec.windows import WindowEncoder
@@ -107,7 +107,7 @@ class _Pipe:
         self._counters = RunCounters(ASSISTANTS, MetricsSettings())
         rules = WindowRules(partitions, STREAM, tuple(sizes_ms))
         self._windows = [WindowState(rules) for _ in range(partitions)]
-        self._outputs = [WindowEncoder(Source("bench", "run-measurements", n)) for n in range(partitions)]
+        self._outputs = [WindowEncoder(OutputSource("bench", "run-measurements", n)) for n in range(partitions)]
         self._pending: list[dict[int, list[Message]]] = []
         self._commits = 0
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.schemas import load
 from streamproc.core.model import Run
 from streamproc.core.profiles import ASSISTANTS
@@ -57,7 +57,7 @@ async def write_states(
     label, now = load("run_object_v2_1").label, int(time.time() * 1000)
     begin, share = first // fleet.partitions, (first + runs) // fleet.partitions
     for partition in range(fleet.partitions):
-        encoder = OutputEncoder(Source(fleet.name, fleet.topics.events, partition))
+        encoder = OutputEncoder(OutputSource(fleet.name, fleet.topics.events, partition))
         transactions = fleet.kafka.transactions(fleet.source(partition))
         await transactions.fence()
         for start in range(begin, share, batch):

@@ -11,7 +11,7 @@ from streamproc.app import spare_the_collector
 from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.decode import decode
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.measurements import Folded, MeasurementEncoder
 from streamproc.codec.message import Message, Messages
 from streamproc.core.deadlines import Deadlines
@@ -33,7 +33,7 @@ CHUNK = 2_000
 LIMITS = {status: seconds * 1000 for status, seconds in ASSISTANTS.limits_s.items()}
 ALLOWANCE_MS = 30_000
 QUIET_CYCLES = 1_000
-SOURCE = Source("bench", "run-events", 0)
+SOURCE = OutputSource("bench", "run-events", 0)
 
 
 def measure(events: int, *, overdue: bool, open_runs: int) -> None:

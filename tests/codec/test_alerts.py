@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.codec.alerts import AlertEncoder, decode_alert
-from streamproc.codec.encode import Source
+from streamproc.codec.encode import OutputSource
 from streamproc.codec.schemas import load
 from streamproc.core.alerts import Alert, AlertState, Severity
 from streamproc.errors import RecordRejected
@@ -62,7 +62,7 @@ def test_alerts_come_back_as_they_were(alert):
     assert read_alerts([record]) == [said(alert)]
 
 
-@given(st.lists(found_alerts, min_size=1, max_size=3), st.sampled_from((None, Source("app", "run-events", 3))))
+@given(st.lists(found_alerts, min_size=1, max_size=3), st.sampled_from((None, OutputSource("app", "run-events", 3))))
 def test_many_are_encoded_as_few_are(alerts, source):
     """Byte for byte; in the same order."""
     alone = [message for alert in alerts for message in ENCODER.messages([alert], WALL_MS, source)]
@@ -73,7 +73,7 @@ def test_many_are_encoded_as_few_are(alerts, source):
 def test_the_source_of_the_runs_is_told(count):
     """The public contract: topic, partition, offset; nothing where there is no source."""
     names = ("source_topic", "source_partition", "source_offset")
-    for source, expected in ((Source("app", "run-events", 3), ("run-events", 3, 7)), (None, (None, None, 7))):
+    for source, expected in ((OutputSource("app", "run-events", 3), ("run-events", 3, 7)), (None, (None, None, 7))):
         found = [read(_record(each), "run_alert") for each in ENCODER.messages([ALERT] * count, WALL_MS, source)]
         assert [tuple(each[name] for name in names) for each in found] == [expected] * count
 

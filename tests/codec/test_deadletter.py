@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.codec.deadletter import Place, dead_letter, skipped_letter
+from streamproc.codec.deadletter import RecordPlace, dead_letter, skipped_letter
 from streamproc.codec.decode import Rejection, decode
 from streamproc.codec.sizes import batch_bytes, omitted
 from tests.support.books import bundled_book
@@ -170,7 +170,9 @@ def test_no_timestamp_keeps_a_letter_out_of_a_batch_with_others_or_lets_it_expir
 
 
 def test_what_was_passed_over_is_named_by_its_first_and_last_offset():
-    key, value, at_ms, headers = skipped_letter(Place("run-events", 3, 17, -1), 20, "it was \ud83d damaged", WALL_MS)
+    key, value, at_ms, headers = skipped_letter(
+        RecordPlace("run-events", 3, 17, -1), 20, "it was \ud83d damaged", WALL_MS
+    )
     assert (key, value, at_ms) == (None, None, WALL_MS)
     said = dict(headers)
     assert (said["streamproc.error.reason"], said["streamproc.error.message"]) == (

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.schemas import load
 from streamproc.core.model import Transition
 from tests.support.runobjects import counts, instants, longs, names, runs, texts
 
-SOURCE = Source("app", "run-events", 3)
+SOURCE = OutputSource("app", "run-events", 3)
 ENCODER = OutputEncoder(SOURCE)
 WALL_MS = 1_800_000_000_000
 CONTENT = ("ce_specversion", "ce_type", "ce_source", "content-type", "streamproc.schema", "ce_id", "ce_time")

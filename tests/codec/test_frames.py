@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 
 from streamproc.codec.alerts import AlertEncoder, decode_alert
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.framing import confluent, header_of
 from streamproc.codec.runstate import decode_runs
 from streamproc.codec.schemas import load, load_framed
@@ -11,7 +11,7 @@ from tests.support.alerts import firing
 from tests.support.runobjects import START_MS, Arrived, runs
 
 FRAMES = {"run_state": confluent(7), "run_alert": confluent(8)}
-SOURCE = Source("app", "run-events", 0)
+SOURCE = OutputSource("app", "run-events", 0)
 
 
 def _arrived(message):

@@ -17,7 +17,7 @@ from streamproc.codec.arrival import (
     Framed,
 )
 from streamproc.codec.decode import decode
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
 from streamproc.codec.sizes import batch_bytes
@@ -221,7 +221,7 @@ def test_the_largest_state_of_a_run_fits_beside_the_largest_record():
     ends = [f"illegal:{run.run_id}:{run.status}:{status}:{2**63 - 1}" for status in ASSISTANTS.outcomes]
     due = [f"{kind}:{run.run_id}:{2**63 - 1}" for kind in ("overdue", "stuck_requires_action")]
     largest = structs.replace(run, alerts=(*ends, *due))
-    encoder = OutputEncoder(Source("a" * 100, "t" * 249, 2**31 - 1))
+    encoder = OutputEncoder(OutputSource("a" * 100, "t" * 249, 2**31 - 1))
     [(key, state_value, _, headers)] = encoder.states([largest], 2**45)
     assert batch_bytes(key, state_value, headers) <= most + ENVELOPE_BYTES
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from streamproc.codec.alerts import AlertEncoder
 from streamproc.codec.cloudevents import CloudEvents
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.rows import RecordDecoder, RecordEncoder
 from streamproc.codec.runstate import SHARED
@@ -28,7 +28,7 @@ from tests.support.runobjects import LONGEST, counts, instants, longs, names, ru
 
 pytestmark = needs_native
 
-SOURCE = Source("app", "rün-events", 3)
+SOURCE = OutputSource("app", "rün-events", 3)
 WALL_MS = 1_800_000_000_000
 whole_runs = st.builds(
     replace,

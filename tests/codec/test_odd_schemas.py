@@ -22,7 +22,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.errors import ConfigError, RecordRejected
-from streamproc.replay import Terms, replay
+from streamproc.replay import FileReplayTerms, replay
 from streamproc.schemacheck import check
 from streamproc.schemafile import read_document
 from tests.support.books import book_of
@@ -42,7 +42,9 @@ from tests.support.oddschemas import (
 )
 from tests.support.runobjects import SCHEMAS, arrivals, encode, long
 
-TERMS = Terms("app", Rules(ASSISTANTS, Retention(86_400_000, 604_800_000), Deadlines(overdue=False)), 1_800_000_000_000)
+TERMS = FileReplayTerms(
+    "app", Rules(ASSISTANTS, Retention(86_400_000, 604_800_000), Deadlines(overdue=False)), 1_800_000_000_000
+)
 ID, STATUS = {"name": "id", "type": "string"}, {"name": "status", "type": "string"}
 R_S = text("r") + text("queued")
 NODE = record("Node", {"name": "next", "type": ["null", "Node"]})

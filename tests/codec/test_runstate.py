@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import convert
 
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.runstate import VERSIONS, decode_runs
 from streamproc.codec.schemas import load
@@ -17,7 +17,7 @@ from streamproc.errors import ConfigError
 from tests.support.fixtures import DIRECTORY
 from tests.support.runobjects import Arrived, runs
 
-ENCODER = OutputEncoder(Source("app", "run-events", 0))
+ENCODER = OutputEncoder(OutputSource("app", "run-events", 0))
 WALL_MS = 1_800_000_000_000
 RUN = Run(
     *("run_1", "thread_1", "asst_1", "gpt-4o", "completed", 3, 16, 1, 4, 1, 2, 3, 4, 5, (1, 2, 3), None, ("look",), ()),

@@ -2,7 +2,7 @@
 
 from msgspec.structs import asdict
 
-from streamproc.codec.encode import Source
+from streamproc.codec.encode import OutputSource
 from streamproc.codec.verdicts import VerdictEncoder
 from streamproc.core.model import Ruling
 from tests.support.metrics_oracle import read
@@ -10,7 +10,7 @@ from tests.support.runobjects import Arrived
 
 WALL_MS = 1_700_000_000_000
 ENCODER = VerdictEncoder("app")
-SOURCE = Source("app", "run-events", 3)
+SOURCE = OutputSource("app", "run-events", 3)
 RULING = Ruling("run_1", "stale", "completed", "in_progress", WALL_MS - 5, "ended", 7, 2)
 AHEAD = Ruling("rün_2", "duplicate", "queued", "queued", WALL_MS + 60_000, "repeated", 8)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.codec.encode import Source
+from streamproc.codec.encode import OutputSource
 from streamproc.codec.schemas import load
 from streamproc.codec.windows import STATE as FORMAT
 from streamproc.codec.windows import WindowEncoder, decode_window_states, state_key
@@ -19,7 +19,7 @@ from tests.support.metrics_oracle import WindowOf, read, revisions, totals_of
 from tests.support.runobjects import Arrived, counts, texts
 from tests.support.sums import instants, partitions, totals, totals_from, values
 
-ENCODER = WindowEncoder(Source("app", "run-measurements", 2))
+ENCODER = WindowEncoder(OutputSource("app", "run-measurements", 2))
 WALL_MS = 1_800_000_000_000
 START_MS = 1_717_200_000_000
 KEY = WindowKey("asst_1", "gpt-4o", 60_000, START_MS)

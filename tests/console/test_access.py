@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from streamproc.console import tokens as tokens_module
-from streamproc.console.access import LOCAL, Access, Refused, is_loopback
-from streamproc.console.tokens import TokenFile, new_token
+from streamproc.console.access import LOCAL, Access, AccessRefused, is_loopback
+from streamproc.console.tokens import ConsoleTokens, new_token
 from streamproc.console_config import ConsoleSettings
 from streamproc.errors import ConfigError
 from tests.support.consoleapi import basic, headers, tokens
@@ -29,7 +29,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def refused(access: Access, address: str = "192.0.2.1", **said: str) -> int:
-    with pytest.raises(Refused) as found:
+    with pytest.raises(AccessRefused) as found:
         access.caller(headers(**said), address)
     return found.value.status
 
@@ -149,7 +149,7 @@ def test_all_tokens_are_compared_in_constant_time(file, monkeypatch):
         return hmac.compare_digest(one, other)
 
     monkeypatch.setattr(tokens_module, "hmac", type("Hmac", (), {"compare_digest": staticmethod(compare)}))
-    file_ = TokenFile(file)
+    file_ = ConsoleTokens(file)
     assert file_.whose(shown["ada"]).name == "ada"
     assert len(compared) == 3
     assert file_.whose("wrong") is None
@@ -168,7 +168,7 @@ def test_a_file_that_changes_counts_at_once(file):
 def test_comments_and_empty_lines_are_left_out(file):
     secret, line = new_token("ada", ["viewer"])
     file.write_text(f"# who may come in\r\n\r\n  {line}  # until June\r\n")
-    assert TokenFile(file).whose(secret).name == "ada"
+    assert ConsoleTokens(file).whose(secret).name == "ada"
 
 
 @pytest.mark.parametrize(
@@ -186,21 +186,21 @@ def test_comments_and_empty_lines_are_left_out(file):
 def test_a_line_that_is_no_token_is_named(file, line):
     file.write_text(f"# first\n{line}\n")
     with pytest.raises(ConfigError, match="line 2 is no token: NAME RIGHTS sha256:DIGEST"):
-        TokenFile(file)
+        ConsoleTokens(file)
 
 
 def test_a_file_that_cannot_be_read_or_has_no_token_is_named(file):
     with pytest.raises(ConfigError, match="No such file"):
-        TokenFile(file)
+        ConsoleTokens(file)
     file.write_text("# none yet\n")
     with pytest.raises(ConfigError, match="streamproc console token NAME"):
-        TokenFile(file)
+        ConsoleTokens(file)
 
 
 def test_a_line_that_breaks_later_lets_nobody_in_and_the_others_stay(file):
     """Whoever was taken out by the same change must not come in again."""
     gone = tokens(file, gone="viewer")["gone"]
-    opened = TokenFile(file)
+    opened = ConsoleTokens(file)
     secret, line = new_token("ada", ["viewer"])
     file.write_text(f"bob viewer\n{line}\n")
     with capture_logs() as said:
@@ -211,7 +211,7 @@ def test_a_line_that_breaks_later_lets_nobody_in_and_the_others_stay(file):
 
 def test_a_file_that_goes_away_lets_nobody_in_until_it_is_back(file):
     secret = tokens(file, ada="viewer")["ada"]
-    opened = TokenFile(file)
+    opened = ConsoleTokens(file)
     aside = file.with_suffix(".aside")
     os.replace(file, aside)  # noqa: PTH105
     with capture_logs() as said:
@@ -254,7 +254,7 @@ def test_two_users_are_none():
     """A proxy that adds its header to the client's, instead of replacing it, must not let the client choose."""
     access = Access(ConsoleSettings(host=ANYWHERE, **PROXY))
     two = type(headers())(raw=[(b"x-user", b"root"), (b"x-user", b"zoe")])
-    with pytest.raises(Refused) as found:
+    with pytest.raises(AccessRefused) as found:
         access.caller(two, "10.1.2.3")
     assert found.value.status == 403
 

@@ -10,18 +10,18 @@ from typing import NamedTuple
 
 import pytest
 
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.message import Message
 from streamproc.console.following import Follower, Parts
 from streamproc.console.intake import Intake, print_of
-from streamproc.console.model.database import Cause, Database
-from streamproc.console.model.entries import Mark
-from streamproc.console.model.retention import Retention
+from streamproc.console.model.database import Database, RebuildCause
+from streamproc.console.model.entries import Checkpoint
+from streamproc.console.model.retention import HistoryRetention
 from streamproc.console.model.runs import RunTable
 from streamproc.console.queries.view import View
 from streamproc.console.reads import Busy
 from streamproc.console.sameness import Anew, Sameness
-from streamproc.console.standing import Halt, Standing
+from streamproc.console.standing import FollowerStatus, Halt
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import cancelled
@@ -35,14 +35,14 @@ from tests.support.waiting import eventually
 
 TOPICS = TopicSettings()
 VIEW = View(TOPICS.events, LIMITS, ASSISTANTS, ())
-ENCODER = OutputEncoder(Source("test", TOPICS.events, 0))
+ENCODER = OutputEncoder(OutputSource("test", TOPICS.events, 0))
 
 
 class It(NamedTuple):
     """A console's reading part, and what it reads."""
 
     kafka: FakeKafka
-    standing: Standing
+    standing: FollowerStatus
     database: Database
 
     def runs(self) -> dict[str, str]:
@@ -76,14 +76,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def following(kafka: FakeKafka, directory: Path) -> AsyncIterator[It]:
     """Follow the topics into the file of a directory."""
     database = Database(directory / "console.sqlite", {})
-    standing = Standing(is_new=bool(database.why_rebuilt))
+    standing = FollowerStatus(is_new=bool(database.why_rebuilt))
     with ThreadPoolExecutor(1) as pool:
         parts = Parts(
             kafka=kafka,
             intake=Intake(TOPICS),
             database=database,
             runs=RunTable(VIEW.ends_first, ()),
-            retention=Retention(10**12, 1_000_000, ASSISTANTS),
+            retention=HistoryRetention(10**12, 1_000_000, ASSISTANTS),
             standing=standing,
             pool=pool,
             ask=_nobody,
@@ -189,7 +189,7 @@ async def test_a_topic_made_anew_with_as_many_records_is_noticed_at_the_start(ka
     async with following(kafka, tmp_path) as it:
         await eventually(lambda: it.runs().keys() == {"new", "newer", "newest"})
         assert "made anew" in it.database.why_rebuilt
-        assert it.database.rebuilds == {Cause.OTHER_TOPIC: 1}
+        assert it.database.rebuilds == {RebuildCause.OTHER_TOPIC: 1}
 
 
 async def test_a_topic_made_anew_while_it_runs_is_noticed(kafka: FakeKafka, tmp_path: Path) -> None:
@@ -247,10 +247,10 @@ async def test_how_much_is_asked_at_a_look_does_not_grow_with_the_partitions(kaf
     kafka.logs[TOPICS.state] = [Log() for _ in range(8)]
     asked: list[str] = []
     kafka.fault = asked.append
-    marks: dict[TopicPartition, Mark] = {}
+    marks: dict[TopicPartition, Checkpoint] = {}
     for number, log in enumerate(kafka.logs[TOPICS.state]):
         record = log.append(state(f"r{number}"), "committed")
-        marks[TopicPartition(TOPICS.state, number)] = Mark(1, 0, print_of(record))
+        marks[TopicPartition(TOPICS.state, number)] = Checkpoint(1, 0, print_of(record))
     sameness = Sameness(kafka, [TOPICS.state])
     for _ in range(3):
         assert await sameness.check({}, marks, is_whole=False) == {}
@@ -291,7 +291,7 @@ async def test_what_retention_removed_unread_is_told(kafka: FakeKafka, tmp_path:
     async with following(kafka, tmp_path) as it:
         await eventually(lambda: "begins at" in it.database.why_rebuilt)
         await eventually(lambda: it.runs().keys() == {f"r{number}" for number in range(2, 5)})
-        assert it.database.rebuilds == {Cause.RETENTION: 1}
+        assert it.database.rebuilds == {RebuildCause.RETENTION: 1}
 
 
 async def test_a_broker_that_is_away_is_told_and_awaited(kafka: FakeKafka, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ async def test_trouble_with_the_disk_is_waited_out_and_damage_is_rebuilt(
         monkeypatch.undo()
         await eventually(lambda: it.runs().keys() == {"a", "b"})
         assert (it.database.epoch != before) == is_rebuilt
-        assert (it.database.rebuilds[Cause.DAMAGED] > 0) == is_rebuilt
+        assert (it.database.rebuilds[RebuildCause.DAMAGED] > 0) == is_rebuilt
 
 
 class _Failing:

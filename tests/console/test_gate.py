@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from streamproc.console.access import Access
-from streamproc.console.gate import BURST, MOST_CALLERS, PER_SECOND, Gate, Rates
+from streamproc.console.gate import BURST, MOST_CALLERS, PER_SECOND, AccessGate, Rates
 from streamproc.console_config import ConsoleSettings
 from tests.support.consoleapi import Actions, Reads, basic, client, console, tokens
 
@@ -59,7 +59,7 @@ def test_only_so_many_callers_are_remembered():
 
 
 def _gate(access: Access, clock: Clock) -> TestClient:
-    return client(Gate(PlainTextResponse("in"), access, "", clock))
+    return client(AccessGate(PlainTextResponse("in"), access, "", clock))
 
 
 def test_who_asks_too_often_is_told_when_to_come_again(reads):
@@ -202,6 +202,6 @@ def test_what_fails_behind_its_beginning_is_told_to_the_log(reads):
         raise ZeroDivisionError(SECRET)
 
     with capture_logs() as said:
-        answer = client(Gate(StreamingResponse(chunks()), Access(ConsoleSettings()), "")).get("/")
+        answer = client(AccessGate(StreamingResponse(chunks()), Access(ConsoleSettings()), "")).get("/")
     assert (answer.status_code, answer.text) == (200, "one")
     assert [line["event"] for line in said] == ["a request failed"]

@@ -17,14 +17,14 @@ from streamproc.console.access import Access
 from streamproc.console.api.endpoints import ENDPOINTS
 from streamproc.console.intake import Intake
 from streamproc.console.measuring import NO_ROUTE
-from streamproc.console.metrics import Metrics, Watched
-from streamproc.console.model.database import Cause
+from streamproc.console.metrics import MeasuredParts, Metrics
+from streamproc.console.model.database import RebuildCause
 from streamproc.console.news import News
 from streamproc.console.queries.history import Topics
-from streamproc.console.readmodel import ReadModel, Sources
+from streamproc.console.readmodel import AnswerSources, ReadModel
 from streamproc.console.reads import Busy, Changed, LetterFilter, StreamFilter
-from streamproc.console.replays import Counted, Outcome
-from streamproc.console.standing import Halt, Standing
+from streamproc.console.replays import Counted, ReplayOutcome
+from streamproc.console.standing import FollowerStatus, Halt
 from streamproc.console_config import ConsoleSettings
 from streamproc.errors import BrokerUnavailable
 from streamproc.observe.names import BUILD, Metric
@@ -53,7 +53,7 @@ class Clock:
 class It(NamedTuple):
     """What is watched, and what is said of it."""
 
-    watched: Watched
+    watched: MeasuredParts
     metrics: Metrics
     clock: Clock
     actions: Actions
@@ -72,7 +72,7 @@ def it(tmp_path: Path) -> Iterator[It]:
     counted = Counted(actions)
     held = database(tmp_path)
     with ThreadPoolExecutor(1) as pool:
-        watched = Watched(Standing(clock), held, pool, Intake(TOPICS), lambda: 3, counted.outcomes)
+        watched = MeasuredParts(FollowerStatus(clock), held, pool, Intake(TOPICS), lambda: 3, counted.outcomes)
         yield It(watched, Metrics(watched, "assistants"), clock, actions, counted)
     held.close()
 
@@ -97,9 +97,9 @@ def test_names_say_whose_they_are_and_have_base_units(name):
 
 def test_what_there_is_none_of_yet_is_there_as_0(it):
     """Rule: a series that appears with its first increase hides it from increase()."""
-    assert all(it.value("rebuilds_total", cause=cause) == (cause is Cause.ABSENT) for cause in Cause)
+    assert all(it.value("rebuilds_total", cause=cause) == (cause is RebuildCause.ABSENT) for cause in RebuildCause)
     assert all(it.value("halted", cause=halt) == 0 for halt in Halt)
-    assert all(it.value("replays_total", outcome=outcome) == 0 for outcome in Outcome)
+    assert all(it.value("replays_total", outcome=outcome) == 0 for outcome in ReplayOutcome)
     assert all(it.value("records_unreadable_total", topic=topic) == 0 for topic in it.watched.intake.topics)
     assert it.value("queries_interrupted_total") == it.value("records_read_total") == it.value("runs") == 0
 
@@ -144,23 +144,23 @@ def test_records_that_are_left_out_are_counted_by_topic(it):
 
 
 def test_rebuilds_are_counted_by_cause(it):
-    it.watched.database.rebuild(Cause.RETENTION, "an example")
+    it.watched.database.rebuild(RebuildCause.RETENTION, "an example")
     assert it.value("rebuilds_total", cause="retention") == 1
 
 
 def test_a_file_of_other_settings_and_a_damaged_one_are_told_apart(tmp_path):
     path = tmp_path / "console.sqlite"
 
-    def counted(identity: str) -> dict[Cause, int]:
+    def counted(identity: str) -> dict[RebuildCause, int]:
         opened = database(tmp_path, identity=identity)
         opened.close()
         return dict(opened.rebuilds)
 
-    assert counted("test") == {Cause.ABSENT: 1}
+    assert counted("test") == {RebuildCause.ABSENT: 1}
     assert counted("test") == {}
-    assert counted("others") == {Cause.OTHER_SETTINGS: 1}
+    assert counted("others") == {RebuildCause.OTHER_SETTINGS: 1}
     path.write_bytes(b"no database" * 1_000)
-    assert counted("others") == {Cause.DAMAGED: 1}
+    assert counted("others") == {RebuildCause.DAMAGED: 1}
 
 
 def test_the_read_model_is_measured(it):
@@ -198,7 +198,9 @@ def test_listeners_of_the_stream_are_those_that_are_open(it):
 
 async def test_a_listener_counts_as_long_as_its_stream_is_open(it):
     held, topics = it.watched.database, Topics({}, TOPICS.dead_letters)
-    sources = Sources(held, it.watched.pool, it.watched.standing, News(), VIEW, topics, TOPICS.state, NO_PAYLOADS, {})
+    sources = AnswerSources(
+        held, it.watched.pool, it.watched.standing, News(), VIEW, topics, TOPICS.state, NO_PAYLOADS, {}
+    )
     reads = ReadModel(sources)
     stream = reads.events(StreamFilter(), None)
     await anext(stream)

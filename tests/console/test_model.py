@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.console.model.database import Cause, Database
+from streamproc.console.model.database import Database, RebuildCause
 from streamproc.console.model.entries import (
     Alerted,
     Arrived,
-    Batch,
-    Kind,
     LetterRow,
     LetterSaid,
     ReceiptRow,
     RunChange,
+    StepKind,
     StepRow,
     WindowRow,
+    Writes,
 )
-from streamproc.console.model.retention import Retention, tidy
+from streamproc.console.model.retention import HistoryRetention, tidy
 from streamproc.console.model.writing import write
 from streamproc.console.queries import fleet, signals
 from streamproc.console.reads import Busy
@@ -74,7 +74,7 @@ def batches(draw: st.DrawFn) -> list[list[RunChange]]:
 def test_the_last_state_of_each_run_is_kept_and_counted(place: Path, written: list[list[RunChange]]) -> None:
     """Whatever comes in whichever batches: rows are the last ones, facets are the counts of the rows."""
     db = database(place)
-    db.rebuild(Cause.DAMAGED, "an example of its own")
+    db.rebuild(RebuildCause.DAMAGED, "an example of its own")
     expected: dict[str, Run] = {}
     for batch in written:
         put(db, *batch)
@@ -125,11 +125,11 @@ def test_an_alert_is_what_was_decided_last_with_when_it_fired(db: Database) -> N
 def test_receipts_close_letters_and_their_groups(db: Database) -> None:
     """A group counts the letters that are open; a receipt that is taken back opens one again."""
     letters = [letter(offset, "undecodable") for offset in range(3)]
-    write(db, TABLE, Batch(letters=letters, receipts=[ReceiptRow(0, 1, 99), ReceiptRow(0, 77, 99)]))
+    write(db, TABLE, Writes(letters=letters, receipts=[ReceiptRow(0, 1, 99), ReceiptRow(0, 77, 99)]))
     assert [(group.count, group.open) for group in signals.groups(db.writer)] == [(3, 2)]
-    write(db, TABLE, Batch(receipts=[ReceiptRow(0, 1, 100)]))
+    write(db, TABLE, Writes(receipts=[ReceiptRow(0, 1, 100)]))
     assert [(group.count, group.open) for group in signals.groups(db.writer)] == [(3, 2)]
-    write(db, TABLE, Batch(receipts=[ReceiptRow(0, 1, None)]))
+    write(db, TABLE, Writes(receipts=[ReceiptRow(0, 1, None)]))
     assert [(group.count, group.open) for group in signals.groups(db.writer)] == [(3, 3)]
 
 
@@ -137,11 +137,11 @@ def test_receipts_close_letters_and_their_groups(db: Database) -> None:
 def test_the_sums_are_those_of_the_latest_revisions(place: Path, revisions: list[tuple[Any, int, int, int]]) -> None:
     """A revision of a window replaces the one before it, in the sums over all assistants too."""
     db = database(place)
-    db.rebuild(Cause.DAMAGED, "an example of its own")
+    db.rebuild(RebuildCause.DAMAGED, "an example of its own")
     latest: dict[tuple[str, int], tuple[int, int]] = {}
     for assistant, start, revision, created in revisions:
         row = WindowRow(60_000, assistant or "", "m", start * 60_000, revision, {"created": created} if created else {})
-        write(db, TABLE, Batch(windows={row[:4]: row}))
+        write(db, TABLE, Writes(windows={row[:4]: row}))
         if latest.get((row.assistant, start), (0, 0))[0] < revision:
             latest[row.assistant, start] = revision, created
     found = {window.start // 60_000: window.created for window in fleet.windows(db.writer, EVERYTHING, 60_000, 100)}
@@ -157,8 +157,8 @@ def test_what_is_old_goes_and_open_runs_stay(db: Database) -> None:
     put(db, *(change(run(f"run_{number}", "completed", number)) for number in range(1_200)))
     put(db, *(change(run(f"open_{number}", "queued", number)) for number in range(10)))
     put_steps(db, *(step(offset, at=offset) for offset in range(100)))
-    write(db, TABLE, Batch(letters=[letter(0, "undecodable"), letter(1, "undecodable", written=5_000)]))
-    retention = Retention(1_000, 1_000, ASSISTANTS)
+    write(db, TABLE, Writes(letters=[letter(0, "undecodable"), letter(1, "undecodable", written=5_000)]))
+    retention = HistoryRetention(1_000, 1_000, ASSISTANTS)
     while tidy(db, retention, 1_050):
         pass
     kept = runs_in(db)
@@ -176,7 +176,7 @@ def test_what_is_old_goes_and_open_runs_stay(db: Database) -> None:
 def test_more_steps_than_are_kept_go_from_the_front(db: Database) -> None:
     """By number, too: so many steps for each run that is kept."""
     put_steps(db, *(step(offset) for offset in range(9_000)))
-    while tidy(db, Retention(10**12, 1_000, ASSISTANTS), 1_000):
+    while tidy(db, HistoryRetention(10**12, 1_000, ASSISTANTS), 1_000):
         pass
     first, count = db.writer.execute("SELECT min(offset), count(*) FROM steps").fetchone()
     assert 8_000 <= count <= 8_010  # It goes by offsets, rounded.
@@ -186,7 +186,7 @@ def test_more_steps_than_are_kept_go_from_the_front(db: Database) -> None:
 def test_writing_is_all_or_nothing(db: Database) -> None:
     """What fails in the middle leaves the rows and the offsets as they were."""
     before = contents(db)
-    broken = Batch(runs={("r", 0): change(run("r"))}, steps=[step(0, at=None)])  # type: ignore[arg-type]
+    broken = Writes(runs={("r", 0): change(run("r"))}, steps=[step(0, at=None)])  # type: ignore[arg-type]
     with pytest.raises(sqlite3.IntegrityError):
         write(db, TABLE, broken)
     assert contents(db) == before
@@ -256,7 +256,7 @@ def test_readers_see_a_rebuilt_file_and_cannot_write(db: Database) -> None:
     put(db, change(run("r")))
     count = "SELECT count(*) FROM runs"
     assert db.read(lambda reader: reader.execute(count).fetchone()) == (1,)
-    db.rebuild(Cause.DAMAGED, "for the test")
+    db.rebuild(RebuildCause.DAMAGED, "for the test")
     assert db.read(lambda reader: reader.execute(count).fetchone()) == (0,)
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         db.read(lambda reader: reader.execute("DELETE FROM runs"))
@@ -267,13 +267,13 @@ EVERYTHING = fleet.SeriesFilter(0, 10**12)
 
 def put_steps(db: Database, *steps: StepRow) -> None:
     """Write steps in one batch."""
-    write(db, TABLE, Batch(steps=list(steps)))
+    write(db, TABLE, Writes(steps=list(steps)))
 
 
 def step(offset: int, at: int = 0) -> StepRow:
     """Return a run's first transition."""
     said = Arrived("applied", None, "queued", None, True, None, None, None, 1, None, None, "run-events", 0, offset)
-    return StepRow(Kind.TRANSITION, 0, offset, f"run_{offset}", at, at, said)
+    return StepRow(StepKind.TRANSITION, 0, offset, f"run_{offset}", at, at, said)
 
 
 OFFSETS = iter(range(10**6))
@@ -284,7 +284,7 @@ def alert(name: str, state: str, at: int, ends_at: int | None = None) -> StepRow
     said = Alerted(
         name, "stuck", "warning", state, "r", None, None, None, "queued", 1, 2, ends_at, at, "", None, None, 1
     )
-    return StepRow(Kind.ALERT, 0, next(OFFSETS), "r", at, at, said)
+    return StepRow(StepKind.ALERT, 0, next(OFFSETS), "r", at, at, said)
 
 
 def letter(offset: int, reason: str, written: int = 1_000) -> LetterRow:

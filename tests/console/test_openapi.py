@@ -13,7 +13,7 @@ from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 
 from streamproc.console.access import Access
-from streamproc.console.measuring import Measured
+from streamproc.console.measuring import MeasuredApp
 from streamproc.console.qualifiers import FLAGS, LISTS
 from streamproc.console_config import ConsoleSettings
 from tests.support.consoleapi import Actions, Reads, console, tokens
@@ -41,7 +41,7 @@ def described(tmp_path_factory):
     # A few runs are as good as many, and those with a megabyte of metadata take their time.
     reads.lives = dict([*reads.lives.items()][:5])
     app = console(reads, Actions(), access)
-    assert isinstance(app, Measured)
+    assert isinstance(app, MeasuredApp)
     app._app._rates.wait_s = lambda _: 0.0
     login = {"Authorization": f"Bearer {shown}"}
     project = ProjectConfig(headers=login, generation=GenerationConfig(max_examples=20, deterministic=True))

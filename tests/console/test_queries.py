@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamproc.console.model.database import Cause, Database
+from streamproc.console.model.database import Database, RebuildCause
 from streamproc.console.qualifiers import BadQuery, Filter, parse
 from streamproc.console.queries import runs
 from streamproc.console.queries.cursors import STALE, cursor, key_in
@@ -94,7 +94,7 @@ def test_the_pages_are_what_a_look_at_every_run_finds(
     db: Database, fleet: list[tuple[Run, str | None]], wanted: Filter, sort: str, size: int
 ) -> None:
     """Each run that is meant is on one page, none twice; in the order that was asked for."""
-    db.rebuild(Cause.DAMAGED, "an example of its own")
+    db.rebuild(RebuildCause.DAMAGED, "an example of its own")
     put(db, *(change(each, team=team) for each, team in fleet))
     found, behind, pages = [], None, 0
     while pages == 0 or behind is not None:
@@ -148,7 +148,7 @@ def _is_meant(each: Run, team: str | None, wanted: Filter, sort: str) -> bool:
 
 def test_any_number_of_statuses_that_producers_make_up_can_be_listed(db: Database) -> None:
     """More than SQLite takes in one query, each a stream of its own: then the list goes by time alone."""
-    db.rebuild(Cause.DAMAGED, "for the test")
+    db.rebuild(RebuildCause.DAMAGED, "for the test")
     put(db, *(change(run(f"r{number}", f"status {number}", number)) for number in range(700)))
     page = db.read(lambda reader: runs.page(reader, VIEW, parse("-status:x"), "-since", 5, None, NOW))
     assert [each.run_id for each in page.runs] == ["r699", "r698", "r697", "r696", "r695"]

@@ -7,12 +7,12 @@ from structlog.testing import capture_logs
 
 from streamproc.console.api.routes import MOST_STREAMS
 from streamproc.console.gate import probes
-from streamproc.web.limits import Limits
+from streamproc.web.limits import ServerLimits
 from streamproc.web.server import HttpServer
 from tests.support.consoleapi import Reads, console, next_event
 from tests.support.waiting import eventually
 
-PATIENT = Limits(connections=200, requests=MOST_STREAMS, head_s=3_600, body_s=3_600)
+PATIENT = ServerLimits(connections=200, requests=MOST_STREAMS, head_s=3_600, body_s=3_600)
 
 
 async def test_probes_answer_while_streams_take_every_request() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streamproc.core.model import Moment, Run, RunEvent, Verdict
 from streamproc.core.profiles import ASSISTANTS, PROFILES
 from streamproc.core.rules import Rules
-from streamproc.core.state import Outcome, State
+from streamproc.core.state import CommitOutcome, State
 from streamproc.core.step import begin, step
 from streamproc.core.summary import Summary
 from tests.support.events import RETENTION, START_MS, event
@@ -23,13 +23,13 @@ RULES = Rules(AGAIN, RETENTION)
 SECOND_S = START_MS // 1000
 
 
-def _fold(state: State, *events: RunEvent) -> Outcome:
+def _fold(state: State, *events: RunEvent) -> CommitOutcome:
     out = step(state, events, Moment(START_MS + 10_000, caught_up=False), begin(state))
     state.merge(out)
     return out
 
 
-def _summary(out: Outcome) -> Summary:
+def _summary(out: CommitOutcome) -> Summary:
     return summary_of_all(out.tally)
 
 

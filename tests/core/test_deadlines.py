@@ -14,7 +14,7 @@ from streamproc.core.model import MAX_AHEAD_MS, Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
-from streamproc.core.state import MAX_FIRED_PER_COMMIT, Outcome, State
+from streamproc.core.state import MAX_FIRED_PER_COMMIT, CommitOutcome, State
 from streamproc.core.step import begin, pass_time, step
 from tests.support.events import START_MS, TRAFFIC_ARRIVES, event, traffic
 from tests.support.metrics_oracle import Limits, Said, SourcePass, said
@@ -48,7 +48,9 @@ class Partition:
         self.state = State(_rules(limits, retention))
         self.alerts: list[Alert] = []
 
-    def attempt(self, events: Sequence[RunEvent] = (), at: int | None = None, *, caught_up: bool = False) -> Outcome:
+    def attempt(
+        self, events: Sequence[RunEvent] = (), at: int | None = None, *, caught_up: bool = False
+    ) -> CommitOutcome:
         """Return what a commit would change; by default its events arrive in time."""
         if at is None:
             at = max(self.state.stream_time, *(each.timestamp for each in events), START_MS) - START_MS

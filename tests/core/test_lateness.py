@@ -10,7 +10,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.reminders import UNFILED_ROOM
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
-from streamproc.core.state import Outcome, State
+from streamproc.core.state import CommitOutcome, State
 from streamproc.core.step import begin, pass_time, step
 from tests.support.events import START_MS, event
 from tests.support.states import runs_of
@@ -26,9 +26,9 @@ class Live:
 
     def __init__(self, retention: Retention = RETENTION) -> None:
         self.state = State(Rules(ASSISTANTS, retention, LIMITS))
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[CommitOutcome] = []
 
-    def arrive(self, *events: RunEvent, at: int) -> Outcome:
+    def arrive(self, *events: RunEvent, at: int) -> CommitOutcome:
         """Take events that arrive at a time by the clock."""
         return self._merged(step(self.state, events, Moment(START_MS + at, caught_up=False), begin(self.state)))
 
@@ -37,7 +37,7 @@ class Live:
         out = self._merged(pass_time(self.state, Moment(START_MS + at, caught_up=True), begin(self.state)))
         return [(alert.kind, alert.state.value) for alert in out.alerts]
 
-    def _merged(self, out: Outcome) -> Outcome:
+    def _merged(self, out: CommitOutcome) -> CommitOutcome:
         self.outcomes.append(out)
         self.state.merge(out)
         return out

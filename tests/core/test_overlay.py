@@ -13,7 +13,7 @@ from streamproc.core.model import Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
-from streamproc.core.state import Outcome, State
+from streamproc.core.state import CommitOutcome, State
 from streamproc.core.step import begin, pass_time, step
 from tests.support.contents import contents
 from tests.support.events import START_MS, TRAFFIC_ARRIVES, event, traffic
@@ -28,7 +28,7 @@ def _state(retention: Retention = SHORT) -> State:
     return State(Rules(ASSISTANTS, retention, LIMITS, max_groups=1))
 
 
-def _attempt(state: State, events: Sequence[RunEvent], at: int, *, caught_up: bool = False) -> Outcome:
+def _attempt(state: State, events: Sequence[RunEvent], at: int, *, caught_up: bool = False) -> CommitOutcome:
     out = begin(state)
     for half in (events[: len(events) // 2], events[len(events) // 2 :]):
         step(state, half, Moment(START_MS + at, caught_up=False), out)
@@ -86,7 +86,7 @@ def test_what_was_looked_at_in_vain_is_not_looked_at_again(
 ) -> None:
     """A quiet partition has a look at each cycle; that it took note of what was due changes nothing of what comes."""
     dropping, settling = _state(), _state()
-    said: list[list[Outcome]] = [[], []]
+    said: list[list[CommitOutcome]] = [[], []]
     for part in _parts(events, where):
         for state, outcomes in zip((dropping, settling), said, strict=True):
             outcomes.append(_attempt(state, part, arrives))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streamproc.core.model import Ruling, Run, RunEvent, Transition, Verdict
 from streamproc.core.profiles import ASSISTANTS
-from streamproc.core.state import Outcome
+from streamproc.core.state import CommitOutcome
 from streamproc.core.step import begin, step
 from tests.support.events import fold, moment, new_state, streams
 from tests.support.states import runs_of
@@ -15,7 +15,7 @@ from tests.support.states import runs_of
 AT = moment(10_000_000)
 
 
-def _result(*outcomes: Outcome) -> tuple[Counter[Verdict], list[Transition], list[Ruling]]:
+def _result(*outcomes: CommitOutcome) -> tuple[Counter[Verdict], list[Transition], list[Ruling]]:
     verdicts: Counter[Verdict] = Counter()
     transitions: list[Transition] = []
     rulings: list[Ruling] = []

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from streamproc.core.calendar import NEVER
 from streamproc.core.model import Moment, RunEvent, Verdict
-from streamproc.core.state import Outcome, State
+from streamproc.core.state import CommitOutcome, State
 from streamproc.core.step import begin, pass_time, step
 from tests.support.events import RETENTION, START_MS, event, fold, new_state, streams
 
 DAY_MS = 86_400_000
 
 
-def _tick(state: State, now: int, *, caught_up: bool = True) -> Outcome:
+def _tick(state: State, now: int, *, caught_up: bool = True) -> CommitOutcome:
     """One commit caused by the clock."""
     outcome = pass_time(state, Moment(now, caught_up), begin(state))
     state.merge(outcome)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from streamproc.credentials import pem
-from streamproc.credentials.pem import Identity, Pem, client_context
+from streamproc.credentials.pem import KeyPair, Pem, client_context
 from streamproc.errors import ConfigError
 from tests.support.certificates import Authority, Pair
 
@@ -29,7 +29,7 @@ def read(path: str) -> bytes:
 def made(certificate: bytes, key: bytes | None, passphrase: str | None = None) -> None:
     """Make a context of it."""
     held = None if key is None else Pem("the key's setting", key)
-    client_context(None, Identity(Pem("the certificate's setting", certificate), held, passphrase, UNLOCK))
+    client_context(None, KeyPair(Pem("the certificate's setting", certificate), held, passphrase, UNLOCK))
 
 
 def test_a_certificate_and_its_key_may_be_in_one(ours: Pair) -> None:

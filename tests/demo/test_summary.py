@@ -12,11 +12,11 @@ from streamproc.core.model import Verdict
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.demo.board import Board
 from streamproc.demo.figures import Figures, OpenRuns
-from streamproc.demo.summary import Summary, findings
-from streamproc.demo.topics import Held
+from streamproc.demo.summary import DemoSummary, findings
+from streamproc.demo.topics import TopicCounts
 from streamproc.runtime.config import TopicSettings
 
-HELD = Held(events=1_010, dead_letters=6, transitions=900, verdicts=104, runs=300, alerts=5, metrics=12)
+HELD = TopicCounts(events=1_010, dead_letters=6, transitions=900, verdicts=104, runs=300, alerts=5, metrics=12)
 
 
 def summary(
@@ -28,7 +28,7 @@ def summary(
     figures.verdicts.update({Verdict.APPLIED: applied, Verdict.DUPLICATE: 40, Verdict.STALE: 13, Verdict.ILLEGAL: 1})
     figures.rejected.update({"empty_value": rejected})
     figures._runs["run-events", 0] = Counter(queued=runs)
-    return Summary(sent, figures, held, TopicSettings())
+    return DemoSummary(sent, figures, held, TopicSettings())
 
 
 def text(found, width=80):
@@ -59,7 +59,7 @@ def test_adds_up():
 
 def test_a_topic_that_is_not_used_is_not_shown():
     found = summary()
-    unused = Summary(1_010, found._figures, HELD._replace(verdicts=0), TopicSettings(verdicts=None))
+    unused = DemoSummary(1_010, found._figures, HELD._replace(verdicts=0), TopicSettings(verdicts=None))
     assert unused.adds_up
     assert "run-verdicts" not in text(unused)
 
@@ -105,7 +105,7 @@ def test_failed_transactions_are_named_as_a_possible_cause():
 @pytest.mark.parametrize("times", [1, 1_000, 100_000])
 def test_each_figure_has_its_line_whole_at_any_width(width, times):
     """Rule: from 60 columns on nothing wraps and no figure is cut; the topics' names need 80."""
-    held = Held(*(count * times for count in HELD))
+    held = TopicCounts(*(count * times for count in HELD))
     found = summary(sent=1_010 * times, events=1_010 * times, applied=950 * times, held=held)
     shown = text(found, width)
     assert max(map(len, shown.splitlines())) <= width

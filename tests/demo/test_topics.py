@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.core.model import Transition
 from streamproc.demo import topics
 from streamproc.interrupts import cancelled
@@ -14,7 +14,7 @@ from tests.support.fake_kafka import FakeKafka
 from tests.support.waiting import eventually
 
 NAMES = TopicSettings()
-ENCODER = OutputEncoder(Source("app", NAMES.events, 0))
+ENCODER = OutputEncoder(OutputSource("app", NAMES.events, 0))
 NOON_MS = 1_767_268_800_000
 
 
@@ -59,7 +59,7 @@ async def test_counts_what_is_committed(kafka):
         }
         await commit(kafka, outputs, partition, commits=False)
         await commit(kafka, outputs, partition)
-    assert await topics.holdings(kafka, NAMES) == topics.Held(10, 2, 6, 12, 4, 4, 8)
+    assert await topics.holdings(kafka, NAMES) == topics.TopicCounts(10, 2, 6, 12, 4, 4, 8)
 
 
 async def test_forgotten_runs_are_no_live_keys(kafka):
@@ -68,7 +68,7 @@ async def test_forgotten_runs_are_no_live_keys(kafka):
 
 
 async def test_empty_topics_hold_nothing(kafka):
-    assert await topics.holdings(kafka, NAMES) == topics.Held(0, 0, 0, 0, 0, 0, 0)
+    assert await topics.holdings(kafka, NAMES) == topics.TopicCounts(0, 0, 0, 0, 0, 0, 0)
 
 
 async def test_a_topic_that_is_not_used_holds_nothing(kafka):

@@ -17,7 +17,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.demo import panels, view
 from streamproc.demo.board import Board
 from streamproc.demo.figures import OpenRuns, Waiting
-from streamproc.demo.topics import Change
+from streamproc.demo.topics import ShownTransition
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 URL = "http://127.0.0.1:8080/metrics"
@@ -27,7 +27,7 @@ SIZES = (NARROW, USUAL, (80, 50), (100, 30), WIDE, WIDEST)
 
 def change(seconds=0, run_id="run_1", start="queued", to="in_progress", expected=True):
     in_from_ms = None if start is None else 1_500
-    return Change(NOON + timedelta(seconds=seconds), run_id, start, to, in_from_ms, expected, "gpt-4o")
+    return ShownTransition(NOON + timedelta(seconds=seconds), run_id, start, to, in_from_ms, expected, "gpt-4o")
 
 
 def alert(seconds=0, state="firing", kind="stuck_queued", severity="warning", **about):

@@ -4,14 +4,14 @@ import pytest
 
 from streamproc.codec import deadletter
 from streamproc.dlq.choice import Choice, WrongFilter, moment, place, places, reasons, schemas
-from streamproc.dlq.letter import Letter, Source, of
+from streamproc.dlq.letter import Letter, LetterOrigin, of
 from tests.support.runobjects import Arrived
 
 NOW_MS = 1_767_268_800_000  # 2026-01-01T12:00:00Z
 
 
 def letter(partition=0, offset=0, reason="undecodable", schema="id:17", at_ms=NOW_MS, event_ms=0):
-    source = Source("run-events", partition, 1, event_ms)
+    source = LetterOrigin("run-events", partition, 1, event_ms)
     return Letter(partition, offset, at_ms, reason, "why", source, schema, 0, None, b"v", ())
 
 

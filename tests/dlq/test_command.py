@@ -16,8 +16,8 @@ from streamproc import dlq_cli
 from streamproc.dlq import replaying
 from streamproc.dlq.choice import Choice, WrongFilter
 from streamproc.dlq.command import Payload, list_letters, replay_letters, show_letter
-from streamproc.dlq.limits import Limits
-from streamproc.dlq.listing import Listing
+from streamproc.dlq.limits import ReplayLimits
+from streamproc.dlq.listing import LetterListing
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.printing import Consoles
 from tests.support.application import always
@@ -57,11 +57,11 @@ def screen() -> Screen:
 
 
 async def listed(desk: Desk, screen: Screen, as_json=False, limit=0, choice=EVERYTHING) -> None:
-    await list_letters(desk.kafka, desk.topics, choice, Listing(limit), screen.consoles, as_json=as_json)
+    await list_letters(desk.kafka, desk.topics, choice, LetterListing(limit), screen.consoles, as_json=as_json)
 
 
 async def replayed(desk: Desk, screen: Screen, dry_run=False, max_attempts=3, choice=EVERYTHING) -> int:
-    limits = Limits(max_attempts, 10_000, knows_all)
+    limits = ReplayLimits(max_attempts, 10_000, knows_all)
     return await replay_letters(desk.kafka, desk.topics, choice, limits, screen.consoles, dry_run=dry_run)
 
 
@@ -109,7 +109,9 @@ async def test_only_what_is_still_to_be_done_is_listed_if_asked_for(desk: Desk, 
     """--open."""
     desk.fail(3)
     await desk.replayed(Choice(places=frozenset([(0, 1)])))
-    await list_letters(desk.kafka, desk.topics, EVERYTHING, Listing(0, open_only=True), screen.consoles, as_json=False)
+    await list_letters(
+        desk.kafka, desk.topics, EVERYTHING, LetterListing(0, open_only=True), screen.consoles, as_json=False
+    )
     lines = [line.strip() for line in screen.out.splitlines() if line.strip()]
     assert [line.split()[0] for line in lines[2:4]] == ["0:0", "0:2"]
     assert lines[4:] == ["2 dead letters not replayed yet", "by reason: unknown_schema 2", "by schema: none 2"]
@@ -119,7 +121,7 @@ async def test_what_is_going_to_be_rejected_again_is_said_before(desk: Desk, scr
     """The settings do not know the schema yet: nothing was mended."""
     desk.fail(2)
     desk.fail(1, reason="bad_time")
-    limits = Limits(3, 10_000, knows=lambda _: False)
+    limits = ReplayLimits(3, 10_000, knows=lambda _: False)
     await replay_letters(desk.kafka, desk.topics, EVERYTHING, limits, screen.consoles, dry_run=True)
     assert "these settings still do not know none 2: such letters are going to be rejected again" in screen.err
     assert screen.row("would be replayed") == ["3", "by reason: unknown_schema 2, bad_time 1; by schema: none 3"]

@@ -10,7 +10,7 @@ from streamproc.codec import deadletter
 from streamproc.codec.deadletter import dead_letter
 from streamproc.codec.decode import Rejection
 from streamproc.codec.sizes import headers_bytes
-from streamproc.dlq.letter import ATTEMPT, OF, Foreign, Letter, Original, Source, of
+from streamproc.dlq.letter import ATTEMPT, OF, Foreign, Letter, LetterOrigin, Original, of
 from tests.support.runobjects import Arrived
 
 WALL_MS = 1_800_000_000_000
@@ -43,7 +43,7 @@ def test_a_letter_gives_back_exactly_what_came(value, key, headers, offset, time
     letter = of(lying(Arrived(offset, value, timestamp, key, headers)), 3)
     assert isinstance(letter, Letter)
     assert (letter.value, letter.key, list(letter.headers)) == (value, key, headers)
-    assert letter.source == Source("run-events", 3, offset, timestamp)
+    assert letter.source == LetterOrigin("run-events", 3, offset, timestamp)
     assert (letter.place, letter.reason, letter.message) == ("3:5", "undecodable", "why")
 
 

@@ -7,14 +7,14 @@ from contextlib import suppress
 import pytest
 
 from streamproc.codec.arrival import Rejection
-from streamproc.codec.deadletter import Place, dead_letter, skipped_letter
+from streamproc.codec.deadletter import RecordPlace, dead_letter, skipped_letter
 from streamproc.codec.message import Message
 from streamproc.codec.sizes import batch_bytes, headers_bytes, omitted
 from streamproc.dlq import planning, reading, replaying
 from streamproc.dlq.choice import Choice, WrongFilter, places, reasons
-from streamproc.dlq.limits import Limits
-from streamproc.dlq.planning import Plan, Terms, Verdict, survey, terms_of
-from streamproc.dlq.replaying import Replay
+from streamproc.dlq.limits import ReplayLimits
+from streamproc.dlq.planning import LetterVerdict, ReplayPlan, ReplayTerms, survey, terms_of
+from streamproc.dlq.replaying import LetterReplay
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskFenced, TaskInvalid
 from streamproc.interrupts import Interrupted, unless_stopped
 from streamproc.runtime.config import TopicSettings
@@ -65,7 +65,7 @@ async def test_repeating_a_replay_sends_nothing(desk: Desk) -> None:
     ends = [log.end for logs in desk.kafka.logs.values() for log in logs]
     assert await desk.replayed() == 0
     assert [log.end for logs in desk.kafka.logs.values() for log in logs] == ends
-    assert (await desk.plan()).counts == {Verdict.REPLAYED: 8}
+    assert (await desk.plan()).counts == {LetterVerdict.REPLAYED: 8}
 
 
 async def test_a_plan_writes_nothing(desk: Desk) -> None:
@@ -97,8 +97,8 @@ async def test_letters_that_fail_again_do_not_grow(desk: Desk) -> None:
         assert await desk.replayed() == 5
         desk.fail_again()
     plan = await desk.plan()
-    assert plan.counts == {Verdict.REPLAYED: 15, Verdict.EXHAUSTED: 5}
-    assert list(plan.left()) == [(Verdict.EXHAUSTED, 5, "0:15, 0:16, 0:17, 0:18, 0:19")]
+    assert plan.counts == {LetterVerdict.REPLAYED: 15, LetterVerdict.EXHAUSTED: 5}
+    assert list(plan.left()) == [(LetterVerdict.EXHAUSTED, 5, "0:15, 0:16, 0:17, 0:18, 0:19")]
     assert await desk.replayed() == 0
     assert await desk.replayed(max_attempts=4) == 5
     last = desk.log("events").stable(0)[-1]
@@ -124,11 +124,16 @@ async def test_what_cannot_be_replayed_is_left_and_named(desk: Desk) -> None:
     desk.reject(desk.log("events").stable(0)[0], partition=1)
     desk.kafka.logs["run-events"].pop()
     plan = await desk.plan()
-    assert plan.counts == {Verdict.REPLAY: 2, Verdict.ELSEWHERE: 7, Verdict.FOREIGN: 1, Verdict.NOWHERE: 1}
+    assert plan.counts == {
+        LetterVerdict.REPLAY: 2,
+        LetterVerdict.ELSEWHERE: 7,
+        LetterVerdict.FOREIGN: 1,
+        LetterVerdict.NOWHERE: 1,
+    }
     assert list(plan.left()) == [
-        (Verdict.ELSEWHERE, 7, "0:2, 0:3, 0:4, 0:5, 0:6 and 2 more (from run-measurements)"),
-        (Verdict.NOWHERE, 1, "1:0"),
-        (Verdict.FOREIGN, 1, "0:9"),
+        (LetterVerdict.ELSEWHERE, 7, "0:2, 0:3, 0:4, 0:5, 0:6 and 2 more (from run-measurements)"),
+        (LetterVerdict.NOWHERE, 1, "1:0"),
+        (LetterVerdict.FOREIGN, 1, "0:9"),
     ]
     assert await desk.replayed() == 2
 
@@ -192,9 +197,9 @@ def test_retention_goes_by_the_timestamp_that_a_replay_keeps(config, oldest_ms) 
     assert planning.oldest_kept(config, NOW_MS) == oldest_ms
 
 
-@pytest.mark.parametrize(("over", "verdict"), [(0, Verdict.REPLAY), (1, Verdict.TOO_LARGE)])
+@pytest.mark.parametrize(("over", "verdict"), [(0, LetterVerdict.REPLAY), (1, LetterVerdict.TOO_LARGE)])
 @pytest.mark.parametrize("limit", ["service", "topic"])
-async def test_what_is_too_large_once_marked_is_left(desk: Desk, limit: str, over: int, verdict: Verdict) -> None:
+async def test_what_is_too_large_once_marked_is_left(desk: Desk, limit: str, over: int, verdict: LetterVerdict) -> None:
     """Up to the last byte: of what the service reads (rules.md 10), and of what the topic takes."""
     headers = [("streamproc.replay.attempt", b"1"), ("streamproc.replay.of", b"0:0")]
     value = bytes(MAX_RECORD_BYTES - headers_bytes(headers) + (over if limit == "service" else 0))
@@ -206,7 +211,7 @@ async def test_what_is_too_large_once_marked_is_left(desk: Desk, limit: str, ove
     assert plan.counts == {verdict: 1}
     assert await desk.replayed() == 1 - over
     if over:
-        assert [(each, count) for each, count, _ in plan.left()] == [(Verdict.TOO_LARGE, 1)]
+        assert [(each, count) for each, count, _ in plan.left()] == [(LetterVerdict.TOO_LARGE, 1)]
 
 
 async def test_a_topic_that_takes_small_batches_gets_small_transactions(desk: Desk, monkeypatch) -> None:
@@ -250,7 +255,7 @@ async def test_a_timestamp_that_the_topic_refuses_blocks_no_other_letter(desk: D
     }
     for away_ms in (-7_200_000, 7_200_000, 0, -1 - NOW_MS):
         desk.reject(desk.log("events").append((None, b"x", NOW_MS + away_ms, []), "committed"), 0)
-    assert (await desk.plan()).counts == {Verdict.REFUSED: 2, Verdict.REPLAY: 2}
+    assert (await desk.plan()).counts == {LetterVerdict.REFUSED: 2, LetterVerdict.REPLAY: 2}
     assert await desk.replayed() == 2
 
 
@@ -267,23 +272,23 @@ def _large(desk: Desk, at_ms: int = NOW_MS - 1_000) -> Entry:
     return record
 
 
-async def _plan_with(desk: Desk, record_bytes: int) -> tuple[Terms, Plan]:
-    terms = await terms_of(desk.kafka, desk.topics, Choice(), Limits(3, record_bytes, knows_all), NOW_MS)
+async def _plan_with(desk: Desk, record_bytes: int) -> tuple[ReplayTerms, ReplayPlan]:
+    terms = await terms_of(desk.kafka, desk.topics, Choice(), ReplayLimits(3, record_bytes, knows_all), NOW_MS)
     return terms, await survey(desk.kafka, terms)
 
 
 async def test_a_cut_letter_sends_the_original_from_the_input(desk: Desk) -> None:
     """Key, value and headers as they came, and the marks; its size is judged, not the letter's."""
     record = _large(desk)
-    assert (await _plan_with(desk, 200_000))[1].counts == {Verdict.TOO_LARGE: 1}
+    assert (await _plan_with(desk, 200_000))[1].counts == {LetterVerdict.TOO_LARGE: 1}
     terms, plan = await _plan_with(desk, 1_000_000)
-    assert (plan.counts, plan.total) == ({Verdict.REPLAY: 1}, 1)
-    replay = Replay(desk.kafka, terms, plan, lambda: NOW_MS / 1000, lambda _: None)
+    assert (plan.counts, plan.total) == ({LetterVerdict.REPLAY: 1}, 1)
+    replay = LetterReplay(desk.kafka, terms, plan, lambda: NOW_MS / 1000, lambda _: None)
     await replay.run()
     again = desk.log("events").stable(0)[-1]
     assert (again.key, again.value, again.timestamp) == (record.key, record.value, record.timestamp)
     assert list(again.headers)[:3] == [("pad", bytes(90_000)), *OWN]
-    assert (await _plan_with(desk, 1_000_000))[1].counts == {Verdict.REPLAYED: 1}
+    assert (await _plan_with(desk, 1_000_000))[1].counts == {LetterVerdict.REPLAYED: 1}
 
 
 async def test_originals_of_one_partition_are_read_by_one_reader(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,8 +305,8 @@ async def test_originals_of_one_partition_are_read_by_one_reader(desk: Desk, mon
 
     monkeypatch.setattr(desk.kafka, "reader", reader)
     terms, plan = await _plan_with(desk, 1_000_000)
-    assert (plan.counts, len(opened)) == ({Verdict.REPLAY: 5}, 1)
-    await Replay(desk.kafka, terms, plan, lambda: NOW_MS / 1000, lambda _: None).run()
+    assert (plan.counts, len(opened)) == ({LetterVerdict.REPLAY: 5}, 1)
+    await LetterReplay(desk.kafka, terms, plan, lambda: NOW_MS / 1000, lambda _: None).run()
     assert len(opened) == 2
     assert [each.value for each in desk.log("events").stable(0)[5:]] == [record.value for record in records]
 
@@ -330,9 +335,9 @@ async def test_a_cut_letter_whose_original_is_gone_is_left_and_says_so(desk: Des
     desk.fail(2)
     await lose(desk, record)
     _, plan = await _plan_with(desk, 1_000_000)
-    assert plan.counts == {Verdict.LOST: 1, Verdict.REPLAY: 2}
+    assert plan.counts == {LetterVerdict.LOST: 1, LetterVerdict.REPLAY: 2}
     assert await desk.replayed() == 2
-    assert "cut" in Verdict.LOST.value
+    assert "cut" in LetterVerdict.LOST.value
 
 
 async def test_an_original_that_goes_between_plan_and_replay_is_not_sent(desk: Desk) -> None:
@@ -341,7 +346,7 @@ async def test_an_original_that_goes_between_plan_and_replay_is_not_sent(desk: D
     desk.fail(2)
     terms, plan = await _plan_with(desk, 1_000_000)
     await _other_content(desk, record)
-    replay = Replay(desk.kafka, terms, plan, lambda: NOW_MS / 1000, lambda _: None)
+    replay = LetterReplay(desk.kafka, terms, plan, lambda: NOW_MS / 1000, lambda _: None)
     await replay.run()
     assert (replay.replayed, plan.total) == (2, 3)
 
@@ -352,14 +357,14 @@ async def test_a_record_with_more_headers_than_are_taken_is_left(desk: Desk, own
     record = desk.log("events").append((b"k", b"v", NOW_MS - 1_000, own), "committed")
     letter = dead_letter(Rejection(record, "too_large", "many"), desk.topics.events, 0, NOW_MS)
     desk.log("dead_letters").append(letter, "committed")
-    assert (await _plan_with(desk, 1_000_000))[1].counts == {Verdict.HEADERS: 1}
+    assert (await _plan_with(desk, 1_000_000))[1].counts == {LetterVerdict.HEADERS: 1}
 
 
 async def test_what_was_passed_over_is_left(desk: Desk) -> None:
     """There is no record in it."""
     desk.fail(1)
-    desk.log("dead_letters").append(skipped_letter(Place("run-events", 0, 5, -1), 8, "why", NOW_MS), "committed")
-    assert (await desk.plan()).counts == {Verdict.REPLAY: 1, Verdict.SKIPPED: 1}
+    desk.log("dead_letters").append(skipped_letter(RecordPlace("run-events", 0, 5, -1), 8, "why", NOW_MS), "committed")
+    assert (await desk.plan()).counts == {LetterVerdict.REPLAY: 1, LetterVerdict.SKIPPED: 1}
     assert await desk.replayed() == 1
 
 
@@ -370,7 +375,7 @@ async def test_a_number_that_no_record_can_have_makes_a_stranger_of_a_letter(des
     desk.reject(record, 0)
     headers = [("streamproc.source.timestamp", b"9999999999999999999")]
     desk.log("dead_letters").entries[-1].headers = (*desk.log("dead_letters").entries[-1].headers, *headers)
-    assert (await desk.plan()).counts == {Verdict.REPLAY: 2, Verdict.FOREIGN: 1}
+    assert (await desk.plan()).counts == {LetterVerdict.REPLAY: 2, LetterVerdict.FOREIGN: 1}
     assert await desk.replayed() == 2
 
 
@@ -445,7 +450,7 @@ async def test_what_would_be_deleted_unread_is_left(desk: Desk) -> None:
     for age_ms in (9_001, 8_999):
         record = desk.log("events").append((None, b"x", NOW_MS - age_ms, []), "committed")
         desk.reject(record, 0)
-    assert (await desk.plan()).counts == {Verdict.EXPIRED: 1, Verdict.REPLAY: 1}
+    assert (await desk.plan()).counts == {LetterVerdict.EXPIRED: 1, LetterVerdict.REPLAY: 1}
     assert await desk.replayed() == 1
     desk.kafka.configs["run-events"] = {"retention.ms": "60000"}
     assert await desk.replayed() == 1
@@ -653,7 +658,7 @@ async def test_many_partitions_are_read_side_by_side_within_bounds(monkeypatch: 
     await desk.create()
     for partition in reversed(range(10)):
         desk.fail(2, partition, topic="elsewhere")
-    assert list((await desk.plan()).left()) == [(Verdict.ELSEWHERE, 20, "0:0, 0:1 and 18 more (from elsewhere)")]
+    assert list((await desk.plan()).left()) == [(LetterVerdict.ELSEWHERE, 20, "0:0, 0:1 and 18 more (from elsewhere)")]
 
 
 class Nth:
@@ -689,6 +694,6 @@ async def _copy_of(desk: Desk) -> Desk:
     return copy
 
 
-async def _until_crash(replay: replaying.Replay) -> None:
+async def _until_crash(replay: replaying.LetterReplay) -> None:
     with suppress(Crash):
         await replay.run()

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from streamproc.dlq import showing
-from streamproc.dlq.letter import Foreign, Letter, Original, Source
-from streamproc.dlq.listing import MAX_NAMES, OTHER, Listing, Names
+from streamproc.dlq.letter import Foreign, Letter, LetterOrigin, Original
+from streamproc.dlq.listing import MAX_NAMES, OTHER, LetterListing, NameCounts
 from streamproc.dlq.receipts import Receipts, receipt
 from streamproc.escaping import escaped, escaped_bytes, escaped_lines
 from tests.support.runobjects import Arrived
@@ -18,7 +18,7 @@ HOSTILE = "\x1b[2J[red]\u202egnp\r\nforged\x07"
 
 
 def letter(offset=0, at_ms=NOON_MS + 5, partition=0, **fields):
-    source = Source(fields.pop("topic", "run-events"), partition, 40 + offset, NOON_MS)
+    source = LetterOrigin(fields.pop("topic", "run-events"), partition, 40 + offset, NOON_MS)
     base = Letter(partition, offset, at_ms, "undecodable", "why", source, "id:17", 1, b"key", b"payload", [])
     return base._replace(**fields)
 
@@ -30,7 +30,7 @@ def printed(renderable) -> str:
 
 
 def listed(*letters, limit=0, known=None):
-    listing = Listing(limit)
+    listing = LetterListing(limit)
     for each in letters:
         listing.add(each, known or Receipts())
     return listing
@@ -75,7 +75,7 @@ def test_the_newest_are_kept_in_their_order():
 
 def test_names_that_somebody_makes_up_take_little_room():
     """As many are counted as ever occur; the rest together."""
-    names = Names()
+    names = NameCounts()
     for number in range(MAX_NAMES + 50):
         names.add(f"id:{number}")
     names.add("id:7")
@@ -163,7 +163,7 @@ def test_the_years_2000_to_9999_are_dates():
 
 def test_an_event_time_that_there_is_none_of_is_said():
     """As in the letter of records that were passed over."""
-    timeless = letter(source=Source("run-events", 0, 7, -1))
+    timeless = letter(source=LetterOrigin("run-events", 0, 7, -1))
     assert dict(showing.details(timeless, None))["event"] == "none"
     text = printed(showing.table(listed(timeless).rows()))
     assert " none " in text

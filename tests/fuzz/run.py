@@ -14,7 +14,7 @@ from streamproc.codec.arrival import FLAGS, Framed, Rejection
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.deadletter import dead_letter
 from streamproc.codec.decode import decode
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.message import Messages
 from streamproc.codec.reference import decode_one, skim
@@ -45,7 +45,7 @@ HANG_S = 120
 """A chunk takes about a tenth of a second."""
 BATCH = 125
 SCHEMAS_PER_CHUNK, PRODUCERS_PER_CHUNK, RUNS_OF_A_PRODUCER = 2, 2, 12
-SOURCE, PRODUCER = Source("fuzz", "run-events", 0), (7, 3)
+SOURCE, PRODUCER = OutputSource("fuzz", "run-events", 0), (7, 3)
 ENCODER = OutputEncoder(SOURCE)
 with pure():
     REFERENCE = OutputEncoder(SOURCE)

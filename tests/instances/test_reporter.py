@@ -12,7 +12,7 @@ from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.instances import reporter as module
 from streamproc.instances.partitions import Partitions
 from streamproc.instances.process import host, instance_id, usage
-from streamproc.instances.reporter import Identity, Reporter, Watched
+from streamproc.instances.reporter import Identity, ReportedParts, Reporter
 from streamproc.observe.health import Health
 from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import NewTopic
@@ -34,7 +34,7 @@ class Bench:
         self.health, self.partitions = Health(), Partitions()
         self.tries = 0
         self.kafka.fault = self.count
-        watched, encoder = Watched(self.health.readyz, self.partitions), InstanceEncoder("app")
+        watched, encoder = ReportedParts(self.health.readyz, self.partitions), InstanceEncoder("app")
         self.reporter = Reporter(Identity("it-1", "app", "assistants"), 0.01, watched, encoder, self.writer)
 
     def count(self, _: str) -> None:

@@ -23,9 +23,9 @@ from streamproc.codec.decode import Rejection
 from streamproc.codec.message import Message
 from streamproc.codec.sizes import headers_bytes
 from streamproc.dlq.choice import Choice
-from streamproc.dlq.limits import Limits
+from streamproc.dlq.limits import ReplayLimits
 from streamproc.dlq.planning import survey, terms_of
-from streamproc.dlq.replaying import Replay
+from streamproc.dlq.replaying import LetterReplay
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.ports import Committed, TopicPartition
@@ -308,12 +308,12 @@ async def test_a_topic_that_admits_less_than_a_batch_gets_its_letters_back_and_o
     await _forge(service, letters)
     kafka = AioKafka(service.settings, f"{service.name}.dlq")
     try:
-        terms = await terms_of(kafka, service.topics, Choice(), Limits(3, 1_000_000, knows_all), now_ms)
+        terms = await terms_of(kafka, service.topics, Choice(), ReplayLimits(3, 1_000_000, knows_all), now_ms)
         plan = await survey(kafka, terms)
         assert plan.total == 22
         lower = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "3000"})
         await service.administer(lambda admin: admin.alter_configs([lower]))
-        replay = Replay(kafka, terms, plan, time.time, lambda _: None)
+        replay = LetterReplay(kafka, terms, plan, time.time, lambda _: None)
         with pytest.raises(ConfigError, match=r"the letter 0:20 of .* cannot be replayed"):
             await replay.run()
         assert (replay.replayed, replay.in_doubt) == (20, 0)

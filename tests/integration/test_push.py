@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from streamproc.core.alerts import Alert
 from streamproc.local.kafka import local_kafka
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
-from streamproc.notify.pusher import Pusher, Source
+from streamproc.notify.pusher import AlertOrigin, Pusher
 from streamproc.notify.rendering import bounded
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.feed import AioFeed
@@ -60,7 +60,7 @@ class Application:
 
     def pusher(self, *alertmanagers: str, hook: str | None = None) -> Pusher:
         """Return a push, in a group that others may share."""
-        source = Source(
+        source = AlertOrigin(
             self.name, self.topic, lambda group: AioFeed(self.settings, group, self.topic), self._partitions
         )
         webhook = WebhookSettings() if hook is None else WebhookSettings(url=SecretStr(hook))

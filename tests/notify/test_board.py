@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.core.alerts import Alert, AlertState
-from streamproc.notify.board import AFTERWARDS_MS, Board, Held
+from streamproc.notify.board import AFTERWARDS_MS, AlertTable, TrackedAlert
 from streamproc.runtime.feed import Start
 from streamproc.runtime.ports import Committed
 from tests.support.alerts import MINUTE_MS, START_MS, firing, resolved
@@ -16,27 +16,27 @@ RESEND_S = 60.0
 AM = "http://am"
 
 
-def board(limit: int = 100, committed: Committed | None = None, end: int = 0) -> Board:
-    it = Board(limit)
+def board(limit: int = 100, committed: Committed | None = None, end: int = 0) -> AlertTable:
+    it = AlertTable(limit)
     it.assign({0: Start(committed, 0 if committed is None else committed.offset, end)})
     return it
 
 
-def take(board: Board, offset: int, alert: Alert, now: int | None = None) -> None:
+def take(board: AlertTable, offset: int, alert: Alert, now: int | None = None) -> None:
     board.take(0, offset, alert, alert.decided_at, alert.decided_at if now is None else START_MS + now)
 
 
-def due(board: Board, clock_s: float = 0.0, receiver: str = AM) -> list[str]:
+def due(board: AlertTable, clock_s: float = 0.0, receiver: str = AM) -> list[str]:
     return [held.alert.alert_id for held in board.due(receiver, RESEND_S, clock_s)]
 
 
-def tell(board: Board, clock_s: float = 0.0, receiver: str = AM) -> None:
+def tell(board: AlertTable, clock_s: float = 0.0, receiver: str = AM) -> None:
     for held in board.due(receiver, RESEND_S, clock_s):
         held.sent[receiver] = clock_s
         held.settled = True
 
 
-def offset(board: Board) -> int:
+def offset(board: AlertTable) -> int:
     return board.offsets()[0].offset
 
 
@@ -266,6 +266,6 @@ def test_reading_again_from_the_committed_offset_gives_the_same_table(ops: Seque
         assert again.offsets() == it.offsets()
 
 
-def _table(board: Board) -> dict[str, tuple[Alert, Alert, int, int, int | None]]:
-    found: list[Held] = board.due("nobody", RESEND_S, 0.0)
+def _table(board: AlertTable) -> dict[str, tuple[Alert, Alert, int, int, int | None]]:
+    found: list[TrackedAlert] = board.due("nobody", RESEND_S, 0.0)
     return {held.alert.alert_id: (held.alert, held.began, held.first, held.offset, held.until) for held in found}

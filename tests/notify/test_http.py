@@ -11,9 +11,9 @@ from aiohttp import web
 
 from streamproc.errors import ConfigError
 from streamproc.local.kafka import free_port
-from streamproc.notify.http import Client, Outcome
-from streamproc.notify.observer import Result
-from streamproc.web.config import Endpoint
+from streamproc.notify.http import Poster, PostResult
+from streamproc.notify.observer import DeliveryResult
+from streamproc.web.config import EndpointSettings
 from tests.support.receiver import Got, Receiver, never, receiver, status
 
 BODY = b'{"a": 1}'
@@ -25,13 +25,13 @@ async def server() -> AsyncIterator[Receiver]:
         yield it
 
 
-async def post(url: str, headers: dict[str, str] | None = None, **settings: object) -> Outcome:
-    async with Client(Endpoint(**{"timeout_s": 60.0, **settings})) as client:
+async def post(url: str, headers: dict[str, str] | None = None, **settings: object) -> PostResult:
+    async with Poster(EndpointSettings(**{"timeout_s": 60.0, **settings})) as client:
         return await client.post(url, BODY, headers)
 
 
 async def test_a_body_arrives_as_it_is(server: Receiver) -> None:
-    assert (await post(server.url + "/path?q=1", {"x-one": "1"})).result is Result.DELIVERED
+    assert (await post(server.url + "/path?q=1", {"x-one": "1"})).result is DeliveryResult.DELIVERED
     (got,) = server.got
     assert (got.path, got.body, got.headers["x-one"]) == ("/path", BODY, "1")
     assert got.headers["Content-Type"] == "application/json"
@@ -46,14 +46,14 @@ async def test_a_body_arrives_as_it_is(server: Receiver) -> None:
 )
 async def test_a_status_says_what_became_of_it(server: Receiver, code: int, result: str) -> None:
     server.behave = status(code)
-    assert await post(server.url) == Outcome(Result(result), f"HTTP status {code}", code)
+    assert await post(server.url) == PostResult(DeliveryResult(result), f"HTTP status {code}", code)
 
 
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
 async def test_a_redirect_is_not_followed(server: Receiver, code: int) -> None:
     """It would take the alerts, and what logs us in, to somebody else."""
     server.behave = status(code, location=f"{server.url}/elsewhere")
-    assert (await post(server.url, bearer_token="secret-token")).result is Result.REFUSED
+    assert (await post(server.url, bearer_token="secret-token")).result is DeliveryResult.REFUSED
     assert len(server.got) == 1
 
 
@@ -79,7 +79,7 @@ async def test_a_date_of_retry_after_is_a_time_from_now(server: Receiver) -> Non
 
 async def test_silence_has_an_end(server: Receiver) -> None:
     server.behave = never
-    assert await post(server.url, timeout_s=0.1) == Outcome(Result.FAILED, "no answer within 0.1 s")
+    assert await post(server.url, timeout_s=0.1) == PostResult(DeliveryResult.FAILED, "no answer within 0.1 s")
 
 
 async def test_an_answer_that_does_not_end_holds_up_nothing(server: Receiver) -> None:
@@ -90,7 +90,7 @@ async def test_an_answer_that_does_not_end_holds_up_nothing(server: Receiver) ->
 
     server.behave = drip
     async with asyncio.timeout(30):
-        assert (await post(server.url, timeout_s=0.2)).result is Result.DELIVERED
+        assert (await post(server.url, timeout_s=0.2)).result is DeliveryResult.DELIVERED
 
 
 async def _endless() -> AsyncIterator[bytes]:
@@ -101,7 +101,7 @@ async def _endless() -> AsyncIterator[bytes]:
 
 async def test_nobody_there_is_named_without_the_url() -> None:
     outcome = await post(f"http://127.0.0.1:{free_port()}/hunter2")
-    assert (outcome.result, outcome.status) == (Result.FAILED, None)
+    assert (outcome.result, outcome.status) == (DeliveryResult.FAILED, None)
     assert outcome.why == "ClientConnectorError: Connection refused"
 
 
@@ -112,12 +112,12 @@ async def test_an_answer_that_is_no_http_is_a_failure() -> None:
 
     async with await asyncio.start_server(rude, "127.0.0.1", 0) as other:
         port = other.sockets[0].getsockname()[1]
-        assert (await post(f"http://127.0.0.1:{port}")).result is Result.FAILED
+        assert (await post(f"http://127.0.0.1:{port}")).result is DeliveryResult.FAILED
 
 
 @pytest.mark.parametrize("url", ["http://a..b/", "http://" + "a" * 70 + ".example/"])
 async def test_a_host_that_cannot_be_is_no_crash(url: str) -> None:
-    assert (await post(url)).result in (Result.FAILED, Result.REFUSED)
+    assert (await post(url)).result in (DeliveryResult.FAILED, DeliveryResult.REFUSED)
 
 
 async def test_both_ways_to_log_in(server: Receiver) -> None:
@@ -131,7 +131,7 @@ async def test_both_ways_to_log_in(server: Receiver) -> None:
 async def test_cookies_are_not_kept(server: Receiver) -> None:
     server.behave = status(200, set_cookie="a=b")
     url = server.url.replace("127.0.0.1", "localhost")  # Of an address no library keeps any.
-    async with Client(Endpoint()) as client:
+    async with Poster(EndpointSettings()) as client:
         await client.post(url, BODY)
         await client.post(url, BODY)
     assert "Cookie" not in server.got[1].headers
@@ -139,6 +139,6 @@ async def test_cookies_are_not_kept(server: Receiver) -> None:
 
 async def test_certificates_that_cannot_be_read_are_named() -> None:
     with pytest.raises(ConfigError, match=r"^ca_file .*/nowhere\.pem.*: there is no such file$"):
-        Client(Endpoint(ca_file="/nowhere.pem"))
+        Poster(EndpointSettings(ca_file="/nowhere.pem"))
     with pytest.raises(ConfigError, match="ca_file"):
-        Client(Endpoint(ca_file=__file__))
+        Poster(EndpointSettings(ca_file=__file__))

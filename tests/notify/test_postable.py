@@ -6,10 +6,10 @@ import pytest
 
 from streamproc.core.alerts import Alert
 from streamproc.core.profiles import ASSISTANTS, PROFILES
-from streamproc.notify.board import Board
+from streamproc.notify.board import AlertTable
 from streamproc.notify.config import IDENTITY, MAX_LABEL_CHARS
 from streamproc.notify.naming import alert_name, page_name
-from streamproc.notify.postable import Renderer
+from streamproc.notify.postable import AlertRenderer
 from streamproc.observe.counters import FURTHER_ALERTS
 from streamproc.observe.runs import deadline_kinds
 from streamproc.runtime.feed import Start
@@ -19,13 +19,13 @@ from tests.support.prometheus import ROOT, rules
 
 def rendered(*alerts: Alert, now: int = 0, **settings: Any) -> dict[str, Any]:
     """Return what is sent after these records of one alert."""
-    board = Board(10)
+    board = AlertTable(10)
     board.assign({0: Start(None, 0, 0)})
     for offset, alert in enumerate(alerts):
         board.take(0, offset, alert, alert.decided_at, START_MS + now)
     (held,) = board.due("am", 60, 0)
     values = {"labels": {}, "resend_s": 60, "generator_url": None, "runbooks_url": None, **settings}
-    return Renderer(application="app", **values)(held, START_MS + now)
+    return AlertRenderer(application="app", **values)(held, START_MS + now)
 
 
 def test_labels_say_what_it_is_and_annotations_the_rest():

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.notify.outbox import Item, Outbox
-from streamproc.notify.pusher import Pusher, Source
+from streamproc.notify.pusher import AlertOrigin, Pusher
 from streamproc.notify.webhook import FIRST_LOOK_BACK_MS
 from tests.support.alerts import MINUTE_MS, START_MS, firing, resolved
 from tests.support.pushing import WEBHOOK, Pushing
@@ -112,7 +112,7 @@ async def test_a_secret_and_a_url_in_files_are_read_again(pushing: Pushing, serv
 
     renew(SECRET)
     settings = WebhookSettings(url_file=url, secret_file=secret)
-    source = Source("app", "run-alerts", pushing.topic.feed, pushing._partitions)
+    source = AlertOrigin("app", "run-alerts", pushing.topic.feed, pushing._partitions)
     async with Pusher(source, AlertmanagerSettings(), settings, pushing.told, wall=pushing.clock):
         for number, said in enumerate((SECRET, f"another {SECRET}")):
             renew(said)

@@ -17,7 +17,7 @@ from streamproc.core.model import Verdict
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.tally import TWO_PARTITIONS, UNKNOWN_STATUS
 from streamproc.native import CODEC
-from streamproc.notify.observer import PushObserver, Result
+from streamproc.notify.observer import DeliveryResult, PushObserver
 from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import REASONS
@@ -77,9 +77,9 @@ def counting(moves=(), **counted):
         ),
         *(
             ("push_sent_total", {"receiver": receiver, "result": result.value})
-            for receiver, result in product(RECEIVERS, Result)
+            for receiver, result in product(RECEIVERS, DeliveryResult)
         ),
-        *(("registry_requests_total", {"result": result.value}) for result in registry.Result),
+        *(("registry_requests_total", {"result": result.value}) for result in registry.RequestResult),
         *(("push_waiting", {"receiver": receiver}) for receiver in RECEIVERS),
         *(("push_last_success_timestamp_seconds", {"receiver": receiver}) for receiver in RECEIVERS),
         *(
@@ -176,11 +176,11 @@ def test_the_anomalies_are_those_that_the_code_counts():
 
 
 def test_the_results_of_a_push_are_those_that_it_reports():
-    assert set(RESULTS) == set(Result)
+    assert set(RESULTS) == set(DeliveryResult)
 
 
 def test_the_results_of_a_request_to_the_registry_are_those_that_it_reports():
-    assert set(REGISTRY_RESULTS) == set(registry.Result)
+    assert set(REGISTRY_RESULTS) == set(registry.RequestResult)
 
 
 # Counters move with a confirmed commit
@@ -330,9 +330,9 @@ def test_the_observer_of_the_registry_is_one():
 
 
 def test_requests_to_the_registry_are_counted(metrics):
-    for result in (registry.Result.FOUND, registry.Result.FOUND, registry.Result.NOT_FOUND):
+    for result in (registry.RequestResult.FOUND, registry.RequestResult.FOUND, registry.RequestResult.NOT_FOUND):
         metrics.registry.requested(result)
-    values = [value(metrics, "registry_requests_total", result=result.value) for result in registry.Result]
+    values = [value(metrics, "registry_requests_total", result=result.value) for result in registry.RequestResult]
     assert values == [2, 1, 0]
 
 
@@ -345,9 +345,9 @@ def test_the_observer_of_the_push_is_one():
 
 
 def test_what_receivers_say_is_counted(metrics):
-    metrics.push.sent("alertmanager", Result.DELIVERED, 64)
-    metrics.push.sent("alertmanager", Result.DELIVERED, 1)
-    metrics.push.sent("webhook", Result.FAILED, 3)
+    metrics.push.sent("alertmanager", DeliveryResult.DELIVERED, 64)
+    metrics.push.sent("alertmanager", DeliveryResult.DELIVERED, 1)
+    metrics.push.sent("webhook", DeliveryResult.FAILED, 3)
     metrics.push.waiting("webhook", 17)
     assert value(metrics, "push_sent_total", receiver="alertmanager", result="delivered") == 65
     assert value(metrics, "push_sent_total", receiver="webhook", result="failed") == 3
@@ -358,7 +358,7 @@ def test_what_receivers_say_is_counted(metrics):
 
 def test_only_a_delivery_is_a_success():
     push = PushMetrics(lambda: 1_717_200_000.5)
-    for result in Result:
+    for result in DeliveryResult:
         push.sent("webhook", result, 1)
         last = {sample.labels["receiver"]: sample.value for sample in list(push.families())[-1].samples}
         assert last == {"alertmanager": 0, "webhook": 1_717_200_000.5}, result

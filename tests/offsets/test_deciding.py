@@ -8,7 +8,7 @@ import pytest
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.interrupts import cancelled
 from streamproc.offsets.command import resume_partitions, skip_records
-from streamproc.offsets.deciding import Refused, skip
+from streamproc.offsets.deciding import ChangeRefused, skip
 from streamproc.offsets.places import WrongPlace, passage
 from streamproc.runtime.config import DeadLetterSettings
 from streamproc.runtime.ports import Committed, TopicPartition
@@ -99,9 +99,9 @@ async def test_nothing_is_passed_over_in_front_of_which_something_is_unread():
         ("run-events:0:5", "offset 2 of run-events partition 0 lies before 5 and is unread"),
         ("run-events:0:6", "offset 6 of run-events partition 0 is not there: .* holds 0 to 5"),
     ):
-        with pytest.raises(Refused, match=words):
+        with pytest.raises(ChangeRefused, match=words):
             await skip(desk_of(it), passage(place, None, "why"))
-    with pytest.raises(Refused, match="offset 6 of run-events partition 0 is not there"):
+    with pytest.raises(ChangeRefused, match="offset 6 of run-events partition 0 is not there"):
         await skip(desk_of(it), passage("run-events:0:2", 6, "why"))
     assert not it.output("dead_letters")
     await skip(desk_of(it), passage("run-events:0:2", 3, "why"))
@@ -267,7 +267,7 @@ async def test_resume_says_what_cannot_go_on_and_tells_the_others(screen):
 async def test_resume_of_a_partition_that_cannot_be_read_is_refused(screen):
     it = await _damaged()
     before = it.kafka.offsets[it.source()]
-    with pytest.raises(Refused, match="`streamproc offsets skip run-events:0:1 --through 3 --why"):
+    with pytest.raises(ChangeRefused, match="`streamproc offsets skip run-events:0:1 --through 3 --why"):
         await resume_partitions(desk_of(it), it.source(), screen.consoles)
     assert it.kafka.offsets[it.source()] == before
 

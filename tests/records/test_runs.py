@@ -10,13 +10,13 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.printing import span
 from streamproc.records.runlines import story_lines, table
-from streamproc.records.runs import Place, Wanted, list_runs, story
+from streamproc.records.runs import RunContext, Wanted, list_runs, story
 from tests.support.application import Application, application
 from tests.support.runobjects import START_MS
 from tests.support.waiting import eventually
 
 LIMITS = Deadlines(limits={"queued": 300_000}, assistants={"asst_2": {"queued": 60_000}})
-PLACE = Place("run-events", LIMITS, ASSISTANTS)
+PLACE = RunContext("run-events", LIMITS, ASSISTANTS)
 HOSTILE = "\x1b[2J[red]\u202egnp\r\nforged\x07"
 
 

@@ -10,7 +10,7 @@ from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
 from streamproc.records.command import encoder
-from streamproc.records.sending import Counts, Job, as_avro, as_json, lines_of, send
+from streamproc.records.sending import Counts, SendOptions, as_avro, as_json, lines_of, send
 from streamproc.settings import Settings
 from tests.support.books import bundled_book
 from tests.support.runobjects import RUN_OBJECT_VERSIONS, Arrived, run_object
@@ -33,7 +33,7 @@ class Producer:
 
 async def sent(text: bytes, encode, most_bytes: int = 10_000):
     producer, said, counts = Producer(), [], Counts()
-    await send(producer, lines_of(io.BytesIO(text), most_bytes), Job(encode, said.append, most_bytes), counts)
+    await send(producer, lines_of(io.BytesIO(text), most_bytes), SendOptions(encode, said.append, most_bytes), counts)
     return producer.sent, said, (counts.sent, counts.left)
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from streamproc.codec.sizes import headers_count
 from streamproc.runtime.aio import fetched
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
-from streamproc.runtime.aio.fetched import Heard, Partition, Records, Unpacked
-from streamproc.runtime.aio.headernames import Answer, Damaged
+from streamproc.runtime.aio.fetched import FetchedPartition, Heard, Records, Unpacked
+from streamproc.runtime.aio.headernames import Damaged, RereadableBatches
 from streamproc.runtime.aio.patches import install
 from streamproc.runtime.ports import TopicPartition
 from tests.support.native import needs_native
@@ -53,11 +53,11 @@ class Fetch:
     """One fetch of a partition, as the fetcher has it."""
 
     def __init__(self, *batches, implementation=MemoryRecords, start=0):
-        self.partition, data = Partition(PLACE, start, Heard()), b"".join(map(bytes, batches))
+        self.partition, data = FetchedPartition(PLACE, start, Heard()), b"".join(map(bytes, batches))
         if implementation is None:
             self.partition._records = Unpacked(PLACE, data, [], start)
         else:
-            answer = Answer(data, implementation)
+            answer = RereadableBatches(data, implementation)
             assert answer.has_next()
             self.partition._records = Records(PLACE, answer, [], start)
 

@@ -17,7 +17,7 @@ from aiokafka.errors import (
 from pydantic import SecretStr
 
 from streamproc.errors import BrokerUnavailable, name_of_cause
-from streamproc.runtime.aio.attempt import Attempt, NotKafka, Stage
+from streamproc.runtime.aio.attempt import Attempt, AttemptStage, NotKafka
 from streamproc.runtime.aio.certificates import ended
 from streamproc.runtime.aio.contacts import FRESH_S, STOPPING_S, Contacts, Unreachable, address_of
 from streamproc.runtime.aio.diagnosing import MOST_SAID, diagnose
@@ -28,11 +28,11 @@ from tests.support.certificates import Authority
 ADDRESS = "kafka:9093"
 PASSWORD = "not-to-be-shown"
 LOGIN = {"mechanism": "PLAIN", "user": "worker", "password": SecretStr(PASSWORD)}
-CONNECTING, GREETING, LOGGING_IN, ASKING = Stage
+CONNECTING, GREETING, LOGGING_IN, ASKING = AttemptStage
 TLS, SASL, SASL_TLS = "SSL", "SASL_PLAINTEXT", "SASL_SSL"
 
 
-def attempt(stage: Stage, protocol: str = "PLAINTEXT", **more: object) -> Attempt:
+def attempt(stage: AttemptStage, protocol: str = "PLAINTEXT", **more: object) -> Attempt:
     """Return an attempt as a client makes it."""
     login = LOGIN if protocol.startswith("SASL") else {}
     return Attempt(ADDRESS, stage, protocol, **{**login, **more})  # type: ignore[arg-type]

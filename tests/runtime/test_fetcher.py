@@ -13,7 +13,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio import fetcher as module
 from streamproc.runtime.aio.fetcher import SILENCE_S, AioFetcher
-from streamproc.runtime.aio.fetchwire import Answer
+from streamproc.runtime.aio.fetchwire import PartitionData
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Fetched, Gone, TopicPartition, Unreadable
@@ -112,7 +112,7 @@ class Cluster:
             data = b"" if place in self.codes else self._from(place, at, left)
             left -= len(data)
             code = self.codes.get(place, 0 if self.firsts[place] <= at <= self.ends[place] else 1)
-            answers.append(Answer(place, code, self.ends[place], self.ends[place], [], data))
+            answers.append(PartitionData(place, code, self.ends[place], self.ends[place], [], data))
         await asyncio.sleep(0)
         return SimpleNamespace(answers=answers)
 

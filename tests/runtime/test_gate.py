@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from streamproc.errors import ConfigError
 from streamproc.observe.counters import REASONS
 from streamproc.runtime.config import DeadLetterSettings
-from streamproc.runtime.gate import SLICE_MS, SLICES, Gate
+from streamproc.runtime.gate import SLICE_MS, SLICES, RejectionGate
 from streamproc.runtime.observer import Pause
 from streamproc.settings import load_settings
 
@@ -20,7 +20,7 @@ START_MS = 1_717_200_000_000
 
 
 def gate(**settings):
-    return Gate(DeadLetterSettings(**settings))
+    return RejectionGate(DeadLetterSettings(**settings))
 
 
 def why(found):

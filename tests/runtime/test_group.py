@@ -14,7 +14,7 @@ from streamproc.runtime.aio import standing
 from streamproc.runtime.aio.assignor import paired
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.group import AioGroup
-from streamproc.runtime.aio.standing import Standing
+from streamproc.runtime.aio.standing import Membership
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Member, NewTopic, TopicPartition
 from tests.support.waiting import eventually
@@ -146,7 +146,7 @@ async def test_who_slept_through_its_session_is_no_incumbent(
     """Somebody was started in its stead, and has been a member for long by now: one that wakes up ends."""
     monkeypatch.setattr(standing, "time", SimpleNamespace(time=lambda: 1_000.0))
     consumer: Any = SimpleNamespace(_coordinator=SimpleNamespace(_send_req=None))
-    at: Any = Standing(consumer, None, KafkaSettings(session_timeout_ms=10_000, group_instance_id="one"), "group")
+    at: Any = Membership(consumer, None, KafkaSettings(session_timeout_ms=10_000, group_instance_id="one"), "group")
     at._since = None if member_s is None else 1_000.0 - member_s
     at._acknowledged = 1_000.0 - silent_s
     response = at._heard(SimpleNamespace(error_code=82))

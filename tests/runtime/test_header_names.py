@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.runtime.aio.headernames import Answer, AnyNames, AnyNamesBatch, AnyNamesBuilder
+from streamproc.runtime.aio.headernames import AnyNames, AnyNamesBatch, AnyNamesBuilder, RereadableBatches
 
 CODECS = {"none": 0, "gzip": 1, "lz4": 3, "zstd": 4}
 ODD = b"\xff\xfe"
@@ -31,7 +31,9 @@ def batch(records, codec="none", base_offset=0):
 
 
 def read(data, records=MemoryRecords, fetch_offset=0):
-    found = AnyNames(TopicPartition("t", 0), Answer(data, records), [], fetch_offset, None, None, True, READ_COMMITTED)
+    found = AnyNames(
+        TopicPartition("t", 0), RereadableBatches(data, records), [], fetch_offset, None, None, True, READ_COMMITTED
+    )
     return [(each.offset, each.key, each.value, each.timestamp, list(each.headers)) for each in found]
 
 

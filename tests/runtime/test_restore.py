@@ -7,7 +7,7 @@ import pytest
 from streamproc.codec.arrival import Arrival, latest
 from streamproc.runtime import restore as module
 from streamproc.runtime.ports import NewTopic, TopicPartition
-from streamproc.runtime.restore import GONE, Found, NotAsCommitted, Sources, restore
+from streamproc.runtime.restore import GONE, KeyOrigins, NotAsCommitted, Restored, restore
 from tests.support.fake_kafka import FakeKafka
 
 PLACE = TopicPartition("state", 0)
@@ -21,12 +21,12 @@ class Kept:
         self.values: dict[bytes | None, int] = {}
         self.reads: list[list[int]] = []
 
-    def load(self, records: Sequence[Arrival]) -> Sources:
+    def load(self, records: Sequence[Arrival]) -> KeyOrigins:
         """Take records over."""
         self.reads.append([record.offset for record in records])
         found = {record.key: GONE if record.value is None else int(record.value) for record in latest(records)}
         self.values |= found
-        return Sources([*found], [*found.values()])
+        return KeyOrigins([*found], [*found.values()])
 
 
 async def _written(*messages: tuple[bytes, int | None]) -> FakeKafka:
@@ -43,7 +43,7 @@ async def _more(remaining: int) -> None:
     """Let more be loaded."""
 
 
-async def _restored(kafka: FakeKafka, since: int | None = None) -> tuple[Kept, Found]:
+async def _restored(kafka: FakeKafka, since: int | None = None) -> tuple[Kept, Restored]:
     kept = Kept()
     return kept, await restore(kafka, PLACE, COMMITTED, kept.load, _more, since)
 
@@ -51,7 +51,7 @@ async def _restored(kafka: FakeKafka, since: int | None = None) -> tuple[Kept, F
 async def test_it_reads_on_from_an_offset_up_to_which_all_is_known() -> None:
     kafka = await _written((b"a", 1), (b"b", 2), (b"a", 3))
     kept, found = await _restored(kafka, since=1)
-    assert found == Found(records=2, ahead=GONE)
+    assert found == Restored(records=2, ahead=GONE)
     assert kept.values == {b"b": 2, b"a": 3}
 
 
@@ -59,14 +59,14 @@ async def test_it_reads_on_from_an_offset_up_to_which_all_is_known() -> None:
 async def test_all_may_be_known(since: int) -> None:
     """Up to the last record, or up to the marker behind it."""
     kept, found = await _restored(await _written((b"a", 1), (b"b", 2), (b"a", 3)), since)
-    assert found == Found(records=0, ahead=GONE)
+    assert found == Restored(records=0, ahead=GONE)
     assert kept.values == {}
 
 
 @pytest.mark.parametrize("since", [None, 0])
 async def test_it_reads_all_where_nothing_is_known(since: int | None) -> None:
     kept, found = await _restored(await _written((b"a", 1), (b"b", 2), (b"a", 3)), since)
-    assert found == Found(records=3, ahead=GONE)
+    assert found == Restored(records=3, ahead=GONE)
     assert kept.values == {b"a": 3, b"b": 2}
 
 
@@ -80,7 +80,7 @@ async def test_it_reads_all_where_the_topic_begins_behind_the_offset() -> None:
     kafka = await _written((b"a", 1), (b"b", 2), (b"a", 3))
     kafka.logs["state"][0].first = 2
     _, found = await _restored(kafka, since=1)
-    assert found == Found(records=1, ahead=GONE)
+    assert found == Restored(records=1, ahead=GONE)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
@@ -100,7 +100,7 @@ async def test_a_state_is_ahead_as_long_as_nothing_replaces_it(
     """rules.md 6: what a reset took back stands in the topic, in front of its tombstones; wherever a fetch ends."""
     monkeypatch.setattr(module, "BATCH_RECORDS", batch)
     _, found = await _restored(await _written(*messages))
-    assert found == Found(len(messages), ahead)
+    assert found == Restored(len(messages), ahead)
 
 
 async def test_what_was_written_since_it_began_is_not_read() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from streamproc.runtime.observer import TaskState
-from streamproc.runtime.stage import Limits
+from streamproc.runtime.stage import SizeLimits
 from streamproc.runtime.task import PartitionTask
 from streamproc.store.store import ALONE
 from tests.support.application import Application, application
@@ -20,7 +20,7 @@ LEGAL = {
 
 def _task(app: Application) -> PartitionTask:
     """Return a task of the fold stage, as a worker makes it."""
-    fold, _ = app.stages()(1, Limits(), ALONE)
+    fold, _ = app.stages()(1, SizeLimits(), ALONE)
     return PartitionTask(app.job(), fold, 0, _never)
 
 

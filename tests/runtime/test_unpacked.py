@@ -12,7 +12,7 @@ from streamproc.codec.batched import Batched
 from streamproc.runtime.aio import fetched
 from streamproc.runtime.aio.batches import CODECS
 from streamproc.runtime.aio.fetched import Records, Unpacked
-from streamproc.runtime.aio.headernames import Answer, AnyNamesBuilder, Damaged
+from streamproc.runtime.aio.headernames import AnyNamesBuilder, Damaged, RereadableBatches
 from streamproc.runtime.aio.patches import install
 from streamproc.runtime.ports import TopicPartition
 from tests.support.native import needs_native
@@ -105,7 +105,7 @@ def test_any_answer_is_read_alike(answer, most):
     """Records, where the next fetch begins, and which batch is damaged, and why."""
     data, aborted, position = answer
     native = _read(Unpacked(PLACE, data, list(aborted), position), most)
-    assert native == _read(Records(PLACE, Answer(data), list(aborted), position), most)
+    assert native == _read(Records(PLACE, RereadableBatches(data), list(aborted), position), most)
 
 
 def test_what_is_sound_is_not_left_to_the_slower_reader(monkeypatch):

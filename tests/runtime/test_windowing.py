@@ -21,7 +21,7 @@ from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.observer import TaskState
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import WAYS_OUT
-from streamproc.runtime.stage import Absorbed, Limits, TooMany
+from streamproc.runtime.stage import Absorbed, SizeLimits, TooMany
 from streamproc.runtime.windowing import WindowStage
 from streamproc.store.store import ALONE
 from tests.support import earlier
@@ -394,7 +394,7 @@ async def test_an_event_far_ahead_moves_no_watermark_and_keeps_no_window_open() 
 
 def _batch(app: Application, *records: Arrived, read_all: bool) -> Mark:
     """Return the mark of a commit of these records by the fold of partition 0, on top of an event at START_MS."""
-    stage, _ = app.stages()(1, Limits(), ALONE)
+    stage, _ = app.stages()(1, SizeLimits(), ALONE)
     at = Moment(START_MS, caught_up=False)
     kept = stage.fresh(0, START_MS)
     batch = kept.begin(Position(0, 0, 0, START_MS, 1, "assistants"), None)

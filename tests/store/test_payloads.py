@@ -12,7 +12,7 @@ from streamproc.core.payloads import IN_HAND, InMemory, Payloads
 from streamproc.store.block import MAX_PAYLOADS
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
-from streamproc.store.jobs import Deleting, Job, Recalling, Rewriting, Sealing, Storing
+from streamproc.store.jobs import Deleting, DiskJob, Recalling, Rewriting, Sealing, Storing
 from streamproc.store.sqlite import scratch
 from streamproc.store.tiers import Tiers
 from tests.support.disks import FakeDisk
@@ -26,7 +26,7 @@ JOBS = (
 payloads = st.binary(max_size=40) | st.integers(0, 9).map(lambda each: bytes([each]) * 20_000)
 
 
-def done(job: Job, disk) -> None:
+def done(job: DiskJob, disk) -> None:
     """Do a job at once."""
     job.work(lambda: disk)
     job.settle()
@@ -41,7 +41,7 @@ class Alike(RuleBasedStateMachine):
         super().__init__()
         self.plain: dict[int, bytes] = {}
         self.tiers, self.disk = Tiers(), FakeDisk()
-        self.under_way: Job | None = None
+        self.under_way: DiskJob | None = None
 
     @rule(target=numbers, payload=payloads)
     def add(self, payload):

@@ -14,11 +14,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from streamproc.console.answers.common import AsOf
-from streamproc.console.answers.fleet import Health, Overview, Pipeline, Series, StatusCount
+from streamproc.console.answers.fleet import ConsoleHealth, Overview, Pipeline, Series, StatusCount
 from streamproc.console.answers.runs import History, Link, Run, RunDetail, Runs, Step, Values
 from streamproc.console.answers.signals import Alerts, LetterDetail, LetterGroup, Letters, Replay
 from streamproc.console.callers import Caller
-from streamproc.console.pages.options import Pages
+from streamproc.console.pages.options import PageOptions
 from streamproc.console.pages.routing import error_page, routes
 from streamproc.console.qualifiers import Filter
 from streamproc.console.reads import (
@@ -205,8 +205,8 @@ class FakeReads:
             as_of=self.as_of,
         )
 
-    async def health(self) -> Health:
-        return Health(
+    async def health(self) -> ConsoleHealth:
+        return ConsoleHealth(
             status="ok", version="0.1.0", message="", database_bytes=812_000_000, runs=len(self.lives), as_of=self.as_of
         )
 
@@ -363,7 +363,7 @@ class Site:
     def __init__(self, reads: FakeReads, caller: Caller = OPERATOR, now: Callable[[], float] = lambda: NOW_S) -> None:
         self.reads, self.caller = reads, caller
         self.api = Api(reads, lambda: self.caller)
-        options = Pages(version="0.1.0", clock=now)
+        options = PageOptions(version="0.1.0", clock=now)
         self._app = Starlette(
             routes=[
                 *routes(options),

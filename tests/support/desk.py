@@ -7,9 +7,9 @@ from typing import Any
 from streamproc.codec.deadletter import dead_letter
 from streamproc.codec.decode import Rejection
 from streamproc.dlq.choice import Choice
-from streamproc.dlq.limits import Limits
-from streamproc.dlq.planning import Plan, Terms, survey, terms_of
-from streamproc.dlq.replaying import Replay
+from streamproc.dlq.limits import ReplayLimits
+from streamproc.dlq.planning import ReplayPlan, ReplayTerms, survey, terms_of
+from streamproc.dlq.replaying import LetterReplay
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.topics import create_topics, receipts_topic
 from tests.support.fake_kafka import Entry, FakeKafka, Log
@@ -77,21 +77,21 @@ class Desk:
         ]
         return Counter(marks)
 
-    async def terms(self, choice: Choice = EVERYTHING, max_attempts: int = 3) -> Terms:
+    async def terms(self, choice: Choice = EVERYTHING, max_attempts: int = 3) -> ReplayTerms:
         """Return what a replay goes by."""
-        limits = Limits(max_attempts, MAX_RECORD_BYTES, knows_all)
+        limits = ReplayLimits(max_attempts, MAX_RECORD_BYTES, knows_all)
         return await terms_of(self.kafka, self.topics, choice, limits, NOW_MS)
 
-    async def plan(self, choice: Choice = EVERYTHING, max_attempts: int = 3) -> Plan:
+    async def plan(self, choice: Choice = EVERYTHING, max_attempts: int = 3) -> ReplayPlan:
         """Return what a replay would do."""
         return await survey(self.kafka, await self.terms(choice, max_attempts))
 
     async def replay(
         self, choice: Choice = EVERYTHING, max_attempts: int = 3, on_replayed: Callable[[int], None] = lambda _: None
-    ) -> Replay:
+    ) -> LetterReplay:
         """Return a replay that is yet to be run."""
         terms = await self.terms(choice, max_attempts)
-        return Replay(self.kafka, terms, await survey(self.kafka, terms), lambda: NOW_MS / 1000, on_replayed)
+        return LetterReplay(self.kafka, terms, await survey(self.kafka, terms), lambda: NOW_MS / 1000, on_replayed)
 
     async def replayed(self, choice: Choice = EVERYTHING, max_attempts: int = 3) -> int:
         """Replay, and return how many letters were sent."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streamproc.store.block import Sealed
-from streamproc.store.disk import Change, DiskFails, Stored
+from streamproc.store.disk import Change, DiskFails, StoredBlock
 
 
 class FakeDisk:
@@ -50,10 +50,10 @@ class FakeDisk:
         self._look()
         return sorted(self.kept_frames.items(), reverse=True)
 
-    def stored(self) -> Iterable[Stored]:
+    def stored(self) -> Iterable[StoredBlock]:
         self._look()
         return [
-            Stored(each, sealed.listed, len(sealed.data), self.gone.get(each, 0))
+            StoredBlock(each, sealed.listed, len(sealed.data), self.gone.get(each, 0))
             for each, sealed in sorted(self.blocks.items())
         ]
 
@@ -126,7 +126,7 @@ class OpenedDisk:
     def frames(self) -> Iterable[tuple[int, bytes]]:
         return self._at().frames()
 
-    def stored(self) -> Iterable[Stored]:
+    def stored(self) -> Iterable[StoredBlock]:
         return self._at().stored()
 
     def clear(self) -> None:

@@ -7,7 +7,7 @@ from streamproc.core.model import MAX_AHEAD_MS, Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
-from streamproc.core.state import Outcome, State
+from streamproc.core.state import CommitOutcome, State
 from streamproc.core.step import begin, step
 
 START_MS = 1_717_200_000_000
@@ -56,7 +56,7 @@ def moment(at: int = 0, *, caught_up: bool = False) -> Moment:
     return Moment(START_MS + at, caught_up)
 
 
-def fold(state: State, *events: RunEvent, at: int = 10_000_000) -> Outcome:
+def fold(state: State, *events: RunEvent, at: int = 10_000_000) -> CommitOutcome:
     """Step and merge, as a commit would."""
     outcome = step(state, events, moment(at), begin(state))
     state.merge(outcome)

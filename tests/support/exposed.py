@@ -10,10 +10,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from streamproc.console.intake import Intake
-from streamproc.console.metrics import Metrics, Watched
-from streamproc.console.model.database import Cause
-from streamproc.console.replays import Outcome
-from streamproc.console.standing import Standing
+from streamproc.console.metrics import MeasuredParts, Metrics
+from streamproc.console.model.database import RebuildCause
+from streamproc.console.replays import ReplayOutcome
+from streamproc.console.standing import FollowerStatus
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.model import Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
@@ -24,7 +24,7 @@ from streamproc.core.step import begin, pass_time, step
 from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import StateSettings, TopicSettings
-from streamproc.runtime.observer import FoldReport, Held, TaskState, WindowReport, count_alerts
+from streamproc.runtime.observer import FoldReport, StageState, TaskState, WindowReport, count_alerts
 from streamproc.runtime.ports import TopicPartition
 from tests.support.events import START_MS, event
 from tests.support.readmodel import database
@@ -94,7 +94,7 @@ class Exposed:
         metrics.push.sent("webhook", "failed", 1)
         metrics.push.waiting("webhook", 1)
 
-    def _start(self, source: TopicPartition, held: Held) -> None:
+    def _start(self, source: TopicPartition, held: StageState) -> None:
         self.metrics.task_state(source, TaskState.RUNNING)
         self.metrics.running(source, held)
 
@@ -122,10 +122,10 @@ class ExposedConsole:
     """A console's metrics, and what they watch, in a directory; close it."""
 
     def __init__(self, directory: Path) -> None:
-        self._standing, self._intake = Standing(), Intake(TopicSettings())
+        self._standing, self._intake = FollowerStatus(), Intake(TopicSettings())
         self._database, self._pool = database(directory), ThreadPoolExecutor(1)
-        self._replays: Counter[Outcome] = Counter()
-        watched = Watched(self._standing, self._database, self._pool, self._intake, lambda: 2, self._replays)
+        self._replays: Counter[ReplayOutcome] = Counter()
+        watched = MeasuredParts(self._standing, self._database, self._pool, self._intake, lambda: 2, self._replays)
         self.metrics = Metrics(watched, ASSISTANTS.name)
 
     def work(self) -> None:
@@ -133,9 +133,9 @@ class ExposedConsole:
         self._standing.read({STATE: 100}, 100)
         self._standing.lags({STATE: 20}, is_complete=True)
         self._standing.skipped[STATE.topic] += 1
-        self._database.rebuilds[Cause.DAMAGED] += 1
+        self._database.rebuilds[RebuildCause.DAMAGED] += 1
         self._database.interrupted += 1
-        self._replays[Outcome.SENT] += 1
+        self._replays[ReplayOutcome.SENT] += 1
         for status in (200, 404, 503):
             self.metrics.requested("/runs", status, 0.02)
 

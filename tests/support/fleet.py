@@ -4,7 +4,7 @@ import random
 from typing import Any, NamedTuple
 
 from streamproc.console.answers.common import AsOf, Ms
-from streamproc.console.answers.fleet import Instance, PartitionStatus, Rate, Window
+from streamproc.console.answers.fleet import Instance, PartitionStatus, Rate, SeriesPoint
 from streamproc.console.answers.runs import Run, Step, Usage
 from streamproc.console.answers.signals import Alert, Letter
 
@@ -393,7 +393,7 @@ def rates() -> list[Rate]:
     return found
 
 
-def windows(since_ms: Ms, until_ms: Ms, size_s: int) -> list[Window]:
+def windows(since_ms: Ms, until_ms: Ms, size_s: int) -> list[SeriesPoint]:
     """Return those between the two times; the same each time."""
     found = []
     for start in range(since_ms - since_ms % (size_s * SECOND), until_ms, size_s * SECOND):
@@ -401,7 +401,7 @@ def windows(since_ms: Ms, until_ms: Ms, size_s: int) -> list[Window]:
         created = dice.randrange(180, 260) * size_s // 60
         failed = dice.randrange(2, 24) * size_s // 60
         found.append(
-            Window(
+            SeriesPoint(
                 start=start,
                 end=start + size_s * SECOND,
                 created=created,

@@ -8,7 +8,7 @@ from msgspec import structs
 from streamproc.codec.arrival import FLAGS
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.decode import decode
-from streamproc.codec.encode import OutputEncoder, Source
+from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.core.model import Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
@@ -20,7 +20,7 @@ from tests.support.oracle import FOREVER, NO_DEADLINES
 from tests.support.runobjects import START_MS, arrivals
 
 T = 1_796_000_000
-ENCODER = OutputEncoder(Source("values", "run-events", 0))
+ENCODER = OutputEncoder(OutputSource("values", "run-events", 0))
 WHOLE: dict[str, Any] = {
     "id": "run_1",
     "object": "thread.run",

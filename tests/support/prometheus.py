@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from streamproc.local.prometheus import LocalPrometheus, Server, find_program, shipped_rules
+from streamproc.local.prometheus import LocalPrometheus, PrometheusProgram, find_program, shipped_rules
 from tests.support.caching import Unfetchable
 from tests.support.debian import fetch
 
@@ -97,7 +97,7 @@ class Prometheus:
 class Alertmanager:
     """An Alertmanager that runs, seen through amtool."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: PrometheusProgram) -> None:
         self.address = server.address
         self.url = server.url
 
@@ -138,7 +138,7 @@ async def prometheus(
 @asynccontextmanager
 async def alertmanager(settings: Mapping[str, Any] | None = None) -> AsyncIterator[Alertmanager]:
     """Run an Alertmanager that groups nothing and notifies nobody, unless told otherwise."""
-    server = Server(program("alertmanager"))
+    server = PrometheusProgram(program("alertmanager"))
     nobody = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
     await server.start(settings or nobody, "--storage.path=data", "--cluster.listen-address=")
     try:

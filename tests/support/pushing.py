@@ -5,7 +5,7 @@ from typing import Any
 
 from streamproc.core.alerts import Alert
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
-from streamproc.notify.pusher import Pusher, Source
+from streamproc.notify.pusher import AlertOrigin, Pusher
 from tests.support.alerts import START_MS, message
 from tests.support.fake_feed import FakeTopic
 
@@ -47,7 +47,7 @@ class Pushing:
 
     def pusher(self, **settings: Any) -> Pusher:
         """Return a push; settings are not checked, so that a test need not wait for whole seconds."""
-        source = Source("app", "run-alerts", self.topic.feed, self._partitions)
+        source = AlertOrigin("app", "run-alerts", self.topic.feed, self._partitions)
         alertmanager = AlertmanagerSettings().model_copy(update=settings.get("alertmanager", {}))
         webhook = WebhookSettings().model_copy(update=settings.get("webhook", {}))
         return Pusher(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from streamproc.console.model.database import Database
-from streamproc.console.model.entries import Batch, RunChange, unpack_run, unpack_sums
+from streamproc.console.model.entries import RunChange, Writes, unpack_run, unpack_sums
 from streamproc.console.model.runs import RunTable
 from streamproc.console.model.writing import write
 from streamproc.console.queries.view import View
@@ -62,7 +62,7 @@ def gone(run_id: str, offset: int = 0, partition: int = 0) -> RunChange:
 
 def put(into: Database, *changes: RunChange) -> None:
     """Write states in one batch."""
-    write(into, TABLE, Batch(runs={(each.run_id, each.partition): each for each in changes}))
+    write(into, TABLE, Writes(runs={(each.run_id, each.partition): each for each in changes}))
 
 
 def runs_in(found: Database) -> dict[str, Run]:

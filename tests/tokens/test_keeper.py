@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.tokens import TokenUnavailable
-from streamproc.tokens.keeper import RENEWED_AT, Keeper, Token
+from streamproc.tokens.keeper import RENEWED_AT, Token, TokenKeeper
 
 LIFE_S = 100.0
 
@@ -73,8 +73,8 @@ async def giver() -> Giver:
 
 
 @pytest.fixture
-def keeper(time: Time, giver: Giver) -> Keeper:
-    return Keeper(giver.fetch, lambda: time.now, time.sleep)
+def keeper(time: Time, giver: Giver) -> TokenKeeper:
+    return TokenKeeper(giver.fetch, lambda: time.now, time.sleep)
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-async def test_a_dozen_connections_ask_once(keeper: Keeper, giver: Giver) -> None:
+async def test_a_dozen_connections_ask_once(keeper: TokenKeeper, giver: Giver) -> None:
     giver.open.clear()
     asking = [asyncio.create_task(keeper.token()) for _ in range(12)]
     await settled()
@@ -92,7 +92,7 @@ async def test_a_dozen_connections_ask_once(keeper: Keeper, giver: Giver) -> Non
     assert giver.asked == 1
 
 
-async def test_who_gives_up_takes_it_from_nobody(keeper: Keeper, giver: Giver) -> None:
+async def test_who_gives_up_takes_it_from_nobody(keeper: TokenKeeper, giver: Giver) -> None:
     """A connection has a time limit of its own."""
     giver.open.clear()
     hasty, patient = (asyncio.create_task(keeper.token()) for _ in range(2))
@@ -103,7 +103,9 @@ async def test_who_gives_up_takes_it_from_nobody(keeper: Keeper, giver: Giver) -
     assert await patient == "token 1"
 
 
-async def test_whatever_goes_wrong_is_tried_again_and_shown_to_nobody(keeper: Keeper, giver: Giver, time: Time) -> None:
+async def test_whatever_goes_wrong_is_tried_again_and_shown_to_nobody(
+    keeper: TokenKeeper, giver: Giver, time: Time
+) -> None:
     """The renewal goes on; an unforeseen error may hold a secret in its text."""
     giver.fails = RuntimeError("the secret")
     with pytest.raises(TokenUnavailable, match=r"^asking for a token fails: RuntimeError$"):
@@ -113,7 +115,7 @@ async def test_whatever_goes_wrong_is_tried_again_and_shown_to_nobody(keeper: Ke
     assert (await keeper.token()).startswith("token")
 
 
-async def test_it_is_renewed_before_it_ends(keeper: Keeper, giver: Giver, time: Time) -> None:
+async def test_it_is_renewed_before_it_ends(keeper: TokenKeeper, giver: Giver, time: Time) -> None:
     assert await keeper.token() == "token 1"
     await time.passes(LIFE_S * RENEWED_AT[0] - 1)
     assert (await keeper.token(), giver.asked) == ("token 1", 1)
@@ -121,7 +123,7 @@ async def test_it_is_renewed_before_it_ends(keeper: Keeper, giver: Giver, time: 
     assert (await keeper.token(), giver.asked) == ("token 2", 2)
 
 
-async def test_nobody_waits_for_a_renewal(keeper: Keeper, giver: Giver, time: Time) -> None:
+async def test_nobody_waits_for_a_renewal(keeper: TokenKeeper, giver: Giver, time: Time) -> None:
     await keeper.token()
     giver.open.clear()
     await time.passes(LIFE_S * RENEWED_AT[1] + 1)
@@ -130,7 +132,7 @@ async def test_nobody_waits_for_a_renewal(keeper: Keeper, giver: Giver, time: Ti
 
 @pytest.mark.parametrize("trouble", [TokenUnavailable("away"), ConfigError("no")])
 async def test_a_renewal_that_fails_leaves_the_old_one(
-    keeper: Keeper, giver: Giver, time: Time, trouble: Exception
+    keeper: TokenKeeper, giver: Giver, time: Time, trouble: Exception
 ) -> None:
     """As long as that is valid; then whoever asks hears why, and the giver is not asked more often for it."""
     await keeper.token()
@@ -151,7 +153,7 @@ async def test_a_renewal_that_fails_leaves_the_old_one(
     assert await keeper.token() == f"token {giver.asked}"
 
 
-async def test_failures_are_further_and_further_apart(keeper: Keeper, giver: Giver, time: Time) -> None:
+async def test_failures_are_further_and_further_apart(keeper: TokenKeeper, giver: Giver, time: Time) -> None:
     giver.fails = TokenUnavailable("away")
     with pytest.raises(TokenUnavailable):
         await keeper.token()
@@ -159,7 +161,7 @@ async def test_failures_are_further_and_further_apart(keeper: Keeper, giver: Giv
     assert 20 < giver.asked < 60
 
 
-async def test_whoever_asks_to_be_left_alone_is(keeper: Keeper, giver: Giver, time: Time) -> None:
+async def test_whoever_asks_to_be_left_alone_is(keeper: TokenKeeper, giver: Giver, time: Time) -> None:
     giver.fails = TokenUnavailable("busy", retry_after_s=50)
     with pytest.raises(TokenUnavailable):
         await keeper.token()
@@ -169,7 +171,9 @@ async def test_whoever_asks_to_be_left_alone_is(keeper: Keeper, giver: Giver, ti
     assert giver.asked == 2
 
 
-async def test_tokens_that_end_at_once_are_not_asked_for_without_end(keeper: Keeper, giver: Giver, time: Time) -> None:
+async def test_tokens_that_end_at_once_are_not_asked_for_without_end(
+    keeper: TokenKeeper, giver: Giver, time: Time
+) -> None:
     giver.life_s = 0.001
     await keeper.token()
     await time.passes(10)

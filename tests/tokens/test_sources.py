@@ -14,7 +14,7 @@ from streamproc.runtime.aio.tokens import NoToken, Provider
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.tokens import Tokens, TokenUnavailable, can_log_in
 from streamproc.tokens.file import TokenFile
-from streamproc.tokens.keeper import Keeper
+from streamproc.tokens.keeper import TokenKeeper
 from streamproc.tokens.msk import MskTokens
 from streamproc.tokens.source import source_of
 
@@ -26,7 +26,7 @@ def kafka(**settings: object) -> KafkaSettings:
 
 
 def test_each_has_its_source() -> None:
-    assert isinstance(source_of(kafka(oauth=BY_URL)), Keeper)
+    assert isinstance(source_of(kafka(oauth=BY_URL)), TokenKeeper)
     assert isinstance(source_of(kafka(oauth={"token_file": "x"})), TokenFile)
 
 

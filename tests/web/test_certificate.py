@@ -13,7 +13,7 @@ import uvloop
 from streamproc.errors import ConfigError
 from streamproc.web.certificate import Certificate, certificate
 from streamproc.web.config import HttpSettings
-from streamproc.web.limits import InPieces, Limits
+from streamproc.web.limits import InPieces, ServerLimits
 from streamproc.web.server import HttpServer
 from tests.support.certificates import Authority
 from tests.support.waiting import eventually
@@ -82,7 +82,7 @@ def test_probes_are_answered_by_tls_beside_120_that_say_nothing(run, authority) 
     client = ssl.create_default_context(cafile=authority.ca_file)
 
     async def main() -> None:
-        shown, limits = Certificate(ours.cert_file, ours.key_file), Limits(head_s=1)
+        shown, limits = Certificate(ours.cert_file, ours.key_file), ServerLimits(head_s=1)
         async with HttpServer(app, "127.0.0.1", 0, certificate=shown, limits=limits) as server:
             silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(120)]
             assert (await get(server, client)).startswith(b"HTTP/1.1 200")
@@ -101,7 +101,7 @@ def test_a_large_answer_by_tls_is_whole(run, authority) -> None:
         await InPieces(b"x" * 3_000_000)(scope, receive, send)
 
     async def main() -> None:
-        shown, limits = Certificate(ours.cert_file, ours.key_file), Limits(unsent_s=3_600)
+        shown, limits = Certificate(ours.cert_file, ours.key_file), ServerLimits(unsent_s=3_600)
         async with HttpServer(large, "127.0.0.1", 0, certificate=shown, limits=limits) as server:
             answer = await get(server, client)
             assert len(answer.partition(b"\r\n\r\n")[2]) == 3_000_000
@@ -120,7 +120,7 @@ def test_an_answer_by_tls_that_nobody_takes_ends_the_connection(run, authority) 
         ended.append(True)
 
     async def main() -> None:
-        shown, limits = Certificate(ours.cert_file, ours.key_file), Limits(unsent_s=0.1)
+        shown, limits = Certificate(ours.cert_file, ours.key_file), ServerLimits(unsent_s=0.1)
         async with HttpServer(large, "127.0.0.1", 0, certificate=shown, limits=limits) as server:
             _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=client)
             writer.transport.pause_reading()

@@ -11,11 +11,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from streamproc.web.limits import InPieces, Limits
+from streamproc.web.limits import InPieces, ServerLimits
 from streamproc.web.server import HttpServer
 
 LONG_S = 3_600.0
-PATIENT = Limits(head_s=LONG_S, body_s=LONG_S, idle_s=3_600, unsent_s=LONG_S)
+PATIENT = ServerLimits(head_s=LONG_S, body_s=LONG_S, idle_s=3_600, unsent_s=LONG_S)
 """Nothing ends but for what a test is about."""
 LARGE = 15_000_000
 """More than any socket takes."""
@@ -34,7 +34,7 @@ def run(request: pytest.FixtureRequest) -> Callable[..., None]:
 class Served:
     """A server, and what its application heard."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         self.heard: list[str] = []
         self.held = 0
         self.go_on = asyncio.Event()
@@ -108,7 +108,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def served(limits: Limits = PATIENT) -> AsyncIterator[Served]:
+async def served(limits: ServerLimits = PATIENT) -> AsyncIterator[Served]:
     serving = Served(limits)
     async with serving.http:
         yield serving
@@ -264,7 +264,7 @@ def test_an_answer_that_is_taken_slowly_is_whole(run):
 
 def test_a_stream_of_events_outlasts_every_limit(run):
     async def main() -> None:
-        limits = Limits(head_s=0.1, body_s=0.1, idle_s=1, unsent_s=0.1)
+        limits = ServerLimits(head_s=0.1, body_s=0.1, idle_s=1, unsent_s=0.1)
         async with served(limits) as server, server.client(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n") as (reader, _):
             await reader.readuntil(b"first\n\n")
             for said in (HALF["half its headers"], HALF["half a body"], b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"):

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from streamproc.errors import ConfigError
-from streamproc.web.config import Endpoint
-from streamproc.web.session import Session, Unanswered
+from streamproc.web.config import EndpointSettings
+from streamproc.web.session import HttpSession, Unanswered
 from tests.support.certificates import Authority
 from tests.support.receiver import receiver
 
@@ -18,7 +18,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 async def get(url: str, **settings: object) -> int:
-    async with Session(Endpoint(**settings)) as session, session.request("GET", url, None, {}) as answer:
+    async with HttpSession(EndpointSettings(**settings)) as session, session.request("GET", url, None, {}) as answer:
         return answer.status
 
 
@@ -47,30 +47,30 @@ def test_a_certificate_and_its_key_may_be_one_file(authority: Authority, tmp_pat
     ours = authority.issue("client")
     both = tmp_path / "both.pem"
     both.write_text(Path(ours.cert_file).read_text() + Path(ours.key_file).read_text())
-    Session(Endpoint(cert_file=str(both)))
+    HttpSession(EndpointSettings(cert_file=str(both)))
 
 
 def test_a_key_with_a_passphrase_is_refused_instead_of_asked_for(authority: Authority) -> None:
     """OpenSSL would ask on the terminal."""
     ours = authority.issue("client")
     with pytest.raises(ConfigError, match=r"client\.locked.*unencrypted"):
-        Session(Endpoint(cert_file=ours.cert_file, key_file=ours.locked_key))
+        HttpSession(EndpointSettings(cert_file=ours.cert_file, key_file=ours.locked_key))
 
 
 def test_certificates_that_cannot_be_used_are_named(authority: Authority) -> None:
     ours, other = authority.issue("client"), authority.issue("other")
     with pytest.raises(ConfigError, match=r"^cert_file \(/nowhere\.pem\): there is no such file$"):
-        Session(Endpoint(cert_file="/nowhere.pem"))
+        HttpSession(EndpointSettings(cert_file="/nowhere.pem"))
     with pytest.raises(
         ConfigError,
         match=r"the key in key_file \(.*other\.key\) does not fit the certificate in cert_file \(.*client\.pem\)",
     ):
-        Session(Endpoint(cert_file=ours.cert_file, key_file=other.key_file))
+        HttpSession(EndpointSettings(cert_file=ours.cert_file, key_file=other.key_file))
 
 
 def test_a_key_without_a_certificate_is_a_mistake() -> None:
     with pytest.raises(ValidationError, match="give cert_file"):
-        Endpoint(key_file="client.key")
+        EndpointSettings(key_file="client.key")
 
 
 async def test_what_logs_in_is_read_again_where_it_has_changed(authority: Authority, tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ async def test_what_logs_in_is_read_again_where_it_has_changed(authority: Author
     token.write_text("first\n")
     elsewhere.mkdir()
     other = Authority(elsewhere)
-    endpoint = Endpoint(ca_file=authority.ca_file, bearer_token_file=token)
-    async with Session(endpoint) as session:
+    endpoint = EndpointSettings(ca_file=authority.ca_file, bearer_token_file=token)
+    async with HttpSession(endpoint) as session:
         for signed_by, change, sent in (
             (authority, lambda: None, "first"),
             (authority, lambda: token.write_text("second"), "second"),

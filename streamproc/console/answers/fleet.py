@@ -6,7 +6,7 @@ from streamproc.console.answers.common import Answer, AsOf, Ms
 from streamproc.console.answers.signals import Alert
 
 
-class Window(Answer):
+class SeriesPoint(Answer):
     """One point of the series: all groups that were asked for, summed.
 
     Times of waiting in seconds, None: nothing was measured. `failure_rate`: failed of ended, None where nothing ended.
@@ -30,7 +30,7 @@ class Series(Answer):
 
     size_s: int
     sizes_s: list[int]
-    items: list[Window]
+    items: list[SeriesPoint]
     next: str | None
     as_of: AsOf
 
@@ -134,7 +134,7 @@ class Overview(Answer):
     as_of: AsOf
 
 
-class Health(Answer):
+class ConsoleHealth(Answer):
     """Of the console itself."""
 
     status: Literal["ok", "rebuilding", "behind", "kafka_unavailable"]

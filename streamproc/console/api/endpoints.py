@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct, structs
 
 from streamproc.console.answers.common import Answer
-from streamproc.console.answers.fleet import Health, Overview, Pipeline, Series
+from streamproc.console.answers.fleet import ConsoleHealth, Overview, Pipeline, Series
 from streamproc.console.answers.runs import History, RunDetail, Runs, Values
 from streamproc.console.answers.signals import Alerts, LetterDetail, Letters
 from streamproc.console.api.parameters import Parameter, WrongParameter
@@ -100,7 +100,7 @@ async def _pipeline(call: Call) -> Pipeline:
     return await call.reads.pipeline()
 
 
-async def _health(call: Call) -> Health:
+async def _health(call: Call) -> ConsoleHealth:
     return await call.reads.health()
 
 
@@ -195,7 +195,7 @@ ENDPOINTS = (
     Endpoint("/dead-letters", "Rejected events, last first.", Letters, _letters, (*LETTERS, *PAGED), is_list=True),
     Endpoint("/dead-letters/{partition}/{offset}", "One rejected event.", LetterDetail, _letter),
     Endpoint("/pipeline", "Who does what.", Pipeline, _pipeline, (FORMAT,), is_list=True),
-    Endpoint("/health", "How the console is.", Health, _health),
+    Endpoint("/health", "How the console is.", ConsoleHealth, _health),
 )
 STREAM = (
     Parameter("kind", "Only these.", choices=("transition", "alert"), is_list=True),

@@ -32,7 +32,7 @@ IDENTITY = "identity"
 EPOCH = "epoch"
 
 
-class Cause(StrEnum):
+class RebuildCause(StrEnum):
     """Why a read model was built anew, in one word."""
 
     ABSENT = "absent"
@@ -56,7 +56,7 @@ class Database:
         self.index_metadata = index_metadata
         self.epoch = ""
         self.untouched_s = _age_s(path)
-        self.rebuilds: Counter[Cause] = Counter()
+        self.rebuilds: Counter[RebuildCause] = Counter()
         self.interrupted = 0
         self._identity = f"{VERSION} {sorted(identity.items())} {index_metadata}"
         self._local = threading.local()
@@ -113,7 +113,7 @@ class Database:
                 self._readers -= 1
                 self._turns.notify_all()
 
-    def rebuild(self, cause: Cause, why: str) -> None:
+    def rebuild(self, cause: RebuildCause, why: str) -> None:
         """Begin anew with an empty file. `why`: in words, for people."""
         with suppress(sqlite3.Error, AttributeError):  # It may never have been opened.
             self.writer.close()
@@ -151,7 +151,7 @@ class Database:
         """Open the file, or make it; return why it was rebuilt, empty where it was not."""
         if not self.path.exists():
             self._make()
-            self.rebuilds[Cause.ABSENT] += 1
+            self.rebuilds[RebuildCause.ABSENT] += 1
             return "there was none"
         try:
             self.writer = _connected(self.path)
@@ -159,10 +159,10 @@ class Database:
             # Reads every index's root and every table's: a torn file shows in most cases here, else in its use.
             self.writer.execute("SELECT count(*) FROM sqlite_schema, (SELECT max(id) FROM runs)").fetchone()
         except sqlite3.DatabaseError as error:
-            self.rebuild(Cause.DAMAGED, f"it was damaged, or no read model ({error})")
+            self.rebuild(RebuildCause.DAMAGED, f"it was damaged, or no read model ({error})")
             return self.why_rebuilt
         if meta.get(IDENTITY) != self._identity:
-            self.rebuild(Cause.OTHER_SETTINGS, "it was made by another version, or with other settings")
+            self.rebuild(RebuildCause.OTHER_SETTINGS, "it was made by another version, or with other settings")
             return self.why_rebuilt
         self.epoch = meta[EPOCH]
         return ""

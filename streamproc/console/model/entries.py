@@ -14,7 +14,7 @@ Sums = dict[str, int]
 """Counts by name, nested names joined by a dot: they can be added and taken away."""
 
 
-class Kind(IntEnum):
+class StepKind(IntEnum):
     """Where a step of a run's history comes from."""
 
     TRANSITION = 0
@@ -76,7 +76,7 @@ class Alerted(Struct, array_like=True):
 class StepRow(NamedTuple):
     """A row of steps: its own place, and what it says."""
 
-    kind: Kind
+    kind: StepKind
     partition: int
     offset: int
     run_id: str | None
@@ -135,7 +135,7 @@ class InstanceRow(NamedTuple):
     packed: bytes | None
 
 
-class Mark(NamedTuple):
+class Checkpoint(NamedTuple):
     """How far a partition was read: the next offset, and the offset and a check sum of the last record."""
 
     next: int
@@ -143,7 +143,7 @@ class Mark(NamedTuple):
     print: int | None = None
 
 
-class Batch(Struct):
+class Writes(Struct):
     """All that is written in one transaction. Of runs and windows only the last of each is in it."""
 
     runs: dict[tuple[str, int], RunChange] = field(default_factory=dict)
@@ -152,7 +152,7 @@ class Batch(Struct):
     receipts: list[ReceiptRow] = field(default_factory=list)
     windows: dict[tuple[int, str, str, int], WindowRow] = field(default_factory=dict)
     instances: dict[str, InstanceRow] = field(default_factory=dict)
-    marks: dict[TopicPartition, Mark] = field(default_factory=dict)
+    marks: dict[TopicPartition, Checkpoint] = field(default_factory=dict)
 
 
 unpack_run = Decoder(Run).decode

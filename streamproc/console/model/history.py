@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from sqlite3 import Connection
 
-from streamproc.console.model.entries import Alerted, Arrived, Kind, StepRow, encode
+from streamproc.console.model.entries import Alerted, Arrived, StepKind, StepRow, encode
 
 RATE_MS = 10_000
 
@@ -18,7 +18,7 @@ def write_steps(db: Connection, steps: Sequence[StepRow]) -> None:
     _write_alerts(db, (each.said for each in steps if isinstance(each.said, Alerted)))
 
 
-def partitions(db: Connection, kind: Kind) -> Iterator[int]:
+def partitions(db: Connection, kind: StepKind) -> Iterator[int]:
     """Yield the partitions of which there are steps, by going from one to the next."""
     at: int | None = -1
     while at is not None:

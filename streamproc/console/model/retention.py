@@ -5,7 +5,7 @@ from sqlite3 import Connection
 from typing import NamedTuple
 
 from streamproc.console.model.database import Database
-from streamproc.console.model.entries import Kind
+from streamproc.console.model.entries import StepKind
 from streamproc.console.model.history import partitions
 from streamproc.console.model.letters import remove_letters
 from streamproc.console.model.runs import remove
@@ -16,7 +16,7 @@ STEPS_PER_RUN = 8
 """For each run that is kept, so many steps."""
 
 
-class Retention(NamedTuple):
+class HistoryRetention(NamedTuple):
     """How long the past is kept, and how many runs."""
 
     keep_ms: int
@@ -24,7 +24,7 @@ class Retention(NamedTuple):
     profile: Profile
 
 
-def tidy(database: Database, retention: Retention, now_ms: int) -> bool:
+def tidy(database: Database, retention: HistoryRetention, now_ms: int) -> bool:
     """Take off what is over a limit, AT_ONCE of each kind at most; tell whether there may be more."""
     limit = now_ms - retention.keep_ms
     with database.transaction() as db:
@@ -55,7 +55,7 @@ def tidy(database: Database, retention: Retention, now_ms: int) -> bool:
 
 def _old_steps(db: Connection, limit: int, most: int) -> bool:
     """Take off the first of each partition that are too old; and where there are too many, the first anyway."""
-    places = [(kind, partition) for kind in Kind for partition in partitions(db, kind)]
+    places = [(kind, partition) for kind in StepKind for partition in partitions(db, kind)]
     span = "SELECT min(offset), max(offset) FROM steps WHERE kind = ? AND partition = ?"
     spans = [db.execute(span, place).fetchone() for place in places]
     # Offsets are as good as a count here: each partition gives up its share of what is too much.
@@ -80,7 +80,7 @@ def _old_letters(db: Connection, limit: int) -> bool:
     return _gone(len(places))
 
 
-def _surplus_runs(db: Connection, retention: Retention) -> bool:
+def _surplus_runs(db: Connection, retention: HistoryRetention) -> bool:
     """Leave out the runs that ended first; of open ones none, or nobody would see what waits."""
     (held,) = db.execute("SELECT coalesce(sum(runs), 0) FROM facets WHERE name = 'status'").fetchone()
     surplus = min(held - retention.max_runs, AT_ONCE)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from sqlite3 import Connection
 
 from streamproc.console.model.database import Database
-from streamproc.console.model.entries import Batch, Mark
+from streamproc.console.model.entries import Checkpoint, Writes
 from streamproc.console.model.history import write_steps
 from streamproc.console.model.letters import write_letters, write_receipts
 from streamproc.console.model.runs import RunTable
@@ -12,7 +12,7 @@ from streamproc.console.model.windows import write_windows
 from streamproc.runtime.ports import TopicPartition
 
 
-def write(database: Database, runs: RunTable, batch: Batch) -> None:
+def write(database: Database, runs: RunTable, batch: Writes) -> None:
     """Write a batch, all of it or nothing."""
     with database.transaction() as db:
         runs.write(db, batch.runs.values())
@@ -24,13 +24,13 @@ def write(database: Database, runs: RunTable, batch: Batch) -> None:
         write_marks(db, batch.marks)
 
 
-def marks(db: Connection) -> dict[TopicPartition, Mark]:
+def marks(db: Connection) -> dict[TopicPartition, Checkpoint]:
     """Return how far each partition was read."""
     rows = db.execute("SELECT topic, partition, next, last, print FROM positions")
-    return {TopicPartition(topic, partition): Mark(*mark) for topic, partition, *mark in rows}
+    return {TopicPartition(topic, partition): Checkpoint(*mark) for topic, partition, *mark in rows}
 
 
-def write_marks(db: Connection, read: Mapping[TopicPartition, Mark]) -> None:
+def write_marks(db: Connection, read: Mapping[TopicPartition, Checkpoint]) -> None:
     """Take over how far partitions were read."""
     db.executemany(
         "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)", [(*place, *mark) for place, mark in read.items()]
@@ -47,7 +47,7 @@ def write_topic_ids(db: Connection, ids: Mapping[str, str]) -> None:
     db.executemany("INSERT OR REPLACE INTO topics VALUES (?, ?)", ids.items())
 
 
-def _write_instances(db: Connection, batch: Batch) -> None:
+def _write_instances(db: Connection, batch: Writes) -> None:
     for instance_id, packed in batch.instances.values():
         if packed is None:
             db.execute("DELETE FROM instances WHERE instance_id = ?", [instance_id])

@@ -7,14 +7,14 @@ from starlette.responses import Response
 
 from streamproc.console.pages.asking import page_of, turning
 from streamproc.console.pages.links import Links
-from streamproc.console.pages.rendering import Renderer, reads
+from streamproc.console.pages.rendering import PageRenderer, reads
 from streamproc.console.reads import AlertFilter
 
 STATES: Final = ("firing", "resolved", "over")
 ALL: Final = "all"
 
 
-async def alerts(request: Request, renderer: Renderer) -> Response:
+async def alerts(request: Request, renderer: PageRenderer) -> Response:
     """Show the list; its fragment is `rows`."""
     asked = request.query_params
     state = asked.get("state") or STATES[0]

@@ -40,7 +40,7 @@ class Stretch(NamedTuple):
     is_now: bool
 
 
-class Mark(NamedTuple):
+class TimelineMark(NamedTuple):
     """A moment in the time line. `kind`: alert, refused, limit, now."""
 
     kind: str
@@ -52,7 +52,7 @@ class TimeLine(NamedTuple):
     """All of it; `ticks`: where and how long after the first event."""
 
     stretches: list[Stretch]
-    marks: list[Mark]
+    marks: list[TimelineMark]
     ticks: list[tuple[float, str]]
 
 
@@ -70,7 +70,7 @@ def time_line(run: Run | None, steps: Sequence[Step], now_ms: int) -> TimeLine |
     length = max(1, last - start)
     marks = [_mark(step, (step.at - start) / length * 100) for step in steps if step.verdict != "applied"]
     if limit is not None and start <= limit <= last:
-        marks.append(Mark("limit", (limit - start) / length * 100, "the limit of its status"))
+        marks.append(TimelineMark("limit", (limit - start) / length * 100, "the limit of its status"))
     ends = [step.at for step in applied[1:]] + [end]
     stretches = [
         _stretch(
@@ -91,11 +91,11 @@ def _stretch(step: Step, x: float, lasted_ms: int, length_ms: int, *, is_now: bo
     )
 
 
-def _mark(step: Step, x: float) -> Mark:
+def _mark(step: Step, x: float) -> TimelineMark:
     x = min(100.0, max(0.0, x))
     if step.what == "alert":
-        return Mark("alert", x, f"{step.kind} {step.state}")
-    return Mark("refused", x, f"{step.verdict}: it said {step.to_status}")
+        return TimelineMark("alert", x, f"{step.kind} {step.state}")
+    return TimelineMark("refused", x, f"{step.verdict}: it said {step.to_status}")
 
 
 def _ticks(length_ms: int) -> list[tuple[float, str]]:

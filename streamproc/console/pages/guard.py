@@ -9,10 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streamproc.console.pages.rendering import Renderer, reads
+from streamproc.console.pages.rendering import PageRenderer, reads
 from streamproc.console.reads import BadCursor, Busy, NotFound
 
-View = Callable[[Request, Renderer], Awaitable[Response]]
+View = Callable[[Request, PageRenderer], Awaitable[Response]]
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; report-uri {root}/csp-report"
@@ -38,7 +38,7 @@ def protected(request: Request, response: Response) -> Response:
 class Guard:
     """Turns views into endpoints."""
 
-    def __init__(self, renderer: Renderer) -> None:
+    def __init__(self, renderer: PageRenderer) -> None:
         self._renderer = renderer
 
     def page(self, view: View) -> Callable[[Request], Awaitable[Response]]:

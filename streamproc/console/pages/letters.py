@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from streamproc.console.pages.asking import page_of, turning, whole
 from streamproc.console.pages.links import Links
-from streamproc.console.pages.rendering import Renderer, caller, reads
+from streamproc.console.pages.rendering import PageRenderer, caller, reads
 from streamproc.console.reads import LetterFilter
 
 
-async def letters(request: Request, renderer: Renderer) -> Response:
+async def letters(request: Request, renderer: PageRenderer) -> Response:
     """Show groups and the list."""
     asked = request.query_params
     wanted = LetterFilter(
@@ -37,7 +37,7 @@ async def letters(request: Request, renderer: Renderer) -> Response:
     )
 
 
-async def letter(request: Request, renderer: Renderer) -> Response:
+async def letter(request: Request, renderer: PageRenderer) -> Response:
     """Show one."""
     place = whole(request.path_params["partition"]) or 0, whole(request.path_params["offset"]) or 0
     found = await reads(request).letter(*place, payload=caller(request).sees_payloads)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from streamproc.version import installed
 
 
-class Pages(NamedTuple):
+class PageOptions(NamedTuple):
     """`title`: beside each page's own. `rows`: of a page of a list. `clock`: Unix seconds."""
 
     title: str = "streamproc"

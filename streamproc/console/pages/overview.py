@@ -7,15 +7,15 @@ from typing import Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streamproc.console.answers.fleet import Overview, Series, StatusCount, Window
-from streamproc.console.pages.rendering import Renderer, reads
+from streamproc.console.answers.fleet import Overview, Series, SeriesPoint, StatusCount
+from streamproc.console.pages.rendering import PageRenderer, reads
 from streamproc.console.reads import MAX_PAGE, Page, Reads, SeriesFilter
 
 RANGES: Final = {"1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800}
 MAX_POINTS: Final = 600
 
 
-class Line(NamedTuple):
+class ChartLine(NamedTuple):
     """A line of the chart; None: nothing was measured."""
 
     name: str
@@ -30,7 +30,7 @@ CHARTS: Final = {
 }
 
 
-async def overview(request: Request, renderer: Renderer) -> Response:
+async def overview(request: Request, renderer: PageRenderer) -> Response:
     """Show the page; its fragments are `figures` and `chart`."""
     answer = await reads(request).overview()
     asked = request.query_params
@@ -50,7 +50,7 @@ async def overview(request: Request, renderer: Renderer) -> Response:
         as_of=answer.as_of,
         fleet=answer,
         overdue=sum(status.overdue for status in answer.statuses),
-        rows=[Row(status, *_standing(status, renderer.now_ms(), answer)) for status in answer.statuses],
+        rows=[StatusRow(status, *_standing(status, renderer.now_ms(), answer)) for status in answer.statuses],
         series=series,
         chart=chart,
         data=None if series is None else _data(series.items, chart),
@@ -62,7 +62,7 @@ async def overview(request: Request, renderer: Renderer) -> Response:
     )
 
 
-class Row(NamedTuple):
+class StatusRow(NamedTuple):
     """A status now. `share`: of the largest count, `used`: of its limit by its oldest run; both of 100."""
 
     now: StatusCount
@@ -95,29 +95,29 @@ async def _series(found: Reads, wanted: SeriesFilter) -> Series:
     return series
 
 
-def lines(chart: str, windows: list[Window]) -> list[Line]:
+def lines(chart: str, windows: list[SeriesPoint]) -> list[ChartLine]:
     """Return what a chart shows."""
     if chart == "failures":
-        return [Line("failed of ended", [_percent(window.failure_rate) for window in windows])]
+        return [ChartLine("failed of ended", [_percent(window.failure_rate) for window in windows])]
     if chart == "durations":
         return [
-            Line("waiting in the queue", [window.queue_wait_mean_s for window in windows]),
-            Line("running", [window.run_duration_mean_s for window in windows]),
-            Line("waiting for action", [window.action_wait_mean_s for window in windows]),
+            ChartLine("waiting in the queue", [window.queue_wait_mean_s for window in windows]),
+            ChartLine("running", [window.run_duration_mean_s for window in windows]),
+            ChartLine("waiting for action", [window.action_wait_mean_s for window in windows]),
         ]
     if chart == "tokens":
         kinds = dict.fromkeys(kind for window in windows for kind in window.tokens)
-        return [Line(kind, [window.tokens.get(kind, 0) for window in windows]) for kind in kinds]
+        return [ChartLine(kind, [window.tokens.get(kind, 0) for window in windows]) for kind in kinds]
     outcomes = dict.fromkeys(outcome for window in windows for outcome in window.ended)
-    ended = [Line(outcome, [window.ended.get(outcome, 0) for window in windows]) for outcome in outcomes]
-    return [Line("created", [window.created for window in windows]), *ended]
+    ended = [ChartLine(outcome, [window.ended.get(outcome, 0) for window in windows]) for outcome in outcomes]
+    return [ChartLine("created", [window.created for window in windows]), *ended]
 
 
 def _percent(rate: float | None) -> float | None:
     return None if rate is None else round(rate * 100, 2)
 
 
-def _data(windows: list[Window], chart: list[Line]) -> str:
+def _data(windows: list[SeriesPoint], chart: list[ChartLine]) -> str:
     """Return what the script draws: the names, and the columns with the times first."""
     times = [window.start // 1_000 for window in windows]
     return json.dumps({"names": [line.name for line in chart], "columns": [times, *(line.values for line in chart)]})

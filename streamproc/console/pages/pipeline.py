@@ -4,12 +4,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from streamproc.console.answers.fleet import PartitionStatus
-from streamproc.console.pages.rendering import Renderer, reads
+from streamproc.console.pages.rendering import PageRenderer, reads
 
 RUNNING = "running"
 
 
-async def pipeline(request: Request, renderer: Renderer) -> Response:
+async def pipeline(request: Request, renderer: PageRenderer) -> Response:
     """Show the page; its fragment is `main`."""
     found = await reads(request).pipeline()
     lags = [item.lag_s for item in found.items if item.lag_s is not None]

@@ -12,16 +12,16 @@ from streamproc.console.callers import NOBODY, Caller
 from streamproc.console.pages import badges, jsontree, written
 from streamproc.console.pages.drawing import line
 from streamproc.console.pages.links import Links
-from streamproc.console.pages.options import Pages
+from streamproc.console.pages.options import PageOptions
 from streamproc.console.reads import Reads
 
 FRAGMENT = "fragment"
 
 
-class Renderer:
+class PageRenderer:
     """Makes pages; one for the life of the process."""
 
-    def __init__(self, options: Pages) -> None:
+    def __init__(self, options: PageOptions) -> None:
         self.options = options
         self._templates = Environment(
             loader=PackageLoader("streamproc.console.pages"),

@@ -11,19 +11,19 @@ from streamproc.console.pages import assets
 from streamproc.console.pages.alerts import alerts
 from streamproc.console.pages.guard import Guard, protected
 from streamproc.console.pages.letters import letter, letters
-from streamproc.console.pages.options import Pages
+from streamproc.console.pages.options import PageOptions
 from streamproc.console.pages.overview import overview
 from streamproc.console.pages.pipeline import pipeline
-from streamproc.console.pages.rendering import Renderer
+from streamproc.console.pages.rendering import PageRenderer
 from streamproc.console.pages.reports import Reports
 from streamproc.console.pages.run import run
 from streamproc.console.pages.runs import completion, runs
 from streamproc.console.wholepath import RUN
 
 
-def routes(options: Pages) -> list[BaseRoute]:
+def routes(options: PageOptions) -> list[BaseRoute]:
     """Return all of them. They ask `app.state.reads` (Reads) and go by `request.state.caller` (Caller)."""
-    guard = Guard(Renderer(options))
+    guard = Guard(PageRenderer(options))
     return [
         Route("/", guard.page(overview)),
         Route("/runs", guard.page(runs)),
@@ -38,9 +38,9 @@ def routes(options: Pages) -> list[BaseRoute]:
     ]
 
 
-def error_page(options: Pages) -> Callable[[Request, Exception], Awaitable[Response]]:
+def error_page(options: PageOptions) -> Callable[[Request, Exception], Awaitable[Response]]:
     """Return Starlette's handler of HTTPException: the error as a page."""
-    guard = Guard(Renderer(options))
+    guard = Guard(PageRenderer(options))
 
     async def respond(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500

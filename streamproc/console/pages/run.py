@@ -8,13 +8,13 @@ from streamproc import runpage
 from streamproc.console.pages.asking import page_of, turning
 from streamproc.console.pages.drawing import time_line
 from streamproc.console.pages.links import Links
-from streamproc.console.pages.rendering import FRAGMENT, Renderer, caller, reads
+from streamproc.console.pages.rendering import FRAGMENT, PageRenderer, caller, reads
 from streamproc.console.reads import MAX_PAGE
 
 PEEK_STEPS = 12
 
 
-async def run(request: Request, renderer: Renderer) -> Response:
+async def run(request: Request, renderer: PageRenderer) -> Response:
     """Show the page; its fragments are `main` and `peek`."""
     run_id = request.path_params["run_id"] or request.query_params.get("id", "")
     if not run_id:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from streamproc.console.answers.runs import Run
 from streamproc.console.pages.asking import page_of, turning
 from streamproc.console.pages.links import Links
-from streamproc.console.pages.rendering import FRAGMENT, Renderer, reads
+from streamproc.console.pages.rendering import FRAGMENT, PageRenderer, reads
 from streamproc.console.pages.written import NOTHING
 from streamproc.console.qualifiers import FLAGS, LISTS, METADATA, PRESETS, BadQuery, Filter, parse
 from streamproc.console.reads import MAX_PAGE, SORTS
@@ -32,7 +32,7 @@ MAX_VALUES: Final = 20
 KEYS: Final = "keys"
 
 
-async def runs(request: Request, renderer: Renderer) -> Response:
+async def runs(request: Request, renderer: PageRenderer) -> Response:
     """Show the list; its fragments are `rows`, and `keys`: JSON, by which the script sees what is new."""
     asked = request.query_params
     text, sort = asked.get("q", "").strip(), asked.get("sort") or SORTS[0]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import Any
 
-from streamproc.console.answers.fleet import Rate, StatusCount, Window
+from streamproc.console.answers.fleet import Rate, SeriesPoint, StatusCount
 from streamproc.console.model.entries import Sums, unpack_sums
 from streamproc.console.model.history import RATE_MS
 from streamproc.console.model.windows import add
@@ -85,7 +85,7 @@ def sizes(db: Connection) -> list[int]:
         found.append(size)
 
 
-def windows(db: Connection, wanted: SeriesFilter, size_ms: int, limit: int) -> list[Window]:
+def windows(db: Connection, wanted: SeriesFilter, size_ms: int, limit: int) -> list[SeriesPoint]:
     """Return up to `limit` windows, summed over what is not asked for."""
     span = [size_ms, wanted.since_ms, wanted.until_ms]
     if wanted.assistant is None and wanted.model is None:
@@ -109,7 +109,7 @@ def windows(db: Connection, wanted: SeriesFilter, size_ms: int, limit: int) -> l
     return [window(start, size_ms, sums[start]) for start in sorted(sums)[:limit]]
 
 
-def window(start: int, size_ms: int, sums: Sums) -> Window:
+def window(start: int, size_ms: int, sums: Sums) -> SeriesPoint:
     """Return the sums of a window as an answer."""
     nested: dict[str, dict[str, int]] = {name: {} for name in NESTED}
     for name, count in sums.items():
@@ -117,7 +117,7 @@ def window(start: int, size_ms: int, sums: Sums) -> Window:
         if outer in nested:
             nested[outer][inner] = count
     ended = sum(nested["ended"].values())
-    return Window(
+    return SeriesPoint(
         start=start,
         end=start + size_ms,
         created=sums.get("created", 0),
@@ -132,7 +132,7 @@ def window(start: int, size_ms: int, sums: Sums) -> Window:
     )
 
 
-def summed(windows: Sequence[Window]) -> Counter[str]:
+def summed(windows: Sequence[SeriesPoint]) -> Counter[str]:
     """Return the tokens of windows by type."""
     total: Counter[str] = Counter()
     for each in windows:

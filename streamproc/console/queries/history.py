@@ -8,7 +8,7 @@ from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from streamproc.console.answers.runs import Step
-from streamproc.console.model.entries import Alerted, Kind, unpack_alerted, unpack_arrived, unpack_letter
+from streamproc.console.model.entries import Alerted, StepKind, unpack_alerted, unpack_arrived, unpack_letter
 from streamproc.console.model.history import partitions
 
 REJECTED = "rejected"
@@ -23,7 +23,7 @@ Place = tuple[int, int, int, int]
 class Telling(NamedTuple):
     """A step, with what the stream is filtered by."""
 
-    kind: Kind
+    kind: StepKind
     partition: int
     offset: int
     run_id: str | None
@@ -35,7 +35,7 @@ class Telling(NamedTuple):
 class Topics(NamedTuple):
     """The topics that the steps come from, by kind, and the dead letters'."""
 
-    by_kind: Mapping[Kind, str]
+    by_kind: Mapping[StepKind, str]
     dead_letters: str
 
 
@@ -46,7 +46,7 @@ def steps(db: Connection, topics: Topics, run_id: str, limit: int, behind: Place
 
 
 def since(
-    db: Connection, topics: Topics, read: Mapping[tuple[Kind, int], int], kinds: Sequence[Kind], limit: int
+    db: Connection, topics: Topics, read: Mapping[tuple[StepKind, int], int], kinds: Sequence[StepKind], limit: int
 ) -> list[Telling]:
     """Return steps that were written since, in the order of each partition.
 
@@ -63,7 +63,7 @@ def since(
     return found
 
 
-def ends(db: Connection, kinds: Sequence[Kind]) -> dict[tuple[Kind, int], int]:
+def ends(db: Connection, kinds: Sequence[StepKind]) -> dict[tuple[StepKind, int], int]:
     """Return the offset behind the last step of each partition."""
     return {
         (kind, partition): 1
@@ -117,10 +117,10 @@ def _telling(topics: Topics, row: Sequence[Any]) -> Telling:
     """Return a row of COLUMNS as a step."""
     kind, partition, offset, run_id, at, recorded, packed = row
     topic = topics.by_kind[kind]
-    if kind == Kind.ALERT:
+    if kind == StepKind.ALERT:
         alert = unpack_alerted(packed)
         step = _alert(alert, at, recorded, topic, partition, offset)
-        return Telling(Kind(kind), partition, offset, run_id, alert.assistant_id, alert.model, step)
+        return Telling(StepKind(kind), partition, offset, run_id, alert.assistant_id, alert.model, step)
     said = unpack_arrived(packed)
     step = Step(
         what="arrival",
@@ -142,7 +142,7 @@ def _telling(topics: Topics, row: Sequence[Any]) -> Telling:
         partition=partition,
         offset=offset,
     )
-    return Telling(Kind(kind), partition, offset, run_id, said.assistant_id, said.model, step)
+    return Telling(StepKind(kind), partition, offset, run_id, said.assistant_id, said.model, step)
 
 
 def _alert(alert: Alerted, at: int, recorded: int, topic: str, partition: int, offset: int) -> Step:

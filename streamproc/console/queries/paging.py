@@ -12,7 +12,7 @@ Part = tuple[str, Sequence[Any]]
 """A condition, and the values of its marks."""
 
 
-class Source(NamedTuple):
+class PagedTable(NamedTuple):
     """What is paged: a table by an index, whose `key` orders it, and what of the index is read."""
 
     table: str
@@ -22,7 +22,7 @@ class Source(NamedTuple):
 
 
 def page(
-    db: Connection, source: Source, columns: str, tried: Sequence[Part], limit: int, behind: Key | None
+    db: Connection, source: PagedTable, columns: str, tried: Sequence[Part], limit: int, behind: Key | None
 ) -> tuple[list[Any], Key | None]:
     """Return up to `limit` rows behind a key, and the key behind which there may be more.
 

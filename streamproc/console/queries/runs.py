@@ -29,14 +29,14 @@ COUNTED = ("status", "assistant", "model", "error")
 Key = tuple[Any, ...]
 
 
-class Stored(NamedTuple):
+class StoredRun(NamedTuple):
     """A run, and the offset of its state."""
 
     run: Run
     place: int
 
 
-class Found(NamedTuple):
+class RunsPart(NamedTuple):
     """A part of a list; `last`: the key of the last row that was looked at, None where there is nothing behind it."""
 
     runs: list[Run]
@@ -52,13 +52,15 @@ class _Stream(NamedTuple):
     values: Sequence[Any]
 
 
-def one(db: Connection, view: View, run_id: str) -> Stored | None:
+def one(db: Connection, view: View, run_id: str) -> StoredRun | None:
     """Return one run."""
     row = db.execute(f"SELECT place, {view.columns} FROM runs WHERE run_id = ?", [run_id]).fetchone()
-    return None if row is None else Stored(view.shown(row[1], row[2], row[3:]), row[0])
+    return None if row is None else StoredRun(view.shown(row[1], row[2], row[3:]), row[0])
 
 
-def page(db: Connection, view: View, wanted: Filter, sort: str, limit: int, behind: Key | None, now_ms: int) -> Found:
+def page(
+    db: Connection, view: View, wanted: Filter, sort: str, limit: int, behind: Key | None, now_ms: int
+) -> RunsPart:
     """Return up to `limit` runs behind a key; raises BadQuery for metadata that is not indexed."""
     order, tried = _order(db, view, wanted, sort, now_ms), conditions(view, wanted, now_ms)
     found: list[tuple[Key, Any]] = []
@@ -70,8 +72,8 @@ def page(db: Connection, view: View, wanted: Filter, sort: str, limit: int, behi
         is_over, last = len(keys) < at_once, keys[-1] if keys else last
         at_once = min(WIDER * at_once, EXAMINED_AT_ONCE)
     if len(found) > limit:
-        return Found([_shown(view, row) for _, row in found[:limit]], found[limit - 1][0], is_partial=False)
-    return Found([_shown(view, row) for _, row in found], None if is_over else last, is_partial=not is_over)
+        return RunsPart([_shown(view, row) for _, row in found[:limit]], found[limit - 1][0], is_partial=False)
+    return RunsPart([_shown(view, row) for _, row in found], None if is_over else last, is_partial=not is_over)
 
 
 class _Order(NamedTuple):

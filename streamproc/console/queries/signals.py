@@ -6,14 +6,14 @@ from typing import Any
 
 from streamproc.console.answers.signals import Alert, Letter, LetterGroup
 from streamproc.console.model.entries import Alerted, unpack_alerted, unpack_letter
-from streamproc.console.queries.paging import Key, Part, Source, page
+from streamproc.console.queries.paging import Key, PagedTable, Part, page
 from streamproc.console.reads import AlertFilter, LetterFilter
 
 MOST_GROUPS = 200
 FIRING, RESOLVED, OVER = "firing", "resolved", "over"
-ALERTS = Source("alerts", "alerts_decided", ("decided", "alert_id"))
+ALERTS = PagedTable("alerts", "alerts_decided", ("decided", "alert_id"))
 FIRST_FIRING = ALERTS._replace(by="alerts_firing", within=[(f"state = '{FIRING}'", ())])
-LETTERS = Source("letters", "letters_written", ("written", "partition", "offset"))
+LETTERS = PagedTable("letters", "letters_written", ("written", "partition", "offset"))
 LETTER_COLUMNS = "reason, schema, topic, source, replayed, packed"
 TOLD = [name for name in Alert.__struct_fields__ if name in Alerted.__struct_fields__]
 """What is answered of an alert as it was kept."""

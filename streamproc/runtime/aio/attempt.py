@@ -17,7 +17,7 @@ class NotKafka(ConnectionError):
         self.head = head
 
 
-class Stage(IntEnum):
+class AttemptStage(IntEnum):
     """How far an attempt had come: TCP and TLS, the versions, the log in, the first request."""
 
     CONNECTING, GREETING, LOGGING_IN, ASKING = range(4)
@@ -32,7 +32,7 @@ class Attempt(NamedTuple):
     """
 
     address: str
-    stage: Stage
+    stage: AttemptStage
     protocol: str = "PLAINTEXT"
     mechanism: str | None = None
     user: str | None = None

@@ -24,7 +24,7 @@ from streamproc.errors import ConfigError
 from streamproc.runtime.aio.codes import told
 from streamproc.runtime.aio.connection import connection
 from streamproc.runtime.aio.contacts import CONTACTS, Unreachable, address_of, trouble_at
-from streamproc.runtime.aio.hiding import Kept, is_led
+from streamproc.runtime.aio.hiding import HiddenTopics, is_led
 from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import KafkaSettings
 
@@ -56,7 +56,7 @@ class Client(AIOKafkaClient):
         self._topics: set[str] = set()
         self._lookups = lookups
         self._avoided: dict[Any, tuple[float, float]] = {}
-        self._kept, self._lacks = Kept(), False
+        self._kept, self._lacks = HiddenTopics(), False
         self._of_hidden, self._of_leaderless = Backoff(*HIDDEN_S), Backoff(*LEADERLESS_S)
 
     @property

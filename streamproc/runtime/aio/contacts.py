@@ -17,7 +17,7 @@ from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NodeNotReadyError
 from pydantic import SecretStr
 
-from streamproc.runtime.aio.attempt import Attempt, NotKafka, Stage
+from streamproc.runtime.aio.attempt import Attempt, AttemptStage, NotKafka
 from streamproc.runtime.aio.certificates import ended
 from streamproc.runtime.aio.diagnosing import diagnose
 from streamproc.runtime.diagnosis import Diagnosis, Word
@@ -57,7 +57,7 @@ class Unreachable(NodeNotReadyError):
     __repr__ = __str__
 
 
-class _Failed(NamedTuple):
+class _FailedAttempts(NamedTuple):
     """The first attempt that failed, the latest one, and what that came to."""
 
     since: float
@@ -71,14 +71,14 @@ class Contacts:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock`: monotonic, in seconds."""
         self._clock = clock
-        self._failed: dict[str, _Failed] = {}
+        self._failed: dict[str, _FailedAttempts] = {}
         self._worked: set[tuple[str, str]] = set()
 
     def failed(self, address: str, diagnosis: Diagnosis) -> None:
         """Take note, and say so."""
         now, before = self._clock(), self._failed.get(address)
         since = before.since if before is not None and before.latest >= now - FRESH_S else now
-        self._failed[address] = _Failed(since, now, diagnosis)
+        self._failed[address] = _FailedAttempts(since, now, diagnosis)
         log.warning(diagnosis.message)
 
     def answered(self, address: str, protocol: str) -> None:
@@ -219,9 +219,9 @@ def _is_unproven(connection: Any) -> bool:
     return getattr(connection, "streamproc_unproven", False)
 
 
-def _stage(connection: Any) -> Stage:
+def _stage(connection: Any) -> AttemptStage:
     if connection._protocol is None:  # noqa: SLF001
-        return Stage.CONNECTING
+        return AttemptStage.CONNECTING
     if _is_unproven(connection):
-        return Stage.ASKING
-    return Stage.LOGGING_IN if connection._versions else Stage.GREETING  # noqa: SLF001
+        return AttemptStage.ASKING
+    return AttemptStage.LOGGING_IN if connection._versions else AttemptStage.GREETING  # noqa: SLF001

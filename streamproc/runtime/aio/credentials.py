@@ -10,7 +10,7 @@ from aiokafka import client
 from pydantic import SecretStr
 
 from streamproc.credentials.files import content
-from streamproc.credentials.pem import Identity, Pem, client_context
+from streamproc.credentials.pem import KeyPair, Pem, client_context
 from streamproc.credentials.renewal import Renewed
 from streamproc.runtime.aio.contacts import CERTIFICATES
 from streamproc.runtime.config import KafkaSettings
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 _create = client.create_conn
 
 
-class Source(NamedTuple):
+class LoginMaterial(NamedTuple):
     """What a log in is made of."""
 
     settings: KafkaSettings
@@ -38,7 +38,7 @@ class Login(NamedTuple):
     password: str | None
 
 
-class Credentials(Renewed[Source, Login]):
+class Credentials(Renewed[LoginMaterial, Login]):
     """What aiokafka's clients have in place of a TLS context and a password: each connection asks it for both."""
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -75,11 +75,11 @@ async def create_conn(*place: Any, **options: Any) -> Any:
     return await _create(*place, **options)
 
 
-def _read(settings: KafkaSettings) -> Source:
+def _read(settings: KafkaSettings) -> LoginMaterial:
     fresh = settings.renewed()
     if not fresh.security_protocol.endswith("SSL"):
-        return Source(fresh, None, None, None)
-    return Source(
+        return LoginMaterial(fresh, None, None, None)
+    return LoginMaterial(
         fresh,
         _pem("ssl_cafile", fresh.ssl_cafile, "ssl_ca_pem", fresh.ssl_ca_pem),
         _pem("ssl_certfile", fresh.ssl_certfile, "ssl_certificate_pem", _text(fresh.ssl_certificate_pem)),
@@ -97,17 +97,17 @@ def _text(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
 
 
-def _login(source: Source) -> Login:
+def _login(source: LoginMaterial) -> Login:
     settings = source.settings
     return Login(_tls(source), settings.sasl_username, _text(settings.sasl_password))
 
 
-def _tls(source: Source) -> ssl.SSLContext | None:
+def _tls(source: LoginMaterial) -> ssl.SSLContext | None:
     settings, identity = source.settings, None
     if not settings.security_protocol.endswith("SSL"):
         return None
     if source.certificate is not None:
-        identity = Identity(source.certificate, source.key, _text(settings.ssl_password), UNLOCK)
+        identity = KeyPair(source.certificate, source.key, _text(settings.ssl_password), UNLOCK)
     context = client_context(source.ca, identity)
     context.check_hostname = settings.ssl_check_hostname
     if source.certificate is not None:

@@ -25,7 +25,7 @@ class TooLarge(Exception):
     """A batch of records that does not decompress within the limit: damaged, or made to use up the memory."""
 
 
-class _Kept(local):
+class _ThreadBuffer(local):
     """A buffer for each thread: to make one for each batch takes longer than to decompress that."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class _Kept(local):
         return memoryview(self._bytes)[:size]
 
 
-_kept = _Kept()
+_kept = _ThreadBuffer()
 
 
 def limit_decompression(limit_bytes: int) -> None:

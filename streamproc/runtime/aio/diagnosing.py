@@ -20,7 +20,7 @@ from aiokafka.errors import (
 from pydantic import SecretStr
 
 from streamproc.escaping import escaped
-from streamproc.runtime.aio.attempt import Attempt, NotKafka, Stage
+from streamproc.runtime.aio.attempt import Attempt, AttemptStage, NotKafka
 from streamproc.runtime.aio.tokens import NoToken
 from streamproc.runtime.diagnosis import Diagnosis, Word
 
@@ -143,12 +143,12 @@ def _unresolved(error: socket.gaierror, attempt: Attempt) -> Diagnosis:
 
 
 def _silence(_: BaseException, attempt: Attempt) -> Diagnosis:
-    if attempt.stage is Stage.CONNECTING:
+    if attempt.stage is AttemptStage.CONNECTING:
         what = "connection or TLS handshake" if attempt.by_tls else "connection"
         return attempt.told(
             Word.SILENT, f"answers no {what}: the broker hangs, a firewall is between, or the address is wrong; {WHERE}"
         )
-    what = "log in" if attempt.stage is Stage.LOGGING_IN else "request"
+    what = "log in" if attempt.stage is AttemptStage.LOGGING_IN else "request"
     return attempt.told(
         Word.SILENT, f"takes the connection and answers no {what}: the broker hangs, or it is no Kafka; {WHERE}"
     )
@@ -187,12 +187,12 @@ def _nobody(_: ConnectionRefusedError, attempt: Attempt) -> Diagnosis:
 def _hang_up(_: BaseException, attempt: Attempt) -> Diagnosis:
     if attempt.has_worked:
         return attempt.told(Word.HUNG_UP, "hangs up: it is stopping, or its log says why")
-    if attempt.stage is Stage.CONNECTING and attempt.by_tls:
+    if attempt.stage is AttemptStage.CONNECTING and attempt.by_tls:
         return _no_tls("hangs up at the TLS handshake, as a port does that speaks no TLS", attempt)
-    if attempt.stage is Stage.GREETING and attempt.by_tls:
+    if attempt.stage is AttemptStage.GREETING and attempt.by_tls:
         # The alert of TLS 1.3 comes behind the handshake, and a reset may overtake it.
         return _client_certificate("it hangs up behind the TLS handshake", attempt)
-    if attempt.stage is Stage.ASKING and not attempt.with_login:
+    if attempt.stage is AttemptStage.ASKING and not attempt.with_login:
         wanted = "SASL_SSL" if attempt.by_tls else "SASL_PLAINTEXT"
         return attempt.told(
             Word.LOGIN_WANTED,
@@ -200,13 +200,13 @@ def _hang_up(_: BaseException, attempt: Attempt) -> Diagnosis:
             f"{KAFKA}SECURITY_PROTOCOL={wanted}, it is {attempt.protocol}, with {KAFKA}SASL_MECHANISM, "
             f"{KAFKA}SASL_USERNAME and {KAFKA}SASL_PASSWORD",
         )
-    if attempt.stage is Stage.GREETING:
+    if attempt.stage is AttemptStage.GREETING:
         return attempt.told(
             Word.HUNG_UP,
             "hangs up without an answer: it is stopping, has as many connections as it may, is a proxy without a "
             f"broker, wants TLS ({KAFKA}SECURITY_PROTOCOL), or is no Kafka; {WHERE}",
         )
-    what = "in the log in" if attempt.stage is Stage.LOGGING_IN else "at the first request"
+    what = "in the log in" if attempt.stage is AttemptStage.LOGGING_IN else "at the first request"
     return attempt.told(Word.HUNG_UP, f"hangs up {what}: it is stopping, or its log says why")
 
 
@@ -224,7 +224,7 @@ def _not_for_clients(_: IncompatibleBrokerVersion, attempt: Attempt) -> Diagnosi
 
 
 def _odd(error: BaseException, attempt: Attempt) -> Diagnosis:
-    if attempt.stage is Stage.LOGGING_IN:
+    if attempt.stage is AttemptStage.LOGGING_IN:
         said = _said(next(iter(error.args), "") or type(error).__name__, attempt.password)
         return attempt.told(
             Word.LOGIN_REFUSED,

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from streamproc.codec.batched import Batched, Record
 from streamproc.codec.sizes import MAX_HEADERS, memory_bytes, omitted
 from streamproc.native import module
-from streamproc.runtime.aio.headernames import Answer, AnyNames, Damaged
+from streamproc.runtime.aio.headernames import AnyNames, Damaged, RereadableBatches
 from streamproc.runtime.aio.unpacked import FetchedBatches, Odd
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Gone, TopicPartition
@@ -56,7 +56,7 @@ class Heard:
         return self.high == position and abs(time.time() - self.at) < FRESH_S
 
 
-class Partition:
+class FetchedPartition:
     """One partition, from one offset on: after a seek it is another one.
 
     `asked`, `answered`: whether somebody waits for the broker's word, and whether it came since that was last handed
@@ -115,7 +115,7 @@ class Partition:
 class Records(AnyNames):
     """The records of one answer, without those of aborted transactions, by aiokafka."""
 
-    def __init__(self, place: TopicPartition, answer: Answer, aborted: Any, position: int) -> None:
+    def __init__(self, place: TopicPartition, answer: RereadableBatches, aborted: Any, position: int) -> None:
         as_bytes = None, None
         super().__init__(AioPartition(*place), answer, aborted, position, *as_bytes, CHECKED, READ_COMMITTED)
 
@@ -173,7 +173,7 @@ class Unpacked:
             try:
                 self._batch = self._batches.next()
             except Odd as odd:
-                self._rest = Records(self._place, Answer(odd.data), odd.aborted, odd.position)
+                self._rest = Records(self._place, RereadableBatches(odd.data), odd.aborted, odd.position)
                 self.next_fetch_offset = odd.position
         return self._batch
 
@@ -188,7 +188,7 @@ def _records(place: TopicPartition, data: bytes, aborted: Any, position: int) ->
     """Return the records of an answer."""
     if module:
         return Unpacked(place, data, aborted, position)
-    return Records(place, Answer(data), aborted, position)
+    return Records(place, RereadableBatches(data), aborted, position)
 
 
 def _take(records: Iterator[Record], max_records: int, found: list[Record]) -> bool:

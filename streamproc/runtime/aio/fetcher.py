@@ -22,7 +22,7 @@ from streamproc.runtime.aio.connection import started, stopped
 from streamproc.runtime.aio.contacts import Unreachable
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
 from streamproc.runtime.aio.denials import OF_TOPIC, on_topic
-from streamproc.runtime.aio.fetched import Heard, Partition
+from streamproc.runtime.aio.fetched import FetchedPartition, Heard
 from streamproc.runtime.aio.fetchwire import Fetch
 from streamproc.runtime.aio.headernames import Damaged
 from streamproc.runtime.aio.wire import by_topic
@@ -50,7 +50,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 1.0
 """Before a leader is asked, or looked for, again; longer each time."""
 NOTHING = Fetched((), caught_up=False)
 """Of a partition that a poll brings nothing of."""
-Asked = tuple[Partition, int]
+Asked = tuple[FetchedPartition, int]
 """Of which partition, from which offset on."""
 RAISE = "raise kafka.max_batch_bytes and restart where that is what a producer of yours sends"
 LOOK = "if it was not damaged on the way, look at the broker's log with kafka-dump-log.sh"
@@ -66,7 +66,7 @@ class AioFetcher:
         # One connection for each broker: nobody waits for what is looked up, or no longer than for an answer.
         self._client = Client(settings, ConnectionGroup.DEFAULT)
         # In the order in which they are asked for: a broker fills its answer from the front.
-        self._partitions: dict[TopicPartition, Partition] = {}
+        self._partitions: dict[TopicPartition, FetchedPartition] = {}
         self._requests: dict[Any, asyncio.Task[None]] = {}
         self._waits_s: dict[Any, float] = {}
         self._news = asyncio.Event()
@@ -80,7 +80,7 @@ class AioFetcher:
     def seek(self, place: TopicPartition, offset: int) -> None:
         """Read a partition from `offset` on; what is under way for where it was before counts for nothing."""
         before = self._partitions.get(place)
-        self._partitions[place] = Partition(place, offset, Heard() if before is None else before.heard)
+        self._partitions[place] = FetchedPartition(place, offset, Heard() if before is None else before.heard)
 
     def drop(self, place: TopicPartition) -> None:
         """Forget a partition."""
@@ -154,7 +154,7 @@ class AioFetcher:
         """Ask for what is not at hand, of each leader that has no request to answer."""
         if sum(each.size for each in self._partitions.values()) >= REQUEST_BYTES:
             return
-        by_leader: dict[Any, list[Partition]] = {}
+        by_leader: dict[Any, list[FetchedPartition]] = {}
         for each in self._wanted(shares):
             if not each.has_news:
                 each.asked = True
@@ -175,7 +175,7 @@ class AioFetcher:
             self._failure = task.exception()
         self._news.set()
 
-    async def _fetch(self, leader: int, partitions: list[Partition], wait_s: float) -> None:
+    async def _fetch(self, leader: int, partitions: list[FetchedPartition], wait_s: float) -> None:
         """Ask one leader; after a failure it is left alone for a while."""
         offsets = {each.place: (each, each.position) for each in partitions}
         topics = by_topic((place, (place.partition, at)) for place, (_, at) in offsets.items())
@@ -199,9 +199,9 @@ class AioFetcher:
         if is_stale:
             await self._find_leaders(leader)
 
-    def _hear(self, response: Any, offsets: Mapping[TopicPartition, Asked]) -> tuple[list[Partition], bool]:
+    def _hear(self, response: Any, offsets: Mapping[TopicPartition, Asked]) -> tuple[list[FetchedPartition], bool]:
         """Take an answer; return the partitions that are out of range, and whether the leader may be another one."""
-        gone: list[Partition] = []
+        gone: list[FetchedPartition] = []
         is_stale = False
         for place, code, high, stable, aborted, data in response.answers:
             each, asked_at = offsets[place]
@@ -218,7 +218,7 @@ class AioFetcher:
                 each.refusal, is_stale = refusal, True
         return gone, is_stale
 
-    async def _tell_gone(self, each: Partition) -> None:
+    async def _tell_gone(self, each: FetchedPartition) -> None:
         """Find out what is there instead."""
         try:
             first, last = await self._listed(each.place, EARLIEST), await self._listed(each.place, LATEST)
@@ -249,7 +249,7 @@ class AioFetcher:
         except (KafkaError, TimeoutError) as error:
             raise BrokerUnavailable(f"nobody says how far {place} goes: {error!r}") from error
 
-    def _wanted(self, shares: Iterable[TopicPartition]) -> list[Partition]:
+    def _wanted(self, shares: Iterable[TopicPartition]) -> list[FetchedPartition]:
         return [each for place, each in self._partitions.items() if place in shares]
 
     def _has_more(self, shares: Iterable[TopicPartition]) -> bool:
@@ -260,7 +260,7 @@ class AioFetcher:
         """Raise BrokerUnavailable where nothing came for long; once, so that the others go on in between."""
         now = time.monotonic()
         waited_s, self._polled = min(now - self._polled, PAUSE_S), now
-        silent: list[Partition] = []
+        silent: list[FetchedPartition] = []
         for each in self._wanted(shares):
             if each.asked and not (each.has_news or each.answered):
                 each.silent_s += waited_s
@@ -275,14 +275,14 @@ class AioFetcher:
             raise BrokerUnavailable(f"{longest.place} has had no answer for {SILENCE_S:.0f} s{why}") from refusal
 
 
-def _deny(each: Partition, error: KafkaError) -> None:
+def _deny(each: FetchedPartition, error: KafkaError) -> None:
     """Hand out that a partition may not be read; it is not asked for again until somebody polls."""
     each.gone = Denied(on_topic(Operation.READ, each.place.topic))
     each.gone.__cause__ = error
     each.asked, each.silent_s = False, 0.0
 
 
-def _taken(each: Partition, most: int) -> Fetched | None:
+def _taken(each: FetchedPartition, most: int) -> Fetched | None:
     """Return what comes next of a partition, None where that is not even an answer but the end of an earlier one."""
     try:
         records = each.take(most)

@@ -32,7 +32,7 @@ NOTHING = b"\x00\x00\x00\x00"
 NO_RACK = b"\x00\x00"
 
 
-class Answer(NamedTuple):
+class PartitionData(NamedTuple):
     """What a broker says of one partition."""
 
     place: TopicPartition
@@ -48,7 +48,7 @@ class FetchResponse11(Response):
 
     API_KEY, API_VERSION = 1, 11
     SCHEMA = Schema(("frame", Bytes))
-    answers: list[Answer]
+    answers: list[PartitionData]
 
     @classmethod
     def decode(cls, data: BytesIO | bytes) -> Self:
@@ -94,9 +94,9 @@ class Fetch(Request[FetchRequest11]):
         return request_struct_class(self._frame)
 
 
-def _answers(frame: bytes) -> list[Answer]:
+def _answers(frame: bytes) -> list[PartitionData]:
     """Return what is said of each partition; raises struct.error where the frame is cut short."""
-    found: list[Answer] = []
+    found: list[PartitionData] = []
     (topics,) = COUNT.unpack_from(frame, TOPICS_AT)
     at = TOPICS_AT + COUNT.size
     for _ in range(topics):
@@ -116,5 +116,5 @@ def _answers(frame: bytes) -> list[Answer]:
             if len(data) < size:
                 raise struct.error("a partition's records are cut short")
             at += len(data)
-            found.append(Answer(TopicPartition(topic, partition), code, high, stable, aborted, data))
+            found.append(PartitionData(TopicPartition(topic, partition), code, high, stable, aborted, data))
     return found

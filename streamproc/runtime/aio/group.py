@@ -15,7 +15,7 @@ from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.aio.denials import on_group
 from streamproc.runtime.aio.failures import refuse_deaf
-from streamproc.runtime.aio.standing import Standing
+from streamproc.runtime.aio.standing import Membership
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import GroupListener, TopicPartition
@@ -34,7 +34,7 @@ class AioGroup(ConsumerRebalanceListener):
         self._topics = topics
         self._listener: GroupListener | None = None
         self._polling: asyncio.Task[Any] | None = None
-        self._standing: Standing | None = None
+        self._standing: Membership | None = None
         self._denied: Denied | None = None
         self._consumer = AIOKafkaConsumer(
             group_id=group_id,
@@ -53,7 +53,7 @@ class AioGroup(ConsumerRebalanceListener):
         """Start taking part."""
         self._listener = listener
         await started(self._consumer, self._settings)
-        self._standing = Standing(self._consumer, self._client, self._settings, self._group_id)
+        self._standing = Membership(self._consumer, self._client, self._settings, self._group_id)
         self._consumer.subscribe(list(self._topics), listener=self)
 
     async def confirmed(self) -> bool:

@@ -34,7 +34,7 @@ class Damaged(CorruptRecordException):
         self.first, self.last, self.why = first, last, why
 
 
-class Answer:
+class RereadableBatches:
     """The batches of one fetch, of which the one in hand can be asked for again, to be read with any names."""
 
     has_next: Callable[[], bool]

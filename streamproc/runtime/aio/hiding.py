@@ -15,7 +15,7 @@ from streamproc.runtime.aio.denials import OF_TOPIC
 NOBODY = -1
 
 
-class Kept:
+class HiddenTopics:
     """Takes answers over into a cluster's metadata. `hidden`: topics that the last one told nothing of."""
 
     def __init__(self) -> None:

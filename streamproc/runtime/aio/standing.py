@@ -24,7 +24,7 @@ ACKNOWLEDGED_S = 5.0
 """For the answer to a heartbeat: a coordinator that is silent for longer is looked for anew."""
 
 
-class Standing:
+class Membership:
     """The membership of one consumer, whose requests to the coordinator go through here.
 
     `refused`: why this process must not be a member any more, None for as long as it may.

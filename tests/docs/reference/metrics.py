@@ -73,4 +73,4 @@ def _of_console() -> list[Family]:
         listeners=int,
         replays={},
     )
-    return [*console.Metrics(watched, ASSISTANTS.name)._families(console._Stored(0, 0))]
+    return [*console.Metrics(watched, ASSISTANTS.name)._families(console._DatabaseFigures(0, 0))]
