@@ -16,7 +16,7 @@ def main() -> None:
     is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_heard:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
-    from streamproc.cli import main as run  # noqa: PLC0415  what takes its time
+    from streamproc.cli.main import main as run  # noqa: PLC0415  what takes its time
 
     if is_heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -27,7 +27,6 @@ from streamproc.observe.http import application, metrics_token
 from streamproc.observe.journal import Journal
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.preflight import asked_for, may_work, refuse_lacking, tell_reframing
-from streamproc.profilebook import book_of
 from streamproc.registry.link import RegistryLink, registry_link
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.contacts import CONTACTS
@@ -44,7 +43,8 @@ from streamproc.runtime.stored import store_settings
 from streamproc.runtime.tokens import can_log_in
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
-from streamproc.settings import Settings
+from streamproc.settings.profiles import book_of
+from streamproc.settings.service import Settings
 from streamproc.web.certificate import certificate
 from streamproc.web.server import HttpServer
 

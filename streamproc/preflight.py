@@ -13,7 +13,7 @@ from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Gone, Kafka, Unreadable
 from streamproc.runtime.reframing import framing_in
 from streamproc.runtime.rights import Resource, Right
-from streamproc.settings import Settings
+from streamproc.settings.service import Settings
 
 ID = Resource.TRANSACTIONAL_ID
 REFRAMING_S = 3.0

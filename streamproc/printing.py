@@ -69,3 +69,8 @@ def span(milliseconds: int) -> str:
         if count or (parts and len(parts) < 2):  # noqa: PLR2004  two units are enough to know how long it is
             parts.append(f"{count} {name}")
     return " ".join(parts[:2]) or "0 s"
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many there are, in words: 1 record, 2 records."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -27,8 +27,8 @@ from streamproc.codec.decode import decode
 from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.framing import SINGLE_OBJECT_BYTES
 from streamproc.codec.message import Messages
-from streamproc.codec.reading import Getters
 from streamproc.codec.schemas import WriterSchema, load
+from streamproc.codec.targets import Getters
 from streamproc.codec.verdicts import VerdictEncoder
 from streamproc.core.model import MAX_AHEAD_MS, MAX_LATE_MS, MIN_TIME_MS, Moment, RunEvent, Verdict
 from streamproc.core.rules import Rules

@@ -23,13 +23,14 @@ from streamproc.codec.schemas import unframe
 from streamproc.core.model import Moment
 from streamproc.errors import ConfigError
 from streamproc.events import EventInvalid, encode_json
-from streamproc.profilebook import book_of
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.ports import Outputs
 from streamproc.runtime.position import Position
 from streamproc.runtime.stage import PartitionMemory, SizeLimits, Stage
 from streamproc.runtime.stages import stages
-from streamproc.settings import Settings, load_settings
+from streamproc.settings.loading import load_settings
+from streamproc.settings.profiles import book_of
+from streamproc.settings.service import Settings
 from streamproc.store.store import ALONE
 
 __all__ = ["Alert", "ConfigError", "DeadLetter", "EventInvalid", "Pipeline", "State", "Transition", "Verdict", "Window"]

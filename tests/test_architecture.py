@@ -48,20 +48,6 @@ def test_no_function_is_long() -> None:
     assert {name: count for name, count in _functions() if count > MAX_FUNCTION_LINES} == {}
 
 
-def test_only_runtime_aio_knows_aiokafka(graph: grimp.ImportGraph) -> None:
-    """The rest of the runtime sees ports: that is what the fake stands on."""
-    users = graph.find_modules_that_directly_import("aiokafka")
-    assert users
-    assert {name for name in users if not name.startswith("streamproc.runtime.aio")} == set()
-
-
-def test_only_observe_knows_prometheus_client(graph: grimp.ImportGraph) -> None:
-    """Everybody else reports to the runtime's Observer."""
-    users = graph.find_modules_that_directly_import("prometheus_client")
-    assert users
-    assert {name for name in users if not name.startswith("streamproc.observe.")} == set()
-
-
 def test_the_core_uses_nothing_that_is_not_pure(graph: grimp.ImportGraph) -> None:
     """By a list of what it may use: whatever is new has to be thought about."""
     core = {"streamproc.core", *graph.find_descendants("streamproc.core")}

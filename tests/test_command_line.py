@@ -18,7 +18,7 @@ from streamproc.errors import ConfigError
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import NewTopic
-from streamproc.settings import load_settings
+from streamproc.settings.loading import load_settings
 
 SECRET = "hunter2-is-a-secret"
 NOWHERE = "127.0.0.1:9"
@@ -317,7 +317,7 @@ def test_the_top_line_of_the_help_says_all_that_comes_out():
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
 @pytest.mark.parametrize(
-    "module", ["streamproc.cli", "streamproc_native", "streamproc.shell", "streamproc.demo.broker"]
+    "module", ["streamproc.cli.main", "streamproc_native", "streamproc.cli.shell", "streamproc.demo.broker"]
 )
 def test_a_signal_while_a_command_is_loaded_ends_it_in_silence(module, number, code):
     """Exit code 130 or 143 and not a word, whatever is being imported; the last one by the command itself.

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from streamproc.settings import Settings, load_settings
+from streamproc.settings.loading import load_settings
+from streamproc.settings.service import Settings
 from tests.support import apicurio
 from tests.support.gotools import tool
 

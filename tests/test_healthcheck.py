@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from streamproc import healthcheck
-from streamproc.settings import PREFIX, Settings
+from streamproc.settings.service import PREFIX, Settings
 from tests.support.certificates import Authority
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
-from streamproc.inputbook import InputSettings, in_force
-from streamproc.settings import load_settings
+from streamproc.settings.input import InputSettings, in_force
+from streamproc.settings.loading import load_settings
 
 VARIABLE, UNKNOWN = "STREAMPROC_INPUT__STATUSES", "STREAMPROC_INPUT__UNKNOWN_STATUSES"
 

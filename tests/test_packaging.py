@@ -12,7 +12,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from streamproc.settings import PREFIX, load_settings
+from streamproc.settings.loading import load_settings
+from streamproc.settings.service import PREFIX
 
 ROOT = Path(__file__).parents[1]
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))

@@ -8,10 +8,10 @@ import pytest
 from streamproc.codec.decode import decode
 from streamproc.core.model import Verdict
 from streamproc.core.profiles import PROFILES
-from streamproc.describe import describe_all
 from streamproc.errors import ConfigError
-from streamproc.profilebook import ProfileSettings, book_of, flaws, made
-from streamproc.settings import load_settings
+from streamproc.settings.describe import describe_all
+from streamproc.settings.loading import load_settings
+from streamproc.settings.profiles import ProfileSettings, book_of, flaws, made
 from tests.support.runobjects import arrivals
 
 JOBS = {

@@ -10,7 +10,7 @@ import fastavro
 import msgspec
 import pytest
 
-from streamproc.cli import main
+from streamproc.cli.main import main
 from streamproc.codec.decode import decode
 from streamproc.codec.schemas import load
 from streamproc.core.deadlines import Deadlines
@@ -20,9 +20,9 @@ from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, step
-from streamproc.inputbook import InputSettings, in_force
 from streamproc.local.simulate import simulate
 from streamproc.replay import RESULTS, FileReplayTerms, event_time_ms, replay
+from streamproc.settings.input import InputSettings, in_force
 from tests.support.books import RUN_OBJECT_VERSIONS, bundled_book
 from tests.support.runobjects import SCHEMAS, Arrived, encode, run_object
 

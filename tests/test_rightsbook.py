@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from streamproc.cli import cli
+from streamproc.cli.main import cli
 from streamproc.rightsbook import COMMANDS, names, rights_of
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.rights import Operation, Resource, Right, granting, lacked

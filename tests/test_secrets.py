@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from streamproc.describe import describe_all
 from streamproc.errors import ConfigError
-from streamproc.settings import PREFIX, Settings, load_settings
-from streamproc.variables import secret_variables, variables
+from streamproc.settings.describe import describe_all
+from streamproc.settings.loading import load_settings
+from streamproc.settings.service import PREFIX, Settings
+from streamproc.settings.variables import secret_variables, variables
 
 PASSWORD = "not-to-be-shown"
 DIRECTORY = f"{PREFIX}SECRETS_DIR"

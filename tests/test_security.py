@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from streamproc.settings import PREFIX, Settings
+from streamproc.settings.service import PREFIX, Settings
 from tests.support import prometheus as prom
 
 ROOT = Path(__file__).parents[1]

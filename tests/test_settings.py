@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from streamproc.describe import describe_all
 from streamproc.errors import ConfigError
-from streamproc.profilebook import book_of
-from streamproc.settings import load_settings
+from streamproc.settings.describe import describe_all
+from streamproc.settings.loading import load_settings
+from streamproc.settings.profiles import book_of
 
 FIELDS = [{"name": name, "type": "string"} for name in ("id", "status")]
 JOBS = """

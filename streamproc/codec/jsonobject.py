@@ -16,8 +16,8 @@ from streamproc.codec.arrival import Framed
 from streamproc.codec.framing import BOM
 from streamproc.codec.names import shown
 from streamproc.codec.plan import steps
-from streamproc.codec.reading import Getters, TargetPath, event_of, pick
 from streamproc.codec.skim import MAX_VALUES
+from streamproc.codec.targets import Getters, TargetPath, event_of, pick
 from streamproc.codec.values import DAMAGED
 from streamproc.core.model import RunEvent
 from streamproc.core.shape import REQUIRED, Shape

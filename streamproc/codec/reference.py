@@ -6,9 +6,9 @@ from typing import Any
 import fastavro
 
 from streamproc.codec.arrival import Framed
-from streamproc.codec.reading import event_of
 from streamproc.codec.schemas import WriterSchema
 from streamproc.codec.skim import Fault, Faulty
+from streamproc.codec.targets import event_of
 from streamproc.codec.values import DAMAGED
 from streamproc.core.model import RunEvent
 from streamproc.errors import RecordRejected

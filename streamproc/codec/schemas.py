@@ -20,8 +20,8 @@ from streamproc.codec.native import EventDecoder
 from streamproc.codec.normal import Tree, normal
 from streamproc.codec.plain import parsed
 from streamproc.codec.plan import make_plan
-from streamproc.codec.reading import getters_of
 from streamproc.codec.skim import Skimmer
+from streamproc.codec.targets import getters_of
 from streamproc.codec.vet import overlooked, unfit, vetted
 from streamproc.core.shape import Shape
 from streamproc.errors import ConfigError, RecordRejected

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from starlette.datastructures import Headers
 
 from streamproc.console.callers import Caller
-from streamproc.console.tokens import OPERATOR, PAYLOADS, RIGHTS, ConsoleToken, ConsoleTokens
-from streamproc.console_config import ConsoleSettings
+from streamproc.console.tokenfile import OPERATOR, PAYLOADS, RIGHTS, ConsoleToken, ConsoleTokens
 from streamproc.errors import ConfigError
+from streamproc.settings.console import ConsoleSettings
 
 LOCAL = "local"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")

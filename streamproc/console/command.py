@@ -29,7 +29,7 @@ from streamproc.console.queries.view import View
 from streamproc.console.readmodel import AnswerSources, ReadModel
 from streamproc.console.replays import Counted, Replays
 from streamproc.console.site import application
-from streamproc.console.standing import FollowerStatus
+from streamproc.console.status import FollowerStatus
 from streamproc.dlq.limits import limits_of
 from streamproc.interrupts import cancelled, stop_on_signal
 from streamproc.preflight import complaint
@@ -37,7 +37,7 @@ from streamproc.registry.learner import Learner
 from streamproc.registry.link import registry_link
 from streamproc.registry.observer import SILENT
 from streamproc.runtime.config import TopicSettings
-from streamproc.settings import Settings
+from streamproc.settings.service import Settings
 from streamproc.web.server import HttpServer
 
 READERS = 4

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
+from streamproc.backoff import Backoff
 from streamproc.codec.arrival import Arrival
 from streamproc.console.intake import Intake
 from streamproc.console.model.database import Database, RebuildCause
@@ -22,10 +23,9 @@ from streamproc.console.model.writing import marks as marks_in
 from streamproc.console.model.writing import topic_ids, write, write_topic_ids
 from streamproc.console.objects import Unlearned
 from streamproc.console.sameness import Anew, Sameness
-from streamproc.console.standing import FollowerStatus, Halt
+from streamproc.console.status import FollowerStatus, Halt
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import to_its_end
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.granting import granted, patience
 from streamproc.runtime.ports import Fetched, Fetcher, Gone, Kafka, TopicPartition, Unreadable

@@ -15,7 +15,7 @@ from streamproc.console.model.database import Database, RebuildCause
 from streamproc.console.queries.runs import counts
 from streamproc.console.reads import Busy
 from streamproc.console.replays import ReplayOutcome
-from streamproc.console.standing import FollowerStatus, Halt
+from streamproc.console.status import FollowerStatus, Halt
 from streamproc.observe.exposition import Family, Process
 from streamproc.observe.names import Metric
 from streamproc.observe.scrapes import Scrapes

@@ -22,9 +22,9 @@ from streamproc.console.queries.history import Topics
 from streamproc.console.queries.runs import StoredRun
 from streamproc.console.queries.view import View
 from streamproc.console.reads import AlertFilter, Event, LetterFilter, NotFound, Page, SeriesFilter, StreamFilter
-from streamproc.console.standing import FollowerStatus
+from streamproc.console.status import FollowerStatus
 from streamproc.console.streaming import events, id_of, kinds_of, read_in
-from streamproc.console_config import RUN_ID
+from streamproc.settings.console import RUN_ID
 from streamproc.version import installed
 
 T = TypeVar("T")

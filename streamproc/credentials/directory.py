@@ -6,8 +6,7 @@ from typing import Any
 
 from pydantic_settings import NestedSecretsSettingsSource, PydanticBaseSettingsSource, SettingsError
 
-from streamproc.credentials.files import secret
-from streamproc.credentials.section import SUFFIX
+from streamproc.credentials.files import SUFFIX, secret
 from streamproc.errors import ConfigError
 
 

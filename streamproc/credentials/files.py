@@ -6,6 +6,8 @@ from pathlib import Path
 
 from streamproc.errors import ConfigError
 
+SUFFIX = "_file"
+"""Of the setting that names the file of another one."""
 MAX_BYTES = 4_194_304
 """Of one file: more than any bundle of certificates has."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streamproc.interrupts import cancelled, unless_stopped
 from streamproc.local.watchdog import Guarded
-from streamproc.settings import PREFIX, Settings
+from streamproc.settings.service import PREFIX, Settings
 
 START_DEADLINE_S = 30.0
 POLL_S = 0.05

@@ -8,7 +8,7 @@ from secrets import token_hex
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import stop_on_signal, unless_stopped
 from streamproc.local.kafka import LocalKafka
-from streamproc.settings import Settings
+from streamproc.settings.service import Settings
 
 WATCH_S = 0.5
 

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 from rich.console import Console
 
 from streamproc import app
-from streamproc.console_config import ConsoleSettings
 from streamproc.demo.beside import Beside, console_beside
 from streamproc.demo.board import Board, quiet_logs
 from streamproc.demo.broker import announcement, any_broker
@@ -20,8 +19,9 @@ from streamproc.demo.summary import DemoSummary, findings
 from streamproc.demo.view import WIDTH
 from streamproc.interrupts import stop_on_signal, unless_stopped
 from streamproc.local.prometheus import LocalPrometheus, local_prometheus
-from streamproc.rulebook import DeadlineSettings, WindowSettings
-from streamproc.settings import Settings
+from streamproc.settings.console import ConsoleSettings
+from streamproc.settings.rules import DeadlineSettings, WindowSettings
+from streamproc.settings.service import Settings
 from streamproc.web.config import HttpSettings
 
 SHORTER = 20

@@ -19,7 +19,7 @@ from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import cancelled
 from streamproc.local.prometheus import LocalPrometheus
 from streamproc.runtime.ports import Kafka
-from streamproc.settings import Settings
+from streamproc.settings.service import Settings
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
 from streamproc.interrupts import stop_on_signal
 from streamproc.local.simulate import MIXED, SimulatedEvent, simulate
+from streamproc.printing import counted
 from streamproc.runtime.aio.producer import AioProducer
 from streamproc.runtime.topics import partitions_of
-from streamproc.settings import Settings
-from streamproc.shell import counted
+from streamproc.settings.service import Settings
 
 RATE_PER_S = 200.0
 BAD_RATIO = 0.002

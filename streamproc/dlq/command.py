@@ -16,9 +16,9 @@ from streamproc.dlq.limits import ReplayLimits
 from streamproc.dlq.listing import LetterListing, Seen
 from streamproc.dlq.planning import LetterVerdict, ReplayPlan, ReplayTerms, survey, terms_of
 from streamproc.dlq.progress import progress
-from streamproc.dlq.reading import names_of, scan
 from streamproc.dlq.receipts import Receipt, Receipts
 from streamproc.dlq.replaying import LetterReplay
+from streamproc.dlq.scanning import names_of, scan
 from streamproc.errors import ConfigError
 from streamproc.escaping import escaped
 from streamproc.interrupts import EXIT_AT_ONCE, Interrupted, stop_on_signal, unless_stopped

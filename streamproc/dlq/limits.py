@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from streamproc.codec.framing import JSON, label
 from streamproc.errors import ConfigError
-from streamproc.profilebook import book_of
-from streamproc.settings import Settings
+from streamproc.settings.profiles import book_of
+from streamproc.settings.service import Settings
 
 MAX_ATTEMPTS = 3
 

@@ -13,8 +13,8 @@ from streamproc.dlq.letter import Foreign, Letter
 from streamproc.dlq.limits import ReplayLimits
 from streamproc.dlq.listing import NameCounts, Seen
 from streamproc.dlq.originals import Originals
-from streamproc.dlq.reading import DeadLetterTopics, missing, names_of, partitions_of, scan
 from streamproc.dlq.receipts import Receipts
+from streamproc.dlq.scanning import DeadLetterTopics, missing, names_of, partitions_of, scan
 from streamproc.runtime.config import BATCH_BYTES, TopicSettings
 from streamproc.runtime.ports import Kafka
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from typing import NamedTuple
 
+from streamproc.backoff import Backoff
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.message import Message
 from streamproc.dlq.letter import Letter, LetterOrigin
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.ports import Kafka, NewTopic, TopicInfo, TopicPartition
 from streamproc.runtime.reading import read_all
 from streamproc.runtime.topics import RECEIPTS

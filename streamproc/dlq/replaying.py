@@ -11,16 +11,16 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from secrets import token_hex
 
+from streamproc.backoff import Backoff
 from streamproc.codec.message import Message
 from streamproc.codec.sizes import batch_bytes
 from streamproc.dlq.letter import Letter
 from streamproc.dlq.originals import Originals
 from streamproc.dlq.planning import LetterVerdict, ReplayPlan, ReplayTerms
-from streamproc.dlq.reading import letters
 from streamproc.dlq.receipts import Receipts, ensure_topic, read_receipts, receipt, withdrawn
+from streamproc.dlq.scanning import letters
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskFenced, TaskInvalid
 from streamproc.interrupts import to_its_end
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import BATCH_BYTES as PRODUCED_BYTES
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Committed, Kafka, Outputs, TopicPartition, Transactions

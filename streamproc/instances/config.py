@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from streamproc.credentials.section import Section
+from streamproc.section import Section
 
 
 class InstanceSettings(Section):

@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec import json
 
+from streamproc.backoff import Backoff
 from streamproc.core.alerts import Alert
 from streamproc.notify.board import AlertTable, TrackedAlert
 from streamproc.notify.complaints import Complaints
@@ -21,7 +22,6 @@ from streamproc.notify.config import AlertmanagerSettings
 from streamproc.notify.http import Poster, PostResult
 from streamproc.notify.observer import DeliveryResult, PushObserver
 from streamproc.notify.postable import AlertRenderer
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.feed import Start
 from streamproc.runtime.ports import Committed
 

@@ -13,14 +13,14 @@ from typing import NamedTuple, Self
 
 import structlog
 
+from streamproc.backoff import Backoff
 from streamproc.errors import ConfigError, StreamprocError
 from streamproc.notify.alertmanager import Alertmanagers
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.notify.observer import PushObserver
-from streamproc.notify.reading import Subscription
 from streamproc.notify.sink import Sink
+from streamproc.notify.subscription import Subscription
 from streamproc.notify.webhook import Webhook
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.feed import Feed
 
 MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 30.0

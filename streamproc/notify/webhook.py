@@ -14,6 +14,7 @@ import structlog
 from msgspec import json
 from msgspec.structs import asdict
 
+from streamproc.backoff import Backoff
 from streamproc.core.alerts import Alert
 from streamproc.notify.complaints import Complaints
 from streamproc.notify.config import WebhookSettings
@@ -24,7 +25,6 @@ from streamproc.notify.observer import DeliveryResult, PushObserver
 from streamproc.notify.outbox import Item, Outbox
 from streamproc.notify.rendering import bounded, rfc3339
 from streamproc.notify.signature import HEADER, sign
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.feed import Start
 from streamproc.runtime.ports import Committed
 from streamproc.web.config import origin

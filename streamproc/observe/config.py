@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from streamproc.credentials.section import Section
+from streamproc.section import Section
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 # Rendering takes 0.5 to 0.9 ms a model.

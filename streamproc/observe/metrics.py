@@ -15,7 +15,7 @@ from streamproc.observe.counters import InputCounters, PipelineCounters, WindowC
 from streamproc.observe.exposition import Process
 from streamproc.observe.push import PushMetrics
 from streamproc.observe.registry import RegistryMetrics
-from streamproc.observe.runs import RunCounters, deadline_kinds
+from streamproc.observe.runmetrics import RunCounters, deadline_kinds
 from streamproc.observe.scrapes import Scrapes
 from streamproc.observe.series import CounterSeries
 from streamproc.observe.tasks import Tasks

@@ -12,7 +12,7 @@ from streamproc.core.windowstate import WindowState
 from streamproc.observe import names
 from streamproc.observe.census import Census, take
 from streamproc.observe.labels import Labels, closed
-from streamproc.observe.runs import deadline_kinds
+from streamproc.observe.runmetrics import deadline_kinds
 from streamproc.observe.series import LabelValues, gauge
 from streamproc.runtime.config import StateSettings
 from streamproc.runtime.observer import Pause, StageState, TaskState

@@ -7,15 +7,15 @@ from streamproc.app import with_topics
 from streamproc.codec.schemas import load
 from streamproc.errors import ConfigError
 from streamproc.interrupts import Interrupted, stop_on_signal, unless_stopped
-from streamproc.profilebook import book_of
 from streamproc.records.remote import RemoteConsole, RunListing
-from streamproc.records.runs import RunContext, Story, Wanted, list_runs, story
+from streamproc.records.runstates import RunContext, Story, Wanted, list_runs, story
 from streamproc.records.sending import Counts, Encode, SendOptions, as_avro, as_json, lines_of, send
 from streamproc.runtime.aio.producer import AioProducer
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka
 from streamproc.runtime.topics import partitions_of
-from streamproc.settings import Settings
+from streamproc.settings.profiles import book_of
+from streamproc.settings.service import Settings
 
 ROOM_BYTES = 512
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from pydantic import SecretStr
 
 from streamproc.errors import ConfigError, ConsoleUnavailable
-from streamproc.records.runs import Story, Wanted
+from streamproc.records.runstates import Story, Wanted
 from streamproc.runpage import STEPS_IN_A_PATH, in_path
 from streamproc.web.config import EndpointSettings, origin
 from streamproc.web.session import HttpSession, Response, Unanswered, Unsendable

@@ -10,7 +10,7 @@ from rich.text import Text
 from streamproc.escaping import escaped
 from streamproc.printing import instant, span
 from streamproc.records.lines import line
-from streamproc.records.runs import Story
+from streamproc.records.runstates import Story
 
 
 def table(states: Iterable[Mapping[str, Any]], now_ms: int) -> Table:

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from streamproc.codec.framing import Framing
-from streamproc.credentials.section import Section
+from streamproc.section import Section
 from streamproc.web.config import EndpointSettings, Urls, bases
 
 Outputs = Literal["register", "check", "off"]

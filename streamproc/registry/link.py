@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from streamproc.backoff import Backoff
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.framing import Framing
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, WriterSchema
@@ -15,7 +16,6 @@ from streamproc.registry.config import RegistrySettings
 from streamproc.registry.learner import Learner
 from streamproc.registry.observer import RegistryObserver
 from streamproc.registry.outputs import output_frames
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import TopicSettings
 
 OUTPUTS = {

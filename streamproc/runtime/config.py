@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from streamproc.credentials.section import Section
 from streamproc.runtime.security import SecuritySettings
+from streamproc.section import Section
 
 BATCH_BYTES = 1_000_000
 """Of records in one produce request for one partition; a broker's limit is for the batch, 1,048,588 by default."""

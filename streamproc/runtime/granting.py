@@ -2,8 +2,8 @@
 
 import asyncio
 
+from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Kafka
 

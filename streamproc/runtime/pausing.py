@@ -10,15 +10,15 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from streamproc.backoff import Backoff
 from streamproc.codec.framing import label
 from streamproc.errors import BrokerUnavailable, ConfigError, RegistryUnavailable, StreamprocError
 from streamproc.runtime.awaiting import seen
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import DeadLetterSettings
-from streamproc.runtime.gate import Closed, RejectionGate
 from streamproc.runtime.learning import Registry
 from streamproc.runtime.observer import CommitReport, Observer, Pause
 from streamproc.runtime.ports import TopicPartition, Unreadable
+from streamproc.runtime.rejections import Closed, RejectionGate
 from streamproc.runtime.stage import Allows
 
 POLL_S = 0.1

@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping
 
+from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable, TaskInvalid
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.granting import is_granted
 from streamproc.runtime.observer import Pause

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from streamproc.credentials.section import Section
+from streamproc.section import Section
 
 PROTOCOL = "STREAMPROC_KAFKA__SECURITY_PROTOCOL"
 SAME = ("ssl_cafile", "ssl_ca_pem"), ("ssl_certfile", "ssl_certificate_pem"), ("ssl_keyfile", "ssl_key_pem")

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable, name_of_cause
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.errands import Errands
 from streamproc.runtime.granting import granted, patience

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
+from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.interrupts import Interrupted, unless_stopped
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import KafkaSettings
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0

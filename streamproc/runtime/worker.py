@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.awaiting import raise_failed, seen
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.cycle import Cycle
 from streamproc.runtime.errands import Errands
 from streamproc.runtime.job import Job

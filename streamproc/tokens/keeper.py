@@ -9,8 +9,8 @@ from random import uniform
 
 import structlog
 
+from streamproc.backoff import Backoff
 from streamproc.errors import ConfigError
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.tokens import TokenUnavailable
 
 RENEWED_AT = 0.75, 0.85

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from streamproc.credentials.section import Section
+from streamproc.section import Section
 
 
 def listed(value: Any) -> Any:

@@ -30,7 +30,7 @@ from streamproc.core.windows import absorb, begin_windows, finish
 from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
 from streamproc.local.simulate import DEFAULT_START_MS, simulate
 from streamproc.observe.config import MetricsSettings
-from streamproc.observe.runs import RunCounters
+from streamproc.observe.runmetrics import RunCounters
 from streamproc.runtime.aio.partitioner import partition_of
 from streamproc.runtime.observer import FoldReport
 from streamproc.runtime.ports import TopicPartition

@@ -12,7 +12,7 @@ from streamproc.codec.framing import confluent
 from streamproc.codec.schemas import WriterSchema
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import RecordRejected
-from streamproc.profilebook import book_of
+from streamproc.settings.profiles import book_of
 from tests.support.runobjects import SCHEMAS, arrivals, encode, framed, run_object
 
 V2_1 = SCHEMAS["v2_1"]

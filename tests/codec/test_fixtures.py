@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from streamproc import profilebook
 from streamproc.codec.arrival import (
     MAX_NAME_CHARS,
     NAME_OVER_LIMIT,
@@ -36,6 +35,7 @@ from streamproc.errors import RecordRejected
 from streamproc.notify.naming import alert_name
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.observer import TaskState
+from streamproc.settings import profiles as profilebook
 from tests.observe.reading import PARSERS, exposed, label_values
 from tests.observe.reports import report, source
 from tests.support import runobjects

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from streamproc.console import tokens as tokens_module
+from streamproc.console import tokenfile as tokens_module
 from streamproc.console.access import LOCAL, Access, AccessRefused, is_loopback
-from streamproc.console.tokens import ConsoleTokens, new_token
-from streamproc.console_config import ConsoleSettings
+from streamproc.console.tokenfile import ConsoleTokens, new_token
 from streamproc.errors import ConfigError
+from streamproc.settings.console import ConsoleSettings
 from tests.support.consoleapi import basic, headers, tokens
 
 ANYWHERE = "0.0.0.0"

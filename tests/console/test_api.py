@@ -12,9 +12,9 @@ from streamproc.console.answers.common import Rebuild
 from streamproc.console.api.endpoints import ENDPOINTS
 from streamproc.console.qualifiers import FLAGS, LISTS
 from streamproc.console.reads import BadCursor, Busy, Changed
-from streamproc.console_config import ConsoleSettings
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.notify.links import page_of
+from streamproc.settings.console import ConsoleSettings
 from tests.support.consoleapi import Actions, Reads, client, console, tokens
 from tests.support.fleet import HOSTILE, NOW_MS
 

@@ -4,8 +4,8 @@ import pytest
 
 from streamproc.console import command
 from streamproc.console.model.database import Database
-from streamproc.console_config import ConsoleSettings
-from streamproc.settings import Settings
+from streamproc.settings.console import ConsoleSettings
+from streamproc.settings.service import Settings
 from tests.support.fake_kafka import FakeKafka
 
 

@@ -21,7 +21,7 @@ from streamproc.console.model.runs import RunTable
 from streamproc.console.queries.view import View
 from streamproc.console.reads import Busy
 from streamproc.console.sameness import Anew, Sameness
-from streamproc.console.standing import FollowerStatus, Halt
+from streamproc.console.status import FollowerStatus, Halt
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import cancelled

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from streamproc.console.access import Access
 from streamproc.console.gate import BURST, MOST_CALLERS, PER_SECOND, AccessGate, Rates
-from streamproc.console_config import ConsoleSettings
+from streamproc.settings.console import ConsoleSettings
 from tests.support.consoleapi import Actions, Reads, basic, client, console, tokens
 
 SECRET = "what nobody is to see"

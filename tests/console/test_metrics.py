@@ -24,12 +24,12 @@ from streamproc.console.queries.history import Topics
 from streamproc.console.readmodel import AnswerSources, ReadModel
 from streamproc.console.reads import Busy, Changed, LetterFilter, StreamFilter
 from streamproc.console.replays import Counted, ReplayOutcome
-from streamproc.console.standing import FollowerStatus, Halt
-from streamproc.console_config import ConsoleSettings
+from streamproc.console.status import FollowerStatus, Halt
 from streamproc.errors import BrokerUnavailable
 from streamproc.observe.names import BUILD, Metric
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import TopicPartition
+from streamproc.settings.console import ConsoleSettings
 from tests.observe.reading import OPENMETRICS, samples
 from tests.support.consoleapi import Actions, Reads, Requests, client, console, next_event, serving, tokens
 from tests.support.fleet import HOSTILE

@@ -15,7 +15,7 @@ from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinish
 from streamproc.console.access import Access
 from streamproc.console.measuring import MeasuredApp
 from streamproc.console.qualifiers import FLAGS, LISTS
-from streamproc.console_config import ConsoleSettings
+from streamproc.settings.console import ConsoleSettings
 from tests.support.consoleapi import Actions, Reads, console, tokens
 
 WORDS = st.from_regex(r"[a-z]{1,8}", fullmatch=True)

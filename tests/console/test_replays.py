@@ -4,8 +4,8 @@ import pytest
 
 from streamproc.console import command
 from streamproc.console.reads import LetterFilter
-from streamproc.console_config import ConsoleSettings
-from streamproc.settings import Settings
+from streamproc.settings.console import ConsoleSettings
+from streamproc.settings.service import Settings
 from tests.support.desk import Desk
 
 ACTING = Settings(console=ConsoleSettings(actions=True))

@@ -7,8 +7,8 @@ import pytest
 from pydantic import Field, SecretStr, ValidationError
 
 from streamproc.credentials.files import MAX_BYTES
-from streamproc.credentials.section import Section
 from streamproc.errors import ConfigError
+from streamproc.section import Section
 
 
 class Login(Section):

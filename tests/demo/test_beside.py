@@ -12,12 +12,13 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from streamproc.console_config import ConsoleSettings
 from streamproc.demo.beside import variables
 from streamproc.demo.topics import ends
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import KafkaSettings, TopicSettings
-from streamproc.settings import Settings, load_settings
+from streamproc.settings.console import ConsoleSettings
+from streamproc.settings.loading import load_settings
+from streamproc.settings.service import Settings
 from tests.support.commands import assert_adds_up, finished, read_until, running
 from tests.support.waiting import DEADLINE_S, eventually
 

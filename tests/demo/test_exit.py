@@ -3,12 +3,12 @@
 import pytest
 from typer.testing import CliRunner
 
-from streamproc import cli
+from streamproc.cli import main as cli
 from streamproc.demo import command
 from streamproc.demo.broker import announcement
+from streamproc.printing import counted
 from streamproc.runtime.config import KafkaSettings, TopicSettings
-from streamproc.settings import Settings
-from streamproc.shell import counted
+from streamproc.settings.service import Settings
 
 
 @pytest.mark.parametrize(("adds_up", "code"), [(True, 0), (False, 1)])

@@ -11,7 +11,7 @@ from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.demo import source
 from streamproc.demo.command import _for_a_short_while
-from streamproc.settings import Settings
+from streamproc.settings.service import Settings
 from tests.support.books import bundled_book
 from tests.support.runobjects import Arrived
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from streamproc import cli
+from streamproc.cli import main as cli
 from streamproc.demo import source
 from streamproc.demo.session import Deadline
 from streamproc.demo.source import Load

@@ -9,7 +9,7 @@ import yaml
 from streamproc.console.access import Access
 from streamproc.errors import ConfigError
 from streamproc.local.prometheus import JOB
-from streamproc.settings import load_settings
+from streamproc.settings.loading import load_settings
 from tests.support import prometheus as prom
 
 DEPLOY = prom.ROOT / "deploy"

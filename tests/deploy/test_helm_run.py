@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from streamproc.settings import PREFIX
+from streamproc.settings.service import PREFIX
 from tests.support import chart
 from tests.support.commands import finished
 from tests.support.service import NATIVE, Worker

@@ -13,7 +13,8 @@ from streamproc.errors import ConfigError
 from streamproc.local.prometheus import JOB
 from streamproc.observe.health import Health
 from streamproc.observe.http import application
-from streamproc.settings import PREFIX, Settings, load_settings
+from streamproc.settings.loading import load_settings
+from streamproc.settings.service import PREFIX, Settings
 from tests.support import chart
 from tests.support import consoleapi as api
 from tests.support.exposed import Exposed

@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from streamproc.settings import PREFIX, load_settings
+from streamproc.settings.loading import load_settings
+from streamproc.settings.service import PREFIX
 from tests.support import chart, chartfiles, helmtools, kubernetes
 
 EXAMPLE = chartfiles.KUSTOMIZE / "overlays" / "example"

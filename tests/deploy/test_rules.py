@@ -10,7 +10,7 @@ from streamproc.core.profiles import ASSISTANTS, PROFILES
 from streamproc.notify.naming import alert_name
 from streamproc.observe import names
 from streamproc.observe.counters import FURTHER_ALERTS, REASONS
-from streamproc.observe.runs import ANOMALIES, deadline_kinds
+from streamproc.observe.runmetrics import ANOMALIES, deadline_kinds
 from tests.support import prometheus as prom
 
 RUNBOOKS = prom.ROOT / "deploy" / "runbooks"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from streamproc import dlq_cli
+from streamproc.cli import dlq as dlq_cli
 from streamproc.dlq import replaying
 from streamproc.dlq.choice import Choice, WrongFilter
 from streamproc.dlq.command import Payload, list_letters, replay_letters, show_letter

@@ -4,8 +4,8 @@ import pytest
 
 from streamproc.codec.schemas import load
 from streamproc.dlq.limits import MAX_ATTEMPTS, limits_of
-from streamproc.profilebook import ProfileSettings
-from streamproc.settings import InputSettings, KafkaSettings, RegistrySettings, Settings
+from streamproc.settings.profiles import ProfileSettings
+from streamproc.settings.service import InputSettings, KafkaSettings, RegistrySettings, Settings
 
 SHIPPED = load("run_object_v2_1").label
 STRANGE = "crc64:0123456789abcdef"

@@ -10,7 +10,8 @@ from streamproc.codec.arrival import Rejection
 from streamproc.codec.deadletter import RecordPlace, dead_letter, skipped_letter
 from streamproc.codec.message import Message
 from streamproc.codec.sizes import batch_bytes, headers_bytes, omitted
-from streamproc.dlq import planning, reading, replaying
+from streamproc.dlq import planning, replaying
+from streamproc.dlq import scanning as reading
 from streamproc.dlq.choice import Choice, WrongFilter, places, reasons
 from streamproc.dlq.limits import ReplayLimits
 from streamproc.dlq.planning import LetterVerdict, ReplayPlan, ReplayTerms, survey, terms_of

@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from streamproc.local.kafka import local_kafka
-from streamproc.settings import load_settings
+from streamproc.settings.loading import load_settings
 from tests.docs.pages import ANY, PAGES, ROOT, Block, Command, blocks, commands, is_printed
 from tests.support import clients
 from tests.support.waiting import DEADLINE_S, POLL_S

@@ -27,7 +27,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.local.simulate import simulate
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.topics import create_topics
-from streamproc.settings import Settings
+from streamproc.settings.service import Settings
 from tests.observe.reading import samples
 from tests.support.readmodel import contents
 from tests.support.service import MAX_RECORD_BYTES, Fleet

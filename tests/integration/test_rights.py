@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from streamproc import app
-from streamproc.cli import cli
+from streamproc.cli.main import cli
 from streamproc.console.command import serve_console
 from streamproc.local.simulate import simulate
 from streamproc.preflight import asked_for, lacking
@@ -26,7 +26,8 @@ from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.rights import Operation, Resource, Right
-from streamproc.settings import Settings, load_settings
+from streamproc.settings.loading import load_settings
+from streamproc.settings.service import Settings
 from tests.support.guarded import Guarded, guarded_broker
 from tests.support.service import Fleet, _get, fleet
 from tests.support.waiting import DEADLINE_S, eventually

@@ -11,7 +11,7 @@ from tests.support.receiver import Receiver, receiver
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamproc.notify.alertmanager.LINGER_S", 0.02)
-    monkeypatch.setattr("streamproc.notify.reading.COMMIT_S", 0.02)
+    monkeypatch.setattr("streamproc.notify.subscription.COMMIT_S", 0.02)
     for module in ("alertmanager", "webhook", "pusher"):
         monkeypatch.setattr(f"streamproc.notify.{module}.MIN_BACKOFF_S", 0.01)
         monkeypatch.setattr(f"streamproc.notify.{module}.MAX_BACKOFF_S", 0.04)

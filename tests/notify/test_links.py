@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from streamproc.console_config import ConsoleSettings
 from streamproc.notify.links import page_of
+from streamproc.settings.console import ConsoleSettings
 
 CONSOLE = "https://runs.example/base"
 

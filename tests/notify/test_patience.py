@@ -4,8 +4,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from streamproc.backoff import Backoff
 from streamproc.notify.complaints import INTERVAL_S, MAX_CAUSES, OUTAGE, Complaints
-from streamproc.runtime.backoff import Backoff
 
 
 def test_waits_double_up_to_a_bound_and_are_spread():

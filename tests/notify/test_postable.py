@@ -11,7 +11,7 @@ from streamproc.notify.config import IDENTITY, MAX_LABEL_CHARS
 from streamproc.notify.naming import alert_name, page_name
 from streamproc.notify.postable import AlertRenderer
 from streamproc.observe.counters import FURTHER_ALERTS
-from streamproc.observe.runs import deadline_kinds
+from streamproc.observe.runmetrics import deadline_kinds
 from streamproc.runtime.feed import Start
 from tests.support.alerts import MINUTE_MS, START_MS, firing, resolved
 from tests.support.prometheus import ROOT, rules

@@ -13,7 +13,7 @@ from streamproc.app import make_kafka, make_pusher
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.observe.logs import configure
 from streamproc.runtime.ports import Committed
-from streamproc.settings import load_settings
+from streamproc.settings.loading import load_settings
 from tests.support.alerts import firing
 from tests.support.pushing import ALERTMANAGER, WEBHOOK, Pushing, Told
 from tests.support.receiver import Receiver, never, status
@@ -89,7 +89,7 @@ async def test_a_stop_in_two_steps_stores_what_was_done(
     pushing: Pushing, server: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`stop`, while the pipeline ends, and the exit; the second must not cut the first one short."""
-    monkeypatch.setattr("streamproc.notify.reading.COMMIT_S", 60.0)
+    monkeypatch.setattr("streamproc.notify.subscription.COMMIT_S", 60.0)
     async with pushing.pusher(webhook={"url": SecretStr(server.url)}) as pusher:
         pushing.publish(firing())
         await eventually(lambda: pushing.told.results["webhook", "delivered"] == 1)
@@ -176,7 +176,7 @@ async def test_a_bug_in_it_is_logged_without_what_it_was_about(
         raise RuntimeError(SECRET)
 
     configure("DEBUG", "json")
-    monkeypatch.setattr("streamproc.notify.reading.decode_alert", broken)
+    monkeypatch.setattr("streamproc.notify.subscription.decode_alert", broken)
     async with pushing.to_alertmanagers(server.url):
         pushing.publish(firing())
         await eventually(lambda: "RuntimeError in test_pusher.py" in said())

@@ -25,7 +25,7 @@ from streamproc.observe.metrics import MetricsObserver
 from streamproc.observe.push import RESULTS, PushMetrics
 from streamproc.observe.registry import RESULTS as REGISTRY_RESULTS
 from streamproc.observe.registry import RegistryMetrics
-from streamproc.observe.runs import ANOMALIES
+from streamproc.observe.runmetrics import ANOMALIES
 from streamproc.registry import observer as registry
 from streamproc.runtime.observer import TaskState
 from tests.observe.reading import exposed, samples, value

@@ -7,8 +7,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from streamproc.offsets_cli import offsets_cli
-from streamproc.shell import WrongUsage
+from streamproc.cli.offsets import offsets_cli
+from streamproc.cli.shell import WrongUsage
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from starlette.routing import Route
 
 from streamproc.console.access import Access
 from streamproc.console.answers.runs import Step
-from streamproc.console_config import ConsoleSettings
 from streamproc.errors import ConfigError, ConsoleUnavailable
 from streamproc.records import remote
 from streamproc.records.remote import RemoteConsole
 from streamproc.records.runlines import story_lines, table
-from streamproc.records.runs import Wanted
+from streamproc.records.runstates import Wanted
+from streamproc.settings.console import ConsoleSettings
 from streamproc.web.server import HttpServer
 from tests.support.consoleapi import Reads, console, tokens
 from tests.support.fleet import HOSTILE, NOW_MS

@@ -10,7 +10,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.printing import span
 from streamproc.records.runlines import story_lines, table
-from streamproc.records.runs import RunContext, Wanted, list_runs, story
+from streamproc.records.runstates import RunContext, Wanted, list_runs, story
 from tests.support.application import Application, application
 from tests.support.runobjects import START_MS
 from tests.support.waiting import eventually

@@ -11,7 +11,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
 from streamproc.records.command import encoder
 from streamproc.records.sending import Counts, SendOptions, as_avro, as_json, lines_of, send
-from streamproc.settings import Settings
+from streamproc.settings.service import Settings
 from tests.support.books import bundled_book
 from tests.support.runobjects import RUN_OBJECT_VERSIONS, Arrived, run_object
 

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from streamproc.errors import ConfigError
 from streamproc.registry.config import RegistrySettings
-from streamproc.settings import load_settings
+from streamproc.settings.loading import load_settings
 
 SECRET = "hunter2-is-a-secret"
 

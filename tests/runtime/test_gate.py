@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from streamproc.errors import ConfigError
 from streamproc.observe.counters import REASONS
 from streamproc.runtime.config import DeadLetterSettings
-from streamproc.runtime.gate import SLICE_MS, SLICES, RejectionGate
 from streamproc.runtime.observer import Pause
-from streamproc.settings import load_settings
+from streamproc.runtime.rejections import SLICE_MS, SLICES, RejectionGate
+from streamproc.settings.loading import load_settings
 
 MINUTE_MS = 60_000
 WAIT_MS = SLICES * SLICE_MS

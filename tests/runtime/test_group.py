@@ -10,11 +10,11 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import InconsistentGroupProtocolError
 
 from streamproc.errors import ConfigError
-from streamproc.runtime.aio import standing
+from streamproc.runtime.aio import membership as standing
 from streamproc.runtime.aio.assignor import paired
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.group import AioGroup
-from streamproc.runtime.aio.standing import Membership
+from streamproc.runtime.aio.membership import Membership
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Member, NewTopic, TopicPartition
 from tests.support.waiting import eventually

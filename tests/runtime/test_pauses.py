@@ -8,9 +8,9 @@ from streamproc.codec.framing import confluent
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable, RegistryUnavailable, TaskInvalid
-from streamproc.profilebook import book_of
 from streamproc.runtime.config import DeadLetterSettings
 from streamproc.runtime.observer import Pause, TaskState
+from streamproc.settings.profiles import book_of
 from tests.support.application import always, application, once
 from tests.support.fake_kafka import no_fault
 from tests.support.fake_registry import FakeRegistry

@@ -25,7 +25,6 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
 from streamproc.errors import BrokerUnavailable, RegistryUnavailable, TaskInvalid
 from streamproc.local.simulate import simulate
-from streamproc.profilebook import book_of
 from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
@@ -33,6 +32,7 @@ from streamproc.runtime.observer import CommitReport, FoldReport, Observer
 from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
+from streamproc.settings.profiles import book_of
 from streamproc.store.store import UNBOUNDED, StoreSettings
 from tests.support.application import WINDOWS
 from tests.support.books import bundled_book, writer_schema

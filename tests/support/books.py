@@ -2,10 +2,10 @@
 
 from functools import cache
 
-from streamproc import profilebook
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.profiles import ASSISTANTS
+from streamproc.settings import profiles as profilebook
 
 RUN_OBJECT_VERSIONS = ("v1", "v1_5", "v2", "v2_1")
 

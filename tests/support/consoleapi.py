@@ -17,8 +17,8 @@ from streamproc.console.answers.fleet import Series
 from streamproc.console.answers.signals import Replay
 from streamproc.console.reads import BadCursor, Event, LetterFilter, Page, SeriesFilter, StreamFilter
 from streamproc.console.site import Exposed, application
-from streamproc.console.tokens import new_token
-from streamproc.console_config import ConsoleSettings
+from streamproc.console.tokenfile import new_token
+from streamproc.settings.console import ConsoleSettings
 from streamproc.web.server import HttpServer
 from tests.support.console import FakeReads
 from tests.support.fleet import HOUR, NOW_MS, as_of

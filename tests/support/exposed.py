@@ -13,7 +13,7 @@ from streamproc.console.intake import Intake
 from streamproc.console.metrics import MeasuredParts, Metrics
 from streamproc.console.model.database import RebuildCause
 from streamproc.console.replays import ReplayOutcome
-from streamproc.console.standing import FollowerStatus
+from streamproc.console.status import FollowerStatus
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.model import Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS

@@ -20,12 +20,12 @@ from aiokafka.errors import (
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from streamproc.backoff import Backoff
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.codes import told
 from streamproc.runtime.aio.connection import connection
 from streamproc.runtime.aio.contacts import CONTACTS, Unreachable, address_of, trouble_at
 from streamproc.runtime.aio.hiding import HiddenTopics, is_led
-from streamproc.runtime.backoff import Backoff
 from streamproc.runtime.config import KafkaSettings
 
 CONNECT_S = 3.0

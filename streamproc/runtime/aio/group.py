@@ -15,7 +15,7 @@ from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.aio.denials import on_group
 from streamproc.runtime.aio.failures import refuse_deaf
-from streamproc.runtime.aio.standing import Membership
+from streamproc.runtime.aio.membership import Membership
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import GroupListener, TopicPartition

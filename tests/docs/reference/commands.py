@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from streamproc.cli import cli
+from streamproc.cli.main import cli
 from tests.docs.reference.markdown import code, codes, page, table
 
 INTRODUCTION = """\

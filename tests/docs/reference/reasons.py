@@ -4,7 +4,7 @@ from streamproc.core.model import Reason, Verdict
 from streamproc.core.windowstate import Dropped
 from streamproc.notify.observer import DeliveryResult as Pushed
 from streamproc.observe.counters import FORMER_REASONS, REASONS
-from streamproc.observe.runs import ANOMALIES
+from streamproc.observe.runmetrics import ANOMALIES
 from streamproc.registry.observer import RequestResult as Asked
 from streamproc.runtime.diagnosis import Word
 from streamproc.runtime.observer import Pause, TaskState

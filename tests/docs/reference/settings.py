@@ -10,9 +10,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from streamproc.credentials.section import Section
-from streamproc.profilebook import ProfileSettings
-from streamproc.settings import PREFIX, Settings
+from streamproc.section import Section
+from streamproc.settings.profiles import ProfileSettings
+from streamproc.settings.service import PREFIX, Settings
 from tests.docs.reference.markdown import code, codes, page, paragraphs, table
 
 INTRODUCTION = """\

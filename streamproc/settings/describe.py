@@ -5,10 +5,10 @@ from typing import Any
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.lifecycle import Profile
 from streamproc.native import CODEC
-from streamproc.profilebook import book_of
 from streamproc.registry.link import OUTPUTS
 from streamproc.runtime.topics import ROLES
-from streamproc.settings import Settings
+from streamproc.settings.profiles import book_of
+from streamproc.settings.service import Settings
 
 
 def describe_all(settings: Settings) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typer.core import TyperOption
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.tokens import TOKENS
-from streamproc.settings import Settings, load_settings
+from streamproc.settings.loading import load_settings
+from streamproc.settings.service import Settings
 
 FAILURE, USAGE = 1, 2
 
@@ -51,11 +52,6 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     except ImportError:
         return asyncio.run(coroutine)
     return uvloop.run(coroutine)
-
-
-def counted(count: int, what: str) -> str:
-    """Return how many there are, in words: 1 record, 2 records."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def untyped_flags() -> None:

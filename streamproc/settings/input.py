@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from streamproc.core.lifecycle import Profile
-from streamproc.credentials.section import Section
+from streamproc.section import Section
 from streamproc.spelling import meant
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError
 
-from streamproc.credentials.section import SUFFIX, Section
+from streamproc.credentials.files import SUFFIX
+from streamproc.section import Section
 
 
 def variables(section: type[BaseModel], prefix: str) -> Iterator[str]:

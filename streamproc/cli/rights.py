@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from streamproc.cli.shell import Config, WrongUsage, out, settings_of
 from streamproc.printing import print_line
 from streamproc.rightsbook import COMMANDS, as_document, names, rights_of
 from streamproc.runtime.rights import PRINCIPAL, granting
-from streamproc.shell import Config, WrongUsage, out, settings_of
 
 
 def rights(

@@ -16,9 +16,9 @@ from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.lifecycle import Profile
 from streamproc.core.profiles import PROFILES
 from streamproc.core.shape import LIST, METADATA, REQUIRED, TARGETS, TIMES, TOKENS, TOOLS, Shape
-from streamproc.credentials.section import Section
 from streamproc.errors import ConfigError, RecordRejected
 from streamproc.schemafile import read_document
+from streamproc.section import Section
 
 OUTCOMES = ("succeeded", "failed", "cancelled", "expired", "incomplete")
 ROLES = ("queued", "running", "waiting")

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from streamproc import app as service
+from streamproc.cli.shell import Config, WrongUsage, err, out, run_async, settings_of
 from streamproc.dlq import choice as filters
 from streamproc.dlq.choice import Choice, WrongFilter
 from streamproc.dlq.command import INTERRUPTED, Payload, list_letters, replay_letters, show_letter
@@ -18,8 +19,7 @@ from streamproc.observe.logs import configure as configure_logs
 from streamproc.printing import Consoles
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka
-from streamproc.settings import Settings
-from streamproc.shell import Config, WrongUsage, err, out, run_async, settings_of
+from streamproc.settings.service import Settings
 
 T = TypeVar("T")
 

@@ -10,12 +10,12 @@ from typing import Annotated, BinaryIO, Literal
 
 import typer
 
+from streamproc.cli.shell import FAILURE, Config, WrongUsage, err, out, run_async, settings_of
 from streamproc.escaping import escaped
 from streamproc.interrupts import EXIT_AT_ONCE
 from streamproc.observe.logs import configure as configure_logs
-from streamproc.printing import Consoles, print_line, print_wide
-from streamproc.settings import Settings
-from streamproc.shell import FAILURE, Config, WrongUsage, counted, err, out, run_async, settings_of
+from streamproc.printing import Consoles, counted, print_line, print_wide
+from streamproc.settings.service import Settings
 
 What = Literal["transitions", "verdicts", "state", "alerts", "metrics", "instances", "dead-letters"]
 STDIN = Path("-")
@@ -50,7 +50,7 @@ def list_(
     """List runs by their latest states, those first that have been in their status longest."""
     from streamproc.records.command import list_all
     from streamproc.records.runlines import table
-    from streamproc.records.runs import Wanted
+    from streamproc.records.runstates import Wanted
 
     settings, now_ms = asking(settings_of(config), url), int(time.time() * 1000)
     wanted = Wanted(frozenset(status or ()), assistant, model, _moment("--older", older, now_ms), limit or None)

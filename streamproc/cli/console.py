@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from streamproc.shell import Config, err, out, run_async, settings_of
+from streamproc.cli.shell import Config, err, out, run_async, settings_of
 
 console_cli = typer.Typer(invoke_without_command=True)
 
@@ -33,7 +33,7 @@ def token(
     payloads: Annotated[bool, typer.Option("--payloads", help="May see what events hold.")] = False,
 ) -> None:
     """Make a token, and the line that lets it in, for the file that STREAMPROC_CONSOLE__TOKENS_FILE names."""
-    from streamproc.console.tokens import OPERATOR, PAYLOADS, VIEWER, new_token
+    from streamproc.console.tokenfile import OPERATOR, PAYLOADS, VIEWER, new_token
 
     rights = [VIEWER, *([OPERATOR] if operator else []), *([PAYLOADS] if payloads else [])]
     secret, line = new_token(name, rights)

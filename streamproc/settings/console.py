@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from streamproc.credentials.section import Section
+from streamproc.section import Section
 from streamproc.web.config import bases, sendable
 
 RUN_ID = "{run_id}"

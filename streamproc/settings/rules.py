@@ -13,7 +13,7 @@ from streamproc.core.lifecycle import Profile
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
-from streamproc.credentials.section import Section
+from streamproc.section import Section
 
 Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
 Ratio = Annotated[float, Field(gt=0, le=1)]

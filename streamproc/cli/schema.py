@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
+from streamproc.cli.shell import FAILURE, USAGE, Config, WrongUsage, out, run_async, settings_of
 from streamproc.core.lifecycle import Profile
 from streamproc.errors import ConfigError, RecordRejected
 from streamproc.escaping import escaped
@@ -15,8 +16,7 @@ from streamproc.registry.resolve import Document, documents_of
 from streamproc.schemacheck import Report, with_references
 from streamproc.schemacheck import check as check_document
 from streamproc.schemafile import is_file, read_document
-from streamproc.settings import Settings
-from streamproc.shell import FAILURE, USAGE, Config, WrongUsage, out, run_async, settings_of
+from streamproc.settings.service import Settings
 
 References = Annotated[
     list[Path] | None, typer.Option("--reference", help="A schema file that FILEs refer to; may be repeated.")

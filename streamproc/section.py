@@ -12,10 +12,8 @@ from pydantic import (
     model_validator,
 )
 
-from streamproc.credentials.files import secret
+from streamproc.credentials.files import SUFFIX, secret
 from streamproc.errors import ConfigError
-
-SUFFIX = "_file"
 
 
 class Section(BaseModel):

@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from streamproc import app as service
+from streamproc.cli.shell import Config, WrongUsage, err, out, run_async, settings_of
 from streamproc.observe.logs import configure as configure_logs
 from streamproc.offsets import places
 from streamproc.offsets.command import reset_offsets, resume_partitions, show_offsets, skip_records
@@ -13,8 +14,7 @@ from streamproc.offsets.places import WrongPlace
 from streamproc.offsets.standing import Desk
 from streamproc.printing import Consoles
 from streamproc.runtime.ports import Kafka
-from streamproc.settings import Settings
-from streamproc.shell import Config, WrongUsage, err, out, run_async, settings_of
+from streamproc.settings.service import Settings
 
 T = TypeVar("T")
 

@@ -9,22 +9,17 @@ import typer
 from rich.markup import escape
 
 from streamproc import app as service
-from streamproc.console_cli import console_cli
-from streamproc.describe import describe_all
-from streamproc.dlq_cli import dlq_cli
-from streamproc.errors import ConfigError, StreamprocError
-from streamproc.escaping import escaped_lines
-from streamproc.observe.logs import configure as configure_logs
-from streamproc.offsets_cli import offsets_cli
-from streamproc.records_cli import runs_cli, send, tail
-from streamproc.rights_cli import rights
-from streamproc.schema_cli import schema_cli
-from streamproc.shell import (
+from streamproc.cli.console import console_cli
+from streamproc.cli.dlq import dlq_cli
+from streamproc.cli.offsets import offsets_cli
+from streamproc.cli.records import runs_cli, send, tail
+from streamproc.cli.rights import rights
+from streamproc.cli.schema import schema_cli
+from streamproc.cli.shell import (
     FAILURE,
     USAGE,
     Config,
     WrongUsage,
-    counted,
     err,
     never_unprintable,
     out,
@@ -32,6 +27,11 @@ from streamproc.shell import (
     settings_of,
     untyped_flags,
 )
+from streamproc.errors import ConfigError, StreamprocError
+from streamproc.escaping import escaped_lines
+from streamproc.observe.logs import configure as configure_logs
+from streamproc.printing import counted
+from streamproc.settings.describe import describe_all
 from streamproc.version import installed
 
 cli = typer.Typer(

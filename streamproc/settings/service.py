@@ -4,38 +4,42 @@ Only `app`, `demo` and `cli` see them whole; the layers below get their own sect
 """
 
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from streamproc.codec.framing import Framing
-from streamproc.console_config import ConsoleSettings
 from streamproc.core.lifecycle import Profile
 from streamproc.core.profiles import PROFILES
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
-from streamproc.credentials.directory import SecretsDirectory, named
-from streamproc.credentials.section import Section
-from streamproc.errors import ConfigError
-from streamproc.inputbook import InputSettings, in_force, input_flaws
+from streamproc.credentials.directory import SecretsDirectory
 from streamproc.instances.config import InstanceSettings
 from streamproc.native import OFF, wanted
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import FORMER_REASONS, REASONS
-from streamproc.profilebook import AVSC, ProfileSettings, made
 from streamproc.registry.config import OutputSettings, RegistrySettings, framing_flaws, framing_in_force
-from streamproc.rulebook import (
+from streamproc.runtime.config import (
+    CommitSettings,
+    DeadLetterSettings,
+    KafkaSettings,
+    StateSettings,
+    TopicSettings,
+)
+from streamproc.section import Section
+from streamproc.settings.console import ConsoleSettings
+from streamproc.settings.input import InputSettings, in_force, input_flaws
+from streamproc.settings.profiles import AVSC, ProfileSettings, made
+from streamproc.settings.rules import (
     AlertSettings,
     DeadlineSettings,
     RetentionSettings,
@@ -44,14 +48,7 @@ from streamproc.rulebook import (
     rules,
     window_rules,
 )
-from streamproc.runtime.config import (
-    CommitSettings,
-    DeadLetterSettings,
-    KafkaSettings,
-    StateSettings,
-    TopicSettings,
-)
-from streamproc.variables import explained, secret_variables, unparsed, with_meant
+from streamproc.settings.variables import secret_variables
 from streamproc.web.config import HttpSettings
 
 PREFIX = "STREAMPROC_"
@@ -227,53 +224,3 @@ class Settings(BaseSettings):
         names = secret_variables(cls, PREFIX)
         secrets = [SecretsDirectory(file_secret_settings, Path(directory), names)] if directory else []
         return init_settings, env_settings, *secrets, _Toml(settings_cls)
-
-
-def load_settings(config: Path | None = None, given: Mapping[str, Any] | None = None) -> Settings:
-    """Read the settings; raises ConfigError that names each wrong one and says what it must be.
-
-    `given`: settings by section, in the place of the environment's.
-    """
-    if given is None:
-        _refuse_unknown_variables()
-    if config is not None:
-        _refuse_unreadable(config)
-    own = {"model_config": {**Settings.model_config, "toml_file": config}, "looks_around": given is None}
-    source = type("Settings", (Settings,), own)
-    try:
-        settings: Settings = source(**(given or {}))
-    except ValidationError as error:
-        raise ConfigError(explained(error, Settings, PREFIX)) from None
-    except SettingsError as error:
-        raise ConfigError(unparsed(error, PREFIX)) from None
-    except ValueError as error:  # Of TOML, or of UTF-8.
-        raise ConfigError(f"--config {config} cannot be read, it is no TOML: {error}") from None
-    return settings
-
-
-def _refuse_unreadable(config: Path) -> None:
-    """Tell before pydantic-settings does, which raises whatever comes."""
-    try:
-        if not config.is_file():
-            what = "is a directory" if config.is_dir() else "there is no such file"
-            raise ConfigError(f"--config {config}: {what}")
-        config.open("rb").close()
-    except OSError as error:
-        raise ConfigError(f"--config {config} cannot be read: {error.strerror}") from None
-
-
-def _refuse_unknown_variables() -> None:
-    """Report misspelt names: pydantic-settings overlooks a variable whose first level it does not know."""
-    directory = os.environ.get(SECRETS_DIR)
-    files = [file.name.upper() for file in named(Path(directory), PREFIX)] if directory else []
-    unknown = [
-        name
-        for name in (*os.environ, *files)
-        if name.startswith(PREFIX)
-        and not name.startswith(TEST_PREFIX)
-        and name.removeprefix(PREFIX).lower().split("__")[0] not in Settings.model_fields
-    ]
-    if unknown:
-        said = ", ".join(with_meant(name, Settings, PREFIX) for name in sorted(unknown))
-        known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
-        raise ConfigError(f"unknown settings in the environment: {said}. Known at the first level: {known}")
