@@ -24,8 +24,8 @@ from streamproc.core.model import Moment, RunEvent
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
-from streamproc.core.state import State
-from streamproc.core.step import Outcome, begin, step
+from streamproc.core.state import CommitOutcome, State
+from streamproc.core.step import begin, step
 from streamproc.core.windows import absorb, begin_windows, finish
 from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
 from streamproc.local.simulate import DEFAULT_START_MS, simulate
@@ -151,7 +151,7 @@ class _Pipe:
             self.timer("absorb", state.merge, out.changed, out.watermark)
         self._pending.clear()
 
-    def _fold(self, parts: Sequence[Sequence[RunEvent]], at: Moment) -> list[Outcome]:
+    def _fold(self, parts: Sequence[Sequence[RunEvent]], at: Moment) -> list[CommitOutcome]:
         outcomes = []
         for state, part in zip(self._states, parts, strict=True):
             out = step(state, part, at, begin(state))
@@ -159,7 +159,7 @@ class _Pipe:
             outcomes.append(out)
         return outcomes
 
-    def _encode(self, outcomes: Sequence[Outcome], wall_ms: int) -> dict[int, list[Message]]:
+    def _encode(self, outcomes: Sequence[CommitOutcome], wall_ms: int) -> dict[int, list[Message]]:
         folded = [
             Folded(
                 number,
@@ -171,7 +171,7 @@ class _Pipe:
         ]
         return self._encoder.messages(folded, wall_ms)
 
-    def _count(self, outcomes: Sequence[Outcome], wall_ms: int) -> None:
+    def _count(self, outcomes: Sequence[CommitOutcome], wall_ms: int) -> None:
         for number, out in enumerate(outcomes):
             self._counters.add(
                 FoldReport(
