@@ -16,10 +16,10 @@ class ExitCode(IntEnum):
 
 
 MEANINGS: Mapping[ExitCode, str] = {
-    ExitCode.DONE: "It is done; `run`, `console`, `kafka`, `simulate` and `tail`: it was told to stop, and did.",
+    ExitCode.DONE: "It is done; what runs until it is stopped, as `run` and `tail` do: it was stopped.",
     ExitCode.FAILED: "It failed, or what was checked is not as it must be.",
     ExitCode.WRONG_USAGE: "Arguments or settings are wrong; `schema check`: or a schema could not be checked.",
-    ExitCode.INTERRUPTED: "Ctrl-C before the end; also SIGTERM, where the command had to put something in order.",
-    ExitCode.READER_GONE: "Nobody reads the rest of the output, as behind `| head`; `tail` ends with 0 then.",
-    ExitCode.TERMINATED: "SIGTERM before the end, with nothing to put in order.",
+    ExitCode.INTERRUPTED: "Ctrl-C before the end, or SIGTERM where the command had something to put in order first.",
+    ExitCode.READER_GONE: "Nobody reads the rest of the output, as behind a pipe to `head`; `tail` ends with 0 then.",
+    ExitCode.TERMINATED: "SIGTERM before the end, where there was nothing to put in order.",
 }

@@ -101,7 +101,7 @@ def _light_options() -> None:
             return read(option, ctx, value)
         return None if option.callback is None else option.callback(ctx, option, None)
 
-    TyperOption.process_value = process_value  # type: ignore[method-assign]
+    TyperOption.process_value = process_value  # type: ignore[method-assign,assignment]
 
 
 def _never_unprintable() -> None:

@@ -1,0 +1,44 @@
+"""Completion in a shell: what typer's scripts ask for, and what they get."""
+
+import pytest
+
+from tests.support.clirun import run
+
+
+def completed(words: str) -> list[str]:
+    count = len(words.split()) - (not words.endswith(" "))
+    result = run([], _STREAMPROC_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(count))
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("streamproc d", ["describe", "demo", "dlq"]),
+        ("streamproc offsets ", ["show", "skip", "resume", "reset"]),
+        ("streamproc dlq replay --dr", ["--dry-run"]),
+        ("streamproc tail dead", ["dead-letters"]),
+    ],
+)
+def test_bash_completes_commands_options_and_values(words, found):
+    assert completed(words) == found
+
+
+def test_zsh_and_fish_tell_what_each_command_is_for():
+    words = {"_TYPER_COMPLETE_ARGS": "streamproc dlq ", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    zsh = run([], _STREAMPROC_COMPLETE="complete_zsh", **words).stdout
+    assert '"replay":"Send the records of dead letters' in zsh
+    fish = run([], _STREAMPROC_COMPLETE="complete_fish", **words).stdout
+    assert "replay\tSend the records of dead letters" in fish
+
+
+@pytest.mark.parametrize(
+    ("shell", "word"),
+    [("bash", "complete -o default -F"), ("zsh", "#compdef streamproc"), ("fish", "complete --command")],
+)
+def test_the_script_of_a_shell_is_printed_where_none_is_running(shell, word):
+    """Docs: operating.md, for packages and images."""
+    result = run([], _STREAMPROC_COMPLETE=f"source_{shell}")
+    assert result.returncode == 0
+    assert word in result.stdout
