@@ -236,7 +236,7 @@ def test_a_schema_is_checked_with_an_exit_code_for_ci(tmp_path):
     absent = tmp_path / "none.avsc"
     lines = streamproc("schema", "check", str(good), str(bad), str(absent), "--json").stdout.splitlines()
     usable, unusable, unchecked = map(json.loads, lines)
-    assert (usable["usable"], usable["found"]["status"]) == (True, "status (enum)")
+    assert (usable["usable"], usable["found"]["status"]) == (True, "status (string)")
     assert (unusable["usable"], len(unusable["faults"])) == (False, 2)
     assert (unchecked["checked"], unchecked["error"]) == (False, f"{absent} is no file")
     refused(streamproc("schema", "check", "nobody-value"), 2, "STREAMPROC_REGISTRY__URL")

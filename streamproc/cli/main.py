@@ -20,6 +20,7 @@ from streamproc.cli.shell import (
     Config,
     WrongUsage,
     err,
+    interruptible,
     out,
     run_async,
     set_up,
@@ -126,6 +127,7 @@ def replay(
 
     settings = settings_of(config)
     terms = FileReplayTerms(settings.application_id, settings.rules(), now_ms=time.time_ns() // 1_000_000)
+    interruptible()
     summary = replay_files(files, results, terms, force=force)
     if as_json:
         print_json(out, summary.document(results))

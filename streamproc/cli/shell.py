@@ -5,6 +5,7 @@ So do the other modules here: what is heavier than typer and rich is imported by
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -70,8 +71,16 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     except ImportError:
         import asyncio
 
+        interruptible()
         return asyncio.run(coroutine)
+    interruptible()
     return uvloop.run(coroutine)
+
+
+def interruptible() -> None:
+    """Let Ctrl-C be raised from here on, so that whatever is open is closed; before, it ends the process at once."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def set_up() -> None:

@@ -17,7 +17,7 @@ from streamproc.dlq.letter import Letter
 from streamproc.dlq.listing import LetterListing, LetterRow, Seen
 from streamproc.dlq.receipts import Receipt
 from streamproc.escaping import escaped, escaped_bytes
-from streamproc.printing import instant
+from streamproc.times import instant
 
 MAX_CHARS = 1_000
 """Of a key, a header's name or its value that are shown."""

@@ -67,8 +67,8 @@ class _Resuming:
     def __init__(self, desk: Desk, told: Resumption, consoles: Consoles, *, as_json: bool) -> None:
         self._desk = desk
         self._told = told
-        self._err = consoles.err
-        self._out = None if as_json else consoles.out
+        self._consoles = consoles
+        self._as_json = as_json
 
     async def one(self, source: TopicPartition) -> int:
         """Let a partition go on that does not by itself."""
@@ -86,7 +86,7 @@ class _Resuming:
             self._say(showing.nothing_runs(self._desk.application_id))
             return 0
         sources = [source for topic in self._desk.inputs for source in await self._desk.sources(topic)]
-        print_line(self._err, f"watching for a few seconds which of {len(sources)} partitions stand still")
+        print_line(self._consoles.err, f"watching for a few seconds which of {len(sources)} partitions stand still")
         found = await stopped(self._desk, sources)
         self._told.go_on += [source for source in sources if source not in found]
         self._say(f"{len(sources) - len(found)} of {len(sources)} partitions go on by themselves")
@@ -95,7 +95,7 @@ class _Resuming:
                 await self._resume(source)
             except ChangeRefused as error:
                 self._told.refused[source] = str(error)
-                print_line(self._err, escaped(str(error)))
+                print_line(self._consoles.err, escaped(str(error)))
         return 1 if self._told.refused else 0
 
     async def _resume(self, source: TopicPartition) -> None:
@@ -104,8 +104,8 @@ class _Resuming:
         self._say(f"{source} goes on at offset {offset}: what was rejected before no longer counts")
 
     def _say(self, text: str) -> None:
-        if self._out is not None:
-            print_line(self._out, text)
+        if not self._as_json:
+            print_line(self._consoles.out, text)
 
 
 async def _runs(desk: Desk) -> bool:

@@ -1,8 +1,11 @@
 """Completion in a shell: what typer's scripts ask for, and what they get."""
 
+import subprocess
+import sys
+
 import pytest
 
-from tests.support.clirun import run
+from tests.support.clirun import environment, run
 
 
 def completed(words: str) -> list[str]:
@@ -42,3 +45,12 @@ def test_the_script_of_a_shell_is_printed_where_none_is_running(shell, word):
     result = run([], _STREAMPROC_COMPLETE=f"source_{shell}")
     assert result.returncode == 0
     assert word in result.stdout
+
+
+def test_it_is_installed_for_the_shell_that_asks(tmp_path):
+    """Found by typer among the parents of the process: here bash, whose home is another."""
+    script = f"{sys.executable} -m streamproc --install-completion; exit $?"
+    command = ["bash", "--norc", "-c", script]
+    result = subprocess.run(command, env=environment(HOME=str(tmp_path)), capture_output=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "bash_completions" in (tmp_path / ".bashrc").read_text()
