@@ -13,13 +13,11 @@ def main() -> None:
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     # At once: raised in the middle of an import, it would come out as a traceback, or as another error of a library's.
-    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_heard:
+    # Stays, until a command has loaded what it needs: it calls `interruptible` then.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     from streamproc.cli.main import main as run  # noqa: PLC0415  what takes its time
 
-    if is_heard:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
 
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from streamproc.errors import StreamprocError
+from streamproc.exitcodes import ExitCode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-EXIT_AT_ONCE = 130
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def stop_on_signal(at_once: Callable[[], None] = lambda: None) -> Iterator[async
     def on_signal(number: int) -> None:
         if seen:
             at_once()
-            os._exit(EXIT_AT_ONCE)
+            os._exit(ExitCode.INTERRUPTED)
         seen.append(number)
         stop.set()
 

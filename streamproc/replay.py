@@ -69,6 +69,15 @@ class ReplaySummary(NamedTuple):
         reasons = [(f"    {reason}", count) for reason, count in sorted(self.rejected.items())]
         return [("records", self.records), *verdicts, ("  rejected", sum(self.rejected.values())), *reasons]
 
+    def document(self, directory: Path) -> dict[str, Any]:
+        """Return the same for programs, with the paths of the results."""
+        return {
+            "records": self.records,
+            "verdicts": {verdict.value: self.verdicts.get(verdict, 0) for verdict in Verdict},
+            "rejected": dict(sorted(self.rejected.items())),
+            "written": [{"file": str(directory / name), "records": count} for name, count in self.written.items()],
+        }
+
 
 class _Results(NamedTuple):
     transitions: ContainerWriter

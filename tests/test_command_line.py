@@ -209,6 +209,9 @@ async def test_missing_and_unequal_topics_are_named(kafka_bootstrap: str, unique
     )
     refused(streamproc("topics", "check", **settings), 0, "3 partitions")
     refused(streamproc("topics", "create", **settings), 0, "all topics exist")
+    assert json.loads(streamproc("topics", "create", "--json", **settings).stdout) == {"created": []}
+    found = json.loads(streamproc("topics", "check", "--json", **settings).stdout)
+    assert found == {"partitions": 3, "rights_checked": True}
     again = streamproc("topics", "create", "--partitions", "12", **settings)
     refused(again, 1, "3 partitions", f"{prefix}run-state", "left as they are", "STREAMPROC_APPLICATION_ID")
     kafka = AioKafka(KafkaSettings(bootstrap_servers=kafka_bootstrap), prefix)
@@ -230,6 +233,12 @@ def test_a_schema_is_checked_with_an_exit_code_for_ci(tmp_path):
     assert streamproc("schema", "check", str(good)).returncode == 0
     words = "id is boolean: it must be string", "status is missing"
     refused(streamproc("schema", "check", str(good), str(bad)), 1, *words)
+    absent = tmp_path / "none.avsc"
+    lines = streamproc("schema", "check", str(good), str(bad), str(absent), "--json").stdout.splitlines()
+    usable, unusable, unchecked = map(json.loads, lines)
+    assert (usable["usable"], usable["found"]["status"]) == (True, "status (string)")
+    assert (unusable["usable"], len(unusable["faults"])) == (False, 2)
+    assert (unchecked["checked"], unchecked["error"]) == (False, f"{absent} is no file")
     refused(streamproc("schema", "check", "nobody-value"), 2, "STREAMPROC_REGISTRY__URL")
     refused(streamproc("schema", "check", "x", "--version", "zwei", REGISTRY__URL="http://127.0.0.1:9"), 2, "--version")
     refused(streamproc("schema", "check", "x", REGISTRY__URL="http://127.0.0.1:9"), 2, "127.0.0.1:9")

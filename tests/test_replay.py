@@ -102,6 +102,10 @@ def test_every_record_is_counted_once(tmp_path, out):
     rows = dict(summary.rows())
     assert rows["records"] == sum(rows[f"  {part}"] for part in (*Verdict, "rejected"))
     assert [len(found) for found in _read(out)] == list(summary.written.values())
+    document = summary.document(out)
+    assert (document["records"], document["rejected"]) == (3_004, {"bad_run_id": 3, "bad_status": 1})
+    assert sum(document["verdicts"].values()) == 3_000
+    assert document["written"][0] == {"file": str(out / "run-transitions.avro"), "records": len(_read(out)[0])}
 
 
 @pytest.mark.parametrize("version", RUN_OBJECT_VERSIONS)

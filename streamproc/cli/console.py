@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from streamproc.cli.shell import Config, err, out, run_async, settings_of
+from streamproc.cli.shell import AsJson, Config, err, out, run_async, settings_of
+from streamproc.printing import print_json, print_line
 
 console_cli = typer.Typer(invoke_without_command=True)
 
@@ -23,7 +24,7 @@ def console(context: typer.Context, config: Config = None) -> None:
 
     settings = settings_of(config)
     configure(settings.log.level, settings.log.format)
-    run_async(run_console(settings, lambda url: out.print(f"the console is at {url}", highlight=False, soft_wrap=True)))
+    run_async(run_console(settings, lambda url: print_line(out, f"the console is at {url}")))
 
 
 @console_cli.command()
@@ -31,12 +32,16 @@ def token(
     name: Annotated[str, typer.Argument(help="Whose it is, as the log is to have it.")],
     operator: Annotated[bool, typer.Option("--operator", help="May send dead letters back.")] = False,
     payloads: Annotated[bool, typer.Option("--payloads", help="May see what events hold.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a token, and the line that lets it in, for the file that STREAMPROC_CONSOLE__TOKENS_FILE names."""
     from streamproc.console.tokenfile import OPERATOR, PAYLOADS, VIEWER, new_token
 
     rights = [VIEWER, *([OPERATOR] if operator else []), *([PAYLOADS] if payloads else [])]
     secret, line = new_token(name, rights)
-    err.print("the token, which is shown only now, and the line for the file of tokens:", highlight=False)
-    out.print(secret, highlight=False, soft_wrap=True, markup=False)
-    out.print(line, highlight=False, soft_wrap=True, markup=False)
+    if as_json:
+        print_json(out, {"token": secret, "line": line})
+        return
+    print_line(err, "the token, which is shown only now, and the line for the file of tokens:")
+    print_line(out, secret)
+    print_line(out, line)

@@ -3,23 +3,28 @@
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from streamproc import app as service
-from streamproc.cli.shell import Config, WrongUsage, err, out, run_async, settings_of
-from streamproc.dlq import choice as filters
-from streamproc.dlq.choice import Choice, WrongFilter
-from streamproc.dlq.command import INTERRUPTED, Payload, list_letters, replay_letters, show_letter
-from streamproc.dlq.limits import MAX_ATTEMPTS, limits_of
-from streamproc.dlq.listing import LetterListing
-from streamproc.observe.counters import FORMER_REASONS, REASONS
-from streamproc.observe.logs import configure as configure_logs
-from streamproc.printing import Consoles
-from streamproc.runtime.config import TopicSettings
-from streamproc.runtime.ports import Kafka
-from streamproc.settings.service import Settings
+from streamproc.cli.shell import (
+    AsJson,
+    AsJsonLines,
+    Config,
+    WrongUsage,
+    consoles,
+    err,
+    run_async,
+    say_errors_only,
+    settings_of,
+)
+from streamproc.printing import print_line
+
+if TYPE_CHECKING:
+    from streamproc.dlq.choice import Choice
+    from streamproc.runtime.config import TopicSettings
+    from streamproc.runtime.ports import Kafka
+    from streamproc.settings.service import Settings
 
 T = TypeVar("T")
 
@@ -53,13 +58,16 @@ def list_(
     partition: Partitions = None,
     open_only: Annotated[bool, typer.Option("--open", help="Only those that were not replayed.")] = False,
     limit: Annotated[int, typer.Option(min=0, help="So many of those rejected last; 0: all.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, times in milliseconds.")] = False,
+    as_json: AsJsonLines = False,
     config: Config = None,
 ) -> None:
     """List dead letters, those rejected last at the end, and count all that are meant by reason and schema.
 
     Shows nothing of what the records hold.
     """
+    from streamproc.dlq.command import list_letters
+    from streamproc.dlq.listing import LetterListing
+
     choice = _choice(
         places=places,
         reasons=reason,
@@ -74,7 +82,7 @@ def list_(
     _on_dead_letters(
         settings_of(config),
         "list",
-        lambda kafka, topics: list_letters(kafka, topics, choice, listing, Consoles(out, err), as_json=as_json),
+        lambda kafka, topics: list_letters(kafka, topics, choice, listing, consoles, as_json=as_json),
     )
 
 
@@ -86,13 +94,21 @@ def show(
     results: Annotated[
         Path | None, typer.Option("--out", help="Write the value as it is to a new file, for its owner only.")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object instead: times in milliseconds, bytes in base64.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """Show one dead letter: why, where from, key and headers; the value only if asked for."""
-    at = _parsed(lambda: filters.place(place))
+    from streamproc.dlq import choice
+    from streamproc.dlq.command import Payload, show_letter
+
+    at = _parsed(lambda: choice.place(place))
     shown = Payload(payload or whole, whole, results)
     _on_dead_letters(
-        settings_of(config), "show", lambda kafka, topics: show_letter(kafka, topics, at, shown, Consoles(out, err))
+        settings_of(config),
+        "show",
+        lambda kafka, topics: show_letter(kafka, topics, at, shown, consoles, as_json=as_json),
     )
 
 
@@ -108,8 +124,10 @@ def replay(
     partition: Partitions = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and write nothing.")] = False,
     max_attempts: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Leave records that were replayed so often.")
-    ] = MAX_ATTEMPTS,
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="Leave records that were replayed so often; 3 times by default."),
+    ] = None,
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Send the records of dead letters back to the events topic, each letter once, however often this is repeated.
@@ -119,6 +137,9 @@ def replay(
     Of two at the same time the later one goes on. Exit code 130 where it was interrupted, 1 where it failed, 0 when
     everything was replayed or left for the reasons given.
     """
+    from streamproc.dlq.command import replay_letters
+    from streamproc.dlq.limits import MAX_ATTEMPTS, limits_of
+
     choice = _choice(
         places=places,
         reasons=reason,
@@ -130,13 +151,14 @@ def replay(
         partitions=partition,
     )
     settings = settings_of(config)
-    limits = limits_of(settings, max_attempts)
-
-    async def work(kafka: Kafka, topics: TopicSettings) -> int:
-        return await replay_letters(kafka, topics, choice, limits, Consoles(out, err), dry_run=dry_run)
-
-    if _on_dead_letters(settings, "replay --dry-run" if dry_run else "replay", work) == INTERRUPTED:
-        raise typer.Exit(INTERRUPTED)
+    limits = limits_of(settings, max_attempts or MAX_ATTEMPTS)
+    code = _on_dead_letters(
+        settings,
+        "replay --dry-run" if dry_run else "replay",
+        lambda kafka, topics: replay_letters(kafka, topics, choice, limits, consoles, dry_run=dry_run, as_json=as_json),
+    )
+    if code:
+        raise typer.Exit(code)
 
 
 def _choice(
@@ -149,10 +171,13 @@ def _choice(
     event_since: str | None,
     event_until: str | None,
     partitions: list[int] | None,
-) -> Choice:
+) -> "Choice":
+    from streamproc.dlq import choice as filters
+    from streamproc.observe.counters import FORMER_REASONS, REASONS
+
     now_ms = int(time.time() * 1_000)
     choice = _parsed(
-        lambda: Choice(
+        lambda: filters.Choice(
             reasons=filters.reasons(reasons or ()),
             schemas=filters.schemas(schemas or ()),
             since_ms=filters.moment("--since", since, now_ms),
@@ -166,21 +191,25 @@ def _choice(
     if unknown := sorted(choice.reasons - {*REASONS, *FORMER_REASONS}):
         # No error: an older or newer version may have written it.
         said = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(REASONS)}"
-        err.print(said, markup=False, highlight=False, soft_wrap=True)
+        print_line(err, said)
     return choice
 
 
 def _parsed(parse: Callable[[], T]) -> T:
+    from streamproc.dlq.choice import WrongFilter
+
     try:
         return parse()
     except WrongFilter as error:
         raise WrongUsage(str(error)) from None
 
 
-def _on_dead_letters(settings: Settings, command: str, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
-    # What goes wrong is said by the command itself; aiokafka's warnings would only tear the bar apart.
-    configure_logs("ERROR", "console")
+def _on_dead_letters(settings: "Settings", command: str, work: "Callable[[Kafka, TopicSettings], Awaitable[T]]") -> T:
+    from streamproc.app import with_dead_letters
+    from streamproc.dlq.choice import WrongFilter
+
+    say_errors_only()  # aiokafka's warnings would only tear the bar apart.
     try:
-        return run_async(service.with_dead_letters(settings, f"dlq {command}", work))
+        return run_async(with_dead_letters(settings, f"dlq {command}", work))
     except WrongFilter as error:
         raise WrongUsage(str(error)) from None

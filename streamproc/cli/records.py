@@ -1,21 +1,32 @@
 """`streamproc tail`, `send` and `runs`: parses, calls, reports; decides nothing else."""
 
-import json
 import os
 import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
-from streamproc.cli.shell import FAILURE, Config, WrongUsage, err, out, run_async, settings_of
+from streamproc.cli.shell import (
+    AsJson,
+    AsJsonLines,
+    Config,
+    WrongUsage,
+    consoles,
+    err,
+    out,
+    run_async,
+    say_errors_only,
+    settings_of,
+)
 from streamproc.escaping import escaped
-from streamproc.interrupts import EXIT_AT_ONCE
-from streamproc.observe.logs import configure as configure_logs
-from streamproc.printing import Consoles, counted, print_line, print_wide
-from streamproc.settings.service import Settings
+from streamproc.exitcodes import ExitCode
+from streamproc.printing import counted, print_json, print_line, print_wide
+
+if TYPE_CHECKING:
+    from streamproc.settings.service import Settings
 
 What = Literal["transitions", "verdicts", "state", "alerts", "metrics", "instances", "dead-letters"]
 STDIN = Path("-")
@@ -31,7 +42,6 @@ Url = Annotated[
         "--url", help="Ask the console at this URL, not the topics; also STREAMPROC_CONSOLE__URL and __TOKEN."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON: times in milliseconds.")]
 
 
 @runs_cli.command("list")
@@ -43,7 +53,7 @@ def list_(
         str | None, typer.Option("--older", help="In their status for so long at least: 10m, 2h, 3d; or since a time.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="So many; 0: all.")] = 50,
-    as_json: AsJson = False,
+    as_json: AsJsonLines = False,
     url: Url = None,
     config: Config = None,
 ) -> None:
@@ -54,11 +64,11 @@ def list_(
 
     settings, now_ms = asking(settings_of(config), url), int(time.time() * 1000)
     wanted = Wanted(frozenset(status or ()), assistant, model, _moment("--older", older, now_ms), limit or None)
-    configure_logs("ERROR", "console")
+    say_errors_only()
     found = run_async(list_all(settings, wanted, now_ms))
     if as_json:
         for state in found.states:
-            print_line(out, json.dumps(state))
+            print_json(out, state)
         return
     if found.states:
         print_wide(out, table(found.states, now_ms))
@@ -81,17 +91,17 @@ def show(
     from streamproc.records.runlines import story_lines
 
     settings = asking(settings_of(config), url)
-    configure_logs("ERROR", "console")
+    say_errors_only()
     found, history = run_async(show_one(settings, run_id))
     if as_json:
         state = {"run_id": run_id, "forgotten": True} if found.state is None else found.state
-        print_line(out, json.dumps({**state, "history": history}))
+        print_json(out, {**state, "history": history})
         return
     for text in story_lines(run_id, found, int(time.time() * 1000)):
         print_line(out, text)
 
 
-def asking(settings: Settings, url: str | None) -> Settings:
+def asking(settings: "Settings", url: str | None) -> "Settings":
     """Return the settings with the console that an option names; raises WrongUsage."""
     if url is None:
         return settings
@@ -134,12 +144,12 @@ def tail(
     from streamproc.records.tailing import tail as show
 
     wanted = Tail(what, run, from_beginning, follow=not no_follow, as_json=as_json)
-    configure_logs("ERROR", "console")
+    say_errors_only()
     run_async(
         with_topics(
             settings_of(config),
             f"tail {what}",
-            lambda kafka, topics: show(kafka, topics, wanted, Consoles(out, err)),
+            lambda kafka, topics: show(kafka, topics, wanted, consoles),
         )
     )
 
@@ -149,6 +159,7 @@ def send(
     avro: Annotated[
         AvroVersion | None, typer.Option("--avro", help="Write them as RunObjects of this version; else as they are.")
     ] = None,
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Send run objects to the input topic, each as the service would read it; one that it would reject is not sent.
@@ -159,16 +170,21 @@ def send(
     from streamproc.records.command import send_lines
 
     settings = settings_of(config)
-    configure_logs("ERROR", "console")
+    say_errors_only()
     with ExitStack() as stack:
         counts = run_async(send_lines(settings, _opened(file, stack), avro, _say))
-    more = f"; {counted(counts.left, 'line')} left" if counts.left else ""
-    more += "; interrupted" if counts.interrupted else ""
-    print_line(err, f"sent {counted(counts.sent, 'event')} to {settings.topic_names.events}{more}")
+    topic = settings.topic_names.events
+    if as_json:
+        document = {"topic": topic, "sent": counts.sent, "left": counts.left, "interrupted": counts.interrupted}
+        print_json(out, document)
+    else:
+        more = f"; {counted(counts.left, 'line')} left" if counts.left else ""
+        more += "; interrupted" if counts.interrupted else ""
+        print_line(err, f"sent {counted(counts.sent, 'event')} to {topic}{more}")
     if counts.interrupted:
-        os._exit(EXIT_AT_ONCE)  # Python would wait for who reads from the terminal.
+        os._exit(ExitCode.INTERRUPTED)  # Python would wait for who reads from the terminal.
     if counts.left:
-        raise typer.Exit(FAILURE)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _say(text: str) -> None:

@@ -1,13 +1,11 @@
 """`streamproc rights`: parses, calls, reports; decides nothing else."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from streamproc.cli.shell import Config, WrongUsage, out, settings_of
-from streamproc.printing import print_line
-from streamproc.rightsbook import COMMANDS, as_document, names, rights_of
+from streamproc.printing import print_json, print_line
 from streamproc.runtime.rights import PRINCIPAL, granting
 
 
@@ -25,13 +23,15 @@ def rights(
 
     $B stands for the bootstrap servers, $PRINCIPAL for the user, as in the runbooks.
     """
+    from streamproc.rightsbook import COMMANDS, as_document, names, rights_of
+
     settings = settings_of(config)
     on = names(settings.application_id, settings.topic_names)
     if unknown := [each for each in command or () if each not in COMMANDS]:
         raise WrongUsage(f"there are no rights of {unknown[0]}; there are those of: {', '.join(COMMANDS)}")
     wanted = command or list(COMMANDS)
     if as_json:
-        print_line(out, json.dumps({each: as_document(rights_of(each, on)) for each in wanted}))
+        print_json(out, {each: as_document(rights_of(each, on)) for each in wanted})
         return
     for number, each in enumerate(wanted):
         if number:

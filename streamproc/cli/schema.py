@@ -2,21 +2,22 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 
-from streamproc.cli.shell import FAILURE, USAGE, Config, WrongUsage, out, run_async, settings_of
-from streamproc.core.lifecycle import Profile
+from streamproc.cli.shell import AsJsonLines, Config, WrongUsage, out, run_async, settings_of
 from streamproc.errors import ConfigError, RecordRejected
 from streamproc.escaping import escaped
-from streamproc.registry.client import RegistryClient
-from streamproc.registry.resolve import Document, documents_of
-from streamproc.schemacheck import Report, with_references
-from streamproc.schemacheck import check as check_document
-from streamproc.schemafile import is_file, read_document
-from streamproc.settings.service import Settings
+from streamproc.exitcodes import ExitCode
+from streamproc.printing import print_json
+
+if TYPE_CHECKING:
+    from streamproc.core.lifecycle import Profile
+    from streamproc.registry.resolve import Document
+    from streamproc.schemacheck import Report
+    from streamproc.settings.service import Settings
 
 References = Annotated[
     list[Path] | None, typer.Option("--reference", help="A schema file that FILEs refer to; may be repeated.")
@@ -35,6 +36,7 @@ def check(
     names: Annotated[list[str], typer.Argument(metavar="FILE|SUBJECT...", help="Schema files, or registry subjects.")],
     version: Annotated[str, typer.Option(help="Of subjects: a number, or latest.")] = "latest",
     reference: References = None,
+    as_json: AsJsonLines = False,
     config: Config = None,
 ) -> None:
     """Tell what the service would read of records of a schema.
@@ -51,21 +53,23 @@ def check(
     number = _version(version)
     referenced = _referenced(reference or ())
     asked = run_async(_asked(settings, subjects, number)) if subjects else {}
-    codes = set[int]()
+    codes = set[ExitCode]()
     for name in names:
         document = asked[name] if name in asked else _read(name, referenced)
         if isinstance(document, ConfigError):
-            codes.add(USAGE)
-            _print_unchecked(name, document)
+            codes.add(ExitCode.WRONG_USAGE)
+            print_json(out, _unchecked(name, document)) if as_json else _print_unchecked(name, document)
         else:
             report = _report(name, document, settings.life_cycle)
-            codes |= {FAILURE} if report.faults else set()
-            _print(report, settings.profile)
+            codes |= {ExitCode.FAILED} if report.faults else set()
+            print_json(out, _document(report)) if as_json else _print(report, settings.profile)
     if codes:
         raise typer.Exit(min(codes))
 
 
-def _is_file(name: str, settings: Settings) -> bool:
+def _is_file(name: str, settings: "Settings") -> bool:
+    from streamproc.schemafile import is_file
+
     if is_file(Path(name)) or name.endswith(".avsc"):
         return True
     if not settings.registry.url:
@@ -74,6 +78,8 @@ def _is_file(name: str, settings: Settings) -> bool:
 
 
 def _referenced(paths: Iterable[Path]) -> list[Any]:
+    from streamproc.schemafile import read_document
+
     try:
         return [read_document(path) for path in paths]
     except ConfigError as error:
@@ -88,7 +94,10 @@ def _version(text: str) -> int | Literal["latest"]:
     raise WrongUsage(f"--version {text}: give a number from 1 on, or latest")
 
 
-async def _asked(settings: Settings, subjects: list[str], version: int | Literal["latest"]) -> dict[str, Document]:
+async def _asked(settings: "Settings", subjects: list[str], version: int | Literal["latest"]) -> "dict[str, Document]":
+    from streamproc.registry.client import RegistryClient
+    from streamproc.registry.resolve import documents_of
+
     try:
         client = RegistryClient(settings.registry)
     except ConfigError as error:  # A certificate: no fault of the schemas.
@@ -98,16 +107,37 @@ async def _asked(settings: Settings, subjects: list[str], version: int | Literal
 
 
 def _read(name: str, referenced: list[Any]) -> Any:
+    from streamproc.schemacheck import with_references
+    from streamproc.schemafile import read_document
+
     try:
         return with_references(read_document(Path(name)), referenced)
     except ConfigError as error:
         return error
 
 
-def _report(name: str, document: dict[str, Any] | list[Any] | RecordRejected, profile: Profile) -> Report:
+def _report(name: str, document: dict[str, Any] | list[Any] | RecordRejected, profile: "Profile") -> "Report":
+    from streamproc.schemacheck import Report
+    from streamproc.schemacheck import check as check_document
+
     if isinstance(document, RecordRejected):
         return Report(name, (str(document),))
     return check_document(name, document, profile)
+
+
+def _unchecked(name: str, why: ConfigError) -> dict[str, Any]:
+    return {"name": name, "checked": False, "error": str(why)}
+
+
+def _document(report: "Report") -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "checked": True,
+        "usable": not report.faults,
+        "faults": report.faults,
+        "found": dict(report.found),
+        "notes": report.notes,
+    }
 
 
 def _print_unchecked(name: str, why: ConfigError) -> None:
@@ -115,7 +145,7 @@ def _print_unchecked(name: str, why: ConfigError) -> None:
     out.print(f"  - {escape(escaped(str(why)))}", highlight=False, soft_wrap=True)
 
 
-def _print(report: Report, profile: str) -> None:
+def _print(report: "Report", profile: str) -> None:
     name = escape(escaped(report.name))
     if report.faults:
         out.print(f"[bold red]{name}: cannot be used under profile {profile}[/]", highlight=False, soft_wrap=True)

@@ -1,48 +1,67 @@
-"""What every command uses: consoles, settings, the event loop, exit codes."""
+"""What every command uses: consoles, settings, the event loop. Light: `--help` must not pay for what a command does.
 
-import asyncio
+So do the other modules here: what is heavier than typer and rich is imported by the function that needs it.
+"""
+
 import io
+import os
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from typer.core import TyperOption
 
 from streamproc.errors import ConfigError
-from streamproc.runtime.tokens import TOKENS
-from streamproc.settings.loading import load_settings
-from streamproc.settings.service import Settings
+from streamproc.printing import Consoles, NotesConsole, ResultsConsole
 
-FAILURE, USAGE = 1, 2
+if TYPE_CHECKING:
+    from streamproc.settings.service import Settings
 
 T = TypeVar("T")
 
-out, err = Console(), Console(stderr=True)
+# rich on its own leaves bold and dim where NO_COLOR is set.
+NO_COLOR = bool(os.environ.get("NO_COLOR"))
+COLOR_SYSTEM: Any = None if NO_COLOR else "auto"
+
+out, err = ResultsConsole(color_system=COLOR_SYSTEM), NotesConsole(stderr=True, color_system=COLOR_SYSTEM)
+consoles = Consoles(out, err)
 
 Config = Annotated[
     Path | None,
     typer.Option("--config", help="TOML file with settings; the environment (STREAMPROC_…) goes over it."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead, times in milliseconds.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line instead, times in milliseconds.")]
 
 
 class WrongUsage(ConfigError):
     """The settings or arguments are wrong: exit code 2."""
 
 
-def settings_of(config: Path | None) -> Settings:
+def settings_of(config: Path | None) -> "Settings":
     """Read the settings, and have the tokens ready that they ask for; raises WrongUsage."""
+    from streamproc.settings.loading import load_settings
+
     try:
         settings = load_settings(config)
     except ConfigError as error:
         raise WrongUsage(str(error)) from None
     if settings.kafka.by_token:
-        from streamproc.tokens.source import source_of  # Few need it.
+        from streamproc.runtime.tokens import TOKENS
+        from streamproc.tokens.source import source_of
 
         TOKENS.come_from(source_of)
     return settings
+
+
+def say_errors_only() -> None:
+    """Log nothing below ERROR: what goes wrong is said by the command itself, once."""
+    from streamproc.observe.logs import configure
+
+    configure("ERROR", "console")
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -50,18 +69,51 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         import uvloop  # not on Windows
     except ImportError:
+        import asyncio
+
+        interruptible()
         return asyncio.run(coroutine)
+    interruptible()
     return uvloop.run(coroutine)
 
 
-def untyped_flags() -> None:
-    """Let --help say nothing about the type of what takes no value; there is no setting for that."""
+def interruptible() -> None:
+    """Let Ctrl-C be raised from here on, so that whatever is open is closed; before, it ends the process at once."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def set_up() -> None:
+    """Have typer and Python's streams do what they have no settings for."""
+    _untyped_flags()
+    _light_options()
+    _never_unprintable()
+    if NO_COLOR:
+        from typer import rich_utils
+
+        rich_utils.COLOR_SYSTEM = None
+
+
+def _untyped_flags() -> None:
+    """Let --help say nothing about the type of what takes no value."""
     typed = getattr(TyperOption, "display_type_rich", None)  # Not every version of typer has it.
     if typed is not None:
         TyperOption.display_type_rich = lambda option, ctx: None if option.is_flag else typed(option, ctx)  # type: ignore[assignment,method-assign]
 
 
-def never_unprintable() -> None:
+def _light_options() -> None:
+    """Let an option that is not given be None at once: typer loads pydantic to find that None is no value."""
+    read = TyperOption.process_value
+
+    def process_value(option: TyperOption, ctx: Any, value: Any) -> Any:
+        if value is not None or option.required or option.multiple:
+            return read(option, ctx, value)
+        return None if option.callback is None else option.callback(ctx, option, None)
+
+    TyperOption.process_value = process_value  # type: ignore[method-assign,assignment]
+
+
+def _never_unprintable() -> None:
     """Let stdout and stderr write what their encoding lacks as an escape, rather than fail in the middle."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

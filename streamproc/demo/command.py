@@ -32,8 +32,8 @@ VERDICTS_DIFFER = (
 )
 
 
-async def run_demo(settings: Settings, plan: DemoPlan, out: Console, err: Console) -> bool:
-    """Run the demo; return whether it adds up.
+async def run_demo(settings: Settings, plan: DemoPlan, out: Console, err: Console) -> DemoSummary:
+    """Run the demo; return what it came to.
 
     Raises what LocalKafka, LocalPrometheus and `app.serve` raise, and Interrupted where it was stopped before it began.
     """
@@ -67,7 +67,7 @@ async def run_demo(settings: Settings, plan: DemoPlan, out: Console, err: Consol
                 for text in board.log:
                     err.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
             _report(out, summary, board, plan, ready)
-            return summary.adds_up
+            return summary
 
 
 async def _prometheus(stack: AsyncExitStack, say: Say) -> LocalPrometheus:

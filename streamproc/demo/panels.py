@@ -15,7 +15,7 @@ from streamproc.core.model import Verdict
 from streamproc.demo.board import Board
 from streamproc.demo.figures import Waiting
 from streamproc.demo.topics import ShownTransition
-from streamproc.printing import span
+from streamproc.times import span
 
 Row = tuple[str, str, str]
 """A name, its value, and the style of both."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from secrets import randbelow
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -84,8 +85,35 @@ async def feed(settings: Settings, load: Load, stop: asyncio.Event, on_sent: Cal
                 on_sent(event.kind)
 
 
-async def send_until_signal(settings: Settings, load: Load) -> list[str]:
-    """Feed until SIGINT, SIGTERM or the last event; return what was sent, for people. Raises as `feed`."""
+class SentEvents(NamedTuple):
+    """What was sent, by kind, where to, and how long it took."""
+
+    topic: str
+    kinds: Counter[str]
+    seed: int
+    took_s: float
+
+    def lines(self) -> Iterator[str]:
+        """Yield it for people."""
+        took = f"{self.took_s:.1f} s with --seed {self.seed}"
+        yield f"sent {counted(self.kinds.total(), 'record')} to {self.topic} in {took}"
+        width = max(map(len, self.kinds), default=0)
+        for kind, count in self.kinds.most_common():
+            yield f"  {kind:<{width}}  {count:>9,}"
+
+    def document(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {
+            "topic": self.topic,
+            "sent": self.kinds.total(),
+            "kinds": dict(self.kinds.most_common()),
+            "seed": self.seed,
+            "took_ms": round(self.took_s * 1000),
+        }
+
+
+async def send_until_signal(settings: Settings, load: Load) -> SentEvents:
+    """Feed until SIGINT, SIGTERM or the last event; return what was sent. Raises as `feed`."""
     sent: Counter[str] = Counter()
     began = time.monotonic()
 
@@ -94,10 +122,7 @@ async def send_until_signal(settings: Settings, load: Load) -> list[str]:
 
     with stop_on_signal() as stop:
         await feed(settings, load, stop, on_sent)
-    took = f"{time.monotonic() - began:.1f} s with --seed {load.seed}"
-    total = f"sent {counted(sent.total(), 'record')} to {settings.topic_names.events} in {took}"
-    width = max(map(len, sent), default=0)
-    return [total, *(f"  {kind:<{width}}  {count:>9,}" for kind, count in sent.most_common())]
+    return SentEvents(settings.topic_names.events, sent, load.seed, time.monotonic() - began)
 
 
 def _events(load: Load) -> Iterator[SimulatedEvent]:

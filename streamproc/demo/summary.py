@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from textwrap import fill
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -61,6 +61,11 @@ class DemoSummary:
     def adds_up(self) -> bool:
         """Whether every line agrees."""
         return all(line.agrees for line in self.lines)
+
+    def document(self) -> dict[str, Any]:
+        """Return it for programs."""
+        figures = [{"name": it.name, "counted": it.counted, "topic": it.topic, "held": it.held} for it in self.lines]
+        return {"adds_up": self.adds_up, "figures": figures, "verdicts_and_rejected": self.parts}
 
     def render(self, width: int = WIDE) -> RenderableType:
         """Return it for a terminal of so many columns, 60 at least."""

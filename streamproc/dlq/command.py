@@ -11,6 +11,7 @@ from rich.text import Text
 
 from streamproc.dlq import showing
 from streamproc.dlq.choice import Choice, Place
+from streamproc.dlq.documents import letter_document, replay_document
 from streamproc.dlq.letter import Foreign, Letter
 from streamproc.dlq.limits import ReplayLimits
 from streamproc.dlq.listing import LetterListing, Seen
@@ -21,13 +22,12 @@ from streamproc.dlq.replaying import LetterReplay
 from streamproc.dlq.scanning import names_of, scan
 from streamproc.errors import ConfigError
 from streamproc.escaping import escaped
-from streamproc.interrupts import EXIT_AT_ONCE, Interrupted, stop_on_signal, unless_stopped
-from streamproc.printing import Consoles, print_line, print_wide
+from streamproc.exitcodes import ExitCode
+from streamproc.interrupts import Interrupted, stop_on_signal, unless_stopped
+from streamproc.printing import Consoles, print_json, print_line, print_wide
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka
 
-INTERRUPTED = EXIT_AT_ONCE
-"""Exit code after Ctrl-C or SIGTERM."""
 MAX_DUMP_BYTES = 1_024
 
 
@@ -60,32 +60,48 @@ async def list_letters(
         print_line(consoles.err, showing.foreign(listing.foreign))
 
 
-async def show_letter(kafka: Kafka, topics: TopicSettings, place: Place, payload: Payload, consoles: Consoles) -> None:
+async def show_letter(
+    kafka: Kafka, topics: TopicSettings, place: Place, payload: Payload, consoles: Consoles, *, as_json: bool = False
+) -> None:
     """Print one letter; raises ConfigError where it is not there, and as `scan`."""
     letter, receipt = await _find(kafka, topics, place)
-    out = consoles.out
+    most_bytes = None if payload.whole else MAX_DUMP_BYTES
+    is_shown = payload.show and payload.out is None
+    if as_json:
+        print_json(consoles.out, letter_document(letter, receipt, show_value=is_shown, most_bytes=most_bytes))
+    else:
+        _print_details(consoles.out, letter, receipt)
+        for line in showing.hex_dump(letter.value or b"", most_bytes) if is_shown else ():
+            print_line(consoles.out, line)
+    if payload.out is not None:
+        _write(letter.value, payload.out)
+        print_line(consoles.err, f"{payload.out}: {len(letter.value or b''):,} bytes")
+
+
+def _print_details(out: Console, letter: Letter, receipt: Receipt | None) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in showing.details(letter, receipt):
         grid.add_row(Text(name), Text(value))
     print_wide(out, grid)
-    if payload.out is not None:
-        _write(letter.value, payload.out)
-        print_line(consoles.err, f"{payload.out}: {len(letter.value or b''):,} bytes")
-    elif payload.show:
-        for line in showing.hex_dump(letter.value or b"", None if payload.whole else MAX_DUMP_BYTES):
-            print_line(out, line)
 
 
 async def replay_letters(
-    kafka: Kafka, topics: TopicSettings, choice: Choice, limits: ReplayLimits, consoles: Consoles, *, dry_run: bool
+    kafka: Kafka,
+    topics: TopicSettings,
+    choice: Choice,
+    limits: ReplayLimits,
+    consoles: Consoles,
+    *,
+    dry_run: bool,
+    as_json: bool = False,
 ) -> int:
     """Send letters back, and say what became of them; return the exit code.
 
     Raises as `survey` and `LetterReplay.run`; whatever was done by then has been said.
     """
-    shown = progress(consoles.err)
+    shown, summarize = progress(consoles.err), _print_document if as_json else _summary
     with stop_on_signal(shown.close) as stop:
         try:
             shown.reading(topics.dead_letters)
@@ -96,7 +112,7 @@ async def replay_letters(
                 _nothing_matches(consoles.err, plan.passed_over)
             if dry_run:
                 shown.close()
-                _summary(consoles.out, terms, plan, None)
+                summarize(consoles.out, terms, plan, None)
                 _warnings(consoles.err, plan)
                 return 0
             _warnings(consoles.err, plan)
@@ -106,10 +122,10 @@ async def replay_letters(
                 await unless_stopped(stop, replay.run(), "all was replayed")
             finally:
                 shown.close()
-                _summary(consoles.out, terms, plan, replay)
+                summarize(consoles.out, terms, plan, replay)
         except Interrupted as interrupted:
             print_line(consoles.err, f"{interrupted}: the same command goes on from there, and sends nothing twice")
-            return INTERRUPTED
+            return ExitCode.INTERRUPTED
         finally:
             shown.close()
     return 0
@@ -164,6 +180,10 @@ def _nothing_matches(err: Console, passed_over: Seen) -> None:
 def _warnings(err: Console, plan: ReplayPlan) -> None:
     for line in showing.warnings(plan.unmended, plan.nothing_at):
         print_line(err, line)
+
+
+def _print_document(out: Console, _: ReplayTerms, plan: ReplayPlan, replay: LetterReplay | None) -> None:
+    print_json(out, replay_document(plan, replay))
 
 
 def _summary(out: Console, terms: ReplayTerms, plan: ReplayPlan, replay: LetterReplay | None) -> None:

@@ -6,6 +6,7 @@ Whatever somebody else made comes out escaped; no value, key or header of a reco
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -16,7 +17,7 @@ from streamproc.dlq.letter import Letter
 from streamproc.dlq.listing import LetterListing, LetterRow, Seen
 from streamproc.dlq.receipts import Receipt
 from streamproc.escaping import escaped, escaped_bytes
-from streamproc.printing import instant
+from streamproc.times import instant
 
 MAX_CHARS = 1_000
 """Of a key, a header's name or its value that are shown."""
@@ -87,8 +88,12 @@ def foreign(count: int) -> str:
 
 def as_json(row: LetterRow) -> str:
     """Return a letter as one line of JSON, ASCII only; times in milliseconds."""
-    letter, size, receipt = row
-    document = {
+    return json.dumps(row_document(*row))
+
+
+def row_document(letter: Letter, size: int, receipt: Receipt | None) -> dict[str, Any]:
+    """Return a letter of the list for programs."""
+    return {
         "place": letter.place,
         "time": letter.source.timestamp,
         "written": letter.written_ms,
@@ -103,7 +108,6 @@ def as_json(row: LetterRow) -> str:
         "attempt": letter.attempt,
         "replayed": None if receipt is None else receipt.at_ms,
     }
-    return json.dumps(document)
 
 
 def details(letter: Letter, receipt: Receipt | None) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import structlog
+from rich.console import Console
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from streamproc.escaping import escaped, escaped_lines
@@ -86,8 +87,14 @@ def _renderer(fmt: Format) -> Processor:
     if fmt == "json":
         return structlog.processors.JSONRenderer(sort_keys=False)
     return structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+        colors=_is_coloured(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
     )
+
+
+def _is_coloured() -> bool:
+    """Tell whether a console would be: a terminal that is not dumb, or FORCE_COLOR, and no NO_COLOR."""
+    console = Console(stderr=True)
+    return console.color_system is not None and not console.no_color
 
 
 def _plain(value: Any) -> Any:

@@ -11,9 +11,9 @@ from streamproc.escaping import escaped
 from streamproc.offsets.places import Passage
 from streamproc.offsets.resetting import PartitionReset, stood
 from streamproc.offsets.standing import PartitionStanding
-from streamproc.printing import instant
 from streamproc.runtime.ports import Membership
 from streamproc.runtime.position import Position
+from streamproc.times import instant
 
 AGAIN = (
     "Transitions, states, alerts and metrics of these offsets are written again with the same ce_id: consumers that "

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from streamproc.escaping import escaped
-from streamproc.printing import instant
+from streamproc.times import instant
 
 Said = Mapping[str, Any]
 

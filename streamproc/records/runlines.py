@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from streamproc.escaping import escaped
-from streamproc.printing import instant, span
 from streamproc.records.lines import line
 from streamproc.records.runstates import Story
+from streamproc.times import instant, span
 
 
 def table(states: Iterable[Mapping[str, Any]], now_ms: int) -> Table:

@@ -1,9 +1,11 @@
 """What the command's exit code says."""
 
+from types import SimpleNamespace
+
 import pytest
 from typer.testing import CliRunner
 
-from streamproc.cli import main as cli
+from streamproc.cli.main import cli
 from streamproc.demo import command
 from streamproc.demo.broker import announcement
 from streamproc.printing import counted
@@ -14,10 +16,10 @@ from streamproc.settings.service import Settings
 @pytest.mark.parametrize(("adds_up", "code"), [(True, 0), (False, 1)])
 def test_exit_code_tells_whether_it_adds_up(monkeypatch, adds_up, code):
     async def run_demo(*_):
-        return adds_up
+        return SimpleNamespace(adds_up=adds_up)
 
     monkeypatch.setattr(command, "run_demo", run_demo)
-    assert CliRunner().invoke(cli.cli, ["demo"]).exit_code == code
+    assert CliRunner().invoke(cli, ["demo"]).exit_code == code
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ def test_exit_code_tells_whether_it_adds_up(monkeypatch, adds_up, code):
     ],
 )
 def test_wrong_usage_is_2(arguments):
-    assert CliRunner().invoke(cli.cli, list(arguments)).exit_code == 2
+    assert CliRunner().invoke(cli, list(arguments)).exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,15 @@
 
 import asyncio
 import time
+from collections import Counter
 from typing import get_args
 
 import pytest
 
-from streamproc.cli import main as cli
+from streamproc.cli import local as cli
 from streamproc.demo import source
 from streamproc.demo.session import Deadline
-from streamproc.demo.source import Load
+from streamproc.demo.source import Load, SentEvents
 from streamproc.interrupts import Interrupted, unless_stopped
 from streamproc.local.simulate import MIXED, VERSIONS
 
@@ -58,6 +59,18 @@ def test_the_same_seed_gives_the_same_runs():
 
 def test_command_line_offers_every_version():
     assert get_args(cli.Version) == (*VERSIONS, MIXED)
+
+
+def test_what_was_sent_is_told_to_people_and_to_programs():
+    sent = SentEvents("run-events", Counter(event=1_998, duplicate=2), seed=7, took_s=1.25)
+    assert list(sent.lines())[1:] == ["  event          1,998", "  duplicate          2"]
+    assert sent.document() == {
+        "topic": "run-events",
+        "sent": 2_000,
+        "kinds": {"event": 1_998, "duplicate": 2},
+        "seed": 7,
+        "took_ms": 1_250,
+    }
 
 
 async def test_work_that_ends_before_the_stop_counts():

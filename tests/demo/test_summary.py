@@ -31,6 +31,14 @@ def summary(
     return DemoSummary(sent, figures, held, TopicSettings())
 
 
+def test_the_summary_for_programs_says_whether_it_adds_up():
+    found = summary(rejected=7).document()
+    assert found["adds_up"] is False
+    [rejected] = [figure for figure in found["figures"] if figure["name"] == "rejected"]
+    assert rejected == {"name": "rejected", "counted": 7, "topic": "run-events-dlq", "held": 6}
+    assert sum(found["verdicts_and_rejected"].values()) == 950 + 40 + 13 + 1 + 7
+
+
 def text(found, width=80):
     return text_of(found.render(width), width)
 

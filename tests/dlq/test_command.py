@@ -1,5 +1,6 @@
 """The commands on the fake Kafka: what they print where, and with which exit code they end."""
 
+import base64
 import io
 import json
 import os
@@ -172,6 +173,35 @@ async def test_show_prints_the_value_only_if_asked_to(desk: Desk, screen: Screen
     assert "value1" not in screen.out.replace(" ", "")
     await show_letter(desk.kafka, desk.topics, (0, 1), Payload(show=True), screen.consoles)
     assert screen.out.endswith("00000000  76 61 6c 75 65 20 31                             value 1\n")
+
+
+async def test_show_is_one_object_for_programs(desk: Desk, screen: Screen) -> None:
+    """Times in milliseconds, bytes in base64; the value only if asked for."""
+    desk.fail(1)
+    await show_letter(desk.kafka, desk.topics, (0, 0), Payload(), screen.consoles, as_json=True)
+    await show_letter(desk.kafka, desk.topics, (0, 0), Payload(show=True), screen.consoles, as_json=True)
+    without, shown = map(json.loads, screen.out.splitlines())
+    assert (without["place"], without["written"], without["replayed"]) == ("0:0", NOW_MS - 1_000, None)
+    assert without["source"] == {"topic": "run-events", "partition": 0, "offset": 0}
+    assert base64.b64decode(without["key"]) == b"key"
+    assert [(each["name"], base64.b64decode(each["value"])) for each in without["headers"]] == [("number", b"0")]
+    assert shown == {**without, "value": base64.b64encode(b"value 0").decode()}
+
+
+async def test_a_replay_is_one_object_for_programs(desk: Desk, screen: Screen) -> None:
+    """Of a dry run, too; what was left is counted by why."""
+    desk.fail(2)
+    desk.fail(1, topic="run-measurements")
+    for dry_run in (True, False):
+        limits = ReplayLimits(3, 10_000, knows_all)
+        code = await replay_letters(
+            desk.kafka, desk.topics, EVERYTHING, limits, screen.consoles, dry_run=dry_run, as_json=True
+        )
+        assert code == 0
+    plan, done = map(json.loads, screen.out.splitlines())
+    left = {"elsewhere": 1}
+    assert (plan["dry_run"], plan["meant"], plan["replayed"], plan["remaining"], plan["left"]) == (True, 2, 0, 2, left)
+    assert (done["dry_run"], done["meant"], done["replayed"], done["remaining"], done["left"]) == (False, 2, 2, 0, left)
 
 
 async def test_show_writes_the_value_for_its_owner_only(desk: Desk, screen: Screen, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE
 
-from streamproc.interrupts import EXIT_AT_ONCE
+from streamproc.exitcodes import ExitCode
 from tests.support.service import Fleet
 from tests.support.waiting import eventually
 
@@ -85,6 +85,6 @@ async def test_an_interrupt_ends_a_send_though_its_input_stays_open(service: Fle
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
     said = await process.stderr.read()
-    assert await process.wait() == EXIT_AT_ONCE
+    assert await process.wait() == ExitCode.INTERRUPTED
     assert said.decode().split() == f"sent 1 event to {service.topics.events}; interrupted".split()
     process.stdin.close()

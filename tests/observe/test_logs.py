@@ -57,6 +57,27 @@ def test_a_json_line_holds_the_event_and_its_context(entries):
     }
 
 
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [
+        ({"FORCE_COLOR": "1", "TERM": "xterm"}, True),
+        ({"FORCE_COLOR": "1", "TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"FORCE_COLOR": "1", "TERM": "dumb"}, False),
+        ({"TERM": "xterm"}, False),
+    ],
+)
+def test_a_line_for_people_is_coloured_where_everything_else_is(monkeypatch, lines, environment, coloured):
+    """As rich has it; that what is captured here is no terminal."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    configure("info", "console")
+    structlog.get_logger("streamproc.worker").info("assigned")
+    (line,) = lines()
+    assert bool(ANSI.search(line)) is coloured
+
+
 def test_the_standard_librarys_loggers_come_out_alike(entries):
     configure("info", "json")
     logging.getLogger("uvicorn.error").warning("port %d", 8080)

@@ -1,6 +1,7 @@
 """Passing over records and going on: what is committed, what is refused, and that a running service follows."""
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 
 import pytest
@@ -206,6 +207,29 @@ async def test_resume_lets_a_stopped_partition_go_on_though_nothing_is_unread_th
         it.send("queued")
         await it.drained()
     assert "run-events partition 0 goes on at offset 20" in screen.out
+
+
+async def test_what_was_done_is_one_object_for_programs(screen):
+    """Of `skip` and of `resume`."""
+    it = await _damaged()
+    await skip_records(desk_of(it), passage("run-events:0:1", 3, "disk"), screen.consoles, as_json=True)
+    assert json.loads(screen.out) == {
+        "topic": "run-events",
+        "partition": 0,
+        "first": 1,
+        "through": 3,
+        "why": "disk",
+        "dead_letters": "run-events-dlq",
+    }
+    it = await _stopped()
+    async with it.working(), _ticking(it):
+        await eventually(lambda: it.source() in it.told.pauses)
+        await resume_partitions(desk_of(it), None, screen.consoles, as_json=True)
+    assert json.loads(screen.out.splitlines()[1]) == {
+        "resumed": [{"topic": "run-events", "partition": 0, "offset": 20}],
+        "go_on_by_themselves": [{"topic": "run-measurements", "partition": 0}],
+        "refused": [],
+    }
 
 
 async def test_resume_touches_only_what_stands_still(screen):

@@ -84,6 +84,17 @@ async def test_a_plan_writes_nothing_and_may_be_asked_for_while_the_service_runs
     assert "would be read again" in screen.out
 
 
+async def test_a_plan_is_one_object_for_programs(screen):
+    it = await _ran()
+    await reset_offsets(desk_of(it), target("earliest"), screen.consoles, dry_run=True, as_json=True)
+    found = json.loads(screen.out)
+    assert found["dry_run"] is True
+    moves = found["partitions"]
+    assert [(each["partition"], each["to"], each["passed_over"]) for each in moves] == [(0, 0, 0), (1, 0, 0)]
+    assert sum(each["read_again"] for each in moves) == 10
+    assert sum(each["runs_dropped"] for each in moves) == 6
+
+
 async def test_a_service_that_runs_is_to_be_stopped_first(screen):
     it = await _ran()
     async with it.working():

@@ -8,9 +8,9 @@ from rich.console import Console
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.printing import span
 from streamproc.records.runlines import story_lines, table
 from streamproc.records.runstates import RunContext, Wanted, list_runs, story
+from streamproc.times import span
 from tests.support.application import Application, application
 from tests.support.runobjects import START_MS
 from tests.support.waiting import eventually

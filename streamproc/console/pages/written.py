@@ -7,7 +7,7 @@ from markupsafe import Markup, escape
 from streamproc.console.qualifiers import span as whole_span
 from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS
 from streamproc.escaping import escaped
-from streamproc.printing import instant
+from streamproc.times import instant
 
 MAX_TITLE_CHARS = 1_000
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

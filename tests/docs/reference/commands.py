@@ -7,12 +7,13 @@ from typing import Any
 import typer
 
 from streamproc.cli.main import cli
+from streamproc.exitcodes import MEANINGS, ExitCode
 from tests.docs.reference.markdown import code, codes, page, table
 
 INTRODUCTION = """\
-`streamproc COMMAND --help` prints the same. Exit codes: 0, it is done; 1, it failed, or what was checked is not as
-it must be; 2, arguments or settings are wrong (`schema check`: or it could not be checked); 130, Ctrl-C before the
-end. What each command may do in Kafka: [Rights](../rights.md)."""
+`streamproc COMMAND --help` prints the same. What each command may do in Kafka: [Rights](../rights.md). Completion in a
+shell, colours: [Operating](../operating.md#in-a-shell). With `--json` stdout has nothing but JSON; what goes wrong is
+said on stderr, and by the exit code."""
 
 KINDS = {
     "str": "text",
@@ -29,7 +30,12 @@ KINDS = {
 
 def text() -> str:
     """Return the page."""
-    return page("Commands", "the command line's own help", INTRODUCTION, *map(_command, commands()))
+    return page("Commands", "the command line's own help", INTRODUCTION, _exit_codes(), *map(_command, commands()))
+
+
+def _exit_codes() -> str:
+    rows = [(code(int(each)), MEANINGS[each]) for each in ExitCode]
+    return "## Exit codes\n\n" + table(("code", "means"), rows)
 
 
 def commands() -> Iterator[typer.Context]:

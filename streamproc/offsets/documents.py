@@ -1,0 +1,58 @@
+"""What the commands that move offsets did, for programs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from streamproc.offsets.places import Passage
+from streamproc.offsets.resetting import PartitionReset
+from streamproc.runtime.ports import TopicPartition
+
+
+class Resumption:
+    """What became of each partition: told to go on from an offset, going on by itself, or why it cannot."""
+
+    def __init__(self) -> None:
+        self.resumed: dict[TopicPartition, int] = {}
+        self.go_on: list[TopicPartition] = []
+        self.refused: dict[TopicPartition, str] = {}
+
+    def document(self) -> dict[str, Any]:
+        """Return it; nothing at all where no service runs."""
+        return {
+            "resumed": [{**_partition(source), "offset": offset} for source, offset in self.resumed.items()],
+            "go_on_by_themselves": [_partition(source) for source in self.go_on],
+            "refused": [{**_partition(source), "reason": reason} for source, reason in self.refused.items()],
+        }
+
+
+def skipped(passage: Passage, dead_letters: str) -> dict[str, Any]:
+    """Return what was passed over, and where the dead letter is."""
+    return {
+        **_partition(passage.source),
+        "first": passage.first,
+        "through": passage.through,
+        "why": passage.why,
+        "dead_letters": dead_letters,
+    }
+
+
+def moved(found: Sequence[PartitionReset], *, is_plan: bool) -> dict[str, Any]:
+    """Return what became of each partition, or would; null where nothing tells how many offsets."""
+    return {"dry_run": is_plan, "partitions": [_moved(move) for move in found]}
+
+
+def _moved(move: PartitionReset) -> dict[str, Any]:
+    committed = move.before.committed
+    return {
+        **_partition(move.before.source),
+        "from": None if committed is None else committed.offset,
+        "to": move.to,
+        "wanted": move.wanted,
+        "read_again": move.again,
+        "passed_over": move.passed,
+        "runs_dropped": move.reach.runs,
+    }
+
+
+def _partition(source: TopicPartition) -> dict[str, Any]:
+    return {"topic": source.topic, "partition": source.partition}
