@@ -14,7 +14,7 @@ from streamproc.dlq.choice import Choice, WrongFilter
 from streamproc.dlq.command import INTERRUPTED, Payload, list_letters, replay_letters, show_letter
 from streamproc.dlq.limits import MAX_ATTEMPTS, limits_of
 from streamproc.dlq.listing import LetterListing
-from streamproc.observe.counters import FORMER_REASONS, REASONS
+from streamproc.errors import FormerReason, RejectionReason
 from streamproc.observe.logs import configure as configure_logs
 from streamproc.printing import Consoles
 from streamproc.runtime.config import TopicSettings
@@ -163,9 +163,9 @@ def _choice(
             places=filters.places(places or ()),
         ).checked()
     )
-    if unknown := sorted(choice.reasons - {*REASONS, *FORMER_REASONS}):
+    if unknown := sorted(choice.reasons - {*RejectionReason, *FormerReason}):
         # No error: an older or newer version may have written it.
-        said = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(REASONS)}"
+        said = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(RejectionReason)}"
         err.print(said, markup=False, highlight=False, soft_wrap=True)
     return choice
 
