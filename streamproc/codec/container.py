@@ -90,7 +90,7 @@ def entries(path: Path, schema: WriterSchema) -> Iterator[Entry]:
                 yield from _entries_of(block, schema)
                 end = block.offset + block.size
         except Faulty as error:
-            if error.fault.reason is not RejectionReason.TOO_COMPLEX:
+            if error.fault.reason != RejectionReason.TOO_COMPLEX:
                 raise _damaged(path, end, str(error)) from error
             raise ConfigError(f"{path} has a record in the block at byte {end} that cannot be read: {error}") from None
         except ConfigError:

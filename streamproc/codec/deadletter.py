@@ -50,7 +50,7 @@ def dead_letter(
     place = RecordPlace(topic, partition, record.offset, record.timestamp)
     # Two that lie too far apart go into no batch, and retention takes what seems old; a header has the record's own.
     at_ms = min(instant(record.timestamp, wall_ms), wall_ms)
-    if reason is not RejectionReason.TOO_LARGE:
+    if reason != RejectionReason.TOO_LARGE:
         headers = [*_own(record), *_why(reason, rejection.message, place)]
         if _fits(record, record.value, headers, admitted_bytes):
             return record.key, record.value, at_ms, headers

@@ -203,7 +203,7 @@ class Tally(Struct):
 
     def _odd(self, kind: Anomaly, event: RunEvent, detail: str = "") -> None:
         self.anomalies[kind] += 1
-        if (kind, detail) not in self.firsts and (kind is not UNKNOWN_STATUS or len(self.firsts) < MAX_FIRSTS):
+        if (kind, detail) not in self.firsts and (kind != UNKNOWN_STATUS or len(self.firsts) < MAX_FIRSTS):
             self.firsts[kind, detail] = First(event.run_id, event.offset)
 
     def _cell(self, run: Run, event_ms: int) -> Totals:

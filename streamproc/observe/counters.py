@@ -28,6 +28,7 @@ class PipelineCounters:
 
     def __init__(self, deadlines: tuple[str, ...]) -> None:
         kinds = (*deadlines, *FURTHER_ALERTS)
+        self._reasons = closed(RejectionReason)
         self._kinds, self._states = closed(kinds), closed(AlertState)
         self._causes = Labels({cause: cause for cause in CAUSES}, room=MAX_FURTHER_CAUSES)
         self._rejected = CounterSeries(names.EVENTS_REJECTED, product(RejectionReason))
@@ -39,7 +40,7 @@ class PipelineCounters:
     def add(self, report: CommitReport) -> None:
         """Add one confirmed commit."""
         for reason, count in report.rejected.items():
-            self._rejected.add(count, reason)
+            self._rejected.add(count, self._reasons[reason])
         for (kind, state), count in report.alerts.items():
             self._alerts.add(count, self._kinds[kind], self._states[state])
 

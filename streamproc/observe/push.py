@@ -8,6 +8,7 @@ from prometheus_client.core import Metric as Family
 
 from streamproc.notify.observer import DeliveryResult, PushObserver, Receiver
 from streamproc.observe import names
+from streamproc.observe.labels import closed
 from streamproc.observe.series import CounterSeries, gauge
 
 
@@ -16,19 +17,21 @@ class PushMetrics(PushObserver):
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self._receivers, self._results = closed(Receiver), closed(DeliveryResult)
         self._sent = CounterSeries(names.PUSH_SENT, product(Receiver, DeliveryResult))
-        self._waiting = dict.fromkeys(Receiver, 0)
-        self._succeeded_at = dict.fromkeys(Receiver, 0.0)
+        self._waiting = dict.fromkeys(self._receivers.values(), 0)
+        self._succeeded_at = dict.fromkeys(self._receivers.values(), 0.0)
 
     def sent(self, receiver: Receiver, result: DeliveryResult, count: int) -> None:
         """Count what a receiver said to `count` alerts."""
-        self._sent.add(count, receiver, result)
+        label = self._receivers[receiver]
+        self._sent.add(count, label, self._results[result])
         if result is DeliveryResult.DELIVERED:
-            self._succeeded_at[receiver] = self._clock()
+            self._succeeded_at[label] = self._clock()
 
     def waiting(self, receiver: Receiver, count: int) -> None:
         """Note how many alerts have neither been delivered nor refused."""
-        self._waiting[receiver] = count
+        self._waiting[self._receivers[receiver]] = count
 
     def families(self) -> Iterator[Family]:
         """Yield what Prometheus reads."""

@@ -30,6 +30,7 @@ class RunCounters:
     def __init__(self, profile: Profile, settings: MetricsSettings) -> None:
         self._statuses = closed(profile.statuses)
         self._froms = Labels({"": NEW, **self._statuses})
+        self._kinds = closed(ANOMALIES)
         self._types = closed(TOKEN_TYPES)
         self._outcomes = closed(profile.outcomes.values())
         self._models = limited(settings.models, settings.max_models)
@@ -53,7 +54,7 @@ class RunCounters:
         for verdict, count in tally.verdicts.items():
             self._verdicts.add(count, verdict)
         for anomaly, count in tally.anomalies.items():
-            self._anomalies.add(count, anomaly)
+            self._anomalies.add(count, self._kinds[anomaly])
         for (start, to), count in tally.transitions.items():
             self._transitions.add(count, self._froms[start], self._statuses[to])
         for (assistant, outcome), count in tally.ended.items():
