@@ -1,9 +1,44 @@
-"""Errors, named by what happens next. Below every other module; imports nothing of streamproc.
+"""Errors, named by what happens next, and why records are rejected. Below every other module but `vocabulary`.
 
 Messages say where (topic, partition, offset, schema id) and what to do, never the payload.
 """
 
 from collections.abc import Sequence
+
+from streamproc.vocabulary import Vocabulary
+
+
+class RejectionReason(Vocabulary):
+    """Why a record is a dead letter: the header `streamproc.error.reason`, and the label of what counts them.
+
+    TOO_LARGE is the runtime's and SKIPPED an operator's; all others are the codec's.
+    """
+
+    BAD_FRAMING = "bad_framing", "The value is neither JSON nor framed Avro."
+    BAD_RUN_ID = "bad_run_id", "The run's id is missing, empty, too long, damaged, or neither a text nor a number."
+    BAD_STATUS = "bad_status", "The same of the status."
+    EMPTY_VALUE = "empty_value", "The record has no value."
+    SKIPPED = "skipped", "An operator passed over it with `streamproc offsets skip`."
+    TOO_COMPLEX = "too_complex", "It holds too many values."
+    TOO_LARGE = "too_large", "It is larger than `kafka.max_record_bytes`."
+    TRAILING_BYTES = "trailing_bytes", "There are more bytes behind the record."
+    UNDECODABLE = "undecodable", "The bytes are not what their schema says, or no JSON."
+    UNFIT_SCHEMA = "unfit_schema", "No record of this schema can be used: `streamproc schema check` says why."
+    UNKNOWN_SCHEMA = (
+        "unknown_schema",
+        "Neither streamproc nor a registry knows the schema; or JSON is not taken (`input.json`).",
+    )
+    UNKNOWN_STATUS = (
+        "unknown_status",
+        "The profile does not have the status, and `input.unknown_statuses` is `reject`.",
+    )
+
+
+class FormerReason(Vocabulary):
+    """Why earlier releases rejected records: their dead letters, and limits set on them, are still there."""
+
+    BAD_TEXT = "bad_text", "A text was not valid; now it is taken, with the anomaly `text_damaged`."
+    BAD_TIME = "bad_time", "A time could not be read; now it is null, with the anomaly `time_unreadable`."
 
 
 class StreamprocError(Exception):
@@ -17,10 +52,10 @@ class ConfigError(StreamprocError):
 class RecordRejected(StreamprocError):
     """One input record cannot be used: dead-letter it, count it, go on.
 
-    `reason` is one word of a closed set (a metric label), the message is for people.
+    The message is for people.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: RejectionReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -29,7 +64,7 @@ class Unfit(RecordRejected):
     """No record of this schema can be used, whatever is in it. `faults`: what is wrong with it, one by one."""
 
     def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("unfit_schema", f"its schema cannot be used: {'; '.join(faults)}")
+        super().__init__(RejectionReason.UNFIT_SCHEMA, f"its schema cannot be used: {'; '.join(faults)}")
         self.faults = tuple(faults)
 
 

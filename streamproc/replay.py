@@ -34,7 +34,7 @@ from streamproc.core.model import MAX_AHEAD_MS, MAX_LATE_MS, MIN_TIME_MS, Moment
 from streamproc.core.rules import Rules
 from streamproc.core.state import CommitOutcome, State
 from streamproc.core.step import begin, pass_time, step
-from streamproc.errors import ConfigError
+from streamproc.errors import ConfigError, RejectionReason
 
 BATCH = 2_000
 OWN_TIMES = ("created_at", "started_at", "completed_at", "failed_at", "cancelled_at")
@@ -60,7 +60,7 @@ class ReplaySummary(NamedTuple):
 
     records: int
     verdicts: Mapping[Verdict, int]
-    rejected: Mapping[str, int]
+    rejected: Mapping[RejectionReason, int]
     written: Mapping[str, int]
 
     def rows(self) -> list[tuple[str, int]]:
@@ -131,7 +131,7 @@ class _FileReplay:
         self._records = 0
         self._clock_ms = MIN_TIME_MS
         self._verdicts: Counter[Verdict] = Counter()
-        self._rejected: Counter[str] = Counter()
+        self._rejected: Counter[RejectionReason] = Counter()
 
     def read(self, path: Path, schema: WriterSchema) -> None:
         """Replay the next file."""

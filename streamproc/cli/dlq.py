@@ -173,7 +173,7 @@ def _choice(
     partitions: list[int] | None,
 ) -> "Choice":
     from streamproc.dlq import choice as filters
-    from streamproc.observe.counters import FORMER_REASONS, REASONS
+    from streamproc.errors import FormerReason, RejectionReason
 
     now_ms = int(time.time() * 1_000)
     choice = _parsed(
@@ -188,9 +188,9 @@ def _choice(
             places=filters.places(places or ()),
         ).checked()
     )
-    if unknown := sorted(choice.reasons - {*REASONS, *FORMER_REASONS}):
+    if unknown := sorted(choice.reasons - {*RejectionReason, *FormerReason}):
         # No error: an older or newer version may have written it.
-        said = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(REASONS)}"
+        said = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(RejectionReason)}"
         print_line(err, said)
     return choice
 

@@ -12,7 +12,7 @@ from streamproc.codec.message import Message
 from streamproc.codec.rows import RecordEncoder
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, unframe
 from streamproc.core.alerts import Alert
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 
 VERSIONS = ("run_alert",)
 
@@ -52,4 +52,4 @@ def decode_alert(record: Arrival) -> Alert:
     except RecordRejected:
         raise
     except Exception as error:  # whatever damaged bytes make the decoder raise
-        raise RecordRejected("undecodable", f"no valid RunAlert ({type(error).__name__})") from error
+        raise RecordRejected(RejectionReason.UNDECODABLE, f"no valid RunAlert ({type(error).__name__})") from error

@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from streamproc.codec.names import shown
-from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS, NO_TIMESTAMP, RunEvent
-from streamproc.errors import RecordRejected
+from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS, NO_TIMESTAMP, EventFlag, RunEvent
+from streamproc.errors import RecordRejected, RejectionReason
 from streamproc.spelling import meant
 
 MAX_ID_CHARS = 256
@@ -22,23 +22,7 @@ MAX_METADATA_PAIRS, MAX_METADATA_KEY_CHARS, MAX_METADATA_VALUE_CHARS = 16, 64, 5
 MAX_TOOLS, MAX_TOOL_CHARS, MAX_TOOLS_CHARS = 128, 256, 8_192
 """Kept of a required action's calls: so many, of a name so much, and of all of them together."""
 
-METADATA_OVER_LIMIT, TOOLS_OVER_LIMIT, NAME_OVER_LIMIT = "metadata_over_limit", "tools_over_limit", "name_over_limit"
-TIME_UNSET, TIME_UNREADABLE = "time_unset", "time_unreadable"
-VALUE_UNREADABLE, TEXT_DAMAGED = "value_unreadable", "text_damaged"
-FLAGS = (
-    METADATA_OVER_LIMIT,
-    TOOLS_OVER_LIMIT,
-    NAME_OVER_LIMIT,
-    TIME_UNSET,
-    TIME_UNREADABLE,
-    VALUE_UNREADABLE,
-    TEXT_DAMAGED,
-)
-"""What is odd about a record that is taken all the same: counted as anomalies.
-
-`time_unset`: a time says that it is not set, but not by null; `time_unreadable`, `value_unreadable`: a time, another
-value is there, but cannot be read, and is null; `text_damaged`: U+FFFD stands for what was no text in one that is read.
-"""
+FLAGS = tuple(EventFlag)
 
 # Controls, line and paragraph separators, and what changes the direction of the text around it.
 NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -78,13 +62,13 @@ class Framed(Struct, gc=False, frozen=True):
 
 
 class Rejection(NamedTuple):
-    """A record that cannot be used: a reason from a closed set, and a message that does not show the payload.
+    """A record that cannot be used: the reason, and a message that does not show the payload.
 
     `partition`: of the input.
     """
 
     record: Arrival
-    reason: str
+    reason: RejectionReason
     message: str
     partition: int = 0
 
@@ -106,7 +90,7 @@ def instant(timestamp: int, otherwise: int) -> int:
     return timestamp if MIN_TIME_MS <= timestamp <= MAX_TIME_MS else otherwise
 
 
-def ordered(odd: Iterable[str]) -> tuple[str, ...]:
+def ordered(odd: Iterable[EventFlag]) -> tuple[EventFlag, ...]:
     """Return flags as an event has them: each once, in the order of FLAGS."""
     found = set(odd)
     return tuple(flag for flag in FLAGS if flag in found) if found else ()
@@ -131,15 +115,15 @@ def check(event: RunEvent) -> None:
 def refusal(target: str, flaw: str) -> RecordRejected:
     """Return the error for a record whose id or status, as `target` says, has a flaw: all that can cost an event."""
     if target == "id":
-        return RecordRejected("bad_run_id", f"the run id {flaw}")
-    return RecordRejected("bad_status", f"the status {flaw}")
+        return RecordRejected(RejectionReason.BAD_RUN_ID, f"the run id {flaw}")
+    return RecordRejected(RejectionReason.BAD_STATUS, f"the status {flaw}")
 
 
 def unknown(status: str, only: frozenset[str]) -> RecordRejected:
     """Return the error for an event in another status than may be."""
     near = meant(status, only)
     may = f"did you mean {near}? STREAMPROC_INPUT__STATUSES maps it" if near else f"there is {', '.join(sorted(only))}"
-    return RecordRejected("unknown_status", f"the status {shown(status)} is none of the profile's; {may}")
+    return RecordRejected(RejectionReason.UNKNOWN_STATUS, f"the status {shown(status)} is none of the profile's; {may}")
 
 
 def _flaw(text: str | None, limit: int) -> str:

@@ -10,7 +10,7 @@ from streamproc.codec.framing import CONFLUENT_BYTES, JSON, label
 from streamproc.codec.jsonobject import JsonFormat
 from streamproc.codec.schemas import WriterSchema
 from streamproc.core.shape import Shape
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 
 MAX_REFUSED = 10_000
 """Answers remembered that were no: ids are made up faster than schemas."""
@@ -31,7 +31,7 @@ class _Learned(NamedTuple):
 
 class _SchemaRefusal(NamedTuple):
     until: float
-    reason: str
+    reason: RejectionReason
     text: str
 
 
@@ -110,14 +110,14 @@ class SchemaBook:
 
     def _unknown(self, header: bytes) -> RecordRejected:
         if header == JSON:
-            return RecordRejected("unknown_schema", "JSON is not taken here: see STREAMPROC_INPUT__JSON")
+            return RecordRejected(RejectionReason.UNKNOWN_SCHEMA, "JSON is not taken here: see STREAMPROC_INPUT__JSON")
         if header[:2] + header[:1:-1] in self._bundled:
             why = "but the one with its bytes reversed is: send the fingerprint's lowest byte first"
         elif self._registered:
             why = "and a registry knows no fingerprints: register it and use the Confluent wire format"
         else:
             why = "and no registry is set: `streamproc describe` lists those known, profiles.<name>.schemas adds files"
-        return RecordRejected("unknown_schema", f"schema {label(header)} is not known, {why}")
+        return RecordRejected(RejectionReason.UNKNOWN_SCHEMA, f"schema {label(header)} is not known, {why}")
 
     def __iter__(self) -> Iterator[WriterSchema]:
         """Yield the schemas that ship."""

@@ -19,7 +19,7 @@ import fastavro
 from streamproc.codec.schemas import Schema, WriterSchema
 from streamproc.codec.skim import Faulty
 from streamproc.core.shape import Shape
-from streamproc.errors import ConfigError, RecordRejected
+from streamproc.errors import ConfigError, RecordRejected, RejectionReason
 
 MAGIC = b"Obj\x01"
 CODECS = ("null", "deflate", "snappy", "bzip2", "xz")
@@ -90,7 +90,7 @@ def entries(path: Path, schema: WriterSchema) -> Iterator[Entry]:
                 yield from _entries_of(block, schema)
                 end = block.offset + block.size
         except Faulty as error:
-            if error.fault.reason != "too_complex":
+            if error.fault.reason != RejectionReason.TOO_COMPLEX:
                 raise _damaged(path, end, str(error)) from error
             raise ConfigError(f"{path} has a record in the block at byte {end} that cannot be read: {error}") from None
         except ConfigError:

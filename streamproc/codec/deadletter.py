@@ -10,14 +10,12 @@ from typing import NamedTuple
 from streamproc.codec.arrival import Arrival, Rejection, instant
 from streamproc.codec.message import Message
 from streamproc.codec.sizes import MAX_HEADERS, Headers, batch_bytes, headers_count
+from streamproc.errors import RejectionReason
 
 MAX_MESSAGE_CHARS = 1_000
 CUT_BYTES = 65_536
 """Of a value, or a key, that is left of what the topic does not admit."""
 ANY_SIZE = 2**31 - 1
-
-TOO_LARGE, SKIPPED = "too_large", "skipped"
-"""Reasons of the runtime's and of an operator's; all others are the codec's."""
 
 REASON = "streamproc.error.reason"
 MESSAGE = "streamproc.error.message"
@@ -52,7 +50,7 @@ def dead_letter(
     place = RecordPlace(topic, partition, record.offset, record.timestamp)
     # Two that lie too far apart go into no batch, and retention takes what seems old; a header has the record's own.
     at_ms = min(instant(record.timestamp, wall_ms), wall_ms)
-    if reason != TOO_LARGE:
+    if reason != RejectionReason.TOO_LARGE:
         headers = [*_own(record), *_why(reason, rejection.message, place)]
         if _fits(record, record.value, headers, admitted_bytes):
             return record.key, record.value, at_ms, headers
@@ -61,7 +59,7 @@ def dead_letter(
 
 def skipped_letter(place: RecordPlace, through: int, why: str, wall_ms: int) -> Message:
     """Return the dead letter that stands for all records from `place` to the offset `through`: nobody read them."""
-    return None, None, wall_ms, [*_why(SKIPPED, why, place), (THROUGH, str(through).encode())]
+    return None, None, wall_ms, [*_why(RejectionReason.SKIPPED, why, place), (THROUGH, str(through).encode())]
 
 
 def _sized(rejection: Rejection, place: RecordPlace, at_ms: int, admitted_bytes: int) -> Message:
@@ -95,7 +93,7 @@ def _fits(record: Arrival, value: bytes | None, headers: Headers, admitted_bytes
     return is_listed and batch_bytes(record.key, value, headers) <= admitted_bytes
 
 
-def _why(reason: str, message: str, place: RecordPlace, note: str = "") -> list[tuple[str, bytes]]:
+def _why(reason: RejectionReason, message: str, place: RecordPlace, note: str = "") -> list[tuple[str, bytes]]:
     said = message[: MAX_MESSAGE_CHARS - len(note)] + note
     texts = (reason, said, place.topic, str(place.partition), str(place.offset), str(place.timestamp))
     return [(name, text.encode("utf-8", "backslashreplace")) for name, text in zip(HEADERS, texts, strict=True)]

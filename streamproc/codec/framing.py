@@ -7,7 +7,7 @@ JSON: an object; its opening brace is the header, and part of the payload, as is
 
 from typing import Literal
 
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 
 Framing = Literal["confluent", "single_object"]
 """Of what has a schema, by the name that settings and the log use."""
@@ -27,7 +27,7 @@ def header_of(value: bytes | None) -> bytes:
     Raises RecordRejected: `empty_value`, or `bad_framing` where it is neither framing.
     """
     if not value:
-        raise RecordRejected("empty_value", "the record has no value: send a run, or nothing at all")
+        raise RecordRejected(RejectionReason.EMPTY_VALUE, "the record has no value: send a run, or nothing at all")
     if value[0] == SINGLE_OBJECT[0] and value[:2] == SINGLE_OBJECT and len(value) >= SINGLE_OBJECT_BYTES:
         return value[:SINGLE_OBJECT_BYTES]
     if value[0] == CONFLUENT_MAGIC and len(value) >= CONFLUENT_BYTES:
@@ -35,7 +35,7 @@ def header_of(value: bytes | None) -> bytes:
     if value[:1] == JSON or value.removeprefix(BOM).lstrip()[:1] == JSON:
         return JSON
     raise RecordRejected(
-        "bad_framing",
+        RejectionReason.BAD_FRAMING,
         f"the value starts with 0x{value[:2].hex()}: frame it as Avro single-object encoding (C3 01) "
         "or in the Confluent wire format (00), or send a JSON object",
     )

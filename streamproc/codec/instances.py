@@ -6,7 +6,7 @@ from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.message import Message
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, unframe
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 
 VERSIONS = ("run_instance",)
 
@@ -76,4 +76,4 @@ def decode_instance(record: Arrival) -> Instance:
     except RecordRejected:
         raise
     except Exception as error:  # whatever damaged bytes make the decoder raise
-        raise RecordRejected("undecodable", f"no valid RunInstance ({type(error).__name__})") from error
+        raise RecordRejected(RejectionReason.UNDECODABLE, f"no valid RunInstance ({type(error).__name__})") from error

@@ -21,7 +21,7 @@ from streamproc.codec.targets import Getters, TargetPath, event_of, pick
 from streamproc.codec.values import DAMAGED
 from streamproc.core.model import RunEvent
 from streamproc.core.shape import REQUIRED, Shape
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 
 LABEL = "json"
 MAX_DEPTH = 200
@@ -66,10 +66,12 @@ class JsonFormat:
         payload = framed.payload.removeprefix(BOM)
         if len(payload) > MAX_VALUES and _is_complex(payload):
             raise RecordRejected(
-                "too_complex", f"a JSON object cannot be taken: it holds more than {MAX_VALUES:,} values"
+                RejectionReason.TOO_COMPLEX, f"a JSON object cannot be taken: it holds more than {MAX_VALUES:,} values"
             )
         if is_deep(payload):
-            raise RecordRejected("undecodable", f"not a run in JSON: it is nested deeper than {MAX_DEPTH}")
+            raise RecordRejected(
+                RejectionReason.UNDECODABLE, f"not a run in JSON: it is nested deeper than {MAX_DEPTH}"
+            )
         try:
             found: Any = self._decoder.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -115,7 +117,9 @@ def leniently(payload: bytes) -> Any:
     try:
         return _LENIENT.decode(payload.decode(errors=DAMAGED))
     except json.JSONDecodeError as error:
-        raise RecordRejected("undecodable", f"not a run in JSON: {error.msg} (character {error.pos})") from None
+        raise RecordRejected(
+            RejectionReason.UNDECODABLE, f"not a run in JSON: {error.msg} (character {error.pos})"
+        ) from None
 
 
 def _integer(digits: str) -> int | float:

@@ -20,7 +20,7 @@ from streamproc.codec.message import Message
 from streamproc.codec.packed import PackedFormat, is_packed
 from streamproc.core.failures import group_key
 from streamproc.core.measure import CellKey, Mark, Measurement, Measurements, Totals, summed
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 
 FORMAT = PackedFormat("run-measurements", "m", 1)
 MAX_ITEMS = 250
@@ -124,7 +124,7 @@ def decode_measurements(records: Sequence[Arrival]) -> MeasurementBatch:
             rejections.append(Rejection(record, error.reason, str(error)))
         except Exception as error:  # noqa: BLE001  whatever damaged bytes make a decoder raise
             message = f"no valid measurements ({type(error).__name__})"
-            rejections.append(Rejection(record, "undecodable", message))
+            rejections.append(Rejection(record, RejectionReason.UNDECODABLE, message))
     return MeasurementBatch(arrivals, rejections)
 
 

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from streamproc.codec.arrival import MAX_UNIX_SECONDS, TIME_UNREADABLE, TIME_UNSET
+from streamproc.codec.arrival import MAX_UNIX_SECONDS
+from streamproc.core.model import EventFlag
 
+TIME_UNSET, TIME_UNREADABLE = EventFlag.TIME_UNSET, EventFlag.TIME_UNREADABLE
 MAX_TIME_CHARS = 100
 """No way to write a time takes as many."""
 _EPOCH, _SECOND = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None), timedelta(seconds=1)
@@ -34,7 +36,7 @@ _RFC = re.compile(
 """RFC 1123, 2822 and 850, as HTTP and mail have it; of zones by name only those whose meaning they give."""
 
 
-def seconds(value: Any, per_second: int, odd: list[str]) -> int | None:
+def seconds(value: Any, per_second: int, odd: list[EventFlag]) -> int | None:
     """Return a time in Unix seconds, from a number of units of which a second has `per_second`, or from a text.
 
     Texts are ISO 8601 (UTC unless they say otherwise), RFC 1123, or the number. None where nothing is there, where what

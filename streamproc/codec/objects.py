@@ -11,7 +11,7 @@ from streamproc.codec.jsonobject import JsonFormat
 from streamproc.codec.reference import skim
 from streamproc.codec.schemas import WriterSchema
 from streamproc.codec.values import DAMAGED
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 
 LARGEST = 2**53
 """Integers from here on are shown as text: JavaScript would round them."""
@@ -31,7 +31,9 @@ def object_of(payload: bytes, schema: WriterSchema | JsonFormat) -> Any:
     except RecordRejected:
         raise
     except Exception as error:  # whatever damaged bytes make the decoders raise
-        raise RecordRejected("undecodable", f"it is no object of {schema.label} ({type(error).__name__})") from error
+        raise RecordRejected(
+            RejectionReason.UNDECODABLE, f"it is no object of {schema.label} ({type(error).__name__})"
+        ) from error
 
 
 def _plain(value: Any, depth: int = 0) -> Any:

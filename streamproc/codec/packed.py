@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from streamproc.codec.cloudevents import MSGPACK, CloudEvents
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 
 MAGIC = b"\xc1"
 HEADER_BYTES = 3
@@ -32,7 +32,7 @@ class PackedFormat:
         """Return what follows the header; raises RecordRejected where it is that of another format or version."""
         if value[:HEADER_BYTES] != self.header:
             message = f"it begins with 0x{value[:HEADER_BYTES].hex()}, which is no {self.name} that this release reads"
-            raise RecordRejected("unknown_schema", message)
+            raise RecordRejected(RejectionReason.UNKNOWN_SCHEMA, message)
         return memoryview(value)[HEADER_BYTES:]
 
     def events(self, kind: str, source: str) -> CloudEvents:

@@ -11,15 +11,15 @@ from streamproc.codec.skim import Fault, Faulty
 from streamproc.codec.targets import event_of
 from streamproc.codec.values import DAMAGED
 from streamproc.core.model import RunEvent
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 
 
 def refusal(fault: Fault, where: str) -> RecordRejected:
     """Return the error for a payload with a fault, of the schema that `where` names."""
     match fault.reason:
-        case "undecodable":
+        case RejectionReason.UNDECODABLE:
             text = f"not an Avro record of {where}: {fault.words}"
-        case "too_complex":
+        case RejectionReason.TOO_COMPLEX:
             text = f"a record of {where} cannot be taken: {fault.words}"
         case _:
             text = f"{fault.words} after the record of {where}"
@@ -46,4 +46,6 @@ def decode_one(framed: Framed, schema: WriterSchema) -> RunEvent:
         raise
     except Exception as error:
         # The error's own text may quote the payload: its type is all that is shown.
-        raise RecordRejected("undecodable", f"not an Avro record of {schema.where} ({type(error).__name__})") from error
+        raise RecordRejected(
+            RejectionReason.UNDECODABLE, f"not an Avro record of {schema.where} ({type(error).__name__})"
+        ) from error

@@ -24,7 +24,7 @@ from streamproc.codec.skim import Skimmer
 from streamproc.codec.targets import getters_of
 from streamproc.codec.vet import overlooked, unfit, vetted
 from streamproc.core.shape import Shape
-from streamproc.errors import ConfigError, RecordRejected
+from streamproc.errors import ConfigError, RecordRejected, RejectionReason
 from streamproc.native import module
 
 Frames = Mapping[str, bytes]
@@ -117,7 +117,7 @@ def unframe(record: Arrival, versions: Iterable[str], kind: str) -> Any:
     header, written = header_of(record.value), written_with(record)
     schema = version_of(written, versions)
     if schema is None:
-        raise RecordRejected("unknown_schema", f"schema {written} is no {kind} that this release reads")
+        raise RecordRejected(RejectionReason.UNKNOWN_SCHEMA, f"schema {written} is no {kind} that this release reads")
     return fastavro.schemaless_reader(BytesIO((record.value or b"")[len(header) :]), schema.parsed, None)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from streamproc.codec.avro import Names, endless, kind, parts
 from streamproc.codec.weight import BRANCHES_PER_VALUE, values
+from streamproc.errors import RejectionReason
 
 MAX_VALUES = 30_000
 """In one record. A RunObject has about a hundred; so many take the reference decoder some 20 ms and 5 MB."""
@@ -34,18 +35,18 @@ class Fault(Enum):
     The native decoder numbers them in this order.
     """
 
-    ENDS_EARLY = "undecodable", "it ends in the middle of a value"
-    LONG_INTEGER = "undecodable", "an integer has more than 10 bytes"
-    BAD_BOOLEAN = "undecodable", "a boolean is neither 0 nor 1"
-    BAD_LENGTH = "undecodable", "a length is negative or reaches beyond the end"
-    BAD_SYMBOL = "undecodable", "an enum's index is out of range"
-    BAD_BRANCH = "undecodable", "a union's index is out of range"
-    TOO_MANY_ITEMS = "undecodable", "a list claims more items than there are bytes"
-    TRAILING_BYTES = "trailing_bytes", "bytes are left over"
-    TOO_MANY_VALUES = "too_complex", f"it holds more than {MAX_VALUES:,} values"
-    TOO_DEEP = "too_complex", f"its values are nested deeper than {MAX_NESTED} types"
+    ENDS_EARLY = RejectionReason.UNDECODABLE, "it ends in the middle of a value"
+    LONG_INTEGER = RejectionReason.UNDECODABLE, "an integer has more than 10 bytes"
+    BAD_BOOLEAN = RejectionReason.UNDECODABLE, "a boolean is neither 0 nor 1"
+    BAD_LENGTH = RejectionReason.UNDECODABLE, "a length is negative or reaches beyond the end"
+    BAD_SYMBOL = RejectionReason.UNDECODABLE, "an enum's index is out of range"
+    BAD_BRANCH = RejectionReason.UNDECODABLE, "a union's index is out of range"
+    TOO_MANY_ITEMS = RejectionReason.UNDECODABLE, "a list claims more items than there are bytes"
+    TRAILING_BYTES = RejectionReason.TRAILING_BYTES, "bytes are left over"
+    TOO_MANY_VALUES = RejectionReason.TOO_COMPLEX, f"it holds more than {MAX_VALUES:,} values"
+    TOO_DEEP = RejectionReason.TOO_COMPLEX, f"its values are nested deeper than {MAX_NESTED} types"
 
-    def __init__(self, reason: str, words: str) -> None:
+    def __init__(self, reason: RejectionReason, words: str) -> None:
         self.reason = reason
         self.words = words
 

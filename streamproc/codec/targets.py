@@ -8,7 +8,7 @@ from streamproc.codec.arrival import MAX_NAME_CHARS, Framed, check, instants, or
 from streamproc.codec.moments import seconds
 from streamproc.codec.plan import Path, ReadPlan
 from streamproc.codec.values import ASTRAY, count, metadata, required, text, tools, usage
-from streamproc.core.model import RunEvent
+from streamproc.core.model import EventFlag, RunEvent
 from streamproc.core.shape import LIST, METADATA, TIMES, TOKENS, TOOLS
 
 T = TypeVar("T")
@@ -29,7 +29,9 @@ class Getters(NamedTuple):
     statuses: Mapping[str, str]
     only: frozenset[str] = frozenset()
 
-    def value(self, found: Any, target: str, read: Callable[[Any, list[str]], T | None], odd: list[str]) -> T | None:
+    def value(
+        self, found: Any, target: str, read: Callable[[Any, list[EventFlag]], T | None], odd: list[EventFlag]
+    ) -> T | None:
         """Return the first value for a target that can be read, None where there is none; `odd` is told of others."""
         for place in self.places.get(target, ()):
             value = _at(found, place)
@@ -37,7 +39,7 @@ class Getters(NamedTuple):
                 return result
         return None
 
-    def time(self, found: Any, target: str, odd: list[str]) -> int | None:
+    def time(self, found: Any, target: str, odd: list[EventFlag]) -> int | None:
         """Return the first time for a target that is set, in Unix seconds."""
         for place in self.places.get(target, ()):
             value = _at(found, place)
@@ -57,7 +59,7 @@ def getters_of(plan: ReadPlan) -> Getters:
 
 def event_of(found: Mapping[str, Any], framed: Framed, label: str, getters: Getters) -> RunEvent:
     """Return the event of a decoded object; raises RecordRejected (`bad_run_id`, `bad_status`, `unknown_status`)."""
-    odd: list[str] = []
+    odd: list[EventFlag] = []
 
     def needed(target: str) -> str | None:
         return getters.value(found, target, lambda value, _: required(value, target), odd)
@@ -95,7 +97,7 @@ def event_of(found: Mapping[str, Any], framed: Framed, label: str, getters: Gett
     return event
 
 
-def _name(value: Any, odd: list[str]) -> str | None:
+def _name(value: Any, odd: list[EventFlag]) -> str | None:
     return text(value, MAX_NAME_CHARS, odd)
 
 

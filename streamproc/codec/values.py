@@ -19,14 +19,9 @@ from streamproc.codec.arrival import (
     MAX_TOOL_CHARS,
     MAX_TOOLS,
     MAX_TOOLS_CHARS,
-    METADATA_OVER_LIMIT,
-    NAME_OVER_LIMIT,
-    TEXT_DAMAGED,
-    TOOLS_OVER_LIMIT,
-    VALUE_UNREADABLE,
     refusal,
 )
-from streamproc.core.model import Usage
+from streamproc.core.model import EventFlag, Usage
 
 DAMAGED = "streamproc.damaged"
 """An error handler for decoding: a half of a surrogate pair, which no text may hold, where bytes are no UTF-8."""
@@ -57,19 +52,19 @@ def _with_halves(raw: bytes) -> str:
 codecs.register_error(DAMAGED, _rest)
 
 
-def text(value: Any, limit: int, odd: list[str]) -> str | None:
+def text(value: Any, limit: int, odd: list[EventFlag]) -> str | None:
     """Return a text of at most `limit` characters, of a number its shortest form; None where there is none to read."""
     if value is None:
         return None
     found = value if isinstance(value, str) else _as_text(value)
     if found is None:
-        odd.append(VALUE_UNREADABLE)
+        odd.append(EventFlag.VALUE_UNREADABLE)
         return None
     if len(found) > limit:
-        odd.append(NAME_OVER_LIMIT)
+        odd.append(EventFlag.NAME_OVER_LIMIT)
         found = found[:limit]
     if not found.isascii() and _HALF.search(found):
-        odd.append(TEXT_DAMAGED)
+        odd.append(EventFlag.TEXT_DAMAGED)
         found = _HALF.sub(_REPLACEMENT, found)
     return found
 
@@ -89,16 +84,16 @@ def required(value: Any, target: str) -> str | None:
 
     Nothing stands in for what is damaged here: two ids that are could become one.
     """
-    odd: list[str] = []
+    odd: list[EventFlag] = []
     found = text(value, sys.maxsize, odd)
-    if VALUE_UNREADABLE in odd:
+    if not odd:
+        return found
+    if EventFlag.VALUE_UNREADABLE in odd:
         raise refusal(target, f"is {_KINDS.get(type(value), 'no value')}: it must be a text or a number")
-    if odd:
-        raise refusal(target, "is damaged: it holds bytes that are no UTF-8, or half a surrogate pair")
-    return found
+    raise refusal(target, "is damaged: it holds bytes that are no UTF-8, or half a surrogate pair")
 
 
-def count(value: Any, odd: list[str]) -> int | None:
+def count(value: Any, odd: list[EventFlag]) -> int | None:
     """Return a whole number that fits an Avro long, also from a float or a text; None where there is none to read."""
     if value is None:
         return None
@@ -107,7 +102,7 @@ def count(value: Any, odd: list[str]) -> int | None:
     found = int(value) if is_whole or is_digits else value
     if isinstance(found, int) and not isinstance(found, bool) and -MAX_LONG - 1 <= found <= MAX_LONG:
         return found
-    odd.append(VALUE_UNREADABLE)
+    odd.append(EventFlag.VALUE_UNREADABLE)
     return None
 
 
@@ -124,10 +119,10 @@ def _capped(number: int) -> int:
     return max(-MAX_LONG, min(number, MAX_LONG))
 
 
-def tools(found: Any, odd: list[str]) -> tuple[str, ...]:
+def tools(found: Any, odd: list[EventFlag]) -> tuple[str, ...]:
     """Return the names of a list of tools, as many of the first ones as are kept; one without a name is left out."""
     if not isinstance(found, list):
-        odd += [] if found is None else [VALUE_UNREADABLE]
+        odd += [] if found is None else [EventFlag.VALUE_UNREADABLE]
         return ()
     kept: list[str] = []
     room = MAX_TOOLS_CHARS
@@ -137,18 +132,18 @@ def tools(found: Any, odd: list[str]) -> tuple[str, ...]:
             continue
         room -= len(name)
         if len(kept) == MAX_TOOLS or room < 0:
-            odd.append(TOOLS_OVER_LIMIT)
+            odd.append(EventFlag.TOOLS_OVER_LIMIT)
             break
         kept.append(intern(name))
     return tuple(kept)
 
 
-def metadata(found: Any, odd: list[str]) -> None:
+def metadata(found: Any, odd: list[EventFlag]) -> None:
     """Say whether metadata are over their limits: they are only ever counted, a run is not stranded for them."""
     if isinstance(found, Mapping):
-        odd += [METADATA_OVER_LIMIT] if _is_over_limit(found) else []
+        odd += [EventFlag.METADATA_OVER_LIMIT] if _is_over_limit(found) else []
     elif found is not None:
-        odd.append(VALUE_UNREADABLE)
+        odd.append(EventFlag.VALUE_UNREADABLE)
 
 
 def _is_over_limit(pairs: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from streamproc.codec.book import SchemaBook, SchemaMissing
 from streamproc.codec.framing import JSON, confluent, header_of, single_object
 from streamproc.codec.objects import object_of
 from streamproc.core.model import Run
-from streamproc.errors import RecordRejected, RegistryUnavailable
+from streamproc.errors import RecordRejected, RegistryUnavailable, RejectionReason
 from streamproc.registry.learner import Learner
 
 METADATA = "metadata"
@@ -103,7 +103,7 @@ def header_named(label: str) -> bytes:
             return confluent(int(name))
         return single_object(name) if kind == "crc64" else JSON
     except (ValueError, OverflowError):
-        raise RecordRejected("unknown_schema", "its event_schema names no schema") from None
+        raise RecordRejected(RejectionReason.UNKNOWN_SCHEMA, "its event_schema names no schema") from None
 
 
 def _text(value: Any) -> str | None:

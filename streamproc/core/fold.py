@@ -115,7 +115,7 @@ def transition(before: Run | None, after: Run, event: RunEvent, profile: Profile
 
 def ruling(run: Run, event: RunEvent, verdict: Verdict, profile: Profile, *, repeats: bool = False) -> Ruling:
     """Return what became of an arrival that left the run in its status; see the schema RunVerdict for the reasons."""
-    reason = _reason(verdict, ended=run.status in profile.outcomes, repeats=repeats)
+    reason = reason_for(verdict, ended=run.status in profile.outcomes, repeats=repeats)
     return Ruling(
         run.run_id, verdict.value, run.status, event.status, event.timestamp, reason.value, event.offset, run.attempt
     )
@@ -128,7 +128,8 @@ def ended_at(event: RunEvent, profile: Profile) -> int | None:
     return end
 
 
-def _reason(verdict: Verdict, *, ended: bool, repeats: bool) -> Reason:
+def reason_for(verdict: Verdict, *, ended: bool, repeats: bool) -> Reason:
+    """Return why an arrival of a verdict changed no status of a run that has `ended`, or not."""
     match verdict:
         case Verdict.APPLIED:
             return Reason.COMPLETED if ended else Reason.REWRITTEN

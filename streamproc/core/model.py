@@ -4,9 +4,9 @@ Structs without garbage-collector tracking (`gc=False`): they hold only scalars,
 and there may be millions of them.
 """
 
-from enum import StrEnum
-
 from msgspec import Struct
+
+from streamproc.vocabulary import Vocabulary
 
 MAX_AHEAD_MS = 300_000
 """Event times further ahead of the wall clock than this are not believed (as rules.md 18 says of watermarks)."""
@@ -22,25 +22,43 @@ Usage = tuple[int, int, int]
 """Token counts in the order prompt, completion, total."""
 
 
-class Verdict(StrEnum):
+class Verdict(Vocabulary):
     """What became of an arrival; each one gets exactly one (rules.md 12 to 14)."""
 
-    APPLIED = "applied"
-    DUPLICATE = "duplicate"
-    STALE = "stale"
-    ILLEGAL = "illegal"
+    APPLIED = "applied", "The state was written."
+    DUPLICATE = "duplicate", "The event told nothing new."
+    STALE = "stale", "The event came too late, or the life cycle has no such change."
+    ILLEGAL = "illegal", "The run had ended otherwise; there is an alert, too."
 
 
-class Reason(StrEnum):
+class Reason(Vocabulary):
     """Why an arrival changed no status (rules.md 12 and 13)."""
 
-    REWRITTEN = "rewritten"
-    COMPLETED = "completed"
-    REPEATED = "repeated"
-    NO_NEWS = "no_news"
-    ENDED = "ended"
-    NOT_ALLOWED = "not_allowed"
-    OTHER_END = "other_end"
+    REWRITTEN = "rewritten", "Other content under the same status."
+    COMPLETED = "completed", "The run has ended; the event brought tokens or an error that were missing."
+    REPEATED = "repeated", "The same object once more."
+    NO_NEWS = "no_news", "The end was told again, with nothing that was missing."
+    ENDED = "ended", "The run has ended already."
+    NOT_ALLOWED = "not_allowed", "The life cycle has no such change of status."
+    OTHER_END = "other_end", "The run has ended in another status."
+
+
+class EventFlag(Vocabulary):
+    """What is odd about a record that is taken all the same, as its decoder finds it: counted as anomalies.
+
+    The native decoder numbers them in this order.
+    """
+
+    METADATA_OVER_LIMIT = (
+        "metadata_over_limit",
+        "There are more or longer metadata than APIs allow; they are kept as they came.",
+    )
+    TOOLS_OVER_LIMIT = "tools_over_limit", "The run asks for more tools than are taken: the list is cut."
+    NAME_OVER_LIMIT = "name_over_limit", "A name, such as the model's, is longer than is taken: it is cut."
+    TIME_UNSET = "time_unset", "A time says by 0, or a negative number, that it is not set: it is null."
+    TIME_UNREADABLE = "time_unreadable", "A time is there and cannot be read: it is null."
+    VALUE_UNREADABLE = "value_unreadable", "Another value is there and cannot be read: it is null."
+    TEXT_DAMAGED = "text_damaged", "A text holds what is no text: U+FFFD stands for it."
 
 
 class RunEvent(Struct, gc=False, frozen=True):
@@ -68,7 +86,7 @@ class RunEvent(Struct, gc=False, frozen=True):
     offset: int
     schema: str
     payload: bytes
-    flags: tuple[str, ...] = ()
+    flags: tuple[EventFlag, ...] = ()
     partition: int = 0
 
 

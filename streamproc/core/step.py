@@ -19,11 +19,13 @@ from streamproc.core.reminders import RemindersOverlay, more_ms
 from streamproc.core.retention import MAX_FORGOTTEN_PER_COMMIT
 from streamproc.core.rules import Rules
 from streamproc.core.state import CommitOutcome, State
-from streamproc.core.tally import Tally
+from streamproc.core.tally import FoldAnomaly, Tally
 
 MAX_LOOKED_AT = 20_000
 """Reminders that one event, or one look at the clock, goes through: most of them are of runs that have moved on."""
 
+OLD_TIMESTAMP, TIMESTAMP_ABSENT = FoldAnomaly.OLD_TIMESTAMP, FoldAnomaly.TIMESTAMP_ABSENT
+ODD_VERDICTS = {Verdict.STALE: FoldAnomaly.STALE, Verdict.ILLEGAL: FoldAnomaly.ILLEGAL}
 CLOCK = -1
 """In `CommitOutcome.causes`: no event, but the time that passed."""
 
@@ -66,10 +68,10 @@ def pass_time(state: State, at: Moment, out: CommitOutcome) -> CommitOutcome:
 def _timed(event: RunEvent, at: Moment, out: CommitOutcome) -> RunEvent:
     """Return an event whose timestamp is of long ago, or none, with a time; count it."""
     if event.timestamp > NO_TIMESTAMP:
-        out.tally.anomalies["old_timestamp"] += 1
+        out.tally.anomalies[OLD_TIMESTAMP] += 1
         return event
     # It moves no stream time: in a backlog the clock is far ahead of what is unread.
-    out.tally.anomalies["timestamp_absent"] += 1
+    out.tally.anomalies[TIMESTAMP_ABSENT] += 1
     return replace(event, timestamp=at.wall_ms)
 
 
@@ -89,7 +91,7 @@ def _arrive(state: State, out: CommitOutcome, event: RunEvent, at: Moment) -> No
         _apply(state, out, run, event, at, expected=move.expected)
         return
     if move.verdict is not Verdict.DUPLICATE:
-        out.tally.anomalies[move.verdict.value] += 1
+        out.tally.anomalies[ODD_VERDICTS[move.verdict]] += 1
     assert run is not None  # noqa: S101  a new run is always applied (rules.md 12)
     out.rulings.append(ruling(run, event, move.verdict, rules.profile, repeats=repeats))
     if move.verdict is Verdict.ILLEGAL:
@@ -122,7 +124,7 @@ def _apply(state: State, out: CommitOutcome, run: Run | None, event: RunEvent, a
     if when > at.wall_ms + MAX_AHEAD_MS:
         # Measured now, as far as is known: in a window of its own it would keep that open for years.
         when = out.stream_time or at.wall_ms
-        out.tally.anomalies["future_timestamp"] += 1
+        out.tally.anomalies[FoldAnomaly.FUTURE_TIMESTAMP] += 1
     if run is None or run.status != event.status:
         change = transition(run, after, event, profile, expected=expected)
         out.transitions.append(change)

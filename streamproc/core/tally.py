@@ -26,15 +26,46 @@ from streamproc.core.measure import (
     name,
     run_durations,
 )
-from streamproc.core.model import Run, RunEvent, Transition, Verdict
+from streamproc.core.model import EventFlag, Run, RunEvent, Transition, Verdict
+from streamproc.vocabulary import Vocabulary
 
 TOKEN_TYPES = ("prompt", "completion")
 _TOKENS = tuple(TOKENS + kind for kind in TOKEN_TYPES)
-UNKNOWN_STATUS, TWO_PARTITIONS = "unknown_status", "two_partitions"
 MAX_FIRSTS = 16
 """Of one commit: one of each kind, and of so many unknown statuses."""
 MAX_TOKENS = 10**12
 """Of one run. More is no count but a mistake, and must not drown the sums."""
+
+
+class FoldAnomaly(Vocabulary):
+    """What is odd about an event, or about a change of status, beside what its decoder flags."""
+
+    FUTURE_TIMESTAMP = (
+        "future_timestamp",
+        "The event's time is more than 5 minutes ahead of the clock: it is not believed.",
+    )
+    ILLEGAL = "illegal", "The run had ended otherwise: verdict `illegal`, and an alert."
+    KEY_ABSENT = "key_absent", "The record has no key."
+    KEY_MISMATCH = "key_mismatch", "The record's key is neither the run's id nor its thread's."
+    OLD_TIMESTAMP = "old_timestamp", "The event's time is more than a day behind the clock."
+    STALE = "stale", "The event came too late to change the status: verdict `stale`."
+    TIMESTAMP_ABSENT = (
+        "timestamp_absent",
+        "The Kafka timestamp is missing, or not in the years 2000 to 9999: the clock's is taken.",
+    )
+    TWO_PARTITIONS = "two_partitions", "A run has events on two partitions: its producers key differently."
+    UNEXPECTED_TRANSITION = (
+        "unexpected_transition",
+        "The profile accepts the change of status, but does not document it.",
+    )
+    UNKNOWN_STATUS = "unknown_status", "The profile does not have the status; it counts as active."
+
+
+Anomaly = EventFlag | FoldAnomaly
+ANOMALIES: tuple[Anomaly, ...] = (*EventFlag, *FoldAnomaly)
+"""What is counted as odd."""
+KEY_ABSENT, KEY_MISMATCH = FoldAnomaly.KEY_ABSENT, FoldAnomaly.KEY_MISMATCH
+TWO_PARTITIONS, UNKNOWN_STATUS = FoldAnomaly.TWO_PARTITIONS, FoldAnomaly.UNKNOWN_STATUS
 
 
 class Exemplar(Struct, frozen=True):
@@ -104,7 +135,7 @@ class Tally(Struct):
     base_ms: int = 60_000
     limiter: Limiter = field(default_factory=Limiter)
     verdicts: Counter[Verdict] = field(default_factory=Counter)
-    anomalies: Counter[str] = field(default_factory=Counter)
+    anomalies: Counter[Anomaly] = field(default_factory=Counter)
     transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
     ended: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     models: dict[str | None, Totals] = field(default_factory=dict)
@@ -113,7 +144,7 @@ class Tally(Struct):
     exemplars: dict[tuple[str, str | None], Exemplar] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     cells: dict[CellKey, Totals] = field(default_factory=dict)
-    firsts: dict[tuple[str, str], First] = field(default_factory=dict)
+    firsts: dict[tuple[Anomaly, str], First] = field(default_factory=dict)
 
     def arrival(self, event: RunEvent, verdict: Verdict, profile: Profile) -> None:
         """Count one arrival, and what is odd about it (rules.md 1 and 14)."""
@@ -124,9 +155,9 @@ class Tally(Struct):
             self._odd(flag, event)
         key = event.key
         if key is None:
-            self._odd("key_absent", event)
+            self._odd(KEY_ABSENT, event)
         elif key != (event.thread_id or "").encode() and key != event.run_id.encode():
-            self._odd("key_mismatch", event)
+            self._odd(KEY_MISMATCH, event)
 
     def moved(self, before: Run | None, after: Run, change: Transition, profile: Profile, event_ms: int) -> None:
         """Count an applied change of status and the time that it ended (rules.md 15).
@@ -139,7 +170,7 @@ class Tally(Struct):
         cell = self._cell(after, event_ms)
         cell.add(entered(shown))
         if not change.expected:
-            self.anomalies["unexpected_transition"] += 1
+            self.anomalies[FoldAnomaly.UNEXPECTED_TRANSITION] += 1
         if before is None:
             cell.add(CREATED)
             self.opened.append(after.run_id)
@@ -170,7 +201,7 @@ class Tally(Struct):
         self.anomalies[TWO_PARTITIONS] += 1
         self.firsts.setdefault((TWO_PARTITIONS, str(other)), first)
 
-    def _odd(self, kind: str, event: RunEvent, detail: str = "") -> None:
+    def _odd(self, kind: Anomaly, event: RunEvent, detail: str = "") -> None:
         self.anomalies[kind] += 1
         if (kind, detail) not in self.firsts and (kind != UNKNOWN_STATUS or len(self.firsts) < MAX_FIRSTS):
             self.firsts[kind, detail] = First(event.run_id, event.offset)

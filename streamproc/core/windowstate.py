@@ -1,7 +1,6 @@
 """What a window task remembers, and what one of its commits changes."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import NamedTuple
 
 from msgspec import Struct, field
@@ -12,6 +11,7 @@ from streamproc.core.failures import Failing, FailureRules
 from streamproc.core.measure import Group, Totals
 from streamproc.core.model import OLD_MS
 from streamproc.core.sources import SourceMark, Sources
+from streamproc.vocabulary import Vocabulary
 
 MAX_LOOKED_AT = 2_000
 """Windows that one commit closes or drops: it has to stay small."""
@@ -144,16 +144,16 @@ class Closing(NamedTuple):
     late: int
 
 
-class Dropped(StrEnum):
+class Dropped(Vocabulary):
     """Why an arrival is in no window: what somebody has to look at differs."""
 
-    LATE = "late"
-    OLD = "old"
+    LATE = "late", "It came after `windows.retention_s`."
+    OLD = "old", "It came a day or more after that."
 
-    @classmethod
-    def after(cls, ms: int) -> "Dropped":
+    @staticmethod
+    def after(ms: int) -> "Dropped":
         """Return the reason where the retention of the last window that had taken it was over for so long."""
-        return cls.OLD if ms >= OLD_MS else cls.LATE
+        return Dropped.OLD if ms >= OLD_MS else Dropped.LATE
 
 
 class WindowOutcome(Struct):
@@ -161,7 +161,7 @@ class WindowOutcome(Struct):
 
     `closing`, `failing`: what it took from the state's, and added; `target`: the watermark that the marks allow;
     `room`: how many windows may still be closed or dropped; `changed`: values, None where they are gone; `late`:
-    arrivals after a close; `dropped`: those in no window, by `Dropped`.
+    arrivals after a close; `dropped`: those in no window.
     """
 
     watermark: int
@@ -174,7 +174,7 @@ class WindowOutcome(Struct):
     alerts: list[Alert] = field(default_factory=list)
     revised: dict[WindowKey, None] = field(default_factory=dict)
     late: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
+    dropped: dict[Dropped, int] = field(default_factory=dict)
 
     @classmethod
     def on(cls, state: WindowState) -> "WindowOutcome":

@@ -4,11 +4,11 @@ import re
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
-from streamproc.codec.deadletter import CUT, FURTHER_HEADERS, HEADERS, SHA256, SIZE, SKIPPED, THROUGH
+from streamproc.codec.deadletter import CUT, FURTHER_HEADERS, HEADERS, SHA256, SIZE, THROUGH
 from streamproc.codec.framing import header_of, label
 from streamproc.codec.message import Message
 from streamproc.codec.sizes import Headers, headers_bytes
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 
 ATTEMPT = "streamproc.replay.attempt"
 OF = "streamproc.replay.of"
@@ -82,7 +82,7 @@ class Letter(NamedTuple):
     @property
     def was_skipped(self) -> bool:
         """Whether it stands for records that an operator passed over: there is nothing to send."""
-        return self.reason == SKIPPED and self.through is not None
+        return self.reason == RejectionReason.SKIPPED and self.through is not None
 
     def again(self) -> Message:
         """Return the record as it came, timestamp and all (rules.md 15), marked with the attempt and the letter."""

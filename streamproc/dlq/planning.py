@@ -15,11 +15,11 @@ from streamproc.dlq.listing import NameCounts, Seen
 from streamproc.dlq.originals import Originals
 from streamproc.dlq.receipts import Receipts
 from streamproc.dlq.scanning import DeadLetterTopics, missing, names_of, partitions_of, scan
+from streamproc.errors import RejectionReason
 from streamproc.runtime.config import BATCH_BYTES, TopicSettings
 from streamproc.runtime.ports import Kafka
 
 NO_LIMIT = -1
-UNKNOWN_SCHEMA = "unknown_schema"
 HOUR_MS, MINUTE_MS = 3_600_000, 60_000
 NAMED = 5
 """So many places of each kind are named, the others are counted."""
@@ -102,7 +102,7 @@ class ReplayTerms(NamedTuple):
 
     def is_mended(self, letter: Letter) -> bool:
         """Tell whether it may fare better this time, as far as can be told without looking at it."""
-        return letter.reason != UNKNOWN_SCHEMA or self.limits.knows(letter.schema)
+        return letter.reason != RejectionReason.UNKNOWN_SCHEMA or self.limits.knows(letter.schema)
 
     async def whole(self, originals: Originals, letter: Letter) -> tuple[LetterVerdict, Letter]:
         """Return a letter that is to be replayed with its whole record, which is read again where it is cut here."""

@@ -20,12 +20,11 @@ from streamproc.notify.board import AlertTable, TrackedAlert
 from streamproc.notify.complaints import Complaints
 from streamproc.notify.config import AlertmanagerSettings
 from streamproc.notify.http import Poster, PostResult
-from streamproc.notify.observer import DeliveryResult, PushObserver
+from streamproc.notify.observer import DeliveryResult, PushObserver, Receiver
 from streamproc.notify.postable import AlertRenderer
 from streamproc.runtime.feed import Start
 from streamproc.runtime.ports import Committed
 
-ALERTMANAGER = "alertmanager"
 PATH = "/api/v2/alerts"
 LINGER_S = 0.2
 """A commit brings several alerts: so long the first waits for the others."""
@@ -38,7 +37,7 @@ ABOUT_CONTENT = frozenset((400, 413, 422))
 class Alertmanagers:
     """All Alertmanagers of the settings, as one receiver."""
 
-    name = ALERTMANAGER
+    name = Receiver.ALERTMANAGER
 
     def __init__(
         self,
@@ -53,7 +52,7 @@ class Alertmanagers:
         self._limit = settings.max_alerts
         self._observer = observer
         self._wall = wall
-        self._complaints = Complaints({"receiver": ALERTMANAGER})
+        self._complaints = Complaints({"receiver": Receiver.ALERTMANAGER})
         self._dropped = 0
         render = AlertRenderer(
             application=application,
@@ -120,7 +119,7 @@ class Alertmanagers:
     def _tell_dropped(self) -> None:
         dropped, self._dropped = self._board.dropped - self._dropped, self._board.dropped
         if dropped:
-            self._observer.sent(ALERTMANAGER, DeliveryResult.DROPPED, dropped)
+            self._observer.sent(Receiver.ALERTMANAGER, DeliveryResult.DROPPED, dropped)
             self._complaints.warn(
                 "the oldest alerts are no longer sent: find out why so many fire, or raise max_alerts",
                 f"more than {self._limit}",
@@ -149,7 +148,7 @@ class _Sender:
         self._render = render
         self._observer = observer
         self._backoff = Backoff(MIN_BACKOFF_S, min(MAX_BACKOFF_S, settings.resend_s))
-        self._complaints = Complaints({"receiver": ALERTMANAGER, "url": url})
+        self._complaints = Complaints({"receiver": Receiver.ALERTMANAGER, "url": url})
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -187,7 +186,7 @@ class _Sender:
             middle = len(batch) // 2
             first = await self._post(batch[:middle])
             return first if first.result is DeliveryResult.FAILED else await self._post(batch[middle:])
-        self._observer.sent(ALERTMANAGER, outcome.result, len(batch))
+        self._observer.sent(Receiver.ALERTMANAGER, outcome.result, len(batch))
         if outcome.result is not DeliveryResult.FAILED:
             for held in batch:
                 held.settled = True

@@ -1,26 +1,32 @@
-"""What the push tells whoever watches it.
-
-`observe` stands beside this layer and does not know it: whatever has these methods is a PushObserver.
-"""
+"""What the push tells whoever watches it, such as `observe`."""
 
 from enum import StrEnum
 from typing import Protocol
 
+from streamproc.vocabulary import Vocabulary
 
-class DeliveryResult(StrEnum):
-    """What became of an attempt to deliver an alert. FAILED ones are tried again; DROPPED: given up by us."""
 
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    REFUSED = "refused"
-    DROPPED = "dropped"
+class Receiver(StrEnum):
+    """The kinds of receivers."""
+
+    ALERTMANAGER = "alertmanager"
+    WEBHOOK = "webhook"
+
+
+class DeliveryResult(Vocabulary):
+    """What became of an attempt to deliver an alert."""
+
+    DELIVERED = "delivered", "The receiver took it."
+    FAILED = "failed", "There was no answer, or one such as 503: it is tried again."
+    REFUSED = "refused", "The receiver will never take it: it is passed over."
+    DROPPED = "dropped", "It was given up: too old, or there were too many."
 
 
 class PushObserver(Protocol):
     """All calls come from the event loop and must return at once."""
 
-    def sent(self, receiver: str, result: str, count: int) -> None:
-        """`count` alerts in one request to a receiver (`alertmanager`, `webhook`) had this `DeliveryResult`."""
+    def sent(self, receiver: Receiver, result: DeliveryResult, count: int) -> None:
+        """`count` alerts in one request to a receiver had this result."""
 
-    def waiting(self, receiver: str, count: int) -> None:
+    def waiting(self, receiver: Receiver, count: int) -> None:
         """So many alerts were read and have neither been delivered nor refused yet."""

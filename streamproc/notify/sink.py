@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from streamproc.core.alerts import Alert
+from streamproc.notify.observer import Receiver
 from streamproc.runtime.feed import Start
 from streamproc.runtime.ports import Committed
 
@@ -12,8 +13,8 @@ class Sink(Protocol):
     """Takes the alerts of the partitions that are ours, and delivers them in its own time."""
 
     @property
-    def name(self) -> str:
-        """The receiver, as metrics name it."""
+    def name(self) -> Receiver:
+        """Of which kind the receiver is."""
 
     @property
     def waiting(self) -> int:

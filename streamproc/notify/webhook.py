@@ -21,7 +21,7 @@ from streamproc.notify.config import WebhookSettings
 from streamproc.notify.http import Poster, PostResult
 from streamproc.notify.links import page_of
 from streamproc.notify.naming import alert_name
-from streamproc.notify.observer import DeliveryResult, PushObserver
+from streamproc.notify.observer import DeliveryResult, PushObserver, Receiver
 from streamproc.notify.outbox import Item, Outbox
 from streamproc.notify.rendering import bounded, rfc3339
 from streamproc.notify.signature import HEADER, sign
@@ -29,7 +29,6 @@ from streamproc.runtime.feed import Start
 from streamproc.runtime.ports import Committed
 from streamproc.web.config import origin
 
-WEBHOOK = "webhook"
 IDEMPOTENCY_HEADER = "streamproc-idempotency-key"
 TIMES = ("since", "decided_at", "deadline_at", "ends_at")
 FIRST_LOOK_BACK_MS = 3_600_000
@@ -43,7 +42,7 @@ log = structlog.get_logger(__name__)
 class Webhook:
     """The receiver at `settings.url`, which must be set."""
 
-    name = WEBHOOK
+    name = Receiver.WEBHOOK
 
     def __init__(
         self,
@@ -60,7 +59,7 @@ class Webhook:
         self._console_url = console_url
         self._client = Poster(settings)
         self._outbox = Outbox(settings.max_waiting)
-        self._complaints = Complaints({"receiver": WEBHOOK, "url": origin(_url(settings))})
+        self._complaints = Complaints({"receiver": self.name, "url": origin(_url(settings))})
         self._next: dict[int, int] = {}
         self._oldest_ms: dict[int, int] = {}
         self._not_before = 0.0
@@ -123,7 +122,7 @@ class Webhook:
             if not self._outbox.holds(item):
                 continue
             outcome = await self._post(item.alert)
-            self._observer.sent(WEBHOOK, outcome.result, 1)
+            self._observer.sent(self.name, outcome.result, 1)
             if outcome.result is DeliveryResult.FAILED:
                 await self._retry(item, outcome, backoff)
             else:
@@ -136,7 +135,7 @@ class Webhook:
         """Wait, and let it have its turn again."""
         self._complaints.warn("the webhook takes no alerts; they are sent again", outcome.why)
         if time.monotonic() - item.taken_s > self._settings.give_up_s:
-            self._observer.sent(WEBHOOK, DeliveryResult.DROPPED, 1)
+            self._observer.sent(self.name, DeliveryResult.DROPPED, 1)
             self._complaints.warn(
                 "an alert was given up: it was sent in vain for too long", outcome.why, **_where(item)
             )

@@ -1,4 +1,4 @@
-"""What confirmed commits add up to, whatever the runs are about; and the closed sets that the labels come from."""
+"""What confirmed commits add up to, whatever the runs are about."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -7,33 +7,16 @@ from prometheus_client.core import Metric as Family
 
 from streamproc.core.alerts import FAILURE_RATE, ILLEGAL, STREAM_SILENT, AlertState
 from streamproc.core.windowstate import Dropped
+from streamproc.errors import BrokerUnavailable, RejectionReason, TaskInvalid
 from streamproc.observe import names
 from streamproc.observe.labels import Labels, closed
 from streamproc.observe.series import CounterSeries, HistogramSeries, gauge
 from streamproc.runtime.observer import CommitReport, FoldReport, WindowReport
 
-REASONS = (
-    "bad_framing",
-    "bad_run_id",
-    "bad_status",
-    "empty_value",
-    "skipped",
-    "too_complex",
-    "too_large",
-    "trailing_bytes",
-    "undecodable",
-    "unfit_schema",
-    "unknown_schema",
-    "unknown_status",
-)
-"""Why records are rejected; a test holds it equal to what the codec raises."""
-FORMER_REASONS = ("bad_text", "bad_time")
-"""Why releases before this one rejected records: their dead letters, and limits set on them, are still there."""
-
 FURTHER_ALERTS = (ILLEGAL, FAILURE_RATE, STREAM_SILENT)
 """Kinds of alerts beside a profile's deadlines."""
 
-CAUSES = ("BrokerUnavailable", "TaskInvalid")
+CAUSES = (BrokerUnavailable.__name__, TaskInvalid.__name__)
 MAX_FURTHER_CAUSES = 20
 """A cause is the class name of any error, Kafka's included: too many to list, few enough to limit."""
 
@@ -45,10 +28,10 @@ class PipelineCounters:
 
     def __init__(self, deadlines: tuple[str, ...]) -> None:
         kinds = (*deadlines, *FURTHER_ALERTS)
-        self._reasons = closed(REASONS)
+        self._reasons = closed(RejectionReason)
         self._kinds, self._states = closed(kinds), closed(AlertState)
         self._causes = Labels({cause: cause for cause in CAUSES}, room=MAX_FURTHER_CAUSES)
-        self._rejected = CounterSeries(names.EVENTS_REJECTED, product(REASONS))
+        self._rejected = CounterSeries(names.EVENTS_REJECTED, product(RejectionReason))
         self._alerts = CounterSeries(names.ALERTS, product(kinds, AlertState))
         self._failures = CounterSeries(names.TRANSACTIONS_FAILED, product(CAUSES))
         self._transactions = CounterSeries(names.TRANSACTIONS)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 import structlog
 
 from streamproc.codec.arrival import Rejection
-from streamproc.core.tally import TWO_PARTITIONS, UNKNOWN_STATUS
+from streamproc.core.model import EventFlag
+from streamproc.core.tally import KEY_ABSENT, KEY_MISMATCH, TWO_PARTITIONS, UNKNOWN_STATUS, Anomaly
+from streamproc.errors import RejectionReason
 from streamproc.escaping import escaped
 from streamproc.observe.places import by_topic
 from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState
@@ -22,13 +24,13 @@ REJECTIONS_EVERY_S = 10.0
 MAX_SHOWN_BYTES = 256
 MAX_ODD = 100
 """Unknown statuses that are told, each once; the other kinds are few."""
-ADVICE = {
-    "key_absent": "key events by their run or thread: else those of one run may go to several partitions, and become "
+ADVICE: Mapping[Anomaly, str] = {
+    KEY_ABSENT: "key events by their run or thread: else those of one run may go to several partitions, and become "
     "several runs",
-    "key_mismatch": "key events by their run or thread, unless your key keeps those of one run on one partition",
+    KEY_MISMATCH: "key events by their run or thread, unless your key keeps those of one run on one partition",
     TWO_PARTITIONS: "its events went to several partitions and became several runs: key them by their run or thread",
-    "time_unreadable": "a time is neither seconds since 1970 nor ISO 8601: where it is milliseconds, set the profile's "
-    "time_unit",
+    EventFlag.TIME_UNREADABLE: "a time is neither seconds since 1970 nor ISO 8601: where it is milliseconds, set the "
+    "profile's time_unit",
     UNKNOWN_STATUS: "it counts as active, so a run in it does not end: map it by STREAMPROC_INPUT__STATUSES, name it "
     "in a profile of your own, or have its events rejected by STREAMPROC_INPUT__UNKNOWN_STATUSES=reject",
 }
@@ -48,11 +50,11 @@ class Journal(Observer):
         """`statuses`: those of the profile."""
         self._payloads = payloads
         self._statuses = statuses
-        self._odd: set[tuple[str, str]] = set()
+        self._odd: set[tuple[Anomaly, str]] = set()
         self._clock = clock
         self._pauses: dict[TopicPartition, tuple[Pause, str]] = {}
-        self._unsaid: Counter[tuple[TopicPartition, str]] = Counter()
-        self._said_at: dict[tuple[TopicPartition, str], float] = {}
+        self._unsaid: Counter[tuple[TopicPartition, RejectionReason]] = Counter()
+        self._said_at: dict[tuple[TopicPartition, RejectionReason], float] = {}
 
     def rebalanced(self, sources: frozenset[TopicPartition]) -> None:
         """Log the assignment."""
@@ -130,7 +132,7 @@ class Journal(Observer):
         else:
             _log.info("no longer denied")
 
-    def _told(self, kind: str, detail: str) -> dict[str, object]:
+    def _told(self, kind: Anomaly, detail: str) -> dict[str, object]:
         """Return what is told of an odd event besides."""
         if kind == TWO_PARTITIONS:
             return {"also_on": int(detail)}
@@ -139,14 +141,18 @@ class Journal(Observer):
         near = meant(detail, self._statuses)
         return {"status": escaped(detail), **({"did_you_mean": near} if near else {})}
 
-    def _say_rejected(self, source: TopicPartition, samples: Mapping[str, Rejection], *, at_once: bool = False) -> None:
+    def _say_rejected(
+        self, source: TopicPartition, samples: Mapping[RejectionReason, Rejection], *, at_once: bool = False
+    ) -> None:
         now = self._clock()
         for key in [key for key in self._unsaid if key[0] == source]:
             if at_once or now - self._said_at.get(key, now - REJECTIONS_EVERY_S) >= REJECTIONS_EVERY_S:
                 self._said_at[key] = now
                 self._log_rejected(source, key[1], self._unsaid.pop(key), samples.get(key[1]))
 
-    def _log_rejected(self, source: TopicPartition, reason: str, count: int, sample: Rejection | None) -> None:
+    def _log_rejected(
+        self, source: TopicPartition, reason: RejectionReason, count: int, sample: Rejection | None
+    ) -> None:
         said = {} if sample is None else {"offset": sample.record.offset, "why": sample.message}
         if sample is not None and self._payloads and sample.record.value is not None:
             said["payload"] = sample.record.value[:MAX_SHOWN_BYTES].hex()

@@ -1,4 +1,4 @@
-"""How the push of alerts is doing. `streamproc.notify` knows this as one of its PushObservers."""
+"""How the push of alerts is doing."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,34 +6,30 @@ from itertools import product
 
 from prometheus_client.core import Metric as Family
 
+from streamproc.notify.observer import DeliveryResult, PushObserver, Receiver
 from streamproc.observe import names
 from streamproc.observe.labels import closed
 from streamproc.observe.series import CounterSeries, gauge
 
-RECEIVERS = ("alertmanager", "webhook")
-DELIVERED = "delivered"
-RESULTS = (DELIVERED, "dropped", "failed", "refused")
-"""What may become of an alert; a test holds it equal to what the push says."""
 
-
-class PushMetrics:
+class PushMetrics(PushObserver):
     """What the push reports, by kind of receiver. `clock` gives wall time in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._receivers, self._results = closed(RECEIVERS), closed(RESULTS)
-        self._sent = CounterSeries(names.PUSH_SENT, product(RECEIVERS, RESULTS))
-        self._waiting = dict.fromkeys(RECEIVERS, 0)
-        self._succeeded_at = dict.fromkeys(RECEIVERS, 0.0)
+        self._receivers, self._results = closed(Receiver), closed(DeliveryResult)
+        self._sent = CounterSeries(names.PUSH_SENT, product(Receiver, DeliveryResult))
+        self._waiting = dict.fromkeys(self._receivers.values(), 0)
+        self._succeeded_at = dict.fromkeys(self._receivers.values(), 0.0)
 
-    def sent(self, receiver: str, result: str, count: int) -> None:
+    def sent(self, receiver: Receiver, result: DeliveryResult, count: int) -> None:
         """Count what a receiver said to `count` alerts."""
         label = self._receivers[receiver]
         self._sent.add(count, label, self._results[result])
-        if result == DELIVERED:
+        if result is DeliveryResult.DELIVERED:
             self._succeeded_at[label] = self._clock()
 
-    def waiting(self, receiver: str, count: int) -> None:
+    def waiting(self, receiver: Receiver, count: int) -> None:
         """Note how many alerts have neither been delivered nor refused."""
         self._waiting[self._receivers[receiver]] = count
 

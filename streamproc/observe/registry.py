@@ -1,25 +1,24 @@
-"""How the schema registry is doing. `streamproc.registry` knows this as its RegistryObserver."""
+"""How the schema registry is doing."""
 
 from collections.abc import Iterator
+from itertools import product
 
 from prometheus_client.core import Metric as Family
 
 from streamproc.observe import names
 from streamproc.observe.labels import closed
 from streamproc.observe.series import CounterSeries
-
-RESULTS = ("failed", "found", "not_found")
-"""What may become of a request; a test holds it equal to what the client says."""
+from streamproc.registry.observer import RegistryObserver, RequestResult
 
 
-class RegistryMetrics:
+class RegistryMetrics(RegistryObserver):
     """What the registry client reports."""
 
     def __init__(self) -> None:
-        self._results = closed(RESULTS)
-        self._requests = CounterSeries(names.REGISTRY_REQUESTS, [(result,) for result in RESULTS])
+        self._results = closed(RequestResult)
+        self._requests = CounterSeries(names.REGISTRY_REQUESTS, product(RequestResult))
 
-    def requested(self, result: str) -> None:
+    def requested(self, result: RequestResult) -> None:
         """Count a request."""
         self._requests.add(1, self._results[result])
 

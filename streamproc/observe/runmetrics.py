@@ -5,33 +5,17 @@ from itertools import product
 
 from prometheus_client.core import Metric as Family
 
-from streamproc.codec.arrival import FLAGS
 from streamproc.core.alerts import OVERDUE, STUCK
 from streamproc.core.lifecycle import Profile
 from streamproc.core.measure import OTHER
 from streamproc.core.model import MAX_AHEAD_MS, Verdict
 from streamproc.core.summary import Summary, summary_of
-from streamproc.core.tally import TOKEN_TYPES, Tally
+from streamproc.core.tally import ANOMALIES, TOKEN_TYPES, Tally
 from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.labels import Labels, Pairs, closed, limited
 from streamproc.observe.series import CounterSeries, DurationSeries
 from streamproc.runtime.observer import FoldReport
-
-ANOMALIES = (
-    *FLAGS,
-    "future_timestamp",
-    "illegal",
-    "key_absent",
-    "key_mismatch",
-    "old_timestamp",
-    "stale",
-    "timestamp_absent",
-    "two_partitions",
-    "unexpected_transition",
-    "unknown_status",
-)
-"""What is counted as odd; a test holds it equal to what the code counts."""
 
 TURN_MS = 60_000
 """How often it is looked at whose series there are."""
@@ -68,9 +52,9 @@ class RunCounters:
         tally = report.tally
         self._take_turns(report.seen_at // TURN_MS)
         for verdict, count in tally.verdicts.items():
-            self._verdicts.add(count, verdict.value)
-        for kind, count in tally.anomalies.items():
-            self._anomalies.add(count, self._kinds[kind])
+            self._verdicts.add(count, verdict)
+        for anomaly, count in tally.anomalies.items():
+            self._anomalies.add(count, self._kinds[anomaly])
         for (start, to), count in tally.transitions.items():
             self._transitions.add(count, self._froms[start], self._statuses[to])
         for (assistant, outcome), count in tally.ended.items():

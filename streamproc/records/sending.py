@@ -15,7 +15,7 @@ from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
 from streamproc.core.model import RunEvent
 from streamproc.core.shape import Shape
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 from streamproc.events import AvroEncoder, EventInvalid
 from streamproc.runtime.aio.producer import AioProducer
 
@@ -37,15 +37,15 @@ def as_avro(schema: WriterSchema) -> Encode:
     def encode(line: Bare) -> tuple[RunEvent, bytes]:
         payload = line.value.removeprefix(BOM)
         if is_deep(payload):
-            raise RecordRejected("undecodable", f"it is nested deeper than {MAX_DEPTH}")
+            raise RecordRejected(RejectionReason.UNDECODABLE, f"it is nested deeper than {MAX_DEPTH}")
         try:
             found: Any = msgspec.json.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise RecordRejected("undecodable", f"not JSON: {error}") from None
+            raise RecordRejected(RejectionReason.UNDECODABLE, f"not JSON: {error}") from None
         try:
             value = written(found)
         except EventInvalid as error:
-            raise RecordRejected("undecodable", str(error)) from error
+            raise RecordRejected(RejectionReason.UNDECODABLE, str(error)) from error
         return decode_one(Framed(line, value.removeprefix(schema.header)), schema), value
 
     return encode
@@ -79,7 +79,9 @@ async def send(producer: AioProducer, lines: AsyncIterator[bytes | None], job: "
 
 def _taken(raw: bytes | None, most_bytes: int) -> bytes:
     if raw is None:
-        raise RecordRejected("too_large", f"it has more than {most_bytes:,} bytes: kafka.max_record_bytes is the limit")
+        raise RecordRejected(
+            RejectionReason.TOO_LARGE, f"it has more than {most_bytes:,} bytes: kafka.max_record_bytes is the limit"
+        )
     return raw.strip()
 
 

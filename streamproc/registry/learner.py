@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from streamproc.codec.framing import CONFLUENT_BYTES, CONFLUENT_MAGIC, label
-from streamproc.errors import RecordRejected, RegistryUnavailable
+from streamproc.errors import RecordRejected, RegistryUnavailable, RejectionReason
 from streamproc.registry.answers import MAX_ID
 from streamproc.registry.client import RegistryClient
 from streamproc.registry.resolve import resolve
@@ -86,12 +86,14 @@ def _id(header: bytes) -> int:
     """Return the id to be asked for; raises RecordRejected where no registry can have it."""
     if header[0] != CONFLUENT_MAGIC or len(header) != CONFLUENT_BYTES:
         raise RecordRejected(
-            "unknown_schema",
+            RejectionReason.UNKNOWN_SCHEMA,
             f"schema {label(header)} is not known, and a registry is asked for ids only: "
             "`streamproc describe` lists the schemas that are known",
         )
     schema_id = int.from_bytes(header[1:], "big")
     if schema_id > MAX_ID:
         # Not asked: what registries answer to it is no "not found", and the partition would wait for ever.
-        raise RecordRejected("unknown_schema", f"id {schema_id} is none that a registry gives: they end at {MAX_ID}")
+        raise RecordRejected(
+            RejectionReason.UNKNOWN_SCHEMA, f"id {schema_id} is none that a registry gives: they end at {MAX_ID}"
+        )
     return schema_id

@@ -1,31 +1,29 @@
-"""What the registry client tells whoever watches it.
+"""What the registry client tells whoever watches it, such as `observe`."""
 
-`observe` stands beside this layer and does not know it: whatever has these methods is a RegistryObserver.
-"""
-
-from enum import StrEnum
 from typing import Protocol
 
+from streamproc.vocabulary import Vocabulary
 
-class RequestResult(StrEnum):
+
+class RequestResult(Vocabulary):
     """What became of a request to one URL. FAILED: no answer, or none that a registry gives; also what it refuses."""
 
-    FOUND = "found"
-    NOT_FOUND = "not_found"
-    FAILED = "failed"
+    FOUND = "found", "The registry has it."
+    NOT_FOUND = "not_found", "The registry says that there is none."
+    FAILED = "failed", "There was no answer, or a refusal."
 
 
 class RegistryObserver(Protocol):
     """All calls come from the event loop and must return at once."""
 
-    def requested(self, result: str) -> None:
-        """A request had this `RequestResult`."""
+    def requested(self, result: RequestResult) -> None:
+        """A request had this result."""
 
 
 class Unwatched:
     """Takes no notice."""
 
-    def requested(self, result: str) -> None:
+    def requested(self, result: RequestResult) -> None:
         """Do nothing."""
 
 

@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from streamproc.codec.names import shown
-from streamproc.errors import ConfigError, RecordRejected
+from streamproc.errors import ConfigError, RecordRejected, RejectionReason
 from streamproc.registry.answers import ErrorBody
 from streamproc.web.session import HttpSession, Response, Unanswered, Unsendable
 
@@ -88,13 +88,15 @@ def _read(request: Request[T], answer: Response, body: bytes | None) -> T | None
 def _content(request: Request[T], answer: Response, body: bytes | None) -> T:
     """Read an answer; one about a schema that is too large or flawed would be so again, and again waited for."""
     if body is None and answer.is_json and request.body is None:
-        raise RecordRejected("unfit_schema", f"{request.about} is larger than {MAX_BODY_BYTES:,} bytes")
+        raise RecordRejected(RejectionReason.UNFIT_SCHEMA, f"{request.about} is larger than {MAX_BODY_BYTES:,} bytes")
     try:
         return request.answer.validate_json(body or b"")
     except ValidationError as error:
         flaw = _flaw(error)
     if request.body is None and body is not None and _has_schema(body):
-        raise RecordRejected("unfit_schema", f"what the registry says about {request.about} has a flaw: {flaw}")
+        raise RecordRejected(
+            RejectionReason.UNFIT_SCHEMA, f"what the registry says about {request.about} has a flaw: {flaw}"
+        )
     raise RequestFailed(
         f"what it says about {request.about} is no registry's answer: check that {SETTING}URL leads to a registry"
     )

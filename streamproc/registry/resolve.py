@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from streamproc.codec.inline import Uninlinable, inlined
 from streamproc.codec.names import shown
-from streamproc.errors import ConfigError, RecordRejected, RegistryUnavailable
+from streamproc.errors import ConfigError, RecordRejected, RegistryUnavailable, RejectionReason
 from streamproc.registry.answers import AVRO, Reference, Registered
 from streamproc.registry.client import RegistryClient
 
@@ -44,7 +44,7 @@ async def resolve(client: RegistryClient, schema_id: int) -> Resolved:
     schema = await client.schema_by_id(schema_id)
     if schema is None:
         raise RecordRejected(
-            "unknown_schema",
+            RejectionReason.UNKNOWN_SCHEMA,
             f"id {schema_id} is not known to the registry: register it, "
             "then `streamproc dlq replay --reason unknown_schema`",
         )
@@ -82,9 +82,9 @@ async def _document(client: RegistryClient, schema: Registered, where: str) -> d
         parts = list(gathered.documents.values())
         document = await asyncio.to_thread(inlined, main, parts) if schema.references else main
     except (_UnusableSchema, Uninlinable) as error:
-        raise RecordRejected("unfit_schema", f"the schema of {where} cannot be used: {error}") from None
+        raise RecordRejected(RejectionReason.UNFIT_SCHEMA, f"the schema of {where} cannot be used: {error}") from None
     if document == [] or not isinstance(document, dict | list):
-        raise RecordRejected("unfit_schema", f"the schema of {where} cannot be used: it is no record")
+        raise RecordRejected(RejectionReason.UNFIT_SCHEMA, f"the schema of {where} cannot be used: it is no record")
     return document
 
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from enum import Enum
 from typing import Protocol
 
 from msgspec import Struct, field
@@ -10,18 +9,24 @@ from msgspec import Struct, field
 from streamproc.codec.arrival import Rejection
 from streamproc.core.alerts import Alert
 from streamproc.core.tally import Tally
+from streamproc.core.windowstate import Dropped
+from streamproc.errors import RejectionReason
 from streamproc.runtime.ports import TopicPartition
+from streamproc.vocabulary import Vocabulary
 
 
-class TaskState(Enum):
+class TaskState(Vocabulary):
     """The life cycle of a partition's task, with its legal successors (`may_become`)."""
 
-    CREATED = "created"
-    FENCED = "fenced"
-    RESTORING = "restoring"
-    RUNNING = "running"
-    SUSPENDED = "suspended"
-    CLOSED = "closed"
+    CREATED = "created", "The partition is assigned."
+    FENCED = "fenced", "Whoever had the partition before can commit nothing more."
+    RESTORING = "restoring", "The state is read back."
+    RUNNING = "running", "Events are processed, or the partition is paused."
+    SUSPENDED = (
+        "suspended",
+        "A transaction failed, or the partition was taken away: the state is kept for a while.",
+    )
+    CLOSED = "closed", "The partition is somebody else's; such tasks are not counted."
 
     def may_become(self, successor: "TaskState") -> bool:
         """Tell whether the life cycle allows the change."""
@@ -39,16 +44,16 @@ _SUCCESSORS = {
 }
 
 
-class Pause(Enum):
+class Pause(Vocabulary):
     """Why a partition that could be read waits."""
 
-    REGISTRY = "registry"
-    RATE = "rate"
-    REJECTIONS = "rejections"
-    UNREADABLE = "unreadable"
-    OUTPUT = "output"
-    STATE_FULL = "state_full"
-    DENIED = "denied"
+    REGISTRY = "registry", "A schema id is not known, and a registry does not answer."
+    RATE = "rate", "There are more rejections of a cause in a minute than `dead_letters.max_per_minute`."
+    REJECTIONS = "rejections", "More of a minute's records were rejected than `dead_letters.stop_percent` allows."
+    UNREADABLE = "unreadable", "A batch of records cannot be read."
+    OUTPUT = "output", "A partition of an output topic takes no records."
+    STATE_FULL = "state_full", "There is no room for payloads, in memory or on disk."
+    DENIED = "denied", "A right in Kafka is lacking."
 
     @property
     def needs_somebody(self) -> bool:
@@ -83,9 +88,9 @@ class CommitReport(Struct, kw_only=True):
     records: int
     duration_s: float
     latency_s: float
-    rejected: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[RejectionReason] = field(default_factory=Counter)
     alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    samples: Mapping[str, Rejection] = field(default_factory=dict)
+    samples: Mapping[RejectionReason, Rejection] = field(default_factory=dict)
     offset: int | None = None
 
     def tell(self, observer: "Observer") -> None:
@@ -110,7 +115,7 @@ class WindowReport(CommitReport, kw_only=True):
     closed: int
     revised: int
     late: int
-    dropped: Mapping[str, int]
+    dropped: Mapping[Dropped, int]
     watermark: int
 
     def tell(self, observer: "Observer") -> None:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival, Rejection
-from streamproc.codec.deadletter import TOO_LARGE
 from streamproc.codec.decode import Decoded
 from streamproc.codec.sizes import MAX_HEADERS, headers_bytes, headers_count
+from streamproc.errors import RejectionReason
 
 
 class Apart(NamedTuple):
@@ -36,7 +36,7 @@ def set_apart(records: Sequence[Arrival], limit_bytes: int) -> Apart:
     for record in records:
         size = len(record.value or b"") + len(record.key or b"")
         if (size > limit_bytes or record.headers) and (flaw := _flaw(record, size, limit_bytes)):
-            found.append(Rejection(record, TOO_LARGE, flaw))
+            found.append(Rejection(record, RejectionReason.TOO_LARGE, flaw))
     if not found:
         return Apart(records, found)
     large = {rejection.record.offset for rejection in found}

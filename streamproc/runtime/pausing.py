@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 from streamproc.backoff import Backoff
 from streamproc.codec.framing import label
-from streamproc.errors import BrokerUnavailable, ConfigError, RegistryUnavailable, StreamprocError
+from streamproc.errors import BrokerUnavailable, ConfigError, RegistryUnavailable, RejectionReason, StreamprocError
 from streamproc.runtime.awaiting import seen
 from streamproc.runtime.config import DeadLetterSettings
 from streamproc.runtime.learning import Registry
@@ -104,7 +104,7 @@ class Pauses:
         """Return what tells whether a commit may reject so many for a reason; None where nothing is limited."""
         return self._gate.allows if self._gate.is_limited else None
 
-    def hold(self, reason: str) -> None:
+    def hold(self, reason: RejectionReason) -> None:
         """Take note that the next record is to be rejected, and over the limit of its cause."""
         self._gate.hold(reason)
 

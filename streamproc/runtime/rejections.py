@@ -7,6 +7,7 @@ it, so no minute has more rejections of a cause than its limit; the share is jud
 from collections import Counter, deque
 from collections.abc import Mapping
 
+from streamproc.errors import RejectionReason
 from streamproc.runtime.config import DeadLetterSettings
 from streamproc.runtime.observer import Pause
 
@@ -29,18 +30,18 @@ class RejectionGate:
         percent, limits = settings.stop_percent, settings.max_per_minute_of
         self.is_limited = settings.max_per_minute is not None or bool(limits)
         self._is_open = percent is None and not self.is_limited
-        self._slices: deque[tuple[int, int, Counter[str]]] = deque()
+        self._slices: deque[tuple[int, int, Counter[RejectionReason]]] = deque()
         self._records = 0
-        self._rejected: Counter[str] = Counter()
+        self._rejected: Counter[RejectionReason] = Counter()
         self._stopped = ""
-        self._held: set[str] = set()
+        self._held: set[RejectionReason] = set()
 
-    def passed(self, records: int, rejected: Mapping[str, int], now_ms: int) -> None:
+    def passed(self, records: int, rejected: Mapping[RejectionReason, int], now_ms: int) -> None:
         """Take note of a confirmed commit."""
         if self._is_open or not records:
             return
         number = self._pass(now_ms)
-        before, reasons = 0, Counter[str]()
+        before, reasons = 0, Counter[RejectionReason]()
         if self._slices and self._slices[-1][0] == number:
             _, before, reasons = self._slices.pop()
         reasons.update(rejected)
@@ -61,16 +62,16 @@ class RejectionGate:
             return None
         return Pause.RATE, f"more rejections than allowed: {', '.join(map(self._named, sorted(self._held)))}"
 
-    def allows(self, reason: str, count: int) -> bool:
+    def allows(self, reason: RejectionReason, count: int) -> bool:
         """Tell whether a commit may reject so many for a reason, given what was committed in the last minute."""
         limit = self._settings.max_per_minute_of.get(reason, self._settings.max_per_minute)
         return limit is None or self._rejected[reason] + count <= limit
 
-    def hold(self, reason: str) -> None:
+    def hold(self, reason: RejectionReason) -> None:
         """Take note that the next record is to be rejected and may not be: nothing passes until it may."""
         self._held.add(reason)
 
-    def _named(self, reason: str) -> str:
+    def _named(self, reason: RejectionReason) -> str:
         of, limit = self._settings.max_per_minute_of, self._settings.max_per_minute
         setting = f"max_per_minute_of: {of[reason]}" if reason in of else f"max_per_minute: {limit}"
         return f"{reason} (dead_letters.{setting})"

@@ -14,6 +14,7 @@ from streamproc.codec.deadletter import ANY_SIZE, dead_letter
 from streamproc.codec.message import Message, Messages
 from streamproc.codec.sizes import memory_bytes
 from streamproc.core.model import Moment
+from streamproc.errors import RejectionReason
 from streamproc.runtime.observer import CommitReport, StageState
 from streamproc.runtime.ports import Outputs, TopicPartition
 from streamproc.runtime.position import Position
@@ -23,7 +24,7 @@ from streamproc.store.keeper import PayloadKeeper
 MAX_BYTES_PER_COMMIT = 32 << 20
 """Of records. A few kilobytes may unfold into many megabytes each, and their dead letters hold all of that."""
 
-Allows = Callable[[str, int], bool]
+Allows = Callable[[RejectionReason, int], bool]
 """Whether a commit may reject so many records for a reason."""
 
 
@@ -43,7 +44,7 @@ class MissingSchemas(NamedTuple):
 class TooMany(NamedTuple):
     """The next record would be rejected, and no more may be for this reason just now."""
 
-    reason: str
+    reason: RejectionReason
 
 
 class Absorbed(NamedTuple):
@@ -81,8 +82,8 @@ class Batch(ABC):
         self._letter_bytes = letter_bytes
         self._allows = allows
         self._bytes = 0
-        self._rejected: Counter[str] = Counter()
-        self._samples: dict[str, Rejection] = {}
+        self._rejected: Counter[RejectionReason] = Counter()
+        self._samples: dict[RejectionReason, Rejection] = {}
 
     @abstractmethod
     def absorb(self, records: Sequence[Arrival], decoded: Any, at: Moment) -> Absorbed:

@@ -22,11 +22,11 @@ from streamproc.core.profiles import PROFILES
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
 from streamproc.credentials.directory import SecretsDirectory
+from streamproc.errors import FormerReason, RejectionReason
 from streamproc.instances.config import InstanceSettings
 from streamproc.native import OFF, wanted
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.observe.config import MetricsSettings
-from streamproc.observe.counters import FORMER_REASONS, REASONS
 from streamproc.registry.config import OutputSettings, RegistrySettings, framing_flaws, framing_in_force
 from streamproc.runtime.config import (
     CommitSettings,
@@ -173,8 +173,8 @@ class Settings(BaseSettings):
 
         Nor does one of a former cause; but an update must not keep the service from starting.
         """
-        unknown = sorted(self.dead_letters.max_per_minute_of.keys() - {*REASONS, *FORMER_REASONS})
-        known = ", ".join(REASONS)
+        unknown = sorted(self.dead_letters.max_per_minute_of.keys() - {*RejectionReason, *FormerReason})
+        known = ", ".join(RejectionReason)
         return [
             f"dead_letters.max_per_minute_of: no record is rejected as {cause}; there is: {known}" for cause in unknown
         ]

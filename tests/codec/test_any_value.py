@@ -11,16 +11,13 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from streamproc.codec.arrival import (
-    FLAGS,
-    TEXT_DAMAGED,
-    Framed,
-)
+from streamproc.codec.arrival import FLAGS, Framed
 from streamproc.codec.decode import decode
 from streamproc.codec.jsonobject import MAX_DEPTH, JsonFormat
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
 from streamproc.codec.skim import MAX_VALUES
+from streamproc.core.model import EventFlag
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.shape import TIMES
 from tests.support.books import book_of, bundled_book
@@ -359,5 +356,5 @@ def test_damaged_texts_cost_the_records_whose_id_or_status_they_are(drawn):
         else:
             event = events[record.offset]
             assert event == _alone(record, V2_1)
-            assert event.flags == ((TEXT_DAMAGED,) if damaged and name != "instructions" else ())
+            assert event.flags == ((EventFlag.TEXT_DAMAGED,) if damaged and name != "instructions" else ())
             assert name == "instructions" or getattr(event, name) == text

@@ -11,7 +11,7 @@ from streamproc.codec.decode import MAX_MISSING, decode
 from streamproc.codec.framing import confluent
 from streamproc.codec.schemas import WriterSchema
 from streamproc.core.profiles import ASSISTANTS
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 from streamproc.settings.profiles import book_of
 from tests.support.runobjects import SCHEMAS, arrivals, encode, framed, run_object
 
@@ -36,7 +36,7 @@ def _schema(schema_id):
 
 
 def _unknown():
-    return RecordRejected("unknown_schema", "nobody knows it")
+    return RecordRejected(RejectionReason.UNKNOWN_SCHEMA, "nobody knows it")
 
 
 def test_an_unknown_id_is_missing_until_it_is_learned():
@@ -91,7 +91,7 @@ def test_a_no_holds_on_to_nothing_of_its_schema():
         pass
 
     def reject(held):
-        raise RecordRejected("unfit_schema", "x" * 240_000)
+        raise RecordRejected(RejectionReason.UNFIT_SCHEMA, "x" * 240_000)
 
     def refuse(held):
         try:

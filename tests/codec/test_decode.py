@@ -6,11 +6,12 @@ import struct
 import fastavro
 import pytest
 
-from streamproc.codec.arrival import TEXT_DAMAGED, TIME_UNREADABLE, TIME_UNSET, Framed
+from streamproc.codec.arrival import Framed
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.decode import decode
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
+from streamproc.core.model import EventFlag
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import RecordRejected
 from tests.support.books import RUN_OBJECT_VERSIONS, book_of, bundled_book
@@ -117,9 +118,9 @@ def test_a_bad_record_is_rejected_with_its_reason_and_the_good_ones_around_it_go
 @pytest.mark.parametrize(
     ("value", "flags"),
     [
-        (framed("v2_1", run_object(created_at=-1)), (TIME_UNSET,)),
-        (framed("v2_1", run_object(expires_at=START_MS)), (TIME_UNREADABLE,)),
-        (framed("v2_1", run_object(model="ab")).replace(b"ab", NOT_UTF_8), (TEXT_DAMAGED,)),
+        (framed("v2_1", run_object(created_at=-1)), (EventFlag.TIME_UNSET,)),
+        (framed("v2_1", run_object(expires_at=START_MS)), (EventFlag.TIME_UNREADABLE,)),
+        (framed("v2_1", run_object(model="ab")).replace(b"ab", NOT_UTF_8), (EventFlag.TEXT_DAMAGED,)),
         (framed("v2_1", run_object(instructions="ab")).replace(b"ab", NOT_UTF_8), ()),
         (framed("v2_1", run_object(metadata={"ab": ""})).replace(b"ab", NOT_UTF_8), ()),
         (framed("v2_1", run_object(tools=[{"type": "ab"}])).replace(b"ab", NOT_UTF_8), ()),
@@ -284,7 +285,7 @@ def test_a_long_where_the_schema_has_an_int_is_not_cut_off():
     schema = _foreign(created_at="int")
     payload = encode(_foreign(created_at="long"), run_object(created_at=2**40 + 17))
     [event] = _decode(schema.header + payload, book=book_of(schema)).events
-    assert (event.created_at, event.flags) == (None, (TIME_UNREADABLE,))
+    assert (event.created_at, event.flags) == (None, (EventFlag.TIME_UNREADABLE,))
 
 
 def test_a_double_that_is_no_number_is_somebody_elses_business():

@@ -5,10 +5,11 @@ from dataclasses import replace
 import fastavro
 import pytest
 
-from streamproc.codec.arrival import TIME_UNREADABLE, TIME_UNSET, VALUE_UNREADABLE, Framed
+from streamproc.codec.arrival import Framed
 from streamproc.codec.decode import decode
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
+from streamproc.core.model import EventFlag
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import RecordRejected
 from tests.support.books import book_of, bundled_book
@@ -123,7 +124,7 @@ def test_what_is_of_a_type_that_cannot_be_read_is_null_and_flagged_where_it_is_t
     event = _event(schema, **{name: value})
     assert schema.plan.unread
     assert (event.created_at, event.model, event.usage, event.required_tools) == (None, None, None, ())
-    assert event.flags == ((TIME_UNREADABLE if name == "created_at" else VALUE_UNREADABLE),)
+    assert event.flags == ((EventFlag.TIME_UNREADABLE if name == "created_at" else EventFlag.VALUE_UNREADABLE),)
     if isinstance(kind, list):
         assert _event(schema, **{name: None}).flags == ()
 
@@ -161,7 +162,7 @@ def test_an_id_or_a_status_that_is_a_number_is_its_text(name, kind, value, text)
 )
 def test_token_counts_are_read_from_whatever_is_a_whole_number(kind, value, usage):
     event = _event(_schema(usage=_record("U", total_tokens=kind)), usage={"total_tokens": value})
-    assert (event.usage, event.flags) == (usage, () if usage else (VALUE_UNREADABLE,))
+    assert (event.usage, event.flags) == (usage, () if usage else (EventFlag.VALUE_UNREADABLE,))
 
 
 @pytest.mark.parametrize("good", [0, T])
@@ -175,7 +176,9 @@ def test_of_several_places_the_first_that_says_something_counts(good):
     schema = WriterSchema(document, shape)
     event = _event(schema, created_at=good, made=(T + 1) * 1_000, model=True, agent=4)
     assert (event.created_at, event.model) == (good or T + 1, "4")
-    assert event.flags == ((VALUE_UNREADABLE,) if good else (TIME_UNSET, VALUE_UNREADABLE))
+    assert event.flags == (
+        (EventFlag.VALUE_UNREADABLE,) if good else (EventFlag.TIME_UNSET, EventFlag.VALUE_UNREADABLE)
+    )
 
 
 @pytest.mark.parametrize(
@@ -254,7 +257,7 @@ def test_a_union_whose_values_cannot_be_told_apart_is_not_read():
     why = "last_error.code has a name that means something else in another branch of a union"
     assert schema.plan.unread == {"error_code": why}
     event = _event(schema, last_error=("E2", {"kode": "x"}))
-    assert (event.error_code, event.flags) == (None, (VALUE_UNREADABLE,))
+    assert (event.error_code, event.flags) == (None, (EventFlag.VALUE_UNREADABLE,))
     assert _event(schema, last_error=None).flags == ()
 
 

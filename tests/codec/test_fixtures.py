@@ -11,21 +11,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from streamproc.codec.arrival import (
-    MAX_NAME_CHARS,
-    NAME_OVER_LIMIT,
-    TIME_UNREADABLE,
-    TIME_UNSET,
-    VALUE_UNREADABLE,
-    Framed,
-)
+from streamproc.codec.arrival import MAX_NAME_CHARS, Framed
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.decode import decode
 from streamproc.codec.framing import confluent
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
 from streamproc.codec.schemas import load as load_schema
-from streamproc.core.model import Moment, Verdict
+from streamproc.core.model import EventFlag, Moment, Verdict
 from streamproc.core.profiles import ASSISTANTS, LANGGRAPH, PROFILES, RESPONSES
 from streamproc.core.rules import Rules
 from streamproc.core.shape import METADATA, TIMES
@@ -515,8 +508,8 @@ def test_each_way_to_be_odd_is_refused_or_flagged_alike(name, values):
         if name in refused:
             assert fate == refused[name]
         else:
-            time = TIME_UNSET if name in TIMES and value < 0 else TIME_UNREADABLE
-            assert fate.flags == ((time,) if name in TIMES else (NAME_OVER_LIMIT,))
+            time = EventFlag.TIME_UNSET if name in TIMES and value < 0 else EventFlag.TIME_UNREADABLE
+            assert fate.flags == ((time,) if name in TIMES else (EventFlag.NAME_OVER_LIMIT,))
 
 
 @pytest.mark.parametrize("metadata", [7, True, "text", "", [], [1], [[1, 2, 3]], {"a": {"b": [1]}}, {"a": 1}])
@@ -526,7 +519,7 @@ def test_metadata_of_any_kind_strand_no_run(name, metadata):
     [first, *_] = load(name)
     [record] = _arrivals([first], [_json(first | {"metadata": metadata})])
     is_odd = METADATA in PROFILE_OF[name].shape.paths and not isinstance(metadata, dict)
-    expected = structs.replace(_alike(_as_json(name)[0]), flags=(VALUE_UNREADABLE,) if is_odd else ())
+    expected = structs.replace(_alike(_as_json(name)[0]), flags=(EventFlag.VALUE_UNREADABLE,) if is_odd else ())
     assert _fate(record, BOOKS[PROFILE_OF[name].name]) == expected
 
 

@@ -5,17 +5,7 @@ import json
 import pytest
 from msgspec import structs
 
-from streamproc.codec.arrival import (
-    MAX_ID_CHARS,
-    MAX_NAME_CHARS,
-    MAX_TOOL_CHARS,
-    MAX_TOOLS,
-    MAX_TOOLS_CHARS,
-    METADATA_OVER_LIMIT,
-    NAME_OVER_LIMIT,
-    TOOLS_OVER_LIMIT,
-    Framed,
-)
+from streamproc.codec.arrival import MAX_ID_CHARS, MAX_NAME_CHARS, MAX_TOOL_CHARS, MAX_TOOLS, MAX_TOOLS_CHARS, Framed
 from streamproc.codec.decode import decode
 from streamproc.codec.encode import OutputEncoder, OutputSource
 from streamproc.codec.reference import decode_one
@@ -23,7 +13,7 @@ from streamproc.codec.schemas import WriterSchema
 from streamproc.codec.sizes import batch_bytes
 from streamproc.codec.vet import MAX_DEPTH, MAX_FIELDS, MAX_SCHEMA_BYTES
 from streamproc.core.lifecycle import Profile
-from streamproc.core.model import Moment, Verdict
+from streamproc.core.model import EventFlag, Moment, Verdict
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.rules import Rules
 from streamproc.core.shape import TIMES, TOKENS
@@ -90,7 +80,9 @@ def test_ids_and_statuses_that_are_no_text_are_rejected(fields, reason):
 )
 def test_names_without_end_are_cut_and_flagged(fields, name, kept):
     """They are kept with the run and go out with each of its changes."""
-    assert [(getattr(event, name), event.flags) for event in _fates(**fields)] == [(kept, (NAME_OVER_LIMIT,))] * 3
+    assert [(getattr(event, name), event.flags) for event in _fates(**fields)] == [
+        (kept, (EventFlag.NAME_OVER_LIMIT,))
+    ] * 3
 
 
 @pytest.mark.parametrize(
@@ -112,11 +104,11 @@ def test_text_in_any_script_up_to_the_limits_is_taken(fields):
     ("metadata", "flags"),
     [
         ({f"k{n}": "v" for n in range(16)}, ()),
-        ({f"k{n}": "v" for n in range(17)}, (METADATA_OVER_LIMIT,)),
+        ({f"k{n}": "v" for n in range(17)}, (EventFlag.METADATA_OVER_LIMIT,)),
         ({"k" * 64: "v" * 512}, ()),
         ({"é" * 64: "é" * 512}, ()),
-        ({"k" * 65: "v"}, (METADATA_OVER_LIMIT,)),
-        ({"k": "v" * 513}, (METADATA_OVER_LIMIT,)),
+        ({"k" * 65: "v"}, (EventFlag.METADATA_OVER_LIMIT,)),
+        ({"k": "v" * 513}, (EventFlag.METADATA_OVER_LIMIT,)),
         ({}, ()),
         (None, ()),
     ],
@@ -141,7 +133,7 @@ def test_metadata_in_any_map_are_counted(kind):
     document = {"type": "record", "name": "Mine", "fields": [*fields, {"name": "metadata", "type": kind}]}
     schema = WriterSchema(document, ASSISTANTS.shape)
     value = b"v" if "bytes" in str(kind) else "v"
-    for pairs, flagged in ((16, ()), (17, (METADATA_OVER_LIMIT,))):
+    for pairs, flagged in ((16, ()), (17, (EventFlag.METADATA_OVER_LIMIT,))):
         payload = encode(schema, {"id": "r", "status": "s", "metadata": {f"k{n}": value for n in range(pairs)}})
         [record] = arrivals(schema.header + payload)
         [event] = decode([record], book_of(schema)).events
@@ -178,7 +170,7 @@ def _with_least_long(payload, at):
 @pytest.mark.parametrize("count", [MAX_TOOLS, MAX_TOOLS + 1])
 def test_more_required_tools_than_are_kept_are_flagged(count):
     events = _fates(required_action=_calls(*(f"f{n}" for n in range(count))))
-    flags = (TOOLS_OVER_LIMIT,) if count > MAX_TOOLS else ()
+    flags = (EventFlag.TOOLS_OVER_LIMIT,) if count > MAX_TOOLS else ()
     assert [(len(event.required_tools), event.flags) for event in events] == [(MAX_TOOLS, flags)] * 3
 
 
@@ -186,9 +178,9 @@ def test_more_required_tools_than_are_kept_are_flagged(count):
     ("size", "count", "kept", "flags"),
     [
         (MAX_TOOL_CHARS, MAX_TOOLS_CHARS // MAX_TOOL_CHARS, MAX_TOOLS_CHARS // MAX_TOOL_CHARS, ()),
-        (MAX_TOOL_CHARS, MAX_TOOLS, MAX_TOOLS_CHARS // MAX_TOOL_CHARS, (TOOLS_OVER_LIMIT,)),
+        (MAX_TOOL_CHARS, MAX_TOOLS, MAX_TOOLS_CHARS // MAX_TOOL_CHARS, (EventFlag.TOOLS_OVER_LIMIT,)),
         (MAX_TOOLS_CHARS // MAX_TOOLS, MAX_TOOLS, MAX_TOOLS, ()),
-        (MAX_TOOLS_CHARS // MAX_TOOLS + 1, MAX_TOOLS, MAX_TOOLS - 2, (TOOLS_OVER_LIMIT,)),
+        (MAX_TOOLS_CHARS // MAX_TOOLS + 1, MAX_TOOLS, MAX_TOOLS - 2, (EventFlag.TOOLS_OVER_LIMIT,)),
     ],
 )
 def test_the_names_of_required_tools_have_a_limit_together(size, count, kept, flags):
@@ -213,7 +205,7 @@ def test_the_largest_state_of_a_run_fits_beside_the_largest_record():
     value = V2_1.header + encode(V2_1, event | {"instructions": "i" * room})
     assert most - 4 <= len(value) <= most
     [found] = decode(arrivals(value), bundled_book()).events
-    assert found.flags == (TOOLS_OVER_LIMIT, NAME_OVER_LIMIT)
+    assert found.flags == (EventFlag.TOOLS_OVER_LIMIT, EventFlag.NAME_OVER_LIMIT)
     assert sum(map(len, found.required_tools)) == MAX_TOOLS_CHARS
     state = State(Rules(ASSISTANTS, FOREVER, NO_DEADLINES))
     [run] = step(state, [found], Moment(START_MS, caught_up=False), begin(state)).runs.values()
@@ -230,7 +222,7 @@ def test_what_is_flagged_is_counted_as_an_anomaly():
     [event, *_] = _fates(metadata={"k": "v" * 513})
     tally = Tally()
     tally.arrival(event, Verdict.APPLIED, ASSISTANTS)
-    assert tally.anomalies[METADATA_OVER_LIMIT] == 1
+    assert tally.anomalies[EventFlag.METADATA_OVER_LIMIT] == 1
     assert isinstance(ASSISTANTS, Profile)
 
 

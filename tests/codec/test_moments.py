@@ -8,11 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamproc.codec.arrival import MAX_UNIX_SECONDS, TIME_UNREADABLE, TIME_UNSET, Framed
+from streamproc.codec.arrival import MAX_UNIX_SECONDS, Framed
 from streamproc.codec.decode import decode
 from streamproc.codec.moments import seconds
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
+from streamproc.core.model import EventFlag
 from streamproc.core.profiles import ASSISTANTS
 from tests.support.books import book_of, bundled_book
 from tests.support.native import doubtful
@@ -57,7 +58,7 @@ def _all_say(value, *, in_json=True):
 )
 def test_every_way_to_say_that_a_time_is_not_set_is_null_and_flagged(value):
     """Go, protobuf, MySQL, and Avro's defaults: a run was not due in 1970."""
-    assert _all_say(value) == (None, (TIME_UNSET,))
+    assert _all_say(value) == (None, (EventFlag.TIME_UNSET,))
 
 
 @pytest.mark.parametrize(
@@ -136,14 +137,14 @@ def test_eight_digits_are_a_date_and_the_last_second_is_one():
     ],
 )
 def test_a_time_that_cannot_be_read_is_null_and_flagged(value):
-    assert _all_say(value) == (None, (TIME_UNREADABLE,))
+    assert _all_say(value) == (None, (EventFlag.TIME_UNREADABLE,))
 
 
 @pytest.mark.parametrize("value", [True, False, [], [SECONDS], {}, {"seconds": SECONDS}])
 def test_what_is_no_time_in_json_is_null_and_flagged(value):
     found = {"id": "r", "status": "s", "started_at": value}
     [event] = decode(arrivals(json.dumps(found).encode()), bundled_book()).events
-    assert (event.started_at, event.flags) == (None, (TIME_UNREADABLE,))
+    assert (event.started_at, event.flags) == (None, (EventFlag.TIME_UNREADABLE,))
 
 
 @pytest.mark.parametrize(("per_second", "digits"), [(1, ""), (1_000, "999"), (1_000_000, "0" * 6), (10**9, "5" * 9)])
@@ -154,7 +155,7 @@ def test_a_number_is_in_the_unit_of_its_profile_also_as_text(per_second, digits)
     )
     assert odd == []
     assert seconds("999" if per_second > 1 else "0", per_second, odd) is None
-    assert odd == [TIME_UNSET]
+    assert odd == [EventFlag.TIME_UNSET]
 
 
 moments = st.datetimes(datetime(1980, 1, 1), datetime(9999, 12, 30))  # noqa: DTZ001  the zone is drawn
@@ -191,7 +192,7 @@ def test_whatever_a_time_is_it_is_one_or_none(value):
     odd = []
     found = seconds(value, 1, odd)
     assert found is None or 0 < found <= MAX_UNIX_SECONDS
-    assert odd == [] if found is not None else odd in ([TIME_UNSET], [TIME_UNREADABLE])
+    assert odd == [] if found is not None else odd in ([EventFlag.TIME_UNSET], [EventFlag.TIME_UNREADABLE])
 
 
 @given(st.lists(st.sampled_from((0, -1, 1, SECONDS, MAX_UNIX_SECONDS, MAX_UNIX_SECONDS + 1, 2**63 - 1, -(2**63)))))

@@ -9,21 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamproc.codec.arrival import (
-    MAX_ID_CHARS,
-    MAX_LONG,
-    MAX_STATUS_CHARS,
-    MAX_TOOL_CHARS,
-    MAX_UNIX_SECONDS,
-    NAME_OVER_LIMIT,
-    TIME_UNREADABLE,
-    TIME_UNSET,
-    VALUE_UNREADABLE,
-    Framed,
-)
+from streamproc.codec.arrival import MAX_ID_CHARS, MAX_LONG, MAX_STATUS_CHARS, MAX_TOOL_CHARS, MAX_UNIX_SECONDS, Framed
 from streamproc.codec.decode import decode
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
+from streamproc.core.model import EventFlag
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.shape import PER_SECOND, REQUIRED, TIMES, TOKENS
 from streamproc.errors import RecordRejected
@@ -142,7 +132,7 @@ def test_a_number_that_is_a_time_is_one_of_its_unit_rounded_down(number, form, u
     found = math.floor(Fraction(value) / PER_SECOND[unit]) if math.isfinite(value) else MAX_UNIX_SECONDS + 1
     is_time = 0 < found <= MAX_UNIX_SECONDS
     assert {getattr(event, name) for name in TIMES} == {found if is_time else None}
-    assert event.flags == _odd(not is_time and (TIME_UNSET if found <= 0 else TIME_UNREADABLE))
+    assert event.flags == _odd(not is_time and (EventFlag.TIME_UNSET if found <= 0 else EventFlag.TIME_UNREADABLE))
 
 
 @given(numbers, kinds)
@@ -156,7 +146,7 @@ def test_a_number_that_is_a_count_is_one_if_it_is_whole_and_fits_a_long(number, 
     event, count = _read(_run(value), "usage", kind, form), _whole(value)
     is_count = count is not None and -MAX_LONG - 1 <= count <= MAX_LONG
     assert event.usage == ((count,) * 3 if is_count else None)
-    assert event.flags == _odd(not is_count and VALUE_UNREADABLE)
+    assert event.flags == _odd(not is_count and EventFlag.VALUE_UNREADABLE)
 
 
 @given(numbers, kinds)
@@ -167,10 +157,10 @@ def test_a_number_that_is_a_name_is_its_shortest_form(number, form):
     kind, value = number
     event, text = _read(_run(value), "names", kind, form), _text(value)
     assert (event.thread_id, event.assistant_id, event.model, event.error_code) == (text,) * 4
-    assert event.flags == _odd(text is None and VALUE_UNREADABLE)
+    assert event.flags == _odd(text is None and EventFlag.VALUE_UNREADABLE)
     event, is_long = _read(_run(value), "tools", kind, form), text is not None and len(text) > MAX_TOOL_CHARS
     assert event.required_tools == (() if text is None else (text[:MAX_TOOL_CHARS],))
-    assert event.flags == _odd(is_long and NAME_OVER_LIMIT, text is None and VALUE_UNREADABLE)
+    assert event.flags == _odd(is_long and EventFlag.NAME_OVER_LIMIT, text is None and EventFlag.VALUE_UNREADABLE)
 
 
 @given(numbers, kinds)

@@ -9,19 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.codec.arrival import (
-    METADATA_OVER_LIMIT,
-    NAME_OVER_LIMIT,
-    TEXT_DAMAGED,
-    TIME_UNREADABLE,
-    TIME_UNSET,
-    VALUE_UNREADABLE,
-    Framed,
-)
+from streamproc.codec.arrival import Framed
 from streamproc.codec.decode import decode
 from streamproc.codec.reference import decode_one
 from streamproc.codec.schemas import WriterSchema
 from streamproc.codec.values import DAMAGED
+from streamproc.core.model import EventFlag
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.shape import TIMES
 from tests.support.books import book_of, bundled_book
@@ -74,22 +67,25 @@ def test_two_damaged_ids_do_not_become_one_run():
 @pytest.mark.parametrize(
     ("fields", "flags"),
     [
-        ({"usage": "none"}, (VALUE_UNREADABLE,)),
-        ({"last_error": "boom"}, (VALUE_UNREADABLE,)),
-        ({"required_action": []}, (VALUE_UNREADABLE,)),
-        ({"required_action": {"submit_tool_outputs": {"tool_calls": {}}}}, (VALUE_UNREADABLE,)),
-        ({"metadata": []}, (VALUE_UNREADABLE,)),
+        ({"usage": "none"}, (EventFlag.VALUE_UNREADABLE,)),
+        ({"last_error": "boom"}, (EventFlag.VALUE_UNREADABLE,)),
+        ({"required_action": []}, (EventFlag.VALUE_UNREADABLE,)),
+        ({"required_action": {"submit_tool_outputs": {"tool_calls": {}}}}, (EventFlag.VALUE_UNREADABLE,)),
+        ({"metadata": []}, (EventFlag.VALUE_UNREADABLE,)),
         ({"usage": None, "last_error": None, "required_action": None, "metadata": None}, ()),
         ({"usage": {}, "last_error": {}, "required_action": {}, "metadata": {}}, ()),
-        ({"usage": {"total_tokens": 12.5}}, (VALUE_UNREADABLE,)),
-        ({"usage": {"total_tokens": True}}, (VALUE_UNREADABLE,)),
-        ({"usage": {"total_tokens": 2**63}}, (VALUE_UNREADABLE,)),
-        ({"model": False}, (VALUE_UNREADABLE,)),
-        ({"model": ["a"], "thread_id": {}}, (VALUE_UNREADABLE,)),
-        ({"model": float("inf")}, (VALUE_UNREADABLE,)),
-        ({"model": "cut \ud83d"}, (TEXT_DAMAGED,)),
+        ({"usage": {"total_tokens": 12.5}}, (EventFlag.VALUE_UNREADABLE,)),
+        ({"usage": {"total_tokens": True}}, (EventFlag.VALUE_UNREADABLE,)),
+        ({"usage": {"total_tokens": 2**63}}, (EventFlag.VALUE_UNREADABLE,)),
+        ({"model": False}, (EventFlag.VALUE_UNREADABLE,)),
+        ({"model": ["a"], "thread_id": {}}, (EventFlag.VALUE_UNREADABLE,)),
+        ({"model": float("inf")}, (EventFlag.VALUE_UNREADABLE,)),
+        ({"model": "cut \ud83d"}, (EventFlag.TEXT_DAMAGED,)),
         ({"instructions": "cut \ud83d", "metadata": {"\ud83d": "\udc00"}}, ()),
-        ({"model": "x" * 1_025, "started_at": 0, "failed_at": "?"}, (NAME_OVER_LIMIT, TIME_UNSET, TIME_UNREADABLE)),
+        (
+            {"model": "x" * 1_025, "started_at": 0, "failed_at": "?"},
+            (EventFlag.NAME_OVER_LIMIT, EventFlag.TIME_UNSET, EventFlag.TIME_UNREADABLE),
+        ),
     ],
 )
 def test_what_is_odd_is_flagged_once(fields, flags):
@@ -110,10 +106,10 @@ def test_what_is_damaged_is_shown_as_such_and_only_where_it_is():
     [
         ([{"function": {"name": "a"}}, None, {}, {"function": None}, {"function": {"name": None}}], ("a",), ()),
         ([{"function": {"name": 7}}, {"function": {"name": "b"}}], ("7", "b"), ()),
-        ([7, {"function": {"name": "b"}}], ("b",), (VALUE_UNREADABLE,)),
-        ([{"function": "f"}, {"function": {"name": "b"}}], ("b",), (VALUE_UNREADABLE,)),
-        ([{"function": {"name": ["f"]}}, {"function": {"name": "b"}}], ("b",), (VALUE_UNREADABLE,)),
-        ([{"function": {"name": "\ud83d"}}], ("\ufffd",), (TEXT_DAMAGED,)),
+        ([7, {"function": {"name": "b"}}], ("b",), (EventFlag.VALUE_UNREADABLE,)),
+        ([{"function": "f"}, {"function": {"name": "b"}}], ("b",), (EventFlag.VALUE_UNREADABLE,)),
+        ([{"function": {"name": ["f"]}}, {"function": {"name": "b"}}], ("b",), (EventFlag.VALUE_UNREADABLE,)),
+        ([{"function": {"name": "\ud83d"}}], ("\ufffd",), (EventFlag.TEXT_DAMAGED,)),
     ],
 )
 def test_a_tool_without_a_name_that_can_be_read_is_left_out(calls, tools, flags):
@@ -143,15 +139,15 @@ CASE = {
     [
         (
             dict.fromkeys(("started_at", "expires_at", "cancelled_at", "failed_at", "completed_at"), 0),
-            {**dict.fromkeys(("started_at", "expires_at", "failed_at"), None), "flags": (TIME_UNSET,)},
+            {**dict.fromkeys(("started_at", "expires_at", "failed_at"), None), "flags": (EventFlag.TIME_UNSET,)},
         ),
         (
             {"started_at": T + 5, "expires_at": 0, "completed_at": T + 9},
-            {"started_at": T + 5, "expires_at": None, "completed_at": T + 9, "flags": (TIME_UNSET,)},
+            {"started_at": T + 5, "expires_at": None, "completed_at": T + 9, "flags": (EventFlag.TIME_UNSET,)},
         ),
         (
             {"started_at": "0001-01-01T00:00:00Z", "expires_at": ""},
-            {"started_at": None, "expires_at": None, "flags": (TIME_UNSET,)},
+            {"started_at": None, "expires_at": None, "flags": (EventFlag.TIME_UNSET,)},
         ),
         (
             {
@@ -187,10 +183,10 @@ def test_the_cases_that_came_out_wrong(fields, expected):
     ("value", "flags"),
     [
         ({"a": "b"}, ()),
-        ({"a": "v" * 513}, (METADATA_OVER_LIMIT,)),
-        ({f"k{n}": "v" for n in range(17)}, (METADATA_OVER_LIMIT,)),
+        ({"a": "v" * 513}, (EventFlag.METADATA_OVER_LIMIT,)),
+        ({f"k{n}": "v" for n in range(17)}, (EventFlag.METADATA_OVER_LIMIT,)),
         ({"pair": 0.5}, ()),
-        ("none", (VALUE_UNREADABLE,)),
+        ("none", (EventFlag.VALUE_UNREADABLE,)),
         (None, ()),
     ],
 )
@@ -225,7 +221,7 @@ def test_times_of_zero_in_every_record_stay_with_the_native_decoder(monkeypatch)
     times = {name: 0 for name in TIMES if name != "created_at"}
     values = [V2_1.header + encode(V2_1, run_object(created_at=T, **times)) for _ in range(10)]
     decoded = decode(arrivals(*values), bundled_book())
-    assert Counter(event.flags for event in decoded.events) == {(TIME_UNSET,): 10}
+    assert Counter(event.flags for event in decoded.events) == {(EventFlag.TIME_UNSET,): 10}
     assert {(event.created_at, event.expires_at) for event in decoded.events} == {(T, None)}
 
 

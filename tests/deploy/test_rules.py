@@ -7,10 +7,12 @@ import yaml
 
 from streamproc.console import metrics
 from streamproc.core.profiles import ASSISTANTS, PROFILES
+from streamproc.core.tally import ANOMALIES
+from streamproc.errors import RejectionReason
 from streamproc.notify.naming import alert_name
 from streamproc.observe import names
-from streamproc.observe.counters import FURTHER_ALERTS, REASONS
-from streamproc.observe.runmetrics import ANOMALIES, deadline_kinds
+from streamproc.observe.counters import FURTHER_ALERTS
+from streamproc.observe.runmetrics import deadline_kinds
 from tests.support import prometheus as prom
 
 RUNBOOKS = prom.ROOT / "deploy" / "runbooks"
@@ -170,7 +172,7 @@ def test_a_rule_asks_only_for_what_there_is(rule):
 def test_each_reason_for_a_dead_letter_has_its_advice():
     page = (RUNBOOKS / "StreamprocDeadLetterRateHigh.md").read_text()
     rows = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
-    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(REASONS)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(RejectionReason)
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=of)

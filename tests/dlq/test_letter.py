@@ -11,6 +11,7 @@ from streamproc.codec.deadletter import dead_letter
 from streamproc.codec.decode import Rejection
 from streamproc.codec.sizes import headers_bytes
 from streamproc.dlq.letter import ATTEMPT, OF, Foreign, Letter, LetterOrigin, Original, of
+from streamproc.errors import RejectionReason
 from tests.support.runobjects import Arrived
 
 WALL_MS = 1_800_000_000_000
@@ -137,7 +138,7 @@ def test_the_size_counts_everything():
 def _cut(own, admitted_bytes=100_000):
     record = Arrived(47, b"v" * 90_000, 1_000, b"k" * 30_000, own)
     key, value, at_ms, headers = dead_letter(
-        Rejection(record, "too_large", "why"), "run-events", 3, 1_000, admitted_bytes
+        Rejection(record, RejectionReason.TOO_LARGE, "why"), "run-events", 3, 1_000, admitted_bytes
     )
     return of(Arrived(5, value, at_ms, key, headers), 3)
 
@@ -156,7 +157,7 @@ def test_what_a_cut_letter_says_of_its_record_is_told_from_what_the_producer_wro
 
 def test_size_and_digest_that_are_none_make_a_stranger():
     record = Arrived(47, b"v", 1_000)
-    _, _, _, headers = dead_letter(Rejection(record, "too_large", "why"), "run-events", 3, 1_000)
+    _, _, _, headers = dead_letter(Rejection(record, RejectionReason.TOO_LARGE, "why"), "run-events", 3, 1_000)
     for name in ("streamproc.size", "streamproc.sha256"):
         wrong = [(each, b"?" if each == name else value) for each, value in headers]
         assert isinstance(of(Arrived(5, b"v", 1_000, None, wrong), 3), Foreign)

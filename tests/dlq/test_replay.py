@@ -16,7 +16,7 @@ from streamproc.dlq.choice import Choice, WrongFilter, places, reasons
 from streamproc.dlq.limits import ReplayLimits
 from streamproc.dlq.planning import LetterVerdict, ReplayPlan, ReplayTerms, survey, terms_of
 from streamproc.dlq.replaying import LetterReplay
-from streamproc.errors import BrokerUnavailable, ConfigError, TaskFenced, TaskInvalid
+from streamproc.errors import BrokerUnavailable, ConfigError, RejectionReason, TaskFenced, TaskInvalid
 from streamproc.interrupts import Interrupted, unless_stopped
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import NewTopic
@@ -267,7 +267,7 @@ OWN = [("a", b"1"), ("a", None)]
 def _large(desk: Desk, at_ms: int = NOW_MS - 1_000) -> Entry:
     """Have a record arrive whose letter is cut: value, key and headers."""
     record = desk.log("events").append((b"k" * 90_000, LARGE, at_ms, [("pad", bytes(90_000)), *OWN]), "committed")
-    rejection = Rejection(record, "too_large", "it is large")
+    rejection = Rejection(record, RejectionReason.TOO_LARGE, "it is large")
     letter = dead_letter(rejection, desk.topics.events, 0, NOW_MS, admitted_bytes=150_000)
     desk.log("dead_letters").append(letter, "committed")
     return record
@@ -356,7 +356,7 @@ async def test_an_original_that_goes_between_plan_and_replay_is_not_sent(desk: D
 async def test_a_record_with_more_headers_than_are_taken_is_left(desk: Desk, own) -> None:
     """Without them it would be another record, and with them come back."""
     record = desk.log("events").append((b"k", b"v", NOW_MS - 1_000, own), "committed")
-    letter = dead_letter(Rejection(record, "too_large", "many"), desk.topics.events, 0, NOW_MS)
+    letter = dead_letter(Rejection(record, RejectionReason.TOO_LARGE, "many"), desk.topics.events, 0, NOW_MS)
     desk.log("dead_letters").append(letter, "committed")
     assert (await _plan_with(desk, 1_000_000))[1].counts == {LetterVerdict.HEADERS: 1}
 

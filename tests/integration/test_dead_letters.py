@@ -26,7 +26,7 @@ from streamproc.dlq.choice import Choice
 from streamproc.dlq.limits import ReplayLimits
 from streamproc.dlq.planning import survey, terms_of
 from streamproc.dlq.replaying import LetterReplay
-from streamproc.errors import ConfigError
+from streamproc.errors import ConfigError, RejectionReason
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.ports import Committed, TopicPartition
 from tests.support.desk import knows_all
@@ -177,7 +177,8 @@ async def _fill(service: Fleet) -> None:
     """Write many dead letters, as one commit of the service."""
     now_ms = int(time.time() * 1000)
     rejections = [
-        Rejection(Arrived(offset, b"value %d" % offset, now_ms, b"key"), "bad_framing", "why") for offset in range(MANY)
+        Rejection(Arrived(offset, b"value %d" % offset, now_ms, b"key"), RejectionReason.BAD_FRAMING, "why")
+        for offset in range(MANY)
     ]
     letters = [dead_letter(each, service.topics.events, 0, now_ms) for each in rejections]
     transactions = service.kafka.transactions(service.source(0))

@@ -12,7 +12,9 @@ from streamproc.core.model import MAX_AHEAD_MS, Verdict
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.tally import Exemplar
 from streamproc.core.windowstate import WindowRules, WindowState
+from streamproc.notify.observer import DeliveryResult, Receiver
 from streamproc.observe.metrics import MetricsObserver
+from streamproc.registry.observer import RequestResult
 from streamproc.runtime.config import StateSettings
 from streamproc.runtime.observer import Pause, TaskState
 from tests.observe.reading import OPENMETRICS, exposed
@@ -57,9 +59,9 @@ def fed(metrics):
     metrics.transacted(2, 0.03)
     metrics.transaction_failed([source()], "ProducerFenced")
     metrics.rebalanced(frozenset({source(), source(1), measured()}))
-    metrics.push.sent("alertmanager", "delivered", 2)
-    metrics.push.waiting("webhook", 3)
-    metrics.registry.requested("found")
+    metrics.push.sent(Receiver.ALERTMANAGER, DeliveryResult.DELIVERED, 2)
+    metrics.push.waiting(Receiver.WEBHOOK, 3)
+    metrics.registry.requested(RequestResult.FOUND)
     return metrics
 
 

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from streamproc.codec.framing import confluent, single_object
-from streamproc.errors import RecordRejected, RegistryUnavailable
+from streamproc.errors import RecordRejected, RegistryUnavailable, RejectionReason
 from streamproc.registry.client import RegistryClient
 from streamproc.registry.config import RegistrySettings
 from streamproc.registry.learner import CONCURRENCY, Learner
@@ -29,7 +29,7 @@ class Book:
 
     async def add(self, header: bytes, document: dict[str, Any], where: str) -> None:
         if header in self.unfit:
-            raise RecordRejected("unfit_schema", "vetted")
+            raise RecordRejected(RejectionReason.UNFIT_SCHEMA, "vetted")
         self.added[header] = document, where
 
     def refuse(self, header: bytes, error: RecordRejected) -> None:

@@ -21,7 +21,9 @@ from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
-from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
+from streamproc.core.windowstate import Dropped, WindowOutcome, WindowRules, WindowState
+from streamproc.errors import RejectionReason
+from streamproc.notify.observer import DeliveryResult, Receiver
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import StateSettings, TopicSettings
 from streamproc.runtime.observer import FoldReport, StageState, TaskState, WindowReport, count_alerts
@@ -66,7 +68,7 @@ class Exposed:
                 records=100,
                 duration_s=0.04,
                 latency_s=0.2,
-                rejected=Counter({"unknown_schema": 2, "bad_status": 1}),
+                rejected=Counter({RejectionReason.UNKNOWN_SCHEMA: 2, RejectionReason.BAD_STATUS: 1}),
                 alerts=count_alerts(out.alerts),
                 tally=out.tally,
                 forgotten=len(out.forgotten),
@@ -82,7 +84,7 @@ class Exposed:
                 closed=3,
                 revised=2,
                 late=2,
-                dropped={"late": 1, "old": 1},
+                dropped={Dropped.LATE: 1, Dropped.OLD: 1},
                 watermark=now - 30_000,
             )
         )
@@ -90,9 +92,9 @@ class Exposed:
         metrics.lag(MEASUREMENTS, 2, 0.1)
         metrics.transacted(2, 1.0)
         metrics.transaction_failed([EVENTS], "BrokerUnavailable")
-        metrics.push.sent("alertmanager", "delivered", 2)
-        metrics.push.sent("webhook", "failed", 1)
-        metrics.push.waiting("webhook", 1)
+        metrics.push.sent(Receiver.ALERTMANAGER, DeliveryResult.DELIVERED, 2)
+        metrics.push.sent(Receiver.WEBHOOK, DeliveryResult.FAILED, 1)
+        metrics.push.waiting(Receiver.WEBHOOK, 1)
 
     def _start(self, source: TopicPartition, held: StageState) -> None:
         self.metrics.task_state(source, TaskState.RUNNING)

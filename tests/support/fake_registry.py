@@ -7,7 +7,7 @@ from streamproc.codec.book import SchemaBook
 from streamproc.codec.framing import confluent, label
 from streamproc.codec.schemas import WriterSchema, load
 from streamproc.core.profiles import ASSISTANTS
-from streamproc.errors import RecordRejected, RegistryUnavailable
+from streamproc.errors import RecordRejected, RegistryUnavailable, RejectionReason
 from tests.support.books import RUN_OBJECT_VERSIONS, bundled_book
 
 IDS = {version: 101 + number for number, version in enumerate(RUN_OBJECT_VERSIONS)}
@@ -60,6 +60,6 @@ class FakeRegistry:
             number = int(label(header).removeprefix("id:"))
             schema = registered(number)
             if schema is None:
-                self.book.refuse(header, RecordRejected("unknown_schema", f"id {number} is not known"))
+                self.book.refuse(header, RecordRejected(RejectionReason.UNKNOWN_SCHEMA, f"id {number} is not known"))
             else:
                 self.book.learn(header, schema)

@@ -5,6 +5,7 @@ from typing import Any
 
 from streamproc.core.alerts import Alert
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
+from streamproc.notify.observer import DeliveryResult, Receiver
 from streamproc.notify.pusher import AlertOrigin, Pusher
 from tests.support.alerts import START_MS, message
 from tests.support.fake_feed import FakeTopic
@@ -18,13 +19,13 @@ class Told:
 
     def __init__(self) -> None:
         self.results: Counter[tuple[str, str]] = Counter()
-        self.now_waiting: dict[str, int] = {}
+        self.now_waiting: dict[Receiver, int] = {}
 
-    def sent(self, receiver: str, result: str, count: int) -> None:
+    def sent(self, receiver: Receiver, result: DeliveryResult, count: int) -> None:
         """Count."""
         self.results[receiver, result] += count
 
-    def waiting(self, receiver: str, count: int) -> None:
+    def waiting(self, receiver: Receiver, count: int) -> None:
         """Take note."""
         self.now_waiting[receiver] = count
 

@@ -1,14 +1,18 @@
 """docs/reference/reasons.md: the closed vocabularies in which the service says why."""
 
+from collections.abc import Iterable
+from itertools import product
+
+from streamproc.core.fold import reason_for
 from streamproc.core.model import Reason, Verdict
+from streamproc.core.tally import ANOMALIES
 from streamproc.core.windowstate import Dropped
-from streamproc.notify.observer import DeliveryResult as Pushed
-from streamproc.observe.counters import FORMER_REASONS, REASONS
-from streamproc.observe.runmetrics import ANOMALIES
-from streamproc.registry.observer import RequestResult as Asked
+from streamproc.errors import FormerReason, RejectionReason
+from streamproc.notify.observer import DeliveryResult
+from streamproc.registry.observer import RequestResult
 from streamproc.runtime.diagnosis import Word
 from streamproc.runtime.observer import Pause, TaskState
-from tests.docs.reference import meanings
+from streamproc.vocabulary import Vocabulary
 from tests.docs.reference.markdown import code, page, table
 
 DEAD_LETTERS = """\
@@ -55,44 +59,47 @@ Why an arrival is in no window: the label `reason` of `streamproc_window_dropped
 
 def text() -> str:
     """Return the page."""
-    return page("Reasons", "the code's own lists", *_parts())
+    return page("Reasons", "the code's vocabularies", *_parts())
 
 
 def _parts() -> list[str]:
-    meanings.same(Reason, meanings.VERDICT_REASONS)
-    reasons = [(code(reason), *_of(reason)) for reason in Reason]
     return [
         DEAD_LETTERS,
-        meanings.listed("reason", REASONS, meanings.REASONS),
+        _words("reason", RejectionReason),
         "Dead letters of earlier releases may also have:",
-        meanings.listed("reason", FORMER_REASONS, meanings.FORMER_REASONS),
+        _words("reason", FormerReason),
         VERDICTS,
-        meanings.listed("verdict", Verdict, meanings.VERDICTS),
-        table(("reason", "verdict", ""), reasons),
+        _words("verdict", Verdict),
+        _verdict_reasons(),
         ODD,
-        meanings.listed("kind", ANOMALIES, meanings.ANOMALIES),
+        _words("kind", ANOMALIES),
         PAUSES,
         _pauses(),
         CONNECTIONS,
-        meanings.listed("cause", Word, meanings.CONNECTIONS),
+        _words("cause", Word),
         TASKS,
-        meanings.listed("state", (state.value for state in TaskState), meanings.TASKS),
+        _words("state", TaskState),
         PUSHES,
-        meanings.listed("result", Pushed, meanings.PUSHES),
+        _words("result", DeliveryResult),
         REGISTRY,
-        meanings.listed("result", Asked, meanings.REGISTRY),
+        _words("result", RequestResult),
         WINDOWS,
-        meanings.listed("reason", Dropped, meanings.DROPPED),
+        _words("reason", Dropped),
     ]
 
 
-def _of(reason: Reason) -> tuple[str, str]:
-    verdict, meaning = meanings.VERDICT_REASONS[reason]
-    return code(Verdict(verdict)), meaning
+def _words(head: str, words: Iterable[Vocabulary]) -> str:
+    """Return a table of words and their meanings, in the code's order."""
+    return table((head, ""), [(code(word), word.meaning) for word in words])
+
+
+def _verdict_reasons() -> str:
+    flags = False, True
+    found = {reason_for(each, ended=e, repeats=r): each for each, e, r in product(Verdict, flags, flags)}
+    return table(("reason", "verdict", ""), [(code(reason), code(found[reason]), reason.meaning) for reason in Reason])
 
 
 def _pauses() -> str:
-    meanings.same((pause.value for pause in Pause), meanings.PAUSES)
     ends = {True: "when somebody decides: `streamproc offsets`", False: "by itself"}
-    rows = [(code(pause.value), meanings.PAUSES[pause.value], ends[pause.needs_somebody]) for pause in Pause]
+    rows = [(code(pause), pause.meaning, ends[pause.needs_somebody]) for pause in Pause]
     return table(("reason", "", "goes on"), rows)
