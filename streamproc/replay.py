@@ -153,7 +153,7 @@ class _FileReplay:
     def _arrivals(self, path: Path, schema: WriterSchema) -> Iterator[Bare]:
         # Their offset is the index over all files.
         for entry in entries(path, schema):
-            self._clock_ms = event_time_ms(entry.found, schema.getters, self._clock_ms, self._terms.now_ms)
+            self._clock_ms = event_time_ms(entry.fields, schema.getters, self._clock_ms, self._terms.now_ms)
             yield Bare(self._records, self._clock_ms, schema.header + entry.payload)
             self._records += 1
 
