@@ -26,7 +26,7 @@ from streamproc.console.model.entries import (
 from streamproc.core.model import MIN_TIME_MS, Run
 from streamproc.dlq.letter import Foreign, Letter
 from streamproc.dlq.letter import of as letter_of
-from streamproc.dlq.receipts import said_in
+from streamproc.dlq.receipts import receipt_in
 from streamproc.errors import ConfigError, RecordRejected
 from streamproc.records.kinds import KINDS
 from streamproc.runtime.config import TopicSettings
@@ -127,7 +127,7 @@ class Intake:
 
     def _receipts(self, batch: Writes, partition: int, records: Records) -> None:  # noqa: ARG002  it is in the key
         for record in records:
-            number, offset, receipt = said_in(record)
+            number, offset, receipt = receipt_in(record)
             batch.receipts.append(ReceiptRow(number, offset, None if receipt is None else receipt.at_ms))
 
 

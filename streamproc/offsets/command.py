@@ -1,4 +1,4 @@
-"""The four commands, from Kafka to what is printed; each returns its exit code."""
+"""The four commands of `offsets`: they read from Kafka, print, and return the exit code."""
 
 from rich.console import Console
 
@@ -16,21 +16,21 @@ from streamproc.runtime.ports import TopicPartition
 
 async def show_offsets(desk: Desk, consoles: Consoles, *, as_json: bool) -> int:
     """Print where every partition of the inputs stands; raises ConfigError, BrokerUnavailable."""
-    found = [await standing(desk.kafka, source) for topic in desk.inputs for source in await desk.sources(topic)]
+    partitions = [await standing(desk.kafka, source) for topic in desk.inputs for source in await desk.sources(topic)]
     group = await desk.kafka.membership()
     if as_json:
-        print_line(consoles.out, showing.as_json(desk.application_id, group, found))
+        print_line(consoles.out, showing.as_json(desk.application_id, group, partitions))
     else:
-        print_wide(consoles.out, showing.table(found))
+        print_wide(consoles.out, showing.table(partitions))
         print_line(consoles.out, showing.group(desk.application_id, group))
     return 0
 
 
 async def skip_records(desk: Desk, passage: Passage, consoles: Consoles) -> int:
-    """Pass over records, and say so; raises as `skip`."""
+    """Skip records, and print that; raises as `skip`."""
     with stop_on_signal() as stop:
         try:
-            await unless_stopped(stop, skip(desk, passage), f"{passage.said} of {passage.source} were passed over")
+            await unless_stopped(stop, skip(desk, passage), f"{passage.offsets} of {passage.source} were passed over")
         except Interrupted as interrupted:
             print_line(consoles.err, f"{interrupted}, or just then: `streamproc offsets show` tells")
             return EXIT_AT_ONCE
@@ -39,7 +39,7 @@ async def skip_records(desk: Desk, passage: Passage, consoles: Consoles) -> int:
 
 
 async def resume_partitions(desk: Desk, source: TopicPartition | None, consoles: Consoles) -> int:
-    """Let one partition go on, or all that stand still, and say which; raises as `resume`."""
+    """Resume one partition, or all that stand still, and print which; raises as `resume`."""
     work = _resume_stopped(desk, consoles) if source is None else _resume_one(desk, source, consoles)
     with stop_on_signal() as stop:
         try:
@@ -50,8 +50,8 @@ async def resume_partitions(desk: Desk, source: TopicPartition | None, consoles:
 
 
 async def _resume_one(desk: Desk, source: TopicPartition, consoles: Consoles) -> int:
-    known = [await desk.known(source)]
-    if await _runs(desk) and not await unmoved(desk, known):
+    sources = [await desk.known(source)]
+    if await _runs(desk) and not await unmoved(desk, sources):
         print_line(consoles.out, f"{source} goes on by itself: it was left alone")
     else:
         await _resume(desk, source, consoles)
@@ -59,16 +59,16 @@ async def _resume_one(desk: Desk, source: TopicPartition, consoles: Consoles) ->
 
 
 async def _resume_stopped(desk: Desk, consoles: Consoles) -> int:
-    """Return 1 where one cannot go on as things stand; the others are told nevertheless."""
+    """Resume the partitions that stand still. Returns 1 if one cannot go on; the others are resumed all the same."""
     if not await _runs(desk):
         print_line(consoles.out, showing.nothing_runs(desk.application_id))
         return 0
     sources = [source for topic in desk.inputs for source in await desk.sources(topic)]
     print_line(consoles.err, f"watching for a few seconds which of {len(sources)} partitions stand still")
-    found = await stopped(desk, sources)
-    print_line(consoles.out, f"{len(sources) - len(found)} of {len(sources)} partitions go on by themselves")
+    still = await stopped(desk, sources)
+    print_line(consoles.out, f"{len(sources) - len(still)} of {len(sources)} partitions go on by themselves")
     code = 0
-    for source in found:
+    for source in still:
         try:
             await _resume(desk, source, consoles)
         except ChangeRefused as error:
@@ -87,7 +87,7 @@ async def _runs(desk: Desk) -> bool:
 
 
 async def reset_offsets(desk: Desk, target: Target, consoles: Consoles, *, dry_run: bool) -> int:
-    """Go back, and say what that means; raises as `planned` and `Reset.run`."""
+    """Reset the offsets, and print the consequences; raises as `planned` and `Reset.run`."""
 
     def on_step(text: str) -> None:
         print_line(consoles.err, text)

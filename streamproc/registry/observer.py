@@ -1,6 +1,6 @@
-"""What the registry client tells whoever watches it.
+"""The observer of the registry client.
 
-`observe` stands beside this layer and does not know it: whatever has these methods is a RegistryObserver.
+A Protocol, because `observe` must not import this layer: any object with these methods is a RegistryObserver.
 """
 
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class RequestResult(StrEnum):
-    """What became of a request to one URL. FAILED: no answer, or none that a registry gives; also what it refuses."""
+    """The result of a request to one URL. FAILED: no answer, one that is not a registry's, or a refusal."""
 
     FOUND = "found"
     NOT_FOUND = "not_found"
@@ -23,7 +23,7 @@ class RegistryObserver(Protocol):
 
 
 class Unwatched:
-    """Takes no notice."""
+    """Ignores all calls."""
 
     def requested(self, result: str) -> None:
         """Do nothing."""

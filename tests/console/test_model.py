@@ -14,8 +14,8 @@ from streamproc.console.model.database import Database, RebuildCause
 from streamproc.console.model.entries import (
     Alerted,
     Arrived,
-    LetterRow,
     LetterContent,
+    LetterRow,
     ReceiptRow,
     RunChange,
     StepKind,
