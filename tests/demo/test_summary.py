@@ -112,7 +112,7 @@ def test_each_figure_has_its_line_whole_at_any_width(width, times):
     for line in found.lines:
         topic = f" +{line.topic}" if width >= 80 else ""
         assert re.search(
-            rf"^{line.name} +{line.counted:,} +{line.held:,}{topic} +(agree|DIFFER) *$", shown, re.MULTILINE
+            rf"^{line.name} +{line.counted:,} +{line.in_topic:,}{topic} +(agree|DIFFER) *$", shown, re.MULTILINE
         )
     assert all(re.search(rf"(^|[ =+]){name}\b", shown) for name in found.parts)
     assert f"{950 * times:,}" in shown
