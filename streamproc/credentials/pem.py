@@ -1,4 +1,4 @@
-"""TLS contexts from PEM: authorities to trust, and our own identity. OpenSSL never asks for a passphrase on the terminal."""
+"""TLS contexts from PEM: the authorities to trust, and our own identity. OpenSSL never asks on the terminal."""
 
 import os
 import re

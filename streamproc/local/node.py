@@ -23,7 +23,7 @@ _CLUSTER_ID = "c3RyZWFtcHJvYy1sb2NhbA"  # 16 bytes, as Kafka wants them; of no c
 _VOTES = "__cluster_metadata-0"
 _READY = b"Kafka Server started"
 _JVM = (
-    # The broker shares few cores with the programs beside it. Measured on 2 cores after 2 million records, in CPU seconds
+    # The broker shares few cores with the programs beside it. On 2 cores after 2 million records, in CPU seconds
     # for a million records: 3.2 to 4.6 with these two flags; 4.9 to 6.5 with the optimising compiler (it never pays,
     # because the work is copying); 4.2 to 5.9 with that and the default collector. The start is half a second shorter.
     "-XX:+UseSerialGC",
