@@ -27,7 +27,7 @@ __all__ = ["AvroEncoder", "BrokerUnavailable", "ConfigError", "Encode", "EventIn
 
 LATEST = "run_object_v2_1"
 Run = Mapping[str, Any]
-"""A run object, by the names that its schema or profile has: `id` and `status` at least."""
+"""A run object with the field names of its schema or profile: at least `id` and `status`."""
 Encode = Callable[[Run], bytes]
 """Returns the value of a record; raises EventInvalid."""
 
@@ -48,17 +48,17 @@ class AvroEncoder:
     """Encodes run objects with one schema: in single-object encoding, or in the Confluent wire format.
 
     `schema`: the name of a schema that ships with streamproc, or a document of your own as `json.load` returns it.
-    `schema_id`: the id that a registry gave to the schema; it makes the framing Confluent's. Fields that the schema
-    lacks are left out; those that it wants and that have no default must be there. Raises ConfigError for a schema
-    that does not exist.
+    `schema_id`: the id that a registry gave to the schema; with it, the Confluent wire format is used. Fields that the
+    schema lacks are left out; fields without a default in the schema are required. Raises ConfigError for a schema that
+    does not exist.
     """
 
     def __init__(self, schema: str | Mapping[str, Any] = LATEST, *, schema_id: int | None = None) -> None:
-        found = load(schema) if isinstance(schema, str) else Schema(schema)
-        self.document: Any = found.document
-        """The schema, for whoever registers it."""
-        self.header = found.header if schema_id is None else confluent(schema_id)
-        self._parsed = fastavro.parse_schema(found.document)  # With its defaults.
+        resolved = load(schema) if isinstance(schema, str) else Schema(schema)
+        self.document: Any = resolved.document
+        """The schema document, as a registry takes it."""
+        self.header = resolved.header if schema_id is None else confluent(schema_id)
+        self._parsed = fastavro.parse_schema(resolved.document)  # With its defaults.
 
     def __call__(self, run: Run) -> bytes:
         """Return the value of a record; raises EventInvalid."""
@@ -71,7 +71,7 @@ class AvroEncoder:
         return buffer.getvalue()
 
     def _culprit(self, run: Run) -> str:
-        """Return which field it is, as far as each can be tried alone."""
+        """Return the field that cannot be encoded, found by trying each field alone."""
         for field in self.document.get("fields", ()):
             alone = {"type": "record", "name": "Alone", "fields": [field]}
             try:
@@ -118,11 +118,11 @@ class RunProducer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Send what is left, and disconnect; raises BrokerUnavailable where something was lost."""
+        """Send the rest of the queue, and disconnect; raises BrokerUnavailable where an event was lost."""
         await self._producer.__aexit__(kind, error, trace)
 
     async def send(self, run: Run, *, at: float | None = None) -> None:
-        """Queue a run object; waits while the queue is full. `at`: when it changed, in Unix seconds, now by default.
+        """Queue a run object; waits while the queue is full. `at`: the time of the change in Unix seconds, default now.
 
         Raises EventInvalid, and BrokerUnavailable where this or an earlier event was lost.
         """
@@ -136,6 +136,6 @@ class RunProducer:
 
 
 def _flaws(error: ValueError) -> str:
-    """Say what is wrong, without the values, which may be secrets."""
-    found: list[Any] = getattr(error, "errors", lambda **_: [])(include_input=False, include_url=False)
-    return "; ".join(f"{'.'.join(map(str, flaw['loc']))}: {flaw['msg']}" for flaw in found) or type(error).__name__
+    """Return what is wrong, without the values, which may be secrets."""
+    errors: list[Any] = getattr(error, "errors", lambda **_: [])(include_input=False, include_url=False)
+    return "; ".join(f"{'.'.join(map(str, flaw['loc']))}: {flaw['msg']}" for flaw in errors) or type(error).__name__

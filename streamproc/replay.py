@@ -1,12 +1,11 @@
-"""Object container files of RunObjects through the same codec and core as the service, results as files, no Kafka.
+"""Replays object container files of RunObjects with the service's codec and core, without Kafka; results are files.
 
-A file's records carry no Kafka timestamp. Event time is the latest of a RunObject's own times but `expires_at`, and
-never goes back; a time ahead of the clock does not move it. The clock of the core is event time too, so that the same
-files give the same results. What happens between two of a RunObject's own times is not seen: a run that waits for tool
-outputs shows no new time, so `in_from_ms` is a lower bound.
+Records in a file have no Kafka timestamp. Event time is the latest of a RunObject's own times except `expires_at`. It
+never goes back, and a time ahead of the clock does not move it. The core's clock is event time, too, so that the same
+files give the same results. A run that waits for tool outputs shows no new time, so `in_from_ms` is a lower bound.
 
-Retention is the service's (rules.md 17), and bounds memory: a run's state is written when it is forgotten, or at the
-end. A run that comes back after that has a second record in run-state.avro; the later one stands, as in the topic.
+Retention is the service's (rules.md 17), and bounds memory: a run's state is written when the run is forgotten, or at
+the end. A run that comes back after that has a second record in run-state.avro; the later one counts, as in the topic.
 """
 
 from bisect import bisect_right
@@ -48,7 +47,7 @@ RESULTS = {
 
 
 class FileReplayTerms(NamedTuple):
-    """What the replay goes by. `now_ms`: the clock, which event times must not be ahead of."""
+    """The terms of a replay. `now_ms`: the clock; later event times are ignored."""
 
     application_id: str
     rules: Rules
@@ -56,7 +55,7 @@ class FileReplayTerms(NamedTuple):
 
 
 class ReplaySummary(NamedTuple):
-    """What became of the records, each in `verdicts` or `rejected`; `written` counts the results in each file."""
+    """Counts of records: each is in `verdicts` or `rejected`; `written` counts the results in each file."""
 
     records: int
     verdicts: Mapping[Verdict, int]
@@ -64,7 +63,7 @@ class ReplaySummary(NamedTuple):
     written: Mapping[str, int]
 
     def rows(self) -> list[tuple[str, int]]:
-        """Return a table in which the figures under the first one add up to it."""
+        """Return a table in which the figures below the first add up to it."""
         verdicts = [(f"  {verdict.value}", self.verdicts.get(verdict, 0)) for verdict in Verdict]
         reasons = [(f"    {reason}", count) for reason, count in sorted(self.rejected.items())]
         return [("records", self.records), *verdicts, ("  rejected", sum(self.rejected.values())), *reasons]
@@ -87,7 +86,7 @@ class _Results(NamedTuple):
 
 
 def replay(files: Sequence[Path], directory: Path, terms: FileReplayTerms, *, force: bool = False) -> ReplaySummary:
-    """Replay the files in the order given; raises ConfigError for one that cannot be read, and writes nothing then."""
+    """Replay files in the given order; raises ConfigError for a file that cannot be read, and then writes nothing."""
     schemas = [schema_of(path, terms.rules.profile.shape) for path in files]
     with _results(directory, force=force) as results:
         run = _FileReplay(files, terms, results)
@@ -98,7 +97,7 @@ def replay(files: Sequence[Path], directory: Path, terms: FileReplayTerms, *, fo
 
 @contextmanager
 def _results(directory: Path, *, force: bool) -> Iterator[_Results]:
-    """Open the result files; they appear under their names only when all is done."""
+    """Open the result files; they get their names only when all are complete."""
     partial = {name: directory / f"{name}.partial" for name in RESULTS}
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -118,7 +117,7 @@ def _results(directory: Path, *, force: bool) -> Iterator[_Results]:
 
 
 class _FileReplay:
-    """One replay under way."""
+    """A replay in progress."""
 
     def __init__(self, files: Sequence[Path], terms: FileReplayTerms, results: _Results) -> None:
         self._terms = terms
@@ -154,15 +153,15 @@ class _FileReplay:
             self._forget(moment)
 
     def finish(self) -> ReplaySummary:
-        """Write the states of the runs that are still remembered."""
+        """Write the states of all runs not forgotten yet."""
         self._write_states(self._state.runs)
         written = {name: writer.records for name, writer in zip(RESULTS, self._results, strict=True)}
         return ReplaySummary(self._records, self._verdicts, self._rejected, written)
 
     def _arrivals(self, path: Path, schema: WriterSchema) -> Iterator[Bare]:
-        # Their offset is the index over all files.
+        # A record's offset is its index over all files.
         for entry in entries(path, schema):
-            self._clock_ms = event_time_ms(entry.found, schema.getters, self._clock_ms, self._terms.now_ms)
+            self._clock_ms = event_time_ms(entry.fields, schema.getters, self._clock_ms, self._terms.now_ms)
             yield Bare(self._records, self._clock_ms, schema.header + entry.payload)
             self._records += 1
 
@@ -184,7 +183,7 @@ class _FileReplay:
 
 
 def _in_time(events: Sequence[RunEvent]) -> Iterator[Sequence[RunEvent]]:
-    """Cut events where their times are so far apart that the first would come late by the time of the last."""
+    """Cut a batch of events where their times are so far apart that the first would count as late."""
     start = 0
     for number, event in enumerate(events):
         if event.timestamp - events[start].timestamp > MAX_LATE_MS:
@@ -194,15 +193,15 @@ def _in_time(events: Sequence[RunEvent]) -> Iterator[Sequence[RunEvent]]:
         yield events[start:]
 
 
-def event_time_ms(found: Mapping[str, Any], getters: Getters, before_ms: int, now_ms: int) -> int:
+def event_time_ms(fields: Mapping[str, Any], getters: Getters, before_ms: int, now_ms: int) -> int:
     """Return a record's event time, given that of the record before it."""
-    times = (getters.time(found, name, []) for name in OWN_TIMES)
+    times = (getters.time(fields, name, []) for name in OWN_TIMES)
     latest = max((time for time in times if time is not None), default=0)
     return max(before_ms, latest * 1000) if latest * 1000 <= now_ms + MAX_AHEAD_MS else before_ms
 
 
 def _payloads(messages: Messages) -> Iterator[bytes]:
-    """Take the framing off: a container file names the schema once."""
+    """Remove the framing: a container file names the schema once."""
     return (value[SINGLE_OBJECT_BYTES:] for _, value, *_ in messages if value is not None)
 
 

@@ -19,7 +19,7 @@ from streamproc.errors import ConfigError
 class Section(BaseModel):
     """A group of settings. Unknown keys are an error.
 
-    Whatever has the type SecretStr may also be in a file: that of `password` is named by `password_file`.
+    A setting of type SecretStr may also be in a file: `password_file` names the file with `password`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,21 +56,21 @@ class Section(BaseModel):
 
     @property
     def secret_files(self) -> dict[str, str]:
-        """The files in which secrets are, by the name of the secret."""
+        """The files with secrets, by the name of the secret's setting."""
         return dict(self._files)
 
     def renewed(self) -> Self:
-        """Return these settings with the secrets that are in files read again; raises ConfigError."""
+        """Return these settings with the secrets in files read again; raises ConfigError."""
         if not self._files:
             return self
         given = {name: value for name, value in self if name in self.model_fields_set - self._files.keys()}
         try:
             return type(self).model_validate({**given, **{name + SUFFIX: path for name, path in self._files.items()}})
         except ValidationError as error:
-            raise ConfigError("; ".join(_said(error))) from None
+            raise ConfigError("; ".join(_flaws(error))) from None
 
 
-def _said(error: ValidationError) -> list[str]:
-    """Say what is wrong without the values."""
+def _flaws(error: ValidationError) -> list[str]:
+    """Return what is wrong, without the values."""
     flaws = error.errors(include_input=False, include_url=False)
     return [": ".join((*map(str, flaw["loc"]), flaw["msg"].removeprefix("Value error, "))) for flaw in flaws]

@@ -119,7 +119,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(NamedTuple):
-    """A record that could not be used: `reason` is one word of a closed set, `message` says what is wrong."""
+    """A record that was rejected: `reason` is one word of a closed set, `message` says what is wrong."""
 
     reason: str
     message: str
@@ -138,10 +138,10 @@ class _StageRecord(NamedTuple):
 
 
 class Pipeline:
-    """Takes events one by one; what comes out is there when `send` or `advance` returns.
+    """Takes events one by one; the outputs are complete when `send` or `advance` returns.
 
-    `settings`: as in a TOML file, by section; they come before those of `config`, which is one. The environment counts
-    for nothing. Time stands still between calls: it begins at `start`. Raises ConfigError for a setting that is wrong.
+    `settings`: as in a TOML file, by section; they override those of the TOML file `config`. The environment is
+    ignored. The clock begins at `start`, and moves only by `advance`. Raises ConfigError for an invalid setting.
     """
 
     def __init__(
@@ -188,8 +188,8 @@ class Pipeline:
         return _ms(self.now)
 
     def _process(self) -> None:
-        """Commit until nothing is left to be said."""
-        while sum(self._commit(each) for each in self._stages):  # Both, though the first had nothing.
+        """Commit until no stage has any more outputs."""
+        while sum(self._commit(stage) for stage in self._stages):  # A sum, not any(): both stages must commit.
             pass
 
     def _commit(self, partition: "_OnlyPartition") -> bool:
@@ -226,7 +226,7 @@ class Pipeline:
 
 
 class _OnlyPartition:
-    """The only partition of a stage: what it remembers, how far it is, and what waits to be read."""
+    """The only partition of a stage: its state, its offset, and the records still to be read."""
 
     def __init__(self, stage: Stage[Any]) -> None:
         self.waiting: list[Message] = []
@@ -236,7 +236,7 @@ class _OnlyPartition:
         self._position = Position(0, 0, 0, 0, 1, stage.profile)
 
     def commit(self, now_ms: int) -> Outputs | None:
-        """Return what came of all that waits and of the time, None where that is nothing."""
+        """Process all waiting records and the passing of time; return the outputs, None where there are none."""
         first = self._position.offset
         records: list[Arrival] = [
             _StageRecord(first + number, timestamp, key, value, headers)

@@ -28,7 +28,7 @@ class AlertEncoder:
     def messages(self, alerts: Sequence[Alert], wall_ms: int, source: OutputSource | None = None) -> list[Message]:
         """Return a message for each alert; no record's timestamp is ahead of `wall_ms`.
 
-        `source`: where the runs' events come from, for alerts that have an offset.
+        `source`: where the events of the runs come from; needed for alerts with an offset.
         """
         if source is not None:
             place = {"source_topic": source.topic, "source_partition": source.partition}
@@ -46,7 +46,7 @@ class AlertEncoder:
 
 
 def decode_alert(record: Arrival) -> Alert:
-    """Return the alert that a record holds; raises RecordRejected where it holds none that this release can read."""
+    """Return the alert in a record; raises RecordRejected where this release cannot read one from it."""
     try:
         return convert(unframe(record, VERSIONS, "RunAlert"), Alert)
     except RecordRejected:

@@ -1,4 +1,4 @@
-"""What the decoders share: a framed record, what it may hold, how values are read, and how a record is refused."""
+"""What the decoders share: framed records, the limits on their content, and the errors for records that are refused."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,22 +14,22 @@ from streamproc.spelling import meant
 MAX_ID_CHARS = 256
 MAX_STATUS_CHARS = 64
 MAX_NAME_CHARS = 1_024
-"""Of a thread, an assistant, a model, an error code: kept with the run, and sent on with each change. Cut there."""
+"""Longer names are cut (thread, assistant, model, error code): the state keeps them, and each output repeats them."""
 MAX_UNIX_SECONDS = 253_402_300_799
 """The last second of the year 9999."""
 MAX_LONG = 2**63 - 1
 MAX_METADATA_PAIRS, MAX_METADATA_KEY_CHARS, MAX_METADATA_VALUE_CHARS = 16, 64, 512
 MAX_TOOLS, MAX_TOOL_CHARS, MAX_TOOLS_CHARS = 128, 256, 8_192
-"""Kept of a required action's calls: so many, of a name so much, and of all of them together."""
+"""Limits on the tools of a required action: how many names, characters of one name, characters of all names."""
 
 FLAGS = tuple(EventFlag)
 
-# Controls, line and paragraph separators, and what changes the direction of the text around it.
+# Control characters, line and paragraph separators, and characters that change the direction of the text around them.
 NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class Arrival(Protocol):
-    """What the codec needs of a consumed record. `timestamp` in milliseconds."""
+    """A consumed record, as far as the codec reads it. `timestamp` in milliseconds."""
 
     @property
     def offset(self) -> int: ...  # noqa: D102
@@ -44,7 +44,7 @@ class Arrival(Protocol):
 
 
 class Bare(NamedTuple):
-    """An Arrival of who has values only: no key, no headers."""
+    """An Arrival with a value only: no key, no headers."""
 
     offset: int
     timestamp: int
@@ -54,7 +54,7 @@ class Bare(NamedTuple):
 
 
 class Framed(Struct, gc=False, frozen=True):
-    """A record and its payload, the framing taken off. `partition`: of the input."""
+    """A record and its payload without the framing. `partition`: the input partition."""
 
     record: Arrival
     payload: bytes
@@ -64,7 +64,7 @@ class Framed(Struct, gc=False, frozen=True):
 class Rejection(NamedTuple):
     """A record that cannot be used: the reason, and a message that does not show the payload.
 
-    `partition`: of the input.
+    `partition`: the input partition.
     """
 
     record: Arrival
@@ -79,14 +79,14 @@ def latest(records: Iterable[Arrival]) -> list[Arrival]:
 
 
 def instants(timestamps: Sequence[int]) -> Sequence[int]:
-    """Return Kafka timestamps, NO_TIMESTAMP for those that are absent or in another unit: a broker admits any long."""
+    """Return Kafka timestamps, with NO_TIMESTAMP for those absent or in another unit: a broker admits any long."""
     if min(timestamps, default=MIN_TIME_MS) >= MIN_TIME_MS and max(timestamps, default=0) <= MAX_TIME_MS:
         return timestamps
     return [instant(timestamp, NO_TIMESTAMP) for timestamp in timestamps]
 
 
 def instant(timestamp: int, otherwise: int) -> int:
-    """Return a Kafka timestamp, `otherwise` where it is no time."""
+    """Return a Kafka timestamp, or `otherwise` where it is not a valid time."""
     return timestamp if MIN_TIME_MS <= timestamp <= MAX_TIME_MS else otherwise
 
 
@@ -97,12 +97,12 @@ def ordered(odd: Iterable[EventFlag]) -> tuple[EventFlag, ...]:
 
 
 def is_text(text: str) -> bool:
-    """Tell whether a text is one to be shown: no control characters, nothing that turns the line around it."""
+    """Tell whether a text is safe to show: no control characters, none that change the direction of the line."""
     return text.isprintable() or NO_TEXT.search(text) is None
 
 
 def check(event: RunEvent) -> None:
-    """Refuse what decodes but cannot be a run: a mutated payload is often a valid other one.
+    """Refuse a payload that decodes but cannot be a run: a corrupted payload often decodes as a valid one.
 
     Raises RecordRejected (`bad_run_id`, `bad_status`).
     """
@@ -113,21 +113,21 @@ def check(event: RunEvent) -> None:
 
 
 def refusal(target: str, flaw: str) -> RecordRejected:
-    """Return the error for a record whose id or status, as `target` says, has a flaw: all that can cost an event."""
+    """Return the error for a record with a flaw in its id or status (`target`). No other field can cost an event."""
     if target == "id":
         return RecordRejected(RejectionReason.BAD_RUN_ID, f"the run id {flaw}")
     return RecordRejected(RejectionReason.BAD_STATUS, f"the status {flaw}")
 
 
 def unknown(status: str, only: frozenset[str]) -> RecordRejected:
-    """Return the error for an event in another status than may be."""
+    """Return the error for an event whose status is not one of `only`."""
     near = meant(status, only)
     may = f"did you mean {near}? STREAMPROC_INPUT__STATUSES maps it" if near else f"there is {', '.join(sorted(only))}"
     return RecordRejected(RejectionReason.UNKNOWN_STATUS, f"the status {shown(status)} is none of the profile's; {may}")
 
 
 def _flaw(text: str | None, limit: int) -> str:
-    """Return what is wrong with a text that must be there, without showing it."""
+    """Return what is wrong with a required text, without showing it."""
     if text is None:
         return "is null"
     if not 0 < len(text) <= limit:

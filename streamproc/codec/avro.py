@@ -1,4 +1,4 @@
-"""Types of schemas in normal form (see `normal`): what the vetting, the plan and the skimmer walk over."""
+"""Helpers for types of schemas in normal form (see `normal`). The vetting, the plan and the skimmer walk over them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -8,17 +8,17 @@ from typing import Any
 from streamproc.core.shape import LIST
 
 Names = Mapping[str, Any]
-"""Named types by name; in other types a name stands for each of them."""
+"""Named types by name; other types refer to them by that name."""
 RECORDS = frozenset(("record", "error"))
 LONG_UNITS = {
     f"{prefix}timestamp-{name}": per_second
     for name, per_second in (("millis", 1_000), ("micros", 1_000_000), ("nanos", 1_000_000_000))
     for prefix in ("", "local-")
 }
-"""How many of a logical type's unit make a second."""
+"""Units per second of each logical type."""
 TIME_OF_WHAT = {"date": "a date", "time-millis": "a time of day", "time-micros": "a time of day"}
 LOGICAL = {**dict.fromkeys((*LONG_UNITS, "time-micros"), "long"), **dict.fromkeys(("date", "time-millis"), "int")}
-"""What a logical type says something about: on any other type it counts for nothing, as Avro has it."""
+"""The Avro type that each logical type belongs to. On any other type it is ignored, as Avro specifies."""
 CONNECT = {
     f"{prefix}.{name}": f"timestamp-{unit}"
     for prefix, name, unit in (
@@ -28,11 +28,11 @@ CONNECT = {
         ("org.apache.kafka.connect.data", "Timestamp", "millis"),
     )
 }
-"""What Kafka Connect calls a long that is a time."""
+"""Kafka Connect's names for a long that is a time, and the logical type of each."""
 
 
 def nodes(schema: Any) -> Iterator[Any]:
-    """Yield a type and all that stands inside it; a name stands for itself."""
+    """Yield a type and all types inside it; names are not resolved."""
     yield schema
     for part in parts(schema):
         yield from nodes(part)
@@ -46,7 +46,7 @@ def kind(schema: Any) -> str:
 
 
 def parts(schema: Any) -> list[Any]:
-    """Return the types that stand right inside a type."""
+    """Return the types directly inside a type."""
     if isinstance(schema, list):
         return schema
     if not isinstance(schema, dict):
@@ -56,22 +56,22 @@ def parts(schema: Any) -> list[Any]:
 
 
 def resolved(schema: Any, names: Names) -> Any:
-    """Return what a name stands for; any other type as it is."""
+    """Return the type that a name stands for; any other type as it is."""
     return names.get(schema, schema) if isinstance(schema, str) else schema
 
 
 def branches(schema: Any, names: Names) -> list[Any]:
-    """Return what a value may be beside null."""
-    found = schema if isinstance(schema, list) else [schema]
-    return [resolved(branch, names) for branch in found if branch != "null"]
+    """Return the types that a value may have besides null."""
+    types = schema if isinstance(schema, list) else [schema]
+    return [resolved(branch, names) for branch in types if branch != "null"]
 
 
 def at_path(root: Any, path: Sequence[str], names: Names) -> list[Any]:
-    """Return the types that a value at the end of a path may have beside null; LIST is each item of a list."""
-    found = [resolved(root, names)]
+    """Return the types, besides null, of a value at the end of a path. The step LIST means each item of a list."""
+    types = [resolved(root, names)]
     for step in path:
-        found = [branch for node in found for part in _after(node, step) for branch in branches(part, names)]
-    return found
+        types = [branch for node in types for part in _after(node, step) for branch in branches(part, names)]
+    return types
 
 
 def _after(node: Any, step: str) -> list[Any]:
@@ -83,10 +83,10 @@ def _after(node: Any, step: str) -> list[Any]:
 
 
 def endless(names: Names) -> frozenset[str]:
-    """Return the types that may contain themselves, or one that does."""
+    """Return the types that may contain themselves, directly or inside another type."""
     uses = {name: {node for node in nodes(named) if _is_name(node, names)} for name, named in names.items()}
     sorter = TopologicalSorter(uses)
-    with suppress(CycleError):  # What is on no cycle, and leads to none, is found all the same.
+    with suppress(CycleError):  # A cycle raises, but the types that lead to none are still sorted.
         sorter.prepare()
     finite = set[str]()
     while sorter.is_active():

@@ -1,4 +1,4 @@
-"""Records as they were fetched: of a native batch none is an object of its own before somebody asks for it."""
+"""Records as they were fetched. The records of a native batch become Python objects only when one is accessed."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
@@ -15,7 +15,7 @@ unpacker: Any = module and module.Unpacker(MAX_HEADERS, HEADER_COST_BYTES)
 
 
 class Record(Struct, gc=False):
-    """A record, as the codec takes it."""
+    """A record, as the codec takes it (see `Arrival`)."""
 
     offset: int
     timestamp: int
@@ -27,27 +27,27 @@ class Record(Struct, gc=False):
 class Batched(Sequence[Record]):
     """Records in the order of their offsets.
 
-    `parts`: native batches, and the records of each: from where, to before where. There are none any more once
-    somebody has looked at a record.
+    `parts`: native batches, each with the range of its records (start, and stop, which is exclusive). Accessing a
+    record turns all parts into objects; from then on `parts` is empty.
     """
 
     def __init__(self) -> None:
         self.parts: list[tuple[Batch, int, int]] = []
-        self._made: list[Record] = []
+        self._objects: list[Record] = []
 
     def add(self, batch: "Batch", start: int, stop: int) -> None:
-        """Add records of a native batch; before any others are added to `made`."""
+        """Add records of a native batch. Call this before appending to `made()`."""
         self.parts.append((batch, start, stop))
 
     def made(self) -> list[Record]:
-        """Return the records as objects, which is what this holds from now on."""
+        """Return the records as objects; from now on this sequence holds them, and no parts."""
         if self.parts:
             parts, self.parts = self.parts, []
-            self._made = [record for part in parts for record in map(Record, *unpacker.columns(*part))]
-        return self._made
+            self._objects = [record for part in parts for record in map(Record, *unpacker.columns(*part))]
+        return self._objects
 
     def __len__(self) -> int:
-        return sum(stop - start for _, start, stop in self.parts) if self.parts else len(self._made)
+        return sum(stop - start for _, start, stop in self.parts) if self.parts else len(self._objects)
 
     @overload
     def __getitem__(self, at: int) -> Record: ...

@@ -1,4 +1,4 @@
-"""Which schema the records behind a framing header have: those that ship, and those that were asked for."""
+"""Writer schemas by framing header: those that ship, and those that a registry returned."""
 
 import json
 import time
@@ -13,15 +13,15 @@ from streamproc.core.shape import Shape
 from streamproc.errors import RecordRejected, RejectionReason
 
 MAX_REFUSED = 10_000
-"""Answers remembered that were no: ids are made up faster than schemas."""
+"""Limit on refusals remembered: a faulty producer can send any number of ids that do not exist."""
 MAX_REASON_CHARS = 1_000
-"""Of such an answer's text."""
+"""Limit on the text of a refusal."""
 MAX_LEARNED_BYTES = 4_194_304
-"""Of the texts of learned schemas together: compiled, a wide schema takes 60 times as much."""
+"""Limit on the texts of all learned schemas: compiled, a wide schema takes 60 times as much."""
 
 
 class SchemaMissing(Exception):
-    """The book does not know the header, but a registry may: `learn` or `refuse` it, then look again."""
+    """The book does not know the header, but a registry may: call `learn` or `refuse`, then `find` again."""
 
 
 class _Learned(NamedTuple):
@@ -38,9 +38,9 @@ class _SchemaRefusal(NamedTuple):
 class SchemaBook:
     """Writer schemas by framing header.
 
-    `registered`: whether ids of the Confluent wire format are asked of a registry; the book keeps at most `max_learned`
-    of its schemas, of MAX_LEARNED_BYTES in all, those used last, and a no for `negative_ttl_s` seconds. `json`: whether
-    JSON objects are taken.
+    `registered`: whether a registry is asked for ids of the Confluent wire format. The book keeps the most recently
+    used of its schemas, at most `max_learned` and MAX_LEARNED_BYTES, and each refusal for `negative_ttl_s` seconds.
+    `json`: whether JSON objects are accepted.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class SchemaBook:
         raise SchemaMissing(label(header))
 
     def learn(self, header: bytes, schema: WriterSchema) -> None:
-        """Remember what a registry answered: this one at least, whatever its size."""
+        """Remember a schema that a registry returned. It is kept even if it alone exceeds MAX_LEARNED_BYTES."""
         self._refused.pop(header, None)
         self._forget(header)
         size = len(json.dumps(schema.document))
@@ -101,7 +101,7 @@ class SchemaBook:
 
     def refuse(self, header: bytes, error: RecordRejected) -> None:
         """Remember for a while that records behind `header` cannot be used."""
-        # Not the error itself: its traceback holds on to the schema.
+        # The error itself is not kept: its traceback would keep the schema in memory.
         until, text = self._clock() + self._negative_ttl_s, _cut(str(error))
         self._refused[header] = _SchemaRefusal(until, error.reason, text)
         self._refused.move_to_end(header)

@@ -1,4 +1,4 @@
-"""The parsing canonical form of a schema, and its fingerprint, as the Avro specification has them. Pure."""
+"""The parsing canonical form of a schema, and its fingerprint, as the Avro specification defines them. Pure."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,24 +10,24 @@ from streamproc.codec.normal import Tree, called
 
 
 def canonical(tree: Tree) -> str:
-    """Return the parsing canonical form of the specification; like other implementations it escapes nothing."""
+    """Return the specification's parsing canonical form; like other implementations, this one escapes nothing."""
     return _Canonical(tree.types).written(tree.top)
 
 
 def crc_64_avro(tree: Tree) -> str:
-    """Return the fingerprint of a schema, in the order in which its bytes are sent."""
-    text = canonical(tree).encode(errors="replace").decode()  # As Java does with half of a surrogate pair.
+    """Return the fingerprint of a schema as hex digits, in the order in which its bytes are sent."""
+    text = canonical(tree).encode(errors="replace").decode()  # Java replaces half a surrogate pair in the same way.
     return str(fingerprint(text, "CRC-64-AVRO"))
 
 
 class _Text(NamedTuple):
-    """What is written as it is."""
+    """A text to be written as it is."""
 
     text: str
 
 
 class _Canonical:
-    """Writes each named type out where it first stands; they may be in each other in a chain of any length."""
+    """Writes out each named type where it first occurs. Without recursion: types may be nested to any depth."""
 
     def __init__(self, types: Names) -> None:
         self._types = types
@@ -45,7 +45,7 @@ class _Canonical:
         return "".join(texts)
 
     def _pieces(self, node: Any) -> Iterator[Any]:
-        """Yield texts and types, of which a type's canonical form is made."""
+        """Yield the texts and types that make up a type's canonical form, in order."""
         if isinstance(node, list):
             yield _Text("[")
             for number, branch in enumerate(node):

@@ -17,7 +17,7 @@ _MILLISECONDS = [b".%03dZ" % millisecond for millisecond in range(1000)]
 class CloudEvents:
     """Makes the headers of one kind of output record. `ce_id` is deterministic, so that a consumer can drop repeats.
 
-    `fixed`: those that all records of the kind have; two follow on them.
+    `fixed`: the headers that all records of the kind share; `ce_id` and `ce_time` follow them.
     """
 
     def __init__(self, kind: str, source: str, schema_label: str, content_type: bytes = AVRO) -> None:

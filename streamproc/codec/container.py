@@ -1,8 +1,7 @@
 """Avro object container files: RunObjects in, results out.
 
-Payloads are lifted out as they stand, and set down as the encoders made them: nothing is encoded a second time.
-fastavro finds the blocks, but parses a file's schema on the way, and refuses what decoding does not need: it is given
-another header.
+Payloads are read and written as bytes: nothing is encoded a second time. fastavro finds the blocks. It would also parse
+the file's schema, and refuse it for parts that decoding does not need; so it is given a replacement header.
 """
 
 import json
@@ -23,7 +22,7 @@ from streamproc.errors import ConfigError, RecordRejected, RejectionReason
 
 MAGIC = b"Obj\x01"
 CODECS = ("null", "deflate", "snappy", "bzip2", "xz")
-"""What fastavro reads with the packages that streamproc has anyway."""
+"""The codecs that fastavro reads with the packages that streamproc depends on anyway."""
 BLOCK_BYTES = 64_000
 HEADER: Any = fastavro.parse_schema(
     {
@@ -36,11 +35,11 @@ HEADER: Any = fastavro.parse_schema(
         ],
     }
 )
-"""What a file begins with, as the specification has it."""
+"""The schema of a file's header, from the Avro specification."""
 
 
 class Header(NamedTuple):
-    """What a file says of itself: its schema as JSON, how its blocks are compressed, and what stands behind each."""
+    """The header of a file: its schema as JSON, the compression of its blocks, and the marker behind each block."""
 
     schema: bytes
     codec: str
@@ -48,19 +47,19 @@ class Header(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A record of a file: its payload's bytes, and what they say."""
+    """A record of a file: its payload, and the decoded fields."""
 
     payload: bytes
-    found: Mapping[str, Any]
+    fields: Mapping[str, Any]
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """Read the header of a file up to its first block; raises whatever comes where it is none, or damaged."""
-    found: Any = fastavro.schemaless_reader(file, HEADER, None)
-    if found["magic"] != MAGIC:
+    """Read the header of a file, up to its first block. A damaged header may raise any exception."""
+    header: Any = fastavro.schemaless_reader(file, HEADER, None)
+    if header["magic"] != MAGIC:
         raise ValueError("no Avro object container file")
-    meta = found["meta"]
-    return Header(meta["avro.schema"], meta.get("avro.codec", b"null").decode(), found["sync"])
+    meta = header["meta"]
+    return Header(meta["avro.schema"], meta.get("avro.codec", b"null").decode(), header["sync"])
 
 
 def schema_of(path: Path, shape: Shape) -> WriterSchema:
@@ -102,7 +101,7 @@ def entries(path: Path, schema: WriterSchema) -> Iterator[Entry]:
 
 
 class _Behind:
-    """A file behind its header, as a reader has it that knows nothing of its schema."""
+    """A file whose header is replaced by one with a trivial schema, for fastavro's block reader."""
 
     def __init__(self, header: Header, file: IO[bytes]) -> None:
         meta = {"avro.schema": b'"null"', "avro.codec": header.codec.encode()}
@@ -112,7 +111,7 @@ class _Behind:
         self._file = file
 
     def read(self, size: int = -1) -> bytes:
-        """Read on; the header is never read together with what is behind it."""
+        """Read on; one call never returns bytes of both the header and the file."""
         return self._before.read(size) or self._file.read(size)
 
     def tell(self) -> int:
@@ -124,12 +123,12 @@ def _entries_of(block: Any, schema: WriterSchema) -> Iterator[Entry]:
     data: bytes = block.bytes_.getvalue()
     stream, start = block.bytes_, 0
     for _ in range(block.num_records):
-        if schema.skimmer.is_endless:  # Or a few bytes of it overflow fastavro's stack.
+        if schema.skimmer.is_endless:  # Checked first: a few bytes of such a type can overflow fastavro's stack.
             schema.skimmer.end(data, start)
-        # A text that is not UTF-8 is a bad record, not a damaged file: its end can be found.
-        found: Any = fastavro.schemaless_reader(stream, schema.parsed, None, handle_unicode_errors="replace")
+        # A text that is not UTF-8 makes a bad record, not a damaged file: the end of the record is still known.
+        fields: Any = fastavro.schemaless_reader(stream, schema.parsed, None, handle_unicode_errors="replace")
         end = stream.tell()
-        yield Entry(data[start:end], found)
+        yield Entry(data[start:end], fields)
         start = end
     if start != len(data):
         raise ValueError("bytes are left over at the end of the block")
@@ -207,10 +206,10 @@ def _bytes(value: bytes) -> bytes:
 
 def _varint(number: int) -> bytes:
     """Return the Avro encoding of a long that is not negative."""
-    rest = number << 1
+    bits = number << 1
     encoded = bytearray()
-    while rest > 0x7F:  # noqa: PLR2004
-        encoded.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    encoded.append(rest)
+    while bits > 0x7F:  # noqa: PLR2004
+        encoded.append(bits & 0x7F | 0x80)
+        bits >>= 7
+    encoded.append(bits)
     return bytes(encoded)

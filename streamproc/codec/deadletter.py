@@ -1,7 +1,7 @@
-"""Dead letters: bytes, key and headers exactly as they came, and why. Nothing in here parses the record again.
+"""Dead letters: value, key and headers of a record as they came, and the reason. Nothing here parses the record again.
 
-What the dead-letter topic would not admit is cut, with the size and the SHA-256 of the whole: it can be read again from
-where it came, and known by them.
+A record that is too large for the dead-letter topic is cut. The letter then has the size and the SHA-256 of the whole
+value, so that the original can be read again at its source offset and verified.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from streamproc.errors import RejectionReason
 
 MAX_MESSAGE_CHARS = 1_000
 CUT_BYTES = 65_536
-"""Of a value, or a key, that is left of what the topic does not admit."""
+"""How much is kept of a value, or a key, that is too large for the topic."""
 ANY_SIZE = 2**31 - 1
 
 REASON = "streamproc.error.reason"
@@ -24,17 +24,17 @@ PARTITION = "streamproc.source.partition"
 OFFSET = "streamproc.source.offset"
 TIMESTAMP = "streamproc.source.timestamp"
 HEADERS = (REASON, MESSAGE, TOPIC, PARTITION, OFFSET, TIMESTAMP)
-"""What is appended to the record's own headers, in this order."""
+"""Headers appended to the record's own, in this order."""
 
 SIZE, SHA256, CUT = "streamproc.size", "streamproc.sha256", "streamproc.cut"
-"""Behind them where a record was too large: bytes and digest of its whole value, and, where it was cut, of what."""
+"""Further headers of a record that was too large: size and digest of its whole value, and the parts that were cut."""
 THROUGH = "streamproc.skipped.through"
-"""Behind them where records were passed over: the last one's offset."""
+"""Further header of records that were skipped: the offset of the last one."""
 FURTHER_HEADERS = (SIZE, SHA256, CUT, THROUGH)
 
 
 class RecordPlace(NamedTuple):
-    """Where a record was read."""
+    """The topic, partition, offset and timestamp of a record that was read."""
 
     topic: str
     partition: int
@@ -45,10 +45,11 @@ class RecordPlace(NamedTuple):
 def dead_letter(
     rejection: Rejection, topic: str, partition: int, wall_ms: int, admitted_bytes: int = ANY_SIZE
 ) -> Message:
-    """Return the dead letter of a record of `topic` and `partition`; `admitted_bytes`: what its topic admits."""
+    """Return the dead letter of a record of `topic` and `partition`; `admitted_bytes`: what the letter topic admits."""
     record, reason = rejection.record, rejection.reason
     place = RecordPlace(topic, partition, record.offset, record.timestamp)
-    # Two that lie too far apart go into no batch, and retention takes what seems old; a header has the record's own.
+    # Never ahead of the clock, and a valid time: letters whose times lie too far apart fit into no batch, and retention
+    # would delete a letter that seems old. A header has the record's own timestamp.
     at_ms = min(instant(record.timestamp, wall_ms), wall_ms)
     if reason != RejectionReason.TOO_LARGE:
         headers = [*_own(record), *_why(reason, rejection.message, place)]
@@ -63,7 +64,7 @@ def skipped_letter(place: RecordPlace, through: int, why: str, wall_ms: int) -> 
 
 
 def _sized(rejection: Rejection, place: RecordPlace, at_ms: int, admitted_bytes: int) -> Message:
-    """Return the letter with its record as it came where the topic admits that, else with as much as it does."""
+    """Return a letter with the whole record if the topic admits that, else with as much of it as the topic admits."""
     record, note = rejection.record, "; this letter is whole"
     proof = _proof(record)
     own = _own(record)
@@ -83,12 +84,12 @@ def _sized(rejection: Rejection, place: RecordPlace, at_ms: int, admitted_bytes:
 
 
 def _own(record: Arrival) -> Headers:
-    """Return the record's own headers, none where there are too many."""
+    """Return the record's own headers, or none if there are too many."""
     return record.headers if headers_count(record.headers) <= MAX_HEADERS else ()
 
 
 def _fits(record: Arrival, value: bytes | None, headers: Headers, admitted_bytes: int) -> bool:
-    """Whether a letter with the record's key has all of its headers, and its topic admits it."""
+    """Tell whether a letter with these parts keeps all headers of the record, and its topic admits it."""
     is_listed = headers_count(record.headers) <= MAX_HEADERS and len(headers) <= MAX_HEADERS
     return is_listed and batch_bytes(record.key, value, headers) <= admitted_bytes
 

@@ -1,6 +1,6 @@
 """Framed values to RunEvents, a whole batch of several partitions at a time: native first, else record by record.
 
-Both decoders take and refuse the same records, and read the same from them: a property test holds it.
+Both decoders accept and refuse the same records, and read the same values from them: a property test proves it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ from streamproc.core.model import RunEvent
 from streamproc.errors import RecordRejected
 
 MAX_MISSING = 64
-"""Headers that one batch asks a registry for at a time."""
+"""How many headers one batch asks a registry for at a time."""
 
 Format = WriterSchema | JsonFormat
 Groups = dict[bytes, tuple[Format, list[Framed]]]
 
 
 class Decoded(NamedTuple):
-    """What a partition's records turned out to be. Each one taken is in exactly one of the two, both in offset order.
+    """The decoded records of a partition: each is either an event or a rejection. Both lists are in offset order.
 
-    `taken`: how many were decoded, from the first on. The next one needs the first of the schemas `missing`, headers
-    that a registry has to be asked for; the others are needed by records behind it.
+    `taken`: how many records were decoded, from the first on. `missing`: framing headers whose schemas must be asked
+    of a registry; the first is that of the record at which decoding stopped, the others are those of later records.
     """
 
     events: list[RunEvent]
@@ -36,21 +36,21 @@ class Decoded(NamedTuple):
     missing: tuple[bytes, ...] = ()
 
     def before(self, offset: int) -> "Decoded":
-        """Return what lies before a record, as if the batch had ended there."""
+        """Return the events and rejections before an offset, as if the batch had ended there."""
         events = [event for event in self.events if event.offset < offset]
         rejections = [rejection for rejection in self.rejections if rejection.record.offset < offset]
         return Decoded(events, rejections, len(events) + len(rejections))
 
 
 def decode(records: Sequence[Arrival], book: SchemaBook) -> Decoded:
-    """Decode records of one partition; as `decode_together`."""
+    """Decode the records of one partition, as `decode_together` does."""
     return decode_together({0: records}, book)[0]
 
 
 def decode_together(brought: Mapping[int, Sequence[Arrival]], book: SchemaBook) -> dict[int, Decoded]:
-    """Decode records by partition, in one go for all.
+    """Decode the records of several partitions together, by partition.
 
-    Raises nothing for bad input: what cannot be used is in `rejections`.
+    Raises nothing for bad input: a record that cannot be used is in `rejections`.
     """
     rejections: list[Rejection] = []
     groups: Groups = {}
@@ -78,12 +78,12 @@ def decode_together(brought: Mapping[int, Sequence[Arrival]], book: SchemaBook) 
 def _by_schema(
     partition: int, records: Sequence[Arrival], book: SchemaBook, groups: Groups, rejections: list[Rejection]
 ) -> int:
-    """Sort records by schema, and reject those without; return how many come before one whose schema is missing."""
+    """Group records by schema and reject those without one; return how many precede the first with a missing schema."""
     header, size = b"", 0
     group: list[Framed] | None = None
     for number, record in enumerate(records):
         value = record.value
-        if group is None or value is None or not value.startswith(header):  # As a rule it is framed like the last one.
+        if group is None or value is None or not value.startswith(header):  # Most are framed like the record before.
             try:
                 header = header_of(value)
                 if header not in groups:
@@ -101,10 +101,10 @@ def _by_schema(
 
 
 def _missing(records: Sequence[Arrival], book: SchemaBook) -> tuple[bytes, ...]:
-    """Return the headers that a registry has to be asked for, in the order in which they are needed."""
+    """Return the headers whose schemas a registry has to be asked for, in the order of the records that need them."""
     missing: dict[bytes, None] = {}
     for record in records:
-        header = _asked_for(record, book)
+        header = _missing_header(record, book)
         if header is not None:
             missing[header] = None
             if len(missing) == MAX_MISSING:
@@ -112,7 +112,7 @@ def _missing(records: Sequence[Arrival], book: SchemaBook) -> tuple[bytes, ...]:
     return tuple(missing)
 
 
-def _asked_for(record: Arrival, book: SchemaBook) -> bytes | None:
+def _missing_header(record: Arrival, book: SchemaBook) -> bytes | None:
     try:
         header = header_of(record.value)
     except RecordRejected:
@@ -129,10 +129,10 @@ def _asked_for(record: Arrival, book: SchemaBook) -> bytes | None:
 def _decode_group(group: list[Framed], schema: Format, rejections: list[Rejection]) -> list[RunEvent]:
     if isinstance(schema, JsonFormat) or schema.native is None:
         return _read_each(group, schema, rejections)
-    found = schema.native.decode(group)
-    for row, fault in found.faults:
+    batch = schema.native.decode(group)
+    for row, fault in batch.faults:
         rejections.append(_rejection(group[row], refusal(fault, schema.where)))
-    return found.events + _read_each([group[row] for row in found.doubtful], schema, rejections)
+    return batch.events + _read_each([group[row] for row in batch.doubtful], schema, rejections)
 
 
 def _read_each(group: Sequence[Framed], schema: Format, rejections: list[Rejection]) -> list[RunEvent]:

@@ -1,7 +1,7 @@
 """Internal records as an earlier release wrote them: Avro, one for each measurement, mark and source.
 
-They may stand in the topics at an upgrade, so they are read for as long as anybody may come from that release, and
-never written. The new formats are in `measurements` and `windows`.
+They may still be in the topics after an upgrade, so they are read for as long as an upgrade from that release is
+supported. They are never written. The new formats are in `measurements` and `windows`.
 """
 
 from collections.abc import Mapping
@@ -33,38 +33,38 @@ MEASUREMENTS, WINDOW_STATES = ("run_measurement",), ("window_state",)
 """The bundled schemas."""
 Value = Window | SourceMark | Failing | Silence
 VALUES: Mapping[str, type[Value]] = {"window": Window, "source": SourceMark, "failing": Failing, "silence": Silence}
-"""The fields of WindowState, one of which is set, and what it holds."""
+"""The fields of WindowState and their types; exactly one field of a record is set."""
 
 
 def read_measurement(record: Arrival) -> Measurements:
-    """Return what a RunMeasurement holds; raises RecordRejected, and anything for damaged bytes."""
-    found = unframe(record, MEASUREMENTS, "RunMeasurement")
-    if found["mark"] is not None:
-        return Measurements(marks=[convert([found["source_partition"], *found["mark"].values()], Mark)])
-    group = name(found["assistant_id"]), name(found["model"])
-    return Measurements([convert([*group, found["start"], _totals(found["totals"])], Measurement)])
+    """Decode a RunMeasurement; raises RecordRejected, and any exception for damaged bytes."""
+    fields = unframe(record, MEASUREMENTS, "RunMeasurement")
+    if fields["mark"] is not None:
+        return Measurements(marks=[convert([fields["source_partition"], *fields["mark"].values()], Mark)])
+    group = name(fields["assistant_id"]), name(fields["model"])
+    return Measurements([convert([*group, fields["start"], _totals(fields["totals"])], Measurement)])
 
 
 def read_value(record: Arrival, kind: str) -> tuple[int, Value]:
-    """Return the source offset and the value of a WindowState; raises as `read_measurement`."""
-    found = unframe(record, WINDOW_STATES, "WindowState")
-    if found[kind] is None:
+    """Return the source offset and the value of a WindowState; raises what `read_measurement` raises."""
+    fields = unframe(record, WINDOW_STATES, "WindowState")
+    if fields[kind] is None:
         raise ValueError("the value is of another kind than the key")
-    said = list(found[kind].values())
+    values = list(fields[kind].values())
     if kind == "window":
-        said[0] = _totals(said[0])
-    return found["source_offset"], convert(said, VALUES[kind])
+        values[0] = _totals(values[0])
+    return fields["source_offset"], convert(values, VALUES[kind])
 
 
-def _totals(found: Mapping[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
-    """Return a record Totals as the core's has its fields, in the same order."""
-    moves, waits = found["transitions"], ((QUEUE_WAIT, found["queue_wait"]), (ACTION_WAIT, found["action_wait"]))
-    runs = ((run_durations(outcome), durations) for outcome, durations in found["durations"].items())
-    counts = {CREATED: found["created"], COMPLETED: max(0, found["arrivals"] - sum(moves.values()))}
+def _totals(totals: Mapping[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """Convert a record Totals to the fields of the core's Totals, in their order."""
+    moves, waits = totals["transitions"], ((QUEUE_WAIT, totals["queue_wait"]), (ACTION_WAIT, totals["action_wait"]))
+    runs = ((run_durations(outcome), durations) for outcome, durations in totals["durations"].items())
+    counts = {CREATED: totals["created"], COMPLETED: max(0, totals["arrivals"] - sum(moves.values()))}
     counts |= {TO + status: count for status, count in moves.items()}
-    counts |= {TOKENS + kind: count for kind, count in found["tokens"].items()}
+    counts |= {TOKENS + kind: count for kind, count in totals["tokens"].items()}
     for names, durations in (*waits, *runs):
         prefix = names.sum_ms.removesuffix(SUM_MS)
         counts |= {prefix + bucket: count for bucket, count in durations["buckets"].items()}
         counts[names.sum_ms] = durations["sum_ms"]
-    return {name: count for name, count in counts.items() if count}, found["errors"]
+    return {name: count for name, count in counts.items() if count}, totals["errors"]

@@ -1,4 +1,4 @@
-"""What a commit says of runs, as Kafka messages: framed Avro with CloudEvents headers."""
+"""The outputs about runs as Kafka messages: framed Avro with CloudEvents headers."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ NOTHING_ELSE: Mapping[str, int] = {}
 
 
 class OutputSource(NamedTuple):
-    """Where the events come from, as the outputs say it."""
+    """Where the events come from, as written in the outputs."""
 
     application_id: str
     topic: str
@@ -27,19 +27,19 @@ class OutputSource(NamedTuple):
 
 
 class OutputEncoder:
-    """Encodes what the runs of one input partition do and become."""
+    """Encodes the transitions and states of the runs of one input partition."""
 
     def __init__(self, source: OutputSource, frames: Frames = SINGLE_OBJECTS) -> None:
         transition, state = load_framed("run_transition", frames), load_framed("run_state", frames)
         prefix = f"/streamproc/{source.application_id}"
-        changed = CloudEvents("streamproc.run.transition", f"{prefix}/transitions", transition.label)
-        self._became = CloudEvents("streamproc.run.state", f"{prefix}/state", state.label)
+        transition_events = CloudEvents("streamproc.run.transition", f"{prefix}/transitions", transition.label)
+        self._state_events = CloudEvents("streamproc.run.state", f"{prefix}/state", state.label)
         self._origin, self._place = source.origin, place_of(source.origin)
-        self._transitions = EventEncoder(transition, Transition, changed, "occurred_at")
-        self._states = EventEncoder(state, Run, self._became, "status_since")
+        self._transitions = EventEncoder(transition, Transition, transition_events, "occurred_at")
+        self._states = EventEncoder(state, Run, self._state_events, "status_since")
 
     def transitions(self, changes: Sequence[Transition], wall_ms: int) -> Messages:
-        """Return a message for each change."""
+        """Return a message for each transition."""
         return self._transitions.encode(changes, self._origin, wall_ms)
 
     def states(
@@ -47,8 +47,8 @@ class OutputEncoder:
     ) -> Messages:
         """Return a message with the state of each run that changed in the commit `sequence`.
 
-        `causes`: offsets of the events that changed a state without being applied, CLOCK where it was the clock in that
-        commit: else the ids of two states of a run would be the same (rules.md 22).
+        `causes`: by run id, the offset of an event that changed the state without being applied, or CLOCK where the
+        clock did. Without them, two states of a run would have the same id (rules.md 22).
         """
         ids = {}
         for number, run in enumerate(runs) if causes else ():
@@ -58,8 +58,8 @@ class OutputEncoder:
         return self._states.encode(runs, self._origin, wall_ms, ids)
 
     def tombstones(self, forgotten: Mapping[str, int], now_ms: int, sequence: int, wall_ms: int) -> list[Message]:
-        """Return a null for each run forgotten at `now_ms`; `forgotten` maps run ids to their last event's offset."""
-        headers, time_ms = self._became.headers, min(now_ms, wall_ms)
+        """Return a tombstone for each run forgotten at `now_ms`; `forgotten`: offsets of the last events, by run id."""
+        headers, time_ms = self._state_events.headers, min(now_ms, wall_ms)
         return [
             (run_id.encode(), None, time_ms, headers(self._id(offset, sequence), now_ms))
             for run_id, offset in forgotten.items()

@@ -1,8 +1,8 @@
-"""How a value says what it is: single-object encoding, the Confluent wire format, or JSON.
+"""The framings of a value, which name its schema: single-object encoding, the Confluent wire format, or JSON.
 
 Single-object: C3 01, the 8-byte CRC-64-AVRO fingerprint (little-endian), payload.
 Confluent: byte 0, a 4-byte big-endian schema id, payload.
-JSON: an object; its opening brace is the header, and part of the payload, as is white space in front of it.
+JSON: an object. Its opening brace counts as the header, but belongs to the payload, like white space before it.
 """
 
 from typing import Literal
@@ -10,13 +10,13 @@ from typing import Literal
 from streamproc.errors import RecordRejected, RejectionReason
 
 Framing = Literal["confluent", "single_object"]
-"""Of what has a schema, by the name that settings and the log use."""
+"""The framings with a schema, by the names that settings and the log use."""
 SINGLE_OBJECT = b"\xc3\x01"
 SINGLE_OBJECT_BYTES = 10
 CONFLUENT_MAGIC = 0
 CONFLUENT_BYTES = 5
 FRAMINGS = ((SINGLE_OBJECT, SINGLE_OBJECT_BYTES), (bytes((CONFLUENT_MAGIC,)), CONFLUENT_BYTES))
-"""What a value begins with, and how many bytes are in front of its payload: of our own records."""
+"""The framings of our own records: the first bytes of a value, and how many bytes precede its payload."""
 JSON = b"{"
 BOM = b"\xef\xbb\xbf"
 
@@ -24,7 +24,7 @@ BOM = b"\xef\xbb\xbf"
 def header_of(value: bytes | None) -> bytes:
     """Return the framing header in front of the payload: it names the writer's schema.
 
-    Raises RecordRejected: `empty_value`, or `bad_framing` where it is neither framing.
+    Raises RecordRejected: `empty_value`, or `bad_framing` where the value has none of the framings.
     """
     if not value:
         raise RecordRejected(RejectionReason.EMPTY_VALUE, "the record has no value: send a run, or nothing at all")
@@ -42,7 +42,7 @@ def header_of(value: bytes | None) -> bytes:
 
 
 def single_object(fingerprint: str) -> bytes:
-    """Return the header for a fingerprint of 16 hex digits, in the order of the bytes on the wire."""
+    """Return the header for a fingerprint: 16 hex digits, in the order of the bytes on the wire."""
     return SINGLE_OBJECT + bytes.fromhex(fingerprint)
 
 
@@ -52,7 +52,7 @@ def confluent(schema_id: int) -> bytes:
 
 
 def label(header: bytes) -> str:
-    """Name the schema that a header points to: `crc64:` and 16 hex digits, `id:` and the number, or `json`."""
+    """Return the name of a header's schema: `crc64:` and 16 hex digits, `id:` and the number, or `json`."""
     if header == JSON:
         return "json"
     if header[0] == SINGLE_OBJECT[0]:

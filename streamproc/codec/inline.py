@@ -18,48 +18,48 @@ from streamproc.codec.names import (
 from streamproc.codec.variants import Variants
 
 NOWHERE = "_"
-"""Takes the place of no namespace beside other ones: from inside of those, a name in none could not be told twice."""
+"""Stands for the empty namespace where others exist too: inside a namespace, Avro cannot name a type without one."""
 
 
 class Uninlinable(Exception):
-    """The schemas do not make a document; the text says why, and shows nothing of them but names."""
+    """The schemas cannot be made into one document; the text says why, and shows nothing of them but names."""
 
 
 def inlined(schema: Any, referenced: Sequence[Any]) -> Any:
-    """Return `schema` with each named type of `referenced` put in where it is first used.
+    """Return `schema` with each named type of `referenced` inserted where it is first used.
 
-    All are parsed JSON, of whatever shape; none is changed. Raises Uninlinable.
+    All are parsed JSON, of any shape; none is changed. Raises Uninlinable.
     """
     variants = Variants((schema, *referenced))
-    known: dict[str, tuple[dict[str, Any], str]] = {}
+    definitions_by_name: dict[str, tuple[dict[str, Any], str]] = {}
     try:
         for document in referenced:
             for name, node, space in definitions(document, ""):
-                first, _ = known.setdefault(name, (node, space))
+                first, _ = definitions_by_name.setdefault(name, (node, space))
                 if variants.number(name, first) != variants.number(name, node):
                     raise Uninlinable(f"two of its references define {shown(name)}, in different ways")
         for name, node, space in definitions(schema, ""):
-            known.setdefault(name, (node, space))
-        return _Inliner(known, variants).place(schema, "", "")
+            definitions_by_name.setdefault(name, (node, space))
+        return _Inliner(definitions_by_name, variants).place(schema, "", "")
     except RecursionError:
         raise Uninlinable("it is nested too deeply") from None
 
 
 class _Inliner:
-    """Walks once through what it returns.
+    """Walks once through the document that it returns.
 
-    `known`: by full name, what to put in, and the namespace around it; `variants`: of all definitions there are.
+    `definitions_by_name`: by full name, the node to insert, and the namespace around it. `variants`: of them all.
     """
 
-    def __init__(self, known: Mapping[str, tuple[dict[str, Any], str]], variants: Variants) -> None:
-        self._known = known
+    def __init__(self, definitions_by_name: Mapping[str, tuple[dict[str, Any], str]], variants: Variants) -> None:
+        self._known = definitions_by_name
         self._variants = variants
-        self._nowhere = NOWHERE if any("." in name for name in known) else ""
+        self._nowhere = NOWHERE if any("." in name for name in definitions_by_name) else ""
         self._placed: dict[str, Any] = {}
-        """By full name, the node that defined it."""
+        """The nodes already inserted, by full name."""
 
     def place(self, node: Any, space: str, at: str) -> Any:
-        """Return a type as it stands in the document; `space` is the namespace around it in its own, `at` its path."""
+        """Return a type for the document. `space`: the namespace around it in its own schema; `at`: its path."""
         if isinstance(node, str):
             return self._refer(node, space, at)
         if isinstance(node, list):
@@ -73,7 +73,7 @@ class _Inliner:
         if part not in node:
             raise Uninlinable(f"{spot(at)} has {f'a type {of}' if of else 'an object'} without {part}")
         placed = self.place(node[part], space, within(at, step))
-        # An object around a type says nothing, and not all readers take it; around a primitive it is a logical type.
+        # An object around a type adds nothing, and some readers refuse it. Around a primitive it may be a logical type.
         return placed if part == "type" and not _is_primitive(placed) else {**node, part: placed}
 
     def _refer(self, name: str, space: str, at: str) -> Any:
@@ -92,13 +92,13 @@ class _Inliner:
             raise Uninlinable(f"{spot(at)} has a named type whose name is no text")
         full = name_of(node, space)
         if full in self._placed:
-            # Named by another schema before its own came up, or written out twice.
+            # Another schema used it before its own definition came up, or it is defined twice.
             if self._variants.number(full, self._placed[full]) == self._variants.number(full, node):
                 return self._written(full)
             raise Uninlinable(f"{spot(at)} defines {shown(full)} twice, in different ways")
         self._placed[full] = node
         inner, _, short = full.rpartition(".")
-        written, around = {key: it for key, it in node.items() if key != "namespace"}, inner or self._nowhere
+        written, around = {key: value for key, value in node.items() if key != "namespace"}, inner or self._nowhere
         written["name"] = short
         if around or "namespace" in node:
             written["namespace"] = around
@@ -110,11 +110,11 @@ class _Inliner:
         return written
 
     def _field(self, field: dict[str, Any], space: str, at: str, aliases: list[Any]) -> dict[str, Any]:
-        there = within(at, f".{shown(str(field.get('name')))}")
+        path = within(at, f".{shown(str(field.get('name')))}")
         try:
-            placed = self.place(field["type"], space, there)
+            placed = self.place(field["type"], space, path)
         except RecursionError:
-            raise Uninlinable(f"{spot(there)} is nested too deeply") from None
+            raise Uninlinable(f"{spot(path)} is nested too deeply") from None
         return {**field, "type": placed, **({"aliases": aliases} if aliases else {})}
 
     def _written(self, full: str) -> str:

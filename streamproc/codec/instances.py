@@ -1,4 +1,4 @@
-"""RunInstance records, both ways: what an instance says of itself. Times in milliseconds."""
+"""RunInstance records, both ways: an instance's report about itself. Times in milliseconds."""
 
 from msgspec import Struct, convert, to_builtins
 
@@ -12,7 +12,7 @@ VERSIONS = ("run_instance",)
 
 
 class Partition(Struct, frozen=True, kw_only=True):
-    """A partition of an instance; see schemas/run_instance.avsc. None: there is none, or it is not known."""
+    """A partition of an instance; see schemas/run_instance.avsc. None: not known, or does not apply."""
 
     topic: str
     partition: int
@@ -48,7 +48,7 @@ class Instance(Struct, frozen=True, kw_only=True):
 
 
 class InstanceEncoder:
-    """Encodes what the instances of one application say."""
+    """Encodes the reports of the instances of one application."""
 
     def __init__(self, application_id: str, frames: Frames = SINGLE_OBJECTS) -> None:
         self._schema = load_framed("run_instance", frames)
@@ -56,12 +56,12 @@ class InstanceEncoder:
         self._events = CloudEvents("streamproc.run.instance", source, self._schema.label)
 
     def report(self, instance: Instance) -> Message:
-        """Return the message with what an instance says."""
+        """Return the message with an instance's report."""
         value = self._schema.frame(to_builtins(instance))
         return self._message(instance.instance_id, value, instance.reported_at)
 
     def tombstone(self, instance_id: str, at_ms: int) -> Message:
-        """Return the message that an instance was stopped."""
+        """Return the tombstone of an instance that was stopped."""
         return self._message(instance_id, None, at_ms)
 
     def _message(self, instance_id: str, value: bytes | None, at_ms: int) -> Message:
@@ -70,7 +70,7 @@ class InstanceEncoder:
 
 
 def decode_instance(record: Arrival) -> Instance:
-    """Return what an instance says; raises RecordRejected where that is nothing that this release can read."""
+    """Decode an instance's report; raises RecordRejected where this release cannot read it."""
     try:
         return convert(unframe(record, VERSIONS, "RunInstance"), Instance)
     except RecordRejected:

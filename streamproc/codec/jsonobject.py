@@ -1,8 +1,8 @@
 """JSON objects as events: the slower framing, for producers without Avro.
 
-Only what the paths of a shape begin with is decoded, strictly; the rest of the object may be anything. What is not
-strictly JSON, but is what many JSON writers make, is left to the standard library: half a surrogate pair, bytes that
-are no UTF-8, NaN, numbers without end, control characters in texts.
+Only the top-level fields in which a shape's paths begin are decoded, strictly; the rest of the object may be anything.
+The standard library decodes what many writers emit though it is not strictly JSON: half a surrogate pair, bytes that
+are not UTF-8, NaN, very long numbers, control characters in texts.
 """
 
 import json
@@ -25,23 +25,23 @@ from streamproc.errors import RecordRejected, RejectionReason
 
 LABEL = "json"
 MAX_DEPTH = 200
-"""Of lists and objects one inside the other."""
+"""Limit on lists and objects nested in each other."""
 MAX_DIGITS = 4_300
-"""Of an integer: Python makes none of more."""
-MAX_TOLD, MAX_NAME_TOLD = 8, 40
-"""Names of an object's fields in one message, and characters of each."""
+"""Limit on the digits of an integer: Python converts no more."""
+MAX_NAMES_SHOWN, MAX_NAME_CHARS_SHOWN = 8, 40
+"""How many field names of an object one message shows, and how many characters of each."""
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MARKS = b",", b"[", b"{"
-"""An object holds no more values than it has of these outside its texts, and one."""
+"""The number of these marks outside texts, plus one, bounds the number of an object's values."""
 _TEXT = rb'"(?:[^"\\]++|\\.)*+"?+'
-"""One without an end goes on to the end: or each quote in it would be tried as a beginning."""
+"""A text without a closing quote matches to the end: otherwise each quote in it would be tried as a beginning."""
 _TEXTS = re.compile(rb'"[^"]*+"?+')
 _BRACKETS = bytes.maketrans(b"[{]}", b"(())")
 _NO_MARKS = bytes(set(range(256)) - set(b'[{]}"'))
 
 
 class JsonFormat:
-    """Reads JSON objects of one shape. Has no schema, so there is nothing that a native decoder could take."""
+    """Reads JSON objects of one shape. There is no schema, so no native decoder can be compiled for them."""
 
     label = LABEL
 
@@ -73,36 +73,36 @@ class JsonFormat:
                 RejectionReason.UNDECODABLE, f"not a run in JSON: it is nested deeper than {MAX_DEPTH}"
             )
         try:
-            found: Any = self._decoder.decode(payload)
+            fields: Any = self._decoder.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            found = leniently(payload)
+            fields = leniently(payload)
         try:
-            return event_of(found, framed, self.label, self._getters)
+            return event_of(fields, framed, self.label, self._getters)
         except RecordRejected as error:
-            raise RecordRejected(error.reason, f"{error}{self._instead(found, payload)}") from None
+            raise RecordRejected(error.reason, f"{error}{self._instead(fields, payload)}") from None
 
-    def _instead(self, found: Any, payload: bytes) -> str:
-        """Return what an object has that lacks an id or a status, for whoever wonders why; nothing for any other."""
-        lacking = [target for target in REQUIRED if not any(pick(found, place) for place in self._paths[target])]
+    def _instead(self, decoded: Any, payload: bytes) -> str:
+        """Return a hint for an object that lacks an id or a status: the fields that it has; "" for any other object."""
+        lacking = [target for target in REQUIRED if not any(pick(decoded, place) for place in self._paths[target])]
         try:
             fields = _FIELDS.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return ""
         if not lacking or not fields:
             return ""
-        names = [shown(name[:MAX_NAME_TOLD]) for name in islice(fields, MAX_TOLD)]
-        more = f" and {len(fields) - MAX_TOLD:,} more" if len(fields) > MAX_TOLD else ""
-        said = f": the object has {', '.join(names)}{more}"
+        names = [shown(name[:MAX_NAME_CHARS_SHOWN]) for name in islice(fields, MAX_NAMES_SHOWN)]
+        more = f" and {len(fields) - MAX_NAMES_SHOWN:,} more" if len(fields) > MAX_NAMES_SHOWN else ""
+        field_list = f": the object has {', '.join(names)}{more}"
         path = self._paths[lacking[0]][0]
         inside = next((name for name, value in fields.items() if pick(_inner(value), path)), None)
         if inside is None:
-            return said
-        way = ".".join((shown(inside[:MAX_NAME_TOLD]), *path))
-        return f"{said}; is this an envelope? A profile says where things are: {lacking[0]} = {way}"
+            return field_list
+        path_inside = ".".join((shown(inside[:MAX_NAME_CHARS_SHOWN]), *path))
+        return f"{field_list}; is this an envelope? A profile says where things are: {lacking[0]} = {path_inside}"
 
 
 def _inner(value: msgspec.Raw) -> Any:
-    """Return what stands in a field, where that is an object; its values are no matter."""
+    """Return the object in a field; an empty one where the field holds anything else."""
     try:
         return msgspec.json.decode(value, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -110,7 +110,7 @@ def _inner(value: msgspec.Raw) -> Any:
 
 
 def leniently(payload: bytes) -> Any:
-    """Return what JSON says that a strict decoder refuses, damaged texts as `values.text` knows them.
+    """Decode JSON that a strict decoder refuses. Damaged texts are marked as `values.text` expects them.
 
     Raises RecordRejected (`undecodable`).
     """
@@ -130,7 +130,7 @@ _LENIENT = json.JSONDecoder(strict=False, parse_int=_integer)
 
 
 def marked(count: int) -> re.Pattern[bytes]:
-    """Return what matches a beginning with so many marks outside of texts, and makes no object on the way."""
+    """Return a pattern for a beginning with `count` marks outside texts; it counts without creating objects."""
     return re.compile(rb'(?:(?:[^",\[{]++|%b)*+[,\[{]){%d}+' % (_TEXT, count), re.DOTALL)
 
 
@@ -142,16 +142,16 @@ def _is_complex(payload: bytes) -> bool:
 
 
 def is_deep(payload: bytes) -> bool:
-    """Tell whether more than MAX_DEPTH lists and objects stand one inside the other, whatever they are closed with.
+    """Tell whether more than MAX_DEPTH lists and objects are nested in each other. Kinds of brackets may be mixed.
 
-    The standard library and msgspec end somewhere between that and Python's own limit, which depends on the caller.
+    The standard library and msgspec fail at some depth below Python's recursion limit, which depends on the caller.
     """
     marks = payload.translate(_BRACKETS, _NO_MARKS)
     if marks.count(b"(") <= MAX_DEPTH:
         return False
     if b"\\" in payload:
         marks = payload.replace(rb"\\", b"").replace(rb"\"", b"").translate(_BRACKETS, _NO_MARKS)
-    # Two quotes side by side say nothing of what is around them: most texts are gone with them.
+    # Two adjacent quotes are an empty text by now; removing them first removes most texts cheaply.
     brackets = _TEXTS.sub(b"", marks.replace(b'""', b""))
     levels = 0
     while brackets.count(b"(") + levels > MAX_DEPTH:

@@ -1,7 +1,7 @@
 """Records of run-measurements, both ways: what the fold stage sends on to the windows.
 
-One for each measurement partition and commit, however many input partitions the commit is of: the sums of all groups
-of that partition, then the marks of the sources. `[sums, marks]`, packed; the items as `core.measure` has them.
+Each commit writes one record to each measurement partition, however many input partitions it covers: the sums of all
+groups of that partition, then the marks of the sources. `[sums, marks]`, packed; `core.measure` defines the items.
 """
 
 from collections import defaultdict
@@ -24,19 +24,19 @@ from streamproc.errors import RecordRejected, RejectionReason
 
 FORMAT = PackedFormat("run-measurements", "m", 1)
 MAX_ITEMS = 250
-"""Measurements of a record, and marks: a hundred records are to be summed in one go. More are another record."""
+"""Limit on the measurements, and on the marks, of a record: the reader sums a hundred records at once."""
 SPLIT_BYTES = 65_536
-"""Above, a record is split; one with a single item may be larger, but never by as much as MAX_BYTES."""
+"""A larger record is split. One with a single item may be larger, but stays below MAX_BYTES."""
 MAX_BYTES = 131_072
-"""Of a record: names and codes are limited where they are measured. A larger one is somebody else's, and what is
-kept of it would go into no topic."""
+"""Limit on a record: names and codes are limited when they are measured. So a larger record is not ours, and the state
+made of it would fit into no topic."""
 ENVELOPE_BYTES = 1_024
-"""Of a record's headers, ample."""
+"""Ample room for a record's headers."""
 Sums = Sequence[tuple[str | None, str | None, int, Totals]]
 
 
 class Folded(NamedTuple):
-    """What the fold of one input partition has for the windows, and its commit's sequence. `mark`: where one is due."""
+    """What the fold of one input partition sends to the windows. `sequence`: its commit's; `mark`: None if not due."""
 
     partition: int
     sequence: int
@@ -45,9 +45,10 @@ class Folded(NamedTuple):
 
 
 class MeasurementEncoder:
-    """Encodes what the input partitions of one topic measure: one encoder for all of a worker.
+    """Encodes the measurements of the input partitions of one topic: one encoder for all partitions of a worker.
 
-    `partition_of`: see the ports, of so many `partitions`; `record_bytes`: what a record of run-measurements may have.
+    `partition_of`: the partitioner of the ports; `partitions`: how many run-measurements has; `record_bytes`: the
+    largest record that it admits.
     """
 
     def __init__(
@@ -61,35 +62,35 @@ class MeasurementEncoder:
         self._topic = topic
         self._partitions = partitions
         self._partition_of = lru_cache(maxsize=10_000)(
-            lambda *group: partition_of(group_key(group).encode(), partitions)  # Groups come again with each commit.
+            lambda *group: partition_of(group_key(group).encode(), partitions)  # Most commits have the same groups.
         )
         self._split_bytes = min(SPLIT_BYTES, record_bytes - ENVELOPE_BYTES)
         self._events = FORMAT.events("streamproc.run.measurement", f"/streamproc/{application_id}/measurements")
 
     def messages(self, folded: Sequence[Folded], wall_ms: int) -> dict[int, list[Message]]:
-        """Return what goes to each partition of run-measurements, of one commit of these input partitions."""
+        """Return the messages for each partition of run-measurements, for one commit of these input partitions."""
         if not folded:
             return {}
         spread: defaultdict[int, list[tuple[str | None, str | None, int, Totals]]] = defaultdict(list)
-        for key, totals in summed([each.sums for each in folded]).items():
+        for key, totals in summed([part.sums for part in folded]).items():
             spread[self._partition_of(key[0], key[1])].append((*key, totals))
-        marks = [each.mark for each in folded if each.mark is not None]
+        marks = [part.mark for part in folded if part.mark is not None]
         only_marks = list(_values((), marks, self._split_bytes)) if marks else []
-        first = min(folded, key=lambda each: each.partition)
+        first = min(folded, key=lambda part: part.partition)
         place, number = f"{self._topic}:{first.partition}:{first.sequence}", 0
-        found: dict[int, list[Message]] = {}
+        by_partition: dict[int, list[Message]] = {}
         for target in range(self._partitions):
             sums = spread.get(target)
-            found[target] = messages = []
+            by_partition[target] = messages = []
             for value in _values(sums, marks, self._split_bytes) if sums else only_marks:
                 headers = self._events.headers(f"{place}:{number}".encode(), wall_ms)
                 messages.append((None, value, wall_ms, headers))
                 number += 1
-        return {target: messages for target, messages in found.items() if messages}
+        return {target: messages for target, messages in by_partition.items() if messages}
 
 
 def _values(sums: Sums, marks: Sequence[Mark], limit_bytes: int) -> Iterator[bytes]:
-    """Yield what holds all of it, in as many records as it takes; marks last, as they tell of what is before them."""
+    """Yield records that together hold all items. Marks come last: a mark covers the measurements before it."""
     items = len(sums) + len(marks)
     if max(len(sums), len(marks)) <= MAX_ITEMS:
         value = FORMAT.pack((sums, marks))
@@ -102,7 +103,7 @@ def _values(sums: Sums, marks: Sequence[Mark], limit_bytes: int) -> Iterator[byt
 
 
 class MeasurementBatch(NamedTuple):
-    """What a batch of records turned out to be."""
+    """The decoded records of a batch, and those rejected."""
 
     arrivals: list[Measurements]
     rejections: list[Rejection]
@@ -114,7 +115,7 @@ _decode = msgspec.msgpack.Decoder(tuple[Annotated[list[Measurement], _limited], 
 
 
 def decode_measurements(records: Sequence[Arrival]) -> MeasurementBatch:
-    """Decode records of run-measurements; what is none goes to `rejections`, as somebody else wrote it."""
+    """Decode records of run-measurements; one that is not valid goes to `rejections`."""
     arrivals: list[Measurements] = []
     rejections: list[Rejection] = []
     for record in records:
@@ -132,9 +133,13 @@ def _read(record: Arrival) -> Measurements:
     value = record.value
     if value is not None and len(value) > MAX_BYTES:
         raise ValueError("it is larger than any of ours")
-    found = Measurements(*_decode(FORMAT.payload(value))) if is_packed(value) else earlier.read_measurement(record)
-    if not found.marks or max(map(_sent_at, found.marks)) <= record.timestamp:
-        return found
-    # By the broker's clock where the source's is ahead: a watermark never goes back.
+    measurements = (
+        Measurements(*_decode(FORMAT.payload(value))) if is_packed(value) else earlier.read_measurement(record)
+    )
+    if not measurements.marks or max(map(_sent_at, measurements.marks)) <= record.timestamp:
+        return measurements
+    # Where the source's clock is ahead, the broker's clock counts instead: a watermark never goes back.
     latest = max(0, record.timestamp)
-    return Measurements(found.sums, [replace(mark, sent_at=min(mark.sent_at, latest)) for mark in found.marks])
+    return Measurements(
+        measurements.sums, [replace(mark, sent_at=min(mark.sent_at, latest)) for mark in measurements.marks]
+    )

@@ -6,11 +6,11 @@ from typing import Protocol
 from streamproc.codec.cloudevents import Headers
 
 Message = tuple[bytes | None, bytes | None, int, Headers]
-"""Key, value (None: a tombstone), timestamp in milliseconds, headers. Its partition is the input's."""
+"""Key, value (None: a tombstone), timestamp in milliseconds, headers. It goes to the input's partition number."""
 
 
 class Messages(Protocol):
-    """Messages of one partition, in their order: a list of them, or native records."""
+    """Messages of one partition, in order: a list, or native records."""
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Message]: ...

@@ -1,7 +1,7 @@
 """Names in schema documents, which may be any JSON: how they are resolved, and how they are shown. Pure.
 
-As the Avro specification has it, a name with a dot is a full one, and any other belongs to the enclosing namespace;
-and, as Java's Avro has it, to none where that namespace does not know it.
+By the Avro specification, a name with a dot is a full name, and any other belongs to the enclosing namespace. If that
+namespace does not define it, it belongs to none, as in Java's Avro.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,30 +13,30 @@ RECORDS = frozenset(("record", "error"))
 NAMED = RECORDS | {"enum", "fixed"}
 PRIMITIVES = frozenset(("null", "boolean", "int", "long", "float", "double", "bytes", "string"))
 PART_OF = {"array": ("items", "[]"), "map": ("values", "{}")}
-"""Where a type without a name has another one in it, and what that adds to a path."""
+"""For each unnamed type that contains another: the attribute with the inner type, and its step in a path."""
 MAX_SHOWN_CHARS = 200
 
 
 def shown(name: str) -> str:
-    """Return a name that may be shown: somebody else chose it."""
+    """Return a name escaped and cut, so that it is safe to show: a producer chose it."""
     plain = escaped(name)
     return plain if len(plain) <= MAX_SHOWN_CHARS else f"{plain[:MAX_SHOWN_CHARS]}…"
 
 
 def spot(at: str) -> str:
-    """Return a place in a schema as messages have it: of a path that is too long, its end."""
+    """Return a path in a schema as messages show it: the end of a path that is too long, `it` for the top."""
     return at if 0 < len(at) <= MAX_SHOWN_CHARS else f"…{at[-MAX_SHOWN_CHARS:]}" if at else "it"
 
 
 def within(at: str, step: str) -> str:
-    """Return the path of what is inside of what has a path."""
+    """Return the path of a type inside the type at the path `at`."""
     return f"{at}{step}".removeprefix(".")
 
 
 def definitions(document: Any, space: str) -> Iterator[tuple[str, Any, str]]:
-    """Yield what a document defines, as far as it is a schema: full name, node, namespace around it.
+    """Yield the definitions in a document, as far as it is a schema: full name, node, namespace around it.
 
-    What is inside of a definition comes right behind it.
+    The definitions inside a definition follow it directly.
     """
     todo = [(document, space)]
     while todo:
@@ -57,13 +57,13 @@ def definitions(document: Any, space: str) -> Iterator[tuple[str, Any, str]]:
 
 
 def name_of(node: Mapping[str, Any], space: str) -> str:
-    """Return the full name of a definition that has a name, and stands in the namespace `space`."""
+    """Return the full name of a definition that has a name. `space`: the namespace around it."""
     own = node.get("namespace")
     return full_name(node["name"], own if isinstance(own, str) else space)
 
 
 def full_name(name: str, space: str) -> str:
-    """Return what a name in the namespace `space` stands for."""
+    """Return the full name that a name stands for in the namespace `space`."""
     return f"{space}.{name}" if space and "." not in name else name.removeprefix(".")
 
 

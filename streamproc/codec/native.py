@@ -19,9 +19,9 @@ FAULTS = tuple(Fault)
 
 
 class DecodedBatch(NamedTuple):
-    """What a batch turned out to be: events, and the rows of the others, as far as they were given.
+    """A decoded batch: the events, and the rows (indices into the batch) of the other records.
 
-    `doubtful`: the reference decoder has to read them.
+    `faults`: rows with the fault of each; `doubtful`: rows that the reference decoder has to read.
     """
 
     events: list[RunEvent]
@@ -33,15 +33,15 @@ class EventDecoder:
     """Decodes records of one schema, a batch at a time."""
 
     def __init__(self, tree: Tree, plan: ReadPlan, label: str) -> None:
-        made, shape = program(tree, plan), plan.shape
+        compiled, shape = program(tree, plan), plan.shape
         memory = dict(shape.statuses), list(shape.only), FLAGS
         self._label = label
-        limits = MAX_VALUES - made.cost, MAX_NESTED
-        decoder: streamproc_native.EventDecoder = module.EventDecoder(made, limits, memory)
+        limits = MAX_VALUES - compiled.cost, MAX_NESTED
+        decoder: streamproc_native.EventDecoder = module.EventDecoder(compiled, limits, memory)
         self._decode = decoder.decode
 
     def decode(self, group: Sequence[Framed]) -> DecodedBatch:
-        """Decode records of the schema, the framing taken off."""
+        """Decode records of the schema, whose framing was removed."""
         payloads = [framed.payload for framed in group]
         columns, faults, doubtful = self._decode(payloads)
         if faults or doubtful:

@@ -1,8 +1,8 @@
 """A schema document, which may be any JSON, in normal form: what decoding needs of it, and nothing else. Pure.
 
-The encoding depends on types and their order only. So names are replaced by ones that every decoder takes, and what
-says nothing about the bytes is dropped: defaults, docs, orders, and logical types but the units of times. What is wrong
-there is of no matter.
+The encoding depends on types and their order only. So names are replaced by names that every decoder accepts, and
+attributes that do not affect the bytes are dropped: defaults, docs, orders, and logical types except the units of
+times. Errors in what is dropped do not matter.
 """
 
 import re
@@ -17,20 +17,20 @@ from streamproc.codec.variants import Variants, logical_of
 
 MAX_FIXED_BYTES = 1 << 20
 TOP = "top"
-"""The field of a record that takes the place of a union at the top: it has the same encoding."""
+"""The only field of a record that replaces a union at the top: it has the same encoding."""
 PLAIN_NAME = re.compile(r"(?!odd_)[A-Za-z_][A-Za-z0-9_]*")
-"""What is a name to every decoder; `odd_` is what the others are replaced by."""
+"""A name that every decoder accepts; other names are replaced by one that begins with `odd_`."""
 
 
 class NoSchema(Exception):
-    """The document is no Avro schema; the text says where and why, and shows nothing of it but names."""
+    """The document is not an Avro schema; the text says where and why, and shows nothing of it but names."""
 
 
 class Tree(NamedTuple):
-    """A schema in normal form: `types` by the names that they are given, of which the record `root` is what is decoded.
+    """A schema in normal form: its `types` by their new names. The type `root`, a record, is the one decoded.
 
-    A record's field has its own name as `called`, and every named type has its full name so; an enum's symbols are the
-    writer's. A union at the top is the field TOP of a record that was put around it.
+    The key `called` has the writer's name of a field, and the writer's full name of a named type. Symbols of an enum
+    are the writer's. A union at the top becomes the field TOP of a record around it.
     """
 
     root: str
@@ -48,9 +48,9 @@ class Tree(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the writer calls it: a full name, or what a union is of."""
+        """The writer's name of the schema: a full name, or the names of a union's branches."""
         top = self.top if isinstance(self.top, list) else [self.top]
-        names = [str(self.types[it]["called"]) if kind(it) in self.types else kind(it) for it in top]
+        names = [str(self.types[branch]["called"]) if kind(branch) in self.types else kind(branch) for branch in top]
         return f"[{', '.join(names)}]" if isinstance(self.top, list) else names[0]
 
     def called(self, step: str) -> str:
@@ -67,20 +67,20 @@ def normal(document: Any) -> Tree:
         raise NoSchema("it must be a record")
     if not isinstance(top, list):
         return Tree(top, builder.types)
-    # An encoding of a record is those of its fields, one after the other: here, that of the union.
+    # A record is encoded as its fields one after the other: here, as the union alone.
     around = {"type": "record", "name": TOP, "called": TOP, "fields": [{"name": TOP, "called": "", "type": top}]}
     return Tree(TOP, {TOP: around, **builder.types})
 
 
 def called(field: Mapping[str, Any]) -> str:
-    """Return a field's name as the writer has it."""
+    """Return the writer's name of a field."""
     return str(field.get("called", field["name"]))
 
 
 class _Builder:
-    """Walks once through a document, and makes `types` of the named types in it.
+    """Walks once through a document, and collects its named types in `types`.
 
-    What is in a record is looked at later: types may refer to each other in a chain of any length.
+    The fields of a record are processed later, from a queue: types may refer to each other in a chain of any length.
     """
 
     def __init__(self, document: Any) -> None:
@@ -88,7 +88,7 @@ class _Builder:
         self._variants = Variants([document])
         self._keys: dict[tuple[str, int], str] = {}
         self._todo = deque[tuple[str, dict[str, Any], str]]()
-        """Records whose fields are to be made: the key, the definition, its path."""
+        """Records whose fields are still to be processed: the key, the definition, its path."""
 
     def build(self, document: Any) -> Any:
         """Return the type of a whole document in normal form; raises NoSchema."""
@@ -101,7 +101,7 @@ class _Builder:
     def _shallow(self, node: Any, space: str, at: str) -> Any:
         try:
             return self.place(node, space, at)
-        except RecursionError:  # Lists of lists: nothing else is walked into.
+        except RecursionError:  # From lists in lists: nothing else is walked recursively.
             raise NoSchema(f"{spot(at)} is nested too deeply") from None
 
     def place(self, node: Any, space: str, at: str) -> Any:
@@ -141,14 +141,14 @@ class _Builder:
         key = self._keys.get((full, variant))
         if key is None:
             key = self._keys[full, variant] = f"T{len(self.types)}"
-            self.types[key] = made = {"type": node["type"], "name": key, "called": full}
+            self.types[key] = definition = {"type": node["type"], "name": key, "called": full}
             match node["type"]:
                 case "fixed":
-                    made["size"] = _size(node.get("size"), at)
+                    definition["size"] = _size(node.get("size"), at)
                 case "enum":
-                    made["symbols"] = _symbols(node.get("symbols"), at)
+                    definition["symbols"] = _symbols(node.get("symbols"), at)
                 case _:
-                    made["type"] = "record"  # An error is one.
+                    definition["type"] = "record"  # An error is one.
                     self._todo.append((key, node, at))
         return key
 
@@ -156,20 +156,20 @@ class _Builder:
         fields = node.get("fields")
         if not isinstance(fields, list) or not all(isinstance(field, dict) for field in fields):
             raise NoSchema(f"{spot(at)} is no Avro schema: its fields are no list of objects")
-        made, seen = list[dict[str, Any]](), dict[str, int]()
+        normal_fields, earlier_uses = list[dict[str, Any]](), dict[str, int]()
         for number, field in enumerate(fields):
             name = field.get("name")
             if not isinstance(name, str):
                 raise NoSchema(f"{spot(at)} is no Avro schema: its field {number} has no name")
-            there = within(at, f".{shown(name)}")
+            path = within(at, f".{shown(name)}")
             if "type" not in field:
-                raise NoSchema(f"{spot(there)} is no Avro schema: it has no type")
-            seen[name] = seen.get(name, -1) + 1
-            type_ = self._shallow(field["type"], space_of(full), there)
-            new = {"name": _safe(name, seen[name]), "called": name, "type": type_}
+                raise NoSchema(f"{spot(path)} is no Avro schema: it has no type")
+            earlier_uses[name] = earlier_uses.get(name, -1) + 1
+            type_ = self._shallow(field["type"], space_of(full), path)
+            new = {"name": _safe(name, earlier_uses[name]), "called": name, "type": type_}
             aliases = self._variants.aliases(full, node, number)
-            made.append({**new, "aliases": aliases} if aliases else new)
-        return made
+            normal_fields.append({**new, "aliases": aliases} if aliases else new)
+        return normal_fields
 
 
 def _names(top: Any) -> Iterator[str]:
@@ -177,7 +177,7 @@ def _names(top: Any) -> Iterator[str]:
 
 
 def _safe(name: str, before: int) -> str:
-    """Return a field's name for the decoders; `before`: how many fields of the record have it already."""
+    """Return a field's name for the decoders; `before`: how many earlier fields of the record have the same name."""
     if PLAIN_NAME.fullmatch(name) and not before:
         return name
     salt = before.to_bytes(8, "big")

@@ -1,4 +1,4 @@
-"""A producer's object as a whole, for people: everything that is in it, ready for JSON."""
+"""A producer's whole object, ready for JSON, for people to read."""
 
 import json
 from io import BytesIO
@@ -19,9 +19,9 @@ DEEPEST = 100
 
 
 def object_of(payload: bytes, schema: WriterSchema | JsonFormat) -> Any:
-    """Return the object in a payload, without its framing, as JSON can say it: bytes in hexadecimal.
+    """Return the object in a payload (without framing) as JSON values; bytes become hexadecimal texts.
 
-    Raises RecordRejected for what is none of that schema.
+    Raises RecordRejected where the payload is not valid for the schema.
     """
     try:
         if isinstance(schema, JsonFormat):
@@ -40,9 +40,9 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if depth > DEEPEST:
         return "…"
     if isinstance(value, dict):
-        return {_text(str(name)): _plain(each, depth + 1) for name, each in value.items()}
+        return {_text(str(name)): _plain(item, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each, depth + 1) for each in value]
+        return [_plain(item, depth + 1) for item in value]
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, str):
@@ -52,5 +52,5 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def _text(value: str) -> str:
-    """Return a text without halves of surrogate pairs, which no encoding has."""
+    """Return a text without halves of surrogate pairs, which cannot be encoded."""
     return value.encode("utf-8", "replace").decode()

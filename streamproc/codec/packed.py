@@ -1,7 +1,7 @@
-"""How records of the topics that only streamproc reads are packed: MessagePack behind three bytes.
+"""The format of records in topics that only streamproc reads: MessagePack behind a header of three bytes.
 
-C1, which begins no other framing and no MessagePack, a letter for what it is, and the version of its format. What
-follows is decoded in one pass by msgspec into the core's own structs, limits included: that is all its validation.
+The header is C1, which begins no other framing and no MessagePack, a letter for the kind, and the format's version.
+msgspec decodes the rest in one pass into the core's structs, limits included: there is no other validation.
 """
 
 from typing import Any, TypeGuard
@@ -16,7 +16,7 @@ HEADER_BYTES = 3
 
 
 class PackedFormat:
-    """A format of packed records. `letter` and `version` go into the header, the name into the label."""
+    """A format of packed records. `letter` and `version` go into the header, `name` into the label."""
 
     def __init__(self, name: str, letter: str, version: int) -> None:
         self.name = name
@@ -29,17 +29,17 @@ class PackedFormat:
         return self.header + self._encode(value)
 
     def payload(self, value: bytes) -> memoryview:
-        """Return what follows the header; raises RecordRejected where it is that of another format or version."""
+        """Return the bytes behind the header; raises RecordRejected for the header of another format or version."""
         if value[:HEADER_BYTES] != self.header:
             message = f"it begins with 0x{value[:HEADER_BYTES].hex()}, which is no {self.name} that this release reads"
             raise RecordRejected(RejectionReason.UNKNOWN_SCHEMA, message)
         return memoryview(value)[HEADER_BYTES:]
 
     def events(self, kind: str, source: str) -> CloudEvents:
-        """Return what makes the headers of such records."""
+        """Return the CloudEvents that make the headers of such records."""
         return CloudEvents(kind, source, self.label, MSGPACK)
 
 
 def is_packed(value: bytes | None) -> TypeGuard[bytes]:
-    """Whether a value is in one of these formats."""
+    """Tell whether a value is in one of these formats."""
     return value is not None and value.startswith(MAGIC)

@@ -1,4 +1,4 @@
-"""A schema in normal form as fastavro takes it: types and names, each named type by itself. Pure."""
+"""A schema in normal form, converted for fastavro: types and names, each named type by itself. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,20 +11,20 @@ from streamproc.codec.normal import Tree
 def parsed(tree: Tree) -> Any:
     """Return a schema for fastavro, of the same encoding.
 
-    No logical types, because the core reads plain values. No `int`, because a number that is too long for one is read
-    as it is. No defaults: nothing is resolved against another schema.
+    It has no logical types, because the core reads plain values; no `int`, because a number that is too long for one
+    is read all the same; and no defaults, because nothing is resolved against another schema.
     """
-    # As if parsed before: it reads any symbols, and types in each other in a chain of any length, but parses neither.
-    named = {name: _flat(name, each) for name, each in tree.types.items()}
+    # Passed as already parsed: fastavro reads any enum symbols and any depth of named types, but parses neither.
+    named = {name: _flat(name, type_) for name, type_ in tree.types.items()}
     return fastavro.parse_schema(named.pop(tree.root), named)
 
 
 def _flat(name: str, named: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a named type alone: what is in it has its name."""
-    found = {key: named[key] for key in ("type", "size", "symbols") if key in named}
+    """Return a named type alone: the types inside it are given by name."""
+    flat = {key: named[key] for key in ("type", "size", "symbols") if key in named}
     if "fields" in named:
-        found["fields"] = [{"name": field["name"], "type": _bare(field["type"])} for field in named["fields"]]
-    return {**found, "name": name}
+        flat["fields"] = [{"name": field["name"], "type": _bare(field["type"])} for field in named["fields"]]
+    return {**flat, "name": name}
 
 
 def _bare(node: Any) -> Any:

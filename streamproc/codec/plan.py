@@ -1,8 +1,8 @@
-"""Where a writer's schema holds what the fold reads: found once, when a schema is seen for the first time.
+"""Where a writer's schema holds the values that the fold reads: computed once, when a schema is first seen.
 
-Fields are found by name, else by an alias that the writer gives; unions in any order; what is absent is null. What is
-there but cannot be read is a fault of the schema where it is the id or the status. Anything else is null, and each
-record that has it says so.
+Fields are found by name, else by an alias that the writer gives. Unions may be in any order; an absent field is null.
+A field of an unreadable type is a fault of the schema where it is the id or the status. Any other is read as null, and
+each record that has a value there is flagged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,14 @@ _WANTED = {
 }
 
 Path = tuple[str, ...]
-"""Names of fields one inside the other, LIST where each item of a list is meant."""
+"""Names of nested fields, from the outside in; LIST stands for each item of a list."""
 
 
 class Field(NamedTuple):
     """Where a target is found.
 
-    `per_second`: how many of a time's units make a second, where it is a plain number; `kind`: the type that it has
-    beside null, `union` for several; `is_read`: false where what is there is of no use, but is seen.
+    `kind`: its type besides null, `union` for several. `per_second`: how many units make a second, for a time that is a
+    plain number. `is_read`: false where the value cannot be used; the record is still flagged for it.
     """
 
     path: Path
@@ -41,9 +41,9 @@ class Field(NamedTuple):
 
 
 class ReadPlan(NamedTuple):
-    """Where the records of one schema hold what is read: each target's fields, of which the first with a value counts.
+    """The fields of each target in the records of one schema; the first field with a value counts.
 
-    `unread`: for targets of which something cannot be read, why.
+    `unread`: the reasons, by target, for fields that cannot be read.
     """
 
     fields: Mapping[str, tuple[Field, ...]]
@@ -52,16 +52,16 @@ class ReadPlan(NamedTuple):
 
 
 class _Misfit(Exception):
-    """A field that cannot be read; what is there at `place` is of no use."""
+    """A field whose type cannot be read; `place` is its path, `kind` its type."""
 
-    def __init__(self, why: str, place: Path, found: str) -> None:
+    def __init__(self, why: str, place: Path, kind: str) -> None:
         super().__init__(why)
         self.place = place
-        self.kind = found
+        self.kind = kind
 
 
 class _AbsentField(Exception):
-    """A field that is not there, or always null."""
+    """A field that does not exist, or is always null."""
 
 
 def steps(path: str) -> Path:
@@ -70,13 +70,13 @@ def steps(path: str) -> Path:
 
 
 def make_plan(tree: Tree, shape: Shape) -> tuple[ReadPlan, list[str]]:
-    """Return where a schema, one that is safe, holds what is read; and its faults: with any, it cannot be used."""
+    """Return the plan for a schema that was vetted, and the schema's faults: with any, it cannot be used."""
     search = _Search(tree.types)
     fields: dict[str, tuple[Field, ...]] = {}
     faults: list[str] = []
     unread: dict[str, str] = {}
     for target, paths in shape.paths.items():
-        found: list[Field] = []
+        target_fields: list[Field] = []
         misfits: list[str] = []
         lacks = set[str]()
         for path in paths:
@@ -84,102 +84,102 @@ def make_plan(tree: Tree, shape: Shape) -> tuple[ReadPlan, list[str]]:
                 field, odd = _find(search, tree.top, target, path, shape)
             except _Misfit as error:
                 misfits.append(str(error))
-                found.append(Field(error.place, error.kind, 1, is_read=False))
+                target_fields.append(Field(error.place, error.kind, 1, is_read=False))
             except _AbsentField as error:
                 lacks.add(str(error))
             else:
-                found += [] if field is None else [field]
+                target_fields += [] if field is None else [field]
                 misfits += odd
         if target in REQUIRED:
-            if not found:
+            if not target_fields:
                 misfits.append(f"{' or '.join(paths)} is {' or '.join(sorted(lacks))}")
             faults += misfits
         elif misfits:
             unread[target] = "; ".join(dict.fromkeys(misfits))
-        if found:
-            fields[target] = tuple(field._replace(path=(*tree.prefix, *field.path)) for field in found)
+        if target_fields:
+            fields[target] = tuple(field._replace(path=(*tree.prefix, *field.path)) for field in target_fields)
     return ReadPlan(fields, shape, unread), list(dict.fromkeys(faults))
 
 
 def _find(search: "_Search", schema: Any, target: str, path: str, shape: Shape) -> tuple[Field | None, list[str]]:
-    """Return where a path leads, and what of it cannot be read; None to metadata whose names the schema has.
+    """Return the field that a path leads to, and what of it cannot be read. No field for metadata that is a record.
 
-    Raises _Missing, _Misfit.
+    Raises _AbsentField, _Misfit.
     """
-    found = search.leaves(schema, steps(path), (), "")
-    places = [place for place, _ in found]
+    places_and_leaves = search.leaves(schema, steps(path), (), "")
+    places = [place for place, _ in places_and_leaves]
     if len(set(places)) > 1:
         raise _Misfit(f"{path} has another name in each branch of a union", _shared(places), "union")
-    [place, *_], leaves = zip(*found, strict=True)
+    [place, *_], leaves = zip(*places_and_leaves, strict=True)
     kinds = [kind(leaf) for leaf in leaves]
-    said = kinds[0] if len(kinds) == 1 else "union"
+    leaf_kind = kinds[0] if len(kinds) == 1 else "union"
     accepted, words = _WANTED[target]
     per_second = _unit(leaves, target, path, shape, place) if target in TIMES else 1
-    wrong = [each for each in kinds if each not in accepted]
+    wrong = [kind_ for kind_ in kinds if kind_ not in accepted]
     why = [f"{path} is {' or '.join(wrong)}: it must be {words}"] if wrong else []
-    # What a fixed holds would pass for bytes.
+    # A fixed in the union is refused, too: its value could not be told from bytes.
     if len(wrong) == len(kinds) or "fixed" in wrong or (wrong and target in REQUIRED):
-        raise _Misfit(why[0], place, said)
+        raise _Misfit(why[0], place, leaf_kind)
     if target == METADATA and "map" not in kinds:
         return None, why
-    return Field(place, said, per_second), why
+    return Field(place, leaf_kind, per_second), why
 
 
 def _shared(places: Sequence[Path]) -> Path:
-    """Return the steps that places have in common."""
-    same = takewhile(lambda each: len(set(each)) == 1, zip(*places, strict=False))
-    return tuple(each[0] for each in same)
+    """Return the first steps that all places share."""
+    same = takewhile(lambda steps_at_depth: len(set(steps_at_depth)) == 1, zip(*places, strict=False))
+    return tuple(steps_at_depth[0] for steps_at_depth in same)
 
 
 class _Search:
-    """The way along one path."""
+    """Follows paths through the types of one schema."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
 
     def leaves(self, schema: Any, rest: Path, place: Path, at: str) -> list[tuple[Path, Any]]:
-        """Return the types that the end of the path may have beside null, each with the names that the writer uses.
+        """Return the types, besides null, at the end of a path, each with its place in the writer's names.
 
-        Raises _Missing where there is none, _Misfit.
+        Raises _AbsentField where there is none, _Misfit.
         """
-        found = branches(schema, self._names)
-        if not found:
+        types = branches(schema, self._names)
+        if not types:
             raise _AbsentField("always null")
         if not rest:
-            return [(place, leaf) for leaf in found]
-        wanted = ("array",) if rest[0] == LIST else ("map", *RECORDS)
-        matching = [branch for branch in found if kind(branch) in wanted]
+            return [(place, leaf) for leaf in types]
+        containers = ("array",) if rest[0] == LIST else ("map", *RECORDS)
+        matching = [branch for branch in types if kind(branch) in containers]
         if not matching:
-            what = "a list" if rest[0] == LIST else "a record or a map"
-            kinds = " or ".join(map(kind, found))
-            raise _Misfit(f"{at or 'it'} is {kinds}: it must be {what}", place, kind(found[0]))
+            expected = "a list" if rest[0] == LIST else "a record or a map"
+            kinds = " or ".join(map(kind, types))
+            raise _Misfit(f"{at or 'it'} is {kinds}: it must be {expected}", place, kind(types[0]))
         if rest[0] == LIST:
             return self.leaves(matching[0]["items"], rest[1:], (*place, LIST), f"{at}[]")
         return self._inside(matching, rest, place, f"{at}.{rest[0]}" if at else rest[0])
 
     def _inside(self, records: Sequence[Any], rest: Path, place: Path, at: str) -> list[tuple[Path, Any]]:
-        """Look in each record, or map; what one of them lacks is null there."""
-        found: list[tuple[Path, Any]] = []
+        """Look in each record or map of a union; a field that one of them lacks is null there."""
+        leaves: list[tuple[Path, Any]] = []
         lack = _AbsentField("missing")
         fields = [_field(record, rest[0], place, at) for record in records]
         names = {field["name"] for field in fields if field is not None}
         for record, field in zip(records, fields, strict=True):
             if field is None:
-                if any(other["name"] in names for other in record["fields"]):
+                if any(sibling["name"] in names for sibling in record["fields"]):
                     why = f"{at} has a name that means something else in another branch of a union"
                     raise _Misfit(why, place, "union")
             else:
                 try:
-                    found += self.leaves(field["type"], rest[1:], (*place, field["name"]), at)
+                    leaves += self.leaves(field["type"], rest[1:], (*place, field["name"]), at)
                 except _AbsentField as error:
                     lack = error
-        if not found:
+        if not leaves:
             raise lack
-        return found
+        return leaves
 
 
 def _field(record: Any, name: str, place: Path, at: str) -> Any | None:
-    """Return a record's field by its name, else by an alias that the writer gives it; of a map the value of a key."""
+    """Return a record's field by name, else by an alias that the writer gives. For a map: the value of any key."""
     if kind(record) == "map":
         return {"name": name, "type": record["values"]}
     fields = record["fields"]

@@ -1,7 +1,7 @@
-"""The program by which the native decoder walks through payloads of one schema: what of them it reads, what it skips.
+"""The program with which the native decoder walks through payloads of one schema: what it reads, and what it skips.
 
-A flat list of nodes, each a tuple of its name and what it has; `native/src/program.rs` says what they mean. The costs
-are those of the skimmer: both refuse the same payloads.
+A flat list of nodes, each a tuple of a name and arguments; `native/src/program.rs` says what they mean. The costs are
+those of the skimmer, so that both refuse the same payloads.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from streamproc.codec.weight import BRANCHES_PER_VALUE, values
 from streamproc.core.shape import LIST, METADATA, NAMES, REQUIRED, TARGETS, TIMES, TOKENS, TOOLS
 
 _LEAVES = {"int": "long", "long": "long", "float": "float", "double": "double", "string": "text", "bytes": "text"}
-"""Types whose value is put into slots as it is, by the names of their nodes."""
+"""The node names of types whose value goes into slots as it is."""
 _NO_NUMBERS = frozenset(("bytes",))
-"""Leaves that are read as a text, and as nothing else."""
+"""Leaves that are read as text only, never as a number."""
 
 WORDS = (*REQUIRED, *NAMES)
 
@@ -24,7 +24,7 @@ Node = tuple[Any, ...]
 
 
 class Read(NamedTuple):
-    """What is read for a target, what is left of the way to it, and the slot that it is put into."""
+    """A value to read: its target, the rest of the path to it, and the slot that it goes into."""
 
     target: str
     rest: Path
@@ -33,11 +33,11 @@ class Read(NamedTuple):
 
     @property
     def next(self) -> str | None:
-        """The next step; None at the end."""
+        """The next step of the path; None at the end."""
         return self.rest[0] if self.rest else None
 
     def inside(self) -> "Read":
-        """Return the same, a step further."""
+        """Return the same read, one step further along the path."""
         return self._replace(rest=self.rest[1:])
 
 
@@ -45,7 +45,7 @@ Reads = Sequence[Read]
 
 
 class Targets(NamedTuple):
-    """The slots of each target, in the order of its fields; of a time also how many of its units make a second."""
+    """The slots of each target, in the order of its fields; for times, each slot with its units per second."""
 
     words: list[list[int]]
     times: list[list[tuple[int, int]]]
@@ -55,9 +55,9 @@ class Targets(NamedTuple):
 
 
 class Program(NamedTuple):
-    """Nodes, the number of the one that a record is, how many slots there are, and what is in them.
+    """The nodes, the number of the root node, the count of slots, and the slots of each target.
 
-    `cost`: how many values a record has at least.
+    `cost`: the least number of values in a record.
     """
 
     nodes: list[Node]
@@ -68,7 +68,7 @@ class Program(NamedTuple):
 
 
 def program(tree: Tree, plan: ReadPlan) -> Program:
-    """Return the program for what a plan reads of a schema."""
+    """Compile the program that reads a plan's fields from payloads of a schema."""
     slots: dict[str, list[int]] = {target: [] for target in TARGETS}
     units: list[int] = []
     reads: list[Read] = []
@@ -90,7 +90,7 @@ def program(tree: Tree, plan: ReadPlan) -> Program:
 
 
 class _ProgramCompiler:
-    """Makes the nodes. Types that may contain themselves are made once each where nothing is read of them."""
+    """Makes the nodes. A type that may contain itself gets one shared node wherever nothing is read of it."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
@@ -102,11 +102,14 @@ class _ProgramCompiler:
             self.nodes[at] = self._node(names[name], (), 0)
 
     def values(self, schema: Any) -> int:
-        """Return how many values a type has at least."""
+        """Return the least number of values in a value of a type."""
         return values(schema, self._finite)
 
     def place(self, schema: Any, reads: Reads, depth: int) -> int:
-        """Make the node of a type, and return its number; `depth`: types around it, up to the next without end."""
+        """Make the node of a type, and return its number.
+
+        `depth`: how many types are around it, up to the nearest that may contain itself.
+        """
         if kind(schema) in ("null", "union"):
             astray: Reads = ()
         else:
@@ -121,11 +124,11 @@ class _ProgramCompiler:
         return len(self.nodes) - 1
 
     def _leads_on(self, read: Read, schema: Any) -> bool:
-        """Tell whether a value of a type, null apart, is what is looked for, or may hold it."""
+        """Tell whether a value of a type, null apart, is the value to read, or may contain it."""
         of = kind(self._names.get(schema, schema) if isinstance(schema, str) else schema)
         if read.next is not None:
-            wanted = ("array",) if read.next == LIST and read.target == TOOLS else ("record", "map")
-            return of in wanted and (read.next == LIST) == (of == "array")
+            containers = ("array",) if read.next == LIST and read.target == TOOLS else ("record", "map")
+            return of in containers and (read.next == LIST) == (of == "array")
         if not read.is_read:
             return False
         if read.target == METADATA:
@@ -133,7 +136,7 @@ class _ProgramCompiler:
         return (of in _LEAVES and not (of in _NO_NUMBERS and read.target in (*TIMES, *TOKENS))) or of == "enum"
 
     def _may_pass(self, read: Read, schema: Any) -> bool:
-        """Tell whether a type is a record where a map is read: to the reference both are pairs."""
+        """Tell whether a type is a record where a map is read: the reference decoder reads both as pairs."""
         of = kind(self._names.get(schema, schema) if isinstance(schema, str) else schema)
         return read.target == METADATA and read.is_read and read.next is None and of == "record"
 

@@ -1,4 +1,4 @@
-"""The reference decoder: a strict skim, then fastavro, one by one. Slow, takes every schema, says what is wrong."""
+"""The reference decoder: a strict skim, then fastavro, record by record. Slow; takes every schema, and names faults."""
 
 import io
 from typing import Any
@@ -15,7 +15,7 @@ from streamproc.errors import RecordRejected, RejectionReason
 
 
 def refusal(fault: Fault, where: str) -> RecordRejected:
-    """Return the error for a payload with a fault, of the schema that `where` names."""
+    """Return the error for a payload with a fault; `where` names its schema."""
     match fault.reason:
         case RejectionReason.UNDECODABLE:
             text = f"not an Avro record of {where}: {fault.words}"
@@ -27,7 +27,10 @@ def refusal(fault: Fault, where: str) -> RecordRejected:
 
 
 def skim(framed: Framed, schema: WriterSchema) -> None:
-    """Raise RecordRejected (`undecodable`, `trailing_bytes`, `too_complex`) for what is not one record of a schema."""
+    """Check that a payload is exactly one record of a schema.
+
+    Raises RecordRejected (`undecodable`, `trailing_bytes`, `too_complex`).
+    """
     try:
         schema.skimmer.check(framed.payload)
     except Faulty as error:
@@ -35,13 +38,13 @@ def skim(framed: Framed, schema: WriterSchema) -> None:
 
 
 def decode_one(framed: Framed, schema: WriterSchema) -> RunEvent:
-    """Decode one record; raises RecordRejected: what `skim` and `arrival.check` raise."""
+    """Decode one record; raises RecordRejected (`undecodable`, and what `skim` and `event_of` raise)."""
     skim(framed, schema)
     try:
-        found: Any = fastavro.schemaless_reader(
+        fields: Any = fastavro.schemaless_reader(
             io.BytesIO(framed.payload), schema.parsed, None, handle_unicode_errors=DAMAGED
         )
-        return event_of(found, framed, schema.label, schema.getters)
+        return event_of(fields, framed, schema.label, schema.getters)
     except RecordRejected:
         raise
     except Exception as error:

@@ -1,6 +1,6 @@
-"""Structs of ours as framed records of an Avro schema, and as messages about a partition's events.
+"""The core's structs as framed Avro records, and as messages about a partition's events.
 
-Native where that is installed; else by fastavro, one by one, to the same bytes.
+The native codec is used where it is installed; else fastavro, record by record. Both give the same bytes.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -21,19 +21,19 @@ from streamproc.native import module
 
 OFFSET = "offset"
 ORIGIN = ("source_topic", "source_partition", "source_offset")
-"""What a record has where its struct has OFFSET; the first two are the same for all that is encoded together."""
+"""The fields of a record in place of its struct's OFFSET. The first two are the same for all records of one call."""
 AS_OFFSET: Mapping[int, bytes] = {}
 
 
 class Origin(NamedTuple):
-    """Where the events come from that records are about."""
+    """The topic and partition of the events that records are about."""
 
     topic: str
     partition: int
 
 
 class SchemaField(NamedTuple):
-    """A field of a schema; `at`: where its value is, among a struct's own and those of an Origin behind them."""
+    """A field of a schema; `at`: the index of its value in a struct's values followed by those of an Origin."""
 
     name: str
     kind: "ValueKind"
@@ -41,7 +41,7 @@ class SchemaField(NamedTuple):
 
 
 class ValueKind(NamedTuple):
-    """What a value is: a kind of Avro's, `optional` where it may be null; `inside`: what is in it."""
+    """The kind of a value: an Avro type, or `optional` where it may be null; `inside`: the kinds of its parts."""
 
     name: str
     inside: Sequence["ValueKind"] = ()
@@ -49,9 +49,9 @@ class ValueKind(NamedTuple):
 
 
 class RecordEncoder:
-    """Structs to framed records of one schema; a field has what the struct has under its name.
+    """Encodes structs as framed records of one schema; fields are matched by name.
 
-    Raises ValueError where the schema has a field that the struct has not.
+    Raises ValueError where the struct lacks a field of the schema.
     """
 
     def __init__(self, schema: Schema, of: type[Struct]) -> None:
@@ -60,19 +60,19 @@ class RecordEncoder:
         self.native = module and module.RowEncoder(schema.header, [(field.kind, field.at) for field in self.fields])
 
     def encode(self, structs: Sequence[Struct]) -> list[bytes]:
-        """Return the record of each."""
+        """Return the framed record of each struct."""
         rows = list(map(astuple, structs))
         if self.native is None:
             return list(map(self.frame, rows))
         return self.native.encode(rows, ())  # type: ignore[no-any-return]
 
     def frame(self, row: Sequence[Any]) -> bytes:
-        """Return the record of one struct's values and those of an Origin, by the reference codec."""
+        """Encode one struct's values, followed by those of an Origin, with the reference codec."""
         return self._schema.frame({field.name: _for_fastavro(row[field.at], field.kind) for field in self.fields})
 
 
 class RecordDecoder:
-    """Framed records of one schema to columns; `shared`: fields with texts of which equal ones are to be one object."""
+    """Decodes framed records of one schema to columns; `shared`: fields whose equal texts become one object."""
 
     def __init__(self, schema: Schema, shared: Collection[str]) -> None:
         self._schema = schema
@@ -82,7 +82,7 @@ class RecordDecoder:
         self._native = module and module.RowDecoder(kinds_of(schema, shared))
 
     def decode(self, values: Sequence[bytes], header_bytes: int) -> dict[str, Sequence[Any]]:
-        """Return the values of each field; raises anything for a record that is damaged."""
+        """Return the values of each field; a damaged record may raise any exception."""
         if self._native:
             return dict(zip(self._kinds, self._native.decode(values, header_bytes), strict=True))
         rows = [self._read(value, header_bytes) for value in values]
@@ -90,15 +90,15 @@ class RecordDecoder:
 
     def _read(self, value: bytes, header_bytes: int) -> dict[str, Any]:
         payload = value[header_bytes:]
-        self._skimmer.check(payload)  # fastavro alone takes what no encoder writes.
-        found: Any = fastavro.schemaless_reader(BytesIO(payload), self._schema.parsed, None)
-        return {name: _as_ours(found[name], each, name in self._shared) for name, each in self._kinds.items()}
+        self._skimmer.check(payload)  # First: fastavro alone accepts bytes that no encoder writes.
+        fields: Any = fastavro.schemaless_reader(BytesIO(payload), self._schema.parsed, None)
+        return {name: _as_ours(fields[name], kind, name in self._shared) for name, kind in self._kinds.items()}
 
 
 class EventEncoder:
-    """Structs, each about an event of a partition, to messages; see `RecordEncoder`.
+    """Encodes structs, each about an event of a partition, as messages; see `RecordEncoder`.
 
-    `timed`: the field with the time that a message has, in milliseconds.
+    `timed`: the field with the message's time, in milliseconds.
     """
 
     def __init__(self, schema: Schema, of: type[Struct], events: CloudEvents, timed: str) -> None:
@@ -111,9 +111,9 @@ class EventEncoder:
     def encode(
         self, structs: Sequence[Struct], origin: Origin, wall_ms: int, ids: Mapping[int, bytes] = AS_OFFSET
     ) -> Messages:
-        """Return a message for each; no record's timestamp is ahead of `wall_ms`, or a broker refuses it.
+        """Return a message for each struct. No timestamp is ahead of `wall_ms`: a broker would refuse it.
 
-        The id of the event is its place in the input; `ids`: of structs, by their number, that have another one.
+        The event's place in the input is the message's id; `ids`: other ids, by the index of the struct.
         """
         rows, place = list(map(astuple, structs)), place_of(origin)
         if self._native:
@@ -127,23 +127,23 @@ class EventEncoder:
 
 
 def place_of(origin: Origin) -> bytes:
-    """Return a partition as ids have it."""
+    """Return a partition as it is written in ids: `topic:partition`."""
     return f"{origin.topic}:{origin.partition}".encode()
 
 
 def fields_of(schema: Schema, of: type[Struct]) -> list[SchemaField]:
-    """Return the fields of a schema; raises ValueError where the struct has nothing for one."""
+    """Return the fields of a schema; raises ValueError where the struct lacks one."""
     own = [ORIGIN[-1] if name == _offset_of(of) else name for name in of.__struct_fields__]
     names = [*own, *(name for name in ORIGIN[:-1] if name not in own)]
     at = {name: number for number, name in enumerate(names)}
     fields = schema.document["fields"]
-    if missing := [field["name"] for field in fields if field["name"] not in at]:
-        raise ValueError(f"{of.__name__} has no {', '.join(missing)}, which its schema has")
+    if lacking := [field["name"] for field in fields if field["name"] not in at]:
+        raise ValueError(f"{of.__name__} has no {', '.join(lacking)}, which its schema has")
     return [SchemaField(field["name"], _kind(field["type"]), at[field["name"]]) for field in fields]
 
 
 def kinds_of(schema: Schema, shared: Collection[str]) -> list[tuple[ValueKind, bool]]:
-    """Return the kind of each field as the native decoders take them, and whether its texts are to be one object."""
+    """Return each field's kind, and whether its equal texts become one object, as the native decoders expect them."""
     return [(_kind(field["type"]), field["name"] in shared) for field in schema.document["fields"]]
 
 
@@ -166,14 +166,14 @@ def _kind(of: Any) -> ValueKind:
 
 
 def _for_fastavro(value: Any, of: ValueKind) -> Any:
-    """Return a value as fastavro takes it: a record is no tuple."""
+    """Return a value as fastavro expects it: a record is a dict, not a tuple."""
     if of.name == "optional" and value is not None:
         return _for_fastavro(value, of.inside[0])
     return dict(zip(of.fields, value, strict=True)) if of.name == "record" else value
 
 
 def _as_ours(value: Any, of: ValueKind, is_shared: bool) -> Any:  # noqa: FBT001  it stands in one place
-    """Return what fastavro read as a struct has it."""
+    """Convert a value that fastavro read to the form that a struct holds."""
     if value is None:
         return None
     match of.name:
@@ -181,7 +181,7 @@ def _as_ours(value: Any, of: ValueKind, is_shared: bool) -> Any:  # noqa: FBT001
             return _as_ours(value, of.inside[0], is_shared)
         case "record":
             return tuple(
-                _as_ours(value[name], each, is_shared) for name, each in zip(of.fields, of.inside, strict=True)
+                _as_ours(value[name], inner, is_shared) for name, inner in zip(of.fields, of.inside, strict=True)
             )
         case "array":
             return tuple(_as_ours(item, of.inside[0], is_shared) for item in value)

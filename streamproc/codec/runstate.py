@@ -1,7 +1,7 @@
-"""run-state records back to Runs: what a restart restores from. Needs no registry (rules.md 23).
+"""Decodes run-state records to Runs, which a restart restores. Needs no registry (rules.md 23).
 
-A new version of RunState adds a name to `VERSIONS`, and what it adds has a default in `Run`; old ones stay for as long
-as such records may be out there.
+A new version of RunState adds a name to `VERSIONS`, and its new fields have defaults in `Run`. Old versions stay for as
+long as such records may exist.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,40 +23,40 @@ if TYPE_CHECKING:
     from streamproc_native import LatestDecoder
 
 VERSIONS = ("run_state", "run_state_v1")
-"""The one that is written first."""
+"""Schemas by name. The first is the one that is written."""
 OTHER_RELEASE = "Start a release of streamproc that wrote or can read it"
 REPLAY = "Build the state anew: another application id and topics, and the input from the beginning"
 WITHOUT_DEFAULT = len(Run.__struct_fields__) - len(Run.__struct_defaults__)
 DEFAULTS = dict(zip(Run.__struct_fields__[WITHOUT_DEFAULT:], Run.__struct_defaults__, strict=True))
-"""Of what an older version lacks."""
+"""Defaults of the fields that an older version lacks."""
 SHARED = frozenset(
     ("assistant_id", "model", "status", "error_code", "event_schema", "source_topic", "required_tools", "alerts")
 )
-"""Texts that millions of runs have in common."""
+"""Fields whose texts are the same in millions of runs."""
 
 
 class Latest(NamedTuple):
-    """The latest states of some keys: runs, and the ids of those that are gone."""
+    """The latest state of each key: the runs, and the ids of those with a tombstone (`gone`)."""
 
     runs: Sequence[Run]
     gone: Sequence[str]
 
 
 def latest_runs(records: Sequence[Arrival]) -> Latest:
-    """Return what the latest record of each key says; raises as `decode_runs`. What it replaced is not looked at."""
+    """Decode the latest record of each key; raises as `decode_runs`. Records that were replaced are not decoded."""
     if module and isinstance(records, Batched) and records.parts:
         try:
             return _natively(records)
         except ValueError:
-            pass  # The reference says what is wrong, and with which record.
-    found = decode_runs(latest(records))
-    return Latest([run for _, run in found if run is not None], [run_id for run_id, run in found if run is None])
+            pass  # The reference decoder says which record is wrong, and why.
+    decoded = decode_runs(latest(records))
+    return Latest([run for _, run in decoded if run is not None], [run_id for run_id, run in decoded if run is None])
 
 
 def decode_runs(records: Sequence[Arrival]) -> list[tuple[str, Run | None]]:
     """Return each record's run id and Run, None for a tombstone, in the order given.
 
-    Raises ConfigError for a record that is damaged, or of a version that this release does not know: none is skipped.
+    Raises ConfigError for a record that is damaged, or of a version unknown to this release: no record is skipped.
     """
     decoded: dict[int, Run] = {}
     by_schema: dict[tuple[str, int], list[Arrival]] = {}
@@ -88,7 +88,7 @@ def _id(key: bytes | None) -> str:
 
 
 def _schema_of(record: Arrival) -> tuple[str, int]:
-    """Return the label of a record's schema, and how many bytes its framing has."""
+    """Return the label of a record's schema, and the size of its framing in bytes."""
     try:
         return written_with(record), len(header_of(record.value))
     except RecordRejected as error:
@@ -115,7 +115,7 @@ def _decode_group(records: Sequence[Arrival], schema: Schema) -> list[Run]:
     except Exception as error:  # whatever damaged bytes make a decoder raise
         if len(records) == 1:
             raise unreadable(records[0], f"it is damaged ({type(error).__name__})", REPLAY) from error
-        # One of them is: name it.
+        # One of them is damaged. Decoding one at a time finds which.
         return [run for record in records for run in _decode_group([record], schema)]
     return _runs(columns)
 
@@ -125,7 +125,7 @@ def _runs(columns: Mapping[str, Sequence[Any]]) -> list[Run]:
 
 
 def _column(field: str, columns: Mapping[str, Sequence[Any]]) -> Iterable[Any]:
-    """Return the values of a field of Run; its default where the version of the records lacks it."""
+    """Return the values of a field of Run, or its default where the records' version lacks the field."""
     name = ORIGIN[-1] if field == OFFSET else field
     return columns[name] if name in columns else repeat(DEFAULTS[field])
 

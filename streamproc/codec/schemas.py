@@ -1,4 +1,4 @@
-"""Schemas: those that ship with streamproc, and those that producers write with, made ready for both decoders."""
+"""Schemas: those that ship with streamproc, and those of producers, compiled for both decoders."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -28,13 +28,13 @@ from streamproc.errors import ConfigError, RecordRejected, RejectionReason
 from streamproc.native import module
 
 Frames = Mapping[str, bytes]
-"""What records of an output schema begin with, by its name: where a registry gave it an id."""
+"""Framing headers by the name of an output schema, where a registry gave it an id."""
 SINGLE_OBJECTS: Frames = {}
-"""No registry: every record begins with its schema's fingerprint."""
+"""Without a registry, every record begins with its schema's fingerprint."""
 
 
 class Schema:
-    """An Avro schema: its document, and what identifies it. `tree`: the same, in normal form."""
+    """An Avro schema: its document, fingerprint, framing header and label. `tree`: the document in normal form."""
 
     def __init__(self, document: Any, tree: Tree | None = None) -> None:
         self.document = document
@@ -45,7 +45,7 @@ class Schema:
         self.parsed = parsed(self.tree)
 
     def frame(self, value: Mapping[str, Any]) -> bytes:
-        """Return a value as single-object encoding, by the reference codec: for records of which there are few."""
+        """Encode a value behind the header with the reference codec. Slow: for records that are few."""
         buffer = BytesIO()
         buffer.write(self.header)
         fastavro.schemaless_writer(buffer, self.parsed, value)
@@ -53,11 +53,11 @@ class Schema:
 
 
 class WriterSchema(Schema):
-    """A schema that a producer writes runs with: vetted, and compiled once for both decoders.
+    """A producer's schema for runs: vetted, and compiled once for both decoders.
 
-    `header`: what records of it begin with, its own single-object header by default. `where` names it for people.
-    `native`: the fast decoder, where it is installed. Raises RecordRejected (`unfit_schema`) that says what is wrong
-    with it, field by field.
+    `header`: the framing header of its records, by default single-object encoding. `where` names the schema for people.
+    `native`: the fast decoder, None where it is not installed. Raises RecordRejected (`unfit_schema`), which says what
+    is wrong, field by field.
     """
 
     def __init__(self, document: Any, shape: Shape, header: bytes | None = None, where: str | None = None) -> None:
@@ -79,7 +79,7 @@ class WriterSchema(Schema):
 
 @cache
 def load(name: str) -> Schema:
-    """Return the bundled schema `name` (a file under schemas/, without its ending)."""
+    """Return the bundled schema `name` (a file under schemas/, without its extension)."""
     try:
         text = (_directory() / f"{name}.avsc").read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -88,7 +88,7 @@ def load(name: str) -> Schema:
 
 
 def load_framed(name: str, frames: Frames) -> Schema:
-    """Return the bundled schema `name` with the header that its records are to begin with."""
+    """Return the bundled schema `name` with the framing header for its records."""
     schema = load(name)
     if name in frames:
         schema = copy(schema)
@@ -97,7 +97,7 @@ def load_framed(name: str, frames: Frames) -> Schema:
 
 
 def written_with(record: Arrival) -> str:
-    """Return the label of the schema of one of our own records, in either framing, without a registry (rules.md 23)."""
+    """Return the label of the schema of one of our own records, in either framing. Needs no registry (rules.md 23)."""
     for name, value in record.headers:
         if name == SCHEMA_HEADER:
             return value.decode()
@@ -105,12 +105,12 @@ def written_with(record: Arrival) -> str:
 
 
 def version_of(written: str, versions: Iterable[str]) -> Schema | None:
-    """Return the bundled schema with a label, None where it is none of these versions."""
+    """Return the bundled schema with the label `written`, or None where it is not among `versions`."""
     return next((schema for schema in map(load, versions) if schema.label == written), None)
 
 
 def unframe(record: Arrival, versions: Iterable[str], kind: str) -> Any:
-    """Return what a record of one of our own schemas holds; raises RecordRejected, and anything for damaged bytes.
+    """Decode a record of one of our own schemas; raises RecordRejected, and any exception for damaged bytes.
 
     `versions`: the bundled schemas that this release reads as `kind`.
     """
@@ -122,6 +122,6 @@ def unframe(record: Arrival, versions: Iterable[str], kind: str) -> Any:
 
 
 def _directory() -> Traversable:
-    """Return where the .avsc files are: inside the wheel, else beside the package in a checkout."""
+    """Return the directory of the .avsc files: inside the wheel, or beside the package in a checkout."""
     packaged = files("streamproc") / "schemas"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "schemas"

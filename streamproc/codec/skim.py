@@ -1,8 +1,8 @@
-"""A strict look over one payload, without keeping a value: is it an encoding of its schema, and how much is in it?
+"""A strict check of one payload, which keeps no value: is it an encoding of its schema, and how many values has it?
 
-fastavro takes negative indices of unions and enums, and integers that are too long; and nothing in Avro keeps a
-megabyte from being a million records. So the reference decoder skims first. fastavro overflows the stack, too, where a
-type contains itself and a payload has thousands of them in each other.
+fastavro accepts negative indices of unions and enums, and integers that are too long; and in Avro a megabyte may hold
+a million records. So the reference decoder skims first. Besides, fastavro overflows the stack where a type contains
+itself and a payload nests it thousands of times.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,23 +14,24 @@ from streamproc.codec.weight import BRANCHES_PER_VALUE, values
 from streamproc.errors import RejectionReason
 
 MAX_VALUES = 30_000
-"""In one record. A RunObject has about a hundred; so many take the reference decoder some 20 ms and 5 MB."""
+"""Limit on the values of one record. A RunObject has about a hundred; the limit takes the reference decoder some 20 ms
+and 5 MB."""
 MAX_NESTED = 300
-"""Types within types in a payload whose schema does not bound it: a hundred records, each in a list of ones that may be
-null. Each takes some 1.5 KB of the stack in fastavro, and two of Python's frames here."""
+"""Limit on nested types in a payload whose schema sets none: enough for a hundred nested records, each an item, which
+may be null, of a list. Each type takes some 1.5 KB of fastavro's stack, and two Python frames here."""
 MOST_VALUES_SKIMMED = 100 * MAX_VALUES
-"""In a record of a file, of which nothing but the end is wanted."""
+"""Limit on the values of a record in a file, where only the record's end is needed."""
 MAX_LONG_BITS = 64
 U64, LEAST_LONG = 2**64 - 1, -(2**63)
 
 Left = list[int]
-"""How many values there may still be, and how many types within each other."""
+"""What is left of the limits: values, and nested types."""
 Skim = Callable[[bytes, int, Left], int]
-"""Returns where the value that begins at a place ends; raises Faulty, IndexError at a payload's end."""
+"""Takes a payload and a value's start, and returns the value's end; raises Faulty, IndexError at a payload's end."""
 
 
 class Fault(Enum):
-    """Why a payload is not taken: the reason of its rejection, and the words, which show nothing of it.
+    """Why a payload is refused: the reason of its rejection, and words that show nothing of the payload.
 
     The native decoder numbers them in this order.
     """
@@ -60,9 +61,9 @@ class Faulty(Exception):
 
 
 class Skimmer:
-    """Skims payloads of one schema: a record in normal form, one of `names`.
+    """Skims payloads of one schema: the record `root` in normal form, one of `names`.
 
-    `is_endless`: whether nothing but a payload bounds how deep it is.
+    `is_endless`: whether types may contain themselves, so that the schema does not bound the depth of a payload.
     """
 
     def __init__(self, root: str, names: Names) -> None:
@@ -74,12 +75,12 @@ class Skimmer:
         self._cost = values(root, finite)
 
     def check(self, payload: bytes) -> None:
-        """Raise Faulty where a payload is anything but one record."""
+        """Raise Faulty unless a payload is exactly one record."""
         if self._end(payload, 0, [MAX_VALUES - self._cost, MAX_NESTED]) != len(payload):
             raise Faulty(Fault.TRAILING_BYTES)
 
     def end(self, block: bytes, at: int) -> int:
-        """Return where a record of a block ends, also one that is too complex to be taken; raises Faulty."""
+        """Return where a record of a block ends, even one too complex to be decoded; raises Faulty."""
         return self._end(block, at, [MOST_VALUES_SKIMMED, MAX_NESTED])
 
     def _end(self, payload: bytes, at: int, left: Left) -> int:
@@ -87,7 +88,7 @@ class Skimmer:
             return self._skim(payload, at, left)
         except IndexError:
             raise Faulty(Fault.ENDS_EARLY) from None
-        except RecursionError:  # The stack was nearly full before.
+        except RecursionError:  # Only where the caller had nearly used up the stack.
             raise Faulty(Fault.TOO_DEEP) from None
 
 
@@ -96,14 +97,14 @@ def _long(payload: bytes, at: int) -> tuple[int, int]:
     at += 1
     if byte < 0x80:  # noqa: PLR2004  the last byte of an Avro long
         return (byte >> 1) ^ -(byte & 1), at
-    found, shift = byte & 0x7F, 7
+    encoded, shift = byte & 0x7F, 7
     while True:
         byte = payload[at]
         at += 1
-        found |= (byte & 0x7F) << shift
+        encoded |= (byte & 0x7F) << shift
         if byte < 0x80:  # noqa: PLR2004
-            found &= U64
-            return (found >> 1) ^ -(found & 1), at
+            encoded &= U64
+            return (encoded >> 1) ^ -(encoded & 1), at
         shift += 7
         if shift >= MAX_LONG_BITS:
             raise Faulty(Fault.LONG_INTEGER)
@@ -131,7 +132,7 @@ def _end_of(payload: bytes, at: int, size: int) -> int:
 
 def _skip_text(payload: bytes, at: int, _left: Left) -> int:
     size = payload[at]
-    if size < 0x80:  # noqa: PLR2004  as most are: the rest is _long, without the call
+    if size < 0x80:  # noqa: PLR2004  true for most texts: then what _long does, without the call
         size, at = (size >> 1) ^ -(size & 1), at + 1
     else:
         size, at = _long(payload, at)
@@ -172,7 +173,7 @@ def _skip_union(skims: Sequence[Skim], costs: Sequence[int]) -> Skim:
 
 
 def _skip_optional(null: int, value: Skim, cost: int) -> Skim:
-    """Skip a union of null, at the index `null`, and one other type: as `_skip_union`, in a third of the time."""
+    """Skip a union of null (at the index `null`) and one other type, like `_skip_union`, in a third of the time."""
     nothing, something = null << 1, (1 - null) << 1
     skims, costs = [_skip_null, value], [1, cost]
     if null:
@@ -193,8 +194,8 @@ def _skip_optional(null: int, value: Skim, cost: int) -> Skim:
 
 def _skip_record(skims: Sequence[Skim]) -> Skim:
     def skip(payload: bytes, at: int, left: Left) -> int:
-        for each in skims:
-            at = each(payload, at, left)
+        for field in skims:
+            at = field(payload, at, left)
         return at
 
     return skip
@@ -208,11 +209,11 @@ def _skip_blocks(item: Skim, cost: int) -> Skim:
                 return at
             if count < 0:
                 _, at = _long(payload, at)
-                # The opposite of the least long is none: to both decoders it is a block of nothing.
+                # The least long has no positive counterpart: both decoders take such a block as empty.
                 count = 0 if count == LEAST_LONG else -count
-            if count > len(payload) - at:  # No item is without bytes: see `vet`.
+            if count > len(payload) - at:  # Each item takes at least one byte: `vet` makes sure.
                 raise Faulty(Fault.TOO_MANY_ITEMS)
-            _spend(left, 1 + count * cost)  # A block of nothing much takes its time, too.
+            _spend(left, 1 + count * cost)  # The 1 bounds the number of empty blocks, which take time, too.
             for _ in range(count):
                 at = item(payload, at, left)
 
@@ -238,7 +239,7 @@ _LEAVES: dict[str, Skim] = {
 
 
 def _skip_nested(bodies: dict[str, Skim], name: str, cost: int, types: int) -> Skim:
-    """Skip a type that may contain itself; `types`: how many there are from the one around it to this one."""
+    """Skip a type that may contain itself; `types`: the number of types from the enclosing such type to this one."""
 
     def skip(payload: bytes, at: int, left: Left) -> int:
         left[1] -= types
@@ -253,7 +254,7 @@ def _skip_nested(bodies: dict[str, Skim], name: str, cost: int, types: int) -> S
 
 
 class _SkimCompiler:
-    """Makes the skims of types. Those `without_end` are made once each, and find each other when they run."""
+    """Makes the skims of types. Those `without_end` are made once each, and look each other up when they run."""
 
     def __init__(self, names: Names, without_end: frozenset[str]) -> None:
         self._names = names
@@ -262,11 +263,11 @@ class _SkimCompiler:
         self._bodies |= {name: self._of(names[name], 0) for name in without_end}
 
     def skim(self, schema: Any) -> Skim:
-        """Return what skips a value of a type."""
+        """Return the skim of a type."""
         return self._of(schema, 1)
 
     def _of(self, schema: Any, depth: int) -> Skim:  # noqa: PLR0911  one for each kind of type
-        """`depth`: how many types there are around this one, up to the next that is without end."""
+        """`depth`: how many types are around this one, up to the nearest that may contain itself."""
         if isinstance(schema, str) and schema in self._names:
             if schema not in self._finite:
                 cost = values(self._names[schema], self._finite) - 1

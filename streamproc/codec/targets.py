@@ -1,4 +1,4 @@
-"""From one decoded object to an event: the values at the paths of a plan, whichever decoder found them."""
+"""Makes an event of one decoded object: the values at the paths of a plan, whichever decoder read the object."""
 
 from collections.abc import Callable, Mapping, Sequence
 from sys import intern
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class TargetPath(NamedTuple):
-    """Where a target may be. `per_second`: a time's unit; `is_read`: false where what is there is of no use."""
+    """A path to a target. `per_second`: a time's units per second; `is_read`: false where its value cannot be used."""
 
     path: Path
     per_second: int = 1
@@ -23,33 +23,33 @@ class TargetPath(NamedTuple):
 
 
 class Getters(NamedTuple):
-    """Where to look: for each target its places, in the order in which they are tried."""
+    """The paths to each target, in the order in which they are tried, and the statuses of the shape."""
 
     places: Mapping[str, Sequence[TargetPath]]
     statuses: Mapping[str, str]
     only: frozenset[str] = frozenset()
 
     def value(
-        self, found: Any, target: str, read: Callable[[Any, list[EventFlag]], T | None], odd: list[EventFlag]
+        self, fields: Any, target: str, read: Callable[[Any, list[EventFlag]], T | None], odd: list[EventFlag]
     ) -> T | None:
         """Return the first value for a target that can be read, None where there is none; `odd` is told of others."""
         for place in self.places.get(target, ()):
-            value = _at(found, place)
+            value = _at(fields, place)
             if value is not None and (result := read(value, odd)) is not None:
                 return result
         return None
 
-    def time(self, found: Any, target: str, odd: list[EventFlag]) -> int | None:
+    def time(self, fields: Any, target: str, odd: list[EventFlag]) -> int | None:
         """Return the first time for a target that is set, in Unix seconds."""
         for place in self.places.get(target, ()):
-            value = _at(found, place)
+            value = _at(fields, place)
             if value is not None and (result := seconds(value, place.per_second, odd)) is not None:
                 return result
         return None
 
 
 def getters_of(plan: ReadPlan) -> Getters:
-    """Return a plan's paths."""
+    """Return the getters for a plan's fields."""
     places = {
         target: [TargetPath(field.path, field.per_second, field.is_read) for field in fields]
         for target, fields in plan.fields.items()
@@ -57,37 +57,37 @@ def getters_of(plan: ReadPlan) -> Getters:
     return Getters(places, plan.shape.statuses, plan.shape.only)
 
 
-def event_of(found: Mapping[str, Any], framed: Framed, label: str, getters: Getters) -> RunEvent:
+def event_of(fields: Mapping[str, Any], framed: Framed, label: str, getters: Getters) -> RunEvent:
     """Return the event of a decoded object; raises RecordRejected (`bad_run_id`, `bad_status`, `unknown_status`)."""
     odd: list[EventFlag] = []
 
     def needed(target: str) -> str | None:
-        return getters.value(found, target, lambda value, _: required(value, target), odd)
+        return getters.value(fields, target, lambda value, _: required(value, target), odd)
 
     def name(target: str) -> str | None:
-        return getters.value(found, target, _name, odd)
+        return getters.value(fields, target, _name, odd)
 
     def shared(value: str | None) -> str | None:
         return None if value is None else intern(value)
 
     run_id, status = needed("id"), shared(needed("status"))
-    getters.value(found, METADATA, metadata, odd)
+    getters.value(fields, METADATA, metadata, odd)
     values: tuple[Any, ...] = (
         run_id,
         None if status is None else getters.statuses.get(status, status),
         name("thread_id"),
         shared(name("assistant_id")),
         shared(name("model")),
-        *(getters.time(found, target, odd) for target in TIMES),
-        usage(*(getters.value(found, target, count, odd) for target in TOKENS)),
-        shared(name("error_code") or None),  # One that is empty says that there is none.
-        getters.value(found, TOOLS, tools, odd) or (),
+        *(getters.time(fields, target, odd) for target in TIMES),
+        usage(*(getters.value(fields, target, count, odd) for target in TOKENS)),
+        shared(name("error_code") or None),  # An empty code means no error.
+        getters.value(fields, TOOLS, tools, odd) or (),
         framed.record.key,
         instants([framed.record.timestamp])[0],
         framed.record.offset,
         label,
         framed.payload,
-        ordered(odd),  # The last of what is read: it is told of all that is.
+        ordered(odd),  # Must follow all values that are read: each of them may add flags.
         framed.partition,
     )
     event = RunEvent(*values)
@@ -101,8 +101,8 @@ def _name(value: Any, odd: list[EventFlag]) -> str | None:
     return text(value, MAX_NAME_CHARS, odd)
 
 
-def _at(found: Any, place: TargetPath) -> Any:
-    value = pick(found, place.path)
+def _at(fields: Any, place: TargetPath) -> Any:
+    value = pick(fields, place.path)
     if place.is_read or value is None:
         return value
     if LIST in place.path and isinstance(value, list):
@@ -110,16 +110,19 @@ def _at(found: Any, place: TargetPath) -> Any:
     return ASTRAY
 
 
-def pick(found: Any, path: Path) -> Any:
-    """Return what stands at a path in an object, None where nothing does, ASTRAY where something else is in the way."""
+def pick(value: Any, path: Path) -> Any:
+    """Return the value at a path in an object; None where there is none, ASTRAY where a value on the path is no object.
+
+    A step LIST returns a list: the rest of the path applied to each item.
+    """
     for at, step in enumerate(path):
         if step == LIST:
-            if not isinstance(found, list):
+            if not isinstance(value, list):
                 return ASTRAY
-            return [None if item is None else pick(item, path[at + 1 :]) for item in found]
-        if not isinstance(found, dict):
+            return [None if item is None else pick(item, path[at + 1 :]) for item in value]
+        if not isinstance(value, dict):
             return ASTRAY
-        found = found.get(step)
-        if found is None:
+        value = value.get(step)
+        if value is None:
             return None
-    return found
+    return value

@@ -1,7 +1,7 @@
-"""The values of an object, whatever their type: as the event holds them, and what is odd about them.
+"""Converts the values of an object, of any type, to those of an event, and flags what is odd about them.
 
-One reading for all framings: the reference decoder and JSON read each value with it, the native decoder reads the same
-where that is beyond doubt. Each function takes any value, and tells `odd` of its flags.
+All framings share these rules: the reference decoder and JSON use these functions; the native decoder gives the same
+results, and leaves doubtful values to them. Each function takes any value, and adds its flags to `odd`.
 """
 
 import codecs
@@ -24,9 +24,9 @@ from streamproc.codec.arrival import (
 from streamproc.core.model import EventFlag, Usage
 
 DAMAGED = "streamproc.damaged"
-"""An error handler for decoding: a half of a surrogate pair, which no text may hold, where bytes are no UTF-8."""
+"""An error handler for decoding: it marks bytes that are not UTF-8 by half a surrogate pair, which no text may hold."""
 ASTRAY = object()
-"""Stands for what is there, but where something else belongs."""
+"""Stands for a value of a wrong type."""
 _HALF = re.compile("[\ud800-\udfff]")
 _KINDS = {bool: "a boolean", list: "a list", dict: "an object", float: "NaN or infinite", object: "in no object"}
 _REPLACEMENT, _NO_TEXT, _ESCAPE = "\ufffd", "\udfff", "\U0010ffff"
@@ -34,39 +34,39 @@ _COUNT = re.compile(r"[+-]?[0-9]{1,19}")
 
 
 def _rest(error: Any) -> tuple[str, int]:
-    # All that follows, at once: a call for each bad byte would take seconds for some megabytes of them.
+    # Handles all remaining bytes at once: one call for each bad byte would take seconds for some megabytes.
     return _with_halves(error.object[error.start :]), len(error.object)
 
 
 def _with_halves(raw: bytes) -> str:
-    """Return a text with a half where Python puts U+FFFD for bytes that are no UTF-8; one that was there stays."""
+    """Decode bytes: half a surrogate pair replaces those that are not UTF-8. A U+FFFD in the text stays as it is."""
     if _REPLACEMENT.encode() not in raw:
         return raw.decode(errors="replace").replace(_REPLACEMENT, _NO_TEXT)
-    # It is written as _ESCAPE and 1 meanwhile, and _ESCAPE itself as _ESCAPE and 0.
+    # Meanwhile that U+FFFD is written as _ESCAPE and 1, and _ESCAPE itself as _ESCAPE and 0.
     for old, new in ((_ESCAPE, f"{_ESCAPE}0"), (_REPLACEMENT, f"{_ESCAPE}1")):
         raw = raw.replace(old.encode(), new.encode())
-    found = raw.decode(errors="replace").replace(_REPLACEMENT, _NO_TEXT)
-    return found.replace(f"{_ESCAPE}1", _REPLACEMENT).replace(f"{_ESCAPE}0", _ESCAPE)
+    decoded = raw.decode(errors="replace").replace(_REPLACEMENT, _NO_TEXT)
+    return decoded.replace(f"{_ESCAPE}1", _REPLACEMENT).replace(f"{_ESCAPE}0", _ESCAPE)
 
 
 codecs.register_error(DAMAGED, _rest)
 
 
 def text(value: Any, limit: int, odd: list[EventFlag]) -> str | None:
-    """Return a text of at most `limit` characters, of a number its shortest form; None where there is none to read."""
+    """Return a text of at most `limit` characters, for a number its shortest form; None where the value is neither."""
     if value is None:
         return None
-    found = value if isinstance(value, str) else _as_text(value)
-    if found is None:
+    result = value if isinstance(value, str) else _as_text(value)
+    if result is None:
         odd.append(EventFlag.VALUE_UNREADABLE)
         return None
-    if len(found) > limit:
+    if len(result) > limit:
         odd.append(EventFlag.NAME_OVER_LIMIT)
-        found = found[:limit]
-    if not found.isascii() and _HALF.search(found):
+        result = result[:limit]
+    if not result.isascii() and _HALF.search(result):
         odd.append(EventFlag.TEXT_DAMAGED)
-        found = _HALF.sub(_REPLACEMENT, found)
-    return found
+        result = _HALF.sub(_REPLACEMENT, result)
+    return result
 
 
 def _as_text(value: Any) -> str | None:
@@ -80,34 +80,34 @@ def _as_text(value: Any) -> str | None:
 
 
 def required(value: Any, target: str) -> str | None:
-    """Return an id or a status; raises RecordRejected (`bad_run_id`, `bad_status`) where it is none.
+    """Return an id or a status; raises RecordRejected (`bad_run_id`, `bad_status`) where the value cannot be one.
 
-    Nothing stands in for what is damaged here: two ids that are could become one.
+    Damaged bytes are not replaced here: two different damaged ids could become the same.
     """
     odd: list[EventFlag] = []
-    found = text(value, sys.maxsize, odd)
-    if not odd:
-        return found
+    result = text(value, sys.maxsize, odd)
     if EventFlag.VALUE_UNREADABLE in odd:
         raise refusal(target, f"is {_KINDS.get(type(value), 'no value')}: it must be a text or a number")
-    raise refusal(target, "is damaged: it holds bytes that are no UTF-8, or half a surrogate pair")
+    if odd:
+        raise refusal(target, "is damaged: it holds bytes that are no UTF-8, or half a surrogate pair")
+    return result
 
 
 def count(value: Any, odd: list[EventFlag]) -> int | None:
-    """Return a whole number that fits an Avro long, also from a float or a text; None where there is none to read."""
+    """Return a whole number that fits an Avro long, also from a float or a text; None where the value is none."""
     if value is None:
         return None
     is_whole = isinstance(value, float) and value.is_integer()
     is_digits = isinstance(value, str) and _COUNT.fullmatch(value.strip())
-    found = int(value) if is_whole or is_digits else value
-    if isinstance(found, int) and not isinstance(found, bool) and -MAX_LONG - 1 <= found <= MAX_LONG:
-        return found
+    number = int(value) if is_whole or is_digits else value
+    if isinstance(number, int) and not isinstance(number, bool) and -MAX_LONG - 1 <= number <= MAX_LONG:
+        return number
     odd.append(EventFlag.VALUE_UNREADABLE)
     return None
 
 
 def usage(prompt: int | None, completion: int | None, total: int | None) -> Usage | None:
-    """Return token counts where any is known; what is not given counts as none, the total as their sum."""
+    """Return the token counts, None where none is known. A missing count is 0; a missing total is the sum."""
     if prompt is None and completion is None and total is None:
         return None
     prompt, completion = prompt or 0, completion or 0
@@ -115,34 +115,34 @@ def usage(prompt: int | None, completion: int | None, total: int | None) -> Usag
 
 
 def _capped(number: int) -> int:
-    """Return a number that fits an Avro long."""
+    """Return the nearest number that fits an Avro long."""
     return max(-MAX_LONG, min(number, MAX_LONG))
 
 
-def tools(found: Any, odd: list[EventFlag]) -> tuple[str, ...]:
-    """Return the names of a list of tools, as many of the first ones as are kept; one without a name is left out."""
-    if not isinstance(found, list):
-        odd += [] if found is None else [EventFlag.VALUE_UNREADABLE]
+def tools(value: Any, odd: list[EventFlag]) -> tuple[str, ...]:
+    """Return the names in a list of tools, from the first up to the limits. Tools without a name are left out."""
+    if not isinstance(value, list):
+        odd += [] if value is None else [EventFlag.VALUE_UNREADABLE]
         return ()
-    kept: list[str] = []
+    names: list[str] = []
     room = MAX_TOOLS_CHARS
-    for each in found:
-        name = text(each, MAX_TOOL_CHARS, odd)
+    for item in value:
+        name = text(item, MAX_TOOL_CHARS, odd)
         if name is None:
             continue
         room -= len(name)
-        if len(kept) == MAX_TOOLS or room < 0:
+        if len(names) == MAX_TOOLS or room < 0:
             odd.append(EventFlag.TOOLS_OVER_LIMIT)
             break
-        kept.append(intern(name))
-    return tuple(kept)
+        names.append(intern(name))
+    return tuple(names)
 
 
-def metadata(found: Any, odd: list[EventFlag]) -> None:
-    """Say whether metadata are over their limits: they are only ever counted, a run is not stranded for them."""
-    if isinstance(found, Mapping):
-        odd += [EventFlag.METADATA_OVER_LIMIT] if _is_over_limit(found) else []
-    elif found is not None:
+def metadata(value: Any, odd: list[EventFlag]) -> None:
+    """Flag metadata that are over their limits. That is only counted: a run is never rejected for its metadata."""
+    if isinstance(value, Mapping):
+        odd += [EventFlag.METADATA_OVER_LIMIT] if _is_over_limit(value) else []
+    elif value is not None:
         odd.append(EventFlag.VALUE_UNREADABLE)
 
 

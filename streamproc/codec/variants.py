@@ -1,7 +1,7 @@
-"""Which definitions of a name are the same one, held against each other by what decoding needs of them. Pure.
+"""Compares the definitions of a name: those that decode alike are the same variant. Pure.
 
 Types, their order and the names of fields count. Docs, defaults, orders, aliases and other attributes do not; nor does
-whether a type inside is written out or named.
+it matter whether an inner type is written out or named.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,31 +12,31 @@ from streamproc.codec.names import NAMED, PART_OF, PRIMITIVES, definitions, full
 
 Node = dict[str, Any]
 Shape = tuple[Any, ...]
-"""A type as it is compared: hashable."""
+"""What is compared of a type; hashable."""
 
 
 class Variants:
-    """All definitions in some documents, which may be any JSON. Those of a name that are the same are one variant."""
+    """All definitions in some documents, which may be any JSON. Equal definitions of a name are one variant."""
 
     def __init__(self, documents: Iterable[Any]) -> None:
-        found = [(name, node) for document in documents for name, node, _ in definitions(document, "")]
-        self._names = {name for name, _ in found}
+        named_nodes = [(name, node) for document in documents for name, node, _ in definitions(document, "")]
+        self._names = {name for name, _ in named_nodes}
         self._numbers: dict[tuple[str, int], int] = {}
-        """By full name, and the identity of a node; what is missing is 0."""
+        """The number of a variant, by full name and the id() of a node; 0 where missing."""
         self._is_split = False
-        if len(self._names) < len(found):
-            self._number(found)
-            # A name that stands for several types is none of them: what has it must not pass for what has one of them.
+        if len(self._names) < len(named_nodes):
+            self._number(named_nodes)
+            # If a name stands for several types, a type that uses the name must not equal one that defines one of them.
             self._is_split = any(self._numbers.values())
             if self._is_split:
-                self._number(found)
+                self._number(named_nodes)
         self._same: dict[str, dict[int, list[Node]]] = {}
-        """By full name, each variant's definitions."""
-        for name, node in found:
+        """The definitions of each variant, by full name and number."""
+        for name, node in named_nodes:
             self._same.setdefault(name, {}).setdefault(self.number(name, node), []).append(node)
 
     def full(self, name: str, space: str) -> str | None:
-        """Return the full name of the definition that a name in a namespace stands for, None where there is none."""
+        """Return the full name of the definition that a name refers to in a namespace; None where there is none."""
         return next((full for full in (full_name(name, space), full_name(name, "")) if full in self._names), None)
 
     def of(self, full: str) -> list[Node]:
@@ -44,23 +44,23 @@ class Variants:
         return [same[0] for same in self._same[full].values()]
 
     def number(self, full: str, node: Node) -> int:
-        """Return which variant of its name a definition is."""
+        """Return the number of a definition's variant, among those of its name."""
         return self._numbers.get((full, id(node)), 0)
 
     def aliases(self, full: str, node: Node, field: int) -> list[Any]:
-        """Return the aliases that a field, by its place, has in any definition of the same variant."""
-        found = [same["fields"][field].get("aliases") for same in self._same[full][self.number(full, node)]]
-        return [alias for aliases in found if isinstance(aliases, list) for alias in aliases]
+        """Return the aliases of the field at an index, from all definitions of the same variant."""
+        alias_lists = [same["fields"][field].get("aliases") for same in self._same[full][self.number(full, node)]]
+        return [alias for aliases in alias_lists if isinstance(aliases, list) for alias in aliases]
 
-    def _number(self, found: Iterable[tuple[str, Node]]) -> None:
+    def _number(self, named_nodes: Iterable[tuple[str, Node]]) -> None:
         shapes: dict[str, dict[Shape, int]] = {}
-        for name, node in reversed(list(found)):  # What is inside of a definition comes behind it.
-            known = shapes.setdefault(name, {})
+        for name, node in reversed(list(named_nodes)):  # From the inside out: inner definitions follow outer ones.
+            numbers = shapes.setdefault(name, {})
             try:
                 shape = self._shape(node, space_of(name))
-            except RecursionError:  # Who walks into it says so.
+            except RecursionError:  # The code that walks into it reports the depth.
                 shape = ("deep", id(node))
-            self._numbers[name, id(node)] = known.setdefault(shape, len(known))
+            self._numbers[name, id(node)] = numbers.setdefault(shape, len(numbers))
 
     def _shape(self, node: Node, space: str) -> Shape:
         match node["type"]:
@@ -92,8 +92,8 @@ class Variants:
 
 
 def logical_of(node: Mapping[str, Any]) -> str | None:
-    """Return the unit of a time that a type is given, None where that says nothing about it."""
+    """Return the logical type that gives a time its unit; None where there is none, or it does not fit the type."""
     connect, logical = node.get("connect.name"), node.get("logicalType")
-    found = CONNECT.get(connect) if isinstance(connect, str) else None
-    found = found or (logical if isinstance(logical, str) else None)
-    return found if found is not None and LOGICAL.get(found) == node["type"] else None
+    unit = CONNECT.get(connect) if isinstance(connect, str) else None
+    unit = unit or (logical if isinstance(logical, str) else None)
+    return unit if unit is not None and LOGICAL.get(unit) == node["type"] else None

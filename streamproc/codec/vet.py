@@ -1,6 +1,6 @@
-"""Whether a schema is safe to decode with: nothing in it lets few bytes of payload kill the process.
+"""Checks that a schema is safe to decode with: no payload of a few bytes can kill the process.
 
-The limits are on the schema, once; `skim` has those on each record.
+These limits apply to the schema, once; `skim` applies those on each record.
 """
 
 import json
@@ -17,27 +17,27 @@ from streamproc.escaping import escaped
 
 MAX_SCHEMA_BYTES = 262_144
 MAX_DEPTH = 32
-"""Types within types, names replaced by what they stand for."""
+"""Limit on nested types, with names resolved."""
 MAX_FIELDS = 2_000
-"""Of one record, and branches of one union."""
+"""Limit on the fields of one record, and on the branches of one union."""
 MAX_TYPES = 5_000
-"""In all, names replaced by what they stand for; a type that contains itself counts once."""
+"""Limit on all types, with names resolved; a type that contains itself counts once."""
 MAX_ROUNDS = 64
-"""Of looking for types that there can be a value of; one or two will do."""
+"""Limit on the rounds of the search for types that can have a value; one or two are usual."""
 MAX_FAULTS_SHOWN, MAX_FAULT_CHARS = 20, 500
 
 
 class _Unsafe(Exception):
-    """A schema with which a payload of a few bytes could kill the decoder, or of which there can be no payload."""
+    """The schema would let a payload of a few bytes kill the decoder, or can have no payload at all."""
 
 
 def unfit(faults: list[str]) -> Unfit:
-    """Return the error for records of a schema that cannot be used, whatever is in them."""
+    """Return the error for all records of a schema that cannot be used."""
     return Unfit([escaped(fault)[:MAX_FAULT_CHARS] for fault in faults[:MAX_FAULTS_SHOWN]])
 
 
 def overlooked(error: Exception) -> Unfit:
-    """Return the error for a schema that something else failed on: it may be any JSON."""
+    """Return the error for a schema on which other code failed unexpectedly: it may be any JSON."""
     is_deep = isinstance(error, RecursionError)
     return unfit(["it is nested too deeply" if is_deep else f"it is no Avro schema ({type(error).__name__})"])
 
@@ -45,10 +45,10 @@ def overlooked(error: Exception) -> Unfit:
 def vetted(document: Any) -> Tree:
     """Return a schema in normal form; raises Unfit where it is unsafe or no schema at all.
 
-    Of what is in the schema the error shows names only.
+    The error shows nothing of the schema but names.
     """
     try:
-        tree = normal(document)  # First, for it says where a document is nested too deeply.
+        tree = normal(document)  # First, because its error says where a document is nested too deeply.
         if len(json.dumps(document)) > MAX_SCHEMA_BYTES:
             raise _Unsafe(f"it has more than {MAX_SCHEMA_BYTES:,} bytes")  # noqa: TRY301  one way out for all dangers
         _Scale(tree.types).weigh(tree.root)
@@ -61,7 +61,7 @@ def vetted(document: Any) -> Tree:
 
 
 def _inside(node: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the types right inside one, each with what it adds to the path."""
+    """Yield the types directly inside a type, each with its step in the path."""
     if isinstance(node, list):
         yield from (("", branch) for branch in node)
     elif isinstance(node, dict):
@@ -72,8 +72,8 @@ def _inside(node: Any) -> Iterator[tuple[str, Any]]:
 class _Scale:
     """Weighs the types of one schema.
 
-    A type that contains itself is walked once, from where it stands first. Where it stands in a union, an array or a
-    map it is no more than its name; where it has to be in every value, it counts in full, as any other.
+    A type that contains itself is walked once, from its first occurrence. Inside a union, an array or a map it counts
+    as a name only; where every value must contain it, it counts in full, like any other type.
     """
 
     def __init__(self, types: Names) -> None:
@@ -81,7 +81,7 @@ class _Scale:
         self._endless = endless(types)
         self._finite = {name: named for name, named in types.items() if name not in self._endless}
         self._met = dict[str, str]()
-        """The types that contain themselves, each with the path where it stands first."""
+        """The types that contain themselves, each with the path of its first occurrence."""
         self._todo = deque[str]()
         self._open = set[str]()
         self._weight = 0
@@ -112,19 +112,19 @@ class _Scale:
             raise _Unsafe(f"{spot(at)}: it is nested deeper than {MAX_DEPTH} types")
         inside = list(_inside(schema))
         if len(inside) > MAX_FIELDS:
-            what = "fields" if kind(schema) == "record" else "branches"
-            raise _Unsafe(f"{spot(at)} has more than {MAX_FIELDS:,} {what}")
+            parts_name = "fields" if kind(schema) == "record" else "branches"
+            raise _Unsafe(f"{spot(at)} has more than {MAX_FIELDS:,} {parts_name}")
         self._open.add(name)
         for step, part in inside:
-            there = within(at, step)
-            self._weigh(part, there, depth + 1, chosen=chosen or kind(schema) != "record")
+            path = within(at, step)
+            self._weigh(part, path, depth + 1, chosen=chosen or kind(schema) != "record")
             if kind(schema) in ("array", "map") and min_bytes(part, self._finite) == 0:
-                raise _Unsafe(f"{spot(there)}: its items take no bytes: a payload of a few could have millions of them")
+                raise _Unsafe(f"{spot(path)}: its items take no bytes: a payload of a few could have millions of them")
         self._open.discard(name)
 
 
 def _refuse_impossible(tree: Tree) -> None:
-    """Raise _Unsafe where there can be no record, with the path of what there can be no value of."""
+    """Raise _Unsafe where no record can exist, with the path of the type that can have no value."""
     possible = _possible(tree.types)
     schema: Any = tree.root
     at, above = "", set[str]()
@@ -146,31 +146,31 @@ def _refuse_impossible(tree: Tree) -> None:
 
 
 def _possible(types: Names) -> set[str]:
-    """Return the types that there can be a value of: with those known, more are found, until there are no more."""
-    found = set[str]()
+    """Return the types that can have a value. Each round builds on the last, until one adds nothing."""
+    possible = set[str]()
     for _ in range(MAX_ROUNDS):
-        # What is inside comes later in `types`: as a rule all are found in one round.
-        new = [name for name in reversed(list(types)) if name not in found and _finds(name, types, found)]
+        # Inner types come later in `types`, so in reverse order one round finds nearly all.
+        new = [name for name in reversed(list(types)) if name not in possible and _finds(name, types, possible)]
         if not new:
             break
-    return found
-
-
-def _finds(name: str, types: Names, found: set[str]) -> bool:
-    if possible := _can_be(types[name], types, found):
-        found.add(name)
     return possible
 
 
-def _can_be(schema: Any, types: Names, known: set[str]) -> bool:
-    """Tell whether there can be a value of a type, as far as it is known of those with names."""
+def _finds(name: str, types: Names, possible_types: set[str]) -> bool:
+    if possible := _can_be(types[name], types, possible_types):
+        possible_types.add(name)
+    return possible
+
+
+def _can_be(schema: Any, types: Names, possible: set[str]) -> bool:
+    """Tell whether a type can have a value; `possible`: the named types known so far to have one."""
     if isinstance(schema, str):
-        return schema not in types or schema in known
+        return schema not in types or schema in possible
     match kind(schema):
         case "union":
-            return any(_can_be(branch, types, known) for branch in schema)
+            return any(_can_be(branch, types, possible) for branch in schema)
         case "record":
-            return all(_can_be(part, types, known) for part in parts(schema))
+            return all(_can_be(part, types, possible) for part in parts(schema))
         case "enum":
             return bool(schema["symbols"])
     return True  # A list may be empty.

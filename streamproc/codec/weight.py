@@ -1,8 +1,7 @@
-"""How many bytes and values a value of a schema has at least: found once, when a schema is loaded. Pure.
+"""The least number of bytes and of values in a value of a schema: computed once, when a schema is loaded. Pure.
 
-A record in a record takes no byte at all, but is an object to make.
-
-`names` are those of types that do not contain themselves; any other name counts as one value of one byte.
+Values count besides bytes because a record inside a record takes no bytes of its own, but is an object to create.
+`names` has the types that do not contain themselves; any other name counts as one value of one byte.
 """
 
 from typing import Any
@@ -10,13 +9,13 @@ from typing import Any
 from streamproc.codec.avro import RECORDS, Names, kind, parts, resolved
 
 BRANCHES_PER_VALUE = 8
-"""So many branches of a union cost as much as a value: fastavro looks at all of them."""
+"""This many branches of a union cost as much as a value: fastavro looks at all of them."""
 _BYTES = {"null": 0, "float": 4, "double": 8}
-"""That a value takes at least, where it is not 1."""
+"""The least size of a value, where it is not 1."""
 
 
 def min_bytes(schema: Any, names: Names) -> int:
-    """Return how many bytes a value takes at least."""
+    """Return the least number of bytes that a value takes."""
     schema = resolved(schema, names)
     match kind(schema):
         case "record" | "error":
@@ -30,6 +29,6 @@ def min_bytes(schema: Any, names: Names) -> int:
 
 
 def values(schema: Any, names: Names) -> int:
-    """Return how many values a value holds at least: what is chosen in unions and the items of lists come on top."""
+    """Return the least number of values in a value; chosen branches of unions and items of lists are not included."""
     schema = resolved(schema, names)
     return 1 + (sum(values(part, names) for part in parts(schema)) if kind(schema) in RECORDS else 0)

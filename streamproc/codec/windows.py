@@ -31,7 +31,7 @@ from streamproc.core.windowstate import (
 from streamproc.errors import RecordRejected
 
 STATE = PackedFormat("run-windows", "w", 1)
-"""`[source offset, value]`; what the value is says the key."""
+"""`[source offset, value]`; the key says which kind of value it is."""
 _DECODE: Mapping[str, Callable[[memoryview], tuple[int, Value]]] = {
     kind: msgspec.msgpack.Decoder(tuple[int, value]).decode  # type: ignore[valid-type]
     for kind, value in (("window", Window), ("failing", Failing), (SILENCE_KEY, Silence), (SOURCES_KEY, Sources))
@@ -53,7 +53,7 @@ class WindowEncoder:
         return [self._metrics_message(closing, wall_ms) for closing in closings]
 
     def states(self, changed: Mapping[Key, Value | None], offset: int, sequence: int, wall_ms: int) -> list[Message]:
-        """Return a message for each value that changed, a null where it is gone; `offset`: of the last measurement."""
+        """Return a message for each changed value, a tombstone for None; `offset`: of the last measurement."""
         return [
             (
                 state_key(key),
@@ -67,7 +67,7 @@ class WindowEncoder:
     def _metrics_message(self, closing: Closing, wall_ms: int) -> Message:
         key, summary = closing.key, summary_of(closing.totals)
         end = key.start + key.size_ms
-        said = {
+        fields = {
             "window_start": key.start,
             "window_end": end,
             "assistant_id": key.assistant_id,
@@ -86,19 +86,19 @@ class WindowEncoder:
         window = f"{key.size_ms // 1000}:{key.start}:{closing.revision}"
         event_id = f"{_part(key.assistant_id)}:{_part(key.model)}:{window}".encode()
         headers = self._metrics_events.headers(event_id, end)
-        return group_key(key.group).encode(), self._metrics.frame(said), max(0, min(end, wall_ms)), headers
+        return group_key(key.group).encode(), self._metrics.frame(fields), max(0, min(end, wall_ms)), headers
 
 
 def decode_window_states(records: Sequence[Arrival]) -> list[tuple[Key, Value | None, int]]:
     """Return each record's key, value (None for a tombstone) and source offset (-1 for a tombstone).
 
-    Raises ConfigError for a record that is damaged, or of a version that this release does not know: none is skipped.
+    Raises ConfigError for a record that is damaged, or of a version unknown to this release: no record is skipped.
     """
     return [_decode_state(record) for record in records]
 
 
 def state_key(key: Key) -> bytes:
-    """Return the record key of a value: a JSON array that begins with what it is."""
+    """Return the record key of a value: a JSON array that begins with the kind."""
     if isinstance(key, WindowKey):
         return msgspec.json.encode(["window", *key])
     if isinstance(key, int):
@@ -109,23 +109,23 @@ def state_key(key: Key) -> bytes:
     return msgspec.json.encode(["failing", *group, severity])
 
 
-def _key_of(kind: str, rest: Sequence[Any]) -> Key:
+def _key_of(kind: str, parts: Sequence[Any]) -> Key:
     if kind == "window":
-        return WindowKey(*rest)
+        return WindowKey(*parts)
     if kind == "source":
-        return int(rest[0])
+        return int(parts[0])
     if kind == "failing":
-        assistant_id, model, severity = rest
+        assistant_id, model, severity = parts
         return (assistant_id, model), Severity(severity)
-    if kind in (SILENCE_KEY, SOURCES_KEY) and not rest:
+    if kind in (SILENCE_KEY, SOURCES_KEY) and not parts:
         return kind
     raise ValueError("a key of an unknown kind")
 
 
 def _decode_state(record: Arrival) -> tuple[Key, Value | None, int]:
     try:
-        kind, *rest = msgspec.json.decode(record.key or b"")
-        key, value = _key_of(kind, rest), record.value
+        kind, *parts = msgspec.json.decode(record.key or b"")
+        key, value = _key_of(kind, parts), record.value
         if not value:
             return key, None, -1
         decoded = _DECODE[kind](STATE.payload(value)) if is_packed(value) else earlier.read_value(record, kind)
@@ -137,13 +137,13 @@ def _decode_state(record: Arrival) -> tuple[Key, Value | None, int]:
 
 
 def _part(name: str | None) -> str:
-    """Return a name as a part of an id: different ones must not make the same id."""
+    """Return a name escaped for an id, so that different names never make the same id."""
     if name is None:
         return ""
     return name.replace("%", "%25").replace(":", "%3A") or "%00"
 
 
 def _histogram(histogram: Histogram) -> dict[str, Any]:
-    found = histogram.buckets
-    buckets = {bound: found.get(bound, 0) for bound in BUCKETS}
+    counts = histogram.buckets
+    buckets = {bound: counts.get(bound, 0) for bound in BUCKETS}
     return {"count": histogram.count, "sum_ms": histogram.sum_ms, "buckets": buckets}

@@ -1,8 +1,8 @@
-"""Who may come in, and what they may do.
+"""Authentication and rights of the console's callers.
 
-On this machine only, everybody may; elsewhere it takes a token, or a proxy that is trusted. A browser sends a token as
-the password of HTTP's own log in, so it sends it along with whatever any page makes it send: an action takes a second
-token as well, which only our pages have.
+A console on a loopback address is open to everybody on the machine. Elsewhere a caller needs a token, or a trusted
+proxy. A browser sends the token as a basic-auth password, with every request that any page makes it send. So an action
+also needs a CSRF token, which only our pages have.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class AccessRefused(Exception):
-    """Somebody may not come in. `status`: 401 where a token would help, else 403."""
+    """A caller is refused. `status`: 401 where a token would help, else 403."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class AccessRefused(Exception):
 
 
 class Access:
-    """Lets callers in. Raises ConfigError where the settings would let in everybody from everywhere."""
+    """Authenticates callers. Raises ConfigError where the settings would admit everybody from anywhere."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self._settings = settings
@@ -58,35 +58,38 @@ class Access:
 
     @property
     def security(self) -> Security:
-        """The ways to come in, as OpenAPI has them; an empty one: without anything of the client's own."""
+        """The ways to authenticate, in OpenAPI's form; an empty one means that the client itself sends nothing."""
         with_token: Security = [] if self._tokens is None else [{"bearer": []}, {"basic": []}]
         is_optional = self._tokens is None or self._settings.proxy_header is not None
         return [{}, *with_token] if is_optional else with_token
 
     def caller(self, headers: Headers, address: str) -> tuple[Caller, bool]:
-        """Return who asks, and whether they showed what no other page could make a browser send; raises Refused."""
+        """Return the caller, and whether they sent a bearer token, which no foreign page can make a browser send.
+
+        Raises AccessRefused.
+        """
         if self._is_open:
             _refuse_other_names(headers.get("host", ""), self._settings.host)
-            return self._made(LOCAL, RIGHTS), False
+            return self._caller_named(LOCAL, RIGHTS), False
         scheme, _, shown = headers.get("authorization", "").partition(" ")
         if (token := self._token(scheme.lower(), shown)) is not None:
-            return self._made(token.name, token.rights), scheme.lower() == "bearer"
+            return self._caller_named(token.name, token.rights), scheme.lower() == "bearer"
         if (name := self._proxied(headers, address)) is not None:
-            return self._made(name, self._settings.proxy_rights), False
+            return self._caller_named(name, self._settings.proxy_rights), False
         raise AccessRefused(
             UNAUTHORIZED, "a token is needed: send it as `Authorization: Bearer …`, or as the password of the log in"
         )
 
     def admit_scraper(self, headers: Headers) -> None:
-        """Let in whoever asks for figures, with nothing to show for it; raises Refused for what no scraper sends."""
+        """Admit a scraper without a token; raises AccessRefused for a request to another host name."""
         if self._is_open:
             _refuse_other_names(headers.get("host", ""), self._settings.host)
 
     def allows(self, caller: Caller, headers: Headers) -> bool:
-        """Tell whether a request that changes something came from one of our pages."""
+        """Tell whether a request that changes something has the CSRF token of one of our pages."""
         return hmac.compare_digest(headers.get("x-csrf-token", "").encode(), self._csrf(caller.name).encode())
 
-    def _made(self, name: str, rights: Sequence[str] | frozenset[str]) -> Caller:
+    def _caller_named(self, name: str, rights: Sequence[str] | frozenset[str]) -> Caller:
         is_operator = OPERATOR in rights and self._settings.actions
         return Caller(name, is_operator, PAYLOADS in rights, self._csrf(name) if is_operator else "")
 
@@ -100,14 +103,14 @@ class Access:
         return self._tokens.whose(secret) if secret else None
 
     def _proxied(self, headers: Headers, address: str) -> str | None:
-        """Return whom a trusted proxy names; raises Refused where it does not name one user, and only one."""
+        """Return the user whom a trusted proxy names; raises AccessRefused unless it names exactly one."""
         if self._settings.proxy_header is None or not self._is_trusted(address):
             return None
         names = headers.getlist(self._settings.proxy_header)
         if not names:
             return None
         name = names[0].encode("latin-1").decode(errors="replace")
-        # One that the proxy only adds to would still hold what the client sent.
+        # More than one: the proxy only appends to the header, which then still holds what the client sent.
         if len(names) > 1 or not name.isprintable() or not 0 < len(name) <= MAX_NAME_CHARS:
             raise AccessRefused(
                 FORBIDDEN, f"the proxy must send one {self._settings.proxy_header}, with a user's name in it"
@@ -119,13 +122,13 @@ class Access:
             peer = ipaddress.ip_address(address)
         except ValueError:
             return False
-        # Where the console listens on IPv6 as well, IPv4 peers have such addresses.
+        # Where the console also listens on IPv6, IPv4 peers have mapped addresses.
         mapped = peer.ipv4_mapped if isinstance(peer, ipaddress.IPv6Address) else None
         return any((mapped or peer) in network for network in self._networks)
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address is this machine's own, and nobody else's."""
+    """Tell whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -144,7 +147,7 @@ def _secret(scheme: str, shown: str) -> str:
 
 
 def _refuse_other_names(host: str, own: str) -> None:
-    """Refuse what was sent to another name: a page of somebody's may have made it point here."""
+    """Refuse a request to another host name: a foreign page may resolve a name of its own to this address."""
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
     if name.strip("[]").lower() not in (*LOOPBACK_NAMES, own):
         raise AccessRefused(FORBIDDEN, f"without tokens the console answers to {LOOPBACK_NAMES[1]} and localhost only")

@@ -1,10 +1,10 @@
-"""What a request brings, as far as it is of a size that is taken."""
+"""Reads the body of a request, up to a limit."""
 
 from starlette.requests import Request
 
 
 async def body_of(request: Request, most_bytes: int) -> bytes | None:
-    """Return the body, None where it has more than so many bytes; of such a one no more is read."""
+    """Return the body, or None where it exceeds `most_bytes`; the rest of it is not read then."""
     body = b""
     async for chunk in request.stream():
         body += chunk

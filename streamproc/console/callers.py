@@ -1,10 +1,10 @@
-"""Who asks: what the pages and the API go by."""
+"""The caller of a request and their rights, as the pages and the API use them."""
 
 from typing import NamedTuple
 
 
 class Caller(NamedTuple):
-    """Somebody who was let in. `csrf`: what their actions have to send along; empty where they may do none."""
+    """A caller who was admitted. `csrf`: the token that their actions must send; empty where they may do none."""
 
     name: str
     is_operator: bool
@@ -13,4 +13,4 @@ class Caller(NamedTuple):
 
 
 NOBODY = Caller(name="", is_operator=False, sees_payloads=False, csrf="")
-"""Stands for who was not let in, on the page that says so."""
+"""The caller on the page that refuses access."""

@@ -1,4 +1,4 @@
-"""`streamproc console`, from the settings to what it serves."""
+"""`streamproc console`: makes the console from the settings, and serves it."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ log = structlog.get_logger(__name__)
 
 
 class Console(NamedTuple):
-    """What a console is made of, for who puts it together otherwise."""
+    """The parts of a console, for code that serves it in another way."""
 
     reads: ReadModel
     watched: MeasuredParts
@@ -54,9 +54,9 @@ class Console(NamedTuple):
 
 
 async def serve_console(settings: Settings, stop: asyncio.Event, on_listening: Callable[[str], None]) -> None:
-    """Follow the topics and serve until `stop` is set; `on_listening` gets the address.
+    """Follow the topics and serve until `stop` is set; `on_listening` gets the URL.
 
-    Raises ConfigError where it cannot be served so.
+    Raises ConfigError where the settings do not allow that.
     """
     own = settings.console
     access = Access(own)
@@ -65,15 +65,15 @@ async def serve_console(settings: Settings, stop: asyncio.Event, on_listening: C
         app = application(console.reads, actions, access, lambda: standing.was_complete, metrics, own.base_path)
         async with HttpServer(app, own.host, own.port, "CONSOLE", probes=probes(own.base_path)) as http:
             on_listening(f"http://{http.host}:{http.port}{own.base_path}/")
-            looking = asyncio.create_task(_tell_lacking(settings))  # Beside it: a Kafka that hangs holds up nobody.
+            looking = asyncio.create_task(_log_lacking(settings))  # In a task: a Kafka that hangs delays nothing.
             try:
                 await _first_of(stop, console.following)
             finally:
                 await cancelled(looking)
 
 
-async def _tell_lacking(settings: Settings) -> None:
-    """Say at once which rights lack: without one of them the reading comes to a halt, and tells of that one."""
+async def _log_lacking(settings: Settings) -> None:
+    """Log all missing rights at once: the follower halts at the first one, and reports only that."""
     kafka, command = make_kafka(settings), "console: with actions" if settings.console.actions else "console"
     try:
         if why := await complaint(kafka, settings, [command]):
@@ -83,7 +83,7 @@ async def _tell_lacking(settings: Settings) -> None:
 
 
 async def _first_of(stop: asyncio.Event, following: asyncio.Task[None]) -> None:
-    """Wait until `stop` is set; raises what ends the following before that, which nothing that is foreseen does."""
+    """Wait until `stop` is set; raises the error that ends `following` first, which no expected error does."""
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({stopped, following}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
@@ -99,7 +99,7 @@ async def run_console(settings: Settings, on_listening: Callable[[str], None]) -
 
 @asynccontextmanager
 async def _console(settings: Settings, actions: Counted | None) -> AsyncIterator[Console]:
-    """Open the read model, and follow the topics into it as long as it is entered."""
+    """Open the read model, and follow the topics into it until the context ends."""
     topics, own, book = settings.topic_names, settings.console, make_book(settings)
     deadlines, profile = settings.rules().deadlines, settings.life_cycle
     view = View(topics.events, deadlines, profile, own.index_metadata)
@@ -133,7 +133,7 @@ async def _console(settings: Settings, actions: Counted | None) -> AsyncIterator
                 standing=standing,
                 news=news,
                 view=view,
-                topics=_told_in(topics),
+                topics=_history_topics(topics),
                 state_topic=topics.state,
                 payloads=PayloadReader(lookups, objects, topics.state, topics.dead_letters),
                 links=own.links,
@@ -149,8 +149,8 @@ async def _console(settings: Settings, actions: Counted | None) -> AsyncIterator
                 await kafka.close()
 
 
-def _told_in(topics: TopicSettings) -> Topics:
-    """Return the topics that tell of a run's past."""
+def _history_topics(topics: TopicSettings) -> Topics:
+    """Return the topics with the history of runs."""
     by_kind = {
         StepKind.TRANSITION: topics.transitions,
         StepKind.VERDICT: topics.verdicts or "",
@@ -161,7 +161,7 @@ def _told_in(topics: TopicSettings) -> Topics:
 
 @asynccontextmanager
 async def _actions(settings: Settings) -> AsyncIterator[Counted | None]:
-    """Return what operators may do, None where the console only reads."""
+    """Yield the actions of operators, None where the console only reads."""
     if not settings.console.actions:
         yield None
         return
@@ -173,6 +173,6 @@ async def _actions(settings: Settings) -> AsyncIterator[Counted | None]:
 
 
 def default_database(application_id: str) -> Path:
-    """Return where the read model is by default: where programs keep what they can make again."""
+    """Return the default path of the read model: in the directory for state that can be made again."""
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(base).expanduser() / "streamproc" / f"console-{application_id}.sqlite"

@@ -1,6 +1,6 @@
-"""Reads the topics into the read model: read committed, without a group, from where the read model says.
+"""Reads the topics into the read model: read committed, without a consumer group, from the read model's own offsets.
 
-What it writes and how far it has come is one SQLite transaction. So it may be killed anywhere.
+Rows and offsets are written in one SQLite transaction, so the process may be killed at any point.
 """
 
 import asyncio
@@ -31,18 +31,18 @@ from streamproc.runtime.granting import granted, patience
 from streamproc.runtime.ports import Fetched, Fetcher, Gone, Kafka, TopicPartition, Unreadable
 
 RECORDS_AT_ONCE = 8_000
-"""In one transaction, of all partitions; they share it."""
+"""Records in one transaction; all partitions share them."""
 LEAST_SHARE = 100
 FEW = 500
-"""Records in one go: where it is fewer the next look may wait."""
+"""After a poll with fewer records, the next poll may wait."""
 POLL_S = 0.5
 PACE_S = 0.2
-"""From one look to the next where there is little: each costs a transaction."""
+"""Time between polls with few records: each costs a transaction."""
 LOOK_S = 30.0
-"""From one look at which topics there are to the next."""
+"""Time between checks of which topics exist."""
 TIDY_S = 5.0
 QUIET_S = 10.0
-"""Without anything to write for so long, the log is taken into the file."""
+"""After this time without writing, the write-ahead log is folded into the file."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
 
 T = TypeVar("T")
@@ -50,11 +50,11 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 Ask = Callable[[bytes], Awaitable[None]]
-"""Asks a registry for a schema; returns once the book knows it, or knows that there is none."""
+"""Asks a registry for a schema; returns once the book knows the schema, or its refusal."""
 
 
 class Parts(NamedTuple):
-    """What the follower works with. `pool`: of one thread, which is the one that writes."""
+    """The parts that the follower works with. `pool`: has one thread, which does all writing."""
 
     kafka: Kafka
     intake: Intake
@@ -68,7 +68,7 @@ class Parts(NamedTuple):
 
 
 class Follower:
-    """Follows the topics until it is cancelled, whatever comes between."""
+    """Follows the topics until it is cancelled, through all failures."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -78,7 +78,7 @@ class Follower:
         self._log_is_folded = False
 
     async def run(self) -> None:
-        """Follow; what stands in its way is told by the standing and the log, and tried again."""
+        """Follow the topics; failures are reported by the status and the log, and retried."""
         backoff, denials = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S), patience()
         while True:
             try:
@@ -130,7 +130,7 @@ class Follower:
             await fetcher.close()
 
     async def _begin(self, fetcher: Fetcher) -> list[TopicPartition]:
-        """Go to where the read model ends; raises Anew where that is in another topic than the one it was read from."""
+        """Seek to where the read model ends; raises Anew where a topic is not the one that was read."""
         places, marks = await self._checked((), is_whole=True)
         await asyncio.gather(*(self._enter(fetcher, place, marks.get(place)) for place in places))
         return places
@@ -143,14 +143,14 @@ class Follower:
     async def _checked(
         self, before: Sequence[TopicPartition], *, is_whole: bool
     ) -> tuple[list[TopicPartition], Mapping[TopicPartition, Checkpoint]]:
-        """Return which partitions there are, and how far they were read; raises Anew where they are others now."""
+        """Return the partitions, and how far they were read; raises Anew where a topic is not the one that was read."""
         writer = self._parts.database.writer
         marks, ids = await self._in_pool(lambda: (marks_in(writer), topic_ids(writer)))
         places = await self._places()
-        if gone := [place for place in (*before, *marks) if place not in places]:
-            raise Anew(f"{gone[0]} is gone")
-        if found := await self._sameness.check(ids, marks, is_whole=is_whole):
-            await self._in_pool(lambda: write_topic_ids(writer, found))
+        if vanished := [place for place in (*before, *marks) if place not in places]:
+            raise Anew(f"{vanished[0]} is gone")
+        if new_ids := await self._sameness.check(ids, marks, is_whole=is_whole):
+            await self._in_pool(lambda: write_topic_ids(writer, new_ids))
         return places, marks
 
     async def _enter(self, fetcher: Fetcher, place: TopicPartition, mark: Checkpoint | None) -> None:
@@ -159,7 +159,7 @@ class Follower:
         if at > last:
             raise Anew(f"{place} ends at {last}, and was read up to {at}: it was made anew")
         if mark is None and place.topic != self._parts.intake.state_topic:
-            # What is older than is kept need not be read.
+            # Records older than the retention need not be read.
             since_ms = int(time.time() * 1_000) - self._parts.retention.keep_ms
             at = await self._parts.kafka.offset_at(*place, since_ms) or first
         if at < first:
@@ -170,25 +170,25 @@ class Follower:
         self._standing.lags({place: last - at}, is_complete=False)
 
     async def _places(self) -> list[TopicPartition]:
-        found: list[TopicPartition] = []
+        places: list[TopicPartition] = []
         for topic in self._parts.intake.topics:
             count = await self._parts.kafka.partition_count(topic)
-            found += [TopicPartition(topic, number) for number in range(count)]
+            places += [TopicPartition(topic, number) for number in range(count)]
             is_missing = not count and topic != self._parts.intake.receipts_topic  # Made by the first replay.
             self._standing.note(topic, f"there is no topic {topic}" if is_missing else "")
-        return found
+        return places
 
     async def _turn(self, fetcher: Fetcher, places: Sequence[TopicPartition]) -> int:
-        """Read what is at hand, and write it; return how many records that was."""
+        """Poll once and write the records; return how many there were."""
         behind = sum(fetcher.lag(place) != 0 for place in places)
         share = max(LEAST_SHARE, RECORDS_AT_ONCE // max(behind, 1))
         fetched = await fetcher.poll(dict.fromkeys(places, share), POLL_S)
-        records = {place: found.records for place, found in fetched.items() if found.records}
+        records = {place: batch.records for place, batch in fetched.items() if batch.records}
         if records:
             await self._write(records, {place: fetcher.position(place) for place in records})
-        for place, found in fetched.items():
-            if found.trouble is not None:
-                self._pass(fetcher, place, found)
+        for place, batch in fetched.items():
+            if batch.trouble is not None:
+                self._pass(fetcher, place, batch)
         lag = {place: lag for place in places if (lag := fetcher.lag(place)) is not None}
         self._standing.lags(lag, is_complete=all(map(fetcher.read_all, places)))
         return sum(map(len, records.values()))
@@ -213,9 +213,9 @@ class Follower:
         self._written_at, self._log_is_folded = time.monotonic(), False
         parts.news()
 
-    def _pass(self, fetcher: Fetcher, place: TopicPartition, found: Fetched) -> None:
-        """Go on behind what cannot be had; raises Denied."""
-        trouble = found.trouble
+    def _pass(self, fetcher: Fetcher, place: TopicPartition, batch: Fetched) -> None:
+        """Skip offsets that cannot be read; raises Denied, and Anew where the topic was made anew."""
+        trouble = batch.trouble
         if isinstance(trouble, Denied):
             raise trouble
         if isinstance(trouble, Unreadable):
@@ -229,7 +229,7 @@ class Follower:
             fetcher.seek(place, trouble.first)
 
     def _pass_over(self, place: TopicPartition, at: int | None, first: int) -> None:
-        """Say what retention removed; of the states nothing may be missing."""
+        """Note that retention removed unread records; raises Anew for the state topic, where none may be missing."""
         if place.topic == self._parts.intake.state_topic:
             why = f"{place} begins at {first} now: what was forgotten before that is not known"
             raise Anew(why, RebuildCause.RETENTION)
@@ -238,22 +238,22 @@ class Follower:
         self._standing.note(f"{place} gap", f"{place} was removed{since} up to {first} before it was read")
 
     async def _between(self, count: int) -> None:
-        """Do what is not urgent: leave out what is old, and fold the log when nothing comes."""
-        now = time.monotonic()
+        """Do what is not urgent: remove old rows, and fold the write-ahead log when no records arrive."""
+        clock_s = time.monotonic()
         parts = self._parts
-        if now - self._tidied_at > TIDY_S and self._standing.was_complete:
+        if clock_s - self._tidied_at > TIDY_S and self._standing.was_complete:
             now_ms = int(time.time() * 1_000)
             has_more = await self._in_pool(lambda: tidy(parts.database, parts.retention, now_ms))
-            self._tidied_at = 0.0 if has_more else now
-        elif not count and now - self._written_at > QUIET_S and not self._log_is_folded:
+            self._tidied_at = 0.0 if has_more else clock_s
+        elif not count and clock_s - self._written_at > QUIET_S and not self._log_is_folded:
             await self._in_pool(parts.database.fold_log)
             self._log_is_folded = True
 
     async def _in_pool(self, work: Callable[[], T]) -> T:
-        """Work in the thread that writes, to its end even if cancelled: nobody else may write meanwhile."""
+        """Run in the writing thread, to the end even if cancelled: two writers must never overlap."""
         return await to_its_end(asyncio.get_running_loop().run_in_executor(self._parts.pool, work))
 
 
 def _is_outside(error: sqlite3.DatabaseError) -> bool:
-    """Tell whether the disk is the trouble, and not what is on it."""
+    """Tell whether the disk fails, rather than the content of the file."""
     return isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error)

@@ -1,4 +1,4 @@
-"""In front of everything: who asks, how often, and what every answer says to a browser; and what nobody foresaw."""
+"""The outermost layer: admits callers, limits their rate, adds security headers, and answers unexpected errors."""
 
 import time
 from collections import OrderedDict
@@ -15,20 +15,20 @@ from streamproc.console.api.problems import problem, unforeseen
 SAFE = ("GET", "HEAD", "OPTIONS")
 PROBES = ("/livez", "/readyz")
 METRICS = "/metrics"
-"""Prometheus has no token as a rule: it is let in like a probe, but not more often than anybody else."""
+"""Prometheus usually has no token: it is admitted like a probe, but its rate is limited like everybody's."""
 REPORTS = "/csp-report"
-"""Browsers send these by themselves, without anything of ours; they are only counted."""
+"""Browsers send these by themselves, without a CSRF token; they are only counted."""
 PER_SECOND, BURST = 50.0, 300.0
 MOST_CALLERS = 10_000
 LOG_IN = {"www-authenticate": 'Basic realm="streamproc console", charset="UTF-8"'}
-SAID: Mapping[str, str] = {
+DEFAULT_HEADERS: Mapping[str, str] = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""Where the answer says nothing else."""
+"""Headers for answers that do not set them."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ def probes(base_path: str) -> frozenset[str]:
 
 
 class AccessGate:
-    """Lets requests through that may pass, each with its caller."""
+    """Passes admitted requests on, each with its caller."""
 
     def __init__(
         self, app: ASGIApp, access: Access, base_path: str, clock: Callable[[], float] = time.monotonic
@@ -50,7 +50,7 @@ class AccessGate:
         self._rates = Rates(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or have it answered."""
+        """Refuse a request, or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -65,7 +65,7 @@ class AccessGate:
                 await unforeseen()(scope, receive, answer)
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
-        """Return what is answered to whom may not pass; the others are counted, and get their caller."""
+        """Return the refusal of a request, None where it may pass. Counts it, and stores its caller in the scope."""
         if scope["path"].removeprefix(self._base_path) in PROBES:
             return None
         address, name = (scope.get("client") or ("", 0))[0], ""
@@ -75,7 +75,7 @@ class AccessGate:
         except AccessRefused as refused:
             headers = LOG_IN if refused.status == UNAUTHORIZED else {}
             refusal = problem(refused.status, str(refused), headers)
-        # By name, too: behind a proxy all have one address. Who is refused does not use up what the others may ask.
+        # By name, too: behind a proxy all callers have one address. Refused callers must not use up others' rate.
         if wait_s := self._rates.wait_s((address, name)):
             return problem(429, "too many requests: slow down", {"retry-after": str(int(wait_s) + 1)})
         return refusal
@@ -96,26 +96,26 @@ class AccessGate:
 
 
 class Rates:
-    """How much each caller asks: PER_SECOND in the long run, BURST in one go."""
+    """Limits each caller's requests: PER_SECOND on average, BURST at once."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._spent: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
     def wait_s(self, caller: tuple[str, str]) -> float:
-        """Count a request; return how long to wait before the next one may come, 0 where this one may pass."""
-        now = self._clock()
-        spent, at = self._spent.pop(caller, (0.0, now))
-        spent = max(0.0, spent - (now - at) * PER_SECOND)
+        """Count a request; return 0 where it may pass, else how many seconds the caller has to wait."""
+        clock_s = self._clock()
+        spent, at = self._spent.pop(caller, (0.0, clock_s))
+        spent = max(0.0, spent - (clock_s - at) * PER_SECOND)
         is_over = spent + 1 > BURST
-        self._spent[caller] = (spent if is_over else spent + 1, now)
+        self._spent[caller] = (spent if is_over else spent + 1, clock_s)
         if len(self._spent) > MOST_CALLERS:
             self._spent.popitem(last=False)
         return (spent + 1 - BURST) / PER_SECOND if is_over else 0.0
 
 
 class _WithHeaders:
-    """Sends an answer on, with the headers that it lacks. `has_begun`: its status is out."""
+    """Sends an answer on with default headers added. `has_begun`: its status was sent."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -125,6 +125,6 @@ class _WithHeaders:
         if message["type"] == "http.response.start":
             self.has_begun = True
             headers = MutableHeaders(scope=message)
-            for name, value in SAID.items():
+            for name, value in DEFAULT_HEADERS.items():
                 headers.setdefault(name, value)
         await self._send(message)

@@ -1,4 +1,4 @@
-"""Records of the output topics, as entries of the read model: one function for each topic that is read."""
+"""Turns records of the output topics into entries of the read model: one function for each topic."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,8 +12,8 @@ from streamproc.console.model.entries import (
     Arrived,
     Checkpoint,
     InstanceRow,
+    LetterContent,
     LetterRow,
-    LetterSaid,
     ReceiptRow,
     RunChange,
     StepKind,
@@ -26,7 +26,7 @@ from streamproc.console.model.entries import (
 from streamproc.core.model import MIN_TIME_MS, Run
 from streamproc.dlq.letter import Foreign, Letter
 from streamproc.dlq.letter import of as letter_of
-from streamproc.dlq.receipts import said_in
+from streamproc.dlq.receipts import receipt_in
 from streamproc.errors import ConfigError, RecordRejected
 from streamproc.records.kinds import KINDS
 from streamproc.runtime.config import TopicSettings
@@ -34,16 +34,16 @@ from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.topics import receipts_topic
 
 Metadata = Callable[[Run], tuple[str | None, ...]]
-"""Reads of a run's event what is indexed; raises Unlearned where a registry has to be asked first."""
+"""Returns the indexed metadata of a run's event; raises Unlearned where a registry has to be asked first."""
 Records = Sequence[Arrival]
 
 UNREADABLE = (RecordRejected, ConfigError, ValueError, TypeError, AttributeError, LookupError, EOFError)
-"""What damaged bytes, and records that somebody else wrote, make the decoders raise."""
+"""The errors of the decoders for damaged bytes and for records of other writers."""
 APPLIED = "applied"
 
 
 class Intake:
-    """Makes batches. `topics` with their prefix; what cannot be read is counted by topic in `unreadable`."""
+    """Makes batches. `topics`: names with their prefix. `unreadable` counts records that cannot be read, by topic."""
 
     def __init__(self, topics: TopicSettings, metadata: Metadata = lambda _: ()) -> None:
         names = topics.by_role()
@@ -66,11 +66,11 @@ class Intake:
 
     @property
     def topics(self) -> Sequence[str]:
-        """The topics that it knows, those first without which there is little to show."""
+        """All topics that are read, the most important first."""
         return list(self._takers)
 
     def batch(self, fetched: Mapping[TopicPartition, Records], ends: Mapping[TopicPartition, int]) -> Writes:
-        """Return what records come to; `ends`: the offset behind each partition's. Raises Unlearned."""
+        """Return what to write for records; `ends`: the offset behind those of each partition. Raises Unlearned."""
         batch = Writes()
         for place, records in fetched.items():
             if records:
@@ -85,7 +85,7 @@ class Intake:
             return
         except UNREADABLE:
             pass
-        # One of them is damaged, or somebody else's: the others count. Taking one twice changes nothing.
+        # One of them is damaged, or not ours; the others are still written. Taking a record twice changes nothing.
         for record in records:
             try:
                 take(batch, place.partition, [record])
@@ -93,7 +93,7 @@ class Intake:
                 self.unreadable[place.topic] = self.unreadable.get(place.topic, 0) + 1
 
     def _states(self, batch: Writes, partition: int, records: Records) -> None:
-        # Of each key the last one only: decoding is most of the cost.
+        # Only the last record of each key: decoding is most of the cost.
         latest = list({record.key: record for record in records}.values())
         for record, (run_id, run) in zip(latest, runstate.decode_runs(latest), strict=True):
             metadata: tuple[str | None, ...] = ()
@@ -127,111 +127,117 @@ class Intake:
 
     def _receipts(self, batch: Writes, partition: int, records: Records) -> None:  # noqa: ARG002  it is in the key
         for record in records:
-            number, offset, found = said_in(record)
-            batch.receipts.append(ReceiptRow(number, offset, None if found is None else found.at_ms))
+            number, offset, receipt = receipt_in(record)
+            batch.receipts.append(ReceiptRow(number, offset, None if receipt is None else receipt.at_ms))
 
 
 def print_of(record: Arrival) -> int:
-    """Return what tells a record from another one at the same offset of a topic that was made anew."""
+    """Return a checksum that distinguishes a record from one at the same offset of a topic that was made anew."""
     return crc32(record.value or b"", crc32(record.key or b"", record.timestamp & 0xFFFFFFFF))
 
 
 def _read(kind: str, record: Arrival) -> dict[str, Any]:
-    known = KINDS[kind]
-    said: dict[str, Any] = unframe(record, known.versions, known.record)
-    return said
+    kind_read = KINDS[kind]
+    fields: dict[str, Any] = unframe(record, kind_read.versions, kind_read.record)
+    return fields
 
 
 def _transition(partition: int, record: Arrival) -> StepRow:
-    said = _read("transitions", record)
+    fields = _read("transitions", record)
     arrived = Arrived(
         APPLIED,
-        said["from_status"],
-        said["to_status"],
-        said["in_from_ms"],
-        said["expected"],
-        said["outcome"],
-        said["error_code"],
+        fields["from_status"],
+        fields["to_status"],
+        fields["in_from_ms"],
+        fields["expected"],
+        fields["outcome"],
+        fields["error_code"],
         None,
-        said.get("attempt", 1),
-        said["assistant_id"],
-        said["model"],
-        said["source_topic"],
-        said["source_partition"],
-        said["source_offset"],
+        fields.get("attempt", 1),
+        fields["assistant_id"],
+        fields["model"],
+        fields["source_topic"],
+        fields["source_partition"],
+        fields["source_offset"],
     )
     return StepRow(
-        StepKind.TRANSITION, partition, record.offset, said["run_id"], said["occurred_at"], record.timestamp, arrived
+        StepKind.TRANSITION,
+        partition,
+        record.offset,
+        fields["run_id"],
+        fields["occurred_at"],
+        record.timestamp,
+        arrived,
     )
 
 
 def _verdict(partition: int, record: Arrival) -> StepRow:
-    said = _read("verdicts", record)
+    fields = _read("verdicts", record)
     arrived = Arrived(
-        said["verdict"],
-        said["status_before"],
-        said["status_said"],
+        fields["verdict"],
+        fields["status_before"],
+        fields["status_said"],
         None,
         None,
         None,
         None,
-        said["reason"],
-        said["attempt"],
+        fields["reason"],
+        fields["attempt"],
         None,
         None,
-        said["source_topic"],
-        said["source_partition"],
-        said["source_offset"],
+        fields["source_topic"],
+        fields["source_partition"],
+        fields["source_offset"],
     )
     return StepRow(
-        StepKind.VERDICT, partition, record.offset, said["run_id"], said["occurred_at"], record.timestamp, arrived
+        StepKind.VERDICT, partition, record.offset, fields["run_id"], fields["occurred_at"], record.timestamp, arrived
     )
 
 
 def _alert(partition: int, record: Arrival) -> StepRow:
-    said = _read("alerts", record)
-    alerted = Alerted(*(said[name] for name in Alerted.__struct_fields__))
+    fields = _read("alerts", record)
+    alerted = Alerted(*(fields[name] for name in Alerted.__struct_fields__))
     return StepRow(
         StepKind.ALERT, partition, record.offset, alerted.run_id, alerted.decided_at, record.timestamp, alerted
     )
 
 
-def _letter(found: Letter | Foreign) -> LetterRow:
-    if not isinstance(found, Letter):
-        raise TypeError(found.flaw)
-    source = found.source
-    key = None if found.key is None else found.key.decode(errors="replace")
-    said = LetterSaid(found.message, key, source.offset, source.timestamp, found.size, found.attempt)
+def _letter(letter: Letter | Foreign) -> LetterRow:
+    if not isinstance(letter, Letter):
+        raise TypeError(letter.flaw)
+    source = letter.source
+    key = None if letter.key is None else letter.key.decode(errors="replace")
+    packed = LetterContent(letter.message, key, source.offset, source.timestamp, letter.size, letter.attempt)
     return LetterRow(
-        found.partition,
-        found.offset,
-        max(found.written_ms, MIN_TIME_MS),
-        found.reason,
-        found.schema,
+        letter.partition,
+        letter.offset,
+        max(letter.written_ms, MIN_TIME_MS),
+        letter.reason,
+        letter.schema,
         source.topic,
         source.partition,
-        said,
+        packed,
     )
 
 
 def _window(record: Arrival) -> WindowRow:
-    said = _read("metrics", record)
-    start = said["window_start"]
+    fields = _read("metrics", record)
+    start = fields["window_start"]
     return WindowRow(
-        said["window_end"] - start,
-        said["assistant_id"] or "",
-        said["model"] or "",
+        fields["window_end"] - start,
+        fields["assistant_id"] or "",
+        fields["model"] or "",
         start,
-        said["revision"],
-        _sums(said),
+        fields["revision"],
+        _sums(fields),
     )
 
 
-def _sums(said: Mapping[str, Any]) -> Sums:
-    """Return the counts of a window, flat: what the console shows of it."""
-    sums: Sums = {"created": said["created"], "late": said["late"]}
+def _sums(fields: Mapping[str, Any]) -> Sums:
+    """Return the counts of a window that the console shows, as one flat mapping."""
+    sums: Sums = {"created": fields["created"], "late": fields["late"]}
     for name in ("ended", "errors", "transitions", "tokens"):
-        sums.update((f"{name}.{key}", count) for key, count in said[name].items())
+        sums.update((f"{name}.{key}", count) for key, count in fields[name].items())
     for name in ("queue_wait", "run_duration", "action_wait"):
-        sums[f"{name}.count"], sums[f"{name}.sum_ms"] = said[name]["count"], said[name]["sum_ms"]
+        sums[f"{name}.count"], sums[f"{name}.sum_ms"] = fields[name]["count"], fields[name]["sum_ms"]
     return {name: count for name, count in sums.items() if count}

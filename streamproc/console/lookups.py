@@ -1,4 +1,4 @@
-"""Single records by their place, over one connection that is kept."""
+"""Fetches single records by partition and offset, over one connection that stays open."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ POLL_S = 0.5
 
 
 class Lookups:
-    """Looks records up, one at a time. To be closed."""
+    """Looks up records, one at a time. Must be closed."""
 
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
@@ -20,7 +20,7 @@ class Lookups:
         self._fetcher: Fetcher | None = None
 
     async def at(self, place: TopicPartition, offset: int) -> Arrival | None:
-        """Return the record at an offset, None where there is none any more; raises BrokerUnavailable."""
+        """Return the record at an offset, None where it no longer exists; raises BrokerUnavailable."""
         try:
             async with asyncio.timeout(WAIT_S), self._turn:
                 return await self._look(place, offset)
@@ -30,11 +30,11 @@ class Lookups:
         except BrokerUnavailable:
             await self.close()
             raise
-        except ConfigError:  # The topic is not there any more, or may not be read.
+        except ConfigError:  # The topic no longer exists, or may not be read.
             return None
 
     async def close(self) -> None:
-        """Give up the connection; the next look makes another one."""
+        """Close the connection; the next lookup opens another one."""
         fetcher, self._fetcher = self._fetcher, None
         if fetcher is not None:
             await fetcher.close()
@@ -46,11 +46,11 @@ class Lookups:
         fetcher.seek(place, offset)
         try:
             while True:
-                found = (await fetcher.poll({place: 1}, POLL_S)).get(place)
-                if found is not None and isinstance(found.trouble, Denied):
-                    raise found.trouble
-                if found is not None and (found.records or found.trouble or fetcher.read_all(place)):
-                    records = [record for record in found.records if record.offset == offset]
+                batch = (await fetcher.poll({place: 1}, POLL_S)).get(place)
+                if batch is not None and isinstance(batch.trouble, Denied):
+                    raise batch.trouble
+                if batch is not None and (batch.records or batch.trouble or fetcher.read_all(place)):
+                    records = [record for record in batch.records if record.offset == offset]
                     return records[0] if records else None
         finally:
             fetcher.drop(place)

@@ -1,6 +1,6 @@
-"""Prometheus metrics of the console: what there is, and where each figure comes from. Read when somebody scrapes.
+"""Prometheus metrics of the console, and where each figure comes from. They are collected at each scrape.
 
-A further metric is a line of the table and one of `_families`. No label has a value that a producer or a user chose.
+To add a metric, add a line here and one in `_families`. No label has a value that a producer or a user chose.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ DURATION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class MeasuredParts(NamedTuple):
-    """What is asked. `pool`: its threads read the database; `replays`: by outcome."""
+    """The parts that are measured. `pool`: its threads read the database; `replays`: counts by outcome."""
 
     standing: FollowerStatus
     database: Database
@@ -67,14 +67,14 @@ class MeasuredParts(NamedTuple):
 
 
 class _DatabaseFigures(NamedTuple):
-    """What the database says; `runs` None: it cannot say just now."""
+    """Figures of the database; `runs` None: not available at the moment."""
 
     bytes: int
     runs: int | None
 
 
 class Metrics:
-    """Exports what the watched say, and what it is told of requests."""
+    """Exports the figures of the parts, and those of the requests counted here."""
 
     def __init__(self, watched: MeasuredParts, profile: str) -> None:
         self._watched = watched
@@ -93,7 +93,7 @@ class Metrics:
         return await self._scrapes.exposition(accept)
 
     async def _everything(self) -> list[Family]:
-        # The database in a thread of its readers, the rest on the loop: it has some hundred lines.
+        # The database is read in a thread; the rest is small (some hundred lines), and done on the loop.
         stored = await asyncio.get_running_loop().run_in_executor(self._watched.pool, _stored, self._watched.database)
         return [*self._process.families(), *self._families(stored)]
 

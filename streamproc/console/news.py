@@ -1,19 +1,19 @@
-"""Wakes those who wait for something new in the read model."""
+"""Wakes tasks that wait for something new in the read model."""
 
 import asyncio
 
 
 class News:
-    """Told by the follower, within the loop in which others wait."""
+    """The follower calls `tell`, in the same event loop as the tasks that wait."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()
 
     def tell(self) -> None:
-        """Wake everybody who waits."""
-        told, self._next = self._next, asyncio.Event()
-        told.set()
+        """Wake all tasks that wait."""
+        current, self._next = self._next, asyncio.Event()
+        current.set()
 
     def coming(self) -> asyncio.Event:
-        """Return what is set when there is something newer than now; take it before you look."""
+        """Return an event that the next news sets. Get it before reading, so that nothing is missed in between."""
         return self._next

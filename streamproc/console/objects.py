@@ -1,4 +1,4 @@
-"""The objects behind the states and the dead letters: decoded with the schemas that the service knows."""
+"""Decodes the objects in states and dead letters, with the schemas that the service knows."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ MAX_VALUE_CHARS = 512
 
 
 class Unlearned(Exception):
-    """A schema that only a registry knows; ask it, then try again."""
+    """Only a registry may know the schema: ask it, then try again."""
 
     def __init__(self, header: bytes) -> None:
         super().__init__(header)
@@ -25,7 +25,7 @@ class Unlearned(Exception):
 
 
 class Objects:
-    """Decodes objects. `learner` None: there is no registry."""
+    """Decodes objects. `learner` None: no registry is set."""
 
     def __init__(self, book: SchemaBook, learner: Learner | None, index_metadata: Sequence[str] = ()) -> None:
         self._book = book
@@ -34,7 +34,7 @@ class Objects:
         self._unanswered: set[bytes] = set()
 
     async def ask(self, header: bytes) -> None:
-        """Ask the registry for a schema; one that does not answer is asked no more for metadata's sake."""
+        """Ask the registry for a schema. If it does not answer, metadata with that schema is left out from then on."""
         try:
             if self._learner is not None:
                 await self._learner.learn([header])
@@ -42,32 +42,32 @@ class Objects:
             self._unanswered.add(header)
 
     def metadata(self, run: Run) -> tuple[str | None, ...]:
-        """Return the values of the metadata that is indexed; raises Unlearned."""
+        """Return the values of the indexed metadata; raises Unlearned."""
         if not self._index_metadata:
             return ()
         header = JSON
         try:
             header = header_named(run.event_schema)
-            found = object_of(run.event, self._book.find(header))
+            decoded = object_of(run.event, self._book.find(header))
         except SchemaMissing:
             if header in self._unanswered:
                 return tuple(None for _ in self._index_metadata)
             raise Unlearned(header) from None
         except RecordRejected:
-            found = {}
-        said = found.get(METADATA) if isinstance(found, dict) else None
-        values = said if isinstance(said, dict) else {}
+            decoded = {}
+        metadata = decoded.get(METADATA) if isinstance(decoded, dict) else None
+        values = metadata if isinstance(metadata, dict) else {}
         return tuple(_text(values.get(key)) for key in self._index_metadata)
 
     async def of_event(self, run: Run) -> tuple[Any, str | None]:
-        """Return the object of a run's last event, and None; or None, and why there is none."""
+        """Return the object of a run's last event and None, or None and why it cannot be decoded."""
         try:
             return await self.decoded(run.event, header_named(run.event_schema))
         except RecordRejected as error:
             return None, str(error)
 
     async def decoded(self, payload: bytes, header: bytes) -> tuple[Any, str | None]:
-        """Do the same with a payload without its framing."""
+        """Do the same for a payload without framing."""
         try:
             with suppress(SchemaMissing):
                 return await self._decoded(payload, header), None
@@ -81,7 +81,7 @@ class Objects:
             return None, str(error)
 
     async def framed(self, value: bytes | None) -> tuple[Any, str | None]:
-        """Do the same with a value that begins with its framing."""
+        """Do the same for a value that begins with its framing."""
         try:
             header = header_of(value)
         except RecordRejected as error:
@@ -91,12 +91,12 @@ class Objects:
 
     async def _decoded(self, payload: bytes, header: bytes) -> Any:
         schema = self._book.find(header)
-        # A megabyte takes a while: the loop has others to answer.
+        # In a thread: decoding a megabyte would block the event loop.
         return await asyncio.to_thread(object_of, payload, schema)
 
 
 def header_named(label: str) -> bytes:
-    """Return the framing header that a label of RunState's event_schema stands for; raises RecordRejected."""
+    """Return the framing header for a label in RunState's event_schema; raises RecordRejected."""
     kind, _, name = label.partition(":")
     try:
         if kind == "id":

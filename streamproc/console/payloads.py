@@ -1,4 +1,4 @@
-"""What events hold, read again from the topics: the read model keeps no payloads."""
+"""Reads payloads of events again from the topics: the read model keeps none."""
 
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ NO_RIGHT = "to see payloads is a right of its own"
 
 
 class PayloadReader(NamedTuple):
-    """Reads them. The topics with their prefix."""
+    """Reads payloads. Topic names include their prefix."""
 
     lookups: Lookups
     objects: Objects
@@ -29,7 +29,7 @@ class PayloadReader(NamedTuple):
     dead_letters: str
 
     async def of_run(self, stored: StoredRun) -> tuple[Any, str | None]:
-        """Return the object of a run's last event, and None; or None, and why there is none."""
+        """Return the object of a run's last event and None, or None and why it is not available."""
         place = TopicPartition(self.state_topic, stored.run.source_partition)
         try:
             record = await self.lookups.at(place, stored.place)
@@ -41,20 +41,20 @@ class PayloadReader(NamedTuple):
         return await self.objects.of_event(run)
 
     async def add_to(self, detail: LetterDetail) -> None:
-        """Add what a dead letter holds; where it cannot be had, why."""
+        """Add the content of a dead letter to `detail`, or a note on why it is not available."""
         place = TopicPartition(self.dead_letters, detail.letter.partition)
         try:
             record = await self.lookups.at(place, detail.letter.offset)
         except BrokerUnavailable as error:
             detail.note = str(error)
             return
-        found = None if record is None else letter_of(record, place.partition)
-        if not isinstance(found, Letter):
+        letter = None if record is None else letter_of(record, place.partition)
+        if not isinstance(letter, Letter):
             detail.note = "the record is no longer in its topic"
             return
-        detail.object, detail.note = await self.objects.framed(found.value)
-        detail.hex = list(hex_dump(found.value or b"", HEX_BYTES))
-        detail.headers = [[_shown(named(name)), _shown(value or b"")] for name, value in found.headers]
+        detail.object, detail.note = await self.objects.framed(letter.value)
+        detail.hex = list(hex_dump(letter.value or b"", HEX_BYTES))
+        detail.headers = [[_shown(named(name)), _shown(value or b"")] for name, value in letter.headers]
 
 
 def _shown(value: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The qualifier bar: `status:failed,expired -assistant:a age:>5m meta.team:x run_id`, as a filter and back."""
+"""The text of the filter bar (`status:failed,expired -assistant:a age:>5m meta.team:x run_id`), parsed and written."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +13,22 @@ WORD = re.compile(rf'(?:{QUOTED}|[^\s"])+')
 VALUE = re.compile(rf'(?:{QUOTED}|[^,"])+')
 METADATA = "meta."
 LISTS = ("status", "assistant", "model", "thread", "error", "outcome")
-"""Qualifiers of several values, each of which may be had, or not: with a minus in front."""
+"""Qualifiers with a list of values; with a minus in front, runs with these values are left out."""
 FLAGS = ("open", "ended", "overdue", "illegal")
 MAX_CHARS = 2_000
 MAX_VALUES = 50
 
 
 class BadQuery(ValueError):
-    """The text is no filter; the message says where, and what may stand there."""
+    """The text is not a valid filter; the message says where, and what is allowed there."""
 
 
 class Filter(Struct, frozen=True):
-    """Which runs. Empty, or None: any.
+    """A filter of runs. Empty, or None: any.
 
-    `wanted` and `unwanted`: values by qualifier (LISTS), any of them; `flags`: of FLAGS, all of them. `older_ms`,
-    `younger_ms`: how long it has been in its status. `metadata`: values by key. `run_id`: what it begins with.
+    `wanted`, `unwanted`: values by qualifier (LISTS); a run matches if it has any, or none, of them. `flags`: of FLAGS,
+    all must hold. `older_ms`, `younger_ms`: the time that the run has been in its status. `metadata`: values by key.
+    `run_id`: a prefix.
     """
 
     wanted: Mapping[str, tuple[str, ...]] = {}
@@ -39,7 +40,7 @@ class Filter(Struct, frozen=True):
     run_id: str = ""
 
     def text(self) -> str:
-        """Return what `parse` reads as this filter."""
+        """Return the text that `parse` turns into this filter."""
         parts = [f"{name}:{_quoted_all(values)}" for name, values in self.wanted.items()]
         parts += [f"-{name}:{_quoted_all(values)}" for name, values in self.unwanted.items()]
         parts += [f"is:{flag}" for flag in self.flags]
@@ -48,16 +49,16 @@ class Filter(Struct, frozen=True):
         parts += [f"{METADATA}{key}:{_quoted(value)}" for key, value in self.metadata.items()]
         return " ".join([*parts, *([_quoted(self.run_id)] if self.run_id else [])])
 
-    def merged(self, other: "Filter") -> "Filter":
-        """Return the runs that are in both, as far as one filter can say it: the other's values go first."""
+    def merged(self, overlay: "Filter") -> "Filter":
+        """Return both filters as one. Where both set the same qualifier, `overlay` wins."""
         return Filter(
-            {**self.wanted, **other.wanted},
-            {**self.unwanted, **other.unwanted},
-            tuple(dict.fromkeys([*self.flags, *other.flags])),
-            self.older_ms if other.older_ms is None else other.older_ms,
-            self.younger_ms if other.younger_ms is None else other.younger_ms,
-            {**self.metadata, **other.metadata},
-            other.run_id or self.run_id,
+            {**self.wanted, **overlay.wanted},
+            {**self.unwanted, **overlay.unwanted},
+            tuple(dict.fromkeys([*self.flags, *overlay.flags])),
+            self.older_ms if overlay.older_ms is None else overlay.older_ms,
+            self.younger_ms if overlay.younger_ms is None else overlay.younger_ms,
+            {**self.metadata, **overlay.metadata},
+            overlay.run_id or self.run_id,
         )
 
 
@@ -71,24 +72,24 @@ PRESETS: Mapping[str, str] = {
 
 
 def parse(text: str) -> Filter:
-    """Return the filter that a text says; raises BadQuery."""
+    """Parse a filter; raises BadQuery."""
     if len(text) > MAX_CHARS:
         raise BadQuery(f"a filter has at most {MAX_CHARS:,} characters")
-    found = Filter()
+    parsed = Filter()
     for word in _words(text):
-        found = _with(found, word)
-    return found
+        parsed = _with(parsed, word)
+    return parsed
 
 
 def age(text: str) -> int:
     """Return the milliseconds of an age such as 90s, 10m, 2h or 3d; raises BadQuery."""
-    if not (found := AGE.fullmatch(f">{text}")):
+    if not (match := AGE.fullmatch(f">{text}")):
         raise BadQuery(f"{text!r} is no age: such as 90s, 10m, 2h or 3d")
-    return int(found[2]) * UNITS[found[3]] * 1_000
+    return int(match[2]) * UNITS[match[3]] * 1_000
 
 
 def span(milliseconds: int) -> str:
-    """Return an age in the largest unit that it is a whole number of."""
+    """Write an age in the largest unit of which it is a whole multiple."""
     seconds = milliseconds // 1_000
     unit, length = next((unit, length) for unit, length in reversed(UNITS.items()) if not seconds % length)
     return f"{seconds // length}{unit}"
@@ -101,46 +102,46 @@ def _words(text: str) -> Sequence[str]:
     return WORD.findall(text)
 
 
-def _with(found: Filter, word: str) -> Filter:
+def _with(current: Filter, word: str) -> Filter:
     if word.startswith('"') or ":" not in word:
-        if found.run_id:
-            raise BadQuery(f"one run id is enough: there are {found.run_id!r} and {_bare(word)!r}")
-        return structs.replace(found, run_id=_bare(word))
+        if current.run_id:
+            raise BadQuery(f"one run id is enough: there are {current.run_id!r} and {_bare(word)!r}")
+        return structs.replace(current, run_id=_bare(word))
     name, _, value = word.partition(":")
     is_unwanted, name = name.startswith("-"), name.removeprefix("-")
     if not value:
         raise BadQuery(f"{name}: a value is missing behind the colon")
     if name in LISTS:
         field = "unwanted" if is_unwanted else "wanted"
-        before: Mapping[str, tuple[str, ...]] = getattr(found, field)
+        before: Mapping[str, tuple[str, ...]] = getattr(current, field)
         values = (*before.get(name, ()), *_values(value))
         if len(values) > MAX_VALUES:
             raise BadQuery(f"{name}: at most {MAX_VALUES} values")
-        return structs.replace(found, **{field: {**before, name: tuple(dict.fromkeys(values))}})
+        return structs.replace(current, **{field: {**before, name: tuple(dict.fromkeys(values))}})
     if is_unwanted:
         raise BadQuery(f"-{name}: only {', '.join(LISTS)} can be left out")
     if name.startswith(METADATA) and name != METADATA:
-        return structs.replace(found, metadata={**found.metadata, name.removeprefix(METADATA): _bare(value)})
+        return structs.replace(current, metadata={**current.metadata, name.removeprefix(METADATA): _bare(value)})
     if name not in _OTHERS:
         raise BadQuery(f"{name!r} is no qualifier: {', '.join((*LISTS, *_OTHERS, METADATA + 'KEY'))}")
-    return _OTHERS[name](found, value)
+    return _OTHERS[name](current, value)
 
 
-def _flagged(found: Filter, value: str) -> Filter:
+def _flagged(current: Filter, value: str) -> Filter:
     if value not in FLAGS:
         raise BadQuery(f"is:{value}: there is {', '.join(FLAGS)}")
-    return structs.replace(found, flags=tuple(dict.fromkeys([*found.flags, value])))
+    return structs.replace(current, flags=tuple(dict.fromkeys([*current.flags, value])))
 
 
-def _aged(found: Filter, value: str) -> Filter:
+def _aged(current: Filter, value: str) -> Filter:
     if not (match := AGE.fullmatch(value)):
         raise BadQuery(f"age:{value}: such as age:>5m or age:<1h")
     field = "older_ms" if match[1] == ">" else "younger_ms"
-    return structs.replace(found, **{field: int(match[2]) * UNITS[match[3]] * 1_000})
+    return structs.replace(current, **{field: int(match[2]) * UNITS[match[3]] * 1_000})
 
 
-def _by_id(found: Filter, value: str) -> Filter:
-    return structs.replace(found, run_id=_bare(value))
+def _by_id(current: Filter, value: str) -> Filter:
+    return structs.replace(current, run_id=_bare(value))
 
 
 _OTHERS: Mapping[str, Callable[[Filter, str], Filter]] = {"is": _flagged, "age": _aged, "id": _by_id}

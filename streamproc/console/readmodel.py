@@ -1,4 +1,4 @@
-"""Answers from the read model: each a few queries in a thread of their own, as of one moment."""
+"""Answers from the read model. Each takes a few queries in a reader thread, on one snapshot."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ BEHIND_S = 10.0
 
 
 class AnswerSources(NamedTuple):
-    """What answers are made of. `pool`: its threads read the database. `links`: templates by name."""
+    """The parts that answers are made from. `pool`: its threads read the database. `links`: templates by name."""
 
     database: Database
     pool: Executor
@@ -51,7 +51,7 @@ class AnswerSources(NamedTuple):
 
 
 class ReadModel:
-    """`Reads`, from the read model. `listeners`: how many follow its events."""
+    """`Reads`, from the read model. `listeners`: the number of open event streams."""
 
     def __init__(self, sources: AnswerSources, clock: Callable[[], float] = time.time) -> None:
         self._sources = sources
@@ -72,8 +72,8 @@ class ReadModel:
             firing = AlertFilter(state=signals.FIRING)
             letters, open_letters = signals.letter_counts(db)
             return Overview(
-                runs=sum(each.count for each in statuses),
-                open_runs=sum(each.count for each in statuses if each.is_open),
+                runs=sum(status.count for status in statuses),
+                open_runs=sum(status.count for status in statuses if status.is_open),
                 statuses=statuses,
                 rates=rates,
                 per_second=round(sum(rate.transitions for rate in rates[-7:-1]) / 60, 2),
@@ -92,18 +92,18 @@ class ReadModel:
     async def runs(self, wanted: Filter, sort: str, page: Page) -> Runs:
         """Return a page of runs."""
         view, now_ms, epoch = self._sources.view, self._now_ms(), self._sources.database.epoch
-        # Of another sort, or another filter, a cursor would leave out runs, or show them twice.
+        # A cursor of another sort or filter would skip runs, or show them twice.
         of = f"runs {sort} {wanted.text()}"
         kinds = (str, int) if wanted.run_id else (int, int)
         behind = None if page.cursor is None else tuple(key_in(page.cursor, epoch, of, kinds))
 
         def query(db: Connection) -> Runs:
-            found = runs.page(db, view, wanted, sort, page.limit, behind, now_ms)
+            part = runs.page(db, view, wanted, sort, page.limit, behind, now_ms)
             return Runs(
-                items=found.runs,
-                next=None if found.last is None else cursor(epoch, of, found.last),
+                items=part.runs,
+                next=None if part.last is None else cursor(epoch, of, part.last),
                 total=runs.total(db, view, wanted),
-                is_partial=found.is_partial,
+                is_partial=part.is_partial,
                 as_of=self._as_of(),
             )
 
@@ -130,24 +130,24 @@ class ReadModel:
         return RunDetail(run=run, object=shown, object_note=note, links=links, as_of=self._as_of())
 
     async def history(self, run_id: str, page: Page) -> History:
-        """Return what happened to a run."""
+        """Return the history of a run."""
         topics, epoch, of = self._sources.topics, self._sources.database.epoch, f"history {run_id}"
         behind = None
         if page.cursor is not None:
             at, kind, partition, offset = key_in(page.cursor, epoch, of, (int, int, int, int))
             behind = at, kind, partition, offset
-        found = await self._read(lambda db: history.steps(db, topics, run_id, page.limit + 1, behind))
-        if not found and page.cursor is None:
+        steps = await self._read(lambda db: history.steps(db, topics, run_id, page.limit + 1, behind))
+        if not steps and page.cursor is None:
             await self._refuse_unknown(run_id)
-        has_more = len(found) > page.limit
+        has_more = len(steps) > page.limit
         return History(
-            items=[step for _, step in found[: page.limit]],
-            next=cursor(epoch, of, found[page.limit - 1][0]) if has_more else None,
+            items=[step for _, step in steps[: page.limit]],
+            next=cursor(epoch, of, steps[page.limit - 1][0]) if has_more else None,
             as_of=self._as_of(),
         )
 
     async def values(self, qualifier: str, prefix: str, limit: int) -> Values:
-        """Return what a qualifier may be completed to."""
+        """Return the completions of a qualifier."""
 
         def query(db: Connection) -> Values:
             return Values(items=fleet.values(db, qualifier, prefix, limit), as_of=self._as_of())
@@ -160,9 +160,9 @@ class ReadModel:
         behind = None if page.cursor is None else key_in(page.cursor, epoch, of, (int, str))
 
         def query(db: Connection) -> Alerts:
-            found, last = signals.alerts(db, wanted, page.limit, behind, now_ms)
+            items, last = signals.alerts(db, wanted, page.limit, behind, now_ms)
             following = None if last is None else cursor(epoch, of, last)
-            return Alerts(items=found, next=following, firing=signals.firing(db, now_ms), as_of=self._as_of())
+            return Alerts(items=items, next=following, firing=signals.firing(db, now_ms), as_of=self._as_of())
 
         return await self._read(query)
 
@@ -172,18 +172,18 @@ class ReadModel:
         behind = None if page.cursor is None else key_in(page.cursor, epoch, of, (int, int, int))
 
         def query(db: Connection) -> Letters:
-            found, last = signals.letters(db, wanted, page.limit, behind)
+            items, last = signals.letters(db, wanted, page.limit, behind)
             following = None if last is None else cursor(epoch, of, last)
-            return Letters(items=found, groups=signals.groups(db), next=following, as_of=self._as_of())
+            return Letters(items=items, groups=signals.groups(db), next=following, as_of=self._as_of())
 
         return await self._read(query)
 
     async def letter(self, partition: int, offset: int, *, payload: bool) -> LetterDetail:
         """Return one dead letter."""
-        known = await self._read(lambda db: signals.letter(db, partition, offset))
-        if known is None:
+        letter = await self._read(lambda db: signals.letter(db, partition, offset))
+        if letter is None:
             raise NotFound(f"{partition}:{offset}")
-        detail = LetterDetail(letter=known, object=None, hex=[], headers=[], note=None, as_of=self._as_of())
+        detail = LetterDetail(letter=letter, object=None, hex=[], headers=[], note=None, as_of=self._as_of())
         if not payload:
             detail.note = NO_RIGHT
             return detail
@@ -199,20 +199,20 @@ class ReadModel:
         def query(db: Connection) -> Series:
             sizes = fleet.sizes(db)
             size_ms = wanted.size_s * 1_000 if wanted.size_s else next(iter(sizes), 0)
-            found = fleet.windows(db, wanted, size_ms, page.limit + 1)
-            has_more = len(found) > page.limit
+            points = fleet.windows(db, wanted, size_ms, page.limit + 1)
+            has_more = len(points) > page.limit
             return Series(
                 size_s=size_ms // 1_000,
                 sizes_s=[size // 1_000 for size in sizes],
-                items=found[: page.limit],
-                next=cursor(epoch, of, [found[page.limit - 1].start]) if has_more else None,
+                items=points[: page.limit],
+                next=cursor(epoch, of, [points[page.limit - 1].start]) if has_more else None,
                 as_of=self._as_of(),
             )
 
         return await self._read(query)
 
     async def pipeline(self) -> Pipeline:
-        """Return who does what."""
+        """Return the instances and the partitions."""
         view, standing, now_ms = self._sources.view, self._sources.standing, self._now_ms()
         count = standing.partitions(self._sources.state_topic)
         instances, partitions = await self._read(lambda db: pipeline.reports(db, view.topic, count, now_ms))
@@ -221,7 +221,7 @@ class ReadModel:
         )
 
     async def health(self) -> ConsoleHealth:
-        """Return how the console itself is."""
+        """Return the health of the console itself."""
         as_of, standing = self._as_of(), self._sources.standing
         counted = await self._read(lambda db: sum(runs.counts(db, "status").values()))
         message = "all that Kafka has is here"
@@ -248,9 +248,9 @@ class ReadModel:
             yield [] if last_id else [Event(id_of(read))]
             while True:
                 coming = self._sources.news.coming()
-                found = await self._read(lambda db: history.since(db, topics, read, kinds, EVENTS_AT_ONCE))
-                if found:
-                    if shown := events(found, read, wanted):
+                tellings = await self._read(lambda db: history.since(db, topics, read, kinds, EVENTS_AT_ONCE))
+                if tellings:
+                    if shown := events(tellings, read, wanted):
                         yield shown
                     continue
                 try:

@@ -1,4 +1,4 @@
-"""What the API and the pages ask: one interface, so that pages can be tried without Kafka and without a read model."""
+"""The queries of the API and the pages: one interface, so that pages can be tested without Kafka or a read model."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
@@ -10,11 +10,11 @@ from streamproc.console.qualifiers import Filter
 
 MAX_PAGE = 200
 SORTS = ("-since", "since", "deadline")
-"""Newest in their status first; longest in their status first; whose limit is over first."""
+"""Sort orders: newest in their status first; longest in their status first; earliest limit first."""
 
 
 class Page(NamedTuple):
-    """Which part of a list: `cursor` is the `next` of the page before. `limit`: 1 to MAX_PAGE."""
+    """A part of a list. `cursor`: the `next` of the page before. `limit`: 1 to MAX_PAGE."""
 
     limit: int = 50
     cursor: str | None = None
@@ -30,7 +30,7 @@ class AlertFilter(NamedTuple):
 
 
 class LetterFilter(NamedTuple):
-    """Empty, or None: any. `open_only`: not those that were replayed."""
+    """Empty, or None: any. `open_only`: without those that were replayed."""
 
     reason: str | None = None
     schema: str | None = None
@@ -60,9 +60,9 @@ class StreamFilter(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One of the stream. `id`: what Last-Event-ID resumes behind.
+    """An event of the stream. `id`: the value of Last-Event-ID that resumes behind it.
 
-    `kind`: transition or alert; `open`, without a step, is the first one where nothing was to be resumed.
+    `kind`: transition or alert; or `open`, without a step: the first event of a stream that resumes nothing.
     """
 
     id: str
@@ -74,15 +74,15 @@ class Event(NamedTuple):
 
 
 class NotFound(Exception):
-    """There is nothing of that name in the read model; it may only be late: the answer says how far it has come."""
+    """The read model has nothing of that name. It may only be late: the answer says how far it has read."""
 
 
 class BadCursor(ValueError):
-    """The cursor is none, or of a read model that was rebuilt since: begin at the first page."""
+    """The cursor is invalid, or of a read model that was rebuilt since: begin at the first page."""
 
 
 class Reads(Protocol):
-    """All of them raise Busy where the time for a query is over, and nothing can be answered in part."""
+    """All methods raise Busy where a query takes too long and a partial answer is not possible."""
 
     async def overview(self) -> Overview:
         """Return the state of the fleet."""
@@ -94,10 +94,10 @@ class Reads(Protocol):
         """Return one run, with its RunObject where `payload`; raises NotFound."""
 
     async def history(self, run_id: str, page: Page) -> History:
-        """Return what happened to a run; raises NotFound where nothing is known, BadCursor."""
+        """Return the history of a run; raises NotFound where nothing is known, BadCursor."""
 
     async def values(self, qualifier: str, prefix: str, limit: int) -> Values:
-        """Return what a qualifier (status, assistant, model, error) may be completed to."""
+        """Return the completions of a qualifier (status, assistant, model, error)."""
 
     async def alerts(self, wanted: AlertFilter, page: Page) -> Alerts:
         """Return a page of alerts; raises BadCursor."""
@@ -106,26 +106,26 @@ class Reads(Protocol):
         """Return a page of dead letters; raises BadCursor."""
 
     async def letter(self, partition: int, offset: int, *, payload: bool) -> LetterDetail:
-        """Return one dead letter, with what it holds where `payload`; raises NotFound."""
+        """Return one dead letter, with its content where `payload`; raises NotFound."""
 
     async def series(self, wanted: SeriesFilter, page: Page) -> Series:
         """Return windows; raises BadCursor."""
 
     async def pipeline(self) -> Pipeline:
-        """Return who does what."""
+        """Return the instances and the partitions."""
 
     async def health(self) -> ConsoleHealth:
-        """Return how the console itself is."""
+        """Return the health of the console itself."""
 
     def events(self, wanted: StreamFilter, last_id: str | None) -> AsyncIterator[Sequence[Event]]:
-        """Yield events as they come, behind `last_id`, in batches, one of them at once; raises BadCursor.
+        """Yield batches of events as they come, from behind `last_id` on; raises BadCursor.
 
-        Where there is none for 10 s, an empty batch.
+        The first batch comes at once. After 10 s without an event an empty batch is yielded.
         """
 
 
 class Actions(Protocol):
-    """What an operator may do."""
+    """The actions of an operator."""
 
     async def replay(
         self,
@@ -136,9 +136,9 @@ class Actions(Protocol):
         dry_run: bool,
         expected: int | None,
     ) -> Replay:
-        """Send dead letters back, by the engine of `dlq replay`, and leave a record of who did.
+        """Send dead letters back, as `dlq replay` does, and log who did.
 
-        Raises ConfigError, BrokerUnavailable; Changed where another number than `expected` would be sent.
+        Raises ConfigError, BrokerUnavailable; Changed where the number to send is not `expected`.
         """
 
 
@@ -147,8 +147,8 @@ class Busy(Exception):
 
 
 class Changed(Exception):
-    """There is something else now than what was confirmed. `now`: how many letters there are."""
+    """The letters are not those that were confirmed. `now`: how many there are."""
 
-    def __init__(self, now: int) -> None:
-        super().__init__(f"there are {now:,} such letters now: look again, and confirm that number")
-        self.now = now
+    def __init__(self, count: int) -> None:
+        super().__init__(f"there are {count:,} such letters now: look again, and confirm that number")
+        self.now = count

@@ -1,4 +1,4 @@
-"""Dead letters sent back from the console, by the engine of `dlq replay`; who did it is in the log."""
+"""Sends dead letters back from the console, as `dlq replay` does; the log says who did."""
 
 import time
 from collections import Counter
@@ -22,7 +22,7 @@ audit = structlog.get_logger("streamproc.console.audit")
 
 
 class ReplayOutcome(StrEnum):
-    """What became of a replay that was no dry run."""
+    """The outcome of a replay that was not a dry run."""
 
     SENT = "sent"
     CHANGED = "changed"
@@ -30,7 +30,7 @@ class ReplayOutcome(StrEnum):
 
 
 class Counted:
-    """`Actions`, counted by what became of them in `outcomes`."""
+    """`Actions` that are counted by outcome, in `outcomes`."""
 
     def __init__(self, actions: Actions) -> None:
         self._actions = actions
@@ -45,7 +45,7 @@ class Counted:
         dry_run: bool,
         expected: int | None,
     ) -> Answer:
-        """Do what `actions` does, and raise what it raises."""
+        """Do what the wrapped `Actions` does, and raise what it raises."""
         outcome = ReplayOutcome.FAILED
         try:
             answer = await self._actions.replay(caller, wanted, places, dry_run=dry_run, expected=expected)
@@ -60,7 +60,7 @@ class Counted:
 
 
 class Replays:
-    """`Actions`. `kafka`: with transactional ids and a group of its own, as `dlq replay` has them."""
+    """`Actions`. `kafka`: with the transactional ids and the group of `dlq replay`."""
 
     def __init__(
         self, kafka: Kafka, topics: TopicSettings, limits: ReplayLimits, clock: Callable[[], float] = time.time
@@ -79,7 +79,10 @@ class Replays:
         dry_run: bool,
         expected: int | None,
     ) -> Answer:
-        """Send dead letters back, or say what would be; raises ConfigError, BrokerUnavailable, TaskInvalid, Changed."""
+        """Send dead letters back, or count what would be sent.
+
+        Raises ConfigError, BrokerUnavailable, TaskInvalid, Changed.
+        """
         about = {"caller": caller, "letters": {**wanted._asdict(), "places": list(places)}}
         choice = _choice(wanted, places)
         if wanted.topic not in (None, self._topics.events):
@@ -116,5 +119,5 @@ def _choice(wanted: LetterFilter, places: Sequence[tuple[int, int]]) -> Choice:
 
 def _answer(plan: ReplayPlan, replayed: int, *, is_dry: bool) -> Answer:
     counts: Counter[str] = Counter({verdict.value: count for verdict, count in plan.counts.items()})
-    told = list(warnings(plan.unmended, plan.nothing_at))
-    return Answer(dry_run=is_dry, to_replay=plan.total, replayed=replayed, counts=dict(counts), warnings=told)
+    texts = list(warnings(plan.unmended, plan.nothing_at))
+    return Answer(dry_run=is_dry, to_replay=plan.total, replayed=replayed, counts=dict(counts), warnings=texts)

@@ -1,4 +1,4 @@
-"""Whether topics are still those that the read model was read from, and not others of the same names."""
+"""Checks that topics are still those that the read model was read from, and not new ones of the same names."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ FETCH_S = 0.5
 
 
 class Anew(Exception):
-    """The read model does not belong to the topics; it has to be built anew. The message says why, `cause` in short."""
+    """The read model does not match the topics and has to be built anew. The message says why, `cause` in one word."""
 
     def __init__(self, why: str, cause: RebuildCause = RebuildCause.OTHER_TOPIC) -> None:
         super().__init__(why)
@@ -19,9 +19,9 @@ class Anew(Exception):
 
 
 class Sameness:
-    """Compares topics with those that were read: by their ids, in one request for all of them.
+    """Compares topics with those that were read, by their ids, in one request for all of them.
 
-    Brokers before 2.8 give no ids: there the last record that was read of a partition is read again.
+    Brokers before 2.8 give no ids: then the last record read from a partition is read again and compared.
     """
 
     def __init__(self, kafka: Kafka, topics: Sequence[str]) -> None:
@@ -32,27 +32,27 @@ class Sameness:
     async def check(
         self, ids: Mapping[str, str], marks: Mapping[TopicPartition, Checkpoint], *, is_whole: bool
     ) -> Mapping[str, str]:
-        """Return the ids of topics that had none yet; raises Anew where a topic is another one.
+        """Return the ids of topics that had none yet; raises Anew where a topic was made anew.
 
-        `ids`, `marks`: of what was read. `is_whole`: look at every partition of a topic without an id, else at one
-        of each such topic, in turn.
+        `ids`, `marks`: of the topics when they were read. `is_whole`: check every partition of a topic without an id,
+        else one partition of each such topic, in turn.
         """
-        found = await self._kafka.topic_ids(self._topics)
-        if others := [topic for topic in found.keys() & ids.keys() if found[topic] != ids[topic]]:
+        current_ids = await self._kafka.topic_ids(self._topics)
+        if others := [topic for topic in current_ids.keys() & ids.keys() if current_ids[topic] != ids[topic]]:
             topic = min(others)
-            raise Anew(f"{topic} was made anew: its id is {found[topic]} now, and was {ids[topic]}")
+            raise Anew(f"{topic} was made anew: its id is {current_ids[topic]} now, and was {ids[topic]}")
         unsure: dict[str, list[TopicPartition]] = {}
         for place in sorted(marks):
-            if place.topic not in found or place.topic not in ids:
+            if place.topic not in current_ids or place.topic not in ids:
                 unsure.setdefault(place.topic, []).append(place)
         self._looks += 1
         for places in unsure.values():
             for place in places if is_whole else [places[self._looks % len(places)]]:
                 await self._refuse_other(place, marks[place])
-        return {topic: topic_id for topic, topic_id in found.items() if topic not in ids}
+        return {topic: topic_id for topic, topic_id in current_ids.items() if topic not in ids}
 
     async def _refuse_other(self, place: TopicPartition, mark: Checkpoint) -> None:
-        """Read the last record again: another one in its place is of another topic. One that is gone tells nothing."""
+        """Read the last record again; raises Anew where another is in its place. A removed record proves nothing."""
         if mark.last is None:
             return
         first, last = await self._kafka.bounds(*place)

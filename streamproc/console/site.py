@@ -1,4 +1,4 @@
-"""The application: pages, API, probes, metrics; below the base path, behind the gate, measured."""
+"""The application: pages, API, probes and metrics, below the base path, behind the gate, measured."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -14,7 +14,7 @@ from streamproc.console.access import Access
 from streamproc.console.api.problems import failed, problem, unforeseen
 from streamproc.console.api.routes import Api
 from streamproc.console.gate import METRICS, PROBES, AccessGate
-from streamproc.console.measuring import MeasuredApp, Told
+from streamproc.console.measuring import MeasuredApp, RequestObserver
 from streamproc.console.pages.options import PageOptions
 from streamproc.console.pages.routing import error_page
 from streamproc.console.pages.routing import routes as page_routes
@@ -23,7 +23,7 @@ from streamproc.console.wholepath import Below
 from streamproc.web.limits import InPieces
 
 
-class Exposed(Told, Protocol):
+class Exposed(RequestObserver, Protocol):
     """The metrics."""
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -38,12 +38,12 @@ def application(
     metrics: Exposed,
     base_path: str = "",
 ) -> ASGIApp:
-    """Return the application. `is_ready`: whether the read model was complete once; `actions` None: it only reads."""
+    """Return the application. `is_ready`: whether the read model has been complete; `actions` None: read only."""
     options = PageOptions()
     as_page = error_page(options)
 
     async def as_asked(request: Request, error: Exception) -> Response:
-        """Tell programs by a problem, and people by a page."""
+        """Answer programs with a problem document, and people with a page."""
         if not request.scope["path"].removeprefix(base_path).startswith("/api/"):
             return await as_page(request, error)
         return failed(request, error) if isinstance(error, HTTPException) else unforeseen()

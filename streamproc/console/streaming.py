@@ -1,6 +1,6 @@
-"""Transitions and alerts as they come in: read from the read model, so that nobody's queue can run over.
+"""Transitions and alerts as they come in. They are read from the read model, so no listener needs a queue.
 
-The id of an event is how far each partition was read with it. So any console can go on from it, a rebuilt one too.
+The id of an event has the next offset of each partition. So any console can resume from it, even a rebuilt one.
 """
 
 import re
@@ -22,38 +22,44 @@ Read = Mapping[tuple[StepKind, int], int]
 
 
 def kinds_of(wanted: StreamFilter) -> Sequence[StepKind]:
-    """Return the kinds that are wanted."""
+    """Return the kinds of steps that a filter admits."""
     return [kind for name, kind in KINDS.items() if not wanted.kinds or name in wanted.kinds]
 
 
 def id_of(read: Read) -> str:
-    """Return how far partitions were read as the id of an event: `t0-17.t1-4.a0-2`."""
+    """Return the next offsets of partitions as an event's id: `t0-17.t1-4.a0-2`."""
     return ".".join(f"{LETTERS[kind]}{partition}-{offset}" for (kind, partition), offset in sorted(read.items()))
 
 
 def read_in(text: str) -> dict[tuple[StepKind, int], int]:
-    """Return how far partitions were read, as an id says it; raises BadCursor."""
+    """Return the next offsets of partitions in an event's id; raises BadCursor."""
     parts = text.split(".") if text and len(text) <= MAX_ID_CHARS else []
     matches = [PART.fullmatch(part) for part in parts]
     if not matches or not all(matches):
         raise BadCursor("Last-Event-ID is none of this stream: leave it out to begin with what comes next")
-    return {(OF_LETTER[found[1]], int(found[2])): int(found[3]) for found in matches if found is not None}
+    return {(OF_LETTER[match[1]], int(match[2])): int(match[3]) for match in matches if match is not None}
 
 
 def events(tellings: Sequence[Telling], read: dict[tuple[StepKind, int], int], wanted: StreamFilter) -> list[Event]:
-    """Return the events that are wanted, in the order in which they were written; `read` moves on behind them all."""
-    found: list[Event] = []
-    for each in sorted(tellings, key=lambda each: (each.step.recorded_at, each.kind, each.partition, each.offset)):
-        read[each.kind, each.partition] = each.offset + 1
-        if _is_meant(each, wanted):
-            found.append(Event(id_of(read), NAMES[each.kind], each.run_id, each.assistant_id, each.model, each.step))
-    return found
+    """Return the events that a filter admits, in the order of writing; `read` is moved on behind all tellings."""
+    chosen: list[Event] = []
+    for telling in sorted(
+        tellings, key=lambda telling: (telling.step.recorded_at, telling.kind, telling.partition, telling.offset)
+    ):
+        read[telling.kind, telling.partition] = telling.offset + 1
+        if _is_meant(telling, wanted):
+            chosen.append(
+                Event(
+                    id_of(read), NAMES[telling.kind], telling.run_id, telling.assistant_id, telling.model, telling.step
+                )
+            )
+    return chosen
 
 
-def _is_meant(each: Telling, wanted: StreamFilter) -> bool:
+def _is_meant(telling: Telling, wanted: StreamFilter) -> bool:
     return (
-        (not wanted.statuses or each.step.to_status in wanted.statuses)
-        and wanted.assistant in (None, each.assistant_id)
-        and wanted.model in (None, each.model)
-        and wanted.run_id in (None, each.run_id)
+        (not wanted.statuses or telling.step.to_status in wanted.statuses)
+        and wanted.assistant in (None, telling.assistant_id)
+        and wanted.model in (None, telling.model)
+        and wanted.run_id in (None, telling.run_id)
     )

@@ -1,4 +1,4 @@
-"""Tokens: who may come in with what they show, and with which rights. Only digests are kept."""
+"""Tokens of the console: names, rights, and digests of the secrets. The secrets are not stored."""
 
 import hashlib
 import hmac
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class ConsoleToken(NamedTuple):
-    """Somebody who may come in, by the SHA-256 of what they have to show."""
+    """A name with rights, and the SHA-256 of the secret that proves it."""
 
     name: str
     rights: frozenset[str]
@@ -31,10 +31,10 @@ class ConsoleToken(NamedTuple):
 
 
 class ConsoleTokens:
-    """The tokens of a file, which is read again where it has changed.
+    """The tokens of a file, which is read again when it changes.
 
-    What is wrong with it at the start raises ConfigError. Later a line that is no token lets nobody in, and a file that
-    cannot be read lets in nobody at all: a token that was taken out must not be good again because of a slip elsewhere.
+    Any fault at the start raises ConfigError. Later, an invalid line admits nobody, and an unreadable file admits no
+    caller at all: a token that was removed must not become valid again because of another mistake.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,13 +50,13 @@ class ConsoleTokens:
             raise ConfigError(f"{path} has no token, so nobody could come in: on a line {FORM}")
 
     def whose(self, secret: str) -> ConsoleToken | None:
-        """Return the token that was shown; all of them are compared, and each in constant time."""
+        """Return the token with a secret. All tokens are compared, each in constant time."""
         self._read_again()
-        digest, found = digest_of(secret), None
+        digest, match = digest_of(secret), None
         for token in self._tokens:
             if hmac.compare_digest(token.digest, digest) and secret:
-                found = token
-        return found
+                match = token
+        return match
 
     def _look(self) -> tuple[int, int, int]:
         about = self._path.stat()
@@ -79,24 +79,24 @@ class ConsoleTokens:
 
 
 def tokens_in(text: bytes) -> tuple[Sequence[ConsoleToken], Sequence[int]]:
-    """Return the tokens of a file, and the numbers of the lines that are none."""
-    found: list[ConsoleToken] = []
+    """Return the tokens of a file, and the numbers of the invalid lines."""
+    tokens: list[ConsoleToken] = []
     faults: list[int] = []
     for number, line in enumerate(text.decode(errors="replace").split("\n"), 1):
-        said = line.partition("#")[0].strip()
-        if not said:
+        content = line.partition("#")[0].strip()
+        if not content:
             continue
-        match = LINE.fullmatch(said)
+        match = LINE.fullmatch(content)
         rights = frozenset(match["rights"].split(",")) if match else frozenset()
         if match is not None and rights <= frozenset(RIGHTS):
-            found.append(ConsoleToken(match["name"], rights, match["digest"]))
+            tokens.append(ConsoleToken(match["name"], rights, match["digest"]))
         else:
             faults.append(number)
-    return found, faults
+    return tokens, faults
 
 
 def new_token(name: str, rights: Sequence[str]) -> tuple[str, str]:
-    """Return a new token, and the line for the file; raises ConfigError for a name that cannot stand there."""
+    """Return a new secret, and its line for the file; raises ConfigError for an invalid name."""
     secret = secrets.token_urlsafe(32)
     line = f"{name} {','.join(rights)} sha256:{digest_of(secret)}"
     if LINE.fullmatch(line) is None:
@@ -105,5 +105,5 @@ def new_token(name: str, rights: Sequence[str]) -> tuple[str, str]:
 
 
 def digest_of(secret: str) -> str:
-    """Return what a file holds of a token."""
+    """Return the digest of a secret, as the file stores it."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -1,4 +1,4 @@
-"""Paths that hold a run's id, whatever is in it: Starlette's own convertors end at a line break."""
+"""Paths that contain a run id of any characters: Starlette's own convertors stop at a line break."""
 
 from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.routing import Mount, compile_path
@@ -11,11 +11,11 @@ class _Whole(PathConvertor):
 
 register_url_convertor("whole", _Whole())
 RUN = "{run_id:whole}"
-"""In a route: all that is left of the path."""
+"""In a route: the rest of the path."""
 
 
 class Below(Mount):
-    """Mounts an application, for whatever follows `path`."""
+    """Mounts an application for any path below `path`."""
 
     def __init__(self, path: str, app: ASGIApp) -> None:
         super().__init__(path, app)

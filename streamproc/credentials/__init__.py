@@ -1,1 +1,1 @@
-"""Secrets and certificates: read from files, read again once these have changed, never shown."""
+"""Secrets and certificates: read from files, read again when the files change, never shown."""

@@ -11,7 +11,7 @@ from streamproc.errors import ConfigError
 
 
 class SecretsDirectory(NestedSecretsSettingsSource):
-    """The settings of a directory. Of a secret it gives the file's name, not the content: so it can be followed."""
+    """The settings in a directory. A secret is given by its file's name, so that the file can be read again."""
 
     def __init__(self, source: PydanticBaseSettingsSource, directory: Path, secrets: Iterable[str]) -> None:
         """Raise ConfigError where the directory cannot be read.
@@ -21,7 +21,7 @@ class SecretsDirectory(NestedSecretsSettingsSource):
             directory: where the files are.
             secrets: the variables that are secrets.
         """
-        self._directory = directory.absolute()  # And not resolved: a link may lead elsewhere by the next time.
+        self._directory = directory.absolute()  # Not resolved: a link may lead elsewhere by the next time.
         self._secrets = {name.lower() for name in secrets}
         try:
             super().__init__(source, directory, "error")
@@ -29,7 +29,7 @@ class SecretsDirectory(NestedSecretsSettingsSource):
             raise _unreadable(error, directory) from None
 
     def load_secrets(self, _: Path) -> dict[str, str]:  # type: ignore[override]  # It is called on the instance.
-        """Return names and contents, of a secret the name of its file; raises ConfigError."""
+        """Return the files' names and contents; for a secret, the path of its file. Raises ConfigError."""
         return dict(self._setting(file) for file in named(self._directory, self.secrets_prefix))
 
     def _setting(self, file: Path) -> tuple[str, Any]:
@@ -38,13 +38,13 @@ class SecretsDirectory(NestedSecretsSettingsSource):
 
 
 def named(directory: Path, prefix: str) -> list[Path]:
-    """Return the files whose names have the prefix, in any case; what else is there is nobody's business here.
+    """Return the files whose names have the prefix, in upper or lower case; others are ignored.
 
     Raises ConfigError.
     """
     try:
-        found = sorted(directory.iterdir())
-        return [each for each in found if each.name.lower().startswith(prefix.lower()) and each.is_file()]
+        entries = sorted(directory.iterdir())
+        return [entry for entry in entries if entry.name.lower().startswith(prefix.lower()) and entry.is_file()]
     except OSError as error:
         raise _unreadable(error.strerror, directory) from None
 

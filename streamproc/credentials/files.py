@@ -1,4 +1,4 @@
-"""Small files that settings name: certificates, keys, passwords. What is wrong with one is said with the setting."""
+"""Reads small files that settings name: certificates, keys, passwords. Errors name the setting."""
 
 import os
 import stat
@@ -7,31 +7,31 @@ from pathlib import Path
 from streamproc.errors import ConfigError
 
 SUFFIX = "_file"
-"""Of the setting that names the file of another one."""
+"""The suffix of a setting that names the file of another setting."""
 MAX_BYTES = 4_194_304
-"""Of one file: more than any bundle of certificates has."""
+"""Limit on a file: larger than any bundle of certificates."""
 
 
 def content(setting: str, path: str) -> bytes:
-    """Return what is in a file; raises ConfigError that names the setting and the file."""
+    """Return the content of a file; raises ConfigError that names the setting and the file."""
     where = f"{setting} ({path})"
     try:
-        # Of a pipe nothing is left to be read again, and reading it waits for whoever writes.
-        flags = os.stat(path).st_mode  # noqa: PTH116  Path would take "" for this directory
+        # A pipe cannot be read a second time, and reading it waits for a writer.
+        flags = os.stat(path).st_mode  # noqa: PTH116  Path takes "" for the current directory
         if not stat.S_ISREG(flags):
             raise ConfigError(f"{where}: that is {'a directory' if stat.S_ISDIR(flags) else 'no regular file'}")
         with Path(path).open("rb") as file:
-            found = file.read(MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(f"{where}: there is no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name.
         why = error.strerror if isinstance(error, OSError) else "no name of a file"
         raise ConfigError(f"{where} cannot be read: {why}") from None
-    if not found.strip():
+    if not data.strip():
         raise ConfigError(f"{where}: that file is empty")
-    if len(found) > MAX_BYTES:
+    if len(data) > MAX_BYTES:
         raise ConfigError(f"{where}: that file has more than {MAX_BYTES:,} bytes")
-    return found
+    return data
 
 
 def secret(setting: str, path: str) -> str:

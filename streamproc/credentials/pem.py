@@ -1,4 +1,4 @@
-"""TLS contexts of PEM: whom to trust, and who we are. OpenSSL never asks for a passphrase on the terminal."""
+"""TLS contexts from PEM: the authorities to trust, and our own identity. OpenSSL never asks on the terminal."""
 
 import os
 import re
@@ -18,16 +18,16 @@ KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----", re.ASCII)
 
 
 class Pem(NamedTuple):
-    """What is PEM, and whence: the setting that holds it, or the setting and the file that it names."""
+    """A PEM content and its origin: the setting with the content, or the setting and the file that it names."""
 
     origin: str
     content: bytes
 
 
 class KeyPair(NamedTuple):
-    """A certificate with its chain, and its key. `key` None: it is with the certificate.
+    """A certificate with its chain, and its key. `key` None: the key is in the same PEM as the certificate.
 
-    `passphrase`: of the key, None where there is none; `unlock` tells where to give one, or that none can be given.
+    `passphrase`: of the key, None for none; `unlock`: for errors, where to set one, or that none can be set.
     """
 
     certificate: Pem
@@ -37,13 +37,13 @@ class KeyPair(NamedTuple):
 
 
 class _Locked(Exception):
-    """OpenSSL asks for a passphrase that is not there."""
+    """OpenSSL asks for a passphrase, and none is set."""
 
 
 def client_context(ca: Pem | None, identity: KeyPair | None) -> ssl.SSLContext:
-    """Return a client's context that trusts `ca`, the system's authorities by default.
+    """Return a client's context that trusts `ca`, by default the system's authorities.
 
-    Raises ConfigError that names whatever cannot be used.
+    Raises ConfigError that names the setting or file that cannot be used.
     """
     context = _trusting(ca)
     if identity is not None:
@@ -67,11 +67,11 @@ def _identify(context: ssl.SSLContext, identity: KeyPair) -> None:
     _refuse_without(CERTIFICATE, certificate, "certificate")
     _refuse_without(KEY, holder, "private key")
     _refuse_damaged(certificate)
-    asked = False
+    asked_passphrase = False
 
     def passphrase() -> str:
-        nonlocal asked
-        asked = True
+        nonlocal asked_passphrase
+        asked_passphrase = True
         if identity.passphrase is None:
             raise _Locked
         return identity.passphrase
@@ -86,20 +86,20 @@ def _identify(context: ssl.SSLContext, identity: KeyPair) -> None:
             if reason == "KEY_VALUES_MISMATCH":
                 fits = f"the key in {holder.origin} does not fit the certificate in {certificate.origin}"
                 raise ConfigError(f"{fits}: give the two that were made together") from None
-            if asked:
+            if asked_passphrase:
                 message = f"the passphrase does not open the key in {holder.origin}: {identity.unlock}"
                 raise ConfigError(message) from None
             raise _unusable(holder, "its certificate or its private key", error) from None
 
 
-def _refuse_without(kind: re.Pattern[bytes], pem: Pem, what: str) -> None:
+def _refuse_without(kind: re.Pattern[bytes], pem: Pem, name: str) -> None:
     if not kind.search(pem.content):
-        raise ConfigError(f"{pem.origin} holds no {what} in PEM, which begins with -----BEGIN")
+        raise ConfigError(f"{pem.origin} holds no {name} in PEM, which begins with -----BEGIN")
 
 
 def _refuse_damaged(pem: Pem) -> None:
-    """Tell a damaged certificate from a damaged key: of both OpenSSL only says PEM."""
-    certificates = b"\n".join(found[0] for found in CERTIFICATE.finditer(pem.content))
+    """Raise ConfigError for a damaged certificate or key: OpenSSL's error does not say which it is."""
+    certificates = b"\n".join(match[0] for match in CERTIFICATE.finditer(pem.content))
     with as_file(certificates) as path:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
@@ -107,21 +107,21 @@ def _refuse_damaged(pem: Pem) -> None:
             raise _unusable(pem, "a certificate", error) from None
 
 
-def _unusable(pem: Pem, what: str, error: Exception) -> ConfigError:
+def _unusable(pem: Pem, name: str, error: Exception) -> ConfigError:
     reason = getattr(error, "reason", None) or type(error).__name__
-    return ConfigError(f"{pem.origin}: {what} in it is damaged, or of no use to OpenSSL ({reason})")
+    return ConfigError(f"{pem.origin}: {name} in it is damaged, or of no use to OpenSSL ({reason})")
 
 
 @contextmanager
 def as_file(content: bytes) -> Iterator[str]:
-    """Give a name to what OpenSSL reads from files only; in memory where the system has such files."""
+    """Yield a path for content that OpenSSL reads only from files; in memory where the system supports that."""
     if sys.platform == "linux":
         number = os.memfd_create("pem")
         with os.fdopen(number, "wb", buffering=0) as file:
             file.write(content)
             yield f"/proc/self/fd/{number}"
     else:
-        with NamedTemporaryFile() as file:  # Readable to nobody else, and gone at the end of the block.
+        with NamedTemporaryFile() as file:  # Readable by no other user, and deleted at the end of the block.
             file.write(content)
             file.flush()
             yield file.name

@@ -1,4 +1,4 @@
-"""What is made of settings and the files that they name, made again once these have changed."""
+"""Objects made of settings and the files that they name; made again when the files change."""
 
 import asyncio
 import threading
@@ -16,22 +16,22 @@ Made = TypeVar("Made")
 
 
 class Renewed(Generic[Source, Made]):
-    """The last good one of what can be made of files.
+    """The last good object made of files.
 
-    A file that cannot be used, since somebody is just writing it, say, changes nothing: that is logged once, and it is
-    read again the next time. Any thread and any event loop may ask.
+    A file that cannot be used, for example because it is just being written, changes nothing: the error is logged once,
+    and the file is read again the next time. Usable from any thread and any event loop.
     """
 
     def __init__(
         self, section: str, read: Callable[[], Source], make: Callable[[Source], Made], *, fixed: bool
     ) -> None:
-        """Read and make it for the first time; raises ConfigError.
+        """Read and make the object for the first time; raises ConfigError.
 
         Args:
-            section: of the settings, for the log.
-            read: returns all that it is made of; raises ConfigError.
-            make: raises ConfigError.
-            fixed: no file is part of it, so there is nothing to be read again.
+            section: the settings' section, for the log.
+            read: returns everything that the object is made of; raises ConfigError.
+            make: makes the object; raises ConfigError.
+            fixed: no files are involved, so nothing is read again.
         """
         self._section = section
         self._read = read
@@ -43,12 +43,12 @@ class Renewed(Generic[Source, Made]):
         self._trouble: str | None = None
 
     async def current(self) -> Made:
-        """Read the files, and return what is made of them by now; raises nothing."""
-        # In a thread: a disk that hangs must not hold up the event loop, nor the decryption of a key.
+        """Read the files, and return the present object; raises nothing."""
+        # In a thread: neither a disk that hangs nor the decryption of a key may block the event loop.
         return self._made if self._fixed else await asyncio.to_thread(self._look)
 
     def _look(self) -> Made:
-        # One look at a time: where a mount hangs, all others would wait in threads that somebody else needs.
+        # One look at a time: if a mount hangs, others would wait in threads that are needed elsewhere.
         if not self._lock.acquire(blocking=False):
             return self._made
         try:

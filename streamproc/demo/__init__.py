@@ -1,4 +1,4 @@
-"""Trying it out: a source of simulated events, a broker to keep, and both around the service with figures that add up.
+"""The demo: a source of simulated events and a broker around the service, with figures that are checked at the end.
 
-Knows the application from outside: serves it as `streamproc run` would, and reads its topics as any consumer would.
+It uses the application from outside: it serves it like `streamproc run`, and reads its topics like any consumer.
 """

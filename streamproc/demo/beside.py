@@ -1,4 +1,4 @@
-"""The demo's console: a process of its own, since the service shares its event loop with the demo already."""
+"""The demo's console, in a separate process, because the service already shares its event loop with the demo."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ ANNOUNCED = re.compile(r"^the console is at (\S+)$", re.MULTILINE)
 
 
 class Beside:
-    """A console in a process. `url`: empty where none serves; `on_end` is told why it has ended by itself."""
+    """A console in a process. `url`: empty where none serves; `on_end` gets the reason why it ended by itself."""
 
     def __init__(self, settings: Settings, config: Path | None) -> None:
         self.url = ""
@@ -29,7 +29,7 @@ class Beside:
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> str | None:
-        """Run it until it serves; return what came instead, None where it does."""
+        """Start it and wait until it serves; return None, or what happened instead."""
         try:
             await self._guarded.open()
         except OSError as error:
@@ -48,9 +48,9 @@ class Beside:
         await self._guarded.close()
 
     async def _announced(self) -> None:
-        while (found := ANNOUNCED.search(self._said())) is None:  # noqa: ASYNC110 - another process
+        while (match := ANNOUNCED.search(self._output())) is None:  # noqa: ASYNC110 - another process
             await asyncio.sleep(POLL_S)
-        self.url = found[1]
+        self.url = match[1]
 
     async def _watch(self, exited: "asyncio.Future[int]") -> None:
         code = await asyncio.shield(exited)
@@ -58,10 +58,10 @@ class Beside:
         self.on_end(self._last_words() if code > 0 else f"ended with code {code}")
 
     def _last_words(self) -> str:
-        lines = self._said().strip().splitlines()
+        lines = self._output().strip().splitlines()
         return lines[-1].strip().removeprefix("streamproc: ") if lines else ""
 
-    def _said(self) -> str:
+    def _output(self) -> str:
         log = self._guarded.log_file
         return log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
 
@@ -70,7 +70,7 @@ class Beside:
 async def console_beside(
     settings: Settings, config: Path | None, stop: asyncio.Event, say: Callable[[str], None]
 ) -> AsyncIterator[Beside]:
-    """Yield a console of the settings; `say` is told where it is, or why there is none. Raises Interrupted."""
+    """Yield a console for the settings; `say` gets its address, or why there is none. Raises Interrupted."""
     console = Beside(settings, config)
     try:
         trouble = await unless_stopped(stop, console.start(), "the console was up")
@@ -81,7 +81,7 @@ async def console_beside(
 
 
 def variables(settings: Settings, database: Path) -> Mapping[str, str]:
-    """Return what the demo made of its settings, as variables that go over those that it was given."""
+    """Return the demo's changes of the settings, as environment variables that override the given ones."""
     values = {
         "APPLICATION_ID": settings.application_id,
         "KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
@@ -91,7 +91,7 @@ def variables(settings: Settings, database: Path) -> Mapping[str, str]:
         "DEADLINES__LIMITS_S": json.dumps(settings.deadlines.limits_s),
         "CONSOLE__PORT": str(settings.console.port),
         "CONSOLE__DATABASE": str(database),
-        # What is sent back would come on top of what the source has sent: nothing would add up.
+        # Replayed letters would add to the events that the source sent, and the figures would not add up.
         "CONSOLE__ACTIONS": "false",
     }
     return {PREFIX + name: value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""What there is to show while the demo runs, gathered in one place; rendering only reads it."""
+"""All data that the demo shows while it runs; rendering only reads it."""
 
 import heapq
 import json
@@ -21,7 +21,7 @@ LOG_LEVEL = "WARNING"
 
 
 class Board:
-    """The demo as of now. `clock` is monotonic, `now` the wall clock, both in seconds; `failures`: which ends are some.
+    """The present figures of the demo. `clock` (monotonic) and `wall_clock` in seconds; `failures`: failed outcomes.
 
     `failure_rate`: of the runs that ended in the last minute, None where none did.
     """
@@ -31,7 +31,7 @@ class Board:
         kafka: str,
         failures: Collection[str] = ("failed",),
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.kafka = kafka
         self.console_url = ""
@@ -50,7 +50,7 @@ class Board:
         self._failures = failures
         self._events, self._tokens = Growth(SPEED_OVER_S, clock), Growth(SPEED_OVER_S, clock)
         self._failed, self._ended = Growth(FAILURES_OVER_S, clock), Growth(FAILURES_OVER_S, clock)
-        self._now = now
+        self._wall_clock = wall_clock
         self._clock = clock
         self._began = clock()
         self.measure()
@@ -62,41 +62,41 @@ class Board:
 
     @property
     def behind(self) -> int:
-        """Records that are in no confirmed commit yet: a task knows how far behind it is only once it has fetched."""
+        """Records without a confirmed commit, as counted by the source: a task knows its lag only after a fetch."""
         return max(self.figures.behind, self.sent.total() - self.figures.events)
 
     def measure(self) -> None:
-        """Bring up to date what depends on the time."""
+        """Update the figures that depend on the time."""
         figures = self.figures
         self.events_per_s = self._events.per_s(figures.events)
         self.tokens_per_s = self._tokens.per_s(figures.tokens.total())
         failed = self._failed.measure(sum(figures.ended[outcome] for outcome in self._failures))
         ended = self._ended.measure(figures.ended.total())
         self.failure_rate = failed / ended if ended else None
-        self.open_runs = figures.open_runs(int(self._now() * 1000), SHOWN_AT_MOST)
+        self.open_runs = figures.open_runs(int(self._wall_clock() * 1000), SHOWN_AT_MOST)
 
     def saw(self, changes: Sequence[ShownTransition]) -> None:
-        """Take in transitions of one partition; the latest of all partitions are kept."""
+        """Add transitions of one partition; the latest of all partitions are kept."""
         self.changes = heapq.nlargest(SHOWN_AT_MOST, (*self.changes, *changes), key=lambda change: change.at)
 
     def heard(self, alerts: Sequence[Alert]) -> None:
-        """Take in alerts of one partition; the latest of all partitions are kept."""
+        """Add alerts of one partition; the latest of all partitions are kept."""
         self.alerts = heapq.nlargest(SHOWN_AT_MOST, (*self.alerts, *alerts), key=lambda alert: alert.decided_at)
 
     def write(self, text: str) -> None:
-        """Take in log lines: the board stands in for the stream that they would go to."""
+        """Add log lines: the board replaces the stream that they would go to."""
         self.log.extend(map(_log_line, text.splitlines()))
 
     def lost_console(self, why: str) -> None:
-        """Take note that the console has ended: the demo goes on without."""
+        """Note that the console has ended; the demo goes on without it."""
         self.console_url = ""
         self.log.append(f"warning the console has ended: {why}")
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: there is no buffer."""
 
     def capture_log(self) -> None:
-        """Let warnings and errors come here instead of into the picture."""
+        """Redirect warnings and errors to the board, so that they do not disturb the picture."""
         quiet_logs("json")
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.StreamHandler):
@@ -104,10 +104,10 @@ class Board:
 
 
 def quiet_logs(fmt: logs.Format) -> None:
-    """Log what needs somebody's attention only.
+    """Log only what needs attention.
 
-    aiokafka also warns of what it is about to try again, many times a second on a Kafka 4 (aiokafka#1172). What fails
-    for good reaches the service, which says so. Of the simulated events some are odd on purpose.
+    aiokafka also warns about what it retries, on Kafka 4 many times a second (aiokafka#1172); the service itself
+    reports final failures. And some of the simulated events are odd on purpose.
     """
     logs.configure(LOG_LEVEL, fmt)
     for name in ("aiokafka", ODD_EVENTS):
@@ -115,7 +115,7 @@ def quiet_logs(fmt: logs.Format) -> None:
 
 
 def _log_line(line: str) -> str:
-    """Return a line of JSON as text: level, event, and the last line of whatever else there is."""
+    """Return a log line in JSON as text: level, event, and the last line of the other values."""
     entry = json.loads(line)
     entry.pop("timestamp", None)
     head = f"{entry.pop('level', '')} {entry.pop('event', '')}"

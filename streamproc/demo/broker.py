@@ -1,4 +1,4 @@
-"""The broker that things are tried out on: one of the demo's own, or the one that the settings name."""
+"""The broker for the demo: its own, or the one that the settings name."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +19,7 @@ def is_given(settings: Settings) -> bool:
 
 
 def announcement(settings: Settings) -> str:
-    """Say which broker is about to be used, and what will be left there: it may be one that others use, too."""
+    """Describe which broker will be used, and what will be left on it: others may use it, too."""
     if not is_given(settings):
         return "Uses a Kafka of its own, which ends with the demo."
     named = f"Uses the Kafka at {settings.kafka.bootstrap_servers} (STREAMPROC_KAFKA__BOOTSTRAP_SERVERS)"
@@ -30,14 +30,14 @@ def announcement(settings: Settings) -> str:
 async def any_broker(
     settings: Settings, stop: asyncio.Event, on_progress: Callable[[str], None]
 ) -> AsyncIterator[Settings]:
-    """Yield the settings for a broker that is up: a new one, or the given one under names that nobody else has."""
+    """Yield the settings for a running broker: a new one, or the given one with unique names of topics and group."""
     if is_given(settings):
         yield _apart(settings)
         return
     kafka = LocalKafka()
     await unless_stopped(stop, kafka.start(on_progress), "Kafka was up")
     try:
-        # Whatever is set about security is meant for another broker.
+        # Security settings are meant for another broker.
         address = {"bootstrap_servers": kafka.bootstrap_servers, "security_protocol": "PLAINTEXT"}
         yield settings.model_copy(update={"kafka": settings.kafka.model_copy(update=address)})
     finally:
@@ -45,14 +45,14 @@ async def any_broker(
 
 
 def _apart(settings: Settings) -> Settings:
-    """Give the settings topics and a group of their own."""
+    """Return the settings with unique names of topics and group."""
     name = f"demo-{token_hex(4)}"
     topics = settings.topics.model_copy(update={"prefix": f"{settings.topics.prefix}{name}."})
     return settings.model_copy(update={"application_id": f"{settings.application_id}-{name}", "topics": topics})
 
 
 async def keep_broker(kafka: LocalKafka, on_progress: Callable[[str], None], on_up: Callable[[], None]) -> None:
-    """Run brokers until SIGINT or SIGTERM; raises BrokerUnavailable where all of them have ended by themselves."""
+    """Run brokers until SIGINT or SIGTERM; raises BrokerUnavailable where all of them ended by themselves."""
     with stop_on_signal() as stop:
         await unless_stopped(stop, kafka.start(on_progress), "Kafka was up")
         try:
@@ -64,7 +64,7 @@ async def keep_broker(kafka: LocalKafka, on_progress: Callable[[str], None], on_
 
 
 async def _watch(kafka: LocalKafka, stop: asyncio.Event, on_progress: Callable[[str], None]) -> None:
-    """Wait for `stop`, for as long as there is a broker's process; say which ones are gone."""
+    """Wait for `stop`, or until no broker runs; report the brokers that end."""
     there = kafka.nodes
     while not stop.is_set():
         ended = [node for node in there if not node.is_running]

@@ -1,4 +1,4 @@
-"""The demo from beginning to end: a broker, its topics, a console, the session, and what it came to."""
+"""The demo from beginning to end: a broker, its topics, a console, the session, and the summary."""
 
 import asyncio
 import socket
@@ -25,7 +25,7 @@ from streamproc.settings.service import Settings
 from streamproc.web.config import HttpSettings
 
 SHORTER = 20
-"""So many times as short are the limits of the statuses: nobody watches for as long as the real ones are."""
+"""The limits of the statuses are shortened by this factor: nobody watches for as long as the real ones."""
 VERDICTS_DIFFER = (
     "What each was found to be, below, goes by what came before it, so the kinds need not match: a duplicate may come "
     "after its run has moved on (stale), a late event may still fit (applied)."
@@ -71,7 +71,7 @@ async def run_demo(settings: Settings, plan: DemoPlan, out: Console, err: Consol
 
 
 async def _prometheus(stack: AsyncExitStack, say: Say) -> LocalPrometheus:
-    """Start it before anything else: it takes a moment, and says at once where it is not installed."""
+    """Start Prometheus first: it takes a moment, and fails at once if it is not installed."""
     say("Starting Prometheus")
     prometheus = await stack.enter_async_context(local_prometheus())
     say(f"Prometheus is at {prometheus.url}")
@@ -100,7 +100,7 @@ def _report(out: Console, summary: DemoSummary, board: Board, plan: DemoPlan, se
 
 
 def _with_free_ports(settings: Settings) -> Settings:
-    """Take any port where the default one is taken; one that was asked for has to be that one."""
+    """Replace default ports that are taken by free ones; ports that were requested are kept."""
     sections: Mapping[str, HttpSettings | ConsoleSettings] = {"http": settings.http, "console": settings.console}
     taken = {
         name: section.model_copy(update={"port": 0})
@@ -111,7 +111,7 @@ def _with_free_ports(settings: Settings) -> Settings:
 
 
 def _for_a_short_while(settings: Settings) -> Settings:
-    """Close windows and miss limits while somebody watches, unless others were asked for."""
+    """Shorten windows and limits, so that some end while somebody watches, unless they were set."""
     limits = {status: limit // SHORTER for status, limit in settings.life_cycle.limits_s.items()}
     short = {
         "windows": WindowSettings(sizes_s=(5,), grace_s=2),

@@ -1,4 +1,4 @@
-"""What the service says it did: the sum of its confirmed commits."""
+"""The figures reported by the service: the sum of its confirmed commits."""
 
 import time
 from collections import Counter, deque
@@ -19,9 +19,9 @@ RECENT_COMMITS = 100
 
 
 class Waiting(NamedTuple):
-    """An open run in its status. Milliseconds: `for_ms` so far, `limit_ms` at most, `left_ms` below 0 once it is over.
+    """An open run in its status. `for_ms`: so far; `limit_ms`: its limit; `left_ms`: below 0 once the limit has passed.
 
-    None where there is no limit. `left_ms` also goes by its expiry; `is_told`: an alert about it fires.
+    None where there is no limit. `left_ms` also respects the run's expiry; `is_told`: an alert about the run fires.
     """
 
     run_id: str
@@ -33,7 +33,7 @@ class Waiting(NamedTuple):
 
 
 class OpenRuns(NamedTuple):
-    """How many are open, of how many a limit has passed, and those with the least time left."""
+    """The count of open runs, of those past a limit, and the runs with the least time left."""
 
     total: int = 0
     late: int = 0
@@ -50,31 +50,35 @@ class Figures(Observer):
         self.ended: Counter[str] = Counter()
         self.verdicts: Counter[Verdict] = Counter()
         self.rejected: Counter[str] = Counter()
-        self._held: dict[TopicPartition, State] = {}
+        self._task_states: dict[TopicPartition, State] = {}
         self._runs: dict[TopicPartition, Counter[str]] = {}
-        self._left: dict[TopicPartition, tuple[Rules, Iterable[Run]]] = {}
+        self._final_runs: dict[TopicPartition, tuple[Rules, Iterable[Run]]] = {}
         self._lags: dict[TopicPartition, int] = {}
         self._states: dict[TopicPartition, TaskState] = {}
         self._recent: deque[FoldReport] = deque(maxlen=RECENT_COMMITS)
 
     @property
     def runs_by_status(self) -> Counter[str]:
-        """The runs of all partitions, those of a task that has stopped as they were when it stopped."""
-        counts = (*self._runs.values(), *(state.by_status for state in self._held.values()))
+        """The runs of all partitions by status; for a task that has stopped, as of its stop."""
+        counts = (*self._runs.values(), *(state.by_status for state in self._task_states.values()))
         return sum(counts, Counter[str]())
 
     @property
     def firing(self) -> Counter[str]:
-        """How many alerts fire, by kind; occurrences are told once, and resolve never."""
+        """How many alerts fire, by kind, without occurrences, which never resolve."""
         states = AlertState.FIRING, AlertState.RESOLVED
         kinds = {kind for kind, _ in self.alerts_by} - {ILLEGAL}
         began, ended = (Counter({kind: self.alerts_by[kind, state] for kind in kinds}) for state in states)
         return began - ended
 
     def open_runs(self, now_ms: int, shown: int) -> OpenRuns:
-        """Look at the open runs, those of a task that has stopped as they were then; `shown`: so many in detail."""
-        held = [(state.rules, state.open_runs()) for state in self._held.values()]
-        runs = [_waiting(run, rules, now_ms) for rules, each in (*held, *self._left.values()) for run in each]
+        """Return the open runs; for a task that has stopped, as of its stop. `shown`: how many in detail."""
+        running_states = [(state.rules, state.open_runs()) for state in self._task_states.values()]
+        runs = [
+            _waiting(run, rules, now_ms)
+            for rules, open_ in (*running_states, *self._final_runs.values())
+            for run in open_
+        ]
         nearest = nsmallest(shown, runs, key=lambda run: (NEVER if run.left_ms is None else run.left_ms, -run.for_ms))
         late = sum(run.left_ms is not None and run.left_ms <= 0 for run in runs)
         return OpenRuns(len(runs), late, tuple(nearest))
@@ -100,12 +104,12 @@ class Figures(Observer):
         latencies = [report.latency_s for report in self._recent if report.records]
         return median(latencies) if latencies else None
 
-    def running(self, source: TopicPartition, held: StageState) -> None:
-        """Look into the state from now on, until the task leaves RUNNING."""
-        if isinstance(held, State):
-            self._held[source] = held
+    def running(self, source: TopicPartition, state: StageState) -> None:
+        """Read this state from now on, until the task leaves RUNNING."""
+        if isinstance(state, State):
+            self._task_states[source] = state
             self._runs.pop(source, None)
-            self._left.pop(source, None)
+            self._final_runs.pop(source, None)
 
     def committed(self, report: CommitReport) -> None:
         """Add a commit of either stage."""
@@ -114,11 +118,11 @@ class Figures(Observer):
         report.tell(self)
 
     def summed(self, report: WindowReport) -> None:
-        """Add one of the windows."""
+        """Add a commit of the windows."""
         self.revisions += report.closed + report.revised
 
     def folded(self, report: FoldReport) -> None:
-        """Add one of the fold: how long commits take is told of it."""
+        """Add a commit of the fold, which also has the duration."""
         self.events += report.records
         self.transitions += report.tally.transitions.total()
         self.verdicts.update(report.tally.verdicts)
@@ -134,15 +138,15 @@ class Figures(Observer):
         self.commits += 1
 
     def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:  # noqa: ARG002  the log says more
-        """Count it: a commit of unknown outcome is in the topics, but in no report."""
+        """Count a failure: a commit of unknown outcome may be in the topics, but in no report."""
         self.failures += 1
 
     def task_state(self, source: TopicPartition, state: TaskState) -> None:
-        """Note what a task is doing; what it held when it stopped is the last that is known."""
+        """Note a task's state. When it stops, keep the last figures of its runs."""
         self._states[source] = state
-        if state is not TaskState.RUNNING and (held := self._held.pop(source, None)):
-            self._runs[source] = Counter(held.by_status)
-            self._left[source] = held.rules, tuple(held.open_runs())
+        if state is not TaskState.RUNNING and (final := self._task_states.pop(source, None)):
+            self._runs[source] = Counter(final.by_status)
+            self._final_runs[source] = final.rules, tuple(final.open_runs())
 
     def lag(self, source: TopicPartition, records: int, seconds: float) -> None:  # noqa: ARG002  latency says more here
         """Note how far behind a task is."""
@@ -167,7 +171,7 @@ def _waiting(run: Run, rules: Rules, now_ms: int) -> Waiting:
 
 
 class Growth:
-    """By how much totals that only grow have grown in the last `over_s` seconds."""
+    """The growth of an increasing total in the last `over_s` seconds."""
 
     def __init__(self, over_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._over_s = over_s
@@ -175,15 +179,15 @@ class Growth:
         self._samples: deque[tuple[float, int]] = deque()
 
     def measure(self, count: int) -> int:
-        """Take note of a total; return its growth."""
-        now = self._clock()
-        self._samples.append((now, count))
-        while now - self._samples[0][0] > self._over_s:
+        """Add a sample of the total; return its growth."""
+        clock_s = self._clock()
+        self._samples.append((clock_s, count))
+        while clock_s - self._samples[0][0] > self._over_s:
             self._samples.popleft()
         return count - self._samples[0][1]
 
     def per_s(self, count: int) -> float:
-        """Take note of a total; return its growth per second."""
-        growth, (began, _) = self.measure(count), self._samples[0]
-        now, _ = self._samples[-1]
-        return growth / (now - began) if now > began else 0.0
+        """Add a sample of the total; return its growth per second."""
+        growth, (first_s, _) = self.measure(count), self._samples[0]
+        last_s, _ = self._samples[-1]
+        return growth / (last_s - first_s) if last_s > first_s else 0.0

@@ -1,4 +1,4 @@
-"""The parts of the picture: each a table that shows as much of itself as it has room for."""
+"""The panels of the picture: tables that show as many rows and columns as they have room for."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ PAIR_ROWS = 9
 REASON_ROWS = 4
 MODEL_CHARS, STATUS_CHARS, MOVE_CHARS = 24, 15, 31
 LEAST = 0.07
-"""Of the longest bar: what is there at all is to be seen."""
+"""Least length of a bar as a part of the longest one, so that any count can be seen."""
 DIM = "bright_black"
 COLOURS = {
     "queued": "bright_black",
@@ -40,7 +40,7 @@ COLOURS = {
 
 
 def events(board: Board) -> Iterable[Row]:
-    """Yield where the events come from and what becomes of them: the last five add up to the first."""
+    """Yield the counts of events by what became of them: the last five add up to the first."""
     figures, rejected = board.figures, board.figures.rejected.total()
     yield "events in", f"{figures.events:,}", "bold"
     yield "per second", f"{board.events_per_s:,.0f}", "bold"
@@ -53,7 +53,7 @@ def events(board: Board) -> Iterable[Row]:
 
 
 def health(board: Board) -> Iterable[Row]:
-    """Yield what somebody would have to look after, then what it costs."""
+    """Yield figures that may need attention, then those of cost."""
     runs, tokens = board.open_runs, board.figures.tokens
     firing = board.figures.firing.total()
     yield "open runs", f"{runs.total:,}", ""
@@ -68,7 +68,7 @@ def health(board: Board) -> Iterable[Row]:
 
 
 def service(board: Board) -> Iterable[Row]:
-    """Yield what else there is to know, where there is room."""
+    """Yield further figures, for where there is room."""
     figures = board.figures
     yield "sent", f"{board.sent.total():,}", ""
     yield "transitions", f"{figures.transitions:,}", ""
@@ -115,12 +115,12 @@ def statuses(board: Board, profile: Profile) -> Table:
 
 
 def bar(count: int, most: int, colour: str) -> Bar:
-    """Return a bar in proportion, but never without length for what is there."""
+    """Return a bar in proportion, but with a least length for any count above 0."""
     return Bar(most, 0, max(count, most * LEAST) if count else 0, color=colour)
 
 
 def open_runs(board: Board, *, narrow: bool) -> RenderableType:
-    """Return the open runs, those with the least time left first; a run's id gives way where there is no room."""
+    """Return the open runs, those with the least time left first; ids are cut where there is no room."""
     table = Table.grid(expand=True, padding=(0, 1))
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_column(no_wrap=True, min_width=STATUS_CHARS)
@@ -163,12 +163,12 @@ def alerts(board: Board, *, narrow: bool) -> RenderableType:
 
 
 def _about(alert: Alert) -> str:
-    """Return the figures first: what it is about may be cut."""
+    """Return the figures before the subject, which may be cut."""
     if alert.run_id:
         return f"{alert.kind} {alert.run_id}"
     fires, of = alert.state is AlertState.FIRING, alert.model or alert.assistant_id
-    what = alert.summary.partition(" (")[0] if fires or not of else alert.kind
-    return f"{what}: {of}" if of else what
+    headline = alert.summary.partition(" (")[0] if fires or not of else alert.kind
+    return f"{headline}: {of}" if of else headline
 
 
 def changes(board: Board, *, narrow: bool, with_model: bool) -> RenderableType:
@@ -187,7 +187,7 @@ def changes(board: Board, *, narrow: bool, with_model: bool) -> RenderableType:
 
 
 def _first(at: datetime, text: Text, *, narrow: bool) -> Text:
-    """Put the time of day before it, where there is room."""
+    """Put the time of day before a text, where there is room."""
     return text if narrow else Text.assemble((f"{at.astimezone():%H:%M:%S} ", DIM), text)
 
 
@@ -201,7 +201,7 @@ def _status(status: str) -> Text:
 
 
 def _time(milliseconds: int) -> str:
-    """Return it in its largest unit."""
+    """Write a time in its largest unit."""
     return " ".join(span(milliseconds).split()[:2])
 
 
@@ -210,7 +210,7 @@ def _alarming(count: int) -> str:
 
 
 def top(counts: Counter[str], rows: int) -> Sequence[tuple[str, int]]:
-    """Return the most frequent, in as many rows as there are; the last one is for all the others."""
+    """Return the most frequent names in at most `rows` rows; the last row sums up all others."""
     ordered = counts.most_common()
     if len(ordered) <= rows:
         return ordered

@@ -1,4 +1,4 @@
-"""Where the demo shows itself: a live picture in a terminal, plain lines everywhere else."""
+"""Shows the demo: a live picture in a terminal, plain lines elsewhere."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -23,13 +23,13 @@ class Screen(Protocol):
     """Shows the steps of a preparation, then a board until cancelled."""
 
     def preparing(self) -> AbstractContextManager[Say]:
-        """Yield what names the next step."""
+        """Yield a function that announces the next step."""
 
     async def show(self, board: Board) -> None:
         """Show the board until cancelled."""
 
     def restore(self) -> None:
-        """Give the terminal back as it was; the process is about to end."""
+        """Restore the terminal: the process is about to end."""
 
 
 class LiveScreen:
@@ -38,7 +38,7 @@ class LiveScreen:
     def __init__(self, console: Console, profile: Profile) -> None:
         self._console = console
         self._profile = profile
-        # Drawn by the event loop, not by a thread of rich's: what it shows changes there.
+        # The event loop draws, not a thread of rich's, because the data change in the loop.
         self._live = Live(console=console, screen=True, auto_refresh=False)
 
     @contextmanager
@@ -96,7 +96,7 @@ class PlainScreen:
             self._say(line(board))
 
     def restore(self) -> None:
-        """Nothing was changed."""
+        """Do nothing: the terminal was not changed."""
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

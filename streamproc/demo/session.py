@@ -1,4 +1,4 @@
-"""One run of the service beside the source and whatever shows them: begin, feed, drain, stop, check."""
+"""One run of the service with the source and a screen: begin, feed, drain, stop, check."""
 
 import asyncio
 import time
@@ -26,13 +26,13 @@ T = TypeVar("T")
 POLL_S = 0.1
 FLUSH_S = 30.0
 STALLED_S = 20.0
-"""After so long without progress the demo no longer waits for the rest: the check says what is missing."""
+"""After this time without progress the demo stops waiting; the check then says what is missing."""
 
 
 class DemoPlan(Struct, frozen=True):
-    """What to do. `seconds` None: until interrupted, or until all events are sent.
+    """The plan of a demo. `seconds` None: until interrupted, or until all events are sent.
 
-    `config`: the file that the settings came from, for the console.
+    `config`: the file of the settings, for the console.
     """
 
     load: Load
@@ -44,7 +44,7 @@ class DemoPlan(Struct, frozen=True):
 
 
 class DemoSession:
-    """One run of service and source, and of what watches them."""
+    """One run of the service, the source, and the tasks that watch them."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class DemoSession:
         await app.serve(self._settings, stop, self._board.figures, on_listening)
 
     async def _feed(self) -> None:
-        """Send until the plan or somebody says stop."""
+        """Send until the plan is fulfilled, or until stopped."""
         board, plan, stop = self._board, self._plan, self._stop
         board.phase = "Ctrl-C ends it and checks the figures"
 
@@ -114,7 +114,7 @@ class DemoSession:
             await cancelled(feeding, stopped)
 
     async def _drain(self, kafka: Kafka) -> None:
-        """Wait until the service has consumed what is there."""
+        """Wait until the service has consumed all events."""
         figures, deadline = self._board.figures, Deadline(STALLED_S)
         there = await topics.ends(kafka, self._topics.events)
         while figures.events < there and not deadline.is_over(figures.events):
@@ -123,8 +123,8 @@ class DemoSession:
 
     async def _check(self, kafka: Kafka) -> DemoSummary:
         self._board.phase = "Checking the figures against the topics"
-        held = await topics.holdings(kafka, self._topics)
-        return DemoSummary(self._board.sent.total(), self._board.figures, held, self._settings.topics)
+        counts = await topics.holdings(kafka, self._topics)
+        return DemoSummary(self._board.sent.total(), self._board.figures, counts, self._settings.topics)
 
     def _accompany(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         companion = asyncio.create_task(work)
@@ -132,7 +132,7 @@ class DemoSession:
         return companion
 
     async def _beside(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns; raises what ends a companion before that."""
+        """Return the result of `work`; raises the error of a companion task that ends before it."""
         working = asyncio.create_task(work)
         try:
             done, _ = await asyncio.wait({working, *self._companions}, return_when=asyncio.FIRST_COMPLETED)
@@ -145,7 +145,7 @@ class DemoSession:
 
 
 class Deadline:
-    """Is over when nothing has changed for `seconds`."""
+    """A deadline that is over when nothing has changed for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

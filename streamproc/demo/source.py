@@ -1,4 +1,4 @@
-"""The simulated source on a real topic: as many events a second as asked for, at this moment's time."""
+"""Sends the simulated events to a real topic, at the requested rate and with the present time."""
 
 import asyncio
 import time
@@ -25,10 +25,10 @@ RATE_PER_S = 200.0
 BAD_RATIO = 0.002
 MAX_SEED = 1_000_000
 BURST = 400
-"""Records made and sent in one go: about 15 ms of CPU, for the demo's service runs in the same event loop."""
+"""Records made and sent at once: about 15 ms of CPU, because the demo's service runs in the same event loop."""
 TICK_S = 0.02
 HEAD_START_S = 10.0
-"""A stream begins with fewer events than its rate, so its own clock runs ahead: by this much at most, as measured."""
+"""A stream begins with fewer events than its rate, so its own clock runs ahead, by at most this much as measured."""
 
 
 class Load(Struct, frozen=True):
@@ -51,7 +51,7 @@ def new_load(
     *,
     opening: bool = False,
 ) -> Load:
-    """Choose what is not given. A new seed, because the runs of an old one have ended in the topic already."""
+    """Make a load with defaults. The seed is new, because runs of an old one have already ended in the topic."""
     if seed is None:
         seed = randbelow(MAX_SEED)
     if rate_per_s is None:
@@ -60,7 +60,7 @@ def new_load(
 
 
 def refuse_other_profiles(settings: Settings) -> None:
-    """Raise ConfigError where the profile in force cannot read what is simulated."""
+    """Raise ConfigError where the present profile cannot read the simulated events."""
     if not set(ASSISTANTS.schemas) <= set(settings.life_cycle.schemas):
         raise ConfigError(
             f"simulated events are of profile {ASSISTANTS.name}, which {settings.profile} does not read: "
@@ -69,13 +69,13 @@ def refuse_other_profiles(settings: Settings) -> None:
 
 
 async def feed(settings: Settings, load: Load, stop: asyncio.Event, on_sent: Callable[[str], None]) -> None:
-    """Send simulated events until `stop` is set or all are sent; `on_sent` is told each one's kind.
+    """Send simulated events until `stop` is set or all are sent; `on_sent` gets the kind of each.
 
-    Raises ConfigError where there is no topic to send to, BrokerUnavailable where Kafka takes no records.
+    Raises ConfigError where the topic does not exist, BrokerUnavailable where Kafka accepts no records.
     """
     refuse_other_profiles(settings)
     topic = settings.topic_names.events
-    # Asked for first: the producer would look for it for 20 s.
+    # Checked first: the producer would wait 20 s for a missing topic.
     await with_topics(settings, "simulate", lambda kafka, _: partitions_of(kafka, topic))
     async with AioProducer(settings.kafka, topic) as producer:
         async for batch in _paced(_events(load), load.rate_per_s, stop):
@@ -126,7 +126,7 @@ async def send_until_signal(settings: Settings, load: Load) -> SentEvents:
 
 
 def _events(load: Load) -> Iterator[SimulatedEvent]:
-    """Yield the events; the times inside them lead up to now where they are sent all at once, else they go with it."""
+    """Yield the events. If they are sent as fast as possible, their times end about now, else they start now."""
     rate = load.rate_per_s or RATE_PER_S
     span_s = 0.0 if load.rate_per_s else (load.events or 0) / rate
     return simulate(
@@ -143,7 +143,7 @@ def _events(load: Load) -> Iterator[SimulatedEvent]:
 async def _paced(
     events: Iterator[SimulatedEvent], rate_per_s: float, stop: asyncio.Event
 ) -> AsyncIterator[Sequence[SimulatedEvent]]:
-    """Yield what is due, in bursts; what falls behind is made up for as fast as possible."""
+    """Yield bursts of due events; a delay is made up for as fast as possible."""
     began, sent = time.monotonic(), 0
     while not stop.is_set():
         due = int((time.monotonic() - began) * rate_per_s) + 1 - sent if rate_per_s else BURST

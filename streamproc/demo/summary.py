@@ -1,4 +1,4 @@
-"""The end of the demo: what was found, and what was counted, held against what the topics hold."""
+"""The end of the demo: the findings, and the service's figures compared with the content of the topics."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,37 +24,37 @@ WIDE = 80
 
 
 class Figure(NamedTuple):
-    """A figure and where it comes from, and how many records or keys its topic holds."""
+    """A figure of the service or the source, and the records or keys in its topic."""
 
     name: str
     counted: int
     topic: str
-    held: int
+    in_topic: int
 
     @property
     def agrees(self) -> bool:
         """Whether both are the same."""
-        return self.counted == self.held
+        return self.counted == self.in_topic
 
 
 class DemoSummary:
-    """Adds up, or does not. `sent` is the source's figure, `topics` as they are to be named."""
+    """The summary of a demo. `sent`: the source's figure; `topics`: their names as shown."""
 
-    def __init__(self, sent: int, figures: Figures, held: TopicCounts, topics: TopicSettings) -> None:
+    def __init__(self, sent: int, figures: Figures, counts: TopicCounts, topics: TopicSettings) -> None:
         self._figures = figures
         rejected, live = figures.rejected.total(), figures.runs_by_status.total()
         unmoved = figures.verdicts.total() - figures.transitions
         self.parts = {**{verdict.value: figures.verdicts[verdict] for verdict in Verdict}, "rejected": rejected}
         self.lines: Sequence[Figure] = (
-            Figure("sent by the source", sent, topics.events, held.events),
-            Figure("events in", figures.events, topics.events, held.events),
-            Figure("verdicts and rejected", sum(self.parts.values()), topics.events, held.events),
-            Figure("rejected", rejected, topics.dead_letters, held.dead_letters),
-            Figure("transitions", figures.transitions, topics.transitions, held.transitions),
-            *([] if topics.verdicts is None else [Figure("no transition", unmoved, topics.verdicts, held.verdicts)]),
-            Figure("live runs", live, topics.state, held.runs),
-            Figure("alerts", figures.alerts, topics.alerts, held.alerts),
-            Figure("windows sent", figures.revisions, topics.metrics, held.metrics),
+            Figure("sent by the source", sent, topics.events, counts.events),
+            Figure("events in", figures.events, topics.events, counts.events),
+            Figure("verdicts and rejected", sum(self.parts.values()), topics.events, counts.events),
+            Figure("rejected", rejected, topics.dead_letters, counts.dead_letters),
+            Figure("transitions", figures.transitions, topics.transitions, counts.transitions),
+            *([] if topics.verdicts is None else [Figure("no transition", unmoved, topics.verdicts, counts.verdicts)]),
+            Figure("live runs", live, topics.state, counts.runs),
+            Figure("alerts", figures.alerts, topics.alerts, counts.alerts),
+            Figure("windows sent", figures.revisions, topics.metrics, counts.metrics),
         )
 
     @property
@@ -64,11 +64,13 @@ class DemoSummary:
 
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
-        figures = [{"name": it.name, "counted": it.counted, "topic": it.topic, "held": it.held} for it in self.lines]
+        figures = [
+            {"name": it.name, "counted": it.counted, "topic": it.topic, "in_topic": it.in_topic} for it in self.lines
+        ]
         return {"adds_up": self.adds_up, "figures": figures, "verdicts_and_rejected": self.parts}
 
     def render(self, width: int = WIDE) -> RenderableType:
-        """Return it for a terminal of so many columns, 60 at least."""
+        """Return the summary for a terminal of `width` columns, at least 60."""
         return Group(self._table(with_topics=width >= WIDE), Text(), self._equation(width), Text(), self._verdict())
 
     def _table(self, *, with_topics: bool) -> Table:
@@ -82,11 +84,11 @@ class DemoSummary:
         for line in self.lines:
             mark = Text(AGREES, "green") if line.agrees else Text(DIFFERS, "bold red")
             topic = [line.topic] if with_topics else []
-            table.add_row(line.name, f"{line.counted:,}", f"{line.held:,}", *topic, mark)
+            table.add_row(line.name, f"{line.counted:,}", f"{line.in_topic:,}", *topic, mark)
         return table
 
     def _equation(self, columns: int) -> Text:
-        """Name the parts and give their figures, one above the other; where that is too wide, side by side."""
+        """Return the sum of events: the names above their figures, or beside them where that is too wide."""
         cells = [("events in", self._figures.events), *self.parts.items()]
         names, counts = [], []
         for name, count in cells:
@@ -114,14 +116,14 @@ class DemoSummary:
 
 
 def findings(board: Board, width: int = WIDE) -> str:
-    """Return what the service has found, in lines of `width`: runs, tokens, alerts, and why events were rejected."""
+    """Return the service's findings in lines of `width`: runs, tokens, alerts, and why events were rejected."""
     figures, firing = board.figures, board.figures.firing.total()
-    told = Counter({kind: count for (kind, state), count in figures.alerts_by.items() if state == AlertState.FIRING})
+    fired = Counter({kind: count for (kind, state), count in figures.alerts_by.items() if state == AlertState.FIRING})
     rows = {
         "runs": _listed(figures.runs_by_status),
         "open runs": f"{board.open_runs.total:,}, {board.open_runs.late:,} of them past a limit",
         "tokens": _listed(figures.tokens),
-        "alerts": _listed(told) + (f"; {firing:,} still firing" if told else ""),
+        "alerts": _listed(fired) + (f"; {firing:,} still firing" if fired else ""),
         "rejected": _listed(figures.rejected),
     }
     indent = " " * (max(map(len, rows)) + 2)

@@ -1,4 +1,4 @@
-"""The service's topics as any consumer sees them: committed records only, read through the runtime's reader."""
+"""Reads the service's topics like any consumer: committed records only."""
 
 import asyncio
 import io
@@ -24,11 +24,11 @@ FETCH_RECORDS = 2_000
 FETCH_S = 0.5
 RETRY_S = 1.0
 FOLLOWED_AT_MOST = 40
-"""Of what comes in at once: nobody sees more go by."""
+"""How many records of a burst are shown: nobody could see more."""
 
 
 class TopicCounts(NamedTuple):
-    """What the topics hold, in records; `runs` is the number of keys of run-state whose last value is no null."""
+    """The counts of records in the topics; `runs`: keys of run-state whose last value is not a tombstone."""
 
     events: int
     dead_letters: int
@@ -40,7 +40,7 @@ class TopicCounts(NamedTuple):
 
 
 class ShownTransition(NamedTuple):
-    """One record of run-transitions, as far as it is shown."""
+    """The fields of a run-transitions record that are shown."""
 
     at: datetime
     run_id: str
@@ -65,14 +65,14 @@ async def holdings(kafka: Kafka, topics: TopicSettings) -> TopicCounts:
 
 
 async def ends(kafka: Kafka, topic: str) -> int:
-    """Return how many offsets a topic holds: as many as records, where it is written without transactions."""
+    """Return how many offsets a topic has. Without transactions that is the number of its records."""
     count = await kafka.partition_count(topic)
     bounds = await asyncio.gather(*(kafka.bounds(topic, partition) for partition in range(count)))
     return sum(last - first for first, last in bounds)
 
 
 async def follow(kafka: Kafka, topic: str, read: Callable[[Arrival], T], on_records: Callable[[list[T]], None]) -> None:
-    """Tell `on_records` of the latest records that appear in `topic`, each as `read` makes it, until cancelled."""
+    """Call `on_records` with new records of `topic`, converted by `read`, until cancelled; skips part of a burst."""
     count = await kafka.partition_count(topic)
     await asyncio.gather(
         *(_follow(kafka, TopicPartition(topic, partition), read, on_records) for partition in range(count))
@@ -83,14 +83,14 @@ def change_of(record: Arrival) -> ShownTransition:
     """Decode a record of run-transitions."""
     value = record.value or b""
     stream = io.BytesIO(value[len(header_of(value)) :])
-    found: Any = fastavro.schemaless_reader(stream, _transition(), None)
-    rest = (found[name] for name in ShownTransition._fields[1:])
-    return ShownTransition(found["occurred_at"], *rest)
+    fields: Any = fastavro.schemaless_reader(stream, _transition(), None)
+    values = (fields[name] for name in ShownTransition._fields[1:])
+    return ShownTransition(fields["occurred_at"], *values)
 
 
 @cache
 def _transition() -> Schema:
-    """Return the schema with its logical types: the service's own decoders go without."""
+    """Return the schema with its logical types, which the service's own decoders do not use."""
     return fastavro.parse_schema(load("run_transition").document)
 
 
@@ -134,6 +134,6 @@ async def _follow(
 
 
 async def _skip(reader: Reader) -> None:
-    """Pass over what nobody would see go by."""
+    """Skip all records of a burst but the latest."""
     if (behind := reader.lag() or 0) > FOLLOWED_AT_MOST:
         await reader.seek(await reader.position() + behind - FOLLOWED_AT_MOST)

@@ -1,4 +1,4 @@
-"""The board as a picture that fills its terminal, from 60 columns and 20 lines on. Decides nothing, keeps nothing."""
+"""Renders the board as a picture that fills the terminal, from 60 columns and 20 lines on. Has no state."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,9 +13,9 @@ from streamproc.demo import panels
 from streamproc.demo.board import Board
 
 WIDTH, HEIGHT = 80, 24
-"""Of a usual terminal."""
+"""The size of a usual terminal."""
 THREE_WIDE, FOUR_WIDE, SIDE_BY_SIDE = 80, 120, 110
-"""Columns from which there are so many panels in the first row, and two beneath."""
+"""Columns from which the first row has this many panels, with two below."""
 FULL_ROWS, LEAST_ROWS = panels.PAIR_ROWS + 1, 2
 
 
@@ -25,9 +25,9 @@ def render(board: Board, profile: Profile, width: int = WIDTH, height: int = HEI
     above = Layout(size=min(FULL_ROWS, height - 2))
     above.split_row(*_figures(board, profile, width))
     pulse = [] if width >= THREE_WIDE else [Layout(_fitting(panels.pulse(board), width), size=1)]
-    left = height - FULL_ROWS - 2 - bool(board.log) - len(pulse)
+    free_rows = height - FULL_ROWS - 2 - bool(board.log) - len(pulse)
     picture = Layout()
-    picture.split_column(header, above, *pulse, *_lists(board, width, left), footer)
+    picture.split_column(header, above, *pulse, *_lists(board, width, free_rows), footer)
     return picture
 
 
@@ -42,7 +42,7 @@ def _figures(board: Board, profile: Profile, width: int) -> Sequence[Layout]:
 
 
 def _lists(board: Board, width: int, rows: int) -> Sequence[Layout]:
-    """Return the lists that have room for a title and a line, beginning with what the service is for."""
+    """Return the lists that have room for a title and a line, the most important first."""
     beside, narrow = width >= SIDE_BY_SIDE, width < THREE_WIDE
     runs = _panel("Open runs, least time left first (!: an alert fires)", panels.open_runs(board, narrow=narrow), 1)
     alerts = _panel("Last alerts", panels.alerts(board, narrow=narrow), 1)
@@ -56,7 +56,7 @@ def _lists(board: Board, width: int, rows: int) -> Sequence[Layout]:
 
 
 def _panel(title: str, content: RenderableType, ratio: int) -> Layout:
-    """Return it under a rule: on a small terminal, the lines of a box are worth more as rows."""
+    """Return a panel under a rule, without a box: on a small terminal its lines are better used for rows."""
     rule = Rule(Text(title, "bold"), align="left", style="bright_black")
     return Layout(Padding(Group(rule, content), (0, 1)), ratio=ratio)
 
@@ -80,7 +80,7 @@ def _footer(board: Board, width: int) -> RenderableType:
 
 
 def _fitting(parts: Sequence[Text], width: int) -> Text:
-    """Return one line of as many parts as it has room for: half an address, or half a figure, is none."""
+    """Return one line of as many parts as fit. No part is cut: half an address or figure would be useless."""
     first, *others = parts
     text = Text.assemble(" ", first, no_wrap=True, overflow="ellipsis")
     for part in others:
@@ -91,7 +91,7 @@ def _fitting(parts: Sequence[Text], width: int) -> Text:
 
 
 def line(board: Board) -> str:
-    """Return the board in one line, for where there is no terminal."""
+    """Return the board as one line, for use without a terminal."""
     figures = board.figures
     parts: Mapping[str, str] = {
         "sent": f"{board.sent.total():,}",

@@ -1,4 +1,4 @@
-"""Which dead letters are meant: the filters of the command line, parsed and applied."""
+"""The filters of dead letters on the command line, parsed and applied."""
 
 import re
 from collections.abc import Iterable
@@ -23,13 +23,14 @@ Place = tuple[int, int]
 
 
 class WrongFilter(ConfigError):
-    """A filter that cannot be read; the message says what is accepted."""
+    """A filter is invalid; the message says what is accepted."""
 
 
 class Choice(NamedTuple):
-    """All of these must hold; an empty set or None asks for nothing. Times in milliseconds, ends not included.
+    """A filter of dead letters. All fields must hold; an empty set or None admits any. Times in milliseconds.
 
-    `since_ms`, `until_ms`: when the record was rejected; `event_*`: the event's own time, which may be long before.
+    `since_ms` (included), `until_ms` (not included): when the record was rejected; `event_*`: the event's own time,
+    which may be long before.
     """
 
     reasons: frozenset[str] = frozenset()
@@ -42,7 +43,7 @@ class Choice(NamedTuple):
     event_until_ms: int | None = None
 
     def checked(self) -> "Choice":
-        """Return this; raises WrongFilter where nothing can be between two times."""
+        """Return this filter; raises WrongFilter where no time lies between `since` and `until`."""
         for option, since, until in (
             ("", self.since_ms, self.until_ms),
             ("event-", self.event_since_ms, self.event_until_ms),
@@ -52,7 +53,7 @@ class Choice(NamedTuple):
         return self
 
     def admits(self, letter: Letter) -> bool:
-        """Tell whether a letter is meant."""
+        """Tell whether a letter passes the filter."""
         return (
             self.covers(letter.partition, letter.offset)
             and (not self.reasons or letter.reason in self.reasons)
@@ -62,20 +63,20 @@ class Choice(NamedTuple):
         )
 
     def covers(self, partition: int, offset: int) -> bool:
-        """Tell whether what lies there may be meant, whatever it is."""
+        """Tell whether a record at this place, letter or not, may pass the filter."""
         if self.partitions and partition not in self.partitions:
             return False
         return not self.places or (partition, offset) in self.places
 
     def among(self, count: int) -> list[int]:
-        """Return which of `count` partitions have to be read; raises WrongFilter where one is not there."""
+        """Return which of `count` partitions must be read; raises WrongFilter where one does not exist."""
         named = self.partitions | {partition for partition, _ in self.places}
         if wrong := sorted(partition for partition in named if partition >= count):
             raise WrongFilter(f"there is no partition {wrong[0]}: the dead-letter topic has 0 to {count - 1}")
         return [partition for partition in range(count) if self._may_be_in(partition)]
 
     def span(self, partition: int) -> tuple[int, int | None]:
-        """Return which offsets of a partition have to be read: from, and before where (None: to the end)."""
+        """Return the range of offsets of a partition to be read: start, and exclusive end (None: to the last)."""
         offsets = [offset for number, offset in self.places if number == partition]
         return (min(offsets), max(offsets) + 1) if offsets else (0, None)
 
@@ -87,10 +88,10 @@ class Choice(NamedTuple):
 
 def reasons(texts: Iterable[str]) -> frozenset[str]:
     """Read reasons; raises WrongFilter."""
-    found = frozenset(texts)
-    if wrong := sorted(text for text in found if not _REASON.fullmatch(text)):
+    words = frozenset(texts)
+    if wrong := sorted(text for text in words if not _REASON.fullmatch(text)):
         raise WrongFilter(f"--reason {wrong[0]!r}: give one word such as unknown_schema or undecodable")
-    return found
+    return words
 
 
 def schemas(texts: Iterable[str]) -> frozenset[str]:
@@ -105,14 +106,14 @@ def places(texts: Iterable[str]) -> frozenset[Place]:
 
 def place(text: str) -> Place:
     """Read the place of one letter; raises WrongFilter."""
-    found = _PLACE.fullmatch(text)
-    if found is None:
+    match = _PLACE.fullmatch(text)
+    if match is None:
         raise WrongFilter(f"{text!r} is no place of a letter: give partition and offset, such as 0:17")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def moment(option: str, text: str | None, now_ms: int) -> int | None:
-    """Read an age or a time, in milliseconds; None where nothing is given. Raises WrongFilter."""
+    """Read an age or a time as Unix milliseconds; None where none is given. Raises WrongFilter."""
     if text is None:
         return None
     if age := _AGE.fullmatch(text):

@@ -1,4 +1,4 @@
-"""The three commands, from Kafka to what is printed."""
+"""The three commands `dlq list`, `dlq show` and `dlq replay`: they read from Kafka and print."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from streamproc.dlq.choice import Choice, Place
 from streamproc.dlq.documents import letter_document, replay_document
 from streamproc.dlq.letter import Foreign, Letter
 from streamproc.dlq.limits import ReplayLimits
-from streamproc.dlq.listing import LetterListing, Seen
+from streamproc.dlq.listing import LetterCounts, LetterListing
 from streamproc.dlq.planning import LetterVerdict, ReplayPlan, ReplayTerms, survey, terms_of
 from streamproc.dlq.progress import progress
 from streamproc.dlq.receipts import Receipt, Receipts
@@ -32,7 +32,7 @@ MAX_DUMP_BYTES = 1_024
 
 
 class Payload(NamedTuple):
-    """What to show of a letter's value. `out`: a file to write it to instead."""
+    """How a letter's value is shown. `whole`: not only its beginning; `out`: a file to write it to instead."""
 
     show: bool = False
     whole: bool = False
@@ -43,8 +43,8 @@ async def list_letters(
     kafka: Kafka, topics: TopicSettings, choice: Choice, listing: LetterListing, consoles: Consoles, *, as_json: bool
 ) -> None:
     """Print the newest letters and the totals; raises as `scan`."""
-    passed_over = Seen()
-    await scan(kafka, names_of(topics), choice, listing.add, passed_over.add)
+    others = LetterCounts()
+    await scan(kafka, names_of(topics), choice, listing.add, others.add)
     out = consoles.out
     if as_json:
         for row in listing.rows():
@@ -55,7 +55,7 @@ async def list_letters(
         for line in showing.totals(listing):
             print_line(out, line)
     if not listing.letters:
-        _nothing_matches(consoles.err, passed_over)
+        _nothing_matches(consoles.err, others)
     if listing.foreign:
         print_line(consoles.err, showing.foreign(listing.foreign))
 
@@ -97,19 +97,19 @@ async def replay_letters(
     dry_run: bool,
     as_json: bool = False,
 ) -> int:
-    """Send letters back, and say what became of them; return the exit code.
+    """Send letters back, print a summary, and return the exit code.
 
-    Raises as `survey` and `LetterReplay.run`; whatever was done by then has been said.
+    Raises as `survey` and `LetterReplay.run`; what was done until then is printed all the same.
     """
     shown, summarize = progress(consoles.err), _print_document if as_json else _summary
     with stop_on_signal(shown.close) as stop:
         try:
             shown.reading(topics.dead_letters)
-            look = _look(kafka, topics, choice, limits)
-            terms, plan = await unless_stopped(stop, look, "anything was replayed")
+            survey_ = _look(kafka, topics, choice, limits)
+            terms, plan = await unless_stopped(stop, survey_, "anything was replayed")
             if not plan.counts:
                 shown.close()
-                _nothing_matches(consoles.err, plan.passed_over)
+                _nothing_matches(consoles.err, plan.others)
             if dry_run:
                 shown.close()
                 summarize(consoles.out, terms, plan, None)
@@ -139,21 +139,21 @@ async def _look(
 
 
 async def _find(kafka: Kafka, topics: TopicSettings, place: Place) -> tuple[Letter, Receipt | None]:
-    found: list[tuple[Letter, Receipt | None]] = []
+    matches: list[tuple[Letter, Receipt | None]] = []
 
-    def take(each: Letter | Foreign, known: Receipts) -> None:
-        if isinstance(each, Foreign):
+    def take(letter: Letter | Foreign, receipts: Receipts) -> None:
+        if isinstance(letter, Foreign):
             raise ConfigError(
-                f"{topics.dead_letters} {each.place} is no dead letter, somebody else wrote it: {each.flaw}"
+                f"{topics.dead_letters} {letter.place} is no dead letter, somebody else wrote it: {letter.flaw}"
             )
-        found.append((each, known.of(each)))
+        matches.append((letter, receipts.of(letter)))
 
     await scan(kafka, names_of(topics), Choice(places=frozenset([place])), take)
-    if not found:
+    if not matches:
         raise ConfigError(
             f"{topics.dead_letters} holds nothing at {place[0]}:{place[1]}: `streamproc dlq list` shows what is there"
         )
-    return found[0]
+    return matches[0]
 
 
 def _write(value: bytes | None, path: Path) -> None:
@@ -170,10 +170,10 @@ def _write(value: bytes | None, path: Path) -> None:
         raise ConfigError(f"--out {path}: {error.strerror}; give the name of a file on another disk") from None
 
 
-def _nothing_matches(err: Console, passed_over: Seen) -> None:
-    """Say what there is instead, where anything is."""
-    if passed_over.reasons:
-        for line in showing.nothing_matches(passed_over):
+def _nothing_matches(err: Console, others: LetterCounts) -> None:
+    """Print which other letters there are, if any."""
+    if others.reasons:
+        for line in showing.nothing_matches(others):
             print_line(err, line)
 
 
@@ -187,26 +187,26 @@ def _print_document(out: Console, _: ReplayTerms, plan: ReplayPlan, replay: Lett
 
 
 def _summary(out: Console, terms: ReplayTerms, plan: ReplayPlan, replay: LetterReplay | None) -> None:
-    """Print what was replayed, or would be where `replay` is None, and what was left."""
-    it = Table.grid(padding=(0, 2))
-    it.add_column()
-    it.add_column(justify="right")
-    it.add_column(overflow="fold")
+    """Print what was replayed (where `replay` is None: what would be), and what was left."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(justify="right")
+    grid.add_column(overflow="fold")
     if replay is None:
-        it.add_row(
-            "would be replayed", f"{plan.total:,}", Text("; ".join(showing.by(plan.meant)) if plan.total else "")
+        grid.add_row(
+            "would be replayed", f"{plan.total:,}", Text("; ".join(showing.by(plan.chosen)) if plan.total else "")
         )
     else:
-        it.add_row("replayed", f"{replay.replayed:,}", "")
+        grid.add_row("replayed", f"{replay.replayed:,}", "")
         remaining = plan.total - replay.replayed
         if remaining and replay.finished:
-            it.add_row("replayed by another command meanwhile", f"{remaining:,}", "")
+            grid.add_row("replayed by another command meanwhile", f"{remaining:,}", "")
         elif remaining:
             doubt = f"up to {replay.in_doubt:,} of them may have been sent: the next replay finds out"
-            it.add_row("still to be replayed", f"{remaining:,}", doubt if replay.in_doubt else "")
+            grid.add_row("still to be replayed", f"{remaining:,}", doubt if replay.in_doubt else "")
     if before := plan.counts[LetterVerdict.REPLAYED]:
-        it.add_row(LetterVerdict.REPLAYED.value, f"{before:,}", "")
+        grid.add_row(LetterVerdict.REPLAYED.value, f"{before:,}", "")
     for verdict, count, which in plan.left():
         limit = f" ({terms.limits.attempts:,})" if verdict is LetterVerdict.EXHAUSTED else ""
-        it.add_row(verdict.value + limit, f"{count:,}", Text(escaped(which)))
-    print_wide(out, it)
+        grid.add_row(verdict.value + limit, f"{count:,}", Text(escaped(which)))
+    print_wide(out, grid)

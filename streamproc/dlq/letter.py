@@ -1,4 +1,4 @@
-"""A dead letter, read back from its headers, and the record that a replay makes of it."""
+"""Reads dead letters from their headers, and makes the record that a replay sends."""
 
 import re
 from typing import NamedTuple
@@ -13,18 +13,18 @@ from streamproc.errors import RecordRejected, RejectionReason
 ATTEMPT = "streamproc.replay.attempt"
 OF = "streamproc.replay.of"
 UNFRAMED = "none"
-"""Stands for the schema of a value that has no framing header."""
+"""The schema label of a value without a framing header."""
 
 _COUNT = re.compile(rb"\d{1,9}")
 _LONG = re.compile(rb"-?\d{1,19}")
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
 MAX_LONG = 2**63 - 1
 MAX_TEXT_CHARS = 1_000
-"""Of what somebody else may have written into a header of ours."""
+"""Limit on texts in our headers: another writer may have put anything there."""
 
 
 class LetterOrigin(NamedTuple):
-    """Where the record was read. `timestamp` in milliseconds: the event's, as it came."""
+    """Where the record was read. `timestamp`: the event's original one, in milliseconds."""
 
     topic: str
     partition: int
@@ -36,7 +36,7 @@ class LetterOrigin(NamedTuple):
 
 
 class Original(NamedTuple):
-    """What a record was that was too large: the bytes and the SHA-256 of its value, and what of it is cut here."""
+    """The original of a too large record: size and SHA-256 of its value; `cut`: which parts the letter has cut."""
 
     size: int
     sha256: str
@@ -46,7 +46,7 @@ class Original(NamedTuple):
 class Letter(NamedTuple):
     """A dead letter. `attempt`: how often it was replayed before it failed this time; `headers`: the record's own.
 
-    `original`: of a record that was too large; `through`: the last offset of those that were passed over.
+    `original`: for a record that was too large; `through`: for skipped records, the last offset.
     """
 
     partition: int
@@ -65,18 +65,18 @@ class Letter(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where the letter lies: its partition and offset in the dead-letter topic."""
+        """The letter's partition and offset in the dead-letter topic."""
         return f"{self.partition}:{self.offset}"
 
     @property
     def size(self) -> int:
-        """The bytes of value, key and headers, the value's as it came."""
+        """The size of value, key and headers in bytes; for a cut value, its original size."""
         value_bytes = len(self.value or b"") if self.original is None else self.original.size
         return value_bytes + len(self.key or b"") + headers_bytes(self.headers)
 
     @property
     def is_cut(self) -> bool:
-        """Whether the record is not in here as a whole."""
+        """Whether the letter holds only a part of the record."""
         return self.original is not None and bool(self.original.cut)
 
     @property
@@ -85,14 +85,14 @@ class Letter(NamedTuple):
         return self.reason == RejectionReason.SKIPPED and self.through is not None
 
     def again(self) -> Message:
-        """Return the record as it came, timestamp and all (rules.md 15), marked with the attempt and the letter."""
+        """Return the record with its original timestamp (rules.md 15), marked with the attempt and the letter."""
         headers = [header for header in self.headers if header[0] not in {ATTEMPT, OF}]
         headers += [(ATTEMPT, str(self.attempt + 1).encode()), (OF, self.place.encode())]
         return self.key, self.value, self.source.timestamp, headers
 
 
 class Foreign(NamedTuple):
-    """A record of the dead-letter topic that is no dead letter: somebody else wrote it."""
+    """A record of the dead-letter topic that is not a dead letter: another program wrote it."""
 
     partition: int
     offset: int
@@ -100,17 +100,17 @@ class Foreign(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where it lies."""
+        """Its partition and offset in the dead-letter topic."""
         return f"{self.partition}:{self.offset}"
 
 
 class _Flaw(Exception):
-    """What is wrong with the headers."""
+    """The headers are not those of a dead letter."""
 
 
 def of(record: Arrival, partition: int) -> Letter | Foreign:
-    """Read a record of a partition of the dead-letter topic. Raises nothing: what is no letter is a Foreign."""
-    # A record that had such headers of its own keeps them: ours are the last of each name.
+    """Read a record of a partition of the dead-letter topic. Raises nothing: other records become Foreign."""
+    # The original record may have had headers of these names; ours were appended, so the last of each name counts.
     last = {name: at for at, (name, _) in enumerate(record.headers) if name in HEADERS}
     try:
         reason, message, *place = [_value(record, last, name) for name in HEADERS]
@@ -118,7 +118,7 @@ def of(record: Arrival, partition: int) -> Letter | Foreign:
     except _Flaw as flaw:
         return Foreign(partition, record.offset, str(flaw))
     ours = set(last.values())
-    # Ours are behind those: what stands in front was there when the record came.
+    # Our further headers come behind those above; earlier ones of these names belong to the original record.
     behind = {name: at for at, (name, _) in enumerate(record.headers) if name in FURTHER_HEADERS and at > max(ours)}
     ours |= set(behind.values())
     try:
@@ -155,14 +155,14 @@ def _original(record: Arrival, behind: dict[str, int]) -> Original | None:
 def _through(record: Arrival, behind: dict[str, int]) -> int | None:
     if THROUGH not in behind:
         return None
-    said = _value(record, behind, THROUGH)
-    if not _LONG.fullmatch(said):
+    offset = _value(record, behind, THROUGH)
+    if not _LONG.fullmatch(offset):
         raise _Flaw(f"its header {THROUGH} is no offset")
-    return int(said)
+    return int(offset)
 
 
 def _value(record: Arrival, last: dict[str, int], name: str) -> bytes:
-    # A null is not in the types of a header's value, but it is in Kafka.
+    # The type excludes a null as a header's value, but Kafka allows it.
     value: bytes | None = record.headers[last[name]][1] if name in last else None
     if value is None:
         raise _Flaw(f"it has no header {name}")
@@ -190,6 +190,6 @@ def _schema(value: bytes | None) -> str:
 
 
 def _attempt(headers: Headers) -> int:
-    """Return what the last replay said; 0 where there was none, or a producer wrote something else there."""
-    said = next((value for name, value in reversed(headers) if name == ATTEMPT), None)
-    return int(said) if said is not None and _COUNT.fullmatch(said) else 0
+    """Return the attempt noted by the last replay; 0 where there was none, or the header is not a number."""
+    attempt = next((value for name, value in reversed(headers) if name == ATTEMPT), None)
+    return int(attempt) if attempt is not None and _COUNT.fullmatch(attempt) else 0

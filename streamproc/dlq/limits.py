@@ -1,4 +1,4 @@
-"""What the settings say about a replay: how often, how large, and whose schemas are known."""
+"""Limits of a replay from the settings: attempts, size of records, known schemas."""
 
 from collections.abc import Callable
 from functools import cache
@@ -13,7 +13,7 @@ MAX_ATTEMPTS = 3
 
 
 class ReplayLimits(NamedTuple):
-    """Replays of a record at most, kafka.max_record_bytes, and whether a schema's label is known."""
+    """The most replays of a record, kafka.max_record_bytes, and a test whether a schema's label is known."""
 
     attempts: int
     record_bytes: int
@@ -22,23 +22,25 @@ class ReplayLimits(NamedTuple):
 
 def limits_of(settings: Settings, attempts: int = MAX_ATTEMPTS) -> ReplayLimits:
     """Return the limits under these settings."""
-    return ReplayLimits(attempts, settings.kafka.max_record_bytes, _known_to(settings))
+    return ReplayLimits(attempts, settings.kafka.max_record_bytes, _known_schemas(settings))
 
 
-def _known_to(settings: Settings) -> Callable[[str], bool]:
-    """Return whether records of a schema can be read under these settings, as far as is known without a registry."""
+def _known_schemas(settings: Settings) -> Callable[[str], bool]:
+    """Return a function that tells whether a schema, by its label, can be read; it does not ask a registry."""
 
     @cache
     def labels() -> frozenset[str] | None:
-        """Not before somebody asks: schemas are compiled for it."""
+        """Compute the labels on first use: that compiles the schemas."""
         try:
-            known = {schema.label for schema in book_of(settings.life_cycle)}
-        except ConfigError:  # The files of schemas need not be where letters are sent back from.
+            known_labels = {schema.label for schema in book_of(settings.life_cycle)}
+        except ConfigError:  # The machine that runs this command may lack the schema files.
             return None
-        return frozenset(known | ({label(JSON)} if settings.input.takes_json else set()))
+        return frozenset(known_labels | ({label(JSON)} if settings.input.takes_json else set()))
 
     def knows(schema: str) -> bool:
-        known = labels()
-        return known is None or schema in known or (schema.startswith("id:") and bool(settings.registry.url))
+        known_labels = labels()
+        return (
+            known_labels is None or schema in known_labels or (schema.startswith("id:") and bool(settings.registry.url))
+        )
 
     return knows

@@ -1,4 +1,4 @@
-"""What `dlq list` shows: the newest of the letters that are meant, and totals over all of them."""
+"""The content of `dlq list`: the newest letters that pass the filter, and totals over all of them."""
 
 import heapq
 from collections import Counter
@@ -9,31 +9,31 @@ from streamproc.dlq.receipts import Receipt, Receipts
 
 MAX_NAMES = 1_000
 OTHER = "other"
-"""Counts what has no room: anybody can make up ids of schemas."""
+"""The name for all further names: anybody can make up ids of schemas."""
 
 
 class NameCounts(Counter[str]):
-    """Counts MAX_NAMES names, and all others together."""
+    """Counts by name; names beyond the first MAX_NAMES are counted together."""
 
     def add(self, name: str) -> None:
         """Count one."""
         self[name if name in self or len(self) < MAX_NAMES else OTHER] += 1
 
 
-class Seen:
-    """Which reasons and schemas there are."""
+class LetterCounts:
+    """Counts of letters by reason and by schema."""
 
     def __init__(self) -> None:
         self.reasons, self.schemas = NameCounts(), NameCounts()
 
     def add(self, letter: Letter) -> None:
-        """Take a letter."""
+        """Count a letter."""
         self.reasons.add(letter.reason)
         self.schemas.add(letter.schema)
 
 
 class LetterRow(NamedTuple):
-    """A letter without what its record holds, its size in bytes, and its receipt where it was replayed."""
+    """A letter without the record's content, its size in bytes, and its receipt, None where it was not replayed."""
 
     letter: Letter
     size: int
@@ -41,7 +41,7 @@ class LetterRow(NamedTuple):
 
 
 class LetterListing:
-    """Takes letters in any order. `limit` 0: keeps all; `open_only`: passes over what was replayed."""
+    """Collects letters in any order. `limit`: how many rows to keep, 0 for all; `open_only`: skip replayed letters."""
 
     def __init__(self, limit: int, *, open_only: bool = False) -> None:
         self.open_only = open_only
@@ -50,27 +50,27 @@ class LetterListing:
         self.letters = 0
         self.replayed = 0
         self.foreign = 0
-        self.seen = Seen()
+        self.counts = LetterCounts()
 
-    def add(self, found: Letter | Foreign, known: Receipts) -> None:
-        """Take a letter, or count what is none."""
-        if isinstance(found, Foreign):
+    def add(self, letter: Letter | Foreign, receipts: Receipts) -> None:
+        """Add a letter, or count a record that is not one."""
+        if isinstance(letter, Foreign):
             self.foreign += 1
             return
-        receipt = known.of(found)
+        receipt = receipts.of(letter)
         if self.open_only and receipt is not None:
             return
         self.letters += 1
         self.replayed += receipt is not None
-        self.seen.add(found)
-        # The order of the list: a letter has one place, so rows are never compared.
-        order = found.written_ms, found.partition, found.offset
-        row = LetterRow(found._replace(key=None, value=None, headers=()), found.size, receipt)
+        self.counts.add(letter)
+        # No two letters have the same place, so the heap never compares rows.
+        order = letter.written_ms, letter.partition, letter.offset
+        row = LetterRow(letter._replace(key=None, value=None, headers=()), letter.size, receipt)
         if self._limit and len(self._newest) >= self._limit:
             heapq.heappushpop(self._newest, (order, row))
         else:
             heapq.heappush(self._newest, (order, row))
 
     def rows(self) -> list[LetterRow]:
-        """Return those that were rejected last, the newest at the end."""
-        return [row for _, row in sorted(self._newest, key=lambda each: each[0])]
+        """Return the letters that were rejected last, the newest at the end."""
+        return [row for _, row in sorted(self._newest, key=lambda entry: entry[0])]

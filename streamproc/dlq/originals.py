@@ -1,4 +1,4 @@
-"""The records that letters hold in part only, read again from where they came."""
+"""Reads the original records of letters that are cut, from their source topic."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from streamproc.runtime.reading import read_with
 
 
 class Originals:
-    """Reads originals; its reader stays open as long as they are of one partition. To be closed."""
+    """Reads originals. The reader stays open while they are of one partition. Must be closed."""
 
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
@@ -20,10 +20,10 @@ class Originals:
         self._bounds = (0, 0)
 
     async def of(self, letter: Letter) -> Letter | None:
-        """Return the letter with key, value and headers of its record as they came, None where that is not there.
+        """Return the letter with the original key, value and headers; None where the original no longer exists.
 
-        What lies at its place now is held against the size and the digest of the value: the topic may have been
-        recreated. Raises BrokerUnavailable.
+        The record at its place must match the size and digest of the value: the topic may have been recreated. Raises
+        BrokerUnavailable.
         """
         place = TopicPartition(letter.source.topic, letter.source.partition)
         record = await self._record_at(place, letter.source.offset)
@@ -36,7 +36,7 @@ class Originals:
         return letter._replace(key=record.key, value=record.value, headers=list(record.headers), original=whole)
 
     async def aclose(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""
         reader, self._reader = self._reader, None
         if reader is not None:
             await reader.close()
@@ -46,14 +46,14 @@ class Originals:
         first, last = self._bounds
         if not first <= offset < last:
             return None
-        found: Sequence[Arrival] = ()
+        matching: Sequence[Arrival] = ()
         try:
             async with aclosing(read_with(reader, place, offset, offset + 1)) as span:
                 async for records in span:
-                    found = [record for record in records if record.offset == offset] or found
+                    matching = [record for record in records if record.offset == offset] or matching
         except (Gone, Unreadable):
             return None
-        return found[0] if found else None
+        return matching[0] if matching else None
 
     async def _reader_of(self, place: TopicPartition) -> Reader:
         if self._reader is None or place != self._place:

@@ -1,4 +1,4 @@
-"""What a replay would do: which letters go back, and why the others stay. Writes nothing."""
+"""Plans a replay: which letters are sent back, and why the others stay. Writes nothing."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from streamproc.core.model import NO_TIMESTAMP
 from streamproc.dlq.choice import Choice, Place
 from streamproc.dlq.letter import Foreign, Letter
 from streamproc.dlq.limits import ReplayLimits
-from streamproc.dlq.listing import NameCounts, Seen
+from streamproc.dlq.listing import LetterCounts, NameCounts
 from streamproc.dlq.originals import Originals
 from streamproc.dlq.receipts import Receipts
 from streamproc.dlq.scanning import DeadLetterTopics, missing, names_of, partitions_of, scan
@@ -22,11 +22,11 @@ from streamproc.runtime.ports import Kafka
 NO_LIMIT = -1
 HOUR_MS, MINUTE_MS = 3_600_000, 60_000
 NAMED = 5
-"""So many places of each kind are named, the others are counted."""
+"""How many places of each kind a message names; the others are counted."""
 
 
 class LetterVerdict(StrEnum):
-    """What becomes of a letter; the values are what people read."""
+    """What becomes of a letter; the values are shown to people."""
 
     REPLAY = "to be replayed"
     REPLAYED = "replayed before"
@@ -61,11 +61,11 @@ LEFT = (
 
 
 class Bounds(NamedTuple):
-    """What the events topic and the service admit.
+    """Limits of the events topic and of the service. None: no limit.
 
-    `oldest_ms`: a record with an earlier timestamp may be deleted from the topic before anybody reads it; those before
-    `first_ms` or after `last_ms` the broker refuses. None: whatever it may be. `record_bytes`: of key, value and
-    headers, beyond which the service ends; `batch_bytes`: of the batch that a record comes in.
+    `oldest_ms`: retention may delete a record with an earlier timestamp before anybody reads it. `first_ms`, `last_ms`:
+    the broker refuses earlier and later timestamps. `record_bytes`: limit on key, value and headers, above which the
+    service stops. `batch_bytes`: limit on the batch of one record.
     """
 
     oldest_ms: int | None
@@ -76,7 +76,7 @@ class Bounds(NamedTuple):
 
 
 class ReplayTerms(NamedTuple):
-    """What a replay goes by. `partitions`: of the dead-letter topic; `events_partitions`: of the events topic."""
+    """The terms of a replay. `partitions`: of the dead-letter topic; `events_partitions`: of the events topic."""
 
     names: DeadLetterTopics
     events: str
@@ -86,34 +86,34 @@ class ReplayTerms(NamedTuple):
     limits: ReplayLimits
     choice: Choice
 
-    def judge(self, found: Letter | Foreign, receipts: Receipts) -> LetterVerdict:
-        """Decide what becomes of a letter; of one that is cut only as far as that does not matter."""
-        if isinstance(found, Foreign):
+    def judge(self, letter: Letter | Foreign, receipts: Receipts) -> LetterVerdict:
+        """Decide what becomes of a letter. `whole` checks the limits on size and time of a cut letter later."""
+        if isinstance(letter, Foreign):
             return LetterVerdict.FOREIGN
-        if found.was_skipped:
+        if letter.was_skipped:
             return LetterVerdict.SKIPPED
-        if receipts.of(found) is not None:
+        if receipts.of(letter) is not None:
             return LetterVerdict.REPLAYED
-        if found.source.topic != self.events or found.source.partition >= self.events_partitions:
-            return LetterVerdict.NOWHERE if found.source.topic == self.events else LetterVerdict.ELSEWHERE
-        if found.attempt >= self.limits.attempts:
+        if letter.source.topic != self.events or letter.source.partition >= self.events_partitions:
+            return LetterVerdict.NOWHERE if letter.source.topic == self.events else LetterVerdict.ELSEWHERE
+        if letter.attempt >= self.limits.attempts:
             return LetterVerdict.EXHAUSTED
-        return LetterVerdict.REPLAY if found.is_cut else self._admitted(found)
+        return LetterVerdict.REPLAY if letter.is_cut else self._admitted(letter)
 
     def is_mended(self, letter: Letter) -> bool:
         """Tell whether it may fare better this time, as far as can be told without looking at it."""
         return letter.reason != RejectionReason.UNKNOWN_SCHEMA or self.limits.knows(letter.schema)
 
     async def whole(self, originals: Originals, letter: Letter) -> tuple[LetterVerdict, Letter]:
-        """Return a letter that is to be replayed with its whole record, which is read again where it is cut here."""
+        """Return the verdict on a letter to be replayed, and the letter with its whole record, read again if cut."""
         if not letter.is_cut:
             return LetterVerdict.REPLAY, letter
-        found = await originals.of(letter)
-        return (LetterVerdict.LOST, letter) if found is None else (self._admitted(found), found)
+        original = await originals.of(letter)
+        return (LetterVerdict.LOST, letter) if original is None else (self._admitted(original), original)
 
     def _admitted(self, letter: Letter) -> LetterVerdict:
         bounds, (key, value, at_ms, headers) = self.bounds, letter.again()
-        # A record without a time is refused nowhere, and does not make a segment old.
+        # A record without a timestamp is never refused, and does not make its segment older.
         if at_ms != NO_TIMESTAMP and bounds.oldest_ms is not None and at_ms < bounds.oldest_ms:
             return LetterVerdict.EXPIRED
         is_late = bounds.last_ms is not None and at_ms > bounds.last_ms
@@ -127,10 +127,11 @@ class ReplayTerms(NamedTuple):
 
 
 class ReplayPlan:
-    """The letters that are meant, counted by verdict, and how far each partition was read.
+    """The letters that pass the filter, counted by verdict; `ends`: how far each partition was read.
 
-    `meant`: those to be replayed; `unmended`: schemas of those that will be rejected again; `nothing_at`: places that
-    were named and hold no letter.
+    `pending`: letters to be replayed, by partition; `chosen`: the same by reason and schema; `others`: letters that do
+    not pass the filter; `unmended`: schemas of letters that will be rejected again; `nothing_at`: named places without
+    a letter.
     """
 
     def __init__(self) -> None:
@@ -138,8 +139,8 @@ class ReplayPlan:
         self.ends: dict[int, int] = {}
         self.pending: Counter[int] = Counter()
         self.topics = NameCounts()
-        self.passed_over = Seen()
-        self.meant = Seen()
+        self.others = LetterCounts()
+        self.chosen = LetterCounts()
         self.unmended = NameCounts()
         self.nothing_at: list[Place] = []
         self._places: dict[LetterVerdict, list[tuple[int, int]]] = {}
@@ -149,19 +150,19 @@ class ReplayPlan:
         """How many letters are to be replayed."""
         return self.counts[LetterVerdict.REPLAY]
 
-    def add(self, found: Letter | Foreign, verdict: LetterVerdict) -> None:
+    def add(self, letter: Letter | Foreign, verdict: LetterVerdict) -> None:
         """Count a letter."""
         self.counts[verdict] += 1
         if verdict is LetterVerdict.REPLAY:
-            self.pending[found.partition] += 1
-        if verdict is LetterVerdict.ELSEWHERE and isinstance(found, Letter):
-            self.topics.add(found.source.topic)
-        # In the order of partitions, which are read side by side; no more are kept than can be named.
-        named = sorted([*self._places.get(verdict, ()), (found.partition, found.offset)])
+            self.pending[letter.partition] += 1
+        if verdict is LetterVerdict.ELSEWHERE and isinstance(letter, Letter):
+            self.topics.add(letter.source.topic)
+        # Sorted, because partitions are read side by side; only as many are kept as a message names.
+        named = sorted([*self._places.get(verdict, ()), (letter.partition, letter.offset)])
         self._places[verdict] = named[:NAMED]
 
     def left(self) -> Iterator[tuple[LetterVerdict, int, str]]:
-        """Yield each reason why letters stay, how many do, and which: the first places, and the topics of the rest."""
+        """Yield each verdict by which letters stay, their count, and a text with their first places."""
         for verdict in LEFT:
             if count := self.counts[verdict]:
                 places = ", ".join(f"{partition}:{offset}" for partition, offset in self._places[verdict])
@@ -175,7 +176,7 @@ class ReplayPlan:
 async def terms_of(
     kafka: Kafka, topics: TopicSettings, choice: Choice, limits: ReplayLimits, now_ms: int
 ) -> ReplayTerms:
-    """Look up what a replay goes by; `topics` with their prefix. Raises ConfigError for topics that are not there."""
+    """Look up the terms of a replay; `topics` with their prefix. Raises ConfigError for missing topics."""
     names = names_of(topics)
     partitions = await partitions_of(kafka, names.dead_letters, "DEAD_LETTERS")
     events = (await kafka.topics([topics.events])).get(topics.events)
@@ -186,9 +187,9 @@ async def terms_of(
 
 
 def bounds_of(config: Mapping[str, str], record_bytes: int, now_ms: int) -> Bounds:
-    """Return what a topic with this configuration admits, and a service that takes records of so many bytes.
+    """Return the limits of a topic with this configuration, and of a service with this `record_bytes`.
 
-    The clocks of broker and command may differ by a minute, and a replay takes its time.
+    A margin of a minute allows for different clocks of broker and command, and for the duration of a replay.
     """
     before_ms, after_ms = (config.get(f"message.timestamp.{side}.max.ms") for side in ("before", "after"))
     if config.get("message.timestamp.type") == "LogAppendTime":
@@ -200,10 +201,10 @@ def bounds_of(config: Mapping[str, str], record_bytes: int, now_ms: int) -> Boun
 
 
 def oldest_kept(config: Mapping[str, str], now_ms: int) -> int | None:
-    """Return the earliest timestamp that a new record of a topic may have, None where any may be had.
+    """Return the earliest safe timestamp for a new record of a topic, None where any is safe.
 
-    A replay keeps the timestamp (rules.md 15), and Kafka deletes by it: a segment goes, even the one being written,
-    when all its records are older than the retention. So this stays on the safe side.
+    A replay keeps the timestamp (rules.md 15), and Kafka deletes by it: a segment, even the active one, is deleted when
+    all its records are older than the retention. So there is a margin.
     """
     retention_ms = int(config.get("retention.ms", NO_LIMIT))
     if retention_ms == NO_LIMIT or config.get("message.timestamp.type") == "LogAppendTime":
@@ -212,33 +213,33 @@ def oldest_kept(config: Mapping[str, str], now_ms: int) -> int | None:
 
 
 async def survey(kafka: Kafka, terms: ReplayTerms) -> ReplayPlan:
-    """Read the dead letters that are there now; raises as `scan`."""
-    plan, named = ReplayPlan(), set(terms.choice.places)
+    """Read the present dead letters and plan their replay; raises as `scan`."""
+    plan, unseen = ReplayPlan(), set(terms.choice.places)
     cut: list[Letter] = []
 
-    def take(found: Letter | Foreign, known: Receipts) -> None:
-        named.discard((found.partition, found.offset))
-        verdict = terms.judge(found, known)
-        if verdict is LetterVerdict.REPLAY and isinstance(found, Letter) and found.is_cut:
-            # There may be many; what is left of its record is of no use.
-            cut.append(found._replace(key=None, value=None, headers=()))
+    def take(letter: Letter | Foreign, receipts: Receipts) -> None:
+        unseen.discard((letter.partition, letter.offset))
+        verdict = terms.judge(letter, receipts)
+        if verdict is LetterVerdict.REPLAY and isinstance(letter, Letter) and letter.is_cut:
+            # There may be many, so the remains of the record are dropped: they are of no use.
+            cut.append(letter._replace(key=None, value=None, headers=()))
         else:
-            settle(found, verdict)
+            settle(letter, verdict)
 
-    def settle(found: Letter | Foreign, verdict: LetterVerdict) -> None:
-        plan.add(found, verdict)
-        if verdict is LetterVerdict.REPLAY and isinstance(found, Letter):
-            plan.meant.add(found)
-            if not terms.is_mended(found):
-                plan.unmended.add(found.schema)
+    def settle(letter: Letter | Foreign, verdict: LetterVerdict) -> None:
+        plan.add(letter, verdict)
+        if verdict is LetterVerdict.REPLAY and isinstance(letter, Letter):
+            plan.chosen.add(letter)
+            if not terms.is_mended(letter):
+                plan.unmended.add(letter.schema)
 
     def pass_over(letter: Letter) -> None:
-        named.discard((letter.partition, letter.offset))
-        plan.passed_over.add(letter)
+        unseen.discard((letter.partition, letter.offset))
+        plan.others.add(letter)
 
     plan.ends = await scan(kafka, terms.names, terms.choice, take, pass_over)
     async with aclosing(Originals(kafka)) as originals:
-        for letter in sorted(cut, key=lambda each: each.source):
+        for letter in sorted(cut, key=lambda letter: letter.source):
             settle(letter, (await terms.whole(originals, letter))[0])
-    plan.nothing_at = sorted(place for place in named if place[0] in plan.ends)
+    plan.nothing_at = sorted(place for place in unseen if place[0] in plan.ends)
     return plan

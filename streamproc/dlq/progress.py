@@ -1,4 +1,4 @@
-"""How far a replay has come: a bar in a terminal, plain lines everywhere else. On stderr: stdout is for results."""
+"""Shows the progress of a replay on stderr: a bar in a terminal, plain lines elsewhere."""
 
 import time
 from typing import Protocol
@@ -12,17 +12,17 @@ LINE_S = 2.0
 class ReplayProgress(Protocol):
     """Shows progress."""
 
-    def reading(self, what: str) -> None:
-        """Say what is looked through first."""
+    def reading(self, topic: str) -> None:
+        """Show which topic is read first."""
 
     def begin(self, total: int) -> None:
-        """Say how many letters there are to send."""
+        """Show how many letters are to be sent."""
 
     def advance(self, letters: int) -> None:
-        """Say how many more were sent."""
+        """Add letters that were sent."""
 
     def close(self) -> None:
-        """Leave the terminal as it was; may be called twice."""
+        """Restore the terminal; may be called twice."""
 
 
 class Bar:
@@ -39,13 +39,13 @@ class Bar:
         self._progress = Progress(*columns, console=console, transient=True)
         self._task = self._progress.add_task("", total=None)
 
-    def reading(self, what: str) -> None:
+    def reading(self, topic: str) -> None:
         """Show a bar without an end."""
-        self._progress.update(self._task, description=f"reading {what}")
+        self._progress.update(self._task, description=f"reading {topic}")
         self._progress.start()
 
     def begin(self, total: int) -> None:
-        """Show a bar from here on to the end."""
+        """Show a bar with a known end."""
         self._progress.reset(self._task, total=total, description="replaying")
 
     def advance(self, letters: int) -> None:
@@ -53,7 +53,7 @@ class Bar:
         self._progress.advance(self._task, letters)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._progress.stop()
 
 
@@ -63,31 +63,31 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._total = self._done = 0
-        self._said_at = 0.0
+        self._printed_at = 0.0
 
-    def reading(self, what: str) -> None:
-        """Say so."""
-        self._say(f"reading {what}")
+    def reading(self, topic: str) -> None:
+        """Print a line."""
+        self._say(f"reading {topic}")
 
     def begin(self, total: int) -> None:
-        """Say how many there are."""
+        """Print how many letters are to be sent."""
         self._total = total
         self._say(f"replaying {total:,} letters")
 
     def advance(self, letters: int) -> None:
-        """Say how many were sent, every LINE_S."""
+        """Print how many were sent, at most every LINE_S."""
         self._done += letters
-        if time.monotonic() - self._said_at >= LINE_S:
+        if time.monotonic() - self._printed_at >= LINE_S:
             self._say(f"replayed {self._done:,} of {self._total:,}")
 
     def close(self) -> None:
-        """Nothing was changed."""
+        """Do nothing: the terminal was not changed."""
 
     def _say(self, text: str) -> None:
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def progress(console: Console) -> ReplayProgress:
-    """Return what suits the console."""
+    """Return the kind of progress that suits the console."""
     return Bar(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)

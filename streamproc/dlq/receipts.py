@@ -1,7 +1,7 @@
-"""Receipts: which dead letters were sent back, in a compacted topic of their own.
+"""Receipts for dead letters that were sent back, in a compacted topic of their own.
 
-A letter stays where it is when it is replayed, and where its record fails again, a further letter is added. Without
-receipts each replay would send all of them, and their number would double every time.
+A replayed letter stays in its topic, and if its record fails again, another letter is added. Without receipts each
+replay would send all of them, and their number would double every time.
 """
 
 import json
@@ -23,75 +23,78 @@ APPEAR_S = 10.0
 
 
 class Receipt(NamedTuple):
-    """A letter's record was sent back, at `at_ms` by the clock of who did it."""
+    """A letter's record was sent back. `at_ms`: the time by the clock of the process that did it."""
 
     source: str
     at_ms: int
 
 
 class Receipts:
-    """Those of one partition of the dead-letter topic, by the letter's offset."""
+    """The receipts of one partition of the dead-letter topic, by the letter's offset."""
 
     def __init__(self) -> None:
         self._known: dict[int, Receipt] = {}
 
     def of(self, letter: Letter) -> Receipt | None:
-        """Return a letter's receipt; one for another record's letter is none: the topic was recreated since."""
-        found = self._known.get(letter.offset)
-        return found if found is not None and found.source == _identity(letter.source) else None
+        """Return a letter's receipt. One for another record does not count: the topic was recreated since."""
+        known = self._known.get(letter.offset)
+        return known if known is not None and known.source == _identity(letter.source) else None
 
     def before(self, offset: int) -> list[int]:
-        """Return the offsets below `offset` that there are receipts for."""
-        return sorted(known for known in self._known if known < offset)
+        """Return the offsets below `offset` that have receipts."""
+        return sorted(own for own in self._known if own < offset)
 
     def load(self, records: Sequence[Arrival], partition: int) -> None:
-        """Take over records of the topic, later ones over earlier ones; passes over what this module did not write."""
+        """Load records of the topic; later ones replace earlier ones. Records of other writers are ignored."""
         for record in records:
             with suppress(ValueError, KeyError, TypeError, AttributeError):
-                number, offset, found = said_in(record)
+                number, offset, receipt = receipt_in(record)
                 if number != partition:
                     continue
-                if found is None:
+                if receipt is None:
                     self._known.pop(offset, None)
                 else:
-                    self._known[offset] = found
+                    self._known[offset] = receipt
 
 
-def said_in(record: Arrival) -> tuple[int, int, Receipt | None]:
-    """Return which letter a record is about, by partition and offset, and its receipt, None where it is taken back.
+def receipt_in(record: Arrival) -> tuple[int, int, Receipt | None]:
+    """Return the partition and offset of the letter that a record is about, and the receipt; None: it was withdrawn.
 
-    Raises ValueError, KeyError, TypeError or AttributeError for what is none.
+    Raises ValueError, KeyError, TypeError or AttributeError for a record that is not a receipt.
     """
     number, _, offset = (record.key or b"").decode().partition(":")
     if record.value is None:
         return int(number), int(offset), None
-    said = json.loads(record.value)
-    return int(number), int(offset), Receipt(f"{said['source']}@{said['timestamp']}", int(said["replayed_at"]))
+    fields = json.loads(record.value)
+    return int(number), int(offset), Receipt(f"{fields['source']}@{fields['timestamp']}", int(fields["replayed_at"]))
 
 
 def receipt(letter: Letter, now_ms: int) -> Message:
     """Return the message that says a letter was replayed."""
-    said = {
+    fields = {
         "source": str(letter.source),
         "timestamp": letter.source.timestamp,
         "attempt": letter.attempt + 1,
         "replayed_at": now_ms,
     }
-    return letter.place.encode(), json.dumps(said, separators=(",", ":")).encode(), now_ms, []
+    return letter.place.encode(), json.dumps(fields, separators=(",", ":")).encode(), now_ms, []
 
 
 def withdrawn(partition: int, offset: int, now_ms: int) -> Message:
-    """Return the null that takes back the receipt of a letter that is no longer there."""
+    """Return the tombstone for the receipt of a letter that no longer exists."""
     return f"{partition}:{offset}".encode(), None, now_ms, []
 
 
 async def read_receipts(kafka: Kafka, place: TopicPartition) -> Receipts:
-    """Read a partition of the receipts; complete only behind a fence of who may write them. Raises as `read_all`."""
-    found = Receipts()
+    """Read a partition of the receipts. They are complete only after other writers were fenced.
+
+    Raises as `read_all`.
+    """
+    receipts = Receipts()
     async with aclosing(read_all(kafka, place)) as everything:
         async for records in everything:
-            found.load(records, place.partition)
-    return found
+            receipts.load(records, place.partition)
+    return receipts
 
 
 async def ensure_topic(kafka: Kafka, topic: str, partitions: int) -> None:
@@ -113,11 +116,11 @@ async def ensure_topic(kafka: Kafka, topic: str, partitions: int) -> None:
 
 
 async def _appeared(kafka: Kafka, topic: str) -> TopicInfo:
-    """Wait for a new topic to be known to the broker that is asked."""
+    """Wait until the broker that answers knows a new topic."""
     backoff, waited_s = Backoff(0.05, 1.0), 0.0
     while waited_s < APPEAR_S:
-        if found := (await kafka.topics([topic])).get(topic):
-            return found
+        if info := (await kafka.topics([topic])).get(topic):
+            return info
         wait_s = backoff.failed()
         waited_s += wait_s
         await sleep(wait_s)

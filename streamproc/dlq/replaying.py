@@ -1,7 +1,7 @@
-"""The replay: letters go back to their source, each once, whatever is interrupted, repeated or done at the same time.
+"""Sends letters back to their source, each exactly once, even if replays are interrupted, repeated or run concurrently.
 
-A transaction holds the records of some letters and a receipt for each, so that either both are there or neither. Only
-who has fenced a partition writes its receipts; read behind the fence they are complete.
+A transaction contains the records of some letters and a receipt for each, so either both exist or neither. Only the
+process that fenced a partition writes its receipts; so receipts that are read after fencing are complete.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ WITHDRAWN_AT_ONCE = 5_000
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 10.0
 MAX_FAILURES = 6
-"""In a row, on one partition."""
+"""Limit on consecutive failures on one partition."""
 
 
 class LetterReplay:
-    """One run of the command. Not to be run again: make another."""
+    """One run of the command. To run again, make another."""
 
     def __init__(
         self,
@@ -52,21 +52,21 @@ class LetterReplay:
         self._on_replayed = on_replayed
         self._in_doubt: Sequence[Letter] = ()
         self._at_once = BATCH_LETTERS
-        # Committed along with each transaction: tells a replay that was fenced from one whose transaction failed.
+        # Committed with each transaction: it shows whether a failure was a fencing by another replay.
         self._owner = f"{socket.gethostname()} process {os.getpid()} {token_hex(4)}"
         self.replayed = 0
         self.finished = False
 
     @property
     def in_doubt(self) -> int:
-        """How many letters were in a transaction whose outcome is not known."""
+        """The number of letters in a transaction with an unknown outcome."""
         return len(self._in_doubt)
 
     async def run(self) -> None:
-        """Send back what the plan says; may be cancelled at any time, then the transaction in hand comes to its end.
+        """Send back the letters of the plan. May be cancelled at any time; the current transaction is completed first.
 
-        Raises TaskFenced where another replay took over, BrokerUnavailable where Kafka fails again and again,
-        ConfigError where a topic does not admit what is sent.
+        Raises TaskFenced where another replay took over, BrokerUnavailable after repeated failures of Kafka,
+        ConfigError where a topic refuses a record.
         """
         if self._plan.pending:
             await ensure_topic(self._kafka, self._terms.names.receipts, self._terms.partitions)
@@ -75,10 +75,10 @@ class LetterReplay:
         self.finished = True
 
     async def _persist(self, source: TopicPartition) -> None:
-        """Do one partition, from its receipts on again wherever a transaction's outcome is not known."""
+        """Replay one partition. After a failure, start again by reading the receipts."""
         backoff, looked, before = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S), False, None
         while True:
-            done = self.replayed
+            replayed_before = self.replayed
             try:
                 if looked:
                     await self._refuse_rival(source, before)
@@ -91,21 +91,21 @@ class LetterReplay:
             except Denied:
                 raise
             except (TaskInvalid, BrokerUnavailable) as error:
-                if self.replayed > done:
+                if self.replayed > replayed_before:
                     backoff.succeeded()
                 wait_s = backoff.failed()
                 if backoff.failures >= MAX_FAILURES:
                     raise BrokerUnavailable(f"{backoff.failures} failures in a row, the last: {error}") from error
-                # Long enough for a rival that has fenced us to say so.
+                # Long enough for a rival that fenced us to commit its name.
                 await asyncio.sleep(wait_s)
 
     def _sort_out(self, error: ConfigError) -> None:
-        """Go on letter by letter where one of several is refused; raises ConfigError where it is known which."""
+        """Go on letter by letter if one of several was refused; raises ConfigError once it is known which one."""
         if not self._in_doubt or (len(self._in_doubt) > 1 and self._at_once == 1):
-            raise error  # It was not the letters that were refused.
+            raise error  # The letters were not the cause.
         if len(self._in_doubt) == 1:
             letter = self._in_doubt[0]
-            # It was refused, so it was not sent.
+            # A refused letter was not sent, so it is no longer in doubt.
             self._in_doubt = ()
             raise ConfigError(
                 f"the letter {letter.place} of {self._terms.names.dead_letters} cannot be replayed: {error}; until "
@@ -114,11 +114,11 @@ class LetterReplay:
         self._at_once = 1
 
     async def _refuse_rival(self, source: TopicPartition, before: Committed | None) -> None:
-        found = await self._kafka.committed(source)
-        if found is not None and found != before and found.metadata != self._owner:
+        committed = await self._kafka.committed(source)
+        if committed is not None and committed != before and committed.metadata != self._owner:
             raise TaskFenced(
-                f"another `streamproc dlq replay` ({found.metadata}) has taken over {source}: this one ends. Nothing "
-                "was sent twice"
+                f"another `streamproc dlq replay` ({committed.metadata}) has taken over {source}: this one ends. "
+                "Nothing was sent twice"
             )
 
     async def _work(self, source: TopicPartition) -> None:
@@ -127,55 +127,60 @@ class LetterReplay:
             await transactions.fence()
             first, _ = await self._kafka.bounds(*source)
             await self._write(transactions, source, {}, first)
-            known = await read_receipts(self._kafka, self._receipts(source.partition))
-            self._settle(known)
-            await self._withdraw(transactions, source, known, first)
-            async with aclosing(self._batches(source, known)) as batches:
+            receipts = await read_receipts(self._kafka, self._receipts(source.partition))
+            self._settle(receipts)
+            await self._withdraw(transactions, source, receipts, first)
+            async with aclosing(self._batches(source, receipts)) as batches:
                 async for batch in batches:
                     outputs = self._outputs(source.partition, batch)
                     await self._write(transactions, source, outputs, batch[-1].offset + 1, batch)
         finally:
             await transactions.close()
 
-    def _settle(self, known: Receipts) -> None:
-        """Count what turns out to have been replayed by the transaction that was in doubt."""
+    def _settle(self, receipts: Receipts) -> None:
+        """Count the letters that the transaction in doubt did replay, by their receipts."""
         if self._in_doubt:
-            self._count(sum(known.of(letter) is not None for letter in self._in_doubt))
+            self._count(sum(receipts.of(letter) is not None for letter in self._in_doubt))
 
-    async def _withdraw(self, transactions: Transactions, source: TopicPartition, known: Receipts, first: int) -> None:
-        """Take back the receipts of letters that retention has removed: they would pile up for ever."""
-        gone, now_ms, partition = known.before(first), self._now_ms(), source.partition
-        for start in range(0, len(gone), WITHDRAWN_AT_ONCE):
-            nulls = [withdrawn(partition, offset, now_ms) for offset in gone[start : start + WITHDRAWN_AT_ONCE]]
+    async def _withdraw(
+        self, transactions: Transactions, source: TopicPartition, receipts: Receipts, first: int
+    ) -> None:
+        """Withdraw the receipts of letters that retention removed; otherwise they would pile up for ever."""
+        removed, now_ms, partition = receipts.before(first), self._now_ms(), source.partition
+        for start in range(0, len(removed), WITHDRAWN_AT_ONCE):
+            nulls = [withdrawn(partition, offset, now_ms) for offset in removed[start : start + WITHDRAWN_AT_ONCE]]
             await self._write(transactions, source, {self._receipts(partition): nulls}, first)
 
-    async def _batches(self, source: TopicPartition, known: Receipts) -> AsyncGenerator[list[Letter], None]:
-        """Yield the letters to be replayed, as many as one transaction takes.
+    async def _batches(self, source: TopicPartition, receipts: Receipts) -> AsyncGenerator[list[Letter], None]:
+        """Yield the letters to be replayed, in batches for one transaction each.
 
-        Up to where the plan looked, so that a record that fails again at once is not chased round and round.
+        They end where the plan ended; otherwise a record that fails again at once would be replayed in a loop.
         """
         batch: list[Letter] = []
         size, end, admitted = 0, self._plan.ends[source.partition], self._terms.bounds.batch_bytes
-        # Records go in batches of PRODUCED_BYTES; where the topic admits less, so little is sent that it is one batch.
+        # The producer makes batches of PRODUCED_BYTES. If the topic admits less, send only as much as fits one batch.
         most = BATCH_BYTES if admitted >= PRODUCED_BYTES else admitted
         async with (
             aclosing(Originals(self._kafka)) as originals,
             aclosing(letters(self._kafka, source, self._terms.choice, end)) as fetches,
         ):
             async for fetched in fetches:
-                for found in fetched:
-                    if not isinstance(found, Letter) or self._terms.judge(found, known) is not LetterVerdict.REPLAY:
+                for letter in fetched:
+                    if (
+                        not isinstance(letter, Letter)
+                        or self._terms.judge(letter, receipts) is not LetterVerdict.REPLAY
+                    ):
                         continue
-                    verdict, whole = await self._terms.whole(originals, found)
+                    verdict, whole = await self._terms.whole(originals, letter)
                     if verdict is not LetterVerdict.REPLAY:
                         continue
                     key, value, _, headers = whole.again()
-                    taken = batch_bytes(key, value, headers)
-                    if batch and (len(batch) >= min(self._at_once, BATCH_LETTERS) or size + taken > most):
+                    letter_bytes = batch_bytes(key, value, headers)
+                    if batch and (len(batch) >= min(self._at_once, BATCH_LETTERS) or size + letter_bytes > most):
                         yield batch
                         batch, size = [], 0
                     batch.append(whole)
-                    size += taken
+                    size += letter_bytes
         if batch:
             yield batch
 
@@ -187,12 +192,12 @@ class LetterReplay:
         offset: int,
         batch: Sequence[Letter] = (),
     ) -> None:
-        """Write one transaction to its end, for which it has a deadline, even if cancelled: half of one is in doubt."""
+        """Write one transaction to its end even if cancelled (it has a deadline): half of one would be in doubt."""
 
         async def write() -> None:
             if batch:
                 self._in_doubt = batch
-            # Nobody reads by this offset; it is the metadata that says whose transaction it was.
+            # Nobody reads from this offset; the metadata says which process wrote the transaction.
             await transactions.commit(outputs, {source: Committed(offset, self._owner)})
             if batch:
                 self._count(len(batch))

@@ -1,4 +1,4 @@
-"""The dead-letter topic, read from its first offset to a last stable offset that was taken once."""
+"""Reads the dead-letter topic from its first offset to the last stable offset at the start."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -14,22 +14,22 @@ from streamproc.runtime.ports import Kafka, TopicPartition
 from streamproc.runtime.reading import read_span
 from streamproc.runtime.topics import receipts_topic
 
-Each = Callable[[Letter | Foreign, Receipts], None]
-Other = Callable[[Letter], None]
+OnLetter = Callable[[Letter | Foreign, Receipts], None]
+OnOther = Callable[[Letter], None]
 
 AT_ONCE = 8
-"""Partitions that are read at the same time: each takes a connection or two, and a few megabytes."""
+"""How many partitions are read at the same time: each takes one or two connections, and a few megabytes."""
 
 
 class DeadLetterTopics(NamedTuple):
-    """The topics of the dead letters and of the receipts for them; the latter need not exist."""
+    """The topics of the dead letters and of their receipts; the latter need not exist."""
 
     dead_letters: str
     receipts: str
 
 
 def names_of(topics: TopicSettings) -> DeadLetterTopics:
-    """Return the names, `topics` with their prefix; raises ConfigError where the receipts would be in another topic."""
+    """Return the names; `topics` with their prefix. Raises ConfigError where the receipts' topic has another use."""
     receipts = receipts_topic(topics.dead_letters)
     if receipts in topics.model_dump().values():
         raise ConfigError(f"{receipts} is another topic in the settings: it must hold nothing but receipts of replays")
@@ -53,35 +53,35 @@ def missing(topic: str, setting: str) -> ConfigError:
 
 
 async def letters(
-    kafka: Kafka, topic: TopicPartition, choice: Choice, end: int | None = None, other: Other = lambda _: None
+    kafka: Kafka, topic: TopicPartition, choice: Choice, end: int | None = None, on_other: OnOther = lambda _: None
 ) -> AsyncGenerator[list[Letter | Foreign], None]:
-    """Yield what lies in a partition below `end` and is meant, in its order, a fetch at a time.
+    """Yield the letters of a partition that pass the filter, in order, a fetch at a time.
 
-    `end` None: to the last stable offset. What is no letter comes along where its place is meant; `other` is told of
-    the letters that were read and are not meant. Raises as `read_span`.
+    `end`: the offset to stop before; None: the last stable offset. Records that are no letters are included where
+    their place passes. `on_other` gets the letters that do not pass. Raises as `read_span`.
     """
     first, last = await kafka.bounds(*topic)
     start, before = choice.span(topic.partition)
     last = min(last, last if end is None else end, last if before is None else before)
     async with aclosing(read_span(kafka, topic, max(first, start), last)) as span:
         async for records in span:
-            meant: list[Letter | Foreign] = []
+            chosen: list[Letter | Foreign] = []
             for record in records:
-                found = of(record, topic.partition)
-                if _is_meant(found, choice):
-                    meant.append(found)
-                elif isinstance(found, Letter):
-                    other(found)
-            yield meant
+                letter = of(record, topic.partition)
+                if _is_chosen(letter, choice):
+                    chosen.append(letter)
+                elif isinstance(letter, Letter):
+                    on_other(letter)
+            yield chosen
 
 
 async def scan(
-    kafka: Kafka, names: DeadLetterTopics, choice: Choice, each: Each, other: Other = lambda _: None
+    kafka: Kafka, names: DeadLetterTopics, choice: Choice, on_letter: OnLetter, on_other: OnOther = lambda _: None
 ) -> dict[int, int]:
-    """Tell `each` of what lies in the topic and is meant, partition by partition, several side by side.
+    """Call `on_letter` for all letters that pass the filter; several partitions are read side by side.
 
-    `other` is told of the letters that are not meant. Returns the end of each partition that was read. Raises
-    WrongFilter, ConfigError where the topic does not exist, BrokerUnavailable.
+    `on_other` gets the letters that do not pass. Returns the end of each partition that was read. Raises WrongFilter,
+    ConfigError where the topic does not exist, BrokerUnavailable.
     """
     count = await partitions_of(kafka, names.dead_letters, "DEAD_LETTERS")
     receipts, ends, limit = await kafka.partition_count(names.receipts), dict[int, int](), asyncio.Semaphore(AT_ONCE)
@@ -90,21 +90,23 @@ async def scan(
         topic = TopicPartition(names.dead_letters, partition)
         async with limit:
             _, ends[partition] = await kafka.bounds(*topic)
-            there = partition < receipts
-            known = await read_receipts(kafka, TopicPartition(names.receipts, partition)) if there else Receipts()
-            async with aclosing(letters(kafka, topic, choice, ends[partition], other)) as batches:
+            has_receipts = partition < receipts
+            known_receipts = (
+                await read_receipts(kafka, TopicPartition(names.receipts, partition)) if has_receipts else Receipts()
+            )
+            async with aclosing(letters(kafka, topic, choice, ends[partition], on_other)) as batches:
                 async for batch in batches:
-                    for found in batch:
-                        each(found, known)
+                    for letter in batch:
+                        on_letter(letter, known_receipts)
 
     try:
         async with asyncio.TaskGroup() as group:
             for partition in choice.among(count):
                 group.create_task(look(partition))
     except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None  # The others were cancelled for it.
+        raise failed.exceptions[0] from None  # It is the only one: the other tasks were cancelled.
     return ends
 
 
-def _is_meant(found: Letter | Foreign, choice: Choice) -> bool:
-    return choice.admits(found) if isinstance(found, Letter) else choice.covers(found.partition, found.offset)
+def _is_chosen(letter: Letter | Foreign, choice: Choice) -> bool:
+    return choice.admits(letter) if isinstance(letter, Letter) else choice.covers(letter.partition, letter.offset)

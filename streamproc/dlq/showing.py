@@ -1,6 +1,6 @@
-"""Letters as people and programs read them.
+"""Shows letters to people and programs.
 
-Whatever somebody else made comes out escaped; no value, key or header of a record is in a list.
+Text from other programs is escaped. Lists never show a record's value, key or headers.
 """
 
 import json
@@ -14,13 +14,13 @@ from rich.text import Text
 
 from streamproc.codec.sizes import named
 from streamproc.dlq.letter import Letter
-from streamproc.dlq.listing import LetterListing, LetterRow, Seen
+from streamproc.dlq.listing import LetterCounts, LetterListing, LetterRow
 from streamproc.dlq.receipts import Receipt
 from streamproc.escaping import escaped, escaped_bytes
 from streamproc.times import instant
 
 MAX_CHARS = 1_000
-"""Of a key, a header's name or its value that are shown."""
+"""Limit on the characters shown of a key, a header's name or its value."""
 MAX_TOTALS = 20
 DUMP_BYTES = 16
 PRINTABLE = range(0x20, 0x7F)
@@ -28,11 +28,11 @@ PRINTABLE = range(0x20, 0x7F)
 
 def table(rows: Iterable[LetterRow]) -> Table:
     """Return the list of letters."""
-    it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    it.add_column("place", no_wrap=True)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("place", no_wrap=True)
     for name in ("rejected", "event", "reason", "schema", "source", "bytes", "attempt", "replayed", "message"):
-        # In a narrow terminal a cell takes several lines, rather than be cut.
-        it.add_column(name, overflow="fold", justify="right" if name in {"bytes", "attempt"} else "left")
+        # In a narrow terminal, cells are wrapped rather than cut.
+        grid.add_column(name, overflow="fold", justify="right" if name in {"bytes", "attempt"} else "left")
     for letter, size, receipt in rows:
         cells = (
             letter.place,
@@ -46,32 +46,32 @@ def table(rows: Iterable[LetterRow]) -> Table:
             "no" if receipt is None else "yes",
             letter.message,
         )
-        it.add_row(*(Text(escaped(cell)) for cell in cells))
-    return it
+        grid.add_row(*(Text(escaped(cell)) for cell in cells))
+    return grid
 
 
 def totals(listing: LetterListing) -> Iterator[str]:
-    """Yield lines about all letters that are meant, not only those listed."""
+    """Yield lines about all letters that pass the filter, not only those listed."""
     replayed = f", {listing.replayed:,} of them replayed" if not listing.open_only else " not replayed yet"
     yield f"{listing.letters:,} dead letters{replayed}"
     if listing.letters:
-        yield from by(listing.seen)
+        yield from by(listing.counts)
 
 
-def nothing_matches(passed_over: Seen) -> Iterator[str]:
-    """Yield lines about what there is, where none of it is meant."""
-    yield f"none of {passed_over.reasons.total():,} dead letters is meant; there are"
-    yield from by(passed_over)
+def nothing_matches(others: LetterCounts) -> Iterator[str]:
+    """Yield lines about the letters that there are, when none passes the filter."""
+    yield f"none of {others.reasons.total():,} dead letters is meant; there are"
+    yield from by(others)
 
 
-def by(seen: Seen) -> Iterator[str]:
+def by(counts: LetterCounts) -> Iterator[str]:
     """Yield the counts by reason and by schema."""
-    yield f"by reason: {_counts(seen.reasons)}"
-    yield f"by schema: {_counts(seen.schemas)}"
+    yield f"by reason: {_counts(counts.reasons)}"
+    yield f"by schema: {_counts(counts.schemas)}"
 
 
 def warnings(unmended: Counter[str], nothing_at: Iterable[tuple[int, int]]) -> Iterator[str]:
-    """Yield lines about letters that will be rejected again, and about places that hold none."""
+    """Yield lines about letters that will be rejected again, and about places without a letter."""
     if unmended:
         yield (
             f"these settings still do not know {_counts(unmended)}: such letters are going to be rejected again; "
@@ -135,7 +135,7 @@ def details(letter: Letter, receipt: Receipt | None) -> Iterator[tuple[str, str]
 
 
 def hex_dump(value: bytes, most_bytes: int | None) -> Iterator[str]:
-    """Yield lines of offset, bytes in hexadecimal and as ASCII; at most so many bytes."""
+    """Yield lines of offset, bytes in hexadecimal and as ASCII; at most `most_bytes` bytes."""
     shown = value[:most_bytes]
     for start in range(0, len(shown), DUMP_BYTES):
         part = shown[start : start + DUMP_BYTES]

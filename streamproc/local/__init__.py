@@ -1,1 +1,1 @@
-"""What makes the demo and the tests independent of anything installed: a broker and a source of events."""
+"""A local broker and a simulated source of events, so that demo and tests need nothing installed."""

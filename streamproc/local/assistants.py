@@ -1,6 +1,6 @@
-"""Who runs in the simulation: assistants with their models, instructions and tools, as each RunObject version has them.
+"""The assistants of the simulation with their models, instructions and tools, for each version of the RunObject.
 
-Content only. It must not know what happens to a run, nor how a record is encoded.
+Content only: nothing here knows the life cycle of a run, or how a record is encoded.
 """
 
 import json
@@ -66,7 +66,7 @@ class _Function(NamedTuple):
     description: str
     required: str
     arguments: str
-    """What a model writes as arguments; `%d` stands for a number of the call's own."""
+    """A function and the arguments that a model writes; `%d` is replaced by a number for each call."""
 
 
 _FUNCTIONS = {
@@ -95,7 +95,7 @@ _FUNCTIONS = {
 
 
 class Assistant(Struct, frozen=True, eq=False):
-    """One assistant; `fields` holds what its runs repeat, by schema version."""
+    """One assistant; `fields`: the fields that are the same in all of its runs, by schema version."""
 
     id: str
     functions: tuple[str, ...]
@@ -115,7 +115,7 @@ def make_assistants(
     Where an assistant runs on several models there is an `Assistant` for each of them, with the same id.
     """
     made = [(_make_assistant(rng, number, versions), 1 / (number + 1)) for number in range(count)]
-    return Lots({each: weight for one, weight in made for each in _on_models(one, models_each)})
+    return Lots({variant: weight for assistant, weight in made for variant in _on_models(assistant, models_each)})
 
 
 def call_arguments(rng: Random, function: str) -> str:
@@ -126,7 +126,7 @@ def call_arguments(rng: Random, function: str) -> str:
 def _make_assistant(rng: Random, number: int, versions: tuple[str, ...]) -> Assistant:
     role = _ROLES[number % len(_ROLES)]
     models = list(_MODELS)
-    # One each for the first few, so that no seed leaves a model out; the rest by weight.
+    # Each of the first assistants gets a different model, so that none is left out; the others draw by weight.
     model = models[number] if number < len(models) else Lots(_MODELS).draw(rng)
     common = {
         "model": model,

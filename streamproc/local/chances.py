@@ -1,6 +1,6 @@
-"""Drawing by weight, and the life cycle of simulated runs as a table of chances.
+"""Weighted random draws, and the life cycle of simulated runs as a table of chances.
 
-The table is the simulation's own instead of the core's, so that a mistake there is not repeated here.
+The table is independent of the core's, so that a mistake there is not repeated here.
 """
 
 import math
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Lots(Generic[T]):
-    """Things to draw from by weight; `Random.choices` with the sums kept, because it is on the way of every event."""
+    """Items to draw by weight: `Random.choices` with precomputed sums, because every event needs a draw."""
 
     def __init__(self, weights: Mapping[T, float]) -> None:
         self.weights = weights
@@ -30,11 +30,11 @@ class Lots(Generic[T]):
 INITIAL = "queued"
 
 NEVER_S = math.inf
-"""A wait that nothing ends but the run's expiry."""
+"""A wait that only the run's expiry ends."""
 
 
 class Edge(NamedTuple):
-    """One thing that can happen next; `to` is None where nobody reports the run again."""
+    """One possible next step; `to` None: nobody reports the run again."""
 
     to: str | None
     weight: float
@@ -89,12 +89,12 @@ _LATEST = "v2_1"
 
 
 def life_of(version: str) -> Life:
-    """The life cycle as a version of the RunObject knows it: `incomplete` came with v2.1."""
+    """The life cycle in a version of the RunObject: `incomplete` came with v2.1."""
     return _lots(_LIFE, None if version == _LATEST else "incomplete")
 
 
 def _lots(table: Mapping[str, tuple[Edge, ...]], unknown: str | None = None) -> Life:
-    """The table, ready to draw from, without the statuses that are unknown."""
+    """Make a table of lots, without the unknown status."""
     return {
         start: Lots({edge: edge.weight for edge in edges if unknown is None or edge.to != unknown})
         for start, edges in table.items()
@@ -104,11 +104,11 @@ def _lots(table: Mapping[str, tuple[Edge, ...]], unknown: str | None = None) -> 
 ABANDONED = _lots(_ABANDONED)
 """A run whose client has gone: nobody answers its tool calls."""
 FORGOTTEN = _lots(_FORGOTTEN)
-"""One that nobody reports as expired either."""
+"""A run that nobody reports as expired, either."""
 
 
 def expectation(life: Life) -> tuple[float, float]:
-    """The mean number of events of a run, and the mean seconds of its life that are spent in waits with an end."""
+    """Return the mean number of events of a run, and the mean seconds spent in waits that end by themselves."""
     events = seconds = 0.0
     present = {INITIAL: 1.0}
     while (moving := sum(present.values())) > 1e-6:  # noqa: PLR2004 - by then the rest changes nothing

@@ -1,7 +1,7 @@
-"""A real Apache Kafka on this machine, from packages alone: one broker or several, KRaft, nothing left behind.
+"""A real Apache Kafka (KRaft) on this machine, from packages alone: one broker or several; nothing is left behind.
 
-For the demo, the `kafka` command and the tests; never for production. Shows nothing on the terminal: progress goes to
-a callback, Kafka's log to a file, and the log's end into the error.
+For the demo, the `kafka` command and the tests; never for production. It prints nothing: progress goes to a callback,
+Kafka's log to a file, and the end of the log into errors.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from streamproc.local.watchdog import Guarded
 HOST = "127.0.0.1"
 FETCH_DEADLINE_S = 600.0
 REPLICATED = 3
-"""From so many brokers on, each partition is on three, and two must have a record before it counts."""
+"""From this many brokers on, each partition has three copies, of which two must have a record before it counts."""
 HEAP_MB, SHARED_HEAP_MB = 512, 256
-"""Of one broker alone, and of each of several."""
+"""Heap of a single broker, and of each of several."""
 # Below the ports that Linux and macOS give to outgoing connections: a client that retries while the broker is down
 # could be given the broker's own port, connect to itself, and keep the broker from coming back.
 PORTS = range(20_000, 32_000)
@@ -32,7 +32,7 @@ LAST_PORT = 65_535
 
 
 def broker_properties(brokers: int = 1) -> dict[str, str]:
-    """What each node of a cluster of so many needs in order to be quick; one alone also in a container."""
+    """Return the settings that make each node of a cluster of this size quick, and a single one fit for a container."""
     copies = str(min(brokers, REPLICATED))
     in_sync = "2" if brokers >= REPLICATED else "1"
     return {
@@ -54,7 +54,7 @@ def broker_properties(brokers: int = 1) -> dict[str, str]:
         # After a SIGKILL the controller refuses the broker's return until its old session ends: 12 s by default.
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
-        # Events of old times stay: those that `simulate` makes would be gone half a minute after the start.
+        # Old events are kept: otherwise those of `simulate` would be deleted half a minute after the start.
         "log.retention.ms": "-1",
         # The default takes a quarter of the heap for a few thousand keys.
         "log.cleaner.dedupe.buffer.size": str(8 * 1024 * 1024),
@@ -64,10 +64,10 @@ def broker_properties(brokers: int = 1) -> dict[str, str]:
 class LocalKafka:
     """A cluster and its life: start, faults, stop. Belongs to the event loop in which it was started.
 
-    Each broker is a controller as well, so the cluster lives as long as more than half of them do; where all of them
-    went, it comes back with its data. From three brokers on, each partition has three copies by default, those of
-    Kafka's own topics included, and a record counts once two have it (`min.insync.replicas`): any one broker may be
-    lost, with its disk. Faults take the numbers of brokers, from 1 on; without any they are for all.
+    Each broker is also a controller, so the cluster works while more than half of the brokers run; after all of them
+    stopped, it comes back with its data. From three brokers on, each partition, also of Kafka's own topics, has three
+    copies by default, and a record counts once two have it (`min.insync.replicas`): so any one broker may be lost with
+    its disk. Faults take the numbers of brokers, from 1 on; without any they apply to all.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class LocalKafka:
 
         Args:
             brokers: how many.
-            port: where clients connect, of several brokers to the first one, the others have the ports behind it; free
-                ones by default.
-            data_dir: keeps the topics beyond `stop`, of several brokers in a directory each; by default they go.
+            port: where clients connect to the first broker; others have the ports after it. By default free ports.
+            data_dir: keeps the topics after `stop`, with a directory for each of several brokers; by default they are
+                deleted.
             heap_mb: each broker's heap; 512 for one, 256 for each of several by default.
             properties: broker settings that take precedence over `broker_properties()`.
 
@@ -96,8 +96,8 @@ class LocalKafka:
         if data_dir is not None:
             _refuse_other_cluster(data_dir, brokers)
         ports = _free_ports(brokers) if port is None else _given_ports(port, brokers)
-        controllers = [f"{HOST}:{each}" for each in _free_ports(brokers, but=ports)]
-        # Static voters, because a kept data directory would remember a dynamic one's port.
+        controllers = [f"{HOST}:{port_number}" for port_number in _free_ports(brokers, but=ports)]
+        # Static voters, because a data directory that is kept would contain the old ports of dynamic ones.
         voters = ",".join(f"{number}@{address}" for number, address in enumerate(controllers, 1))
         common = {**broker_properties(brokers), "controller.quorum.voters": voters}
         heap_mb = heap_mb or (HEAP_MB if brokers == 1 else SHARED_HEAP_MB)
@@ -118,7 +118,7 @@ class LocalKafka:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where clients connect, before and after a restart: all brokers."""
+        """The addresses of all brokers; they stay the same after a restart."""
         return ",".join(node.address for node in self.nodes)
 
     async def start(self, on_progress: Callable[[str], None] = lambda _: None) -> None:
@@ -155,7 +155,7 @@ class LocalKafka:
         await _together(*(node.thaw() for node in self._chosen(brokers)))
 
     async def lose_disk(self, broker: int) -> None:
-        """Kill a broker, remove its topics, format anew and run it again; the other brokers' copies are all there is.
+        """Kill a broker, delete its topics, and start it with an empty disk; only the other brokers have copies.
 
         Raises:
             BrokerUnavailable: it does not come back; the message ends with its log.
@@ -163,7 +163,7 @@ class LocalKafka:
         await self._nodes[broker].lose_disk()
 
     async def start_again(self, *brokers: int) -> None:
-        """Run killed brokers on the same ports and data; where most were killed, only together do they come up.
+        """Start killed brokers on the same ports and data; if most were killed, they must be started together.
 
         Raises:
             BrokerUnavailable: one ends, or does not answer in time; the message ends with its log.
@@ -174,7 +174,7 @@ class LocalKafka:
         """End the brokers, frozen or not, and remove what they left; harmless when nothing runs."""
         try:
             if self._passing:
-                await self.kill()  # There is nothing to be kept in good order, and several wait for each other.
+                await self.kill()  # No data is kept, and several brokers would wait for each other to stop.
         finally:
             for node in self.nodes:
                 node.let_go()  # All of them, even if this task ends here.
@@ -192,7 +192,7 @@ async def local_kafka(
     port: int | None = None,
     data_dir: Path | None = None,
 ) -> AsyncIterator[LocalKafka]:
-    """A cluster for the length of a block; see `LocalKafka` for the arguments and what `start` raises."""
+    """Run a cluster for the length of a block; see `LocalKafka` for the arguments and what `start` raises."""
     kafka = LocalKafka(brokers=brokers, port=port, data_dir=data_dir)
     await kafka.start(on_progress)
     try:
@@ -205,7 +205,7 @@ async def _fetch() -> None:
     guarded = Guarded()
     try:
         await guarded.open()
-        # -P: the modules beside that file must not be taken for libraries.
+        # -P: keeps the modules beside that file from being imported as libraries.
         command = (sys.executable, "-P", packages.__file__)
         await finish(guarded, FETCH_DEADLINE_S, "Kafka's jars could not be fetched from Maven Central", *command)
     finally:
@@ -213,7 +213,7 @@ async def _fetch() -> None:
 
 
 async def _together(*works: Coroutine[Any, Any, None]) -> None:
-    """Wait for all; the first failure ends the others and is raised as itself."""
+    """Wait for all; the first failure cancels the others, and is raised unchanged."""
     try:
         async with asyncio.TaskGroup() as group:
             for work in works:
@@ -231,22 +231,22 @@ def _require_packages() -> Path:
 
 
 def _place(data_dir: Path | None, number: int, brokers: int) -> Path | None:
-    """Return where a broker keeps its data: one alone in the directory itself."""
+    """Return a broker's data directory: for a single broker, `data_dir` itself."""
     if data_dir is None or brokers == 1:
         return data_dir and data_dir.absolute()
     return data_dir.absolute() / str(number)
 
 
 def _refuse_other_cluster(data_dir: Path, brokers: int) -> None:
-    """Raise ConfigError where a directory has other brokers' data: they would be left out, or their fellows lacking."""
-    mark = "meta.properties"  # Kafka has one in each place that it formatted.
-    kept = 1 if (data_dir / mark).exists() else len(list(data_dir.glob(f"*/{mark}")))
-    if kept not in (0, brokers):
-        raise ConfigError(f"{data_dir} has the data of {kept} broker(s), not of {brokers}; choose another directory.")
+    """Raise ConfigError where a directory has the data of another number of brokers."""
+    mark = "meta.properties"  # Kafka writes one into each directory that it formats.
+    nodes = 1 if (data_dir / mark).exists() else len(list(data_dir.glob(f"*/{mark}")))
+    if nodes not in (0, brokers):
+        raise ConfigError(f"{data_dir} has the data of {nodes} broker(s), not of {brokers}; choose another directory.")
 
 
 def free_port() -> int:
-    """Free now; that nobody takes it before Kafka does is likely, not certain, hence a random one."""
+    """Return a port that is free now. It is random, so that another program is unlikely to take it before Kafka."""
     return _free_ports(1)[0]
 
 
@@ -256,7 +256,7 @@ def _free_ports(count: int, but: Sequence[int] = ()) -> list[int]:
 
 
 def _given_ports(first: int, count: int) -> list[int]:
-    """Return the ports from `first` on; raises ConfigError where one is taken, or there are not so many."""
+    """Return `count` ports from `first` on; raises ConfigError where one is taken, or the numbers run out."""
     ports = list(range(first, first + count))
     if ports[-1] > LAST_PORT:
         raise ConfigError(f"There are no {count} ports from {first} on; choose a lower one.")

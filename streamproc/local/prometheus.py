@@ -1,4 +1,4 @@
-"""A Prometheus on this machine with the shipped rules, where it is installed; nothing is left behind.
+"""Runs an installed Prometheus on this machine with the shipped rules; nothing is left behind.
 
 For the demo and the tests. Alertmanager, which the tests add, is the same kind of program: see `PrometheusProgram`.
 """
@@ -24,7 +24,7 @@ START_DEADLINE_S = 30.0
 ANSWER_S = 2.0
 POLL_S = 0.05
 RESEND_S = 5
-"""A minute by default: too long for an Alertmanager that was found only after an alert had fired."""
+"""The default, a minute, is too long for an Alertmanager that is found only after an alert has fired."""
 LOG_TAIL_LINES = 5
 DATA = "data"
 
@@ -36,8 +36,8 @@ _TARGETS = "targets.json"
 
 def find_program(name: str, path: str | None = None) -> Path | None:
     """Return `prometheus`, `promtool`, `alertmanager` or `amtool` where it is installed; `path` instead of PATH."""
-    found = (shutil.which(alias, path=path) for alias in _ALIASES.get(name, (name,)))
-    return next((Path(program) for program in found if program), None)
+    paths = (shutil.which(alias, path=path) for alias in _ALIASES.get(name, (name,)))
+    return next((Path(program) for program in paths if program), None)
 
 
 def shipped_rules() -> Sequence[Path]:
@@ -65,7 +65,7 @@ class PrometheusProgram:
 
     @property
     def directory(self) -> Path:
-        """Where everything of the server's is, and where it runs; gone after `stop`."""
+        """The server's files and its working directory; deleted by `stop`."""
         return self._guarded.directory
 
     async def start(self, settings: Mapping[str, Any], *flags: str) -> None:
@@ -78,7 +78,7 @@ class PrometheusProgram:
             await self._guarded.open()
             # JSON is YAML.
             (self.directory / "settings.yml").write_text(json.dumps(settings), encoding="utf-8")
-            # Quiet, so that the log's end is what went wrong and not how it stopped.
+            # Quiet, so that the end of the log shows the failure, not the shutdown.
             common = ("--config.file=settings.yml", f"--web.listen-address={self.address}", "--log.level=warn")
             await self._run(*common, *flags)
         except BaseException as error:
@@ -103,14 +103,14 @@ class PrometheusProgram:
 
 
 class LocalPrometheus:
-    """A Prometheus that scrapes what it is shown and evaluates rules. Belongs to the event loop that started it."""
+    """A Prometheus that scrapes given addresses and evaluates rules. Belongs to the event loop that started it."""
 
     def __init__(self, program: Path) -> None:
         self._server = PrometheusProgram(program)
 
     @property
     def url(self) -> str:
-        """Where to look at it."""
+        """The URL of its pages."""
         return self._server.url
 
     async def start(self, rules: Sequence[Path], *, interval_s: int = 1, alertmanager: str | None = None) -> None:
@@ -125,7 +125,7 @@ class LocalPrometheus:
         await self._server.start(settings, f"--storage.tsdb.path={DATA}", f"--rules.alert.resend-delay={RESEND_S}s")
 
     def scrape(self, *addresses: str) -> None:
-        """Scrape /metrics of these from now on, and of nothing else."""
+        """Scrape /metrics at these addresses from now on, and at no others."""
         partial = self._server.directory / f"{_TARGETS}.partial"
         partial.write_text(json.dumps([{"targets": addresses}]), encoding="utf-8")
         partial.replace(self._server.directory / _TARGETS)

@@ -1,6 +1,6 @@
-"""A simulated run: what it is made of, and what each status that it enters writes on its RunObject.
+"""A simulated run: its content, and the fields that each status writes on its RunObject.
 
-It must not know how a record is encoded, nor in which order the records of different runs leave.
+Nothing here knows how a record is encoded, or in which order the records of different runs are sent.
 """
 
 from collections.abc import Callable, Mapping
@@ -54,7 +54,7 @@ _QUIRKS = {
     "no_started_at": 0.05,
     "cached_tokens": 0.2,
 }
-"""How many runs show each of the oddities of docs/domain.md 2."""
+"""The share of runs with each of the oddities in docs/domain.md 2."""
 
 
 class Thread(Struct, frozen=True):
@@ -67,7 +67,7 @@ class Thread(Struct, frozen=True):
 
 
 class SimulatedRun(Struct):
-    """One run; `state` holds what BLANK names."""
+    """One run; `state` has the fields of BLANK."""
 
     id: str
     thread: Thread
@@ -80,7 +80,7 @@ class SimulatedRun(Struct):
     tool_rounds: int = 0
     late_until_ms: float = 0
     template: tuple[bytes | Schema, ...] = ()
-    """The encoder's own: what the run's events repeat, once it is encoded."""
+    """Used by the encoder: the encoded fields that are the same in all events of the run."""
 
     @property
     def status(self) -> str:
@@ -100,7 +100,7 @@ class SimulatedRun(Struct):
 
 
 def new_thread(rng: Random, assistant: Assistant) -> Thread:
-    """A conversation with an assistant; its id is the key of its records, so that it stays on one partition."""
+    """Make a conversation with an assistant; its id is the key of its records, so that it stays on one partition."""
     thread_id = new_id(rng, "thread_")
     metadata = {
         "user_id": f"user_{rng.getrandbits(40):010x}",
@@ -112,7 +112,7 @@ def new_thread(rng: Random, assistant: Assistant) -> Thread:
 
 
 def new_run(rng: Random, thread: Thread, version: str, life: Life, created_at: int) -> SimulatedRun:
-    """A run that is about to report its first status."""
+    """Make a run that is about to report its first status."""
     return SimulatedRun(
         id=new_id(rng, "run_"),
         thread=thread,
@@ -141,7 +141,7 @@ def plan(rng: Random, run: SimulatedRun) -> tuple[str | None, float]:
 
 
 def another_end(rng: Random, run: SimulatedRun) -> str:
-    """A terminal status other than the one that the run has, for a producer that contradicts itself."""
+    """Draw a terminal status other than the run's own, for a producer that contradicts itself."""
     # Not every version knows incomplete.
     return rng.choice([status for status in _ENDED_BY if status not in (run.status, "incomplete")])
 
@@ -199,7 +199,7 @@ def _usage(rng: Random, run: SimulatedRun) -> dict[str, Any]:
     prompt = (1 + run.tool_rounds) * rng.randrange(300, 3_000)
     completion = (1 + run.tool_rounds) * rng.randrange(20, 600)
     usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    # Undocumented, and only the newest schema has a place for it; the others' writers pass over it.
+    # An undocumented field that only the newest schema has; writers with other schemas ignore it.
     details = {"prompt_token_details": {"cached_tokens": prompt // 2}} if "cached_tokens" in run.quirks else {}
     return usage | details
 

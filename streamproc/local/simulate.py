@@ -1,7 +1,7 @@
-"""A realistic source of run status events: interleaved runs of every outcome, and what goes wrong on the way.
+"""A realistic source of run status events: interleaved runs of every outcome, and typical disturbances.
 
-Pure: no Kafka, no clock, no global random. The same seed and arguments give the same bytes, so that a test can name
-a stream by its seed. scenario.py says what happens to one run; here its statuses become records in one stream.
+Pure: no Kafka, no clock, no global random. The same seed and arguments give the same bytes, so a test can name a stream
+by its seed. scenario.py has the life of one run; here the statuses of all runs become records in one stream.
 """
 
 import itertools
@@ -41,7 +41,7 @@ _SOON_S = 60  # how far off a run's next event may be for this one to arrive lat
 
 
 class SimulatedEvent(Struct, frozen=True, gc=False):
-    """One record. `kind` is what the source meant: event, duplicate, late, illegal or bad:<reason>."""
+    """One record. `kind`: what the source intends: event, duplicate, late, illegal or bad:<reason>."""
 
     key: bytes
     value: bytes | None
@@ -81,8 +81,8 @@ def simulate(  # noqa: PLR0913 - one argument for each knob, all by name
     Runs take as long as in life while no more than about MAX_LIVE_RUNS are open; at higher rates they go faster.
     Records are keyed by thread. A late record keeps its own timestamp; else timestamps never decrease.
     The ratios are shares of all records; `missed` ones never appear. Each of the `assistants` runs on `models_each`
-    models; a few assistants have most of the runs. With an `opening` the stream begins with what is rare: bad records,
-    ends that contradict each other, a call for tools that nobody answers until it is past its expiry, 12 s later.
+    models; a few assistants have most of the runs. With an `opening` the stream begins with rare cases: bad records,
+    ends that contradict each other, and a call for tools that nobody answers, whose run expires 12 s later.
 
     Raises:
         ConfigError: an argument out of its range.
@@ -149,12 +149,12 @@ class _Simulation:
             self._abandon(start_ms, left_s, min(left_s - 1, _ABANDONED_SPREAD_S), chances.ABANDONED)
 
     def open(self, start_ms: int) -> None:
-        """Let the stream begin with what is rare."""
+        """Let the stream begin with rare cases."""
         self._owed += _OPENING
         self._abandon(start_ms, _FORGOTTEN_LEFT_S, _FORGOTTEN_SPREAD_S, chances.FORGOTTEN)
 
     def _tempo(self, rate_per_s: float, ratios: _Ratios) -> tuple[float, float]:
-        """New runs per millisecond that make the rate, and how long waits are compared to life."""
+        """Return the new runs per millisecond that give the rate, and the factor on waits compared to real life."""
         events, seconds = chances.expectation(next(iter(self._lives.values())))
         added = ratios.bad + ratios.duplicate + ratios.illegal - ratios.missed
         runs_per_s = rate_per_s * (1 - added) / events
@@ -194,7 +194,7 @@ class _Simulation:
         return scenario.new_thread(self._rng, self._assistants.draw(self._rng))
 
     def _abandon(self, start_ms: int, left_s: float, within_s: float, life: Life) -> None:
-        """A run that began before the stream: its first visible event is the call for tools that nobody answers."""
+        """Add a run that began before the stream. Its first event is a call for tools that nobody answers."""
         rng = self._rng
         run = self._new_run(self._thread(), start_ms - (scenario.EXPIRES_AFTER_S - left_s) * 1000)
         scenario.enter(rng, run, "in_progress", run.created_at + 1)
@@ -212,7 +212,7 @@ class _Simulation:
         return self._encoders[run.version].encode(run)
 
     def _plan(self, run: SimulatedRun, now_ms: float) -> float:
-        """Put the run's next step on the agenda and return when it is due; a wait beyond the expiry ends there."""
+        """Put the run's next step on the agenda and return its time; a wait ends at the expiry at the latest."""
         if run.ended:
             if self._rng.random() < _FOLLOW_UP_CHANCE:
                 self._idle.append(run.thread)
@@ -228,8 +228,8 @@ class _Simulation:
         return due_ms
 
     def _disturb(self, run: SimulatedRun, event: SimulatedEvent, due_ms: float) -> SimulatedEvent | None:
-        """Apply the first owed disturbance that can happen to this event; what it returns goes out instead."""
-        # The event that a late one waits for must itself be on time.
+        """Apply the first owed disturbance that fits this event; return the event to send instead."""
+        # A late event waits for the run's next one, which must itself be on time.
         follows_late = event.timestamp_ms <= run.late_until_ms
         followed = not follows_late and due_ms < event.timestamp_ms + _SOON_S * 1000
         stage = "ended" if run.ended else "followed" if followed else "other"
@@ -241,34 +241,34 @@ class _Simulation:
         return event
 
     def _spoil(self, run: SimulatedRun, event: SimulatedEvent, _due_ms: float) -> SimulatedEvent:
-        """A broken copy follows."""
+        """Send a broken copy after the event."""
         reason = self._rng.choice(_BAD_REASONS)
         value = BAD_VALUES[reason](self._rng, self._encode(run))
         self._push(event.timestamp_ms, SimulatedEvent(event.key, value, event.timestamp_ms, f"bad:{reason}"))
         return event
 
     def _repeat(self, run: SimulatedRun, event: SimulatedEvent, _due_ms: float) -> SimulatedEvent:
-        """The same bytes follow: at once for a created run (created, then queued), else after a producer's retry."""
+        """Send the same bytes again: at once for a new run (created, then queued), else after a producer's retry."""
         created = run.status == chances.INITIAL and run.tool_rounds == 0
         at_ms = event.timestamp_ms + (0 if created else self._delay_ms(_RETRY_S))
         self._push(at_ms, SimulatedEvent(event.key, event.value, int(at_ms), "duplicate"))
         return event
 
     def _hold_back(self, run: SimulatedRun, event: SimulatedEvent, due_ms: float) -> None:
-        """The event arrives only after the run's next one."""
+        """Send the event only after the run's next one."""
         run.late_until_ms = due_ms
         late = SimulatedEvent(event.key, event.value, event.timestamp_ms, "late")
         self._push(due_ms + self._delay_ms(_LATE_S), late)
 
     def _contradict(self, run: SimulatedRun, event: SimulatedEvent, _due_ms: float) -> SimulatedEvent:
-        """Another end of the same run follows."""
+        """Send another end of the same run after the event."""
         at_ms = event.timestamp_ms + self._delay_ms(_LATE_S)
         scenario.enter(self._rng, run, scenario.another_end(self._rng, run), int(at_ms) // 1000)
         self._push(at_ms, SimulatedEvent(event.key, self._encode(run), int(at_ms), "illegal"))
         return event
 
     def _miss(self, _run: SimulatedRun, _event: SimulatedEvent, _due_ms: float) -> None:
-        """The event never arrives."""
+        """Do not send the event at all."""
 
     def _delay_ms(self, mean_s: float) -> float:
         return self._rng.expovariate(1 / mean_s) * self._pace * 1000

@@ -1,11 +1,11 @@
 """A command and its temporary directory, neither of which outlives its owner.
 
-Both sides of one pipe. `Guarded` is the owner's; it runs this file as a program in a session of its own, the watchdog,
-which runs the command. However the owner ends, SIGKILL included, the pipe ends with it. A JVM cannot watch a pipe, so
-the watchdog does, on Linux and macOS alike.
+This file has both sides of a pipe. `Guarded`, the owner's side, runs this file as a program, the watchdog, in its own
+session; the watchdog runs the command. However the owner ends, even by SIGKILL, the pipe ends with it. A JVM cannot
+watch a pipe, so the watchdog does, on Linux and macOS alike.
 
-    stdin   a JSON line for each order: an object is a command to run, with more variables and where, a number a signal
-            to the one that runs; the end means stop
+    stdin   a JSON line for each order. An object is a command to run, with additional variables and a directory; a
+            number is a signal to the running command; the end of the input means stop
     stdout  {"directory": path} at once, then {"pid": n} and {"exit": code} for each command
 
 Knows nothing of Kafka; the program's side imports nothing outside the standard library.
@@ -37,8 +37,8 @@ class Guarded:
         """Nothing runs yet.
 
         Args:
-            environment: given the directory, returns more variables for commands, which then run where their owner
-                does: relative paths in the owner's settings hold for them, too.
+            environment: takes the directory and returns additional variables for commands. Commands then run in the
+                owner's working directory, so that relative paths in the owner's settings are valid for them, too.
         """
         self.directory = Path()
         self._environment = environment
@@ -50,7 +50,7 @@ class Guarded:
 
     @property
     def log_file(self) -> Path:
-        """The output of the running, or else of the last command."""
+        """The output of the running command, or else of the last one."""
         return self.directory / "output.log"
 
     @property
@@ -76,7 +76,7 @@ class Guarded:
         self._replies = asyncio.create_task(self._listen(self._process.stdout))
 
     async def run(self, *command: str) -> asyncio.Future[int]:
-        """Start a command in the directory, its output in the log file; returns its exit code to come."""
+        """Start a command in the directory, with its output in the log file; return a future of its exit code."""
         self._started.clear()
         self._exit = exited = asyncio.get_running_loop().create_future()
         await self._order(self._ordered(command))
@@ -86,7 +86,7 @@ class Guarded:
     async def run_until(
         self, ready: Callable[[], Coroutine[Any, Any, None]], deadline_s: float, *command: str
     ) -> str | None:
-        """Start a command as `run` does and wait until it is ready; return what came instead, None where it is."""
+        """Start a command as `run` does and wait until it is ready; return None, or what happened instead."""
         exited = await self.run(*command)
         waiting = asyncio.create_task(ready())
         try:
@@ -111,12 +111,12 @@ class Guarded:
             await asyncio.wait((exited,))
 
     def let_go(self) -> None:
-        """Close the pipe: the watchdog does what `close` waits for, even if nobody waits."""
+        """Close the pipe: the watchdog ends the command and removes the directory, without being waited for."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 
     async def close(self) -> None:
-        """End the command, in good order if it can, and remove the directory; harmless when there is nothing."""
+        """End the command, gracefully if possible, and remove the directory; harmless when nothing runs."""
         self.let_go()
         process, self._process = self._process, None
         if process is None:
@@ -185,7 +185,7 @@ class _Watchdog:
     @staticmethod
     def _end(child: "subprocess.Popen[bytes]") -> None:
         child.terminate()
-        child.send_signal(signal.SIGCONT)  # A frozen one hears of no other signal but SIGKILL.
+        child.send_signal(signal.SIGCONT)  # A frozen process handles no other signal but SIGKILL.
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(STOP_S)
         child.kill()
@@ -193,7 +193,7 @@ class _Watchdog:
 
 
 def _say(**reply: object) -> None:
-    # Unbuffered and without complaint: when nobody listens any more, the end of stdin says what to do.
+    # Unbuffered, and errors are ignored: when nobody reads any more, the end of stdin makes the watchdog stop.
     with contextlib.suppress(OSError):
         os.write(sys.stdout.fileno(), json.dumps(reply).encode() + b"\n")
 

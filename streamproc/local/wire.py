@@ -1,4 +1,4 @@
-"""A simulated run's events as bytes: Avro single-object encoding, and the ways in which such bytes go bad."""
+"""Encodes a simulated run's events (Avro single-object encoding), and makes bad values of them."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ _RUN_FIELDS = frozenset({"id", "object", "created_at", "thread_id", "assistant_i
 
 
 class _Slice(NamedTuple):
-    """Neighbouring fields of the RunObject that repeat in the same way: with each event, run or assistant."""
+    """Adjacent fields of the RunObject that stay the same for an assistant, for a run, or not at all."""
 
     repeats_with: str
     schema: Schema
@@ -28,7 +28,7 @@ class _Slice(NamedTuple):
 class Encoder:
     """Encodes the events of one version's runs.
 
-    The encoding of a record is that of its fields one after the other, so what repeats is encoded once.
+    A record is encoded as its fields one after the other, so fields that stay the same are encoded once.
     """
 
     def __init__(self, version: str) -> None:
@@ -38,13 +38,13 @@ class Encoder:
         self._by_assistant: dict[Assistant, tuple[bytes, ...]] = {}
 
     def encode(self, run: SimulatedRun) -> bytes:
-        """The run's event for the state that it is in."""
+        """Return the run's event for its present state."""
         if not run.template:
             run.template = tuple(self._template(run))
         return b"".join([part if isinstance(part, bytes) else _encode(part, run.state) for part in run.template])
 
     def _template(self, run: SimulatedRun) -> Iterator[bytes | Schema]:
-        """The parts of the run's events: bytes, or the schema of what changes."""
+        """Yield the parts of the run's events: bytes that stay the same, or the schema of fields that change."""
         yield self._header
         shared = iter(self._shared(run))
         own = _own_fields(run)
@@ -111,7 +111,7 @@ def _truncated(rng: Random, value: bytes) -> bytes:
 
 
 def _garbage(rng: Random, value: bytes) -> bytes:
-    # The first length reaches beyond the end, so that no decoder can take the rest for a RunObject by chance.
+    # The first length reaches beyond the end, so that no decoder reads a RunObject from it by chance.
     return value[:SINGLE_OBJECT_BYTES] + b"\xfe\xff\xff\xff\x0f" + rng.randbytes(64)
 
 
@@ -131,4 +131,4 @@ BAD_VALUES: Mapping[str, Callable[[Random, bytes], bytes | None]] = {
     "garbage": _garbage,
     "empty_run_id": _empty_run_id,
 }
-"""What can be wrong with a value, by reason: each makes a bad value from a good one."""
+"""Functions that make a bad value from a good one, by the reason of its rejection."""

@@ -1,4 +1,4 @@
-"""The four commands, from Kafka to what is printed; each returns its exit code."""
+"""The four commands of `offsets`: they read from Kafka, print, and return the exit code."""
 
 from rich.console import Console
 
@@ -18,12 +18,12 @@ from streamproc.runtime.ports import TopicPartition
 
 async def show_offsets(desk: Desk, consoles: Consoles, *, as_json: bool) -> int:
     """Print where every partition of the inputs stands; raises ConfigError, BrokerUnavailable."""
-    found = [await standing(desk.kafka, source) for topic in desk.inputs for source in await desk.sources(topic)]
+    partitions = [await standing(desk.kafka, source) for topic in desk.inputs for source in await desk.sources(topic)]
     group = await desk.kafka.membership()
     if as_json:
-        print_line(consoles.out, showing.as_json(desk.application_id, group, found))
+        print_line(consoles.out, showing.as_json(desk.application_id, group, partitions))
     else:
-        print_wide(consoles.out, showing.table(found))
+        print_wide(consoles.out, showing.table(partitions))
         print_line(consoles.out, showing.group(desk.application_id, group))
     return 0
 
@@ -32,7 +32,7 @@ async def skip_records(desk: Desk, passage: Passage, consoles: Consoles, *, as_j
     """Pass over records, and say so; raises as `skip`."""
     with stop_on_signal() as stop:
         try:
-            await unless_stopped(stop, skip(desk, passage), f"{passage.said} of {passage.source} were passed over")
+            await unless_stopped(stop, skip(desk, passage), f"{passage.offsets} of {passage.source} were passed over")
         except Interrupted as interrupted:
             print_line(consoles.err, f"{interrupted}, or just then: `streamproc offsets show` tells")
             return ExitCode.INTERRUPTED

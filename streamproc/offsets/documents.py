@@ -47,7 +47,7 @@ def _moved(move: PartitionReset) -> dict[str, Any]:
         **_partition(move.before.source),
         "from": None if committed is None else committed.offset,
         "to": move.to,
-        "wanted": move.wanted,
+        "requested": move.requested,
         "read_again": move.again,
         "passed_over": move.passed,
         "runs_dropped": move.reach.runs,

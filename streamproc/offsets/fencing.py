@@ -1,4 +1,4 @@
-"""Working on a partition in the service's stead."""
+"""Fences a partition, to work on it on behalf of the service."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -8,21 +8,22 @@ from streamproc.interrupts import to_its_end
 from streamproc.runtime.ports import Committed, Kafka, Outputs, TopicPartition
 
 Commit = Callable[[Outputs, Committed], Awaitable[None]]
-"""Writes one transaction, to its end even if it is interrupted."""
+"""Writes one transaction, to its end even if cancelled."""
 
 
 class Overruled(ConfigError):
-    """Somebody else has fenced the partition since, or nobody says what became of the commit."""
+    """Another process has fenced the partition since, or the outcome of the commit is unknown."""
 
 
 @asynccontextmanager
 async def fenced(
     kafka: Kafka, source: TopicPartition, flaw: str, way_out: str, others: Sequence[TopicPartition] = ()
 ) -> AsyncIterator[Commit]:
-    """Fence a partition: what is read of it within is the last word, until somebody fences it in turn.
+    """Fence a partition: its committed offset is final within this context, unless another process fences it in turn.
 
-    `others`: partitions whose ids a worker may commit this one by, so that it looks at what is committed before it
-    commits again, and fences us. Raises Overruled, which begins with `flaw`, where somebody has fenced us.
+    `others`: partitions by whose transactional ids a worker may commit this one. They are fenced, too, so that the
+    worker reads the committed offset before its next commit. Raises Overruled, which begins with `flaw`, where another
+    process has fenced us.
     """
     transactions = kafka.transactions(source)
 

@@ -1,4 +1,4 @@
-"""What is named on the command line: partitions, offsets, and where to go back to. Pure."""
+"""Parses the arguments of the command line: partitions, offsets, and targets of a reset. Pure."""
 
 import re
 from datetime import UTC, datetime
@@ -17,11 +17,11 @@ _OFFSET = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class WrongPlace(ConfigError):
-    """What is named cannot be read; the message says what is accepted."""
+    """The argument is invalid; the message says what is accepted."""
 
 
 class Passage(NamedTuple):
-    """Records to be passed over: of a partition, from the offset `first` to `through`, and why."""
+    """Records to be skipped: those of a partition from the offset `first` to `through` (included), and why."""
 
     source: TopicPartition
     first: int
@@ -29,43 +29,43 @@ class Passage(NamedTuple):
     why: str
 
     @property
-    def said(self) -> str:
-        """Name the offsets."""
+    def offsets(self) -> str:
+        """The offsets in words."""
         return f"offset {self.first}" if self.first == self.through else f"offsets {self.first} to {self.through}"
 
 
 class Target(NamedTuple):
-    """Where to go back to: an offset, a time in milliseconds, or, where both are None, the first record there is."""
+    """The target of a reset: an offset, or a time in milliseconds; where both are None, the first existing record."""
 
     offset: int | None = None
     time_ms: int | None = None
 
 
 def passage(place: str, through: int | None, why: str) -> Passage:
-    """Read what is to be passed over; raises WrongPlace."""
-    found = _PLACE.fullmatch(place)
-    if found is None:
+    """Read which records are to be skipped; raises WrongPlace."""
+    match = _PLACE.fullmatch(place)
+    if match is None:
         raise WrongPlace(f"{place!r} is no place: give topic, partition and offset, such as run-events:0:17")
-    first = int(found[3])
+    first = int(match[3])
     if through is not None and through < first:
         raise WrongPlace(f"--through {through} lies before {place}: it names the last offset that is passed over")
     if not why.strip() or len(why) > MAX_WHY_CHARS:
         raise WrongPlace(
             f"--why has {len(why):,} characters: say in 1 to {MAX_WHY_CHARS:,} why nobody needs the records"
         )
-    return Passage(TopicPartition(found[1], int(found[2])), first, first if through is None else through, why)
+    return Passage(TopicPartition(match[1], int(match[2])), first, first if through is None else through, why)
 
 
 def partition(text: str) -> TopicPartition:
     """Read a partition; raises WrongPlace."""
-    found = _PARTITION.fullmatch(text)
-    if found is None:
+    match = _PARTITION.fullmatch(text)
+    if match is None:
         raise WrongPlace(f"{text!r} is no partition: give topic and number, such as run-events:0")
-    return TopicPartition(found[1], int(found[2]))
+    return TopicPartition(match[1], int(match[2]))
 
 
 def target(text: str) -> Target:
-    """Read where to go back to; raises WrongPlace."""
+    """Read the target of a reset; raises WrongPlace."""
     if text == EARLIEST:
         return Target()
     if _OFFSET.fullmatch(text):

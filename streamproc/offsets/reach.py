@@ -1,4 +1,4 @@
-"""How far the service had come in a partition of the events, where its own commit does not tell: its states do."""
+"""Finds how far the service had come in an events partition: from its commit, or else from the states."""
 
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -17,42 +17,42 @@ NO_STATE = -1
 
 
 class Reach(NamedTuple):
-    """How many runs the state holds, and the offset that the service would have gone on from; None: nothing tells."""
+    """The number of runs in the state, and the offset that the service would have gone on from; None: unknown."""
 
     runs: int
     offset: int | None
 
 
-async def reach_of(desk: Desk, it: PartitionStanding) -> Reach:
-    """Read the state of a partition of the events; raises as `read_all`, ConfigError where it cannot be read."""
+async def reach_of(desk: Desk, partition: PartitionStanding) -> Reach:
+    """Read the state of an events partition; raises as `read_all`, ConfigError where it cannot be read."""
     offsets: dict[bytes, int | None] = {}
     records = 0
     try:
-        async with aclosing(read_all(desk.kafka, desk.state_of(it.source))) as everything:
-            async for found in everything:
-                records += len(found)
-                for record, offset in zip(found, _source_offsets(found), strict=True):
+        async with aclosing(read_all(desk.kafka, desk.state_of(partition.source))) as everything:
+            async for batch in everything:
+                records += len(batch)
+                for record, offset in zip(batch, _source_offsets(batch), strict=True):
                     if offset == NO_STATE:
                         offsets.pop(record.key or b"", None)
                     else:
                         offsets[record.key or b""] = offset
     except Unreadable as error:
         raise state_unreadable(error) from error
-    if it.committed is None and not records:
-        return Reach(0, it.first)
-    known = [offset + 1 for offset in offsets.values() if offset is not None]
-    said = it.said
-    if isinstance(said, Position):
-        known.append(said.offset)
-    elif len(known) < len(offsets):
+    if partition.committed is None and not records:
+        return Reach(0, partition.first)
+    next_offsets = [offset + 1 for offset in offsets.values() if offset is not None]
+    position = partition.position
+    if isinstance(position, Position):
+        next_offsets.append(position.offset)
+    elif len(next_offsets) < len(offsets):
         return Reach(len(offsets), None)
-    return Reach(len(offsets), max(known, default=None))
+    return Reach(len(offsets), max(next_offsets, default=None))
 
 
 def _source_offsets(records: Sequence[Arrival]) -> list[int | None]:
-    """Return the offset of the event behind each state, NO_STATE for a null, None where nobody can read it."""
+    """Return the offset of the event behind each state; NO_STATE for a tombstone, None where it cannot be decoded."""
     try:
         return [NO_STATE if run is None else run.offset for _, run in decode_runs(records)]
     except ConfigError:
-        # A reset is the way out of a damaged state: it goes on without knowing.
+        # A reset is the way out of a damaged state, so it must go on without the offsets.
         return [None if record.value else NO_STATE for record in records]

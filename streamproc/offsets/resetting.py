@@ -1,8 +1,8 @@
-"""Going back in the events: the states are dropped, the offsets moved, and the service rebuilds the one from the other.
+"""Resets the offsets of the events: the states are dropped and the offsets moved; the service rebuilds the states.
 
-First every partition of both inputs gets a mark that keeps the service from starting; then the states go, a transaction
-after the other; at last come the positions. Interrupted anywhere, the same once more goes on: each step finds what is
-left of it.
+First every partition of both inputs gets a mark that keeps the service from starting. Then the states are dropped, in
+one transaction after another. At last the new positions are committed. The order matters: after an interruption, the
+same command goes on, because each step finds what is left to do.
 """
 
 import time
@@ -34,29 +34,29 @@ from streamproc.runtime.restore import state_unreadable
 from streamproc.runtime.topics import check_topics
 
 AT_ONCE = 5_000
-"""Tombstones in a transaction."""
+"""How many tombstones one transaction writes."""
 UNFINISHED = "the reset is not finished", "Stop every instance of the service, and run it again"
 
 
 class PartitionReset(NamedTuple):
-    """What becomes of one partition of the events. `wanted`: the offset that was asked for, where it is not there."""
+    """What becomes of one events partition. `requested`: the offset that was asked for, if it does not exist."""
 
     before: PartitionStanding
     to: int
-    wanted: int | None
+    requested: int | None
     reach: Reach
 
     @property
     def again(self) -> int | None:
-        """How many offsets are read again: from there to where the service had come; None where nothing tells."""
-        come = self.reach.offset
-        return None if come is None else max(0, min(come, self.before.end) - self.to)
+        """How many offsets are read again: from `to` to where the service had come; None: unknown."""
+        reached = self.reach.offset
+        return None if reached is None else max(0, min(reached, self.before.end) - self.to)
 
     @property
     def passed(self) -> int | None:
-        """How many offsets are passed over that the service had not come to; None where nothing tells."""
-        come = self.reach.offset
-        return None if come is None else max(0, self.to - max(come, self.before.first))
+        """How many offsets are skipped that the service had not reached; None: unknown."""
+        reached = self.reach.offset
+        return None if reached is None else max(0, self.to - max(reached, self.before.first))
 
 
 async def refuse_running(desk: Desk) -> None:
@@ -75,12 +75,12 @@ async def planned(desk: Desk, target: Target) -> list[PartitionReset]:
     await check_topics(desk.kafka, desk.topics, desk.max_record_bytes)
     await refuse_another_profile(desk)
     for source in await desk.sources(desk.topics.measurements):
-        await live_keys(desk, source)  # What cannot be read could not be dropped: now is the time to say so.
+        await live_keys(desk, source)  # Fails early: a state that cannot be read could not be dropped later.
     return [await _move(desk, source, target) for source in await desk.sources(desk.topics.events)]
 
 
 class Reset:
-    """One run of the command. `on_step` is told what is done next."""
+    """One run of the command. `on_step` gets a text before each step."""
 
     def __init__(
         self, desk: Desk, moves: Iterable[PartitionReset], on_step: Callable[[str], None] = lambda _: None
@@ -91,7 +91,7 @@ class Reset:
         self._sequences: dict[TopicPartition, int] = {}
 
     async def run(self) -> None:
-        """Do it; raises ConfigError where the service or another reset works on the same partitions."""
+        """Reset; raises ConfigError where the service or another reset works on the same partitions."""
         desk = self._desk
         measured = await desk.sources(desk.topics.measurements)
         sources = [*self._targets, *measured]
@@ -114,9 +114,9 @@ class Reset:
         return fenced(self._desk.kafka, source, *UNFINISHED)
 
     async def _sequence(self, source: TopicPartition) -> int:
-        """Return the sequence so far: ids are made of it, so where it is not known any more it is one never reached."""
-        said = (await settled(self._desk.kafka, source)).said
-        return int(time.time()) if said is None else said.sequence
+        """Return the sequence so far. Where it is lost: one never reached, because ids contain it and must be new."""
+        position = (await settled(self._desk.kafka, source)).position
+        return int(time.time()) if position is None else position.sequence
 
     async def _drop(self, commit: Commit, source: TopicPartition) -> None:
         place, mark = self._desk.state_of(source), await self._mark(source)
@@ -126,13 +126,13 @@ class Reset:
             await commit({place: nulls}, mark)
 
     def _tombstone(self, source: TopicPartition, key: bytes, offset: int) -> Message:
-        """Return the null for a key; its id names the record that it takes back, and this reset."""
+        """Return the tombstone for a key; its id names the record that it removes, and this reset."""
         is_run, wall_ms = source.topic == self._desk.topics.events, time.time_ns() // 1_000_000
-        where = f"/streamproc/{self._desk.application_id}"
+        prefix = f"/streamproc/{self._desk.application_id}"
         if is_run:
-            events = CloudEvents("streamproc.run.state", f"{where}/state", load("run_state").label)
+            events = CloudEvents("streamproc.run.state", f"{prefix}/state", load("run_state").label)
         else:
-            events = STATE.events("streamproc.window.state", f"{where}/windows")
+            events = STATE.events("streamproc.window.state", f"{prefix}/windows")
         event_id = f"{source.topic}:{source.partition}:{offset}:{self._sequences[source] + 1}:reset"
         return key, None, wall_ms, events.headers(event_id.encode(), wall_ms)
 
@@ -144,44 +144,44 @@ class Reset:
         return Position(await self._offset(source), sequence, 0, 0, partitions, self._desk.profile).to_committed()
 
     async def _offset(self, source: TopicPartition) -> int:
-        """Return where the partition goes: what was measured before is behind the windows, whatever it was."""
+        """Return the new offset. For measurements it is the end: those before belong to the dropped windows."""
         return self._targets[source] if source in self._targets else (await self._desk.kafka.bounds(*source))[1]
 
 
 async def live_keys(desk: Desk, source: TopicPartition) -> dict[bytes, int]:
-    """Return the keys that the state of an input partition holds, each with the offset of its latest record.
+    """Return the live keys in the state of an input partition, each with the offset of its latest record.
 
     Raises ConfigError where it cannot be read.
     """
-    found: dict[bytes, int] = {}
+    offsets: dict[bytes, int] = {}
     try:
         async with aclosing(read_all(desk.kafka, desk.state_of(source))) as everything:
             async for records in everything:
                 for record in records:
                     if record.value:
-                        found[record.key or b""] = record.offset
+                        offsets[record.key or b""] = record.offset
                     else:
-                        found.pop(record.key or b"", None)
+                        offsets.pop(record.key or b"", None)
     except Unreadable as error:
         raise state_unreadable(error) from error
-    return found
+    return offsets
 
 
 async def _move(desk: Desk, source: TopicPartition, target: Target) -> PartitionReset:
-    it = await standing(desk.kafka, source)
-    reach = await reach_of(desk, it)
+    partition = await standing(desk.kafka, source)
+    reach = await reach_of(desk, partition)
     if target.time_ms is not None:
-        found = await desk.kafka.offset_at(*source, target.time_ms)
-        return PartitionReset(it, it.end if found is None else found, None, reach)
+        at_time = await desk.kafka.offset_at(*source, target.time_ms)
+        return PartitionReset(partition, partition.end if at_time is None else at_time, None, reach)
     if target.offset is None:
-        return PartitionReset(it, it.first, None, reach)
-    to = max(it.first, min(target.offset, it.end))
-    return PartitionReset(it, to, target.offset if to != target.offset else None, reach)
+        return PartitionReset(partition, partition.first, None, reach)
+    to = max(partition.first, min(target.offset, partition.end))
+    return PartitionReset(partition, to, target.offset if to != target.offset else None, reach)
 
 
-def stood(it: PartitionStanding) -> str:
-    """Say where a partition stood, in words."""
-    if it.committed is None:
+def stood(partition: PartitionStanding) -> str:
+    """Return the committed offset of a partition in words."""
+    if partition.committed is None:
         return NOBODY
-    by = f" (by {it.by})" if it.by == ANOTHER else ""
-    return f"{it.committed.offset}{by}"
+    by = f" (by {partition.by})" if partition.by == ANOTHER else ""
+    return f"{partition.committed.offset}{by}"

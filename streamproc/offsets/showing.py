@@ -1,4 +1,4 @@
-"""Offsets and what was done to them, as people and programs read them."""
+"""Shows offsets, and changes of them, to people and programs."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -23,9 +23,9 @@ AGAIN = (
 )
 
 
-def table(found: Sequence[PartitionStanding]) -> Table:
-    """Return where the partitions stand."""
-    it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def table(partitions: Sequence[PartitionStanding]) -> Table:
+    """Return a table of the partitions and their committed offsets."""
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in (
         "topic",
         "partition",
@@ -38,73 +38,90 @@ def table(found: Sequence[PartitionStanding]) -> Table:
         "live keys",
         "sequence",
     ):
-        it.add_column(name, overflow="fold", justify="left" if name in {"topic", "by", "stream time"} else "right")
-    for each in found:
-        said = each.said if isinstance(each.said, Position) else None
-        committed = "none" if each.committed is None else f"{each.committed.offset}"
-        more = ("", "", "") if said is None else (_time(said.stream_time), f"{said.live_keys:,}", f"{said.sequence}")
-        topic, number = each.source
-        it.add_row(topic, f"{number}", committed, f"{each.first}", f"{each.end}", f"{each.lag:,}", each.by, *more)
-    return it
+        grid.add_column(name, overflow="fold", justify="left" if name in {"topic", "by", "stream time"} else "right")
+    for partition in partitions:
+        position = partition.position if isinstance(partition.position, Position) else None
+        committed = "none" if partition.committed is None else f"{partition.committed.offset}"
+        more = (
+            ("", "", "")
+            if position is None
+            else (_time(position.stream_time), f"{position.live_keys:,}", f"{position.sequence}")
+        )
+        topic, number = partition.source
+        grid.add_row(
+            topic,
+            f"{number}",
+            committed,
+            f"{partition.first}",
+            f"{partition.end}",
+            f"{partition.lag:,}",
+            partition.by,
+            *more,
+        )
+    return grid
 
 
-def group(application_id: str, it: Membership) -> str:
-    """Say what the consumer group is."""
-    members = f", {len(it.members)} members: {escaped(', '.join(it.members))}" if it.members else ", no members"
-    return f"group {application_id}: {escaped(it.state)}{members}"
+def group(application_id: str, membership: Membership) -> str:
+    """Describe the consumer group."""
+    members = (
+        f", {len(membership.members)} members: {escaped(', '.join(membership.members))}"
+        if membership.members
+        else ", no members"
+    )
+    return f"group {application_id}: {escaped(membership.state)}{members}"
 
 
-def as_json(application_id: str, membership: Membership, found: Sequence[PartitionStanding]) -> str:
+def as_json(application_id: str, membership: Membership, partitions: Sequence[PartitionStanding]) -> str:
     """Return the same as one JSON object; times in milliseconds."""
     about = {"id": application_id, "state": membership.state, "members": list(membership.members)}
-    return json.dumps({"group": about, "partitions": [_document(each) for each in found]})
+    return json.dumps({"group": about, "partitions": [_document(partition) for partition in partitions]})
 
 
 def skipped(passage: Passage, dead_letters: str) -> str:
-    """Say what was passed over."""
+    """Describe the records that were skipped."""
     source, behind = passage.source, passage.through + 1
     return (
-        f"passed over {passage.said} of {source} ({escaped(passage.why)}): it goes on at {behind}, a dead letter in "
+        f"passed over {passage.offsets} of {source} ({escaped(passage.why)}): it goes on at {behind}, a dead letter in "
         f"{dead_letters} partition {source.partition} says so"
     )
 
 
 def nothing_runs(application_id: str) -> str:
-    """Say why nothing was told to go on."""
+    """Explain why nothing was resumed."""
     return (
         f"no service runs: group {application_id} has no members. Rejections are counted in memory, and the count "
         "begins anew when it starts: nothing is to be resumed"
     )
 
 
-def moves(found: Sequence[PartitionReset]) -> Table:
+def moves(resets: Sequence[PartitionReset]) -> Table:
     """Return what becomes of each partition."""
-    it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("partition", "from", "to", "read again", "passed over", "runs dropped and rebuilt"):
-        it.add_column(name, overflow="fold", justify="right")
-    for move in found:
+        grid.add_column(name, overflow="fold", justify="right")
+    for move in resets:
         number, before = str(move.before.source.partition), move.before
         again, passed = _count(move.again, before.end - move.to), _count(move.passed, move.to - before.first)
-        it.add_row(number, stood(before), str(move.to), again, passed, f"{move.reach.runs:,}")
-    return it
+        grid.add_row(number, stood(before), str(move.to), again, passed, f"{move.reach.runs:,}")
+    return grid
 
 
-def clamped(found: Sequence[PartitionReset]) -> Iterator[str]:
-    """Yield a line for each partition that does not hold the offset that was asked for."""
-    for move in found:
-        if move.wanted is not None:
+def clamped(resets: Sequence[PartitionReset]) -> Iterator[str]:
+    """Yield a line for each partition where the requested offset does not exist."""
+    for move in resets:
+        if move.requested is not None:
             before = move.before
-            yield f"{before.source} holds offsets {before.first} to {before.end}: {move.to} instead of {move.wanted}"
+            yield f"{before.source} holds offsets {before.first} to {before.end}: {move.to} instead of {move.requested}"
 
 
-def passed(found: Sequence[PartitionReset]) -> str:
-    """Say which records nobody has processed are passed over; empty where there are none."""
-    there = [move for move in found if move.passed]
-    if not there:
+def passed(resets: Sequence[PartitionReset]) -> str:
+    """Describe the unprocessed records that a reset skips; empty where there are none."""
+    skipping = [move for move in resets if move.passed]
+    if not skipping:
         return ""
     count, names = (
-        sum(move.passed or 0 for move in there),
-        ", ".join(str(move.before.source.partition) for move in there),
+        sum(move.passed or 0 for move in skipping),
+        ", ".join(str(move.before.source.partition) for move in skipping),
     )
     return (
         f"{count:,} records that were never processed are passed over: partitions {names} (by their offsets, those of "
@@ -112,11 +129,11 @@ def passed(found: Sequence[PartitionReset]) -> str:
     )
 
 
-def totals(found: Sequence[PartitionReset], *, is_plan: bool) -> str:
-    """Sum it up."""
-    runs = sum(move.reach.runs for move in found)
-    least = sum(move.again or 0 for move in found)
-    most = least + sum(move.before.end - move.to for move in found if move.again is None)
+def totals(resets: Sequence[PartitionReset], *, is_plan: bool) -> str:
+    """Sum up a reset."""
+    runs = sum(move.reach.runs for move in resets)
+    least = sum(move.again or 0 for move in resets)
+    most = least + sum(move.before.end - move.to for move in resets if move.again is None)
     again = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     verb = ("would be read", "would be dropped") if is_plan else ("are read", "were dropped")
     return f"{again} offsets {verb[0]} again; {runs:,} runs and all windows {verb[1]} and are rebuilt from there"
@@ -126,19 +143,19 @@ def _count(count: int | None, most: int) -> str:
     return f"{count:,}" if count is not None else f"unknown, up to {most:,}"
 
 
-def _document(it: PartitionStanding) -> dict[str, Any]:
-    said = it.said if isinstance(it.said, Position) else None
+def _document(partition: PartitionStanding) -> dict[str, Any]:
+    position = partition.position if isinstance(partition.position, Position) else None
     return {
-        "topic": it.source.topic,
-        "partition": it.source.partition,
-        "committed": None if it.committed is None else it.committed.offset,
-        "first": it.first,
-        "end": it.end,
-        "lag": it.lag,
-        "by": it.by,
-        "stream_time": None if said is None else said.stream_time,
-        "live_keys": None if said is None else said.live_keys,
-        "sequence": None if said is None else said.sequence,
+        "topic": partition.source.topic,
+        "partition": partition.source.partition,
+        "committed": None if partition.committed is None else partition.committed.offset,
+        "first": partition.first,
+        "end": partition.end,
+        "lag": partition.lag,
+        "by": partition.by,
+        "stream_time": None if position is None else position.stream_time,
+        "live_keys": None if position is None else position.live_keys,
+        "sequence": None if position is None else position.sequence,
     }
 
 

@@ -1,4 +1,4 @@
-"""Where the partitions of the inputs stand, and whose word that is."""
+"""The committed offsets of the input partitions, and who committed them."""
 
 import asyncio
 from contextlib import aclosing
@@ -14,13 +14,13 @@ from streamproc.runtime.reading import read_all, read_span
 from streamproc.runtime.restore import WAYS_OUT
 
 LOOKS, LOOK_S = 200, 0.1
-"""For the end of a transaction: it has a time-out."""
+"""How often, and at which interval, the end of a transaction is polled; its time-out ends it before that."""
 STREAMPROC, ANOTHER, NOBODY, RESET = "streamproc", "something else", "nobody", "an unfinished reset"
-"""By whom an offset was committed."""
+"""Who committed an offset."""
 
 
 class Desk(NamedTuple):
-    """What the commands work with. `topics` with their prefix; `profile`: what a new position says."""
+    """What the commands work with. `topics` with their prefix; `profile`: written into new positions."""
 
     kafka: Kafka
     topics: TopicSettings
@@ -61,11 +61,11 @@ class Desk(NamedTuple):
 
     async def others(self, source: TopicPartition) -> list[TopicPartition]:
         """Return all other partitions of the inputs."""
-        return [each for topic in self.inputs for each in await self.sources(topic) if each != source]
+        return [partition for topic in self.inputs for partition in await self.sources(topic) if partition != source]
 
 
 class PartitionStanding(NamedTuple):
-    """Of one partition: what was committed, by whom, and which offsets there are."""
+    """The state of one partition: the committed offset, who committed it, and the existing offsets."""
 
     source: TopicPartition
     committed: Committed | None
@@ -73,67 +73,67 @@ class PartitionStanding(NamedTuple):
     end: int
 
     @property
-    def said(self) -> Position | Resetting | None:
-        """What the metadata says, None where there is none of ours."""
+    def position(self) -> Position | Resetting | None:
+        """The position in the commit's metadata, None where the metadata is not ours."""
         return None if self.committed is None else read(self.committed)
 
     @property
     def by(self) -> str:
-        """By whom the offset was committed."""
+        """Who committed the offset."""
         if self.committed is None:
             return NOBODY
-        if isinstance(self.said, Resetting):
+        if isinstance(self.position, Resetting):
             return RESET
-        return ANOTHER if self.said is None else STREAMPROC
+        return ANOTHER if self.position is None else STREAMPROC
 
     @property
     def lag(self) -> int:
-        """How many offsets are not committed; control markers count."""
+        """How many offsets are not committed yet, control markers included."""
         return self.end - (
             self.first if self.committed is None else max(self.first, min(self.committed.offset, self.end))
         )
 
 
 async def standing(kafka: Kafka, source: TopicPartition) -> PartitionStanding:
-    """Look a partition up; raises BrokerUnavailable."""
+    """Look up a partition; raises BrokerUnavailable."""
     committed = await kafka.committed(source)
     return PartitionStanding(source, committed, *await kafka.bounds(*source))
 
 
 async def settled(kafka: Kafka, source: TopicPartition) -> PartitionStanding:
-    """Look a partition up once no transaction under way may still change its offset; raises BrokerUnavailable."""
+    """Look up a partition once no pending transaction can still change its offset; raises BrokerUnavailable."""
     for _ in range(LOOKS):
-        found = await kafka.stable([source])
-        if source in found:
-            return PartitionStanding(source, found[source], *await kafka.bounds(*source))
+        committed = await kafka.stable([source])
+        if source in committed:
+            return PartitionStanding(source, committed[source], *await kafka.bounds(*source))
         await asyncio.sleep(LOOK_S)
     raise BrokerUnavailable(f"a transaction that does not end holds back the committed offset of {source}")
 
 
-async def position_of(desk: Desk, it: PartitionStanding) -> Position:
-    """Return where the service goes on; raises ConfigError where it would refuse to."""
-    if it.committed is not None:
-        return Position.of(it.committed, it.source, is_input=it.source.topic == desk.topics.events)
-    state = desk.state_of(it.source)
+async def position_of(desk: Desk, partition: PartitionStanding) -> Position:
+    """Return the position from which the service goes on; raises ConfigError where it would refuse to start."""
+    if partition.committed is not None:
+        return Position.of(partition.committed, partition.source, is_input=partition.source.topic == desk.topics.events)
+    state = desk.state_of(partition.source)
     if await has_records(desk.kafka, state):
-        raise ConfigError(f"{it.source} has no committed offset, and {state} holds records. {WAYS_OUT}")
-    return Position(it.first, 0, 0, 0, await desk.partitions_of(it.source.topic), desk.profile)
+        raise ConfigError(f"{partition.source} has no committed offset, and {state} holds records. {WAYS_OUT}")
+    return Position(partition.first, 0, 0, 0, await desk.partitions_of(partition.source.topic), desk.profile)
 
 
 async def refuse_another_profile(desk: Desk) -> None:
     """Raise ConfigError where a position was committed with another profile: the service would refuse a new one."""
-    for source in [each for topic in desk.inputs for each in await desk.sources(topic)]:
-        said = (await standing(desk.kafka, source)).said
-        if isinstance(said, Position) and said.profile != desk.profile:
+    for source in [partition for topic in desk.inputs for partition in await desk.sources(topic)]:
+        position = (await standing(desk.kafka, source)).position
+        if isinstance(position, Position) and position.profile != desk.profile:
             raise ConfigError(
-                f"{source} was processed with profile {escaped(said.profile)}, and these settings say {desk.profile}: "
-                "give this command the settings of the service (--config, STREAMPROC_PROFILE). Another profile needs a "
-                "new application_id and new topics"
+                f"{source} was processed with profile {escaped(position.profile)}, and these settings say "
+                f"{desk.profile}: give this command the settings of the service (--config, STREAMPROC_PROFILE). "
+                "Another profile needs a new application_id and new topics"
             )
 
 
 async def has_records(kafka: Kafka, place: TopicPartition) -> bool:
-    """Whether there is anything in a partition but control markers."""
+    """Tell whether a partition holds anything but control markers."""
     async with aclosing(read_all(kafka, place)) as everything:
         async for _ in everything:
             return True
@@ -141,12 +141,12 @@ async def has_records(kafka: Kafka, place: TopicPartition) -> bool:
 
 
 async def next_unread(kafka: Kafka, source: TopicPartition, start: int, end: int) -> int | None:
-    """Return the first offset from `start` to before `end` at which there is something, readable or not; else None."""
-    found = await what_is_next(kafka, source, start, end)
-    return found.first if isinstance(found, Unreadable) else found
+    """Return the offset of the first record, readable or not, from `start` to before `end`; None for none."""
+    next_ = await next_record(kafka, source, start, end)
+    return next_.first if isinstance(next_, Unreadable) else next_
 
 
-async def what_is_next(kafka: Kafka, source: TopicPartition, start: int, end: int) -> int | Unreadable | None:
+async def next_record(kafka: Kafka, source: TopicPartition, start: int, end: int) -> int | Unreadable | None:
     """Return the offset of the first record from `start` to before `end`, or why it cannot be read; None for none."""
     try:
         async with aclosing(read_span(kafka, source, start, end)) as span:

@@ -1,4 +1,4 @@
-"""Which partitions of the inputs stand still while the service runs: all others commit, now and then when idle, too."""
+"""Finds input partitions that stand still while the service runs: all others commit regularly, even when idle."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,29 +9,31 @@ from streamproc.runtime.ports import TopicPartition
 
 POLL_S = 0.5
 LOOKS = round((IDLE_INTERVAL_MS / 1_000 + 3) / POLL_S)
-"""A partition of the events that is read to its end commits a mark once per idle interval; the rest is for the work."""
+"""Polls for one idle interval, after which a fully read events partition commits a mark, and 3 s for the work."""
 
 
 async def unmoved(desk: Desk, sources: Sequence[TopicPartition]) -> list[TopicPartition]:
-    """Return those for which nothing is committed for LOOKS looks, POLL_S apart; raises BrokerUnavailable."""
+    """Return the partitions without a commit during LOOKS polls, POLL_S apart; raises BrokerUnavailable."""
     before = {source: await desk.kafka.committed(source) for source in sources}
     for _ in range(LOOKS):
         if not before:
             break
         await asyncio.sleep(POLL_S)
-        before = {source: each for source, each in before.items() if await desk.kafka.committed(source) == each}
+        before = {
+            source: committed for source, committed in before.items() if await desk.kafka.committed(source) == committed
+        }
     return list(before)
 
 
 async def stopped(desk: Desk, sources: Sequence[TopicPartition]) -> list[TopicPartition]:
-    """Return those that stand still though they should not; raises BrokerUnavailable.
+    """Return the partitions that stand still and should not; raises BrokerUnavailable.
 
-    Measurements come with the marks of the events: where those stand still, nothing may be unread here, rightly so.
+    A measurements partition gets records only while events are processed: it counts only if it has unread records.
     """
-    found = await unmoved(desk, sources)
-    return [each for each in found if each.topic == desk.topics.events or await _has_unread(desk, each)]
+    still = await unmoved(desk, sources)
+    return [source for source in still if source.topic == desk.topics.events or await _has_unread(desk, source)]
 
 
 async def _has_unread(desk: Desk, source: TopicPartition) -> bool:
-    it = await standing(desk.kafka, source)
-    return await next_unread(desk.kafka, source, it.end - it.lag, it.end) is not None
+    partition = await standing(desk.kafka, source)
+    return await next_unread(desk.kafka, source, partition.end - partition.lag, partition.end) is not None

@@ -1,4 +1,4 @@
-"""`streamproc send` and `runs`, from the settings to Kafka."""
+"""`streamproc send`, `runs list` and `runs show`: they connect to Kafka or a console by the settings."""
 
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -23,14 +23,14 @@ ROOM_BYTES = 512
 async def send_lines(settings: Settings, source: BinaryIO, avro: str | None, say: Callable[[str], None]) -> Counts:
     """Send the lines of a file, up to its end or an interrupt.
 
-    Raises ConfigError where the service would take none of them, or there is no topic; BrokerUnavailable.
+    Raises ConfigError where the service would accept no line, or the topic does not exist; BrokerUnavailable.
     """
     # Key and framing come on top of the line.
     job = SendOptions(encoder(settings, avro), say, settings.kafka.max_record_bytes - ROOM_BYTES)
     counts = Counts()
 
     async def work(kafka: Kafka, topics: TopicSettings) -> None:
-        await partitions_of(kafka, topics.events)  # The producer would look for it for 20 s.
+        await partitions_of(kafka, topics.events)  # Fails at once; the producer would wait 20 s for a missing topic.
         lines = lines_of(source, job.most_bytes)
         with stop_on_signal() as stop:
             async with AioProducer(settings.kafka, topics.events) as producer:
@@ -44,9 +44,9 @@ async def send_lines(settings: Settings, source: BinaryIO, avro: str | None, say
 
 
 async def list_all(settings: Settings, wanted: Wanted, now_ms: int) -> RunListing:
-    """Return the first runs that are wanted; of the console where the settings name one.
+    """Return the first runs that pass the filter, from the console where the settings name one, else from the topics.
 
-    Raises as it, or the topics.
+    Raises as `RemoteConsole.runs`, or `list_runs`.
     """
     if settings.console.url is not None:
         async with RemoteConsole(settings.console.url, settings.console.token) as console:
@@ -58,17 +58,17 @@ async def list_all(settings: Settings, wanted: Wanted, now_ms: int) -> RunListin
 
 
 async def show_one(settings: Settings, run_id: str) -> tuple[Story, list[dict[str, Any]]]:
-    """Return what is told of a run, and its history as JSON has it; of the console where the settings name one.
+    """Return a run's story, and its history for JSON, from the console that the settings name, else from the topics.
 
-    Raises as it, or the topics.
+    Raises as `RemoteConsole.story`, or `story`.
     """
     if settings.console.url is not None:
         async with RemoteConsole(settings.console.url, settings.console.token) as console:
             return await console.story(run_id)
-    found = await with_topics(
+    run_story = await with_topics(
         settings, "runs show", lambda kafka, topics: story(kafka, topics, _place(settings), run_id)
     )
-    return found, found.history
+    return run_story, run_story.history
 
 
 def _place(settings: Settings) -> RunContext:
@@ -76,7 +76,7 @@ def _place(settings: Settings) -> RunContext:
 
 
 def encoder(settings: Settings, avro: str | None) -> Encode:
-    """Return what makes events of lines; raises ConfigError where the service would not read them."""
+    """Return the function that encodes lines as events; raises ConfigError where the service would not read them."""
     profile = settings.life_cycle
     if avro is None:
         if not settings.input.takes_json:

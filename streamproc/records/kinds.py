@@ -1,4 +1,4 @@
-"""What a record of an output topic says: its fields under the names that its schema has, and where it lies."""
+"""The kinds of output topics, and a record of one as a document: its schema's fields, and its place."""
 
 import base64
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ DEAD_LETTERS = "dead-letters"
 
 
 class TopicKind(NamedTuple):
-    """A topic, as the settings name it, and what is in it: the record's name, and the bundled schemas of it.
+    """A topic, by its name in the settings (`role`), and its records: their name, and their bundled schemas.
 
-    `key`: what the record's key is; `gone`: what a null says of it.
+    `key`: the field that the record's key has; `gone`: the field that a tombstone sets to true.
     """
 
     role: str
@@ -40,10 +40,10 @@ KINDS: Mapping[str, TopicKind] = {
 
 
 def document(kind: TopicKind, topic: str, partition: int, record: Arrival) -> dict[str, Any]:
-    """Return what a record says, ready for JSON: times in milliseconds, bytes in base64.
+    """Return a record's fields, ready for JSON: times in milliseconds, bytes in base64.
 
-    `topic`, `partition`, `offset` and `timestamp` are those of the record itself. Of what cannot be read it says
-    `unreadable`, and why.
+    `topic`, `partition`, `offset` and `timestamp` are those of the record itself. A record that cannot be read has the
+    field `unreadable`, which says why.
     """
     place = {"topic": topic, "partition": partition, "offset": record.offset, "timestamp": record.timestamp}
     if not kind.versions:
@@ -60,24 +60,24 @@ def document(kind: TopicKind, topic: str, partition: int, record: Arrival) -> di
 
 
 def is_of(record: Arrival, run_id: str) -> bool:
-    """Tell whether a record is about a run, by its key; a dead letter has that of its event."""
+    """Tell whether a record is about a run, by its key; a dead letter has the key of its event."""
     return record.key == run_id.encode(errors="surrogateescape")
 
 
 def _letter(record: Arrival, partition: int) -> dict[str, Any]:
-    found = letter_of(record, partition)
-    if not isinstance(found, Letter):
-        return {"unreadable": found.flaw}
+    letter = letter_of(record, partition)
+    if not isinstance(letter, Letter):
+        return {"unreadable": letter.flaw}
     return {
-        "reason": found.reason,
-        "message": found.message,
-        "schema": found.schema,
-        "source_topic": found.source.topic,
-        "source_partition": found.source.partition,
-        "source_offset": found.source.offset,
-        "source_timestamp": found.source.timestamp,
-        "bytes": found.size,
-        "attempt": found.attempt,
+        "reason": letter.reason,
+        "message": letter.message,
+        "schema": letter.schema,
+        "source_topic": letter.source.topic,
+        "source_partition": letter.source.partition,
+        "source_offset": letter.source.offset,
+        "source_timestamp": letter.source.timestamp,
+        "bytes": letter.size,
+        "attempt": letter.attempt,
     }
 
 

@@ -1,4 +1,4 @@
-"""A record as one line for people. Whatever somebody else made comes out escaped."""
+"""A record as one line for people. Text from other programs is escaped."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,72 +6,74 @@ from typing import Any
 from streamproc.escaping import escaped
 from streamproc.times import instant
 
-Said = Mapping[str, Any]
+Fields = Mapping[str, Any]
 
 
-def line(kind: str, said: Said) -> str:
-    """Return the line of a record, given the name of its kind and its document."""
-    if "unreadable" in said:
-        text = f"{instant(said['timestamp'])}  unreadable: {said['unreadable']}"
-    elif "forgotten" in said:
-        text = f"{instant(said['timestamp'])}  {said['run_id']}  forgotten"
-    elif "stopped" in said:
-        text = f"{instant(said['timestamp'])}  {said['instance_id']}  stopped"
+def line(kind: str, fields: Fields) -> str:
+    """Return the line of a record: `kind` is a name of KINDS, `fields` its document."""
+    if "unreadable" in fields:
+        text = f"{instant(fields['timestamp'])}  unreadable: {fields['unreadable']}"
+    elif "forgotten" in fields:
+        text = f"{instant(fields['timestamp'])}  {fields['run_id']}  forgotten"
+    elif "stopped" in fields:
+        text = f"{instant(fields['timestamp'])}  {fields['instance_id']}  stopped"
     else:
-        text = LINES[kind](said)
+        text = LINES[kind](fields)
     return escaped(text)
 
 
-def _transition(said: Said) -> str:
-    since = said["in_from_ms"]
+def _transition(fields: Fields) -> str:
+    since = fields["in_from_ms"]
     parts = [
-        instant(said["occurred_at"]),
-        said["run_id"],
-        f"{said['from_status'] or '(new)'} → {said['to_status']}",
+        instant(fields["occurred_at"]),
+        fields["run_id"],
+        f"{fields['from_status'] or '(new)'} → {fields['to_status']}",
         "" if since is None else f"after {since / 1000:,.1f} s",
-        said["error_code"] or "",
-        "" if said["expected"] else "unexpected",
-        *_who(said),
+        fields["error_code"] or "",
+        "" if fields["expected"] else "unexpected",
+        *_who(fields),
     ]
     return _joined(parts)
 
 
-def _verdict(said: Said) -> str:
-    told = f"is {said['status_before']}, was said {said['status_said']}"
-    verdict = f"{said['verdict']} ({said['reason']})"
-    return _joined([instant(said["occurred_at"]), said["run_id"], verdict, told, _source(said)])
+def _verdict(fields: Fields) -> str:
+    contradiction = f"is {fields['status_before']}, was said {fields['status_said']}"
+    verdict = f"{fields['verdict']} ({fields['reason']})"
+    return _joined([instant(fields["occurred_at"]), fields["run_id"], verdict, contradiction, _source(fields)])
 
 
-def _state(said: Said) -> str:
-    error = said["error_code"] or ""
-    since = f"since {instant(said['status_since'])}"
-    return _joined([instant(said["timestamp"]), said["run_id"], said["status"], since, error, *_who(said)])
+def _state(fields: Fields) -> str:
+    error = fields["error_code"] or ""
+    since = f"since {instant(fields['status_since'])}"
+    return _joined([instant(fields["timestamp"]), fields["run_id"], fields["status"], since, error, *_who(fields)])
 
 
-def _alert(said: Said) -> str:
-    return _joined([instant(said["decided_at"]), said["state"], said["severity"], said["kind"], said["summary"]])
+def _alert(fields: Fields) -> str:
+    return _joined(
+        [instant(fields["decided_at"]), fields["state"], fields["severity"], fields["kind"], fields["summary"]]
+    )
 
 
-def _metrics(said: Said) -> str:
-    window = f"{instant(said['window_start'], 'seconds')} to {instant(said['window_end'], 'seconds')}"
-    ended = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(said["ended"].items()))
-    counts = f"created {said['created']:,}; ended {ended or 'none'}"
-    return _joined([window, f"revision {said['revision']}", *_who(said), counts])
+def _metrics(fields: Fields) -> str:
+    window = f"{instant(fields['window_start'], 'seconds')} to {instant(fields['window_end'], 'seconds')}"
+    ended = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(fields["ended"].items()))
+    counts = f"created {fields['created']:,}; ended {ended or 'none'}"
+    return _joined([window, f"revision {fields['revision']}", *_who(fields), counts])
 
 
-def _instance(said: Said) -> str:
-    running = sum(each["state"] == "running" and each["reason"] is None for each in said["partitions"])
-    partitions = f"{running} of {len(said['partitions'])} partitions go on"
-    cost = f"{said['memory_bytes'] / 2**20:,.0f} MiB, {said['cpu_seconds']:,.1f} CPU-seconds"
-    status = f"{said['status']}: {said['message']}"
-    return _joined([instant(said["reported_at"]), said["instance_id"], said["version"], partitions, cost, status])
+def _instance(fields: Fields) -> str:
+    running = sum(partition["state"] == "running" and partition["reason"] is None for partition in fields["partitions"])
+    progress = f"{running} of {len(fields['partitions'])} partitions go on"
+    cost = f"{fields['memory_bytes'] / 2**20:,.0f} MiB, {fields['cpu_seconds']:,.1f} CPU-seconds"
+    status = f"{fields['status']}: {fields['message']}"
+    return _joined([instant(fields["reported_at"]), fields["instance_id"], fields["version"], progress, cost, status])
 
 
-def _letter(said: Said) -> str:
-    return _joined([instant(said["timestamp"]), said["reason"], said["message"], _source(said)])
+def _letter(fields: Fields) -> str:
+    return _joined([instant(fields["timestamp"]), fields["reason"], fields["message"], _source(fields)])
 
 
-LINES: Mapping[str, Callable[[Said], str]] = {
+LINES: Mapping[str, Callable[[Fields], str]] = {
     "transitions": _transition,
     "verdicts": _verdict,
     "state": _state,
@@ -82,12 +84,12 @@ LINES: Mapping[str, Callable[[Said], str]] = {
 }
 
 
-def _who(said: Said) -> list[str]:
-    return [said["assistant_id"] or "", said["model"] or ""]
+def _who(fields: Fields) -> list[str]:
+    return [fields["assistant_id"] or "", fields["model"] or ""]
 
 
-def _source(said: Said) -> str:
-    return f"{said['source_topic']}:{said['source_partition']}:{said['source_offset']}"
+def _source(fields: Fields) -> str:
+    return f"{fields['source_topic']}:{fields['source_partition']}:{fields['source_offset']}"
 
 
 def _joined(parts: list[str]) -> str:

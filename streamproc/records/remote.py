@@ -1,4 +1,4 @@
-"""Runs as a console has them: its API is asked instead of the topics, and says the same."""
+"""Reads runs from a console's API instead of the topics."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus
 
 
 class RunListing(NamedTuple):
-    """The first runs of a list. `total`: how many there are, None where nobody counted. `notes`: what is missing."""
+    """The first runs of a list. `total`: the count of all, None if unknown. `notes`: what is missing, in words."""
 
     states: list[dict[str, Any]]
     total: int | None
@@ -35,9 +35,9 @@ class RunListing(NamedTuple):
 
 
 class RemoteConsole:
-    """Asks the console at `url`, between entering and leaving it.
+    """A client of the console at `url`; enter it as a context before use.
 
-    Every question raises ConsoleUnavailable where asking again may help, ConfigError where it does not.
+    Every method raises ConsoleUnavailable where a retry may help, else ConfigError.
     """
 
     def __init__(self, url: str, token: SecretStr | None) -> None:
@@ -57,21 +57,21 @@ class RemoteConsole:
         await self._session.__aexit__(kind, error, trace)
 
     async def runs(self, wanted: Wanted, now_ms: int) -> RunListing:
-        """Return the first runs that are wanted, those first that have been in their status longest."""
-        found = await self._pages("/runs", _query(wanted, now_ms), wanted.limit)
-        total = found.last.get("total")
-        return RunListing(found.items, total, found.last["next"] is not None or found.is_cut, _notes(found.last))
+        """Return the first runs that pass the filter, ordered by how long they have been in their status."""
+        pages = await self._pages("/runs", _query(wanted, now_ms), wanted.limit)
+        total = pages.last.get("total")
+        return RunListing(pages.items, total, pages.last["next"] is not None or pages.is_cut, _notes(pages.last))
 
     async def story(self, run_id: str) -> tuple[Story, list[dict[str, Any]]]:
-        """Return what is told of a run, and the same history as the API says it."""
+        """Return a run's story, and its history as the API gives it."""
         if run_id in STEPS_IN_A_PATH:
             raise ConfigError(f"{run_id} is no id that a URL can hold: leave out --url and STREAMPROC_CONSOLE__URL")
         path = f"/runs/{in_path(run_id)}"
         detail = await self._get(path, [], DETAIL)
-        found = await self._pages(f"{path}/history", [], None)
+        pages = await self._pages(f"{path}/history", [], None)
         run = detail.get("run")
-        told = [_document(step, run_id, run or {}) for step in found.items]
-        return Story(run, told, list(_notes(found.last))), found.items
+        history = [_document(step, run_id, run or {}) for step in pages.items]
+        return Story(run, history, list(_notes(pages.last))), pages.items
 
     async def _pages(self, path: str, query: Sequence[tuple[str, str]], limit: int | None) -> "_ItemPages":
         items: list[dict[str, Any]] = []
@@ -88,10 +88,10 @@ class RemoteConsole:
         url = f"{self._api}{path}{'?' if query else ''}{urlencode(query)}"
         try:
             async with self._session.request("GET", url, None, {"accept": "application/json"}) as answer:
-                said = _json(await answer.body(MAX_BYTES)) if answer.is_json else None
-                if answer.status == HTTPStatus.OK and said is not None and _has(said, form):
-                    return said
-                raise self._refused(answer, said)
+                content = _json(await answer.body(MAX_BYTES)) if answer.is_json else None
+                if answer.status == HTTPStatus.OK and content is not None and _has(content, form):
+                    return content
+                raise self._refused(answer, content)
         except Unanswered as error:
             raise ConsoleUnavailable(
                 f"the console at {self._shown} does not answer ({error}): is `streamproc console` running there? "
@@ -102,11 +102,11 @@ class RemoteConsole:
                 f"{self._shown} cannot be asked: STREAMPROC_CONSOLE__URL must be a console's URL"
             ) from None
 
-    def _refused(self, answer: Response, said: Mapping[str, Any] | None) -> Exception:
-        where, detail = f"the console at {self._shown}", str((said or {}).get("detail", ""))[:MAX_DETAIL_CHARS]
+    def _refused(self, answer: Response, content: Mapping[str, Any] | None) -> Exception:
+        console, detail = f"the console at {self._shown}", str((content or {}).get("detail", ""))[:MAX_DETAIL_CHARS]
         if answer.status == HTTPStatus.UNAUTHORIZED:
             return ConfigError(
-                f"{where} wants a token, or another one than this: set {TOKEN}; on its side "
+                f"{console} wants a token, or another one than this: set {TOKEN}; on its side "
                 "`streamproc console token NAME` makes one"
             )
         if not detail:
@@ -116,12 +116,12 @@ class RemoteConsole:
             )
         if answer.status in BUSY:
             wait = f" in {answer.retry_after_s:.0f} s" if answer.retry_after_s else ""
-            return ConsoleUnavailable(f"{where} says: {detail}. Ask again{wait}")
-        return ConfigError(f"{where} says: {detail}")
+            return ConsoleUnavailable(f"{console} says: {detail}. Ask again{wait}")
+        return ConfigError(f"{console} says: {detail}")
 
 
 class _ItemPages(NamedTuple):
-    """Items of pages. `last`: the last page; `is_cut`: it had more than was asked for."""
+    """The items of several pages. `last`: the last page; `is_cut`: there were more items than requested."""
 
     items: list[dict[str, Any]]
     last: dict[str, Any]
@@ -129,14 +129,14 @@ class _ItemPages(NamedTuple):
 
 
 def _query(wanted: Wanted, now_ms: int) -> list[tuple[str, str]]:
-    said = [("sort", "since"), *(("status", status) for status in sorted(wanted.statuses))]
-    said += [
+    parameters = [("sort", "since"), *(("status", status) for status in sorted(wanted.statuses))]
+    parameters += [
         (name, value) for name, value in (("assistant", wanted.assistant), ("model", wanted.model)) if value is not None
     ]
     if wanted.since_ms is not None:
         seconds = -(-max(0, now_ms - wanted.since_ms) // 1_000)
-        said.append(("older", f"{min(seconds, LONGEST_S)}s"))
-    return said
+        parameters.append(("older", f"{min(seconds, LONGEST_S)}s"))
+    return parameters
 
 
 def _notes(answer: Mapping[str, Any]) -> Sequence[str]:
@@ -146,25 +146,25 @@ def _notes(answer: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _document(step: Mapping[str, Any], run_id: str, run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a step as the record that it was made of, as far as its line needs it."""
-    who = {"run_id": run_id, "assistant_id": run.get("assistant_id"), "model": run.get("model")}
+    """Convert a step back to the record that it was made from, as far as its line needs it."""
+    run_fields = {"run_id": run_id, "assistant_id": run.get("assistant_id"), "model": run.get("model")}
     if step["what"] == "alert":
         return {**step, "what": "alerts", "decided_at": step["at"], "summary": step["message"]}
     if step["verdict"] == "applied":
-        return {**step, **who, "what": "transitions", "occurred_at": step["at"]}
+        return {**step, **run_fields, "what": "transitions", "occurred_at": step["at"]}
     if step["verdict"] == "rejected":
         return {**step, "what": "dead-letters", "timestamp": step["recorded_at"]}
-    told = {"status_before": step["from_status"], "status_said": step["to_status"]}
-    return {**step, **who, **told, "what": "verdicts", "occurred_at": step["at"]}
+    statuses = {"status_before": step["from_status"], "status_said": step["to_status"]}
+    return {**step, **run_fields, **statuses, "what": "verdicts", "occurred_at": step["at"]}
 
 
 def _json(body: bytes | None) -> dict[str, Any] | None:
     try:
-        said = json.loads(body or b"")
+        content = json.loads(body or b"")
     except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) else None
+    return content if isinstance(content, dict) else None
 
 
-def _has(said: Mapping[str, Any], form: Mapping[str, type]) -> bool:
-    return all(name in said and isinstance(said[name], kind) for name, kind in form.items())
+def _has(content: Mapping[str, Any], form: Mapping[str, type]) -> bool:
+    return all(name in content and isinstance(content[name], kind) for name, kind in form.items())

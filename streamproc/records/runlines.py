@@ -1,4 +1,4 @@
-"""Runs as text for people: a list of them, and one with its history. Whatever somebody else made comes out escaped."""
+"""Runs as text for people: a list, and one run with its history. Text from other programs is escaped."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -15,10 +15,10 @@ from streamproc.times import instant, span
 
 def table(states: Iterable[Mapping[str, Any]], now_ms: int) -> Table:
     """Return runs as a table."""
-    it = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    it.add_column("run", no_wrap=True)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("run", no_wrap=True)
     for name in ("status", "for", "limit", "assistant", "model", "error"):
-        it.add_column(name, overflow="fold")
+        grid.add_column(name, overflow="fold")
     for state in states:
         cells = (
             state["run_id"],
@@ -29,20 +29,20 @@ def table(states: Iterable[Mapping[str, Any]], now_ms: int) -> Table:
             state["model"] or "",
             state["error_code"] or "",
         )
-        it.add_row(*(Text(escaped(cell)) for cell in cells))
-    return it
+        grid.add_row(*(Text(escaped(cell)) for cell in cells))
+    return grid
 
 
 def story_lines(run_id: str, story: Story, now_ms: int) -> Iterator[str]:
-    """Yield what is known of a run: its state and why it is in it, then what happened, in its order."""
+    """Yield lines about a run: its state, then its history in the order of time."""
     yield escaped(run_id)
     for name, value in _state(story.state, now_ms):
         yield f"  {name:<11} {escaped(value)}"
     yield ""
     for gap in story.gaps:
         yield f"  {escaped(gap)}"
-    for each in story.history:
-        yield f"  {line(each['what'], each)}"
+    for step in story.history:
+        yield f"  {line(step['what'], step)}"
 
 
 def _state(state: Mapping[str, Any] | None, now_ms: int) -> Iterator[tuple[str, str]]:

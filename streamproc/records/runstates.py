@@ -1,4 +1,4 @@
-"""Runs as the topics have them now: their latest states, and what became of one, event by event. Without a group."""
+"""Reads runs from the topics, without a consumer group: the latest states, and the history of one run."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,13 +23,13 @@ from streamproc.runtime.reading import read_all
 from streamproc.runtime.topics import partitions_of
 
 HISTORY = {"transitions": "occurred_at", "verdicts": "occurred_at", "alerts": "decided_at"}
-"""What tells of a run's past, and when that was."""
+"""The topics with a run's history, and their fields with the time."""
 
 
 class Wanted(NamedTuple):
-    """Which runs. Empty, or None: any. `since_ms`: only those that have been in their status since then at least.
+    """A filter of runs. Empty, or None: any. `since_ms`: only runs in their status at least since then.
 
-    `limit`: so many of them, None: all.
+    `limit`: the most runs to return, None: all.
     """
 
     statuses: frozenset[str] = frozenset()
@@ -38,8 +38,8 @@ class Wanted(NamedTuple):
     since_ms: int | None = None
     limit: int | None = None
 
-    def takes(self, run: Run) -> bool:
-        """Tell whether a run is one of them."""
+    def admits(self, run: Run) -> bool:
+        """Tell whether a run passes the filter."""
         return (
             (not self.statuses or run.status in self.statuses)
             and self.assistant in (None, run.assistant_id)
@@ -49,20 +49,20 @@ class Wanted(NamedTuple):
 
 
 class RunContext(NamedTuple):
-    """What a run's state is said with: the input topic, the partition, and the limits that hold."""
+    """What is needed to describe a run's state: the input topic, the deadlines, the profile."""
 
     topic: str
     deadlines: Deadlines
     profile: Profile
 
     def state(self, run: Run, partition: int) -> dict[str, Any]:
-        """Return a state by the names of RunState, without the event; with its deadlines in milliseconds."""
-        said = asdict(run)
-        del said["event"]
-        offset, usage = said.pop("offset"), said.pop("usage")
+        """Return the fields of RunState without the event, and the run's deadlines in milliseconds."""
+        fields = asdict(run)
+        del fields["event"]
+        offset, usage = fields.pop("offset"), fields.pop("usage")
         limit, expiry = self.deadlines.ends(run, self.profile)
         return {
-            **said,
+            **fields,
             "usage": None if usage is None else dict(zip(TOKENS, usage, strict=True)),
             "source_topic": self.topic,
             "source_partition": partition,
@@ -73,9 +73,9 @@ class RunContext(NamedTuple):
 
 
 class Story(NamedTuple):
-    """Of one run: its state, None where it is forgotten, and what happened, in the order of time.
+    """The story of one run: its state, None where it is forgotten, and its history in the order of time.
 
-    `gaps`: what could not be read of that, and why.
+    `gaps`: which parts could not be read, and why.
     """
 
     state: dict[str, Any] | None
@@ -84,32 +84,33 @@ class Story(NamedTuple):
 
 
 async def list_runs(
-    kafka: Kafka, topics: TopicSettings, place: RunContext, wanted: Wanted
+    kafka: Kafka, topics: TopicSettings, context: RunContext, wanted: Wanted
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return the states of the first runs that are wanted, and how many are: first the longest in their status.
+    """Return the states of the first runs that pass the filter, and the count of all that do.
 
-    Raises ConfigError where there is no topic, or a state that cannot be read; BrokerUnavailable.
+    Runs that have been in their status longest come first. Raises ConfigError where a topic does not exist or a state
+    cannot be read; BrokerUnavailable.
     """
-    found: list[tuple[int, str, int, Run]] = []
+    matches: list[tuple[int, str, int, Run]] = []
 
     async def scan(partition: int) -> None:
-        kept: dict[str, Run] = {}
+        states: dict[str, Run] = {}
         async for records in read_all(kafka, TopicPartition(topics.state, partition)):
             for run_id, run in decode_runs(records):
-                kept.pop(run_id, None)
-                if run is not None and wanted.takes(run):
-                    run.event = b""  # The most of it, and not shown.
-                    kept[run_id] = run
-        found.extend((run.status_since, run_id, partition, run) for run_id, run in kept.items())
+                states.pop(run_id, None)
+                if run is not None and wanted.admits(run):
+                    run.event = b""  # It takes most of the memory, and is not shown.
+                    states[run_id] = run
+        matches.extend((run.status_since, run_id, partition, run) for run_id, run in states.items())
 
     await _everywhere(kafka, topics.state, scan)
-    # No two are equal up to the partition, so runs are not compared.
-    first = sorted(found) if wanted.limit is None else nsmallest(wanted.limit, found)
-    return [place.state(run, partition) for _, _, partition, run in first], len(found)
+    # No two tuples have the same run id and partition, so runs are never compared.
+    first = sorted(matches) if wanted.limit is None else nsmallest(wanted.limit, matches)
+    return [context.state(run, partition) for _, _, partition, run in first], len(matches)
 
 
-async def story(kafka: Kafka, topics: TopicSettings, place: RunContext, run_id: str) -> Story:
-    """Return what the topics tell of a run; raises ConfigError where they tell nothing, and as `list_runs`."""
+async def story(kafka: Kafka, topics: TopicSettings, context: RunContext, run_id: str) -> Story:
+    """Return the story of a run; raises ConfigError where no topic has anything about it, and as `list_runs`."""
     states: list[tuple[int, Arrival]] = []
 
     async def scan(partition: int) -> None:
@@ -118,15 +119,15 @@ async def story(kafka: Kafka, topics: TopicSettings, place: RunContext, run_id: 
 
     await _everywhere(kafka, topics.state, scan)
     history, gaps = await _history(kafka, topics, run_id)
-    found = [(partition, run) for partition, record in states for _, run in decode_runs([record]) if run is not None]
+    runs = [(partition, run) for partition, record in states for _, run in decode_runs([record]) if run is not None]
     if not states and not history:
         raise ConfigError(
             f"no topic tells of {run_id}: it is not known yet (`streamproc offsets show` says how far the service is), "
             "or was forgotten long ago"
         )
-    # On two partitions where its events were not keyed (rules.md 1): the one that was heard of last.
-    latest = max(found, key=lambda each: each[1].status_since, default=None)
-    return Story(None if latest is None else place.state(latest[1], latest[0]), history, gaps)
+    # A run whose events had no keys may be on two partitions (rules.md 1): the later status counts.
+    latest = max(runs, key=lambda pair: pair[1].status_since, default=None)
+    return Story(None if latest is None else context.state(latest[1], latest[0]), history, gaps)
 
 
 async def _history(kafka: Kafka, topics: TopicSettings, run_id: str) -> tuple[list[dict[str, Any]], list[str]]:
@@ -135,17 +136,17 @@ async def _history(kafka: Kafka, topics: TopicSettings, run_id: str) -> tuple[li
 
     async def gather(kind: str, at: str, topic: str, partition: int) -> None:
         async for record in _of_run(kafka, TopicPartition(topic, partition), run_id):
-            said = document(KINDS[kind], topic, partition, record)
-            history.append({"what": kind, "at": said.get(at, said["timestamp"]), **said})
+            fields = document(KINDS[kind], topic, partition, record)
+            history.append({"what": kind, "at": fields.get(at, fields["timestamp"]), **fields})
 
     names = topics.by_role()
     for kind, at in HISTORY.items():
         if topic := names.get(KINDS[kind].role):
             try:
                 await _everywhere(kafka, topic, partial(gather, kind, at, topic))
-            except (BrokerUnavailable, ConfigError, Unreadable) as error:  # Who may read one may not read them all.
+            except (BrokerUnavailable, ConfigError, Unreadable) as error:  # The user may lack rights for this topic.
                 gaps.append(f"{kind} are not all here: {error}")
-    return sorted(history, key=lambda said: (said["at"], said.get("source_offset") or 0)), gaps
+    return sorted(history, key=lambda fields: (fields["at"], fields.get("source_offset") or 0)), gaps
 
 
 async def _of_run(kafka: Kafka, place: TopicPartition, run_id: str) -> AsyncIterator[Arrival]:
@@ -156,5 +157,5 @@ async def _of_run(kafka: Kafka, place: TopicPartition, run_id: str) -> AsyncIter
 
 
 async def _everywhere(kafka: Kafka, topic: str, work: Callable[[int], Awaitable[None]]) -> None:
-    """Do something with each partition of a topic, all at the same time."""
+    """Run `work` for all partitions of a topic concurrently."""
     await asyncio.gather(*map(work, range(await partitions_of(kafka, topic))))

@@ -1,4 +1,4 @@
-"""`streamproc send`: run objects in JSON, one a line, to the input; what the service would reject is left."""
+"""`streamproc send`: sends run objects in JSON, one on each line, to the input; skips what the service would reject."""
 
 import asyncio
 import threading
@@ -21,29 +21,29 @@ from streamproc.runtime.aio.producer import AioProducer
 
 LINES_AHEAD = 1_000
 Encode = Callable[[Bare], tuple[RunEvent, bytes]]
-"""Returns what a line, whose number is its offset, says and the value to send; raises RecordRejected."""
+"""Returns the event in a line (whose number is its offset), and the value to send; raises RecordRejected."""
 
 
 def as_json(shape: Shape) -> Encode:
-    """Return what sends objects as they are."""
+    """Return the encoder that sends objects as they are."""
     format_ = JsonFormat(shape)
     return lambda line: (format_.read(Framed(line, line.value)), line.value)
 
 
 def as_avro(schema: WriterSchema) -> Encode:
-    """Return what writes objects with a schema, in single-object encoding; fields that it lacks are left out."""
-    written = AvroEncoder(schema.document)
+    """Return the encoder for a schema, in single-object encoding; fields that the schema lacks are left out."""
+    avro = AvroEncoder(schema.document)
 
     def encode(line: Bare) -> tuple[RunEvent, bytes]:
         payload = line.value.removeprefix(BOM)
         if is_deep(payload):
             raise RecordRejected(RejectionReason.UNDECODABLE, f"it is nested deeper than {MAX_DEPTH}")
         try:
-            found: Any = msgspec.json.decode(payload)
+            fields: Any = msgspec.json.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RecordRejected(RejectionReason.UNDECODABLE, f"not JSON: {error}") from None
         try:
-            value = written(found)
+            value = avro(fields)
         except EventInvalid as error:
             raise RecordRejected(RejectionReason.UNDECODABLE, str(error)) from error
         return decode_one(Framed(line, value.removeprefix(schema.header)), schema), value
@@ -52,7 +52,7 @@ def as_avro(schema: WriterSchema) -> Encode:
 
 
 class Counts:
-    """How many lines were sent and left, so far; and whether there was an end of them."""
+    """How many lines were sent and skipped (`left`) so far, and whether an interrupt came before the end."""
 
     def __init__(self) -> None:
         self.sent = self.left = 0
@@ -60,14 +60,14 @@ class Counts:
 
 
 async def send(producer: AioProducer, lines: AsyncIterator[bytes | None], job: "SendOptions", counts: Counts) -> None:
-    """Send each line, keyed by its run's id; None stands for one that is too long. Raises BrokerUnavailable."""
+    """Send each line, keyed by its run's id; None is a line that was too long. Raises BrokerUnavailable."""
     number = 0
     async for raw in lines:
         number += 1
         if raw is not None and not raw.strip():
             continue
         try:
-            line = Bare(number, int(time.time() * 1000), _taken(raw, job.most_bytes))
+            line = Bare(number, int(time.time() * 1000), _stripped(raw, job.most_bytes))
             event, value = job.encode(line)
         except RecordRejected as error:
             job.say(f"line {number} is not sent: {error}")
@@ -77,7 +77,7 @@ async def send(producer: AioProducer, lines: AsyncIterator[bytes | None], job: "
         counts.sent += 1
 
 
-def _taken(raw: bytes | None, most_bytes: int) -> bytes:
+def _stripped(raw: bytes | None, most_bytes: int) -> bytes:
     if raw is None:
         raise RecordRejected(
             RejectionReason.TOO_LARGE, f"it has more than {most_bytes:,} bytes: kafka.max_record_bytes is the limit"
@@ -86,7 +86,7 @@ def _taken(raw: bytes | None, most_bytes: int) -> bytes:
 
 
 class SendOptions(NamedTuple):
-    """What is done with each line: `say` is told of those that are left, `most_bytes` is the longest one that goes."""
+    """Options of sending. `say` gets a message for each line that is skipped; `most_bytes`: the longest line sent."""
 
     encode: Encode
     say: Callable[[str], None]
@@ -96,7 +96,7 @@ class SendOptions(NamedTuple):
 async def lines_of(source: BinaryIO, most_bytes: int) -> AsyncIterator[bytes | None]:
     """Yield lines as they come, None for one that is too long.
 
-    They are read in a thread that nobody waits for: whoever interrupts must not have to close a terminal first.
+    A daemon thread reads them, so that an interrupt need not wait for the end of a terminal's input.
     """
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[bytes | None] | None](LINES_AHEAD)
 
@@ -115,6 +115,6 @@ def _bounded(source: BinaryIO, most_bytes: int) -> Iterator[bytes | None]:
         if len(raw) <= most_bytes or raw.endswith(b"\n"):
             yield raw
             continue
-        while (rest := source.readline(most_bytes)) and not rest.endswith(b"\n"):
+        while (more := source.readline(most_bytes)) and not more.endswith(b"\n"):
             pass
         yield None

@@ -1,4 +1,4 @@
-"""`streamproc tail`: a topic's records as they come, or all that are there. Read committed, without a group."""
+"""`streamproc tail`: prints a topic's records as they come, or all existing ones. Read committed, without a group."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ RETRY_S = 1.0
 
 
 class Tail(NamedTuple):
-    """What to show. `kind`: a name of KINDS; `run_id`: only what is about that run."""
+    """What to print. `kind`: a name of KINDS; `run_id`: only records about that run."""
 
     kind: str
     run_id: str | None = None
@@ -32,9 +32,9 @@ class Tail(NamedTuple):
 
 
 async def tail(kafka: Kafka, topics: TopicSettings, wanted: Tail, consoles: Consoles) -> None:
-    """Print records until interrupted, or until all that there are have been; raises ConfigError, BrokerUnavailable.
+    """Print records until interrupted, or until the end of the topic; raises ConfigError, BrokerUnavailable.
 
-    What keeps it from going on is said once on the other console, and then it is tried again.
+    While following, a failure is printed once on the error console, and retried.
     """
     kind = KINDS[wanted.kind]
     topic = topics.by_role().get(kind.role)
@@ -54,7 +54,7 @@ class _ShownRecords:
         self._trouble = ""
 
     async def all_of(self, kafka: Kafka, topic: str, count: int) -> None:
-        """Show all partitions at the same time; until nobody reads any more, at the longest."""
+        """Print all partitions concurrently; stops when the reader of the output is gone."""
         tasks = [asyncio.create_task(self._show(kafka, TopicPartition(topic, number))) for number in range(count)]
         try:
             with suppress(ReaderGone):
@@ -94,6 +94,6 @@ class _ShownRecords:
     def _print(self, place: TopicPartition, records: Iterable[Arrival]) -> None:
         for record in records:
             if self._wanted.run_id is None or is_of(record, self._wanted.run_id):
-                said = document(self._kind, *place, record)
-                text = json.dumps(said) if self._wanted.as_json else line(self._wanted.kind, said)
+                fields = document(self._kind, *place, record)
+                text = json.dumps(fields) if self._wanted.as_json else line(self._wanted.kind, fields)
                 write_line(self._consoles.out, text)

@@ -1,11 +1,11 @@
-"""What a registry answers, as strict as it can be: whatever else comes is no registry's answer."""
+"""The answers of a registry, validated strictly: anything else did not come from a registry."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 MAX_ID = 0x7FFF_FFFF
-"""Ids are Java's ints: the four bytes of the framing hold more, and a registry is not made to be asked for it."""
+"""Ids are Java ints. The four bytes of the framing can hold more, but registries cannot be asked for it."""
 AVRO = "AVRO"
 
 SchemaId = Annotated[int, Field(ge=0, le=MAX_ID)]
@@ -13,25 +13,25 @@ Version = Annotated[int, Field(ge=1)]
 
 
 def _or(default: Any) -> BeforeValidator:
-    """Take null for absent."""
+    """Treat null as absent."""
     return BeforeValidator(lambda value: default if value is None else value)
 
 
 class _Model(BaseModel):
-    """Numbers are numbers: no text, no boolean. What it does not know is left out."""
+    """Strict: a text or a boolean is not a number. Unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 
 class Reference(_Model):
-    """A schema that another one uses; under which name, the schemas themselves say."""
+    """A schema that another one refers to. The schemas themselves contain the names that are used."""
 
     subject: str
     version: Version
 
 
 class Registered(_Model):
-    """A schema as it was registered. `kind`: AVRO or another language; `text` is of anybody's making."""
+    """A registered schema. `kind`: AVRO or another language; `text` is not trusted: anybody may have written it."""
 
     text: str = Field(alias="schema")
     kind: Annotated[str, _or(AVRO)] = Field(AVRO, alias="schemaType")
@@ -39,20 +39,20 @@ class Registered(_Model):
 
 
 class Identified(_Model):
-    """What was registered, or looked up."""
+    """The id of a schema that was registered or looked up."""
 
     id: SchemaId
 
 
 class SubjectVersion(_Model):
-    """Where a schema is known."""
+    """A subject and version under which a schema is registered."""
 
     subject: str
     version: Version
 
 
 class ErrorBody(_Model):
-    """The registry's own way to say no. A proxy's has no `error_code`."""
+    """An error of the registry itself. A proxy's error has no `error_code`."""
 
     error_code: int
 

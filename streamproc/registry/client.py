@@ -1,7 +1,7 @@
-"""Questions to a schema registry that speaks Confluent's API, at one or several URLs.
+"""A client of a schema registry with Confluent's API, at one or several URLs.
 
-Whatever is no answer of a registry means RegistryUnavailable: only a registry's own "not found" is one, and only if all
-URLs say so, because a follower may lag behind the one that is away.
+Any answer that does not come from a registry means RegistryUnavailable. "Not found" counts only if the registry itself
+says so at all URLs, because a follower may lag behind a leader that does not answer.
 """
 
 import json
@@ -22,11 +22,11 @@ from streamproc.web.session import HttpSession
 
 T = TypeVar("T")
 MAX_RETRY_AFTER_S = 60.0
-"""Whoever asks for more is asked again all the same: partitions wait."""
+"""A longer Retry-After is not respected, because partitions wait for the answer."""
 
 
 class RegistryClient:
-    """Asks the registry at `settings.url`, which must be set. `clock`: seconds, never going back."""
+    """A client of the registry at `settings.url`, which must be set. `clock`: monotonic seconds."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class RegistryClient:
         observer: RegistryObserver = SILENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raise ConfigError where a certificate of the settings cannot be used."""
+        """Prepare a session; raises ConfigError where a certificate of the settings cannot be used."""
         self._session = HttpSession(settings)
         self._bases = settings.url
         self._first = 0
@@ -54,16 +54,16 @@ class RegistryClient:
         await self._session.__aexit__(kind, error, trace)
 
     async def schema_by_id(self, schema_id: int) -> Registered | None:
-        """Return a schema, None where no such id is known.
+        """Return a schema, None where the id is not known.
 
-        As every question: raises RegistryUnavailable; and RecordRejected (`unfit_schema`) for one that is too large.
+        Raises RegistryUnavailable, as every method; RecordRejected (`unfit_schema`) for a schema that is too large.
         """
         return await self._ask(Request(f"/schemas/ids/{schema_id}", f"id {schema_id}", registered))
 
     async def versions_of(self, schema_id: int) -> list[tuple[str, int]]:
         """Return the subjects and versions under which an id is known."""
         path, about = f"/schemas/ids/{schema_id}/versions", f"the versions of id {schema_id}"
-        # For a nicer name only: whatever is answered must not close the registry for schemas.
+        # It only gives a nicer name, so a Retry-After here must not block requests for schemas.
         request = Request(path, about, places, closes=False)
         return [(place.subject, place.version) for place in await self._ask(request) or ()]
 
@@ -75,44 +75,44 @@ class RegistryClient:
         return await self._ask(Request(path, about, registered))
 
     async def register(self, subject: str, text: str) -> int:
-        """Register a schema, unless it is; return its id. Raises ConfigError where the registry refuses it."""
+        """Register a schema if it is not registered yet; return its id. Raises ConfigError where it is refused."""
         request = Request(f"{_path(subject)}/versions", f"the schema of {shown(subject)}", identified, _body(text))
-        if (found := await self._ask(request)) is None:
+        if (registered_as := await self._ask(request)) is None:
             raise RegistryUnavailable(f"the registry has no place for {shown(subject)}: check STREAMPROC_REGISTRY__URL")
-        return found.id
+        return registered_as.id
 
     async def lookup(self, subject: str, text: str) -> int | None:
-        """Return the id of a schema in a subject, None where it is not registered, not even in another spelling."""
+        """Return the id of a schema in a subject, None where it is not registered, as written or normalized."""
         away: RegistryUnavailable | None = None
         for query in ("", "?normalize=true"):
             path, about = _path(subject) + query, f"the schema of {shown(subject)}"
             try:
-                if found := await self._ask(Request(path, about, identified, _body(text))):
-                    return found.id
-            except RegistryUnavailable as error:  # One that answers may know it in the other spelling.
+                if registered_as := await self._ask(Request(path, about, identified, _body(text))):
+                    return registered_as.id
+            except RegistryUnavailable as error:  # The normalized look-up may still find it.
                 away = error
         if away is not None:
             raise away
         return None
 
     async def _ask(self, request: Request[T]) -> T | None:
-        """Ask one URL after the other, beginning with the one that answered last."""
+        """Try one URL after the other, beginning with the one that answered last."""
         failures: list[tuple[str, RequestFailed]] = []
         lacking: list[int] = []
         for number in self._order():
             try:
-                found = await self._ask_at(number, request)
+                answer = await self._ask_at(number, request)
             except RequestFailed as failure:
                 failures.append((origin(self._bases[number]), failure))
                 continue
-            if found is not None:
+            if answer is not None:
                 self._first = number
-                return found
+                return answer
             lacking.append(number)
         if lacking:
             self._first = lacking[0]
         if failures:
-            # One that is away may know what the others do not have yet: nothing valid is refused for it.
+            # A URL that failed may know what the others do not have yet, so "not found" is not final.
             raise _unavailable(request.about, [origin(self._bases[number]) for number in lacking], failures)
         return None
 
@@ -124,7 +124,7 @@ class RegistryClient:
         if (wait_s := self._not_before[base] - self._clock()) > 0:
             raise RequestFailed(f"it asked to be left alone for another {wait_s:.0f} s", wait_s)
         try:
-            found = await ask(self._session, base, request)
+            answer = await ask(self._session, base, request)
         except RequestFailed as failure:
             self._observer.requested(RequestResult.FAILED)
             if failure.retry_after_s is not None and request.closes:
@@ -133,12 +133,12 @@ class RegistryClient:
         except (ConfigError, RecordRejected):
             self._observer.requested(RequestResult.FAILED)
             raise
-        self._observer.requested(RequestResult.NOT_FOUND if found is None else RequestResult.FOUND)
-        return found
+        self._observer.requested(RequestResult.NOT_FOUND if answer is None else RequestResult.FOUND)
+        return answer
 
 
 def _is_sayable(subject: str) -> bool:
-    """Whether a URL can name it: dots alone lead elsewhere there, and bytes that are no UTF-8 nowhere."""
+    """Tell whether a URL can contain a subject: not one of dots only, nor one with bytes that are not UTF-8."""
     try:
         subject.encode()
     except UnicodeEncodeError:
@@ -155,9 +155,9 @@ def _body(text: str) -> bytes:
 
 
 def _unavailable(about: str, lacking: list[str], failures: list[tuple[str, RequestFailed]]) -> RegistryUnavailable:
-    """Make one error of all; it may be tried again as soon as one of the URLs that failed wants it."""
+    """Combine all failures into one error; its wait is the shortest that any of the URLs asked for."""
     waits = [min(failure.retry_after_s or 0.0, MAX_RETRY_AFTER_S) for _, failure in failures]
     reasons = "; ".join(
-        [*(f"{where} says there is none" for where in lacking), *(f"{where}: {failure}" for where, failure in failures)]
+        [*(f"{url} says there is none" for url in lacking), *(f"{url}: {failure}" for url, failure in failures)]
     )
     return RegistryUnavailable(f"the schema registry does not say what {about} is: {reasons}", min(waits) or None)

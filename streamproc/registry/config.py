@@ -1,4 +1,4 @@
-"""The settings of the registry client: where it is, what is done there; and whether outputs have its ids."""
+"""Settings of the registry client, and of the framing of outputs, which may contain the registry's ids."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -36,7 +36,7 @@ class RegistrySettings(EndpointSettings):
 
 
 class OutputSettings(Section):
-    """How the records of the topics that others read are framed."""
+    """The framing of records in the topics that others read."""
 
     framing: Literal["auto", Framing] = Field(
         "auto",
@@ -47,14 +47,14 @@ class OutputSettings(Section):
 
 
 def framing_in_force(outputs: OutputSettings, registry: RegistrySettings) -> Framing:
-    """Return how outputs are framed."""
+    """Return the framing of outputs."""
     if outputs.framing != "auto":
         return outputs.framing
     return "confluent" if registry.url and registry.outputs != "off" else "single_object"
 
 
 def framing_flaws(outputs: OutputSettings, registry: RegistrySettings) -> Iterator[str]:
-    """Yield where a framing that was asked for cannot be had, or was not asked for by the registry's settings."""
+    """Yield the contradictions between the settings of outputs and those of the registry."""
     if outputs.framing == "confluent" and not registry.url:
         yield (
             "outputs.framing is confluent, for which a registry gives the ids: set STREAMPROC_REGISTRY__URL, or leave "

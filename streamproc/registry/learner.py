@@ -1,4 +1,4 @@
-"""Learns the schemas that framing headers point to; who holds them is somebody else's business."""
+"""Learns the schemas that framing headers point to; the caller stores them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,7 +11,7 @@ from streamproc.registry.client import RegistryClient
 from streamproc.registry.resolve import resolve
 
 CONCURRENCY = 8
-"""Schemas asked for at a time."""
+"""How many schemas are requested at the same time."""
 
 Add = Callable[[bytes, dict[str, Any] | list[Any], str], Awaitable[None]]
 Refuse = Callable[[bytes, RecordRejected], None]
@@ -20,8 +20,8 @@ Refuse = Callable[[bytes, RecordRejected], None]
 class Learner:
     """Asks once for each id, however many partitions wait for it.
 
-    `add(header, document, where)` is told what was found, `refuse(header, error)` what cannot be used; an `add` that
-    raises RecordRejected refuses, too.
+    Calls `add(header, document, where)` for a schema, `refuse(header, error)` for one that cannot be used. If `add`
+    raises RecordRejected, `refuse` is called as well.
     """
 
     def __init__(self, client: RegistryClient, add: Add, refuse: Refuse) -> None:
@@ -32,11 +32,10 @@ class Learner:
         self._under_way: dict[bytes, asyncio.Task[None]] = {}
 
     async def learn(self, headers: Sequence[bytes]) -> None:
-        """Find out about framing headers, a few at a time; the first is known when it returns.
+        """Learn the schemas of framing headers, a few at a time; the first is known when this returns.
 
-        The others follow in their own time: whoever needs them asks again, which joins the question under way. Raises
-        RegistryUnavailable where nothing is said of the first. To cancel it cancels no question: other partitions may
-        wait for it, too.
+        The others follow later: a second call for them joins the request that is under way. Raises RegistryUnavailable
+        where the first is not answered. Cancelling this call cancels no request: other partitions may wait for it.
         """
         tasks = [self._task(header) for header in dict.fromkeys(headers)]
         if not tasks:
@@ -46,7 +45,7 @@ class Learner:
             raise error
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel all requests."""
         tasks = list(self._under_way.values())
         for task in tasks:
             task.cancel()
@@ -62,7 +61,7 @@ class Learner:
     def _end(self, header: bytes, task: asyncio.Task[None]) -> None:
         del self._under_way[header]
         if not task.cancelled():
-            task.exception()  # Looked at: whoever asked may have been cancelled.
+            task.exception()  # Retrieved here, because the caller may have been cancelled.
 
     async def _find(self, header: bytes) -> None:
         try:
@@ -83,7 +82,7 @@ def _error(task: asyncio.Task[None]) -> BaseException | None:
 
 
 def _id(header: bytes) -> int:
-    """Return the id to be asked for; raises RecordRejected where no registry can have it."""
+    """Return the id in a header; raises RecordRejected where no registry can have it."""
     if header[0] != CONFLUENT_MAGIC or len(header) != CONFLUENT_BYTES:
         raise RecordRejected(
             RejectionReason.UNKNOWN_SCHEMA,

@@ -1,4 +1,4 @@
-"""What the service has to do with its registry: schemas for the book, ids for the output schemas."""
+"""Connects the service with its registry: schemas for the book, ids for the output schemas."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -26,12 +26,15 @@ OUTPUTS = {
     "run_alert": "alerts",
     "run_instance": "instances",
 }
-"""The schemas that others read, and the settings that name their topics. Internal topics stay without a registry."""
+"""The schemas that others read, with the settings of their topics. Internal topics need no registry."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 
 
 class RegistryLink:
-    """The learner, and what outputs begin with: known once `is_ready` said yes. `topics` with their prefix."""
+    """The learner, and the framing headers of outputs (`frames`), valid once `is_ready` returned True.
+
+    `topics`: names with their prefix.
+    """
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class RegistryLink:
 
         async def add(header: bytes, document: dict[str, Any] | list[Any], where: str) -> None:
             try:
-                # In a thread, since a large one takes 0.2 s; one at a time, or they would starve the loop together.
+                # In a thread, because a large schema takes 0.2 s; one at a time, or several would starve the loop.
                 async with compiling:
                     schema = await asyncio.to_thread(WriterSchema, document, book.shape, header, where)
             except RecordRejected as error:
@@ -62,9 +65,9 @@ class RegistryLink:
         self.learner = Learner(client, add, book.refuse)
 
     async def is_ready(self, held_up: Callable[[str], None], stop: asyncio.Event) -> bool:
-        """Wait until the ids of the output schemas are known, where they have any; False where `stop` was set before.
+        """Wait until the ids of the output schemas are known, if outputs contain ids; False where `stop` was set first.
 
-        `held_up` is told why it takes so long, and when it does no longer. Raises ConfigError where one is not
+        `held_up` gets the reason for waiting, and "" when it is over. Raises ConfigError where a schema is not
         registered, or refused.
         """
         if self._framing == "single_object":
@@ -73,7 +76,7 @@ class RegistryLink:
         while not stop.is_set():
             asking = output_frames(self._client, self._subjects, self._settings.outputs)
             try:
-                # A registry that hangs may take longer than a stop has time.
+                # A registry that hangs must not delay a stop.
                 self.frames = await unless_stopped(stop, asking, "the registry told the ids of the output schemas")
             except Interrupted:
                 break
@@ -91,7 +94,7 @@ class RegistryLink:
 async def registry_link(
     settings: RegistrySettings, framing: Framing, topics: TopicSettings, book: SchemaBook, observer: RegistryObserver
 ) -> AsyncIterator[RegistryLink | None]:
-    """Connect to the registry for the length of the block; None where there is none."""
+    """Connect to the registry for the length of the block; yields None where no registry is set."""
     if not settings.url:
         yield None
         return

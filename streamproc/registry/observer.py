@@ -21,7 +21,7 @@ class RegistryObserver(Protocol):
 
 
 class Unwatched:
-    """Takes no notice."""
+    """Ignores all calls."""
 
     def requested(self, result: RequestResult) -> None:
         """Do nothing."""

@@ -1,4 +1,4 @@
-"""Which ids the output schemas have in the registry: registered by us, or by somebody else and only looked up."""
+"""Finds the ids of the output schemas in the registry: it registers them, or only looks them up."""
 
 import json
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from streamproc.registry.config import Outputs
 async def output_frames(client: RegistryClient, subjects: Mapping[str, str], outputs: Outputs) -> dict[str, bytes]:
     """Return the framing header of each output schema, by its name; `outputs` is not `off`.
 
-    `subjects`: topics by the names of the bundled schemas that their values have. Raises ConfigError where one is not
-    registered and may not be (`check`), or is refused; RegistryUnavailable.
+    `subjects`: topics, by the names of the bundled schemas of their values. Raises ConfigError where a schema is
+    refused, or is not registered and must not be (`check`); RegistryUnavailable.
     """
     return {name: await _frame(client, name, f"{topic}-value", outputs) for name, topic in subjects.items()}
 
 
 async def _frame(client: RegistryClient, name: str, subject: str, outputs: Outputs) -> bytes:
     text = json.dumps(load(name).document)
-    # Looked up first: who may only read need not be allowed to write, and no version is made of another spelling.
-    found = await client.lookup(subject, text)
-    if found is None and outputs == "check":
+    # Looked up first: so a user with read access only is enough, and another spelling makes no new version.
+    schema_id = await client.lookup(subject, text)
+    if schema_id is None and outputs == "check":
         raise ConfigError(
             f"the schema {name} is not registered in subject {shown(subject)}: register it, "
             "or set STREAMPROC_REGISTRY__OUTPUTS=register"
         )
-    return confluent(await client.register(subject, text) if found is None else found)
+    return confluent(await client.register(subject, text) if schema_id is None else schema_id)

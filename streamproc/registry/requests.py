@@ -1,4 +1,4 @@
-"""One request to one URL of the registry, and what its answer says."""
+"""Sends one request to one URL of the registry, and reads the answer."""
 
 import json
 from typing import Generic, NamedTuple, TypeVar
@@ -28,9 +28,9 @@ _HINTS = {
 
 
 class Request(NamedTuple, Generic[T]):
-    """What to ask, `about` what in words, and how to read the answer. `body`: JSON; None: a GET.
+    """A request, `about` what in words, and how to read the answer. `body`: JSON; None: a GET.
 
-    `closes`: whether a server that wants to be left alone is, by all requests.
+    `closes`: whether a Retry-After in its answer applies to all requests to the server.
     """
 
     path: str
@@ -41,7 +41,7 @@ class Request(NamedTuple, Generic[T]):
 
 
 class RequestFailed(Exception):
-    """This URL gave no answer of a registry; the text, which may be logged, says what to check."""
+    """The URL gave no registry's answer; the text, which may be logged, says what to check."""
 
     def __init__(self, why: str, retry_after_s: float | None = None) -> None:
         super().__init__(why)
@@ -49,10 +49,10 @@ class RequestFailed(Exception):
 
 
 async def ask(session: HttpSession, base: str, request: Request[T]) -> T | None:
-    """Send a request to the registry at `base`; None: it says that there is no such thing.
+    """Send a request to the registry at `base`; returns None where the registry answers "not found".
 
-    Raises Failed, ConfigError where the registry refuses a schema, RecordRejected where its answer has a schema and is
-    too large, or flawed.
+    Raises RequestFailed, ConfigError where the registry refuses a schema, RecordRejected where the answer with a schema
+    is too large, or flawed.
     """
     headers = {"accept": f"{MEDIA_TYPE}, application/json"} | (
         {} if request.body is None else {"content-type": MEDIA_TYPE}
@@ -86,7 +86,7 @@ def _read(request: Request[T], answer: Response, body: bytes | None) -> T | None
 
 
 def _content(request: Request[T], answer: Response, body: bytes | None) -> T:
-    """Read an answer; one about a schema that is too large or flawed would be so again, and again waited for."""
+    """Read an answer. A schema that is too large or flawed rejects the record: retrying would give the same answer."""
     if body is None and answer.is_json and request.body is None:
         raise RecordRejected(RejectionReason.UNFIT_SCHEMA, f"{request.about} is larger than {MAX_BODY_BYTES:,} bytes")
     try:
@@ -103,7 +103,7 @@ def _content(request: Request[T], answer: Response, body: bytes | None) -> T:
 
 
 def _has_schema(body: bytes) -> bool:
-    """Whether an answer is a registry's, whatever else is wrong with it. Takes texts that are no Unicode, too."""
+    """Tell whether an answer contains a schema, so that it is a registry's. Accepts texts that are not Unicode, too."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
@@ -112,7 +112,7 @@ def _has_schema(body: bytes) -> bool:
 
 
 def _flaw(error: ValidationError) -> str:
-    """Say where the first flaw is and what is wrong there, without the value."""
+    """Return the place of the first flaw and what is wrong there, without the value."""
     first = error.errors(include_input=False, include_url=False)[0]
     return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
 

@@ -1,4 +1,4 @@
-"""A schema id → one Avro document that needs no other, whatever references it was registered with."""
+"""Resolves a schema id to one self-contained Avro document, with all references inserted."""
 
 import asyncio
 import json
@@ -13,27 +13,27 @@ from streamproc.registry.client import RegistryClient
 
 MAX_REFERENCES = 100
 MAX_DEPTH = 16
-"""Of references that refer to others."""
+"""Limit on chains of references."""
 MAX_TEXT_BYTES = 262_144
-"""Of a schema's text and those of all its references."""
+"""Limit on the texts of a schema and all its references together."""
 
 NAMING_S = 0.5
-"""How long is waited for an id's name: everybody behind it waits, too."""
+"""Limit on the wait for an id's name: its records wait meanwhile."""
 
 Key = tuple[str, int]
 Document = dict[str, Any] | list[Any] | RecordRejected | ConfigError
-"""A document, which may be a union; that the schema can be no document; or that the schema is not to be had."""
+"""A document, which may be a union; RecordRejected: the schema cannot be used; ConfigError: it is not available."""
 
 
 class Resolved(NamedTuple):
-    """A document, and where it is from in words: `id 17 (run-events-value version 3)`."""
+    """A document, and its origin in words: `id 17 (run-events-value version 3)`."""
 
     document: dict[str, Any] | list[Any]
     where: str
 
 
 class _UnusableSchema(Exception):
-    """The schema cannot be used, whoever asks; the text says why."""
+    """The schema cannot be used; the text says why."""
 
 
 async def resolve(client: RegistryClient, schema_id: int) -> Resolved:
@@ -55,17 +55,17 @@ async def resolve(client: RegistryClient, schema_id: int) -> Resolved:
 async def documents_of(
     client: RegistryClient, subjects: Sequence[str], version: int | Literal["latest"]
 ) -> dict[str, Document]:
-    """Return each subject's schema as one document, what is wrong with it, or why there is none to be had."""
-    # Side by side: a registry that does not answer is waited for once.
-    found = await asyncio.gather(*(_document_of(client, subject, version) for subject in subjects))
-    return dict(zip(subjects, found, strict=True))
+    """Return each subject's schema as one document, or the error: it cannot be used, or is not available."""
+    # Concurrently, so that a registry that does not answer costs the time-out only once.
+    documents = await asyncio.gather(*(_document_of(client, subject, version) for subject in subjects))
+    return dict(zip(subjects, documents, strict=True))
 
 
 async def _document_of(client: RegistryClient, subject: str, version: int | Literal["latest"]) -> Document:
-    where = f"{shown(subject)} version {version}"
+    name = f"{shown(subject)} version {version}"
     try:
-        found = await client.subject_version(subject, version)
-        return ConfigError(f"the registry knows no {where}") if found is None else await _document(client, found, where)
+        schema = await client.subject_version(subject, version)
+        return ConfigError(f"the registry knows no {name}") if schema is None else await _document(client, schema, name)
     except RecordRejected as error:
         return error
     except RegistryUnavailable as error:
@@ -73,12 +73,12 @@ async def _document_of(client: RegistryClient, subject: str, version: int | Lite
 
 
 async def _document(client: RegistryClient, schema: Registered, where: str) -> dict[str, Any] | list[Any]:
-    """Return a schema with what it refers to put in; raises RecordRejected (`unfit_schema`), RegistryUnavailable."""
+    """Return a schema with its references inserted; raises RecordRejected (`unfit_schema`), RegistryUnavailable."""
     try:
         gathered = _References(client)
         main = gathered.parse(schema, "it")
         await gathered.fetch(schema, ())
-        # In a thread, so that the loop goes on: a large one is walked for longer than it may stand still.
+        # In a thread: a large schema would block the event loop for too long.
         parts = list(gathered.documents.values())
         document = await asyncio.to_thread(inlined, main, parts) if schema.references else main
     except (_UnusableSchema, Uninlinable) as error:
@@ -89,7 +89,7 @@ async def _document(client: RegistryClient, schema: Registered, where: str) -> d
 
 
 async def _where(client: RegistryClient, schema_id: int) -> str:
-    """Name an id for people; without its subject where the registry does not tell."""
+    """Return an id's name for people; without the subject where the registry does not answer in time."""
     try:
         async with asyncio.timeout(NAMING_S):
             places = await client.versions_of(schema_id)
@@ -102,44 +102,44 @@ async def _where(client: RegistryClient, schema_id: int) -> str:
 
 
 class _References:
-    """The references of one schema, each fetched once, within bounds. `documents`: parsed, as they are needed."""
+    """The references of one schema, each fetched once, within limits. `documents`: parsed, in the order of use."""
 
     def __init__(self, client: RegistryClient) -> None:
         self.documents: dict[Key, Any] = {}
         self._client = client
         self._bytes = 0
 
-    def parse(self, schema: Registered, what: str) -> Any:
-        """Return a schema's JSON; raises _Unfit."""
+    def parse(self, schema: Registered, name: str) -> Any:
+        """Return a schema's JSON; raises _UnusableSchema."""
         if schema.kind != AVRO:
-            raise _UnusableSchema(f"{what} is of type {shown(schema.kind)}, not {AVRO}")
+            raise _UnusableSchema(f"{name} is of type {shown(schema.kind)}, not {AVRO}")
         self._bytes += len(schema.text.encode(errors="replace"))
         if self._bytes > MAX_TEXT_BYTES:
             raise _UnusableSchema(f"with its references it is larger than {MAX_TEXT_BYTES:,} bytes")
         try:
             return json.loads(schema.text)
         except RecursionError:
-            raise _UnusableSchema(f"{what} is nested too deeply") from None
+            raise _UnusableSchema(f"{name} is nested too deeply") from None
         except ValueError:
-            raise _UnusableSchema(f"{what} is no JSON") from None
+            raise _UnusableSchema(f"{name} is no JSON") from None
 
     async def fetch(self, schema: Registered, above: tuple[Key, ...]) -> None:
-        """Fetch what a schema refers to; `above` are those that it is referred to by. Raises _Unfit."""
+        """Fetch a schema's references, recursively; `above`: the chain of references to it. Raises _UnusableSchema."""
         for reference in schema.references:
-            key, what = (reference.subject, reference.version), _named(reference)
+            key, name = (reference.subject, reference.version), _named(reference)
             if key in above:
-                raise _UnusableSchema(f"its references come back to {what}")
+                raise _UnusableSchema(f"its references come back to {name}")
             if key in self.documents:
                 continue
             if len(above) >= MAX_DEPTH or len(self.documents) >= MAX_REFERENCES:
                 raise _UnusableSchema(
                     f"it has more than {MAX_REFERENCES} references, or more than {MAX_DEPTH} one behind the other"
                 )
-            found = await self._fetch_one(key)
-            if found is None:
-                raise _UnusableSchema(f"it refers to {what}, which the registry does not have")
-            self.documents[key] = self.parse(found, what)
-            await self.fetch(found, (*above, key))
+            referenced = await self._fetch_one(key)
+            if referenced is None:
+                raise _UnusableSchema(f"it refers to {name}, which the registry does not have")
+            self.documents[key] = self.parse(referenced, name)
+            await self.fetch(referenced, (*above, key))
 
     async def _fetch_one(self, key: Key) -> Registered | None:
         try:

@@ -1,7 +1,7 @@
-"""Payloads that were sealed together: compressed as one, each found by its number.
+"""Payloads sealed together: compressed as one block, each found by its number.
 
-Measured on simulated events of 862 bytes: alone zstd takes a third off one, and 16 µs; 64 KiB of them shrink to an
-eighth, at less than a microsecond each. Natively (`native/src/seal.rs`) others run meanwhile.
+Measured on simulated events of 862 bytes: one compressed alone with zstd shrinks by a third, in 16 µs; 64 KiB of them
+together shrink to an eighth, in less than a microsecond each. The native code (`native/src/seal.rs`) releases the GIL.
 """
 
 from array import array
@@ -17,7 +17,7 @@ from streamproc.native import module
 from streamproc.store.checked import checked, content
 
 MAX_BYTES, MAX_PAYLOADS = 65_536, 256
-"""Of what is sealed together: opening it for one payload takes 40 µs."""
+"""Limits of a block: opening it for one payload takes 40 µs."""
 DIGEST_BYTES = 16
 LEVEL = 1
 
@@ -28,22 +28,22 @@ Entry = tuple[int, bytes]
 
 
 class Sealed(NamedTuple):
-    """Payloads as they are stored. `listed`: with a checksum their numbers, ascending, then a digest of each."""
+    """Payloads as they are stored. `listed`: a checksum, their numbers in ascending order, a digest of each."""
 
     listed: bytes
     data: bytes
 
 
 class Block:
-    """Sealed payloads. `data`: None where it is only on disk; `size`: its bytes; `live`: how many are still wanted.
+    """Sealed payloads. `data`: None where it is only on disk; `size`: of the data, in bytes.
 
-    `gone`: a bit for each one that is not.
+    `live`: how many payloads are still needed; `gone`: a bit for each one that is not.
     """
 
     __slots__ = ("_digests", "data", "gone", "identity", "is_stored", "live", "numbers", "size")
 
     def __init__(self, identity: int, sealed: Sealed) -> None:
-        """Take over what was sealed; raises StoreDamaged."""
+        """Make a block of sealed payloads; raises StoreDamaged."""
         self.identity = identity
         self.numbers, self._digests = parted(sealed.listed)
         self.data: bytes | None = sealed.data
@@ -54,30 +54,30 @@ class Block:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether less than half of it is wanted."""
+        """Whether fewer than half of its payloads are needed."""
         return 2 * self.live < len(self.numbers)
 
     def leave(self, gone: int) -> None:
-        """Take note of what is no longer wanted: a bit for each payload."""
+        """Set which payloads are no longer needed: a bit for each payload."""
         self.gone = gone
         self.live = len(self.numbers) - gone.bit_count()
 
     def drop(self, number: int) -> None:
-        """Take note that a payload is no longer wanted."""
+        """Note that a payload is no longer needed."""
         self.gone |= 1 << self._place(number)
         self.live -= 1
 
     def equals(self, number: int, payload: bytes) -> bool:
-        """Tell whether this is the payload, by its digest."""
+        """Tell whether a payload is the one with this number, by its digest."""
         start = self._place(number) * DIGEST_BYTES
         return self._digests[start : start + DIGEST_BYTES] == _digest(payload)
 
     def sealed(self, data: bytes) -> Sealed:
-        """Return it as it is stored."""
+        """Return the block in its stored form."""
         return Sealed(checked(self.numbers.tobytes() + self._digests), data)
 
     def wanted(self) -> list[int]:
-        """Return the numbers of what is still wanted."""
+        """Return the numbers of the payloads still needed."""
         return [number for place, number in enumerate(self.numbers) if not self.gone >> place & 1]
 
     def _place(self, number: int) -> int:
@@ -88,7 +88,7 @@ class Block:
 
 
 def seal(entries: Sequence[Entry]) -> list[Sealed]:
-    """Return payloads, by ascending number, in as many blocks as it takes; natively where that is installed."""
+    """Seal payloads, in ascending order of numbers, into as many blocks as needed."""
     if module:
         blocks = module.seal(entries, (MAX_BYTES, MAX_PAYLOADS), DIGEST_BYTES, LEVEL)
         return [Sealed(*block) for block in blocks]
@@ -96,7 +96,7 @@ def seal(entries: Sequence[Entry]) -> list[Sealed]:
 
 
 def parted(listed: bytes) -> tuple["array[int]", bytes]:
-    """Return the numbers of what was sealed, and the digests; raises StoreDamaged where they are not as written."""
+    """Split `listed` into numbers and digests; raises StoreDamaged where the checksum is wrong."""
     both = content(listed)
     numbers = array("q")
     end = len(both) * numbers.itemsize // (numbers.itemsize + DIGEST_BYTES)
@@ -105,7 +105,7 @@ def parted(listed: bytes) -> tuple["array[int]", bytes]:
 
 
 def opened(numbers: Sequence[int], data: bytes) -> dict[int, bytes]:
-    """Return payloads that were sealed, by number; raises StoreDamaged where they are not what was written."""
+    """Return the payloads of a block by number; raises StoreDamaged where the checksum is wrong."""
     return dict(zip(numbers, _unpack(bytes(cramjam.zstd.decompress(content(data)))), strict=True))
 
 
@@ -117,7 +117,7 @@ def _seal(entries: Sequence[Entry]) -> Sealed:
 
 
 def _portions(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Cut entries into what is sealed together."""
+    """Cut entries into the portions that make a block each."""
     start = size = 0
     for at, (_, payload) in enumerate(entries):
         if at > start and (size + len(payload) > MAX_BYTES or at - start == MAX_PAYLOADS):

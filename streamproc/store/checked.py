@@ -1,4 +1,4 @@
-"""Bytes with their checksum in front: what comes back from a disk is what was written, or it is found out."""
+"""Bytes behind a checksum, which detects when a disk returns something else than was written."""
 
 from zlib import crc32
 
@@ -8,17 +8,17 @@ CHECKSUM_BYTES = 4
 
 
 class StoreDamaged(StreamprocError):
-    """What was stored is not what was written: the state has to come from its topic."""
+    """The stored bytes are not those that were written: the state must be restored from its topic."""
 
 
 def checked(data: bytes) -> bytes:
-    """Return bytes with their checksum."""
+    """Return bytes behind their checksum."""
     return crc32(data).to_bytes(CHECKSUM_BYTES, "big") + data
 
 
-def content(found: bytes) -> bytes:
-    """Return what is behind a checksum; raises StoreDamaged where that does not hold."""
-    data = found[CHECKSUM_BYTES:]
-    if crc32(data) != int.from_bytes(found[:CHECKSUM_BYTES], "big"):
+def content(stored: bytes) -> bytes:
+    """Return the bytes behind a checksum; raises StoreDamaged where it is wrong."""
+    data = stored[CHECKSUM_BYTES:]
+    if crc32(data) != int.from_bytes(stored[:CHECKSUM_BYTES], "big"):
         raise StoreDamaged("a checksum does not hold")
     return data

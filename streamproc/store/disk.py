@@ -1,4 +1,4 @@
-"""What a store asks of a disk. All that is there is a copy of what Kafka has: it may be lost, and is never believed."""
+"""The interface of a disk. All of its content is a copy of data in Kafka: it may be lost, and is always verified."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -8,13 +8,13 @@ from streamproc.store.block import Sealed
 
 
 class DiskFails(StreamprocError):
-    """A disk does not take something, or does not give it back. The message says where, and why."""
+    """A disk fails to write or to read. The message says where, and why."""
 
 
 class StoredBlock(NamedTuple):
-    """A block as it is found on a disk: all but its data, which has `size` bytes.
+    """A block on a disk without its data, which has `size` bytes.
 
-    `gone`: a bit for each payload that was no longer wanted.
+    `gone`: a bit for each payload that is no longer needed.
     """
 
     identity: int
@@ -24,9 +24,10 @@ class StoredBlock(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What a state has become since the snapshot before. Frames go by ascending number.
+    """The changes of a state since the snapshot before. Frames have ascending numbers.
 
-    `label`: what it is of; `gone`: of blocks that are stored, a bit for each payload that is no longer wanted.
+    `label`: see `snapshot.Label`; `cleaned`: frames to delete; `gone`: by stored block, a bit for each payload no
+    longer needed.
     """
 
     label: bytes
@@ -36,7 +37,7 @@ class Snapshot(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What is written in one go, or not at all. `freed`: blocks that are deleted."""
+    """A change that is written as a whole or not at all. `freed`: blocks to delete."""
 
     blocks: Mapping[int, Sealed] = {}
     freed: Collection[int] = ()
@@ -47,7 +48,7 @@ class Disk(Protocol):
     """A place for blocks, and for a snapshot. Called by one thread at a time."""
 
     def write(self, change: Change) -> None:
-        """Write all of it; raises DiskFails where none of it was, StoreDamaged."""
+        """Write a change as a whole; raises DiskFails where nothing was written, StoreDamaged."""
 
     def read(self, identities: Sequence[int]) -> Mapping[int, bytes]:
         """Return the data of blocks, without those that are lost; raises DiskFails, StoreDamaged."""
@@ -62,15 +63,15 @@ class Disk(Protocol):
         """Return the blocks, in their order; raises DiskFails, StoreDamaged."""
 
     def clear(self) -> None:
-        """Forget everything, where it is lasting; raises DiskFails, StoreDamaged."""
+        """Delete everything on a lasting disk; raises DiskFails, StoreDamaged."""
 
     @property
     def is_lasting(self) -> bool:
-        """Whether anything will be left of it when the process has ended."""
+        """Whether its content survives the end of the process."""
 
     @property
     def size(self) -> int:
         """How many bytes of the disk are in use."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""

@@ -1,4 +1,4 @@
-"""Runs as they are in a snapshot: some thousand to a frame, in columns, so that most of them need not be looked at."""
+"""Runs in a snapshot: some thousand in a frame, in columns, so that most of them need not be decoded on loading."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,12 +17,12 @@ from streamproc.store.checked import StoreDamaged, checked, content
 RUNS_PER_FRAME = 4_096
 LEVEL = 1
 
-Kept = tuple[str, bytes | Run | None]
-"""A run's id, and how the state keeps it; None where it has forgotten it."""
+PackedRun = tuple[str, bytes | Run | None]
+"""A run's id, and its value in the state (packed where it has ended); None where it was forgotten."""
 
 
 class Frame(Struct, array_like=True):
-    """Runs by what they are: forgotten, open, ended, these in columns; `statuses`: numbers of `names`."""
+    """Forgotten, open and ended runs; the ended ones in columns. `statuses`: indices into `names`."""
 
     forgotten: list[str]
     opened: list[bytes]
@@ -35,47 +35,47 @@ class Frame(Struct, array_like=True):
 
 _BRIEF = Run.__struct_fields__[: Run.__struct_fields__.index("retained_from") + 1]
 _Brief = defstruct("_Brief", [(name, get_type_hints(Run)[name]) for name in _BRIEF], array_like=True)
-"""The beginning of a packed run: what is behind it is passed over."""
+"""The first fields of a packed run; decoding ignores the others."""
 
 _encode = Encoder().encode
 _decode = Decoder(Frame).decode
 _brief = Decoder(_Brief).decode
 
 
-def frames_of(runs: Iterable[Kept]) -> Iterator[bytes]:
+def frames_of(runs: Iterable[PackedRun]) -> Iterator[bytes]:
     """Yield runs as frames, each with its checksum."""
-    rest = iter(runs)
-    while portion := list(islice(rest, RUNS_PER_FRAME)):
+    remaining = iter(runs)
+    while portion := list(islice(remaining, RUNS_PER_FRAME)):
         yield checked(bytes(cramjam.zstd.compress(_encode(_frame(portion)), LEVEL)))
 
 
 def put_back(frame: bytes, state: State, forgotten: set[str]) -> None:
-    """Put the runs of a frame into a state, but for those that a later frame, which comes first, told of.
+    """Put the runs of a frame into a state. Frames come latest first, so runs already in the state are skipped.
 
-    `forgotten`: those that a later frame told to be forgotten. Raises StoreDamaged where it is not what was written.
+    `forgotten`: runs that later frames list as forgotten; those of this frame are added. Raises StoreDamaged.
     """
-    it = _opened(frame)
-    _put_ended(it, state, forgotten)
-    for packed in it.opened:
+    opened_frame = _opened(frame)
+    _put_ended(opened_frame, state, forgotten)
+    for packed in opened_frame.opened:
         run = unpack(packed)
         if run.run_id not in state.runs and run.run_id not in forgotten:
             state.put(run)
-    forgotten.update(run_id for run_id in it.forgotten if run_id not in state.runs)
+    forgotten.update(run_id for run_id in opened_frame.forgotten if run_id not in state.runs)
 
 
-def _frame(runs: Sequence[Kept]) -> Frame:
+def _frame(runs: Sequence[PackedRun]) -> Frame:
     forgotten: list[str] = []
     opened: list[bytes] = []
     ended: dict[str, bytes] = {}
     briefs: list[Any] = []
-    for run_id, kept in runs:
-        if kept is None:
+    for run_id, packed in runs:
+        if packed is None:
             forgotten.append(run_id)
-        elif isinstance(kept, Run):
-            opened.append(pack(kept))
+        elif isinstance(packed, Run):
+            opened.append(pack(packed))
         else:
-            ended[run_id] = kept
-            briefs.append(_brief(kept))
+            ended[run_id] = packed
+            briefs.append(_brief(packed))
     numbers: dict[str, int] = {}
     statuses = [numbers.setdefault(brief.status, len(numbers)) for brief in briefs]
     retained = [brief.retained_from for brief in briefs]

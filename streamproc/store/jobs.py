@@ -1,4 +1,4 @@
-"""What is done to payloads in a thread, while others come and go."""
+"""Jobs on payloads that run in a thread, while other payloads come and go."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,26 +15,26 @@ REWRITTEN_AT_ONCE = 32
 OPENED_AT_ONCE = 64
 
 GetDisk = Callable[[], Disk]
-"""Returns the disk, opened where it was not; raises DiskFails."""
+"""Returns the disk, and opens it if necessary; raises DiskFails."""
 
 
 class DiskJob(ABC):
-    """Something to do. `work` touches nothing that may change meanwhile; `settle` takes over what was done."""
+    """A job. `work` runs in a thread and touches nothing that may change meanwhile; `settle` applies its result."""
 
     @abstractmethod
     def work(self, disk: GetDisk) -> None:
-        """Do it, in a thread; raises DiskFails, StoreDamaged."""
+        """Do the work, in a thread; raises DiskFails, StoreDamaged."""
 
     @abstractmethod
     def settle(self) -> None:
-        """Take it over, where the payloads are."""
+        """Apply the result to the payloads, in the event loop."""
 
     def fail(self) -> None:  # noqa: B027  most jobs are planned anew
-        """Take note that it was not done."""
+        """Note that the work failed."""
 
 
 class Sealing(DiskJob):
-    """The oldest payloads into blocks."""
+    """Seals the oldest payloads into blocks."""
 
     def __init__(self, tiers: Tiers) -> None:
         self._tiers = tiers
@@ -46,23 +46,23 @@ class Sealing(DiskJob):
         self._sealed = seal(self._entries)
 
     def settle(self) -> None:
-        """Have them in blocks."""
+        """Replace the payloads by the blocks."""
         for sealed in self._sealed:
             self._tiers.take_sealed(sealed)
 
 
 class Storing(DiskJob):
-    """The oldest blocks to the disk alone: about `wanted` bytes, at most `most`."""
+    """Moves the data of the oldest blocks to the disk: about `target` bytes, at most `most`."""
 
-    def __init__(self, tiers: Tiers, wanted: int, most: int) -> None:
+    def __init__(self, tiers: Tiers, target: int, most: int) -> None:
         self._tiers = tiers
         self._blocks: list[tuple[Block, bytes]] = []
         size = 0
-        for block in islice(tiers.held.values(), STORED_AT_ONCE):
+        for block in islice(tiers.loaded.values(), STORED_AT_ONCE):
             added = 0 if block.is_stored else block.size
-            if size >= wanted or size + added > most:
+            if size >= target or size + added > most:
                 break
-            assert block.data is not None  # noqa: S101  it is held
+            assert block.data is not None  # noqa: S101  true for all blocks in `loaded`
             self._blocks.append((block, block.data))
             size += block.size
 
@@ -78,7 +78,7 @@ class Storing(DiskJob):
             disk().write(Change(absent))
 
     def settle(self) -> None:
-        """Have them on the disk alone."""
+        """Release the data in memory."""
         for block, _ in self._blocks:
             if not block.is_stored:
                 self._tiers.stored(block)
@@ -86,7 +86,7 @@ class Storing(DiskJob):
 
 
 class Deleting(DiskJob):
-    """Blocks that nobody wants leave the disk: the first ones of `Tiers.freed`."""
+    """Deletes blocks that are no longer needed from the disk: the first ones of `Tiers.freed`."""
 
     def __init__(self, tiers: Tiers, freed: Sequence[int]) -> None:
         self._tiers = tiers
@@ -102,7 +102,7 @@ class Deleting(DiskJob):
 
 
 class Rewriting(DiskJob):
-    """Blocks of which little is wanted into fewer ones, next to next: so numbers stay in their order."""
+    """Merges sparse blocks into fewer ones. Only adjacent blocks are merged, so that numbers stay in order."""
 
     def __init__(self, tiers: Tiers) -> None:
         self._tiers = tiers
@@ -118,7 +118,7 @@ class Rewriting(DiskJob):
         self._sealed: list[list[Sealed]] = []
 
     def work(self, disk: GetDisk) -> None:
-        """Read, and compress what is left."""
+        """Read the blocks, and compress the payloads still needed."""
         contents = dict(self._contents.read(disk))
         for group in self._groups:
             entries = [
@@ -130,7 +130,7 @@ class Rewriting(DiskJob):
             self._sealed.append(seal(entries))
 
     def settle(self) -> None:
-        """Have the new ones in place of the old."""
+        """Replace the old blocks by the new ones."""
         for group, sealed in zip(self._groups, self._sealed, strict=True):
             old = [block for block in group if block.identity in self._tiers.blocks]
             wanted = {number for block in old for number in block.wanted()}
@@ -141,53 +141,53 @@ class Rewriting(DiskJob):
 
 
 class Recalling(DiskJob):
-    """Payloads from blocks, to be read."""
+    """Fetches payloads from blocks, so that they can be read."""
 
     def __init__(self, tiers: Tiers, numbers: Iterable[int]) -> None:
         self._tiers = tiers
         wanted = list(numbers)
-        # Also of those that are in no block yet: they may be by the time they are read.
+        # Also those that are in no block yet: they may be sealed before they are read.
         self._young = {number: tiers.young[number] for number in wanted if number in tiers.young}
         self._numbers = tiers.sealed_among(wanted)
         self._contents = _Contents([tiers.blocks[identity] for identity in self._numbers])
-        self._found: dict[int, bytes] = {}
+        self._payloads: dict[int, bytes] = {}
 
     @property
     def is_void(self) -> bool:
-        """Whether nothing is in a block."""
+        """Whether none of the payloads is in a block."""
         return not self._numbers
 
     def work(self, disk: GetDisk) -> None:
         """Read, and decompress."""
         for identity, payloads in self._contents.read(disk):
-            self._found.update((number, payloads[number]) for number in self._numbers[identity])
+            self._payloads.update((number, payloads[number]) for number in self._numbers[identity])
 
     def settle(self) -> None:
-        """Have them at hand, in place of those recalled before."""
-        self._tiers.recalled = self._young | self._found
+        """Make the payloads available, instead of those recalled before."""
+        self._tiers.recalled = self._young | self._payloads
 
 
 class _Contents:
-    """What is in blocks, as it was when this was made."""
+    """The contents of blocks, as of the time when this was made."""
 
     def __init__(self, blocks: Collection[Block]) -> None:
         self._numbers = {block.identity: block.numbers for block in blocks}
-        self._held = {block.identity: block.data for block in blocks if block.data is not None}
+        self._loaded = {block.identity: block.data for block in blocks if block.data is not None}
 
     def read(self, disk: GetDisk) -> Iterator[tuple[int, Mapping[int, bytes]]]:
         """Yield each block and its payloads by number; raises DiskFails, StoreDamaged."""
-        rest = iter(self._numbers.items())
-        while some := dict(islice(rest, OPENED_AT_ONCE)):
-            absent = [identity for identity in some if identity not in self._held]
-            found = {**self._held, **(disk().read(absent) if absent else {})}
-            for identity, numbers in some.items():
-                if identity not in found:
+        remaining = iter(self._numbers.items())
+        while portion := dict(islice(remaining, OPENED_AT_ONCE)):
+            absent = [identity for identity in portion if identity not in self._loaded]
+            data = {**self._loaded, **(disk().read(absent) if absent else {})}
+            for identity, numbers in portion.items():
+                if identity not in data:
                     raise StoreDamaged("a block is lost")
-                yield identity, opened(numbers, found[identity])
+                yield identity, opened(numbers, data[identity])
 
 
 def _adjacent(tiers: Tiers, blocks: Sequence[Block]) -> list[list[Block]]:
-    """Return blocks in groups of such as are next to each other."""
+    """Group blocks that are adjacent."""
     groups: list[list[Block]] = []
     for block in blocks:
         if groups and tiers.beside(groups[-1][-1]) is block:

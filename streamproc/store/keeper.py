@@ -1,4 +1,4 @@
-"""Keeps one partition's payloads within their limits: one job after another, while the partition goes on."""
+"""Keeps one partition's payloads within their limits, by one job after another, while processing goes on."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -17,55 +17,55 @@ from streamproc.store.tiers import Tiers
 T = TypeVar("T")
 
 YOUNG_SHARE = 4
-"""A quarter of the memory is for payloads as they came: most are replaced while they are there."""
+"""A quarter of the memory is for payloads that are not sealed: most are replaced before they would be."""
 SPARSE_AT_ONCE = 32
 FREED_AT_ONCE = 1_000
 SLACK_SHARE, SLACK_BYTES = 4, 256 << 10
-"""A quarter and so much over its limit a partition goes on, while payloads are put away."""
+"""A partition keeps processing up to a quarter, plus these bytes, over its limit, while payloads are put away."""
 TRY_AGAIN_S = 1.0
 RECALL_S = 2.0
-"""All partitions wait for it."""
+"""Limit on a recall, for which all partitions wait."""
 LOOK_S = 0.5
 
 
 class PayloadLimits(NamedTuple):
-    """How many bytes a partition may use just now, in memory and on disk."""
+    """How many bytes a partition may use at present, in memory and on disk."""
 
     memory_bytes: int
     disk_bytes: int
 
 
 class Owner(Protocol):
-    """What the partitions of a worker share."""
+    """The resources that the partitions of a worker share."""
 
     executor: Executor
 
     def limits(self) -> PayloadLimits:
-        """Return what each partition may use just now."""
+        """Return the present limits of each partition."""
 
     def open_disk(self, partition: int, *, may_last: bool) -> Disk:
         """Return the disk of a partition; raises DiskFails."""
 
     def instead(self, partition: int, error: DiskFails | StoreDamaged) -> Disk:
-        """Return a disk that does not last, as the one that would fails."""
+        """Return a temporary disk, because the lasting one fails."""
 
     def troubled(self, partition: int, why: str) -> None:
-        """Take note that a partition has no snapshot, and why; of a thread."""
+        """Note that a partition has no snapshot, and why. Called in a thread."""
 
     def tell(self) -> None:
-        """Tell what threads came across."""
+        """Report the troubles that threads noted."""
 
     def has_room(self) -> None:
-        """Take note that a partition is no longer over its limit, or has lost what was stored."""
+        """Note that a partition is no longer over its limit, or has lost its stored payloads."""
 
     def closed(self, keeper: "PayloadKeeper") -> None:
-        """Take note that a partition uses nothing any more."""
+        """Note that a partition no longer uses anything."""
 
 
 class PayloadKeeper:
-    """Of one partition.
+    """Keeps the payloads of one partition.
 
-    `trouble`: why payloads cannot be put away, in words; `damage`: what was stored is lost, and the state with it.
+    `trouble`: why payloads cannot be put away, in words; `damage`: stored payloads are lost, and the state with them.
     """
 
     def __init__(self, owner: Owner, partition: int, rules: Rules, stream_time: int) -> None:
@@ -86,24 +86,24 @@ class PayloadKeeper:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more may come before payloads were put away."""
+        """Whether processing must wait until payloads were put away."""
         limit = self._owner.limits().memory_bytes
         return self.tiers.memory_bytes > limit + limit // SLACK_SHARE + SLACK_BYTES
 
     @property
     def is_lasting(self) -> bool:
-        """Whether what is on its disk may be found there by the next process."""
+        """Whether the content of its disk survives for the next process."""
         return self._disk is not None and self._disk.is_lasting
 
     async def load(self, fits: Callable[[bytes], bool]) -> bool:
-        """Load the last snapshot that is on a lasting disk, where it fits; return whether it did. Else empty the disk.
+        """Load the last snapshot on a lasting disk if it fits, else empty the disk; return whether it was loaded.
 
-        Before anything else is done. Raises StoreDamaged, DiskFails: then part of it may be loaded.
+        Call it before anything else. After StoreDamaged or DiskFails a part may be loaded.
         """
         try:
             disk = await self._in_thread(self._get_disk)
         except DiskFails as error:
-            # Should it open later on, what is on it has been neither loaded nor emptied.
+            # If it can be opened later, its content was neither loaded nor deleted, so it must not be used.
             self._may_last = False
             self._owner.troubled(self._partition, str(error))
             return False
@@ -131,17 +131,17 @@ class PayloadKeeper:
             return None
 
     def snapshot(self, about: Callable[[], bytes | None], wall_ms: int) -> None:
-        """Take a snapshot as soon as nothing else is under way; it counts as of `wall_ms`, the clock as this is asked.
+        """Take a snapshot as soon as no other job runs; its time is `wall_ms`, the clock at this call.
 
-        `about` returns what the snapshot is of by then, in its owner's words; None where that is not known.
+        `about` returns the owner's description of the state at that point; None while a commit is under way.
         """
         self._about, self._asked_ms = about, wall_ms
         self._begin()
 
     def tend(self, wall_ms: int, *, anew: bool = False) -> None:
-        """Begin what is to be done; call it whenever payloads came or went, and no commit is under way.
+        """Start the next job. Call it whenever payloads came or went, and no commit is under way.
 
-        Where they cannot be put away let go of those that are hardly of use; `anew`: also of runs that were restored.
+        Where payloads cannot be put away, drop those that are hardly of use; `anew`: also those of restored runs.
         """
         if self.is_over and self.trouble:
             if anew:
@@ -155,7 +155,7 @@ class PayloadKeeper:
             self._running = asyncio.create_task(self._run())
 
     async def room(self) -> bool:
-        """Wait a while for room; return whether there is."""
+        """Wait a while for room; return whether there is any."""
         self._room.clear()
         self._begin()
         if self.is_over and self.damage is None:
@@ -166,7 +166,7 @@ class PayloadKeeper:
         return not self.is_over
 
     async def recall(self, numbers: Iterable[int]) -> None:
-        """Have payloads at hand to be read; raises DiskFails where that takes too long, StoreDamaged."""
+        """Fetch payloads, so that they can be read; raises DiskFails where that takes too long, StoreDamaged."""
         job = Recalling(self.tiers, numbers)
         if not job.is_void:
             try:
@@ -176,7 +176,7 @@ class PayloadKeeper:
         job.settle()
 
     def close(self, *, is_damaged: bool = False) -> None:
-        """Let go of the disk, once what is under way is done. What is damaged must not be loaded again."""
+        """Close the disk after the present job. A damaged one is cleared, so that it is not loaded again."""
         self._is_closed = True
         if self._running is not None:
             self._running.cancel()
@@ -211,7 +211,7 @@ class PayloadKeeper:
                 self.damage = error
                 self._tell()
                 return
-            except Exception as error:  # noqa: BLE001  as for want of memory: what was not done must not count as done
+            except Exception as error:  # noqa: BLE001  such as MemoryError: a job that failed must not be settled
                 await self._failed(job, f"{type(error).__name__} while payloads were put away")
             else:
                 job.settle()
@@ -252,16 +252,16 @@ class PayloadKeeper:
             return None
         about = self._about()
         if about is None:
-            return None  # A commit is under way: asked again after it.
+            return None  # A commit is under way; the snapshot is taken after it.
         self._about, self._taken_ms = None, self._asked_ms
         is_due = self._written.next_is_whole or self.state.changed or self.tiers.freed
         if not is_due:
-            self.state.snapshot_ms = self._taken_ms  # The one before still says it all.
+            self.state.snapshot_ms = self._taken_ms  # Nothing has changed since the one before.
             return None
         return Snapshotting(self.state, self.tiers, about, self._written)
 
     def _next(self) -> DiskJob | None:
-        """Return what is to be done next to stay within the limits; tell where nothing can be done."""
+        """Return the next job for staying within the limits; set `trouble` where none can help."""
         limits = self._owner.limits()
         over = self.tiers.memory_bytes - limits.memory_bytes
         if over > 0 and self.tiers.young_bytes > limits.memory_bytes // YOUNG_SHARE:
@@ -279,7 +279,7 @@ class PayloadKeeper:
         return tidying
 
     def _tidying(self, *, is_full: bool) -> DiskJob | None:
-        """Return what makes less of it, where that is worth while, or nothing else is left."""
+        """Return a job that frees space, where it is worth while, or where nothing else is left to do."""
         if len(self.tiers.sparse) >= SPARSE_AT_ONCE or (is_full and self.tiers.sparse):
             return Rewriting(self.tiers)
         freed = self._deletable()
@@ -290,5 +290,5 @@ class PayloadKeeper:
         return Sealing(self.tiers) if is_full and self.tiers.young else None
 
     def _deletable(self) -> list[int]:
-        """Return blocks that may be deleted; where there is a snapshot it may need them: the next one deletes them."""
+        """Return blocks that may be deleted: none while a snapshot may need them; the next snapshot deletes them."""
         return [] if self.is_lasting and self._written.entries else list(self.tiers.freed)

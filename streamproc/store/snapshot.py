@@ -1,7 +1,7 @@
-"""A state on disk as of one commit: written while it goes on, and loaded when the process starts.
+"""Snapshots of a state on disk, as of one commit: written while processing goes on, and loaded at the start.
 
-Payloads are there as blocks, runs in frames. A snapshot adds what has changed since the one before, all of it or
-nothing; where more than half of the frames is out of date all of them are written anew.
+Payloads are stored as blocks, runs in frames. A snapshot adds the changes since the one before, as a whole or not at
+all. When more than half of the entries in frames are out of date, all frames are written anew.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,18 +15,18 @@ from streamproc.core.state import State
 from streamproc.store.block import Entry, Sealed, seal
 from streamproc.store.checked import StoreDamaged, checked, content
 from streamproc.store.disk import Change, Disk, Snapshot
-from streamproc.store.frames import Kept, frames_of, put_back
+from streamproc.store.frames import PackedRun, frames_of, put_back
 from streamproc.store.jobs import DiskJob, GetDisk
 from streamproc.store.tiers import Tiers
 
 FORMAT = f"1 {' '.join(Run.__struct_fields__)}"
-"""Packed runs have no names in them."""
+"""Contains the names of the fields, because packed runs do not."""
 SPARE_RUNS = 20_000
-"""Out of date in frames, before these are written anew."""
+"""How many more entries may be out of date before all frames are written anew."""
 
 
 class Label(Struct, array_like=True):
-    """What a snapshot is of. `about`: in its owner's words; `entries`: how many runs its frames have, in all."""
+    """The label of a snapshot. `about`: its owner's description; `entries`: the count of runs in all its frames."""
 
     format: str
     about: bytes
@@ -44,7 +44,7 @@ _decode = Decoder(Label).decode
 
 
 class Written(Struct):
-    """How much of snapshots is on disk: nothing before the first one; whether the next one is to have all runs."""
+    """What is on disk of snapshots. `next_is_whole`: whether the next one must contain all runs."""
 
     entries: int = 0
     first_frame: int = 1
@@ -53,20 +53,20 @@ class Written(Struct):
 
 
 class Snapshotting(DiskJob):
-    """A snapshot of a state as it is when this is made. `about`: see `Label`."""
+    """Writes a snapshot of the state at the time when this is made. `about`: see `Label`."""
 
     def __init__(self, state: State, tiers: Tiers, about: bytes, written: Written) -> None:
         self._state, self._tiers, self._written = state, tiers, written
         self._is_whole = written.next_is_whole or written.entries > 2 * len(state.runs) + SPARE_RUNS
         runs, changed = state.runs, state.changed or ()
-        self._runs: Iterable[Kept] = (
+        self._runs: Iterable[PackedRun] = (
             runs.everything() if self._is_whole else [(run_id, runs.packed(run_id)) for run_id in changed]
         )
         state.changed = set()
         self._young: list[Entry] = list(tiers.young.items())
         self._blocks = [
             (block, block.data, block.gone)
-            for block in tiers.held.values()
+            for block in tiers.loaded.values()
             if not block.is_stored and block.data is not None
         ]
         self._gone = {identity: tiers.blocks[identity].gone for identity in tiers.touched}
@@ -94,7 +94,7 @@ class Snapshotting(DiskJob):
         disk().write(Change({**blocks, **self._sealed}, self._freed, snapshot))
 
     def settle(self) -> None:
-        """Have in blocks what is in them now."""
+        """Replace payloads by the blocks that were written."""
         del self._tiers.freed[: len(self._freed)]
         for block, _, gone in self._blocks:
             self._tiers.stored(block, gone)
@@ -105,34 +105,34 @@ class Snapshotting(DiskJob):
         written.first_frame, written.last_frame = label.first_frame, label.last_frame
 
     def fail(self) -> None:
-        """Have the next snapshot tell all of it."""
+        """Make the next snapshot contain all runs."""
         self._tiers.touched |= self._touched & self._tiers.blocks.keys()
         self._written.next_is_whole = True
 
 
 class Sacrificing(DiskJob):
-    """Gives the last snapshot up, where its blocks are in the way: it is only a copy."""
+    """Deletes the last snapshot, when the disk needs the space of its blocks: it is only a copy."""
 
     def __init__(self, tiers: Tiers, written: Written) -> None:
         self._tiers, self._written = tiers, written
         self._freed = list(tiers.freed)
 
     def work(self, disk: GetDisk) -> None:
-        """Delete it, and what only it wanted."""
+        """Delete the snapshot, and the blocks that only it needed."""
         frames = range(self._written.first_frame, self._written.last_frame + 1)
         disk().write(Change({}, self._freed, Snapshot(b"", {}, frames, {})))
 
     def settle(self) -> None:
-        """Have the next one tell all."""
+        """Make the next snapshot contain all runs."""
         del self._tiers.freed[: len(self._freed)]
         self._written.first_frame, self._written.entries = self._written.last_frame + 1, 0
         self._written.next_is_whole = True
 
 
 def load(disk: Disk, state: State, tiers: Tiers, fits: Callable[[bytes], bool]) -> Written | None:
-    """Put what the last snapshot has into an empty state and its payloads; None where there is none that `fits`.
+    """Load the last snapshot into an empty state and its payloads; returns None where there is none that `fits`.
 
-    Raises DiskFails, StoreDamaged: then the state is not to be used.
+    After DiskFails or StoreDamaged the state must not be used.
     """
     label = _label(disk.label())
     if label is None or not fits(label.about):
@@ -149,7 +149,7 @@ def load(disk: Disk, state: State, tiers: Tiers, fits: Callable[[bytes], bool]) 
     tiers.last_number, tiers.last_identity = label.last_payload, label.last_block
     for stored in disk.stored():
         if stored.identity <= label.last_block:
-            tiers.found(stored)
+            tiers.add_stored(stored)
         else:  # Written after the snapshot.
             tiers.freed.append(stored.identity)
             tiers.last_identity = stored.identity
@@ -159,9 +159,9 @@ def load(disk: Disk, state: State, tiers: Tiers, fits: Callable[[bytes], bool]) 
     return Written(label.entries, label.first_frame, label.last_frame, next_is_whole=False)
 
 
-def _label(found: bytes | None) -> Label | None:
-    """Return a label that is whole, and of this format."""
+def _label(stored: bytes | None) -> Label | None:
+    """Decode a label; returns None where it is damaged, or of another format."""
     with suppress(StoreDamaged, DecodeError):
-        label = None if found is None else _decode(content(found))
+        label = None if stored is None else _decode(content(stored))
         return label if label is not None and label.format == FORMAT else None
     return None

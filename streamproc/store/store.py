@@ -1,4 +1,4 @@
-"""The payloads of a worker's partitions: what each may use, and where it is."""
+"""The store of a worker: divides memory and disk among its partitions, and opens their disks."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -25,7 +25,7 @@ class StoreSettings(Struct, frozen=True):
 
 
 class Host(NamedTuple):
-    """Who has a store. `on_room`: a partition may go on; `on_trouble`: one has no snapshots, and why."""
+    """Callbacks of a store's owner. `on_room`: a partition may go on; `on_trouble`: one has no snapshots, and why."""
 
     on_room: Callable[[], None]
     on_trouble: Callable[[int, str], None]
@@ -35,7 +35,7 @@ ALONE = Host(lambda: None, lambda _, __: None)
 
 
 class Store:
-    """Of one worker. All that takes time is done by one thread: a disk that hangs holds up nothing but payloads."""
+    """The store of one worker. One thread does all slow work, so a disk that hangs delays nothing but payloads."""
 
     def __init__(self, settings: StoreSettings, host: Host = ALONE) -> None:
         """Start with no partition."""
@@ -46,18 +46,21 @@ class Store:
         self._open: set[PayloadKeeper] = set()
 
     def keeper(self, partition: int, rules: Rules, stream_time: int) -> PayloadKeeper:
-        """Return what keeps the state of a partition, empty."""
+        """Return a keeper with an empty state for a partition."""
         keeper = PayloadKeeper(self, partition, rules, stream_time)
         self._open.add(keeper)
         return keeper
 
     def limits(self) -> PayloadLimits:
-        """Return what each partition may use just now."""
+        """Return the present limits of each partition."""
         share = max(1, len(self._open))
         return PayloadLimits(self._settings.memory_bytes // share, self._settings.disk_bytes // share)
 
     def open_disk(self, partition: int, *, may_last: bool) -> Disk:
-        """Return the disk of a partition, in a thread: where none will last one that does not; raises DiskFails."""
+        """Return a partition's disk, a temporary one if no lasting one is available; raises DiskFails.
+
+        Called in a thread.
+        """
         if self._settings.lasting is not None and may_last:
             try:
                 return self._settings.lasting(partition)
@@ -66,23 +69,23 @@ class Store:
         return self._settings.scratch()
 
     def instead(self, partition: int, error: DiskFails | StoreDamaged) -> Disk:
-        """Return a disk that does not last, as the one that would fails."""
+        """Return a temporary disk, because the lasting one fails."""
         self.troubled(partition, str(error))
         return self._settings.scratch()
 
     def troubled(self, partition: int, why: str) -> None:
-        """Take note that a partition has no snapshot, and why; of a thread."""
+        """Note that a partition has no snapshot, and why. Called in a thread."""
         self._troubles.append((partition, why))
 
     def tell(self) -> None:
-        """Tell what threads came across."""
+        """Report the troubles that threads noted."""
         while self._troubles:
             self._host.on_trouble(*self._troubles.pop())
 
     def has_room(self) -> None:
-        """Take note that a partition is no longer over its limit, or has lost what was stored."""
+        """Note that a partition is no longer over its limit, or has lost its stored payloads."""
         self._host.on_room()
 
     def closed(self, keeper: PayloadKeeper) -> None:
-        """Take note that a partition uses nothing any more."""
+        """Note that a partition no longer uses anything."""
         self._open.discard(keeper)

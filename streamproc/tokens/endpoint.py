@@ -15,7 +15,7 @@ from streamproc.web.session import HttpSession, Response, Unanswered, Unsendable
 SETTING = "STREAMPROC_KAFKA__OAUTH__"
 MAX_BODY_BYTES = 262_144
 ASSUMED_LIFE_S, LONGEST_LIFE_S = 300.0, 86_400.0
-"""Of a token whose life the endpoint does not tell, and of one that would live for months."""
+"""The life of a token where the endpoint does not state it, and the longest life that is believed."""
 OK, REDIRECT, CLIENT_ERROR, REFUSALS = 200, 300, 400, frozenset((400, 401))
 CREDENTIALS = f"check {SETTING}CLIENT_ID and {SETTING}CLIENT_SECRET, or set {SETTING}CLIENT_AUTH=post"
 HINTS = {
@@ -27,21 +27,21 @@ HINTS = {
 }
 
 
-class Given(BaseModel):
-    """What an endpoint answers."""
+class TokenResponse(BaseModel):
+    """The answer of an endpoint with a token."""
 
     access_token: Annotated[SecretStr, AfterValidator(sendable)]
     expires_in: Annotated[float, Field(gt=0, allow_inf_nan=False)] = ASSUMED_LIFE_S
 
 
 class ErrorResponse(BaseModel):
-    """What it answers where it gives none; all else in there is for nobody's eyes."""
+    """The answer of an endpoint without a token. Its other fields are never shown."""
 
     error: str = Field("", pattern=r"^[a-z_]{1,40}$")
 
 
 class TokenEndpoint:
-    """An endpoint, and how to log in there: for one request, as there are minutes in between."""
+    """A client of a token endpoint. It connects for each request: minutes pass between them."""
 
     def __init__(self, settings: OAuthSettings) -> None:
         """Raise ConfigError where ca_file cannot be used."""
@@ -53,7 +53,7 @@ class TokenEndpoint:
         if settings.client_auth == "post":
             form |= {"client_id": settings.client_id, "client_secret": secret}
         else:
-            # Quoted, as RFC 6749, 2.3.1, has it.
+            # Quoted, as RFC 6749, 2.3.1, requires.
             login = {"username": quote_plus(settings.client_id), "password": SecretStr(quote_plus(secret))}
             endpoint = endpoint.model_copy(update=login)
         try:
@@ -82,19 +82,19 @@ class TokenEndpoint:
         if not OK <= status < REDIRECT:
             raise self._unavailable(f"HTTP status {status}: check {SETTING}TOKEN_URL", answer.retry_after_s)
         try:
-            given = Given.model_validate_json(body or b"")
+            response = TokenResponse.model_validate_json(body or b"")
         except ValidationError:
             raise self._unavailable(f"what it says is no token: check {SETTING}TOKEN_URL") from None
-        return Token(given.access_token.get_secret_value(), min(given.expires_in, LONGEST_LIFE_S))
+        return Token(response.access_token.get_secret_value(), min(response.expires_in, LONGEST_LIFE_S))
 
     def _refused(self, status: int, body: bytes | None) -> ConfigError:
         try:
             error = ErrorResponse.model_validate_json(body or b"").error
         except ValidationError:
             error = ""
-        said = f"HTTP status {status}{f', {error}' if error else ''}"
+        status_text = f"HTTP status {status}{f', {error}' if error else ''}"
         return ConfigError(
-            f"the token endpoint at {origin(self._url)} refuses: {said}: {HINTS.get(error, CREDENTIALS)}"
+            f"the token endpoint at {origin(self._url)} refuses: {status_text}: {HINTS.get(error, CREDENTIALS)}"
         )
 
     def _unavailable(self, why: str, retry_after_s: float | None = None) -> TokenUnavailable:

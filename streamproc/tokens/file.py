@@ -1,4 +1,4 @@
-"""A token in a file that somebody else renews, such as Kubernetes' projected service account tokens."""
+"""A token in a file that another program renews, such as Kubernetes' projected service account tokens."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ class TokenFile:
         self._path = Path(path)
 
     async def token(self) -> str:
-        """Return what is in the file by now; raises TokenUnavailable."""
+        """Return the token now in the file; raises TokenUnavailable."""
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> str:

@@ -14,9 +14,9 @@ from streamproc.errors import ConfigError
 from streamproc.runtime.tokens import TokenUnavailable
 
 RENEWED_AT = 0.75, 0.85
-"""After which part of its life a token is renewed: somewhere in between, so that instances do not ask together."""
+"""A token is renewed after this part of its life: at random in this range, so that instances do not ask together."""
 SHORTEST_S = 1.0
-"""Between two requests, however short a token's life is."""
+"""Least time between two requests, however short a token's life is."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 
 log = structlog.get_logger(__name__)
@@ -24,14 +24,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token and how long it is valid from now on. Shows itself to nobody."""
+    """A token, and how long it is valid from now on. Its text is never shown."""
 
     value: str = field(repr=False)
     life_s: float
 
 
 class TokenKeeper:
-    """Holds the last token; asks for the first one when somebody wants it."""
+    """Holds the last token. The first one is requested on first use."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class TokenKeeper:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Take what gives a new token, which raises TokenUnavailable and ConfigError."""
+        """Keep tokens from `fetch`, which raises TokenUnavailable and ConfigError."""
         self._fetch, self._clock, self._sleep = fetch, clock, sleep
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
         self._value, self._ends = "", clock()
@@ -50,13 +50,13 @@ class TokenKeeper:
     async def token(self) -> str:
         """Return a token that is valid now.
 
-        Raises TokenUnavailable and ConfigError: as the last attempt did, where the next one has to wait.
+        Raises TokenUnavailable and ConfigError; while the next attempt has to wait, the error of the last one.
         """
         if self._keeping is None or self._keeping.done():
             self._trouble, self._attempt = None, asyncio.create_task(self._renew())
             self._keeping = asyncio.create_task(self._keep(self._attempt))
         if not self._is_valid() and self._attempt is not None:
-            # Whoever asked may give up; the others still want it.
+            # A caller may be cancelled, but others still wait for the token.
             await asyncio.shield(self._attempt)
         if self._is_valid():
             return self._value
@@ -73,8 +73,8 @@ class TokenKeeper:
             attempt = self._attempt = asyncio.create_task(self._renew())
 
     async def _renew(self) -> float:
-        """Ask for a new token; return how long to wait before the next time."""
-        began = self._clock()  # Its life begins somewhere in between, so count from here.
+        """Request a new token; return how long to wait before the next request."""
+        began = self._clock()  # The token's life begins during the request; counting from here is safe.
         try:
             token = await self._fetch()
         except (TokenUnavailable, ConfigError) as error:

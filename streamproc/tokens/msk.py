@@ -12,7 +12,7 @@ REGION = "STREAMPROC_KAFKA__AWS_REGION"
 
 
 class MskTokens:
-    """Signs a token for every log in: that asks nobody, and no token outlives the credentials that signed it."""
+    """Signs a token for every log-in. That needs no request, and no token outlives the credentials that signed it."""
 
     def __init__(self, region: str | None) -> None:
         """Raise ConfigError where the extra is not installed, or the region is not known."""
@@ -25,16 +25,16 @@ class MskTokens:
         session = Session()
 
         class Chain(CredentialProvider):  # type: ignore[misc]  # no types
-            """The chain's credentials, which are kept and renewed by the SDK."""
+            """The credentials of the chain, which the SDK caches and renews."""
 
             def load(self) -> Any:
-                found = session.get_credentials()
-                if found is None:
+                credentials = session.get_credentials()
+                if credentials is None:
                     raise ConfigError(
                         "the AWS SDK finds no credentials for sasl_mechanism AWS_MSK_IAM: give the pod or machine a "
                         "role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                     )
-                return found.get_frozen_credentials()
+                return credentials.get_frozen_credentials()
 
         self._sign = MSKAuthTokenProvider.generate_auth_token_from_credentials_provider
         self._chain = Chain()

@@ -1,4 +1,4 @@
-"""Which tokens the settings ask for."""
+"""Chooses the source of tokens by the settings."""
 
 import asyncio
 from functools import partial
@@ -12,7 +12,7 @@ from streamproc.tokens.msk import MskTokens
 
 
 def source_of(settings: KafkaSettings) -> TokenSource:
-    """Return what gives tokens; raises ConfigError where a setting or a package is missing."""
+    """Return the source of tokens; raises ConfigError where a setting or a package is missing."""
     if settings.sasl_mechanism == "AWS_MSK_IAM":
         return MskTokens(settings.aws_region)
     if settings.oauth.token_file is not None:

@@ -1,1 +1,1 @@
-"""What every HTTP client here has in common: where a server is, how to log in, what never happens on the way."""
+"""Shared by all HTTP clients and servers: settings of endpoints, sessions and log-ins, limits."""

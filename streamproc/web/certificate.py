@@ -1,4 +1,4 @@
-"""What a TLS server shows: a certificate and its key, read again when their files change."""
+"""The certificate and key of a TLS server, read again when their files change."""
 
 import ssl
 from pathlib import Path
@@ -11,18 +11,18 @@ from streamproc.web.config import HttpSettings
 log = structlog.get_logger(__name__)
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
-"""Of files: when written, how large, which; None: it is not there."""
+"""For each file: time of writing, size, inode; None: it does not exist."""
 
 
 def certificate(settings: HttpSettings) -> "Certificate | None":
-    """Return what a server shows; None where it speaks no TLS. Raises ConfigError where it cannot be read."""
+    """Return a server's certificate; None where it does not use TLS. Raises ConfigError where it cannot be read."""
     return None if settings.tls_cert_file is None else Certificate(settings.tls_cert_file, settings.tls_key_file)
 
 
 class Certificate:
-    """A certificate for `context`, as of each handshake. Raises ConfigError where it cannot be read at first.
+    """A certificate whose `context` is updated at each handshake. Raises ConfigError where it cannot be read at first.
 
-    What cannot be read later, such as a pair of which only one half is renewed yet, leaves the former in use.
+    Files that cannot be used later, such as a pair of which only one is renewed yet, leave the former pair in use.
     """
 
     def __init__(self, cert_file: str, key_file: str | None = None) -> None:
@@ -35,7 +35,7 @@ class Certificate:
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, before: ssl.SSLContext) -> None:  # noqa: ARG002  of ssl
-        """Take the certificate of now; OpenSSL asks at each handshake, also where the client names no server."""
+        """Use the present certificate. OpenSSL calls this at each handshake, also if the client names no server."""
         if (stamp := self._stamp()) != self._seen:
             self._seen = stamp
             try:
@@ -46,12 +46,12 @@ class Certificate:
         connection.context = self._current
 
     def _stamp(self) -> Stamp:
-        """Return what changes with the files."""
+        """Return a value that changes with the files."""
         return tuple(_stamp(Path(name)) for name in self._files)
 
     def _read(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # A password of no use: without any, OpenSSL would ask for a passphrase on the terminal.
+        # A dummy password: without one, OpenSSL would ask for a passphrase on the terminal.
         context.load_cert_chain(*self._files, password="")
         return context
 
@@ -66,10 +66,10 @@ class Certificate:
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _why(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""Settings that say where an HTTP server is and how to log in there."""
+"""Settings of HTTP servers and endpoints: addresses and log-ins."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from streamproc.section import Section
 
 
 def listed(value: Any) -> Any:
-    """Take what an environment variable can say: a JSON array, or values separated by commas."""
+    """Parse a list in an environment variable: a JSON array, or values separated by commas."""
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith("["):
@@ -28,13 +28,13 @@ Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)]
 
 
 def origin(url: str) -> str:
-    """Return scheme, host and port: what may be shown of any URL. A path or a query may be a secret."""
+    """Return scheme, host and port of a URL, which are safe to show. The path or the query may be a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def checked(url: str) -> str:
-    """Refuse what is no plain HTTP URL; raises ValueError, without showing it."""
+    """Return a plain HTTP URL; raises ValueError, without showing it, for any other text."""
     if not _is_http(url):
         raise ValueError("a URL must be like http://host:9093 or https://host/path")
     if "@" in urlsplit(url).netloc:
@@ -43,7 +43,10 @@ def checked(url: str) -> str:
 
 
 def bases(urls: tuple[str, ...], behind: str) -> tuple[str, ...]:
-    """Check URLs that a path like `behind` is put behind; return each once. Raises ValueError, without showing them."""
+    """Check base URLs, to which a path like `behind` is appended; return each once.
+
+    Raises ValueError, without showing them.
+    """
     for url in urls:
         if "?" in checked(url):
             raise ValueError(f"give a URL without a query: {behind} is put behind it")
@@ -51,7 +54,7 @@ def bases(urls: tuple[str, ...], behind: str) -> tuple[str, ...]:
 
 
 def sendable(token: SecretStr) -> SecretStr:
-    """Refuse what cannot stand in a header; raises ValueError, without showing it."""
+    """Return a token that fits into a header; raises ValueError, without showing it, for any other."""
     if not re.fullmatch(r"[\x21-\x7e]+", token.get_secret_value()):
         raise ValueError("a token is made of printable ASCII without blanks; is there a line break at its end?")
     return token

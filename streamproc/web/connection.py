@@ -1,6 +1,6 @@
-"""One connection to an HTTP server, for as long as its client deserves it.
+"""One connection to an HTTP server, with time-outs for slow clients.
 
-uvicorn has a time-out for what is idle between two requests, and none for what is half sent or half taken.
+uvicorn has a time-out for connections that are idle between requests, but none for requests or answers in progress.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from streamproc.web.limits import ServerLimits
 
 
 class Phase(IntEnum):
-    """What a connection waits for; in the order in which they make room for others."""
+    """What a connection waits for, in the order in which connections are closed to make room."""
 
     IDLE = 0
     """The next request."""
@@ -25,11 +25,11 @@ class Phase(IntEnum):
     BODY = 2
     """The rest of its body."""
     ANSWER = 3
-    """Us, or the client to take what was sent."""
+    """Our answer, or the client to receive it."""
 
 
 class Connection(H11Protocol):
-    """Ends where a client sends or takes too slowly, or where it is the longest that waits and there are too many."""
+    """A connection that ends when its client is too slow, or when there are too many and it has waited longest."""
 
     def __init__(self, config: Config, state: ServerState, app_state: dict[str, Any], limits: ServerLimits) -> None:
         super().__init__(config, state, app_state)
@@ -42,8 +42,8 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Make room, and wait for a request."""
         super().connection_made(transport)
-        # Whatever the system does not take at once counts as unsent: a few bytes could stay so for ever. With TLS a
-        # transport pauses from its limit on, not above it.
+        # All bytes that the system does not accept at once count as unsent; otherwise a few could stay unsent for ever.
+        # With TLS a transport pauses at its limit, not above it.
         transport.set_write_buffer_limits(high=1 if self.scheme == "https" else 0, low=0)
         self._look()
         if len(self.connections) > self._limits.connections:
@@ -57,7 +57,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came."""
+        """Process received bytes."""
         super().data_received(data)
         self._look()
 
@@ -67,14 +67,14 @@ class Connection(H11Protocol):
         self._look()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; there is no saying so in the middle of an answer, which uvicorn would try."""
+        """Refuse a malformed request. In the middle of an answer only close: uvicorn would send a 400 into it."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
         else:
             self.transport.abort()
 
     def pause_writing(self) -> None:
-        """Wait for the client to take what was sent."""
+        """Wait for the client to receive what was sent."""
         super().pause_writing()
         if self._stalled is None:
             self._stalled = self.loop.call_later(self._limits.unsent_s, self.end)
@@ -88,16 +88,16 @@ class Connection(H11Protocol):
 
     @property
     def waits_for_client(self) -> bool:
-        """Whether the client is to go on: with its request, or with taking the answer."""
+        """Whether the client must act: send its request, or receive the answer."""
         return self._phase is not Phase.ANSWER or self._stalled is not None
 
     def end(self) -> None:
-        """End the connection, without waiting for the client to take anything."""
+        """End the connection, without waiting for the client to receive anything."""
         self.connections.discard(self)
         self.transport.abort()
 
     def _look(self) -> None:
-        """Find out what is waited for, and since when."""
+        """Determine what the connection waits for, and since when."""
         phase = self._awaited()
         if phase is self._phase:
             return
@@ -105,7 +105,7 @@ class Connection(H11Protocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
-        # uvicorn ends what is idle.
+        # uvicorn itself ends idle connections.
         if limit_s := {Phase.HEAD: self._limits.head_s, Phase.BODY: self._limits.body_s}.get(phase):
             self._late = self.loop.call_later(limit_s, self.end)
 
@@ -120,7 +120,11 @@ class Connection(H11Protocol):
         return Phase.HEAD if is_first or self.conn.trailing_data[0] else Phase.IDLE
 
     def _make_room(self) -> None:
-        """End what waits for its client the longest; what just came where all the others wait for us."""
-        others = [each for each in self.connections if isinstance(each, Connection) and each is not self]
-        waiting = [each for each in others if each.waits_for_client]
-        min(waiting, key=lambda each: (each._phase, each._since), default=self).end()  # noqa: SLF001  of this class
+        """End the connection that has waited for its client longest; this new one if all others wait for us."""
+        others = [
+            connection
+            for connection in self.connections
+            if isinstance(connection, Connection) and connection is not self
+        ]
+        waiting = [connection for connection in others if connection.waits_for_client]
+        min(waiting, key=lambda connection: (connection._phase, connection._since), default=self).end()  # noqa: SLF001  of this class

@@ -1,4 +1,4 @@
-"""How much an HTTP server takes on, and how long it waits for its clients."""
+"""Limits of an HTTP server: connections, requests, and how long it waits for clients."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -11,10 +11,10 @@ CLOSE = {"connection": "close"}
 
 
 class ServerLimits(NamedTuple):
-    """Of one server. `requests` under way, those of probes left out, are less than `connections`: room can be made.
+    """Limits of one server. `requests` (without probes) must be below `connections`, so that room can be made.
 
-    `head_s`: from a connection, or a request's first byte, to the end of its headers, and for a TLS handshake; `body_s`
-    from there to the end of the body; `idle_s` between requests; `unsent_s` for a client to take what was sent to it.
+    Times: `head_s` from the connection, or a request's first byte, to the end of its headers, and for a TLS handshake;
+    `body_s` from there to the end of the body; `idle_s` between requests; `unsent_s` for a client to receive an answer.
     """
 
     connections: int = 512
@@ -26,7 +26,7 @@ class ServerLimits(NamedTuple):
 
 
 class Bounded:
-    """An application that takes so many requests at a time, those of probes left out: it is 503 to any more."""
+    """Passes at most `most` requests at a time to an application, besides probes; any more are answered with 503."""
 
     def __init__(self, app: ASGIApp, most: int, probes: Collection[str]) -> None:
         self._app = app
@@ -35,7 +35,7 @@ class Bounded:
         self._taken = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or have it answered."""
+        """Pass a request on, or answer 503."""
         if _is_twofold(scope):
             answer = PlainTextResponse("a length or chunks, not both\n", 400, CLOSE)
             await answer(scope, receive, send)
@@ -53,7 +53,7 @@ class Bounded:
 
 
 class InPieces(Response):
-    """A large body, sent as it is taken: a client that reads nothing keeps a piece in memory, not all of it."""
+    """A large body, sent in pieces as the client reads: a client that reads nothing holds one piece in memory."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  of ASGI
         """Send it."""
@@ -64,5 +64,5 @@ class InPieces(Response):
 
 
 def _is_twofold(scope: Scope) -> bool:
-    """Tell whether a body ends in two ways: h11 takes the chunks, and a proxy before us may have taken the length."""
+    """Tell whether a request has both chunks and a length: h11 uses the chunks, a proxy perhaps the length."""
     return {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}

@@ -22,14 +22,14 @@ PROBES = frozenset({"/livez", "/readyz", "/startupz"})
 LIMITS = ServerLimits()
 STOP_S = 2.0
 GRACE_S = 1
-"""Of the time to stop, what is left for responses under way."""
+"""How much of the time to stop is left for responses in progress."""
 
 
 class HttpServer:
-    """Serves `app` on `host` and `port` while it is entered. Port 0 takes a free one; `port` then tells which.
+    """Serves `app` on `host` and `port` while its context is entered. With port 0, `port` is a free one after entering.
 
-    `section`: of the settings, which an error names; `certificate`: it speaks TLS; `probes`: paths that are answered
-    however many other requests are under way. Raises ConfigError on entering where the address cannot be had.
+    `section`: the settings' section, for errors; `certificate`: for TLS; `probes`: paths that are answered regardless
+    of the limit on requests. Raises ConfigError on entering where the address is not available.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class HttpServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop: at once where nobody is being answered, after 2 s in any case."""
+        """Stop: at once if no request is in progress, after 2 s in any case."""
         assert self._serving is not None  # noqa: S101  it was entered
         self._server.should_exit = True
         _, late = await asyncio.wait({self._serving}, timeout=STOP_S)
@@ -77,7 +77,7 @@ class HttpServer:
 
 
 class _Uvicorn(uvicorn.Server):
-    """A uvicorn server that leaves signals to the service, and tells when it is up."""
+    """A uvicorn server that leaves signals to the service, and signals when it is up."""
 
     def __init__(self, config: uvicorn.Config, limits: ServerLimits, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
@@ -90,7 +90,7 @@ class _Uvicorn(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; uvicorn's own way has neither connections of ours nor a time for handshakes."""
+        """Listen with our connections and a time-out for handshakes, which uvicorn's own method lacks."""
         loop, handshake_s = asyncio.get_running_loop(), self._limits.head_s if self._tls else None
         self.servers = [
             await loop.create_server(

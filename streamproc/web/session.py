@@ -1,6 +1,6 @@
-"""Requests to one kind of server. Follows no redirect, keeps no cookie, asks no proxy, unpacks nothing.
+"""HTTP requests to one endpoint. Follows no redirects, keeps no cookies, uses no proxy, decompresses nothing.
 
-Errors name what happened, never the URL, what was sent or what came back.
+Errors say what happened, and never show the URL, the request or the answer.
 """
 
 import os
@@ -26,17 +26,17 @@ UNLOCK = "give an unencrypted one"
 
 
 class Unanswered(Exception):
-    """No answer came; the text, which may be logged, says why. The next attempt may succeed."""
+    """No answer came; the text, which may be logged, says why. A retry may succeed."""
 
 
 class Unsendable(Exception):
-    """A URL or a header that cannot be sent at all: no attempt ever will."""
+    """A URL or a header that cannot be sent at all: no retry will succeed."""
 
 
 class Response:
     """A status, and a body still to be read.
 
-    `retry_after_s` is what the server asks for; `encoding` what the body is packed in, empty where it is not.
+    `retry_after_s`: from the header Retry-After; `encoding`: the body's content encoding, empty for none.
     """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
@@ -56,13 +56,13 @@ class Response:
         return bytes(body)
 
     async def skim(self, limit: int) -> None:
-        """Read what is at hand of a body that nobody needs: then the connection can be used again."""
+        """Read up to `limit` bytes of a body that is not needed, so that the connection can be reused."""
         with suppress(aiohttp.ClientError, TimeoutError):
             await self._content.read(limit)
 
 
 class HttpSession:
-    """Sends requests, between entering and leaving it. What logs in is read again where it is in files that changed."""
+    """Sends requests while its context is entered. Credentials in files are read again when the files change."""
 
     def __init__(self, endpoint: EndpointSettings) -> None:
         """Raise ConfigError where a certificate of `endpoint` cannot be used."""
@@ -74,7 +74,7 @@ class HttpSession:
         """Open the session."""
         self._session = aiohttp.ClientSession(
             cookie_jar=aiohttp.DummyCookieJar(),
-            # identity: a small body must not unpack to a huge one.
+            # identity: otherwise a small body could decompress to a huge one.
             headers={"user-agent": _user_agent(), "accept-encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=self._endpoint.timeout_s),
             auto_decompress=False,
@@ -89,21 +89,21 @@ class HttpSession:
             await self._session.close()
 
     async def settings(self) -> EndpointSettings:
-        """Return the endpoint's settings, with what its files say now."""
+        """Return the endpoint's settings, with the present content of its files."""
         return (await self._login.current()).endpoint
 
     @asynccontextmanager
     async def request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
     ) -> AsyncIterator[Response]:
-        """Send a request; the answer is there for the length of the block, and so are the errors of reading it.
+        """Send a request; its answer can be read within the block, where reading raises the same errors.
 
-        Raises Unanswered and Unsendable, nothing else for whatever a server or the network may do.
+        Raises Unanswered and Unsendable, and nothing else, whatever a server or the network does.
         """
         assert self._session is not None  # noqa: S101  it was entered
         login = await self._login.current()
         try:
-            # Not followed: a redirect would take what is sent, and what logs us in, to somebody else.
+            # Not followed: a redirect would send the request, and our credentials, to another server.
             async with self._session.request(
                 method, url, data=body, headers={**login.headers, **headers}, allow_redirects=False, ssl=login.tls
             ) as response:
@@ -112,7 +112,7 @@ class HttpSession:
             raise Unanswered(f"no answer within {self._endpoint.timeout_s:g} s") from None
         except aiohttp.InvalidURL as error:
             raise Unsendable(type(error).__name__) from None
-        except (aiohttp.ClientError, OSError) as error:  # Before ValueError: one about a certificate is all three.
+        except (aiohttp.ClientError, OSError) as error:  # Before ValueError: a certificate error is all three.
             raise Unanswered(_why(error)) from None
         except ValueError as error:
             raise Unsendable(type(error).__name__) from None
@@ -131,9 +131,9 @@ def _seconds(text: str) -> float | None:
         return float(text) if len(text) <= 6 else None  # noqa: PLR2004
     try:
         until = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):  # It raises whatever comes.
+    except (ValueError, TypeError, IndexError, OverflowError):  # The parser raises any of these.
         return None
-    # -0000 is UTC, too, of a server that does not know its zone.
+    # -0000 is UTC, too, from a server that does not know its zone.
     return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
 
 
@@ -147,7 +147,7 @@ def _why(error: BaseException) -> str:
 
 
 class _AuthMaterial(NamedTuple):
-    """What a log in is made of."""
+    """The files' content that a log-in is made of."""
 
     endpoint: EndpointSettings
     ca: Pem | None
@@ -156,7 +156,7 @@ class _AuthMaterial(NamedTuple):
 
 
 class _RequestAuth(NamedTuple):
-    """What a request needs, and the settings that this is made of."""
+    """The TLS context and headers of requests, and the settings that they are made of."""
 
     endpoint: EndpointSettings
     tls: ssl.SSLContext

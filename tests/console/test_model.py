@@ -14,8 +14,8 @@ from streamproc.console.model.database import Database, RebuildCause
 from streamproc.console.model.entries import (
     Alerted,
     Arrived,
+    LetterContent,
     LetterRow,
-    LetterSaid,
     ReceiptRow,
     RunChange,
     StepKind,
@@ -289,4 +289,4 @@ def alert(name: str, state: str, at: int, ends_at: int | None = None) -> StepRow
 
 def letter(offset: int, reason: str, written: int = 1_000) -> LetterRow:
     """Return a dead letter."""
-    return LetterRow(0, offset, written, reason, "json", "run-events", 0, LetterSaid("why", "r", offset, 1, 10, 0))
+    return LetterRow(0, offset, written, reason, "json", "run-events", 0, LetterContent("why", "r", offset, 1, 10, 0))

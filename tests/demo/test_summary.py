@@ -35,7 +35,7 @@ def test_the_summary_for_programs_says_whether_it_adds_up():
     found = summary(rejected=7).document()
     assert found["adds_up"] is False
     [rejected] = [figure for figure in found["figures"] if figure["name"] == "rejected"]
-    assert rejected == {"name": "rejected", "counted": 7, "topic": "run-events-dlq", "held": 6}
+    assert rejected == {"name": "rejected", "counted": 7, "topic": "run-events-dlq", "in_topic": 6}
     assert sum(found["verdicts_and_rejected"].values()) == 950 + 40 + 13 + 1 + 7
 
 
@@ -120,7 +120,7 @@ def test_each_figure_has_its_line_whole_at_any_width(width, times):
     for line in found.lines:
         topic = f" +{line.topic}" if width >= 80 else ""
         assert re.search(
-            rf"^{line.name} +{line.counted:,} +{line.held:,}{topic} +(agree|DIFFER) *$", shown, re.MULTILINE
+            rf"^{line.name} +{line.counted:,} +{line.in_topic:,}{topic} +(agree|DIFFER) *$", shown, re.MULTILINE
         )
     assert all(re.search(rf"(^|[ =+]){name}\b", shown) for name in found.parts)
     assert f"{950 * times:,}" in shown

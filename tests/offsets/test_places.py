@@ -11,8 +11,8 @@ SOURCE = TopicPartition("a-b.run-events", 3)
 def test_a_passage_is_one_offset_or_several():
     assert passage("a-b.run-events:3:17", None, "why") == Passage(SOURCE, 17, 17, "why")
     assert passage("a-b.run-events:3:17", 20, "why") == Passage(SOURCE, 17, 20, "why")
-    assert passage("a-b.run-events:3:17", 17, "why").said == "offset 17"
-    assert passage("a-b.run-events:3:17", 20, "why").said == "offsets 17 to 20"
+    assert passage("a-b.run-events:3:17", 17, "why").offsets == "offset 17"
+    assert passage("a-b.run-events:3:17", 20, "why").offsets == "offsets 17 to 20"
 
 
 @pytest.mark.parametrize(

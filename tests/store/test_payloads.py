@@ -97,8 +97,8 @@ class Alike(RuleBasedStateMachine):
         tiers = self.tiers
         live = len(tiers.young) + sum(block.live for block in tiers.blocks.values())
         assert live == len(self.plain)
-        assert tiers.held_bytes == sum(len(block.data) for block in tiers.held.values())
-        assert all((block.data is None) == (each not in tiers.held) for each, block in tiers.blocks.items())
+        assert tiers.loaded_bytes == sum(len(block.data) for block in tiers.loaded.values())
+        assert all((block.data is None) == (each not in tiers.loaded) for each, block in tiers.blocks.items())
 
     def teardown(self):
         self.settle()

@@ -1,1 +1,1 @@
-"""What the API answers and the pages show."""
+"""The answers of the API, which the pages show."""

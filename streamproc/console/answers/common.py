@@ -1,6 +1,6 @@
-"""What every answer of the API has. Times are Unix milliseconds, where the name does not end in `_s`.
+"""Common parts of the API's answers. Times are Unix milliseconds, unless the name ends in `_s`.
 
-OpenAPI's schemas are made of these structs: a docstring is the reference.
+OpenAPI's schemas are made from these structs; their docstrings are the reference.
 """
 
 from typing import Annotated
@@ -12,11 +12,11 @@ Seconds = Annotated[int, Meta(description="Unix seconds")]
 
 
 class Answer(Struct, kw_only=True):
-    """All of them can be sent as JSON."""
+    """An answer; it can be sent as JSON."""
 
 
 class Rebuild(Answer):
-    """The read model is being built: what is left. `seconds_left` None: too early to tell."""
+    """Progress while the read model is being built. `seconds_left` None: not known yet."""
 
     records_read: int
     records_left: int
@@ -25,10 +25,10 @@ class Rebuild(Answer):
 
 
 class AsOf(Answer):
-    """Up to where the topics have been read: the next offset of each partition, as `topic:partition`.
+    """Up to where the topics were read. `partitions`: the next offset of each, by `topic:partition`.
 
-    `behind_s`: for how long the read model has not been complete; 0: it has all that Kafka had a moment ago. `notes`:
-    what is missing, in words.
+    `behind_s`: for how long the read model has not been complete; 0: it has all records that Kafka had a moment ago.
+    `notes`: what is missing, in words.
     """
 
     partitions: dict[str, int]

@@ -7,9 +7,9 @@ from streamproc.console.answers.signals import Alert
 
 
 class SeriesPoint(Answer):
-    """One point of the series: all groups that were asked for, summed.
+    """One point of the series: the sum of all requested groups.
 
-    Times of waiting in seconds, None: nothing was measured. `failure_rate`: failed of ended, None where nothing ended.
+    Mean times in seconds; None: nothing was measured. `failure_rate`: failed of ended runs, None where none ended.
     """
 
     start: Ms
@@ -36,10 +36,10 @@ class Series(Answer):
 
 
 class PartitionStatus(Answer):
-    """One input partition as its instance reports it. `state`: of its task, `unowned` where nobody reports it.
+    """One input partition as its instance reports it. `state`: of its task; `unowned` where no instance reports it.
 
-    `reason`: why it does not go on, None while it does; `since`: of state and reason. `is_stale`: the instance has not
-    reported for three intervals. `left_s`: of a restore.
+    `reason`: why processing waits, None while it does not; `since`: since when state and reason hold. `is_stale`: the
+    instance has not reported for three intervals. `restore_left_s`: how long a restore still takes.
     """
 
     topic: str
@@ -58,7 +58,7 @@ class PartitionStatus(Answer):
 
 
 class Instance(Answer):
-    """An instance, as it reported last. `cpu`: cores in use between its last two reports."""
+    """An instance by its last report. `cpu`: cores in use between its last two reports."""
 
     instance_id: str
     version: str
@@ -75,7 +75,7 @@ class Instance(Answer):
 
 
 class Pipeline(Answer):
-    """Who does what. `behind`: how far the console itself has read, offsets that are unread by partition."""
+    """The instances and their partitions. `console_behind`: offsets that the console has not read yet, by partition."""
 
     instances: list[Instance]
     items: list[PartitionStatus]
@@ -87,8 +87,8 @@ class Pipeline(Answer):
 class StatusCount(Answer):
     """The runs of a status now.
 
-    `oldest_since`, `oldest_run_id`: of the one longest in it. `limit_s`: how long a run may be in it, None: as long as
-    it likes; assistants may have limits of their own. `overdue`: how many are past a limit.
+    `oldest_since`, `oldest_run_id`: of the run that has been in it longest. `limit_s`: how long a run may be in it,
+    None: no limit; assistants may have limits of their own. `overdue`: how many runs are past a limit.
     """
 
     status: str
@@ -115,8 +115,8 @@ class Rate(Answer):
 class Overview(Answer):
     """The state of the fleet.
 
-    `rates`: the last 15 minutes. `failure_rate`: failed of `ended` in the last 5 minutes, None where nothing ended.
-    `per_second`: transitions in the last full minute. `tokens`: by type, of the last hour's windows.
+    `rates`: of the last 15 minutes. `failure_rate`: failed of `ended` runs in the last 5 minutes, None for none.
+    `per_second`: transitions in the last full minute. `tokens`: of the last hour's windows, by type.
     """
 
     runs: int
@@ -135,7 +135,7 @@ class Overview(Answer):
 
 
 class ConsoleHealth(Answer):
-    """Of the console itself."""
+    """The health of the console itself."""
 
     status: Literal["ok", "rebuilding", "behind", "kafka_unavailable"]
     version: str

@@ -17,8 +17,8 @@ class Run(Answer):
     """The latest state of a run, by the names of RunState.
 
     `deadline_at`: when the limit of its status is over; `overdue_at`: when it expires; None where there is none.
-    `ends_first_at`: the earlier of the two. `is_illegal`: an event contradicted its end. `metadata`: what the setting
-    index_metadata names.
+    `ends_first_at`: the earlier of the two. `is_illegal`: an event contradicted its end. `metadata`: the keys that the
+    setting index_metadata names.
     """
 
     run_id: str
@@ -52,9 +52,9 @@ class Run(Answer):
 
 
 class Runs(Answer):
-    """A page of runs. `total`: how many there are in all, None where counting them would cost a scan.
+    """A page of runs. `total`: how many there are in all, None where counting would need a scan.
 
-    `is_partial`: the time for one request was over before the page was full; `next` goes on from there.
+    `is_partial`: the time for one request ended before the page was full; `next` goes on from there.
     """
 
     items: list[Run]
@@ -65,7 +65,7 @@ class Runs(Answer):
 
 
 class Link(Answer):
-    """A link of the setting `links`."""
+    """A link from the setting `links`."""
 
     name: str
     url: str
@@ -74,8 +74,8 @@ class Link(Answer):
 class RunDetail(Answer):
     """One run. `run` None: it is forgotten, and only its history is left.
 
-    `object`: the RunObject of the last event, decoded, None without the right to payloads, or where `object_note` says
-    why.
+    `object`: the decoded RunObject of the last event; None without the right to payloads, or for the reason in
+    `object_note`.
     """
 
     run: Run | None
@@ -86,13 +86,13 @@ class RunDetail(Answer):
 
 
 class Step(Answer):
-    """One entry of a run's history: what became of an arrival, or an alert.
+    """One entry of a run's history: an arrival with its verdict, or an alert.
 
-    `verdict`: applied, duplicate, stale, illegal, rejected. `from_status`: None where it was the run's first one.
-    `to_status`: what the event said. `in_from_ms`: how long the run had been in `from_status`. `at`: the event's own
-    time, or when the alert was decided; `recorded_at`: when streamproc wrote it. `source_*`: where the event is;
-    `topic`, `partition`, `offset`: where this record is. `reason`, `message`: why it changed nothing, or was rejected.
-    Of an alert: `alert_id`, `kind`, `severity`, `state` and its summary as `message`.
+    `verdict`: applied, duplicate, stale, illegal, rejected. `from_status`: None for the run's first one. `to_status`:
+    the status in the event. `in_from_ms`: how long the run had been in `from_status`. `at`: the event's own time, or
+    when the alert was decided; `recorded_at`: when streamproc wrote the record. `source_*`: the place of the event;
+    `topic`, `partition`, `offset`: the place of this record. `reason`, `message`: why the event changed nothing, or was
+    rejected. For an alert: `alert_id`, `kind`, `severity`, `state`, and its summary as `message`.
     """
 
     what: Literal["arrival", "alert"]
@@ -121,7 +121,7 @@ class Step(Answer):
 
 
 class History(Answer):
-    """What happened to a run, first what happened first."""
+    """The history of a run, the earliest step first."""
 
     items: list[Step]
     next: str | None
@@ -129,7 +129,7 @@ class History(Answer):
 
 
 class Values(Answer):
-    """What a qualifier may be completed to, the most frequent first, with how many runs have it."""
+    """The completions of a qualifier, each with its number of runs, the most frequent first."""
 
     items: list[tuple[str, int]]
     as_of: AsOf

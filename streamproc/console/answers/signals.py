@@ -1,4 +1,4 @@
-"""What somebody should look at: alerts and dead letters."""
+"""Alerts and dead letters."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from streamproc.console.answers.common import Answer, AsOf, Ms
 
 
 class Alert(Answer):
-    """The latest of an alert. `state`: firing, resolved, or over (an occurrence that is no news any more)."""
+    """The latest state of an alert. `state`: firing, resolved, or over (an occurrence whose time has passed)."""
 
     alert_id: str
     kind: str
@@ -26,7 +26,7 @@ class Alert(Answer):
 
 
 class Alerts(Answer):
-    """A page of alerts, first what was decided last. `firing`: how many fire now."""
+    """A page of alerts, the latest decision first. `firing`: how many fire now."""
 
     items: list[Alert]
     next: str | None
@@ -35,7 +35,7 @@ class Alerts(Answer):
 
 
 class Letter(Answer):
-    """A dead letter. `key`: of the event, as text. `replayed_at`: None where it was not sent back."""
+    """A dead letter. `key`: the event's key, as text. `replayed_at`: None where it was not sent back."""
 
     partition: int
     offset: int
@@ -54,7 +54,7 @@ class Letter(Answer):
 
 
 class LetterGroup(Answer):
-    """Dead letters that have reason, schema and place in common; `open`: those that were not replayed."""
+    """Dead letters with the same reason, schema and source partition; `open`: those that were not replayed."""
 
     reason: str
     schema: str
@@ -67,7 +67,7 @@ class LetterGroup(Answer):
 
 
 class Letters(Answer):
-    """A page of dead letters, those rejected last first, and all groups that there are (the largest 200)."""
+    """A page of dead letters, the latest rejection first, and the groups of all letters (the largest 200)."""
 
     items: list[Letter]
     groups: list[LetterGroup]
@@ -76,10 +76,10 @@ class Letters(Answer):
 
 
 class LetterDetail(Answer):
-    """One dead letter with what it holds, for who has the right to payloads.
+    """One dead letter, with its content for callers with the right to payloads.
 
-    `object`: the value decoded, where that can be. `hex`: its first 4,096 bytes in lines as `dlq show` has them.
-    `note`: why one of them is missing.
+    `object`: the decoded value, if it can be decoded. `hex`: its first 4,096 bytes, in the lines of `dlq show`. `note`:
+    why one of them is missing.
     """
 
     letter: Letter
@@ -91,9 +91,9 @@ class LetterDetail(Answer):
 
 
 class Replay(Answer):
-    """What sending dead letters back came to, or would come to. `counts`: letters by what was decided of each.
+    """The result of sending dead letters back, or of a dry run. `counts`: letters by verdict.
 
-    `to_replay`: how many a dry run found; a real one is refused where that is another number than was confirmed.
+    `to_replay`: how many letters are to be sent; a replay is refused where that is not the confirmed number.
     """
 
     dry_run: bool

@@ -1,4 +1,4 @@
-"""What the API answers: one declaration for each path. The routes and the description are made of them."""
+"""The endpoints of the API: one declaration for each path, from which routes and OpenAPI description are made."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ TIME = 253_402_300_799_999
 
 
 class Call(NamedTuple):
-    """A request: what is asked, who asks, the parameters by name, and the names in the path."""
+    """A request: the read model, the caller, the query parameters by name, and the path parameters."""
 
     reads: Reads
     caller: Caller
@@ -40,12 +40,12 @@ class Call(NamedTuple):
 
     @property
     def page(self) -> Page:
-        """Which page is asked for."""
+        """The requested page."""
         return Page(self.values["limit"], self.values["cursor"])
 
 
 class Endpoint(NamedTuple):
-    """A path below /api/v1, and what it answers. `is_list`: with pages, and as CSV and NDJSON too."""
+    """A path below /api/v1, and its answer. `is_list`: it has pages, and CSV and NDJSON as well."""
 
     path: str
     summary: str
@@ -105,9 +105,9 @@ async def _health(call: Call) -> ConsoleHealth:
 
 
 def filter_of(values: Mapping[str, Any]) -> Filter:
-    """Return the runs that parameters mean, those of `q` among them; raises BadQuery, WrongParameter."""
+    """Return the filter of runs in parameters, merged with that in `q`; raises BadQuery, WrongParameter."""
     flags = [flag for flag in FLAGS if values[flag]]
-    metadata = dict(_pair(each) for each in values["meta"])
+    metadata = dict(_pair(text) for text in values["meta"])
     own = Filter(
         {name: tuple(values[name]) for name in LISTS if values[name]},
         flags=tuple(flags),
@@ -120,7 +120,7 @@ def filter_of(values: Mapping[str, Any]) -> Filter:
 
 
 def letter_filter(values: Mapping[str, Any]) -> LetterFilter:
-    """Return the dead letters that parameters mean."""
+    """Return the filter of dead letters in parameters."""
     names = ("reason", "schema", "topic", "partition")
     return LetterFilter(**{name: values[name] for name in names}, open_only=bool(values["open"]))
 
@@ -213,5 +213,5 @@ def next_page(call: Call, cursor: str) -> Call:
 
 def items_of(answer: Answer) -> tuple[Sequence[Struct], str | None]:
     """Return the items of a list, and its next cursor."""
-    said = structs.asdict(answer)
-    return said["items"], said["next"]
+    fields = structs.asdict(answer)
+    return fields["items"], fields["next"]

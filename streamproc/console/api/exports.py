@@ -1,4 +1,4 @@
-"""Lists as CSV and NDJSON: all pages, one after another. What cannot be had to its end is broken off."""
+"""Exports lists as CSV and NDJSON, page by page. If a later page fails, the connection breaks off."""
 
 import asyncio
 import csv
@@ -17,13 +17,13 @@ from streamproc.escaping import escaped
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 ATTEMPTS = 5
 BUSY_S = 1.0
-"""Before a page is asked for again."""
+"""Wait before a page is requested again."""
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-"""What a spreadsheet takes for a formula at the beginning of a cell."""
+"""First characters that make a spreadsheet take a cell for a formula."""
 
 
 async def lines(endpoint: Endpoint, call: Call, first: Answer, form: str) -> AsyncIterator[bytes]:
-    """Yield a list, `first` its first page; raises as the questions do where the rest cannot be had."""
+    """Yield a list as bytes, from its first page on; raises what the endpoint raises for a later page."""
     answer = first
     item_type = item_of(endpoint)
     if form == "csv":
@@ -33,11 +33,11 @@ async def lines(endpoint: Endpoint, call: Call, first: Answer, form: str) -> Asy
         yield b"".join(_csv(item) if form == "csv" else msgspec.json.encode(item) + b"\n" for item in items)
         if cursor is None:
             return
-        answer = await _asked(endpoint, next_page(call, cursor))
+        answer = await _page_of(endpoint, next_page(call, cursor))
 
 
-async def _asked(endpoint: Endpoint, call: Call) -> Answer:
-    """Return a page; one of thousands may be in the way of something else, and is asked for again."""
+async def _page_of(endpoint: Endpoint, call: Call) -> Answer:
+    """Request a page, again if the read model is busy: in thousands of pages that may happen."""
     for _ in range(ATTEMPTS - 1):
         try:
             return await endpoint.ask(call)
@@ -47,7 +47,7 @@ async def _asked(endpoint: Endpoint, call: Call) -> Answer:
 
 
 def item_of(endpoint: Endpoint) -> type[Struct]:
-    """Return what a list is of."""
+    """Return the type of a list's items."""
     fields = {field.name: field.type for field in structs.fields(endpoint.answer)}
     item: type[Struct] = fields["items"].__args__[0]
     return item

@@ -1,4 +1,4 @@
-"""The description of the API, made of the endpoints and of the structs that they answer."""
+"""The OpenAPI description, made from the endpoints and the structs of their answers."""
 
 import re
 from collections.abc import Sequence
@@ -40,11 +40,11 @@ CONFIRMED = {
         {"properties": {"expected": {"type": "integer"}}, "required": ["expected"]},
     ],
 }
-"""A request that is no dry run has to say which number was confirmed."""
+"""A request that is not a dry run must contain the confirmed number."""
 
 
 def description(security: Security, url: str) -> dict[str, Any]:
-    """Return the OpenAPI document; `security`: the ways to come in, `url`: what is in front of the paths."""
+    """Return the OpenAPI document; `security`: the ways to authenticate, `url`: the prefix of the paths."""
     types = [*(endpoint.answer for endpoint in ENDPOINTS), Replay, ReplayRequest]
     _, schemas = msgspec.json.schema_components(types, ref_template=REF)
     paths = {endpoint.path: {"get": _read(endpoint)} for endpoint in ENDPOINTS}
@@ -146,24 +146,24 @@ def _path_parameters(path: str) -> Sequence[dict[str, Any]]:
 
 def _parameters(declared: Sequence[Parameter]) -> Sequence[dict[str, Any]]:
     return [
-        {"name": each.name, "in": "query", "description": each.description, "schema": each.schema()}
-        for each in declared
+        {"name": parameter.name, "in": "query", "description": parameter.description, "schema": parameter.schema()}
+        for parameter in declared
     ]
 
 
 def _for_any_tool(schema: Any) -> Any:
-    """Return a schema in words of JSON; it says only how long a tuple is and what may be in it: few tools read more."""
+    """Return a schema with `null` for None, and for tuples `items` instead of `prefixItems`, which few tools read."""
     if isinstance(schema, list):
-        return [_for_any_tool(each) for each in schema]
+        return [_for_any_tool(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    said = {name: _for_any_tool(each) for name, each in schema.items()}
-    if isinstance(about := said.get("description"), str):
-        said["description"] = re.sub(r"\bNone\b", "null", about)
-    if parts := said.pop("prefixItems", []):
+    keywords = {name: _for_any_tool(part) for name, part in schema.items()}
+    if isinstance(about := keywords.get("description"), str):
+        keywords["description"] = re.sub(r"\bNone\b", "null", about)
+    if parts := keywords.pop("prefixItems", []):
         kinds = [part for number, part in enumerate(parts) if part not in parts[:number]]
-        said["items"] = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
-    return said
+        keywords["items"] = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+    return keywords
 
 
 def _ref(answer: type) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What may stand in a query: declared once, read by it, and described by it."""
+"""Query parameters: one declaration serves for reading them and for describing them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,14 +9,14 @@ BOOLEANS = {"true": True, "false": False}
 
 
 class WrongParameter(ValueError):
-    """A parameter is not as it must be; the message names it and says what it may be."""
+    """A parameter is invalid; the message names it and says what is allowed."""
 
 
 class Parameter(NamedTuple):
     """A parameter of a query, or a name in a path. `kind`: string, integer or boolean.
 
-    `minimum`, `maximum`: of a number. `max_chars`: of a text. `form`: the name of what a text has to be, as OpenAPI's
-    `format`. `is_list`: it may be repeated.
+    `minimum`, `maximum`: limits of a number. `max_chars`: limit of a text. `form`: OpenAPI's `format` of a text.
+    `is_list`: it may be repeated.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Parameter(NamedTuple):
     is_list: bool = False
 
     def read(self, texts: Sequence[str]) -> Any:
-        """Return the value of what was sent; raises WrongParameter."""
+        """Return the value of the texts that were sent; raises WrongParameter."""
         if self.is_list:
             if len(texts) > MAX_VALUES:
                 raise WrongParameter(f"{self.name}: at most {MAX_VALUES} values")
@@ -59,23 +59,23 @@ class Parameter(NamedTuple):
 
     def schema(self) -> dict[str, Any]:
         """Return its JSON schema."""
-        said: dict[str, Any] = {"type": self.kind}
+        schema: dict[str, Any] = {"type": self.kind}
         if self.kind == "integer":
-            said |= {"minimum": self.minimum, "maximum": self.maximum}
+            schema |= {"minimum": self.minimum, "maximum": self.maximum}
         elif self.choices:
-            said["enum"] = list(self.choices)
+            schema["enum"] = list(self.choices)
         elif self.kind == "string":
-            said["maxLength"] = self.max_chars
+            schema["maxLength"] = self.max_chars
         if self.form:
-            said["format"] = self.form
+            schema["format"] = self.form
         if self.default is not None:
-            said["default"] = self.default
-        return {"type": "array", "items": said, "maxItems": MAX_VALUES} if self.is_list else said
+            schema["default"] = self.default
+        return {"type": "array", "items": schema, "maxItems": MAX_VALUES} if self.is_list else schema
 
 
 PATH = {
-    each.name: each
-    for each in (
+    parameter.name: parameter
+    for parameter in (
         Parameter("run_id", "The run's id; a slash in it is %2F.", max_chars=1_000),
         Parameter("partition", "Of the topic of dead letters.", "integer", maximum=1_000_000),
         Parameter("offset", "There.", "integer"),
@@ -85,13 +85,13 @@ PATH = {
 
 
 def read_all(declared: Sequence[Parameter], sent: Iterable[tuple[str, str]]) -> Mapping[str, Any]:
-    """Return the values of all parameters by name; raises WrongParameter, for an unknown one too."""
+    """Return the values of all declared parameters by name; raises WrongParameter, also for an unknown one."""
     texts: dict[str, list[str]] = {}
     for name, text in sent:
         texts.setdefault(name, []).append(text)
-    known = {parameter.name for parameter in declared}
-    if unknown := sorted(texts.keys() - known):
+    names = {parameter.name for parameter in declared}
+    if unknown := sorted(texts.keys() - names):
         raise WrongParameter(
-            f"{unknown[0][:100]!r} is no parameter here: {', '.join(sorted(known)) or 'there is none'}"
+            f"{unknown[0][:100]!r} is no parameter here: {', '.join(sorted(names)) or 'there is none'}"
         )
     return {parameter.name: parameter.read(texts.get(parameter.name, [])) for parameter in declared}

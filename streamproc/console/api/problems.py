@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 has them: application/problem+json, which say what to do next."""
+"""Errors as application/problem+json (RFC 9457), which say what to do next."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -32,19 +32,25 @@ RETRY_S = 2
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
-    """Return a problem: its title is that of the status, `more` are members of its own."""
-    said = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": int(status), "detail": detail, **more}
+    """Return a problem document; its title is the status phrase, `more` has additional members."""
+    members = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": int(status),
+        "detail": detail,
+        **more,
+    }
     sent = {"cache-control": "no-store", **(headers or {})}
-    return Response(msgspec.json.encode(said), int(status), sent, media_type=MEDIA_TYPE)
+    return Response(msgspec.json.encode(members), int(status), sent, media_type=MEDIA_TYPE)
 
 
 def status_of(error: Exception) -> HTTPStatus | None:
-    """Return the status of an error, None where it is none that is foreseen."""
+    """Return the HTTP status of an expected error, None for any other."""
     return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), None)
 
 
 def problem_of(error: Exception) -> Response:
-    """Return the problem that an error is; raises it where it is none that is foreseen."""
+    """Return the problem document of an expected error; raises any other again."""
     status = status_of(error)
     if status is None:
         raise error
@@ -55,7 +61,7 @@ def problem_of(error: Exception) -> Response:
 
 
 def failed(request: Request, error: HTTPException) -> Response:
-    """Return the answer to what there is no path or no method for; OPTIONS is told the methods that there are."""
+    """Return the answer for a path or a method that does not exist; OPTIONS gets the methods of the path."""
     headers = {**(error.headers or {})}
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = ", ".join(sorted({*headers.pop("Allow", "").split(", "), "OPTIONS"} - {""}))
@@ -66,12 +72,12 @@ def failed(request: Request, error: HTTPException) -> Response:
 
 
 def unforeseen() -> Response:
-    """Return the problem about what should not happen: what it was is for the log only."""
+    """Return the problem of an unexpected error; only the log has the details."""
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "something failed here: the console's log says what")
 
 
 def unknown(error: NotFound, as_of: AsOf) -> Response:
-    """Return the problem about what is not in the read model: it is not there, or only late."""
+    """Return the problem for something that is not in the read model: it does not exist, or was not read yet."""
     named = escaped(str(error)) or "this"
     if as_of.behind_s:
         detail = f"{named} is not here yet: the read model is {as_of.behind_s:,.0f} s behind"

@@ -1,4 +1,4 @@
-"""The one action: dead letters sent back. What is asked for, and whether that is the number that was confirmed."""
+"""The request of the API's only action: to send dead letters back, with the number that was confirmed."""
 
 from typing import Annotated
 
@@ -14,9 +14,9 @@ Number = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
 class ReplayRequest(Struct, forbid_unknown_fields=True):
-    """Which dead letters: those that all of it is true of; `places` are pairs of partition and offset.
+    """A request to send back the dead letters that match all fields; `places` are pairs of partition and offset.
 
-    `expected`: the number that a dry run told and somebody confirmed; needed where it is no dry run.
+    `expected`: the number of letters that a dry run returned; required unless it is a dry run.
     """
 
     dry_run: bool
@@ -30,16 +30,16 @@ class ReplayRequest(Struct, forbid_unknown_fields=True):
 
     @property
     def wanted(self) -> LetterFilter:
-        """The filter in it."""
+        """The filter of dead letters."""
         return LetterFilter(self.reason, self.schema, self.topic, self.partition, self.open_only)
 
 
 def request_in(body: bytes) -> ReplayRequest:
-    """Return what a body asks for; raises WrongParameter."""
+    """Decode the body of a request; raises WrongParameter."""
     try:
-        found = msgspec.json.decode(body, type=ReplayRequest)
+        request = msgspec.json.decode(body, type=ReplayRequest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WrongParameter(f"the body is no such request: {error}") from None
-    if not found.dry_run and found.expected is None:
+    if not request.dry_run and request.expected is None:
         raise WrongParameter("expected: the number of letters that a dry run told is to be confirmed")
-    return found
+    return request

@@ -1,4 +1,4 @@
-"""Requests in, answers out: parameters are read, the read model is asked, errors become problems."""
+"""The HTTP routes: they read the parameters, query the read model, and turn errors into problem documents."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -35,9 +35,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
-    """The routes below /api/v1. The application's state has `reads` and `actions`, each request its caller.
+    """The routes below /api/v1. The application's state has `reads` and `actions`, each request's state its caller.
 
-    `security`: the ways to come in, as OpenAPI has them.
+    `security`: the ways to authenticate, in OpenAPI's form.
     """
 
     def __init__(self, security: Security, base_path: str) -> None:
@@ -47,16 +47,18 @@ class Api:
         self._exports = Slots(MOST_EXPORTS, "exports")
 
     def routes(self) -> Sequence[BaseRoute]:
-        """Return them."""
-        found: list[BaseRoute] = [
+        """Return the routes."""
+        routes: list[BaseRoute] = [
             _route("/openapi.json", self._openapi),
             _route("/stream", self._stream),
             _route("/dead-letters/replay", _replay, "POST"),
             _route(LETTER, self._letter),
-            # An id may hold a slash: it is read from the path as it was sent, where such a one is escaped.
+            # An id may contain a slash: it is read from the raw path, where a slash in an id is escaped.
             _route(f"/runs/{RUN}", self._of_run),
         ]
-        return found + [_route(each.path, self._plain(each)) for each in ENDPOINTS if "{" not in each.path]
+        return routes + [
+            _route(endpoint.path, self._plain(endpoint)) for endpoint in ENDPOINTS if "{" not in endpoint.path
+        ]
 
     def _plain(self, endpoint: Endpoint) -> Handler:
         async def respond(request: Request) -> Response:
@@ -84,8 +86,8 @@ class Api:
         if request.scope["http_version"] == "1.0":
             return problem(505, f"{form} takes HTTP/1.1: in 1.0 an answer that is cut short looks whole")
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._exports.held())
-            # The first page before the answer begins: what is wrong can still be told.
+            stack.enter_context(self._exports.occupied())
+            # The first page is read before the answer begins, while an error can still become its status.
             chunks = lines(endpoint, call, await endpoint.ask(call), form)
             name = f'attachment; filename="{endpoint.path.split("/")[-1]}.{form}"'
             headers = {**NO_STORE, "content-disposition": name}
@@ -104,7 +106,7 @@ class Api:
             values["run_id"],
         )
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._streams.held())
+            stack.enter_context(self._streams.occupied())
             batches = _reads(request).events(wanted, request.headers.get("last-event-id"))
             await stack.enter_async_context(aclosing(batches))  # type: ignore[type-var]
             first = await anext(batches)
@@ -127,7 +129,7 @@ def _route(path: str, handler: Handler, method: str = "GET") -> Route:
                 return await handler(request)
             except NotFound as error:
                 return unknown(error, (await _reads(request).health()).as_of)
-        except Exception as error:  # noqa: BLE001  what is no problem is raised again
+        except Exception as error:  # noqa: BLE001  unexpected errors are raised again
             return problem_of(error)
 
     return Route(f"{PREFIX}{path}", handle, methods=[method])
@@ -143,11 +145,11 @@ async def _replay(request: Request) -> Response:
     body = await body_of(request, MAX_BODY_BYTES)
     if body is None:
         raise WrongParameter(f"the body has more than {MAX_BODY_BYTES:,} bytes")
-    asked = request_in(body)
-    done = await actions.replay(
-        request.state.caller.name, asked.wanted, asked.places, dry_run=asked.dry_run, expected=asked.expected
+    replay = request_in(body)
+    answer = await actions.replay(
+        request.state.caller.name, replay.wanted, replay.places, dry_run=replay.dry_run, expected=replay.expected
     )
-    return _json(done)
+    return _json(answer)
 
 
 def _json(answer: Answer) -> Response:

@@ -1,4 +1,4 @@
-"""Answers that take long: how many there may be at the same time, and how long they wait for whoever reads them."""
+"""Long answers: limits on how many run at the same time, and on how long they wait for a slow client."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -13,24 +13,24 @@ from streamproc.console.api.problems import status_of
 from streamproc.console.reads import Busy
 
 PATIENCE_S = 30.0
-"""For a client to take what is sent to it: who takes nothing for so long is no more served."""
+"""A client that accepts nothing for this long is disconnected."""
 
 log = structlog.get_logger(__name__)
 
 
 class Slots:
-    """So many at the same time. `what`: in words, for the one that is too many."""
+    """Limits how many run at the same time. `name`: what they are called in the error."""
 
-    def __init__(self, most: int, what: str) -> None:
+    def __init__(self, most: int, name: str) -> None:
         self._most = most
-        self._what = what
+        self._name = name
         self.taken = 0
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold one as long as it is entered; raises Busy where there is none."""
+    def occupied(self) -> Iterator[None]:
+        """Occupy a slot until the context ends; raises Busy where none is free."""
         if self.taken >= self._most:
-            raise Busy(f"{self._most} {self._what} at the same time are the most: close one, or try again later")
+            raise Busy(f"{self._most} {self._name} at the same time are the most: close one, or try again later")
         self.taken += 1
         try:
             yield
@@ -39,28 +39,28 @@ class Slots:
 
 
 class LongAnswer(StreamingResponse):
-    """Sends chunks as they come. `held`: a slot and whatever else is left at the end; so are the chunks."""
+    """Sends chunks as they come. `resources` (the slot, among others) and `chunks` are closed at the end."""
 
     def __init__(
         self,
         chunks: AsyncIterator[bytes],
-        held: AsyncExitStack,
+        resources: AsyncExitStack,
         headers: Mapping[str, str],
         media_type: str,
         patience_s: float = PATIENCE_S,
     ) -> None:
         super().__init__(chunks, headers=headers, media_type=media_type)
-        self._held = held
+        self._resources = resources
         self._patience_s = patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; only its status and headers where nothing else is asked for."""
+        """Send the answer; for HEAD only its status and headers."""
 
         async def patient(message: Message) -> None:
             async with asyncio.timeout(self._patience_s):
                 await send(message)
 
-        async with self._held:
+        async with self._resources:
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": b""})
@@ -73,5 +73,5 @@ class LongAnswer(StreamingResponse):
                 except Exception as error:
                     if status_of(error) is None:
                         raise
-                    # The status is out: that the end is missing tells the client that the answer is not whole.
+                    # The status was sent already: only the missing end tells the client that the answer is cut.
                     log.warning("an answer was cut short", path=scope["path"][:200], why=str(error))

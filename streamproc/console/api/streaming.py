@@ -12,13 +12,13 @@ NOTHING_NEW = b": nothing new\n\n"
 
 
 async def sent(first: Sequence[Event], batches: AsyncIterator[Sequence[Event]]) -> AsyncIterator[bytes]:
-    """Yield batches as they are sent, `first` first."""
+    """Yield batches encoded as server-sent events, `first` before the others."""
     yield RETRY + _events(first)
     try:
         async for batch in batches:
             yield _events(batch)
     except Exception as error:
-        # The read model is rebuilt, or the query took too long: the client comes again with the last id.
+        # The read model is being rebuilt, or the query took too long: the client reconnects with its last id.
         if status_of(error) is None:
             raise
 
@@ -28,5 +28,5 @@ def _events(batch: Sequence[Event]) -> bytes:
 
 
 def _event(event: Event) -> bytes:
-    said = msgspec.json.encode(event._asdict())
-    return b"event: %b\nid: %b\ndata: %b\n\n" % (event.kind.encode(), event.id.encode(), said)
+    data = msgspec.json.encode(event._asdict())
+    return b"event: %b\nid: %b\ndata: %b\n\n" % (event.kind.encode(), event.id.encode(), data)

@@ -1,6 +1,6 @@
-"""The file: opened, checked, rebuilt. One connection writes; each thread that reads has its own.
+"""The read model's file: opened, checked, rebuilt. One connection writes; each reading thread has its own.
 
-Whatever is wrong with the file, it is made anew: what is in it comes from the topics.
+A file with any fault is rebuilt: all its content comes from the topics.
 """
 
 import fcntl
@@ -22,9 +22,9 @@ from streamproc.errors import ConfigError
 T = TypeVar("T")
 
 QUERY_S = 0.25
-"""For one query of a reader; it holds its snapshot no longer, so that the log can be taken into the file."""
+"""Time limit of one query. A reader releases its snapshot after that, so that the log can be folded into the file."""
 STEPS = 1_000
-"""Instructions of SQLite between two looks at the time."""
+"""SQLite instructions between two checks of the time."""
 CACHE_KIB = 65_536
 CHECKPOINT_PAGES = 50_000
 SUFFIXES = ("", "-wal", "-shm", "-journal")
@@ -43,10 +43,10 @@ class RebuildCause(StrEnum):
 
 
 class Database:
-    """A read model in a file. `identity`: what it was made with; one made with something else is rebuilt.
+    """A read model in a file. `identity`: the settings that it was made with; a file with other settings is rebuilt.
 
-    `why_rebuilt`: empty where it was not; `untouched_s`: how long it had not been written when it was opened;
-    `rebuilds`: how often, by cause; `interrupted`: how many queries took longer than QUERY_S.
+    `why_rebuilt`: the reason, empty if it was not rebuilt; `untouched_s`: seconds from the last write until it was
+    opened; `rebuilds`: counts by cause; `interrupted`: how many queries took longer than QUERY_S.
 
     Raises ConfigError where another process has the file, or the directory cannot be written to.
     """
@@ -60,7 +60,7 @@ class Database:
         self.interrupted = 0
         self._identity = f"{VERSION} {sorted(identity.items())} {index_metadata}"
         self._local = threading.local()
-        # Nobody opens a file that is just being made: `_readers` are reading, `_is_making` keeps others out.
+        # No reader may open a file that is being made: `_readers` counts those that read, `_is_making` refuses others.
         self._turns = threading.Condition()
         self._readers, self._is_making = 0, False
         self._lock = _locked(path)
@@ -72,7 +72,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write: all of it, or nothing where anything is raised. Only one thread at a time may."""
+        """Write in a transaction, which any exception rolls back. Only one thread at a time may write."""
         self.writer.execute("BEGIN IMMEDIATE")
         try:
             yield self.writer
@@ -82,7 +82,7 @@ class Database:
         self.writer.commit()
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what a query returns, as of one moment; raises Busy after QUERY_S, and while the file is made anew."""
+        """Run a query on one snapshot; raises Busy after QUERY_S, and while the file is being rebuilt."""
         with self._reading():
             connection = self._reader()
             deadline = time.monotonic() + QUERY_S
@@ -129,11 +129,11 @@ class Database:
                 self._is_making = False
 
     def fold_log(self) -> None:
-        """Take the log into the file and cut it, where nobody reads; call it when nothing else is to be done."""
+        """Fold the write-ahead log into the file and truncate it, unless a reader needs it. Call it when idle."""
         self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def bytes(self) -> int:
-        """Return how large the file is, with its log."""
+        """Return the size of the file and its log in bytes."""
         size = 0
         for suffix in SUFFIXES:
             with suppress(FileNotFoundError):
@@ -141,14 +141,14 @@ class Database:
         return size
 
     def close(self) -> None:
-        """Close what this thread and the writer have open, and let go of the file."""
+        """Close the connections of this thread and of the writer, and release the file's lock."""
         self.writer.close()
         with suppress(AttributeError):
             self._local.connection.close()
         self._lock.close()
 
     def _open(self) -> str:
-        """Open the file, or make it; return why it was rebuilt, empty where it was not."""
+        """Open the file, or make it; return why it was rebuilt, or an empty text."""
         if not self.path.exists():
             self._make()
             self.rebuilds[RebuildCause.ABSENT] += 1
@@ -156,7 +156,7 @@ class Database:
         try:
             self.writer = _connected(self.path)
             meta = dict(self.writer.execute("SELECT name, value FROM meta"))
-            # Reads every index's root and every table's: a torn file shows in most cases here, else in its use.
+            # This reads the root page of every table and index, which detects most torn files; others fail in use.
             self.writer.execute("SELECT count(*) FROM sqlite_schema, (SELECT max(id) FROM runs)").fetchone()
         except sqlite3.DatabaseError as error:
             self.rebuild(RebuildCause.DAMAGED, f"it was damaged, or no read model ({error})")
@@ -180,7 +180,7 @@ class Database:
         self.epoch = epoch
 
     def _reader(self) -> sqlite3.Connection:
-        """Return this thread's connection to the file as it is now: a rebuilt one is another file."""
+        """Return this thread's connection; after a rebuild it is reopened, because the file is another one."""
         if getattr(self._local, EPOCH, None) != self.epoch:
             if getattr(self._local, "connection", None) is not None:
                 self._local.connection.close()
@@ -192,10 +192,10 @@ class Database:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    # Connections are handed from one thread of a pool to the next, never shared at the same time.
+    # Threads of a pool pass connections on, but never use one at the same time.
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
     connection.execute("PRAGMA journal_mode = WAL")
-    # A crash of the machine may take the last transactions, offsets and rows alike: they are read again.
+    # A crash of the machine may lose the last transactions, rows and offsets together: the records are read again.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")

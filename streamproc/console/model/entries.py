@@ -1,4 +1,4 @@
-"""What a batch of records comes to: rows for the tables, and how far the topics were read."""
+"""The entries that a batch of records is turned into: rows for the tables, and the offsets read."""
 
 from enum import IntEnum
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from streamproc.runtime.ports import TopicPartition
 
 encode = Encoder().encode
 Sums = dict[str, int]
-"""Counts by name, nested names joined by a dot: they can be added and taken away."""
+"""Counts by name, nested names joined by a dot. They can be added and subtracted."""
 
 
 class StepKind(IntEnum):
@@ -33,7 +33,7 @@ class RunChange(NamedTuple):
 
 
 class Arrived(Struct, array_like=True):
-    """What became of an arrival, as steps keep it."""
+    """The verdict on an arrival, as the table `steps` stores it."""
 
     verdict: str
     from_status: str | None
@@ -52,7 +52,7 @@ class Arrived(Struct, array_like=True):
 
 
 class Alerted(Struct, array_like=True):
-    """An alert, as steps and alerts keep it."""
+    """An alert, as the tables `steps` and `alerts` store it."""
 
     alert_id: str
     kind: str
@@ -74,7 +74,7 @@ class Alerted(Struct, array_like=True):
 
 
 class StepRow(NamedTuple):
-    """A row of steps: its own place, and what it says."""
+    """A row of `steps`: the place of its record, and the content."""
 
     kind: StepKind
     partition: int
@@ -82,11 +82,11 @@ class StepRow(NamedTuple):
     run_id: str | None
     at: int
     recorded: int
-    said: Arrived | Alerted
+    content: Arrived | Alerted
 
 
-class LetterSaid(Struct, array_like=True):
-    """What letters keep of a dead letter: nothing of what the record holds but its key."""
+class LetterContent(Struct, array_like=True):
+    """The content of a dead letter that the table `letters` stores: of the rejected record only its key."""
 
     message: str
     key: str | None
@@ -106,11 +106,11 @@ class LetterRow(NamedTuple):
     schema: str
     topic: str
     source: int
-    said: LetterSaid
+    content: LetterContent
 
 
 class ReceiptRow(NamedTuple):
-    """A letter was sent back at `at`; None: the letter is gone."""
+    """A letter was sent back at `at` (milliseconds); None: the letter no longer exists."""
 
     partition: int
     offset: int
@@ -118,7 +118,7 @@ class ReceiptRow(NamedTuple):
 
 
 class WindowRow(NamedTuple):
-    """A revision of a window of one assistant and model; empty texts stand for none."""
+    """A revision of a window of one assistant and model; an empty text stands for null."""
 
     size: int
     assistant: str
@@ -129,7 +129,7 @@ class WindowRow(NamedTuple):
 
 
 class InstanceRow(NamedTuple):
-    """What an instance reports; `packed` None: it is gone."""
+    """An instance's report; `packed` None: the instance was stopped."""
 
     instance_id: str
     packed: bytes | None
@@ -144,7 +144,7 @@ class Checkpoint(NamedTuple):
 
 
 class Writes(Struct):
-    """All that is written in one transaction. Of runs and windows only the last of each is in it."""
+    """The entries written in one transaction. It has only the last entry of each run and window."""
 
     runs: dict[tuple[str, int], RunChange] = field(default_factory=dict)
     steps: list[StepRow] = field(default_factory=list)
@@ -158,5 +158,5 @@ class Writes(Struct):
 unpack_run = Decoder(Run).decode
 unpack_arrived = Decoder(Arrived).decode
 unpack_alerted = Decoder(Alerted).decode
-unpack_letter = Decoder(LetterSaid).decode
+unpack_letter = Decoder(LetterContent).decode
 unpack_sums = Decoder(Sums).decode

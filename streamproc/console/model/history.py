@@ -1,4 +1,4 @@
-"""What happened: steps of runs, how many in each ten seconds, and the alerts as they are now."""
+"""Writes the steps of runs, their rates in each ten seconds, and the current alerts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from sqlite3 import Connection
@@ -9,17 +9,17 @@ RATE_MS = 10_000
 
 
 def write_steps(db: Connection, steps: Sequence[StepRow]) -> None:
-    """Take over steps; each comes once, as its place is written along with it."""
+    """Write steps. None counts twice: the offsets read are written in the same transaction."""
     db.executemany(
         "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(each.kind, *each[1:6], encode(each.said)) for each in steps],
+        [(step.kind, *step[1:6], encode(step.content)) for step in steps],
     )
     _write_rates(db, steps)
-    _write_alerts(db, (each.said for each in steps if isinstance(each.said, Alerted)))
+    _write_alerts(db, (step.content for step in steps if isinstance(step.content, Alerted)))
 
 
 def partitions(db: Connection, kind: StepKind) -> Iterator[int]:
-    """Yield the partitions of which there are steps, by going from one to the next."""
+    """Yield the partitions with steps of a kind. One index look-up for each, instead of a scan."""
     at: int | None = -1
     while at is not None:
         row = db.execute("SELECT min(partition) FROM steps WHERE kind = ? AND partition > ?", [kind, at]).fetchone()
@@ -29,15 +29,15 @@ def partitions(db: Connection, kind: StepKind) -> Iterator[int]:
 
 def _write_rates(db: Connection, steps: Iterable[StepRow]) -> None:
     rates: dict[int, list[int]] = {}
-    for each in steps:
-        said = each.said
-        if isinstance(said, Arrived) and said.verdict == "applied":
-            counts = rates.setdefault(each.at - each.at % RATE_MS, [0, 0, 0, 0, 0])
+    for step in steps:
+        content = step.content
+        if isinstance(content, Arrived) and content.verdict == "applied":
+            counts = rates.setdefault(step.at - step.at % RATE_MS, [0, 0, 0, 0, 0])
             counts[0] += 1
-            counts[1] += said.from_status is None
-            counts[2] += said.outcome == "succeeded"
-            counts[3] += said.outcome == "failed"
-            counts[4] += said.outcome is not None
+            counts[1] += content.from_status is None
+            counts[2] += content.outcome == "succeeded"
+            counts[3] += content.outcome == "failed"
+            counts[4] += content.outcome is not None
     db.executemany(
         "INSERT INTO rates VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (start) DO UPDATE SET "
         "transitions = transitions + excluded.transitions, created = created + excluded.created, "
@@ -47,24 +47,24 @@ def _write_rates(db: Connection, steps: Iterable[StepRow]) -> None:
 
 
 def _write_alerts(db: Connection, alerts: Iterable[Alerted]) -> None:
-    """Keep of each alert the latest record, and when it fired and was resolved."""
+    """Keep the latest record of each alert, and when it fired and was resolved."""
     db.executemany(
         "INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (alert_id) DO UPDATE SET "
         "state = excluded.state, decided = excluded.decided, ends = excluded.ends, packed = excluded.packed, "
         "fired = coalesce(excluded.fired, fired), resolved = excluded.resolved",
         [
             (
-                each.alert_id,
-                each.kind,
-                each.state,
-                each.run_id,
-                each.assistant_id,
-                each.decided_at,
-                each.ends_at,
-                each.decided_at if each.state == "firing" else None,
-                each.decided_at if each.state == "resolved" else None,
-                encode(each),
+                alert.alert_id,
+                alert.kind,
+                alert.state,
+                alert.run_id,
+                alert.assistant_id,
+                alert.decided_at,
+                alert.ends_at,
+                alert.decided_at if alert.state == "firing" else None,
+                alert.decided_at if alert.state == "resolved" else None,
+                encode(alert),
             )
-            for each in alerts
+            for alert in alerts
         ],
     )

@@ -1,4 +1,4 @@
-"""Dead letters, and how many have reason, schema and place in common."""
+"""Writes dead letters, and their counts by reason, schema and source partition."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ Group = tuple[str, str, str, int]
 
 
 def write_letters(db: Connection, letters: Sequence[LetterRow]) -> None:
-    """Take over dead letters."""
+    """Write dead letters."""
     db.executemany(
         "INSERT OR REPLACE INTO letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
-        [(*each[:7], each.said.key, encode(each.said)) for each in letters],
+        [(*letter[:7], letter.content.key, encode(letter.content)) for letter in letters],
     )
     db.executemany(
         "INSERT INTO letter_groups VALUES (?, ?, ?, ?, 1, 1, ?, ?) ON CONFLICT (reason, schema, topic, source) DO "
         "UPDATE SET letters = letters + 1, open = open + 1, first = min(first, excluded.first), "
         "last = max(last, excluded.last)",
-        [(*group_of(each), each.written, each.written) for each in letters],
+        [(*group_of(letter), letter.written, letter.written) for letter in letters],
     )
 
 
 def write_receipts(db: Connection, receipts: Sequence[ReceiptRow]) -> None:
-    """Take over which letters were sent back; a receipt for a letter that is not here is none."""
+    """Note which letters were sent back. A receipt for a letter that is not stored is ignored."""
     closed: Counter[Group] = Counter()
     for partition, offset, at in receipts:
         row = db.execute(
@@ -43,7 +43,7 @@ def write_receipts(db: Connection, receipts: Sequence[ReceiptRow]) -> None:
 
 
 def remove_letters(db: Connection, places: Sequence[tuple[int, int]]) -> None:
-    """Leave letters out."""
+    """Remove letters from the read model."""
     groups: Counter[tuple[Group, bool]] = Counter()
     for place in places:
         row = db.execute(
@@ -61,5 +61,5 @@ def remove_letters(db: Connection, places: Sequence[tuple[int, int]]) -> None:
 
 
 def group_of(letter: LetterRow) -> Group:
-    """Return what a letter has in common with others."""
+    """Return the group of a letter."""
     return letter.reason, letter.schema, letter.topic, letter.source

@@ -1,4 +1,4 @@
-"""What is too old, or too much, goes: a little at a time, so that nobody waits for it."""
+"""Removes rows that are too old or too many, a little at a time, so that nobody waits for it."""
 
 from collections.abc import Iterable
 from sqlite3 import Connection
@@ -13,7 +13,7 @@ from streamproc.core.lifecycle import Profile
 
 AT_ONCE = 2_000
 STEPS_PER_RUN = 8
-"""For each run that is kept, so many steps."""
+"""How many steps are kept for each run that may be kept."""
 
 
 class HistoryRetention(NamedTuple):
@@ -25,7 +25,7 @@ class HistoryRetention(NamedTuple):
 
 
 def tidy(database: Database, retention: HistoryRetention, now_ms: int) -> bool:
-    """Take off what is over a limit, AT_ONCE of each kind at most; tell whether there may be more."""
+    """Remove rows over a limit, at most AT_ONCE of each kind; tell whether there may be more."""
     limit = now_ms - retention.keep_ms
     with database.transaction() as db:
         return any(
@@ -33,16 +33,16 @@ def tidy(database: Database, retention: HistoryRetention, now_ms: int) -> bool:
                 _old_steps(db, limit, STEPS_PER_RUN * retention.max_runs),
                 _old_letters(db, limit),
                 _surplus_runs(db, retention),
-                _gone(db.execute("DELETE FROM rates WHERE start < ?", [limit]).rowcount),
-                _gone(db.execute("DELETE FROM sums WHERE start < ?", [limit]).rowcount),
-                _gone(
+                _may_be_more(db.execute("DELETE FROM rates WHERE start < ?", [limit]).rowcount),
+                _may_be_more(db.execute("DELETE FROM sums WHERE start < ?", [limit]).rowcount),
+                _may_be_more(
                     db.execute(
                         "DELETE FROM windows WHERE (size, assistant, model, start) IN "
                         "(SELECT size, assistant, model, start FROM windows WHERE start < ? LIMIT ?)",
                         [limit, AT_ONCE],
                     ).rowcount
                 ),
-                _gone(
+                _may_be_more(
                     db.execute(
                         "DELETE FROM alerts WHERE alert_id IN (SELECT alert_id FROM alerts WHERE decided < ? "
                         "AND NOT (state = 'firing' AND ends IS NULL) ORDER BY decided LIMIT ?)",
@@ -54,13 +54,13 @@ def tidy(database: Database, retention: HistoryRetention, now_ms: int) -> bool:
 
 
 def _old_steps(db: Connection, limit: int, most: int) -> bool:
-    """Take off the first of each partition that are too old; and where there are too many, the first anyway."""
+    """Remove the first steps of each partition: those too old, and a share of those above `most`."""
     places = [(kind, partition) for kind in StepKind for partition in partitions(db, kind)]
     span = "SELECT min(offset), max(offset) FROM steps WHERE kind = ? AND partition = ?"
     spans = [db.execute(span, place).fetchone() for place in places]
-    # Offsets are as good as a count here: each partition gives up its share of what is too much.
-    held = sum(last - first for first, last in spans)
-    share = max(0, held - most) / max(held, 1)
+    # Offset ranges serve as counts. Each partition gives up its share of the surplus.
+    total = sum(last - first for first, last in spans)
+    share = max(0, total - most) / max(total, 1)
     counts = [
         db.execute(
             "DELETE FROM steps WHERE kind = ? AND partition = ? AND offset IN (SELECT offset FROM steps WHERE kind = ? "
@@ -69,7 +69,7 @@ def _old_steps(db: Connection, limit: int, most: int) -> bool:
         ).rowcount
         for place, (first, last) in zip(places, spans, strict=True)
     ]
-    return any(map(_gone, counts))
+    return any(map(_may_be_more, counts))
 
 
 def _old_letters(db: Connection, limit: int) -> bool:
@@ -77,33 +77,33 @@ def _old_letters(db: Connection, limit: int) -> bool:
         "SELECT partition, offset FROM letters WHERE written < ? ORDER BY written LIMIT ?", [limit, AT_ONCE]
     ).fetchall()
     remove_letters(db, places)
-    return _gone(len(places))
+    return _may_be_more(len(places))
 
 
 def _surplus_runs(db: Connection, retention: HistoryRetention) -> bool:
-    """Leave out the runs that ended first; of open ones none, or nobody would see what waits."""
-    (held,) = db.execute("SELECT coalesce(sum(runs), 0) FROM facets WHERE name = 'status'").fetchone()
-    surplus = min(held - retention.max_runs, AT_ONCE)
+    """Remove the runs that ended first. Open runs stay: somebody may have to act on them."""
+    (total,) = db.execute("SELECT coalesce(sum(runs), 0) FROM facets WHERE name = 'status'").fetchone()
+    surplus = min(total - retention.max_runs, AT_ONCE)
     if surplus <= 0:
         return False
-    found = _oldest(db, retention.profile.outcomes, surplus)
-    remove(db, found)
+    run_ids = _oldest(db, retention.profile.outcomes, surplus)
+    remove(db, run_ids)
     db.execute(
         "INSERT INTO meta VALUES ('left_out', ?) ON CONFLICT (name) DO UPDATE SET "
         "value = CAST(value AS INTEGER) + excluded.value",
-        [str(len(found))],
+        [str(len(run_ids))],
     )
-    return _gone(len(found))
+    return _may_be_more(len(run_ids))
 
 
 def _oldest(db: Connection, statuses: Iterable[str], count: int) -> list[str]:
-    each = [
+    rows = [
         row
         for status in statuses
         for row in db.execute("SELECT since, run_id FROM runs WHERE status = ? ORDER BY since LIMIT ?", [status, count])
     ]
-    return [run_id for _, run_id in sorted(each)[:count]]
+    return [run_id for _, run_id in sorted(rows)[:count]]
 
 
-def _gone(count: int) -> bool:
+def _may_be_more(count: int) -> bool:
     return count >= AT_ONCE

@@ -1,4 +1,4 @@
-"""The runs, and how many have which value."""
+"""Writes the runs, and how many have each value."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from streamproc.core.alerts import ILLEGAL, kind_of
 from streamproc.core.model import Run
 
 FACETS = ("status", "assistant", "model", "error")
-"""Of which it is known how many runs have each value."""
+"""The columns for which the table `facets` counts the runs with each value."""
 COLUMNS = ("run_id", "partition", "status", "since", "assistant", "model", "thread", "error", "ends_first", "illegal")
 TAKEN_AT_ONCE = 2_000
 
@@ -31,7 +31,7 @@ class _Before(NamedTuple):
 
 
 class RunTable:
-    """Writes runs: the latest of each, whichever way it comes."""
+    """Writes the latest state of each run."""
 
     def __init__(self, ends_first: EndsFirst, index_metadata: Sequence[str]) -> None:
         self._ends_first = ends_first
@@ -44,19 +44,19 @@ class RunTable:
         )
 
     def write(self, db: Connection, changes: Iterable[RunChange]) -> None:
-        """Take over states; a run that lies on two partitions is kept as it is on the later one (rules.md 1)."""
+        """Write states. For a run on two partitions, the state with the later status wins (rules.md 1)."""
         latest: dict[str, RunChange] = {}
         for change in changes:
-            if (other := latest.get(change.run_id)) is None or _goes_before(change, other):
+            if (earlier := latest.get(change.run_id)) is None or _goes_before(change, earlier):
                 latest[change.run_id] = change
         before = _known(db, latest)
-        taken = [change for change in latest.values() if _is_news(change, before.get(change.run_id))]
-        gone = [change.run_id for change in taken if change.run is None]
+        applied = [change for change in latest.values() if _is_news(change, before.get(change.run_id))]
+        forgotten = [change.run_id for change in applied if change.run is None]
         counts: Counter[tuple[str, str]] = Counter()
-        for change in taken:
+        for change in applied:
             _count(counts, before.get(change.run_id), change.run)
-        db.executemany(self._upsert, [self._row(change, change.run) for change in taken if change.run is not None])
-        db.executemany("DELETE FROM runs WHERE run_id = ?", [(run_id,) for run_id in gone])
+        db.executemany(self._upsert, [self._row(change, change.run) for change in applied if change.run is not None])
+        db.executemany("DELETE FROM runs WHERE run_id = ?", [(run_id,) for run_id in forgotten])
         _store(db, counts)
 
     def _row(self, change: RunChange, run: Run) -> tuple[object, ...]:
@@ -78,7 +78,7 @@ class RunTable:
 
 
 def remove(db: Connection, run_ids: Sequence[str]) -> None:
-    """Leave runs out, to make room."""
+    """Remove runs, to make room."""
     counts: Counter[tuple[str, str]] = Counter()
     for before in _known(db, run_ids).values():
         _count(counts, before, None)
@@ -92,22 +92,22 @@ def is_illegal(run: Run) -> bool:
 
 
 def _known(db: Connection, run_ids: Iterable[str]) -> Mapping[str, _Before]:
-    ids, found = list(run_ids), dict[str, _Before]()
+    ids, stored = list(run_ids), dict[str, _Before]()
     for start in range(0, len(ids), TAKEN_AT_ONCE):
         rows = db.execute(
             "SELECT run_id, partition, since, status, assistant, model, error FROM runs "
             "WHERE run_id IN (SELECT value FROM json_each(?))",
             [json.dumps(ids[start : start + TAKEN_AT_ONCE])],
         )
-        found.update((row[0], _Before(*row)) for row in rows)
-    return found
+        stored.update((row[0], _Before(*row)) for row in rows)
+    return stored
 
 
-def _goes_before(change: RunChange, other: RunChange) -> bool:
-    """Tell which of two states of a run on different partitions holds."""
-    if change.run is None or other.run is None:
-        return other.run is None
-    return change.run.status_since >= other.run.status_since
+def _goes_before(change: RunChange, earlier: RunChange) -> bool:
+    """Tell whether `change` replaces `earlier`, a state of the same run that may be of another partition."""
+    if change.run is None or earlier.run is None:
+        return earlier.run is None
+    return change.run.status_since >= earlier.run.status_since
 
 
 def _is_news(change: RunChange, before: _Before | None) -> bool:
@@ -135,4 +135,4 @@ def _store(db: Connection, counts: Mapping[tuple[str, str], int]) -> None:
         "INSERT INTO facets VALUES (?, ?, ?) ON CONFLICT (name, value) DO UPDATE SET runs = runs + excluded.runs",
         changed,
     )
-    db.executemany("DELETE FROM facets WHERE name = ? AND value = ? AND runs = 0", [each[:2] for each in changed])
+    db.executemany("DELETE FROM facets WHERE name = ? AND value = ? AND runs = 0", [row[:2] for row in changed])

@@ -1,4 +1,4 @@
-"""The tables, and in which version. One more column is one more version: files of another one are rebuilt."""
+"""The tables and their version. Raise the version with each change: files of another version are rebuilt."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,9 +22,9 @@ CREATE TABLE runs (
     {metadata}
 )
 """
-"""`ends_first`: when its first limit is over; `place`: the offset of its state; `packed`: a Run without its event."""
+"""`ends_first`: when the run's first limit is over; `place`: the offset of its state; `packed`: a Run without event."""
 
-# Few, since each costs a tenth of what is written. All end in `since`, so that a list of each is read in its order.
+# Few, because each takes a tenth of the time for writing. They end in `since`, which gives the order of the lists.
 INDICES = (
     "CREATE INDEX runs_since ON runs (since)",
     "CREATE INDEX runs_status ON runs (status, since)",
@@ -38,16 +38,16 @@ INDICES = (
 
 OTHERS = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    # The next offset of each partition, and what the record before it was: another one there is another topic.
+    # The next offset of each partition, and a checksum of the record before it, which detects a topic made anew.
     """CREATE TABLE positions (
         topic TEXT, partition INTEGER, next INTEGER NOT NULL, last INTEGER, print INTEGER,
         PRIMARY KEY (topic, partition)
     ) WITHOUT ROWID""",
-    # Which topics were read, where the broker gives ids: one that was made anew has another.
+    # The topics that were read, where the broker gives ids: a topic made anew has another id.
     "CREATE TABLE topics (topic TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID",
-    # How many runs have a value: kept by differences, as COUNT and DISTINCT look at every run.
+    # How many runs have a value. Updated by differences, because COUNT and DISTINCT would look at every run.
     "CREATE TABLE facets (name TEXT, value TEXT, runs INTEGER NOT NULL, PRIMARY KEY (name, value)) WITHOUT ROWID",
-    # By their own place, so that they are appended; `kind`: lineage.KINDS.
+    # The key is the place of the record, so that rows are appended; `kind`: entries.StepKind.
     """CREATE TABLE steps (
         kind INTEGER, partition INTEGER, offset INTEGER, run_id TEXT, at INTEGER NOT NULL, recorded INTEGER NOT NULL,
         packed BLOB NOT NULL,
@@ -94,9 +94,11 @@ def metadata_column(number: int) -> str:
 
 
 def statements(index_metadata: Sequence[str]) -> Iterator[str]:
-    """Yield what makes an empty read model."""
+    """Yield the SQL statements that make an empty read model."""
     columns = [metadata_column(number) for number in range(len(index_metadata))]
     yield RUNS.format(metadata="".join(f", {column} TEXT" for column in columns))
     yield from INDICES
-    yield from (f"CREATE INDEX runs_{each} ON runs ({each}, since) WHERE {each} IS NOT NULL" for each in columns)
+    yield from (
+        f"CREATE INDEX runs_{column} ON runs ({column}, since) WHERE {column} IS NOT NULL" for column in columns
+    )
     yield from OTHERS

@@ -1,4 +1,4 @@
-"""Windows of run-metrics by assistant and model, and their sums over all of them."""
+"""Writes windows of run-metrics by assistant and model, and their sums over all assistants and models."""
 
 from collections.abc import Collection, Mapping
 from sqlite3 import Connection
@@ -10,20 +10,20 @@ Key = tuple[int, int]
 
 
 def write_windows(db: Connection, windows: Collection[WindowRow]) -> None:
-    """Take over windows, the latest revision of each; what the one before had said is taken off the sums."""
+    """Write the latest revision of each window, and replace its earlier revision in the sums."""
     differences: dict[Key, Sums] = {}
-    for each in windows:
+    for window in windows:
         before = db.execute(
             "SELECT revision, packed FROM windows WHERE size = ? AND assistant = ? AND model = ? AND start = ?",
-            each[:4],
+            window[:4],
         ).fetchone()
-        if before is not None and before[0] >= each.revision:
+        if before is not None and before[0] >= window.revision:
             continue
-        sums = differences.setdefault((each.size, each.start), {})
-        add(sums, each.sums)
+        sums = differences.setdefault((window.size, window.start), {})
+        add(sums, window.sums)
         if before is not None:
             add(sums, unpack_sums(before[1]), -1)
-        db.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?, ?, ?)", (*each[:5], encode(each.sums)))
+        db.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?, ?, ?)", (*window[:5], encode(window.sums)))
     for key, difference in differences.items():
         row = db.execute("SELECT packed FROM sums WHERE size = ? AND start = ?", key).fetchone()
         sums = {} if row is None else unpack_sums(row[0])
@@ -32,7 +32,7 @@ def write_windows(db: Connection, windows: Collection[WindowRow]) -> None:
 
 
 def add(sums: Sums, others: Mapping[str, int], factor: int = 1) -> None:
-    """Add counts to counts, name by name; what comes to nothing is left out."""
+    """Add counts to counts, name by name; names whose count becomes 0 are removed."""
     for name, count in others.items():
         total = sums.get(name, 0) + factor * count
         if total:

@@ -1,4 +1,4 @@
-"""One batch into the tables, in one transaction with the offsets behind it; so writing it again changes nothing."""
+"""Writes a batch and the offsets behind it in one transaction, so that each record counts once."""
 
 from collections.abc import Mapping
 from sqlite3 import Connection
@@ -30,10 +30,10 @@ def marks(db: Connection) -> dict[TopicPartition, Checkpoint]:
     return {TopicPartition(topic, partition): Checkpoint(*mark) for topic, partition, *mark in rows}
 
 
-def write_marks(db: Connection, read: Mapping[TopicPartition, Checkpoint]) -> None:
-    """Take over how far partitions were read."""
+def write_marks(db: Connection, marks: Mapping[TopicPartition, Checkpoint]) -> None:
+    """Write how far partitions were read."""
     db.executemany(
-        "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)", [(*place, *mark) for place, mark in read.items()]
+        "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)", [(*place, *mark) for place, mark in marks.items()]
     )
 
 
@@ -43,7 +43,7 @@ def topic_ids(db: Connection) -> dict[str, str]:
 
 
 def write_topic_ids(db: Connection, ids: Mapping[str, str]) -> None:
-    """Take over the ids of topics: before anything of them is read."""
+    """Write the ids of topics. This must happen before any of their records are read."""
     db.executemany("INSERT OR REPLACE INTO topics VALUES (?, ?)", ids.items())
 
 
@@ -52,7 +52,7 @@ def _write_instances(db: Connection, batch: Writes) -> None:
         if packed is None:
             db.execute("DELETE FROM instances WHERE instance_id = ?", [instance_id])
         else:
-            # The report before is kept: two of them tell how much of the processor is in use.
+            # The earlier report is kept, too: the CPU in use is the difference of two reports.
             db.execute(
                 "INSERT INTO instances VALUES (?, ?, NULL) ON CONFLICT (instance_id) DO UPDATE SET before = packed, "
                 "packed = excluded.packed",

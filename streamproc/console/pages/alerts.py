@@ -1,4 +1,4 @@
-"""What fires, what was resolved, what is over."""
+"""The page of alerts: firing, resolved, over."""
 
 from typing import Final
 
@@ -16,25 +16,25 @@ ALL: Final = "all"
 
 async def alerts(request: Request, renderer: PageRenderer) -> Response:
     """Show the list; its fragment is `rows`."""
-    asked = request.query_params
-    state = asked.get("state") or STATES[0]
+    query = request.query_params
+    state = query.get("state") or STATES[0]
     wanted = AlertFilter(
         state=None if state == ALL else state,
-        kind=asked.get("kind") or None,
-        run_id=asked.get("run") or None,
-        assistant=asked.get("assistant") or None,
+        kind=query.get("kind") or None,
+        run_id=query.get("run") or None,
+        assistant=query.get("assistant") or None,
     )
-    found = await reads(request).alerts(wanted, page_of(asked, renderer.options.rows))
+    answer = await reads(request).alerts(wanted, page_of(query, renderer.options.rows))
     links = Links(request.scope.get("root_path", ""))
     return renderer.page(
         request,
         "alerts",
-        as_of=found.as_of,
-        found=found,
+        as_of=answer.as_of,
+        answer=answer,
         state=state,
         states=(*STATES, ALL),
         wanted=wanted,
-        kept={"kind": wanted.kind, "run": wanted.run_id, "assistant": wanted.assistant},
-        turning=turning(links, "alerts", asked, found.next),
-        is_first=not asked.get("cursor"),
+        other_filters={"kind": wanted.kind, "run": wanted.run_id, "assistant": wanted.assistant},
+        turning=turning(links, "alerts", query, answer.next),
+        is_first=not query.get("cursor"),
     )

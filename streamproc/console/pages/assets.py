@@ -1,4 +1,4 @@
-"""Style sheet, script and what else a page loads: read once, named by content, so that a browser may keep it."""
+"""Style sheet, script and other static files: read once, tagged by content, so that browsers may cache them."""
 
 import hashlib
 from functools import cache
@@ -25,23 +25,23 @@ class Asset(NamedTuple):
 @cache
 def assets() -> dict[str, Asset]:
     """Return all files by name."""
-    return dict(_found(files("streamproc.console.pages") / "static", ""))
+    return dict(_assets_in(files("streamproc.console.pages") / "static", ""))
 
 
-def _found(directory: Traversable, prefix: str) -> list[tuple[str, Asset]]:
-    found = []
+def _assets_in(directory: Traversable, prefix: str) -> list[tuple[str, Asset]]:
+    pairs = []
     for entry in directory.iterdir():
         name = f"{prefix}{entry.name}"
         if entry.is_dir():
-            found += _found(entry, f"{name}/")
+            pairs += _assets_in(entry, f"{name}/")
         elif media_type := KINDS.get(f".{entry.name.rpartition('.')[2]}"):
             content = entry.read_bytes()
-            found.append((name, Asset(content, media_type, hashlib.sha256(content).hexdigest()[:16])))
-    return found
+            pairs.append((name, Asset(content, media_type, hashlib.sha256(content).hexdigest()[:16])))
+    return pairs
 
 
 async def serve(request: Request) -> Response:
-    """Answer with a file: for ever where the URL has its tag, else to be asked again."""
+    """Answer with a file: cached for ever where the URL has its tag, else to be revalidated."""
     asset = assets().get(request.path_params["name"])
     if asset is None:
         return Response("there is no such file\n", 404, media_type="text/plain")

@@ -1,4 +1,4 @@
-"""What stands for a state: a word, a shape and a hue, never the hue alone."""
+"""Badges for states: a word, a shape and a hue, never the hue alone."""
 
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -60,7 +60,7 @@ BY_WORD: Final = {
 
 
 def look(status: str, outcome: str | None = None) -> Look:
-    """Return how a run's status looks: by its outcome, else by its name."""
+    """Return the look of a run's status: by its outcome, else by its name."""
     return BY_OUTCOME.get(outcome or "") or BY_STATUS.get(status, OTHER)
 
 
@@ -75,7 +75,7 @@ def sign(word: str, shown: str | None = None) -> Markup:
 
 
 @lru_cache(1_024)
-def _badge(text: str, found: Look) -> Markup:
+def _badge(text: str, style: Look) -> Markup:
     return Markup(
         '<span class="badge {}"><svg class="shape" aria-hidden="true"><use href="#{}"/></svg><bdi>{}</bdi></span>'
-    ).format(found.tone, found.shape, escaped(text))
+    ).format(style.tone, style.shape, escaped(text))

@@ -1,4 +1,4 @@
-"""Geometry of the small pictures that are made here: lines without axes, and a run's time line, to scale."""
+"""Geometry of the small pictures: lines without axes, and a run's time line, to scale."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ from streamproc.console.pages.written import span
 
 MAX_TICKS: Final = 6
 SMALLEST: Final = 0.25
-"""Percent of the width that a status takes at least: one that was passed in a moment is to be seen."""
+"""Least width of a status in percent, so that even a very short one can be seen."""
 UNITS_S: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400)
 
 
@@ -29,7 +29,7 @@ def line(values: Sequence[float | None], width: int, height: int) -> str:
 
 
 class Stretch(NamedTuple):
-    """A status in the time line: where, how wide (percent), what it says."""
+    """A status in the time line; `x` and `width` in percent, `lasted`: its duration as text."""
 
     status: str
     tone: str
@@ -49,7 +49,7 @@ class TimelineMark(NamedTuple):
 
 
 class TimeLine(NamedTuple):
-    """All of it; `ticks`: where and how long after the first event."""
+    """A time line; `ticks`: position in percent, and time since the first event as text."""
 
     stretches: list[Stretch]
     marks: list[TimelineMark]
@@ -83,11 +83,11 @@ def time_line(run: Run | None, steps: Sequence[Step], now_ms: int) -> TimeLine |
 
 def _stretch(step: Step, x: float, lasted_ms: int, length_ms: int, *, is_now: bool) -> Stretch:
     status = step.to_status or ""
-    found = look(status, step.outcome)
+    style = look(status, step.outcome)
     width = max(SMALLEST, lasted_ms / length_ms * 100)
     ended = step.outcome is not None
     return Stretch(
-        status, found.tone, found.shape, min(x, 100 - width), width, "" if ended else span(lasted_ms), is_now
+        status, style.tone, style.shape, min(x, 100 - width), width, "" if ended else span(lasted_ms), is_now
     )
 
 

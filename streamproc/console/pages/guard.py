@@ -1,4 +1,4 @@
-"""What each response of the pages has in common: its headers, and errors as pages."""
+"""Common to all responses of the pages: security headers, and errors as pages."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -27,7 +27,7 @@ TEXTS = {
 
 
 def protected(request: Request, response: Response) -> Response:
-    """Return the response with the headers by which a browser runs nothing, and loads nothing, but ours."""
+    """Add the headers that make a browser load and run only our own files."""
     response.headers["content-security-policy"] = POLICY.format(root=request.scope.get("root_path", ""))
     response.headers["x-content-type-options"] = "nosniff"
     response.headers["referrer-policy"] = "no-referrer"
@@ -61,7 +61,7 @@ class Guard:
         return endpoint
 
     def plain(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-        """Return the endpoint of what is no page, with the same headers."""
+        """Return an endpoint that is not a page, with the same headers."""
 
         async def guarded(request: Request) -> Response:
             return protected(request, await endpoint(request))
@@ -74,19 +74,19 @@ class Guard:
         return self._error(request, status, HTTPStatus(status).phrase, text)
 
     async def _missing(self, request: Request) -> Response:
-        """Say how far the read model is: what is not here may only be late."""
+        """Answer for something not found. The page says how far the read model is: it may only be late."""
         as_of = (await reads(request).health()).as_of
         name = " ".join(map(str, request.path_params.values())) or request.query_params.get("id", "")
         phrase, text = "Not here yet, or not at all", "Nothing is known under this name:"
         return self._error(request, 404, phrase, text, as_of=as_of, name=name)
 
     def _lost(self, request: Request) -> Response:
-        kept = {name: value for name, value in request.query_params.items() if name not in {"cursor", "back"}}
+        others = {name: value for name, value in request.query_params.items() if name not in {"cursor", "back"}}
         text = "The read model was built anew since the link to it was made."
-        way_out = "The first page", f"?{urlencode(kept)}"
+        way_out = "The first page", f"?{urlencode(others)}"
         return self._error(request, 400, "This page of the list is gone", text, way_out=way_out)
 
     def _error(self, request: Request, status: int, phrase: str, text: str, **more: Any) -> Response:
-        """Return the page. `more`: `as_of` and `name` of what is not there, `way_out`: a link's text and URL."""
-        told = {"as_of": None, "name": None, "way_out": None, **more}
-        return self._renderer.page(request, "error", status=status, code=status, phrase=phrase, text=text, **told)
+        """Return an error page. `more`: `as_of` and `name` of something not found, `way_out`: a link's text and URL."""
+        context = {"as_of": None, "name": None, "way_out": None, **more}
+        return self._renderer.page(request, "error", status=status, code=status, phrase=phrase, text=text, **context)

@@ -1,4 +1,4 @@
-"""Addresses: all of them behind the base path, whatever an id holds."""
+"""URLs below the base path, with ids escaped."""
 
 from collections.abc import Sequence
 from urllib.parse import urlencode
@@ -17,10 +17,10 @@ class Links:
         self.root = root.rstrip("/")
 
     def to(self, path: str, **query: Queried) -> str:
-        """Return a page's URL, without the parameters that are empty."""
-        given = {name: value for name, value in query.items() if value not in (None, "", (), [])}
-        asked = urlencode(given, doseq=True, errors="replace")
-        return f"{self.root}/{path}{'?' if asked else ''}{asked}"
+        """Return a page's URL, without empty parameters."""
+        parameters = {name: value for name, value in query.items() if value not in (None, "", (), [])}
+        encoded = urlencode(parameters, doseq=True, errors="replace")
+        return f"{self.root}/{path}{'?' if encoded else ''}{encoded}"
 
     def run(self, run_id: str, **query: Queried) -> str:
         """Return the page of a run."""
@@ -28,7 +28,7 @@ class Links:
         return self.to(path, **named, **query)
 
     def api_run(self, run_id: str) -> str:
-        """Return what the API answers about a run."""
+        """Return the URL of a run in the API."""
         return self.to(f"api/v1/runs/{in_path(run_id)}")
 
     def runs(self, wanted: Filter, **query: Queried) -> str:

@@ -1,4 +1,4 @@
-"""What the pages are told at their start."""
+"""Options of the pages."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from streamproc.version import installed
 
 
 class PageOptions(NamedTuple):
-    """`title`: beside each page's own. `rows`: of a page of a list. `clock`: Unix seconds."""
+    """`title`: shown beside each page's own. `rows`: on a page of a list. `clock`: Unix seconds."""
 
     title: str = "streamproc"
     rows: int = 50

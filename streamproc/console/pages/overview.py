@@ -33,16 +33,16 @@ CHARTS: Final = {
 async def overview(request: Request, renderer: PageRenderer) -> Response:
     """Show the page; its fragments are `figures` and `chart`."""
     answer = await reads(request).overview()
-    asked = request.query_params
-    within = asked.get("range", "1h") if asked.get("range", "1h") in RANGES else "1h"
-    shown = asked.get("chart", "runs") if asked.get("chart", "runs") in CHARTS else "runs"
+    query = request.query_params
+    within = query.get("range", "1h") if query.get("range", "1h") in RANGES else "1h"
+    shown = query.get("chart", "runs") if query.get("chart", "runs") in CHARTS else "runs"
     wanted = SeriesFilter(
         since_ms=renderer.now_ms() - RANGES[within] * 1_000,
         until_ms=renderer.now_ms(),
-        assistant=asked.get("assistant") or None,
-        model=asked.get("model") or None,
+        assistant=query.get("assistant") or None,
+        model=query.get("model") or None,
     )
-    series = await _series(reads(request), wanted) if asked.get("fragment") != "figures" else None
+    series = await _series(reads(request), wanted) if query.get("fragment") != "figures" else None
     chart = [] if series is None else lines(shown, series.items)
     return renderer.page(
         request,
@@ -63,7 +63,7 @@ async def overview(request: Request, renderer: PageRenderer) -> Response:
 
 
 class StatusRow(NamedTuple):
-    """A status now. `share`: of the largest count, `used`: of its limit by its oldest run; both of 100."""
+    """A status now. In percent: `share` of the largest count; `used`: how much of its limit the oldest run has used."""
 
     now: StatusCount
     share: float
@@ -71,32 +71,32 @@ class StatusRow(NamedTuple):
 
 
 def _standing(status: StatusCount, now_ms: int, fleet: Overview) -> tuple[float, float | None]:
-    most = max((other.count for other in fleet.statuses), default=0) or 1
+    most = max((status.count for status in fleet.statuses), default=0) or 1
     used = None
     if status.limit_s and status.oldest_since is not None and status.is_open:
         used = min(100.0, (now_ms - status.oldest_since) / 10 / status.limit_s)
     return status.count / most * 100, used
 
 
-async def _series(found: Reads, wanted: SeriesFilter) -> Series:
-    """Return the finest series that is not longer than a chart shows."""
+async def _series(source: Reads, wanted: SeriesFilter) -> Series:
+    """Return the finest series that fits into a chart."""
     page = Page(limit=MAX_PAGE)
-    series = await found.series(wanted, page)
+    series = await source.series(wanted, page)
     points = (wanted.until_ms - wanted.since_ms) / 1_000
     sizes = [size for size in sorted(series.sizes_s) if points / size <= MAX_POINTS] or series.sizes_s[-1:]
     if sizes and series.size_s not in sizes:
         wanted = wanted._replace(size_s=sizes[0])
-        series = await found.series(wanted, page)
+        series = await source.series(wanted, page)
     items, following = [*series.items], series.next
     while following and len(items) < MAX_POINTS:
-        more = await found.series(wanted._replace(size_s=series.size_s), Page(MAX_PAGE, following))
+        more = await source.series(wanted._replace(size_s=series.size_s), Page(MAX_PAGE, following))
         items, following = items + more.items, more.next
     series.items = list(islice(items, MAX_POINTS))
     return series
 
 
 def lines(chart: str, windows: list[SeriesPoint]) -> list[ChartLine]:
-    """Return what a chart shows."""
+    """Return the lines of a chart."""
     if chart == "failures":
         return [ChartLine("failed of ended", [_percent(window.failure_rate) for window in windows])]
     if chart == "durations":
@@ -118,6 +118,6 @@ def _percent(rate: float | None) -> float | None:
 
 
 def _data(windows: list[SeriesPoint], chart: list[ChartLine]) -> str:
-    """Return what the script draws: the names, and the columns with the times first."""
+    """Return the data of a chart as JSON for the script: names, and columns, of which the first has the times."""
     times = [window.start // 1_000 for window in windows]
     return json.dumps({"names": [line.name for line in chart], "columns": [times, *(line.values for line in chart)]})

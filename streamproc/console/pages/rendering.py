@@ -1,4 +1,4 @@
-"""A template and what it is told, as a response."""
+"""Renders a template with its context as a response."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -39,18 +39,20 @@ class PageRenderer:
         self._templates.globals["tree"] = jsontree.tree
 
     def now_ms(self) -> int:
-        """Return the time."""
+        """Return the time in Unix milliseconds."""
         return int(self.options.clock() * 1_000)
 
-    def page(self, request: Request, template: str, *, as_of: AsOf | None, status: int = 200, **told: Any) -> Response:
-        """Return a page, or the part that is asked for: `_part.html` beside the template, and a new foot."""
+    def page(
+        self, request: Request, template: str, *, as_of: AsOf | None, status: int = 200, **values: Any
+    ) -> Response:
+        """Return a page; or, where the query has a fragment, `_fragment.html` beside the template, and the foot."""
         part = request.query_params.get(FRAGMENT, "")
         names = [f"{template}/page.html"]
         if part.isalpha() and part.isascii():
             names = [f"{template}/_{part}.html", *names]
         now_ms = self.now_ms()
         context: Mapping[str, Any] = {
-            **told,
+            **values,
             "as_of": as_of,
             "links": Links(request.scope.get("root_path", "")),
             "caller": caller(request),
@@ -64,20 +66,20 @@ class PageRenderer:
         text = chosen.render(context)
         if chosen.name != names[-1]:
             text += self._templates.get_template("foot.html").render(context)
-        # A half of a surrogate pair is shown as an escape; in an attribute it is as it came, and no UTF-8.
+        # Half a surrogate pair is escaped in text, but not in attributes, where it cannot be encoded: replace it.
         return Response(text.encode("utf-8", "replace"), status, media_type="text/html; charset=utf-8")
 
 
 def reads(request: Request) -> Reads:
-    """Return what answers."""
-    found: Reads = request.app.state.reads
-    return found
+    """Return the application's read model."""
+    model: Reads = request.app.state.reads
+    return model
 
 
 def caller(request: Request) -> Caller:
-    """Return who asks; nobody where they were not let in."""
-    found: Caller = getattr(request.state, "caller", NOBODY)
-    return found
+    """Return the request's caller; NOBODY where access was refused."""
+    named: Caller = getattr(request.state, "caller", NOBODY)
+    return named
 
 
 _WORDS = ("verbatim", "foreign", "middle", "number", "short", "percent", "size", "span", "limit")

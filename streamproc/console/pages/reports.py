@@ -1,4 +1,4 @@
-"""Reports of the browser about what the page's own policy forbade: counted, never repeated."""
+"""Browsers' reports of violations of the content security policy: counted, and never shown to anybody."""
 
 import json
 from collections import Counter
@@ -28,12 +28,12 @@ DIRECTIVES: Final = frozenset(
         "frame-ancestors",
     ]
 )
-"""Only these words of a report are ever shown: the rest is anybody's text."""
+"""Only these words of a report are logged: anybody can write the rest."""
 MAX_LOGGED: Final = 20
 
 
 class Reports:
-    """`count`: by directive, `other` for what is none."""
+    """Receives reports. `count`: by directive, `other` for unknown ones."""
 
     def __init__(self) -> None:
         self.count: Counter[str] = Counter()
@@ -54,7 +54,7 @@ class Reports:
 def _directive(body: bytes) -> str:
     try:
         report = json.loads(body)["csp-report"]
-        said = report.get("effective-directive") or report.get("violated-directive", "").split(" ")[0]
+        directive = report.get("effective-directive") or report.get("violated-directive", "").split(" ")[0]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return "other"
-    return said if isinstance(said, str) and said in DIRECTIVES else "other"
+    return directive if isinstance(directive, str) and directive in DIRECTIVES else "other"

@@ -22,7 +22,7 @@ from streamproc.console.wholepath import RUN
 
 
 def routes(options: PageOptions) -> list[BaseRoute]:
-    """Return all of them. They ask `app.state.reads` (Reads) and go by `request.state.caller` (Caller)."""
+    """Return the routes. They use `app.state.reads` (Reads) and `request.state.caller` (Caller)."""
     guard = Guard(PageRenderer(options))
     return [
         Route("/", guard.page(overview)),

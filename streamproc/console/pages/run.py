@@ -1,4 +1,4 @@
-"""One run: where it stands, how it came there, what it holds."""
+"""The page of one run: its state, its history, its object."""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,9 +20,9 @@ async def run(request: Request, renderer: PageRenderer) -> Response:
     if not run_id:
         raise HTTPException(404)
     is_peek = request.query_params.get(FRAGMENT) == "peek"
-    asked = request.query_params
+    query = request.query_params
     detail = await reads(request).run(run_id, payload=caller(request).sees_payloads and not is_peek)
-    history = await reads(request).history(run_id, page_of(asked, MAX_PAGE))
+    history = await reads(request).history(run_id, page_of(query, MAX_PAGE))
     links = Links(request.scope.get("root_path", ""))
     return renderer.page(
         request,
@@ -36,5 +36,5 @@ async def run(request: Request, renderer: PageRenderer) -> Response:
         latest=history.items[-PEEK_STEPS:],
         earlier=max(0, len(history.items) - PEEK_STEPS),
         line_of_time=time_line(detail.run, history.items, renderer.now_ms()),
-        turning=turning(links, runpage.page_of(run_id)[0], asked, history.next),
+        turning=turning(links, runpage.page_of(run_id)[0], query, history.next),
     )

@@ -1,4 +1,4 @@
-"""The list of runs: all that it shows is in its URL."""
+"""The list of runs; its URL has all of its options."""
 
 import json
 from hashlib import blake2b
@@ -27,36 +27,36 @@ EXAMPLES: Final = {
     METADATA: "metadata: meta.KEY:VALUE",
     "id:": "what the id begins with",
 }
-"""What the bar may hold, and what it means: its completion."""
+"""Completions of the filter bar: the qualifiers, and what they mean."""
 MAX_VALUES: Final = 20
 KEYS: Final = "keys"
 
 
 async def runs(request: Request, renderer: PageRenderer) -> Response:
     """Show the list; its fragments are `rows`, and `keys`: JSON, by which the script sees what is new."""
-    asked = request.query_params
-    text, sort = asked.get("q", "").strip(), asked.get("sort") or SORTS[0]
+    query = request.query_params
+    text, sort = query.get("q", "").strip(), query.get("sort") or SORTS[0]
     links = Links(request.scope.get("root_path", ""))
     try:
         wanted = _parsed(text, sort)
     except BadQuery as error:
         health = await reads(request).health()
         return renderer.page(
-            request, "runs", as_of=health.as_of, status=400, found=None, error=str(error), **_bar(text, SORTS[0])
+            request, "runs", as_of=health.as_of, status=400, answer=None, error=str(error), **_bar(text, SORTS[0])
         )
-    found = await reads(request).runs(wanted, sort, page_of(asked, renderer.options.rows))
-    if asked.get(FRAGMENT) == KEYS:
-        return JSONResponse({"keys": [key(run) for run in found.items]})
+    answer = await reads(request).runs(wanted, sort, page_of(query, renderer.options.rows))
+    if query.get(FRAGMENT) == KEYS:
+        return JSONResponse({"keys": [key(run) for run in answer.items]})
     return renderer.page(
         request,
         "runs",
-        as_of=found.as_of,
-        found=found,
+        as_of=answer.as_of,
+        answer=answer,
         error=None,
-        turning=turning(links, "runs", asked, found.next),
+        turning=turning(links, "runs", query, answer.next),
         cells=Cells(wanted, sort, links),
         key=key,
-        is_first=not asked.get("cursor"),
+        is_first=not query.get("cursor"),
         **_bar(text, sort),
     )
 
@@ -83,30 +83,30 @@ class Cells:
     def __init__(self, wanted: Filter, sort: str, links: Links) -> None:
         self._wanted, self._links = wanted, links
         self._sort = None if sort == SORTS[0] else sort
-        self._made: dict[tuple[str, str], Markup] = {}
+        self._cells: dict[tuple[str, str], Markup] = {}
 
     def cell(self, name: str, value: str | None, shown: Markup) -> Markup:
-        """Return the cell of a qualifier's value. Most values of a page are there often."""
+        """Return the cell of a qualifier's value. Cached: most values occur often on a page."""
         if not value:
             return NOTHING
-        if (made := self._made.get((name, value))) is None:
+        if (cell := self._cells.get((name, value))) is None:
             values = (*self._wanted.unwanted.get(name, ()), value)
             only, without = self._to(Filter(wanted={name: (value,)})), self._to(Filter(unwanted={name: values}))
-            made = self._made[name, value] = CELL.format(only, shown, without, name)
-        return made
+            cell = self._cells[name, value] = CELL.format(only, shown, without, name)
+        return cell
 
     def _to(self, change: Filter) -> str:
         return self._links.runs(self._wanted.merged(change), sort=self._sort)
 
 
 def key(run: Run) -> str:
-    """Return what a row is known by while its run keeps its status: HTML does not keep every character of an id."""
+    """Return a row's key, which stays while its run keeps its status. A hash: HTML cannot hold every character."""
     entered = f"{run.status_since} {run.run_id}".encode("utf-8", "surrogatepass")
     return blake2b(entered, digest_size=8).hexdigest()
 
 
 async def completion(request: Request) -> Response:
-    """Answer what a qualifier may be completed to: `items`, pairs of a value and how many runs have it."""
-    asked = request.query_params
-    found = await reads(request).values(asked.get("qualifier", ""), asked.get("prefix", ""), min(MAX_VALUES, MAX_PAGE))
-    return JSONResponse({"items": found.items})
+    """Answer with the completions of a qualifier: `items`, pairs of a value and the number of runs with it."""
+    query = request.query_params
+    answer = await reads(request).values(query.get("qualifier", ""), query.get("prefix", ""), min(MAX_VALUES, MAX_PAGE))
+    return JSONResponse({"items": answer.items})

@@ -33,7 +33,7 @@ def verbatim(text: str) -> Markup:
 
 
 def foreign(text: str | None, most_chars: int = 60) -> Markup:
-    """Return somebody else's text: cut, whole in its title, and without effect on what stands around it."""
+    """Return a producer's text: escaped, isolated from the text around it, and cut; the title has the whole of it."""
     if not text:
         return NOTHING
     if len(text) <= most_chars:
@@ -43,7 +43,7 @@ def foreign(text: str | None, most_chars: int = 60) -> Markup:
 
 
 def middle(text: str, most_chars: int = 26) -> Markup:
-    """Return an id cut in its middle: it tells itself apart at both ends."""
+    """Return an id cut in the middle: ids differ at both ends."""
     shown = escaped(text[:MAX_TITLE_CHARS])
     if len(shown) <= most_chars:
         return _isolated(shown)
@@ -57,7 +57,7 @@ def _isolated(shown: str, title: str = "") -> Markup:
 
 
 def number(value: float | None) -> str:
-    """Write a number with its thousands apart; a short one with a decimal where it has one."""
+    """Write a number with thousands separators; below 100 with one decimal unless it is whole."""
     if value is None:
         return NONE
     return f"{value:,.1f}" if value % 1 and abs(value) < 100 else f"{value:,.0f}"  # noqa: PLR2004
@@ -88,25 +88,25 @@ def size(count: int) -> str:
 
 def span(milliseconds: float) -> str:
     """Write a time span in its two largest units."""
-    left = abs(int(milliseconds))
-    if left < SECOND:
-        return f"{left} ms"
-    if left < MINUTE:
-        return f"{left // SECOND}s"
-    if left < HOUR:
-        return f"{left // MINUTE}m {left % MINUTE // SECOND:02}s" if left < 10 * MINUTE else f"{left // MINUTE}m"
-    if left < DAY:
-        return f"{left // HOUR}h {left % HOUR // MINUTE:02}m"
-    return f"{left // DAY}d {left % DAY // HOUR}h"
+    rest = abs(int(milliseconds))
+    if rest < SECOND:
+        return f"{rest} ms"
+    if rest < MINUTE:
+        return f"{rest // SECOND}s"
+    if rest < HOUR:
+        return f"{rest // MINUTE}m {rest % MINUTE // SECOND:02}s" if rest < 10 * MINUTE else f"{rest // MINUTE}m"
+    if rest < DAY:
+        return f"{rest // HOUR}h {rest % HOUR // MINUTE:02}m"
+    return f"{rest // DAY}d {rest % DAY // HOUR}h"
 
 
 def limit(milliseconds: float) -> str:
-    """Write a time span that somebody set: in the unit that it is a whole number of."""
+    """Write a time span from a setting in the largest unit of which it is a whole multiple."""
     return whole_span(int(milliseconds)) if milliseconds >= SECOND else span(milliseconds)
 
 
 def stamp(time_ms: int, now_ms: int, *, exact: bool = False) -> str:
-    """Write a time in UTC: of today without its day, of this year without its year."""
+    """Write a time in UTC, without the day if it is today, without the year if it is this year."""
     iso, today = instant(time_ms), instant(now_ms)
     day, clock = iso[:10], iso[11 : 23 if exact else 19]
     if day == today[:10]:
@@ -115,7 +115,7 @@ def stamp(time_ms: int, now_ms: int, *, exact: bool = False) -> str:
 
 
 def moment(time_ms: int | None, now_ms: int, *, exact: bool = False) -> Markup:
-    """Write a time in UTC; the script turns it into what the reader wants. `exact`: with milliseconds."""
+    """Write a time in UTC; the script converts it to the reader's choice. `exact`: with milliseconds."""
     if time_ms is None:
         return NOTHING
     if not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
@@ -124,14 +124,14 @@ def moment(time_ms: int | None, now_ms: int, *, exact: bool = False) -> Markup:
 
 
 def age(time_ms: int | None, now_ms: int) -> Markup:
-    """Write how long ago a time is; it goes on counting."""
+    """Write how long ago a time is; the script keeps counting."""
     if time_ms is None or not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
         return moment(time_ms, now_ms)
     return _time(instant(time_ms), "age", span(max(0, now_ms - time_ms)))
 
 
 def left(time_ms: int | None, now_ms: int) -> Markup:
-    """Write how long it is until a time, or since when it is over; it goes on counting."""
+    """Write how long it is until a time, or how long it has passed; the script keeps counting."""
     if time_ms is None or not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
         return moment(time_ms, now_ms)
     if time_ms <= now_ms:
@@ -140,5 +140,5 @@ def left(time_ms: int | None, now_ms: int) -> Markup:
 
 
 def _time(iso: str, kind: str, shown: str, more: str = "") -> Markup:
-    """Return the element that the script writes anew; all of it is ours."""
+    """Return the element that the script updates. Its arguments need no escaping: none comes from a producer."""
     return Markup(f'<time datetime="{iso}" data-as="{kind}" title="{iso}"{more}>{shown}</time>')

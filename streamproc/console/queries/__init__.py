@@ -1,1 +1,1 @@
-"""Questions to the read model: each a function of a connection, which holds its snapshot no longer than that."""
+"""Queries of the read model: functions of a connection, whose snapshot lasts for one call only."""

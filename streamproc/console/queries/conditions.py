@@ -1,4 +1,4 @@
-"""A filter as SQL: what is tried on each run that an index yields."""
+"""A filter as SQL: the condition tried on each run that an index yields."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +15,7 @@ def conditions(view: View, wanted: Filter, now_ms: int) -> Part:
 
 
 def ages(wanted: Filter, now_ms: int) -> Iterator[Part]:
-    """Yield how long a run may have been in its status."""
+    """Yield the conditions on how long a run has been in its status."""
     if wanted.older_ms is not None:
         yield "since <= ?", [now_ms - wanted.older_ms]
     if wanted.younger_ms is not None:

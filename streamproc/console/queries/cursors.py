@@ -1,4 +1,4 @@
-"""Where a page ends: the key of its last row, of which read model, as a text that nobody needs to read."""
+"""Cursors: the read model, the list, and the key of a page's last row, as an opaque text."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ def cursor(epoch: str, of: str, key: Sequence[Any]) -> str:
 
 
 def key_in(text: str, epoch: str, of: str, kinds: Sequence[type]) -> list[Any]:
-    """Return the key in a cursor; raises BadCursor where it is none of this list and this read model."""
+    """Return the key in a cursor; raises BadCursor where it is not one of this list and this read model."""
     try:
         padded = text[:MAX_CHARS] + "=" * (-len(text) % 4)
-        found = msgspec.msgpack.decode(urlsafe_b64decode(padded), type=list[Any])
+        parts = msgspec.msgpack.decode(urlsafe_b64decode(padded), type=list[Any])
     except (ValueError, msgspec.MsgspecError):
         raise BadCursor("the cursor is none: take `next` of the page before as it is") from None
-    # SQLite's whole numbers end there; a cursor of ours has none beyond.
-    is_small = all(abs(each) < 2**63 for each in found[2:] if isinstance(each, int))
-    if found[1:2] != [of] or [type(each) for each in found[2:]] != [*kinds] or not is_small:
+    # SQLite takes no larger integers, and none of our cursors has one.
+    is_small = all(abs(value) < 2**63 for value in parts[2:] if isinstance(value, int))
+    if parts[1:2] != [of] or [type(value) for value in parts[2:]] != [*kinds] or not is_small:
         raise BadCursor("the cursor is of another list: begin at the first page")
-    if found[0] != epoch:
+    if parts[0] != epoch:
         raise BadCursor(STALE)
-    return found[2:]
+    return parts[2:]

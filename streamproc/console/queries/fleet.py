@@ -1,4 +1,4 @@
-"""The fleet as a whole: runs by status, rates, series of windows, what qualifiers may be completed to."""
+"""Queries about all runs: counts by status, rates, series of windows, completions of qualifiers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from streamproc.console.reads import SeriesFilter
 RATES_MS = 900_000
 MOST_STATUSES = 100
 MOST_COMPLETED = 1_000
-"""Values that begin alike, among which the most frequent are looked for."""
+"""How many values with a prefix are searched for the most frequent ones."""
 NESTED = ("ended", "errors", "transitions", "tokens")
 
 
 def statuses(db: Connection, view: View, now_ms: int) -> list[StatusCount]:
-    """Return the runs by status: those of the profile in its order, then others that producers say."""
-    profile, found = view.profile, counts(db, "status")
-    others = [status for status, _ in Counter(found).most_common() if status not in profile.statuses]
+    """Return the runs by status: the profile's statuses in their order, then others that producers sent."""
+    profile, counted = view.profile, counts(db, "status")
+    others = [status for status, _ in Counter(counted).most_common() if status not in profile.statuses]
     named = [*profile.statuses, *others][:MOST_STATUSES]
     overdue = dict(
         db.execute(
@@ -33,7 +33,7 @@ def statuses(db: Connection, view: View, now_ms: int) -> list[StatusCount]:
             [now_ms],
         ).fetchall()
     )
-    return [_status(db, view, status, found.get(status, 0), overdue.get(status, 0)) for status in named]
+    return [_status(db, view, status, counted.get(status, 0), overdue.get(status, 0)) for status in named]
 
 
 def _status(db: Connection, view: View, status: str, count: int, overdue: int) -> StatusCount:
@@ -56,18 +56,18 @@ def _status(db: Connection, view: View, status: str, count: int, overdue: int) -
 
 
 def rates(db: Connection, now_ms: int) -> list[Rate]:
-    """Return what happened in each ten seconds of the last quarter of an hour, those without anything too."""
+    """Return the rates of each ten seconds in the last quarter of an hour, including those with no events."""
     last = now_ms - now_ms % RATE_MS
     first = last - RATES_MS + RATE_MS
     names = ("transitions", "created", "succeeded", "failed", "ended")
     rows = db.execute(f"SELECT start, {', '.join(names)} FROM rates WHERE start BETWEEN ? AND ?", [first, last])
-    found = {start: dict(zip(names, counts, strict=True)) for start, *counts in rows}
+    by_start = {start: dict(zip(names, counts, strict=True)) for start, *counts in rows}
     nothing = dict.fromkeys(names, 0)
-    return [Rate(start=start, **found.get(start, nothing)) for start in range(first, last + 1, RATE_MS)]
+    return [Rate(start=start, **by_start.get(start, nothing)) for start in range(first, last + 1, RATE_MS)]
 
 
 def values(db: Connection, qualifier: str, prefix: str, limit: int) -> list[tuple[str, int]]:
-    """Return values that begin so, the most frequent first."""
+    """Return values with a prefix, the most frequent first."""
     begins, bounds = beginning_with("value", prefix)
     rows = db.execute(
         f"SELECT value, runs FROM facets WHERE name = ? AND {begins} LIMIT ?", [qualifier, *bounds, MOST_COMPLETED]
@@ -76,17 +76,17 @@ def values(db: Connection, qualifier: str, prefix: str, limit: int) -> list[tupl
 
 
 def sizes(db: Connection) -> list[int]:
-    """Return the sizes of the windows that there are, in milliseconds."""
-    found: list[int] = []
+    """Return the sizes of the stored windows in milliseconds, ascending."""
+    sizes_ms: list[int] = []
     while True:
-        (size,) = db.execute("SELECT min(size) FROM sums WHERE size > ?", [found[-1] if found else 0]).fetchone()
+        (size,) = db.execute("SELECT min(size) FROM sums WHERE size > ?", [sizes_ms[-1] if sizes_ms else 0]).fetchone()
         if size is None:
-            return found
-        found.append(size)
+            return sizes_ms
+        sizes_ms.append(size)
 
 
 def windows(db: Connection, wanted: SeriesFilter, size_ms: int, limit: int) -> list[SeriesPoint]:
-    """Return up to `limit` windows, summed over what is not asked for."""
+    """Return up to `limit` windows, summed over all assistants and models that the filter does not restrict."""
     span = [size_ms, wanted.since_ms, wanted.until_ms]
     if wanted.assistant is None and wanted.model is None:
         rows = db.execute(
@@ -133,10 +133,10 @@ def window(start: int, size_ms: int, sums: Sums) -> SeriesPoint:
 
 
 def summed(windows: Sequence[SeriesPoint]) -> Counter[str]:
-    """Return the tokens of windows by type."""
+    """Return the total tokens of windows by type."""
     total: Counter[str] = Counter()
-    for each in windows:
-        total.update(each.tokens)
+    for window in windows:
+        total.update(window.tokens)
     return total
 
 

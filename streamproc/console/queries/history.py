@@ -1,4 +1,4 @@
-"""What happened to a run: arrivals, alerts and rejected events, in the order of time; and the same as it happens."""
+"""The history of a run: arrivals, alerts and rejected events in the order of time; and the steps added lately."""
 
 from collections.abc import Mapping, Sequence
 from heapq import merge
@@ -14,14 +14,14 @@ from streamproc.console.model.history import partitions
 REJECTED = "rejected"
 COLUMNS = "kind, partition, offset, run_id, at, recorded, packed"
 LETTER = 9
-"""Stands behind the kinds of steps."""
+"""The kind of a dead letter in a Place; it sorts behind all StepKinds."""
 MOST_LETTERS = 1_000
 Place = tuple[int, int, int, int]
-"""What orders a run's steps: time, then kind, partition and offset of the record that tells of it."""
+"""The order of a run's steps: time, then kind, partition and offset of the step's record."""
 
 
 class Telling(NamedTuple):
-    """A step, with what the stream is filtered by."""
+    """A step, with the fields that a stream can be filtered by."""
 
     kind: StepKind
     partition: int
@@ -33,14 +33,14 @@ class Telling(NamedTuple):
 
 
 class Topics(NamedTuple):
-    """The topics that the steps come from, by kind, and the dead letters'."""
+    """The topics of the steps by kind, and the topic of dead letters."""
 
     by_kind: Mapping[StepKind, str]
     dead_letters: str
 
 
 def steps(db: Connection, topics: Topics, run_id: str, limit: int, behind: Place | None) -> list[tuple[Place, Step]]:
-    """Return up to `limit` steps of a run behind a place, each with its own."""
+    """Return up to `limit` steps of a run behind a place, each with its own place."""
     both = merge(_steps(db, topics, run_id, limit, behind), _letters(db, topics, run_id, behind), key=itemgetter(0))
     return list(islice(both, limit))
 
@@ -48,19 +48,19 @@ def steps(db: Connection, topics: Topics, run_id: str, limit: int, behind: Place
 def since(
     db: Connection, topics: Topics, read: Mapping[tuple[StepKind, int], int], kinds: Sequence[StepKind], limit: int
 ) -> list[Telling]:
-    """Return steps that were written since, in the order of each partition.
+    """Return the steps from given offsets on, at most `limit` of each partition, in its order.
 
-    `read`: the next offset of each partition; of one that is not in it everything. At most `limit` of each.
+    `read`: the next offset of each partition; a partition that is not in it is read from the beginning.
     """
-    found: list[Telling] = []
+    tellings: list[Telling] = []
     for kind in kinds:
         for partition in partitions(db, kind):
             rows = db.execute(
                 f"SELECT {COLUMNS} FROM steps WHERE kind = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?",
                 [kind, partition, read.get((kind, partition), 0), limit],
             )
-            found += [_telling(topics, row) for row in rows]
-    return found
+            tellings += [_telling(topics, row) for row in rows]
+    return tellings
 
 
 def ends(db: Connection, kinds: Sequence[StepKind]) -> dict[tuple[StepKind, int], int]:
@@ -84,65 +84,65 @@ def _steps(db: Connection, topics: Topics, run_id: str, limit: int, behind: Plac
 
 
 def _letters(db: Connection, topics: Topics, run_id: str, behind: Place | None) -> list[tuple[Place, Step]]:
-    """Return the letters of a run's events, by the event's own time."""
+    """Return the dead letters of a run as steps, in the order of the events' own times."""
     rows = db.execute(
         "SELECT partition, offset, written, reason, topic, source, packed FROM letters WHERE run_id = ? "
         "ORDER BY written LIMIT ?",
         [run_id, MOST_LETTERS],
     )
-    found: list[tuple[Place, Step]] = []
+    placed_steps: list[tuple[Place, Step]] = []
     for partition, offset, written, reason, topic, source, packed in rows:
-        said = unpack_letter(packed)
+        letter = unpack_letter(packed)
         step = Step(
             what="arrival",
-            at=said.source_timestamp if said.source_timestamp > 0 else written,
+            at=letter.source_timestamp if letter.source_timestamp > 0 else written,
             recorded_at=written,
             verdict=REJECTED,
             reason=reason,
-            message=said.message,
+            message=letter.message,
             source_topic=topic,
             source_partition=source,
-            source_offset=said.source_offset,
+            source_offset=letter.source_offset,
             topic=topics.dead_letters,
             partition=partition,
             offset=offset,
         )
         place = (step.at, LETTER, partition, offset)
         if behind is None or place > behind:
-            found.append((place, step))
-    return sorted(found, key=itemgetter(0))
+            placed_steps.append((place, step))
+    return sorted(placed_steps, key=itemgetter(0))
 
 
 def _telling(topics: Topics, row: Sequence[Any]) -> Telling:
-    """Return a row of COLUMNS as a step."""
+    """Turn a row of COLUMNS into a Telling."""
     kind, partition, offset, run_id, at, recorded, packed = row
     topic = topics.by_kind[kind]
     if kind == StepKind.ALERT:
         alert = unpack_alerted(packed)
         step = _alert(alert, at, recorded, topic, partition, offset)
         return Telling(StepKind(kind), partition, offset, run_id, alert.assistant_id, alert.model, step)
-    said = unpack_arrived(packed)
+    arrival = unpack_arrived(packed)
     step = Step(
         what="arrival",
         at=at,
         recorded_at=recorded,
-        verdict=said.verdict,
-        from_status=said.from_status,
-        to_status=said.to_status,
-        in_from_ms=said.in_from_ms,
-        expected=said.expected,
-        outcome=said.outcome,
-        error_code=said.error_code,
-        reason=said.reason,
-        attempt=said.attempt,
-        source_topic=said.source_topic,
-        source_partition=said.source_partition,
-        source_offset=said.source_offset,
+        verdict=arrival.verdict,
+        from_status=arrival.from_status,
+        to_status=arrival.to_status,
+        in_from_ms=arrival.in_from_ms,
+        expected=arrival.expected,
+        outcome=arrival.outcome,
+        error_code=arrival.error_code,
+        reason=arrival.reason,
+        attempt=arrival.attempt,
+        source_topic=arrival.source_topic,
+        source_partition=arrival.source_partition,
+        source_offset=arrival.source_offset,
         topic=topic,
         partition=partition,
         offset=offset,
     )
-    return Telling(StepKind(kind), partition, offset, run_id, said.assistant_id, said.model, step)
+    return Telling(StepKind(kind), partition, offset, run_id, arrival.assistant_id, arrival.model, step)
 
 
 def _alert(alert: Alerted, at: int, recorded: int, topic: str, partition: int, offset: int) -> Step:

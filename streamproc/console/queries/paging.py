@@ -1,19 +1,19 @@
-"""One page of a table in the order of an index, newest first; how much is looked through for it is bounded."""
+"""Reads one page of a table in the order of an index, newest first; the number of rows examined is bounded."""
 
 from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 EXAMINED_AT_MOST = 20_000
-"""Rows that a filter may pass over on the way to a full page; then the page is shorter, and the next one goes on."""
+"""How many rows are examined for one page. If the filter passes too few of them, the page is shorter."""
 
 Key = Sequence[Any]
 Part = tuple[str, Sequence[Any]]
-"""A condition, and the values of its marks."""
+"""An SQL condition, and the values of its placeholders."""
 
 
 class PagedTable(NamedTuple):
-    """What is paged: a table by an index, whose `key` orders it, and what of the index is read."""
+    """A table to page through: `by` an index, in the order of its columns `key`, restricted to `within`."""
 
     table: str
     by: str
@@ -24,7 +24,7 @@ class PagedTable(NamedTuple):
 def page(
     db: Connection, source: PagedTable, columns: str, tried: Sequence[Part], limit: int, behind: Key | None
 ) -> tuple[list[Any], Key | None]:
-    """Return up to `limit` rows behind a key, and the key behind which there may be more.
+    """Return up to `limit` rows behind a key that meet all of `tried`, and the key behind which there may be more.
 
     Each row has the source's key in front of `columns`.
     """
@@ -45,10 +45,10 @@ def page(
 
 
 def beginning_with(column: str, prefix: str) -> Part:
-    """Return the condition for texts that begin so, as an index can answer it: no character is behind the last one."""
+    """Return the condition for texts with a prefix, as a range of an index: U+10FFFF is the last character."""
     return f"{column} >= ? AND {column} < ?", (prefix, prefix + "\U0010ffff")
 
 
 def joined(parts: Sequence[Part]) -> Part:
-    """Return conditions as one."""
+    """Join conditions with AND."""
     return " AND ".join(["true", *(text for text, _ in parts)]), [value for _, values in parts for value in values]

@@ -1,4 +1,4 @@
-"""Who does what: the instances as they reported last, and each input partition as its owner reports it."""
+"""The instances by their last reports, and each input partition as its owner reports it."""
 
 from collections.abc import Iterator, Mapping
 from sqlite3 import Connection
@@ -9,7 +9,7 @@ from msgspec.msgpack import Decoder
 from streamproc.console.answers.fleet import Instance, PartitionStatus
 
 STALE_AFTER = 3
-"""Intervals without a report, and the instance is gone, or cut off."""
+"""After this many intervals without a report, an instance counts as gone or cut off."""
 UNOWNED = "unowned"
 
 Report = Mapping[str, Any]
@@ -19,11 +19,11 @@ _unpack = Decoder(dict[str, Any]).decode
 
 
 def reports(db: Connection, topic: str, partitions: int, now_ms: int) -> tuple[list[Instance], list[PartitionStatus]]:
-    """Return the instances, and the partitions of the inputs; one of `topic` that nobody reports is unowned."""
+    """Return the instances and the input partitions; a partition of `topic` that nobody reports is unowned."""
     rows = db.execute("SELECT packed, before FROM instances ORDER BY instance_id").fetchall()
     pairs = [(_unpack(packed), None if before is None else _unpack(before)) for packed, before in rows]
     latest: dict[tuple[str, int], PartitionStatus] = {}
-    # Where two report one partition, it has moved: who reported last has it.
+    # A partition in two reports has moved: the later report counts.
     for report, before in sorted(pairs, key=lambda pair: pair[0]["reported_at"]):
         for status in _partitions(report, before, now_ms):
             latest[status.topic, status.partition] = status
@@ -58,33 +58,35 @@ def _cores(report: Report, before: Report | None) -> float | None:
 
 
 def _partitions(report: Report, before: Report | None, now_ms: int) -> Iterator[PartitionStatus]:
-    earlier = {(each["topic"], each["partition"]): each for each in (before or {}).get("partitions", ())}
-    for each in report["partitions"]:
-        left, total = each["restore_remaining"], each["restore_total"]
+    earlier = {
+        (partition["topic"], partition["partition"]): partition for partition in (before or {}).get("partitions", ())
+    }
+    for partition in report["partitions"]:
+        remaining, total = partition["restore_remaining"], partition["restore_total"]
         passed_s = 0.0 if before is None else (report["reported_at"] - before["reported_at"]) / 1_000
-        was_left = (earlier.get((each["topic"], each["partition"])) or {}).get("restore_remaining")
+        was_left = (earlier.get((partition["topic"], partition["partition"])) or {}).get("restore_remaining")
         yield PartitionStatus(
-            topic=each["topic"],
-            partition=each["partition"],
+            topic=partition["topic"],
+            partition=partition["partition"],
             instance_id=report["instance_id"],
-            state=each["state"],
-            reason=each["reason"],
-            detail=each["detail"],
-            since=each["since"],
-            lag_records=each["lag_records"],
-            lag_s=each["lag_seconds"],
-            last_commit_at=each["last_commit_at"],
-            restore_fraction=round(1 - left / total, 4) if total and left is not None else None,
-            restore_left_s=_left_s(left, was_left, passed_s),
+            state=partition["state"],
+            reason=partition["reason"],
+            detail=partition["detail"],
+            since=partition["since"],
+            lag_records=partition["lag_records"],
+            lag_s=partition["lag_seconds"],
+            last_commit_at=partition["last_commit_at"],
+            restore_fraction=round(1 - remaining / total, 4) if total and remaining is not None else None,
+            restore_left_s=_left_s(remaining, was_left, passed_s),
             is_stale=_is_stale(report, now_ms),
         )
 
 
-def _left_s(left: int | None, was_left: int | None, passed_s: float) -> float | None:
-    """Return how long the rest takes at the pace between two reports."""
-    if not left or was_left is None or was_left <= left or passed_s <= 0:
+def _left_s(remaining: int | None, was_left: int | None, passed_s: float) -> float | None:
+    """Return how many seconds a restore still takes, at the pace between two reports."""
+    if not remaining or was_left is None or was_left <= remaining or passed_s <= 0:
         return None
-    return round(left * passed_s / (was_left - left), 1)
+    return round(remaining * passed_s / (was_left - remaining), 1)
 
 
 def _unowned(topic: str, partition: int) -> PartitionStatus:

@@ -1,7 +1,7 @@
-"""Lists of runs, read in the order of an index, a bounded number at a time; and single ones.
+"""Lists of runs, read in the order of an index, a bounded number at a time; and single runs.
 
-A list is never counted and never sorted as a whole. Which index it is read by is decided by how many runs have the
-values that are asked for; the other conditions are tried on what it yields.
+A list is never counted or sorted as a whole. The index is chosen by how many runs have the requested values; the other
+conditions are tried on the rows that it yields.
 """
 
 import json
@@ -18,12 +18,12 @@ from streamproc.console.queries.view import View
 
 EXAMINED_AT_ONCE = 2_000
 WIDER = 6
-"""As many times more are looked at where a page is not full yet."""
+"""While a page is not full, each round examines this many times more rows."""
 SEARCH_S = 0.12
-"""For filling one page; what it is short of by then comes with the next one."""
+"""Time for filling one page; it is cut short then, and the next page goes on from there."""
 FEW = 5_000
 MOST_STREAMS = 100
-"""Of values that are merged; there may be any number of statuses where a producer makes them up."""
+"""Limit on the values whose streams are merged: a producer may invent any number of statuses."""
 COUNTED = ("status", "assistant", "model", "error")
 
 Key = tuple[Any, ...]
@@ -37,7 +37,7 @@ class StoredRun(NamedTuple):
 
 
 class RunsPart(NamedTuple):
-    """A part of a list; `last`: the key of the last row that was looked at, None where there is nothing behind it."""
+    """A part of a list; `last`: the key of the last row examined, None where no rows follow."""
 
     runs: list[Run]
     last: Key | None
@@ -45,7 +45,7 @@ class RunsPart(NamedTuple):
 
 
 class _Stream(NamedTuple):
-    """Rows of runs in the order of an index: those with one value of it."""
+    """The runs with one value of an index, in the order of the index."""
 
     by: str
     condition: str
@@ -63,21 +63,21 @@ def page(
 ) -> RunsPart:
     """Return up to `limit` runs behind a key; raises BadQuery for metadata that is not indexed."""
     order, tried = _order(db, view, wanted, sort, now_ms), conditions(view, wanted, now_ms)
-    found: list[tuple[Key, Any]] = []
+    rows: list[tuple[Key, Any]] = []
     deadline = time.monotonic() + SEARCH_S
     last, at_once, is_over = behind, limit + 1, False
-    while len(found) <= limit and not is_over and time.monotonic() < deadline:
+    while len(rows) <= limit and not is_over and time.monotonic() < deadline:
         keys = order.keys(db, last, at_once)
-        found += _matching(db, view, keys, tried)
+        rows += _matching(db, view, keys, tried)
         is_over, last = len(keys) < at_once, keys[-1] if keys else last
         at_once = min(WIDER * at_once, EXAMINED_AT_ONCE)
-    if len(found) > limit:
-        return RunsPart([_shown(view, row) for _, row in found[:limit]], found[limit - 1][0], is_partial=False)
-    return RunsPart([_shown(view, row) for _, row in found], None if is_over else last, is_partial=not is_over)
+    if len(rows) > limit:
+        return RunsPart([_shown(view, row) for _, row in rows[:limit]], rows[limit - 1][0], is_partial=False)
+    return RunsPart([_shown(view, row) for _, row in rows], None if is_over else last, is_partial=not is_over)
 
 
 class _Order(NamedTuple):
-    """The order of a list: streams that are merged, by the columns of a key."""
+    """The order of a list: streams that are merged by the columns of a key."""
 
     streams: Sequence[_Stream]
     columns: tuple[str, str]
@@ -85,7 +85,7 @@ class _Order(NamedTuple):
     is_descending: bool = False
 
     def keys(self, db: Connection, behind: Key | None, limit: int) -> list[Key]:
-        """Return the keys that come next."""
+        """Return up to `limit` keys behind a key."""
         first, second = self.columns
         direction, sign = ("DESC", "<") if self.is_descending else ("ASC", ">")
         ordered = f"ORDER BY {first} {direction}, {second} {direction} LIMIT {limit:d}"
@@ -119,7 +119,7 @@ def _order(db: Connection, view: View, wanted: Filter, sort: str, now_ms: int) -
 
 
 def _streams(db: Connection, view: View, wanted: Filter, now_ms: int) -> Sequence[_Stream]:
-    """Return what the fewest runs are in."""
+    """Return the streams with the fewest runs."""
     for key, value in wanted.metadata.items():
         column = view.metadata_column(key)
         return [_Stream(f"runs_{column}", f"{column} = ?", (value,))]
@@ -149,7 +149,7 @@ def _are_few(db: Connection, now_ms: int) -> bool:
 
 
 def _statuses(db: Connection, view: View, wanted: Filter) -> Mapping[str, int]:
-    """Return the statuses that there are and that are meant, with how many runs are in each."""
+    """Return the existing statuses that a filter admits, with the number of runs in each."""
     outcomes = view.profile.outcomes
 
     def is_meant(status: str) -> bool:
@@ -167,7 +167,7 @@ def _statuses(db: Connection, view: View, wanted: Filter) -> Mapping[str, int]:
 
 
 def counts(db: Connection, name: str, values: Sequence[str] | None = None) -> dict[str, int]:
-    """Return how many runs have each value; of all, or those given."""
+    """Return how many runs have each value, of all values or of those given."""
     if values is None:
         return dict(db.execute("SELECT value, runs FROM facets WHERE name = ?", [name]).fetchall())
     among = "SELECT value, runs FROM facets WHERE name = ? AND value IN (SELECT value FROM json_each(?))"
@@ -175,7 +175,7 @@ def counts(db: Connection, name: str, values: Sequence[str] | None = None) -> di
 
 
 def total(db: Connection, view: View, wanted: Filter) -> int | None:
-    """Return how many runs a filter means, where that is known without looking at them."""
+    """Return how many runs a filter admits, None where that is not known without looking at them."""
     is_counted = not (
         wanted.run_id
         or wanted.metadata
@@ -198,8 +198,8 @@ def _matching(db: Connection, view: View, keys: Sequence[Key], tried: Part) -> l
         f"SELECT id, {view.columns} FROM runs NOT INDEXED WHERE id IN (SELECT value FROM json_each(?)) AND {tried[0]}",
         [json.dumps(list(by_id)), *tried[1]],
     )
-    found = {row[0]: row[1:] for row in rows}
-    return [(key, row) for key in keys if (row := found.get(key[1])) is not None]
+    by_row_id = {row[0]: row[1:] for row in rows}
+    return [(key, row) for key in keys if (row := by_row_id.get(key[1])) is not None]
 
 
 def _shown(view: View, row: Sequence[Any]) -> Run:

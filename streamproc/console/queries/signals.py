@@ -15,8 +15,8 @@ ALERTS = PagedTable("alerts", "alerts_decided", ("decided", "alert_id"))
 FIRST_FIRING = ALERTS._replace(by="alerts_firing", within=[(f"state = '{FIRING}'", ())])
 LETTERS = PagedTable("letters", "letters_written", ("written", "partition", "offset"))
 LETTER_COLUMNS = "reason, schema, topic, source, replayed, packed"
-TOLD = [name for name in Alert.__struct_fields__ if name in Alerted.__struct_fields__]
-"""What is answered of an alert as it was kept."""
+STORED_FIELDS = [name for name in Alert.__struct_fields__ if name in Alerted.__struct_fields__]
+"""The fields that an answer takes over from a stored alert."""
 
 
 def alerts(
@@ -88,28 +88,28 @@ def letter_counts(db: Connection) -> tuple[int, int]:
 
 
 def _alert(ends: int | None, fired: int | None, resolved: int | None, packed: bytes, now_ms: int) -> Alert:
-    said = unpack_alerted(packed)
-    is_over = said.state == FIRING and ends is not None and ends <= now_ms
-    told = {name: getattr(said, name) for name in TOLD}
-    return Alert(**{**told, "state": OVER if is_over else said.state}, fired_at=fired, resolved_at=resolved)
+    stored = unpack_alerted(packed)
+    is_over = stored.state == FIRING and ends is not None and ends <= now_ms
+    fields = {name: getattr(stored, name) for name in STORED_FIELDS}
+    return Alert(**{**fields, "state": OVER if is_over else stored.state}, fired_at=fired, resolved_at=resolved)
 
 
 def _letter(row: Sequence[Any]) -> Letter:
     written, partition, offset, reason, schema, topic, source, replayed, packed = row
-    said = unpack_letter(packed)
+    content = unpack_letter(packed)
     return Letter(
         partition=partition,
         offset=offset,
         reason=reason,
-        message=said.message,
+        message=content.message,
         schema=schema,
-        key=said.key,
+        key=content.key,
         source_topic=topic,
         source_partition=source,
-        source_offset=said.source_offset,
-        source_timestamp=said.source_timestamp,
+        source_offset=content.source_offset,
+        source_timestamp=content.source_timestamp,
         written_at=written,
-        bytes=said.bytes,
-        attempt=said.attempt,
+        bytes=content.bytes,
+        attempt=content.attempt,
         replayed_at=replayed,
     )

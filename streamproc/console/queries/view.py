@@ -16,7 +16,7 @@ from streamproc.core.shape import TOKENS
 
 
 class View(NamedTuple):
-    """What a run is shown with: the input topic, its limits, the metadata that is indexed."""
+    """Turns rows of runs into answers, by the input topic, the limits, the profile and the indexed metadata."""
 
     topic: str
     deadlines: Deadlines
@@ -31,7 +31,7 @@ class View(NamedTuple):
     def shown(self, packed: bytes, partition: int, metadata: Sequence[str | None]) -> Run:
         """Return a row of runs as an answer."""
         run = unpack_run(packed)
-        limit, expiry = (None if each == NEVER else each for each in self.deadlines.ends(run, self.profile))
+        limit, expiry = (None if end == NEVER else end for end in self.deadlines.ends(run, self.profile))
         outcome = self.profile.outcomes.get(run.status)
         usage = None if run.usage is None else Usage(**dict(zip(TOKENS, run.usage, strict=True)))
         named = zip(self.index_metadata, metadata, strict=True)
@@ -58,7 +58,7 @@ class View(NamedTuple):
             alerts=list(run.alerts),
             deadline_at=limit,
             overdue_at=expiry,
-            ends_first_at=min((each for each in (limit, expiry) if each is not None), default=None),
+            ends_first_at=min((end for end in (limit, expiry) if end is not None), default=None),
             metadata={key: value for key, value in named if value is not None},
             source_topic=self.topic,
             source_partition=partition,
@@ -68,7 +68,7 @@ class View(NamedTuple):
 
     @property
     def columns(self) -> str:
-        """What `shown` needs of a row."""
+        """The SQL columns that `shown` takes."""
         metadata = [metadata_column(number) for number in range(len(self.index_metadata))]
         return ", ".join(["packed", "partition", *metadata])
 
