@@ -75,7 +75,7 @@ class Instance(Answer):
 
 
 class Pipeline(Answer):
-    """The instances and their partitions. `console_behind`: offsets not yet read by the console itself, by partition."""
+    """The instances and their partitions. `console_behind`: offsets not read by the console yet, by partition."""
 
     instances: list[Instance]
     items: list[PartitionStatus]
