@@ -20,6 +20,9 @@ class TokenFile:
         """Return what is in the file by now; raises TokenUnavailable."""
         return await asyncio.to_thread(self._read)
 
+    def refused(self, token: str) -> None:
+        """Do nothing: the file is read again anyway."""
+
     def _read(self) -> str:
         try:
             with self._path.open("rb") as file:

@@ -177,6 +177,22 @@ async def test_an_endpoint_that_goes_away_is_survived(guarded: Guarded, service:
     assert await service.check() == 200
 
 
+async def test_a_token_that_the_broker_refuses_before_its_end_is_fetched_anew(
+    guarded: Guarded, service: Fleet, endpoint: Endpoint
+) -> None:
+    """As if it had been withdrawn; the worker goes on, and does not wait for the end that it was told."""
+    endpoint.life_s, endpoint.told_s = 2 * SESSION_MS // 1000, 3_600
+    worker = service.start(**guarded.by_endpoint(endpoint.url))
+    await eventually(worker.is_ready)
+    await eventually(lambda: bool(worker.events("a token for Kafka is refused before its end")))
+    endpoint.life_s = 3_600
+    await eventually(lambda: len(endpoint.given) > 1)
+    await service.send(now(seed=7, events=100))
+    await service.drained()
+    assert worker.stop() == 0
+    assert await service.check() == 100
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
