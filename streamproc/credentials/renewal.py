@@ -45,9 +45,10 @@ class Renewed(Generic[Source, Made]):
     async def current(self) -> Made:
         """Read the files, and return what is made of them by now; raises nothing."""
         # In a thread: a disk that hangs must not hold up the event loop, nor the decryption of a key.
-        return self._made if self._fixed else await asyncio.to_thread(self._look)
+        return self._made if self._fixed else await asyncio.to_thread(self.look)
 
-    def _look(self) -> Made:
+    def look(self) -> Made:
+        """Do the same in the caller's thread: for whoever cannot wait elsewhere."""
         # One look at a time: where a mount hangs, all others would wait in threads that somebody else needs.
         if not self._lock.acquire(blocking=False):
             return self._made

@@ -17,12 +17,11 @@ from typing import NamedTuple, Self
 import aiohttp
 
 from streamproc.credentials.files import content
-from streamproc.credentials.pem import KeyPair, Pem, client_context
+from streamproc.credentials.pem import UNENCRYPTED, KeyPair, Pem, client_context
 from streamproc.credentials.renewal import Renewed
 from streamproc.web.config import EndpointSettings
 
 MAX_RETRY_AFTER_CHARS = 64
-UNLOCK = "give an unencrypted one"
 
 
 class Unanswered(Exception):
@@ -179,7 +178,7 @@ def _read(endpoint: EndpointSettings) -> _AuthMaterial:
 
 def _login(source: _AuthMaterial) -> _RequestAuth:
     certificate = source.certificate
-    identity = None if certificate is None else KeyPair(certificate, source.key, None, UNLOCK)
+    identity = None if certificate is None else KeyPair(certificate, source.key, None, UNENCRYPTED)
     return _RequestAuth(source.endpoint, client_context(source.ca, identity), _authorization(source.endpoint))
 
 

@@ -135,7 +135,7 @@ async def test_a_token_file_is_read_before_every_log_in(guarded: Guarded, servic
     worker = service.start(**guarded.by_file(file))
     await eventually(worker.is_ready)
     file.write_text("")
-    await eventually(lambda: "has no token in it" in worker.output())
+    await eventually(lambda: "that file is empty" in worker.output())
     file.write_text(guarded.issuer.token())
     await service.send(now(seed=4, events=100))
     await service.drained()
