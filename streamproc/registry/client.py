@@ -7,8 +7,7 @@ URLs say so, because a follower may lag behind the one that is away.
 import json
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 from streamproc.codec.names import shown
@@ -18,14 +17,14 @@ from streamproc.registry.config import RegistrySettings
 from streamproc.registry.observer import SILENT, RegistryObserver, RequestResult
 from streamproc.registry.requests import Request, RequestFailed, ask
 from streamproc.web.config import origin
-from streamproc.web.session import HttpSession
+from streamproc.web.session import Client
 
 T = TypeVar("T")
 MAX_RETRY_AFTER_S = 60.0
 """Whoever asks for more is asked again all the same: partitions wait."""
 
 
-class RegistryClient:
+class RegistryClient(Client):
     """Asks the registry at `settings.url`, which must be set. `clock`: seconds, never going back."""
 
     def __init__(
@@ -35,23 +34,12 @@ class RegistryClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raise ConfigError where a certificate of the settings cannot be used."""
-        self._session = HttpSession(settings)
+        super().__init__(settings)
         self._bases = settings.url
         self._first = 0
         self._not_before = dict.fromkeys(settings.url, 0.0)
         self._observer = observer
         self._clock = clock
-
-    async def __aenter__(self) -> Self:
-        """Open the session."""
-        await self._session.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close every connection."""
-        await self._session.__aexit__(kind, error, trace)
 
     async def schema_by_id(self, schema_id: int) -> Registered | None:
         """Return a schema, None where no such id is known.

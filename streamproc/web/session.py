@@ -145,6 +145,25 @@ def _why(error: BaseException) -> str:
     return f"{type(error).__name__}: {os.strerror(number)}" if number and number > 0 else type(error).__name__
 
 
+class Client:
+    """What asks one kind of server by a session of its own, between entering and leaving it."""
+
+    def __init__(self, endpoint: EndpointSettings) -> None:
+        """Raise ConfigError where a certificate of `endpoint` cannot be used."""
+        self._session = HttpSession(endpoint)
+
+    async def __aenter__(self) -> Self:
+        """Open the session."""
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection."""
+        await self._session.__aexit__(kind, error, trace)
+
+
 class _AuthMaterial(NamedTuple):
     """What a log in is made of."""
 
