@@ -102,7 +102,7 @@ def make_plan(tree: Tree, shape: Shape) -> tuple[ReadPlan, list[str]]:
 
 
 def _find(search: "_Search", schema: Any, target: str, path: str, shape: Shape) -> tuple[Field | None, list[str]]:
-    """Return where a path leads, and what of it cannot be read; None to metadata whose names the schema has.
+    """Return where a path leads, and what of it cannot be read; None to metadata whose names the schema always has.
 
     Raises _Missing, _Misfit.
     """
@@ -120,7 +120,7 @@ def _find(search: "_Search", schema: Any, target: str, path: str, shape: Shape) 
     # What a fixed holds would pass for bytes.
     if len(wrong) == len(kinds) or "fixed" in wrong or (wrong and target in REQUIRED):
         raise _Misfit(why[0], place, said)
-    if target == METADATA and "map" not in kinds:
+    if target == METADATA and "map" not in kinds and not wrong:
         return None, why
     return Field(place, said, per_second), why
 

@@ -14,6 +14,7 @@ from streamproc.codec.arrival import (
     METADATA_OVER_LIMIT,
     NAME_OVER_LIMIT,
     TOOLS_OVER_LIMIT,
+    VALUE_UNREADABLE,
     Framed,
 )
 from streamproc.codec.decode import decode
@@ -143,6 +144,24 @@ def test_metadata_in_any_map_are_counted(kind):
     value = b"v" if "bytes" in str(kind) else "v"
     for pairs, flagged in ((16, ()), (17, (METADATA_OVER_LIMIT,))):
         payload = encode(schema, {"id": "r", "status": "s", "metadata": {f"k{n}": value for n in range(pairs)}})
+        [record] = arrivals(schema.header + payload)
+        [event] = decode([record], book_of(schema)).events
+        assert event.flags == decode_one(Framed(record, payload), schema).flags == flagged
+
+
+@pytest.mark.parametrize("other", ["string", "long", "boolean", {"type": "array", "items": "string"}])
+@pytest.mark.parametrize("has_map", [False, True], ids=["record", "record or map"])
+def test_what_is_no_metadata_beside_a_record_is_flagged(other, has_map):
+    """As it is anywhere else, and the run goes on; the record itself is in order."""
+    pairs = {"type": "record", "name": "Pairs", "fields": [{"name": "team", "type": "string"}]}
+    kind = ["null", pairs, *([{"type": "map", "values": "string"}] if has_map else []), other]
+    fields = [{"name": name, "type": "string"} for name in ("id", "status")]
+    document = {"type": "record", "name": "Mine", "fields": [*fields, {"name": "metadata", "type": kind}]}
+    schema = WriterSchema(document, ASSISTANTS.shape)
+    unreadable = {"string": "a", "long": 7, "boolean": True}.get(str(other), ["a"])
+    cases = [(None, ()), ({"team": "a"}, ()), (unreadable, (VALUE_UNREADABLE,))]
+    for value, flagged in cases:
+        payload = encode(schema, {"id": "r", "status": "s", "metadata": value})
         [record] = arrivals(schema.header + payload)
         [event] = decode([record], book_of(schema)).events
         assert event.flags == decode_one(Framed(record, payload), schema).flags == flagged
