@@ -115,7 +115,8 @@ class AnyNames(fetcher.PartitionRecords):
             raise self._damaged(error) from error
 
     def _damaged(self, why: Exception) -> Damaged:
-        return Damaged(*self._records.span(self.next_fetch_offset), why)
+        first, last = self._records.span(self.next_fetch_offset)
+        return Damaged(first, last, why)
 
 
 class AnyNamesBatch(_DefaultRecordBatchPy):
