@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import fastavro
+from pydantic import ValidationError
 
 from streamproc.codec.framing import confluent
 from streamproc.codec.schemas import Schema, load
@@ -21,6 +22,7 @@ from streamproc.errors import BrokerUnavailable, ConfigError, StreamprocError
 from streamproc.runtime.aio.producer import AioProducer
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.tokens import TOKENS
+from streamproc.section import flaws
 from streamproc.tokens.source import source_of
 
 __all__ = ["AvroEncoder", "BrokerUnavailable", "ConfigError", "Encode", "EventInvalid", "RunProducer", "encode_json"]
@@ -102,8 +104,8 @@ class RunProducer:
     ) -> None:
         try:
             settings = KafkaSettings(**kafka)
-        except ValueError as error:
-            raise ConfigError(f"the connection settings are wrong: {_flaws(error)}") from None
+        except ValidationError as error:
+            raise ConfigError(f"the connection settings are wrong: {'; '.join(flaws(error))}") from None
         if settings.by_token:
             TOKENS.come_from(source_of)
         self._producer = AioProducer(settings, topic)
@@ -133,9 +135,3 @@ class RunProducer:
         if not isinstance(run_id, str) or not run_id:
             raise EventInvalid("the run's id is no text")
         await self._producer.send(run_id.encode(), self._encode(run), int(1000 * (time.time() if at is None else at)))
-
-
-def _flaws(error: ValueError) -> str:
-    """Return what is wrong, without the values, which may be secrets."""
-    errors: list[Any] = getattr(error, "errors", lambda **_: [])(include_input=False, include_url=False)
-    return "; ".join(f"{'.'.join(map(str, flaw['loc']))}: {flaw['msg']}" for flaw in errors) or type(error).__name__

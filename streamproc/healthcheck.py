@@ -5,15 +5,18 @@ so it reads the few settings itself and loads nothing of it.
 """
 
 import http.client
+import json
 import os
 import ssl
 import sys
 import tomllib
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 PREFIX = "STREAMPROC_"
+SECRETS_DIR = "STREAMPROC_SECRETS_DIR"
 PORTS = {"http": 8080, "console": 8081}
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  what it listens on, not this
 TIMEOUT_S = 4
@@ -21,12 +24,31 @@ ALIVE, DEAD = 0, 1
 
 
 def section(name: str, config: Path | None) -> dict[str, Any]:
-    """Return the settings of a section by name: the environment's over the file's; raises OSError, ValueError."""
+    """Return the settings of a section by name, as the service takes them; raises OSError, ValueError.
+
+    The environment goes over the directory of secrets, and that over the file.
+    """
     found = tomllib.loads(config.read_text()).get(name, {}) if config else {}
-    # In any case, as the service takes them.
-    variables = {variable.lower(): value for variable, value in os.environ.items()}
-    prefix = f"{PREFIX}{name}__".lower()
-    return found | {key.removeprefix(prefix): value for key, value in variables.items() if key.startswith(prefix)}
+    directory = os.environ.get(SECRETS_DIR)
+    return found | (said(name, files(name, Path(directory))) if directory else {}) | said(name, os.environ)
+
+
+def files(name: str, directory: Path) -> dict[str, str]:
+    """Return what is in the files of a directory that are named like this section's variables; raises OSError."""
+    prefix = f"{PREFIX}{name}".lower()
+    there = [each for each in sorted(directory.iterdir()) if each.name.lower().startswith(prefix) and each.is_file()]
+    return {each.name: each.read_text().removesuffix("\n").removesuffix("\r") for each in there}
+
+
+def said(name: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return a section of variables, in any case: one for each setting over one of JSON; raises ValueError."""
+    by_name = {variable.lower(): value for variable, value in variables.items()}
+    whole = f"{PREFIX}{name}".lower()
+    found = json.loads(by_name[whole]) if whole in by_name else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{whole.upper()} is no JSON object")  # noqa: TRY004  of what is said, not of a program
+    prefix = f"{whole}__"
+    return found | {key.removeprefix(prefix): value for key, value in by_name.items() if key.startswith(prefix)}
 
 
 def connection(name: str, settings: dict[str, Any]) -> http.client.HTTPConnection:

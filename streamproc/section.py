@@ -67,10 +67,13 @@ class Section(BaseModel):
         try:
             return type(self).model_validate({**given, **{name + SUFFIX: path for name, path in self._files.items()}})
         except ValidationError as error:
-            raise ConfigError("; ".join(_flaws(error))) from None
+            raise ConfigError("; ".join(flaws(error))) from None
 
 
-def _flaws(error: ValidationError) -> list[str]:
-    """Return what is wrong, without the values."""
-    flaws = error.errors(include_input=False, include_url=False)
-    return [": ".join((*map(str, flaw["loc"]), flaw["msg"].removeprefix("Value error, "))) for flaw in flaws]
+def flaws(error: ValidationError) -> list[str]:
+    """Say where something is wrong, and what, without the values: they may be secrets."""
+    found = [
+        (".".join(map(str, flaw["loc"])), flaw["msg"].removeprefix("Value error, "))
+        for flaw in error.errors(include_input=False, include_url=False)
+    ]
+    return [f"{where}: {what}" if where else what for where, what in found]

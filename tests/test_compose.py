@@ -10,7 +10,7 @@ import yaml
 from streamproc.settings.loading import load_settings
 from streamproc.settings.service import Settings
 from tests.support import apicurio
-from tests.support.gotools import tool
+from tests.support.gotools import Part, tool
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "deploy/compose.yaml"
@@ -19,7 +19,7 @@ SERVICES = COMPOSE["services"]
 OURS = {"topics", "streamproc", "console"}
 WRITE_TO_THEIR_ROOT = {"kafka", "registry"}
 """By others' scripts; compose.yaml says of each why."""
-PARSER = ("github.com/compose-spec/compose-go/v2/cmd", "v2.10.0")
+PARSER = Part("github.com/compose-spec/compose-go/v2", "v2.10.0", "cmd")
 UNITS = {"m": 2**20, "g": 2**30}
 
 
@@ -73,7 +73,7 @@ def test_memory_is_enough_for_what_the_service_keeps_by_its_defaults():
 
 
 def test_composes_own_parser_takes_it():
-    command = [tool(*PARSER), FILE.name]
+    command = [tool("compose-parser", PARSER), FILE.name]
     done = subprocess.run(command, cwd=FILE.parent, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     found = yaml.safe_load(done.stdout)["services"]

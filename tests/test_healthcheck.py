@@ -1,5 +1,6 @@
 """The image's health check: it asks where the settings let the process listen, and loads nothing of it."""
 
+import json
 import os
 import ssl
 import subprocess
@@ -13,7 +14,8 @@ from threading import Thread
 import pytest
 
 from streamproc import healthcheck
-from streamproc.settings.service import PREFIX, Settings
+from streamproc.settings.loading import load_settings
+from streamproc.settings.service import PREFIX, SECRETS_DIR, Settings
 from tests.support.certificates import Authority
 
 
@@ -111,11 +113,50 @@ def test_the_environment_goes_over_the_file(tmp_path):
         assert checked("--config", config, http__port=server.server_port) == (0, "")
 
 
-@pytest.mark.parametrize("settings", [{"HTTP__PORT": 0}, {"HTTP__PORT": "many"}])
-def test_a_port_that_cannot_be_asked_is_said(settings):
+def test_a_section_may_be_one_variable_of_json():
+    """And a setting of its own goes over it."""
+    with process() as server:
+        assert checked(HTTP=json.dumps({"port": server.server_port})) == (0, "")
+        assert checked(HTTP=json.dumps({"port": 1, "host": "localhost"}), HTTP__PORT=server.server_port) == (0, "")
+
+
+def test_the_directory_of_secrets_counts(tmp_path):
+    """Over the file, below the environment; in any case, as JSON or one by one; what else is there does not."""
+    config, directory = tmp_path / "streamproc.toml", tmp_path / "secrets"
+    config.write_text("[http]\nport = 1\n")
+    (directory / "STREAMPROC_HTTP__DIRECTORY").mkdir(parents=True)
+    (directory / "STREAMPROC_KAFKA__SASL_PASSWORD").write_bytes(b"\xff")
+    with process() as server:
+        (directory / "streamproc_http").write_text(json.dumps({"port": server.server_port}) + "\n")
+        assert checked("--config", config, SECRETS_DIR=directory) == (0, "")
+        assert checked(SECRETS_DIR=directory, HTTP__PORT=1)[0] == 1
+        (directory / "STREAMPROC_HTTP__PORT").write_text("1\n")
+        assert checked(SECRETS_DIR=directory)[0] == 1
+        assert checked(SECRETS_DIR=directory, HTTP__PORT=server.server_port) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["HTTP__PORT", "HTTP"])
+def test_it_reads_the_same_as_the_service(tmp_path, monkeypatch, name):
+    """Rule: whoever changes how settings are read changes it here, too."""
+    value = {"HTTP__PORT": "{}", "HTTP": '{{"port": {}}}'}[name]
+    (tmp_path / "config.toml").write_text("[http]\nport = 4\nhost = '::1'\n")
+    (tmp_path / f"{PREFIX}{name}").write_text(value.format(5))
+    monkeypatch.setenv(healthcheck.SECRETS_DIR, str(tmp_path))
+    for variables, port in (({}, 5), ({f"{PREFIX}{name}": value.format(6)}, 6)):
+        for variable, told in variables.items():
+            monkeypatch.setenv(variable, told)
+        read = load_settings(tmp_path / "config.toml").http
+        found = healthcheck.connection("http", healthcheck.section("http", tmp_path / "config.toml"))
+        assert (read.host, read.port) == (found.host, found.port) == ("::1", port)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"HTTP__PORT": 0}, {"HTTP__PORT": "many"}, {"HTTP": "[]"}, {"SECRETS_DIR": "/none"}]
+)
+def test_what_cannot_be_read_or_asked_is_said(settings):
     code, said = checked(**settings)
     assert code == 1
-    assert said.startswith("ValueError: ")
+    assert said.startswith(("ValueError: ", "FileNotFoundError: "))
     assert said.count("\n") == 1
 
 
@@ -126,7 +167,7 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path):
 @pytest.mark.parametrize("name", list(healthcheck.PORTS))
 def test_it_knows_the_settings_as_the_process_has_them(name):
     section = getattr(Settings.model_fields[name].default, "__dict__", {})
-    assert healthcheck.PREFIX == PREFIX
+    assert (healthcheck.PREFIX, healthcheck.SECRETS_DIR) == (PREFIX, SECRETS_DIR)
     assert section["port"] == healthcheck.PORTS[name]
     assert section["host"] == "127.0.0.1"
 

@@ -1,5 +1,6 @@
 """Secrets from files: by variables, in the TOML file, from a directory."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from streamproc.settings.variables import secret_variables, variables
 PASSWORD = "not-to-be-shown"
 DIRECTORY = f"{PREFIX}SECRETS_DIR"
 NAME = f"{PREFIX}KAFKA__SASL_PASSWORD"
+TOKEN_URL = f"{PREFIX}KAFKA__OAUTH__TOKEN_URL"
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +68,42 @@ def test_what_sounds_like_a_secret_has_the_type_of_one() -> None:
         if name.endswith(("PASSWORD", "TOKEN", "SECRET", "_KEY", "KEY_PEM", "CERTIFICATE_PEM"))
     }
     assert sounding == {name for name in secrets_of(Settings, PREFIX) if not name.endswith("__URL")}
+
+
+def test_no_url_shows_what_may_be_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query, user and password: each setting that is a URL refuses them, or `describe` leaves them out."""
+    for name in variables(Settings, PREFIX):
+        if not name.endswith(("URL", "URLS")):
+            continue
+        for url in (f"https://host.example/p?key={PASSWORD}&x=y", f"https://me:{PASSWORD}@host.example/p"):
+            with monkeypatch.context() as patch:
+                patch.setenv(name, url)
+                _log_in_by_tokens(patch)
+                if name != TOKEN_URL:
+                    patch.setenv(TOKEN_URL, "https://issuer.example/token")
+                try:
+                    shown = json.dumps(describe_all(load_settings())["settings"])
+                except ConfigError as error:
+                    shown = str(error)
+                    assert ("without a query" if "?" in url else "user") in shown
+                else:
+                    assert "https://host.example/" in shown
+                assert PASSWORD not in shown
+
+
+def test_a_url_in_a_label_is_no_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(f"{PREFIX}KAFKA__SECURITY_PROTOCOL")
+    monkeypatch.delenv(f"{PREFIX}KAFKA__SASL_USERNAME")
+    monkeypatch.setenv(f"{PREFIX}ALERTMANAGER__LABELS", '{"see": "HTTPS://me:key@host/p?a=1", "why": "what? a@b"}')
+    labels = describe_all(load_settings())["settings"]["alertmanager"]["labels"]
+    assert labels == {"see": "HTTPS://**********@host/p?**********", "why": "what? a@b"}
+
+
+def _log_in_by_tokens(patch: pytest.MonkeyPatch) -> None:
+    patch.delenv(f"{PREFIX}KAFKA__SASL_USERNAME")
+    login = {"SASL_MECHANISM": "OAUTHBEARER", "OAUTH__CLIENT_ID": "me", "OAUTH__CLIENT_SECRET": PASSWORD}
+    for name, value in login.items():
+        patch.setenv(f"{PREFIX}KAFKA__{name}", value)
 
 
 def test_a_variable_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.gotools import tool
+from tests.support.gotools import Part, tool
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 WORKFLOWS = {file.stem: yaml.safe_load(file.read_text()) for file in FILES}
 JOBS = [(name, job) for name, workflow in WORKFLOWS.items() for job in workflow["jobs"]]
-ACTIONLINT = ("github.com/rhysd/actionlint/cmd/actionlint", "v1.7.12")
+ACTIONLINT = Part("github.com/rhysd/actionlint", "v1.7.12", "cmd/actionlint")
 DEPENDABOT = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())
 
 
@@ -76,7 +76,9 @@ def test_zizmor_finds_nothing():
 
 
 def test_actionlint_finds_nothing():
-    done = subprocess.run([tool(*ACTIONLINT), *FILES], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [tool("actionlint", ACTIONLINT), *FILES], capture_output=True, text=True, check=False, timeout=60
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 

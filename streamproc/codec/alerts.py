@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from msgspec import convert
 from msgspec.structs import replace
 
 from streamproc.codec.arrival import Arrival
@@ -10,9 +9,8 @@ from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import OutputSource
 from streamproc.codec.message import Message
 from streamproc.codec.rows import RecordEncoder
-from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, unframe
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, read_as
 from streamproc.core.alerts import Alert
-from streamproc.errors import RecordRejected, RejectionReason
 
 VERSIONS = ("run_alert",)
 
@@ -46,10 +44,5 @@ class AlertEncoder:
 
 
 def decode_alert(record: Arrival) -> Alert:
-    """Return the alert in a record; raises RecordRejected where this release cannot read one from it."""
-    try:
-        return convert(unframe(record, VERSIONS, "RunAlert"), Alert)
-    except RecordRejected:
-        raise
-    except Exception as error:  # whatever damaged bytes make the decoder raise
-        raise RecordRejected(RejectionReason.UNDECODABLE, f"no valid RunAlert ({type(error).__name__})") from error
+    """Return the alert that a record holds; raises RecordRejected where it holds none that this release can read."""
+    return read_as(Alert, record, VERSIONS, "RunAlert")

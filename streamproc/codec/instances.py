@@ -1,12 +1,11 @@
 """RunInstance records, both ways: an instance's report about itself. Times in milliseconds."""
 
-from msgspec import Struct, convert, to_builtins
+from msgspec import Struct, to_builtins
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.message import Message
-from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, unframe
-from streamproc.errors import RecordRejected, RejectionReason
+from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed, read_as
 
 VERSIONS = ("run_instance",)
 
@@ -70,10 +69,5 @@ class InstanceEncoder:
 
 
 def decode_instance(record: Arrival) -> Instance:
-    """Decode an instance's report; raises RecordRejected where this release cannot read it."""
-    try:
-        return convert(unframe(record, VERSIONS, "RunInstance"), Instance)
-    except RecordRejected:
-        raise
-    except Exception as error:  # whatever damaged bytes make the decoder raise
-        raise RecordRejected(RejectionReason.UNDECODABLE, f"no valid RunInstance ({type(error).__name__})") from error
+    """Return what an instance says; raises RecordRejected where that is nothing that this release can read."""
+    return read_as(Instance, record, VERSIONS, "RunInstance")

@@ -102,7 +102,7 @@ def make_plan(tree: Tree, shape: Shape) -> tuple[ReadPlan, list[str]]:
 
 
 def _find(search: "_Search", schema: Any, target: str, path: str, shape: Shape) -> tuple[Field | None, list[str]]:
-    """Return the field that a path leads to, and what of it cannot be read. No field for metadata that is a record.
+    """Return where a path leads, and what of it cannot be read; None to metadata whose names the schema always has.
 
     Raises _AbsentField, _Misfit.
     """
@@ -120,7 +120,7 @@ def _find(search: "_Search", schema: Any, target: str, path: str, shape: Shape) 
     # A fixed in the union is refused, too: its value could not be told from bytes.
     if len(wrong) == len(kinds) or "fixed" in wrong or (wrong and target in REQUIRED):
         raise _Misfit(why[0], place, leaf_kind)
-    if target == METADATA and "map" not in kinds:
+    if target == METADATA and "map" not in kinds and not wrong:
         return None, why
     return Field(place, leaf_kind, per_second), why
 

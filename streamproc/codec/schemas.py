@@ -8,9 +8,10 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fastavro
+from msgspec import convert
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.canonical import crc_64_avro
@@ -27,6 +28,7 @@ from streamproc.core.shape import Shape
 from streamproc.errors import ConfigError, RecordRejected, RejectionReason
 from streamproc.native import module
 
+Kind = TypeVar("Kind")
 Frames = Mapping[str, bytes]
 """Framing headers by the name of an output schema, where a registry gave it an id."""
 SINGLE_OBJECTS: Frames = {}
@@ -119,6 +121,16 @@ def unframe(record: Arrival, versions: Iterable[str], kind: str) -> Any:
     if schema is None:
         raise RecordRejected(RejectionReason.UNKNOWN_SCHEMA, f"schema {written} is no {kind} that this release reads")
     return fastavro.schemaless_reader(BytesIO((record.value or b"")[len(header) :]), schema.parsed, None)
+
+
+def read_as(kind: type[Kind], record: Arrival, versions: Iterable[str], name: str) -> Kind:
+    """Decode a record of this service (`name`: of its schema) to a `kind`; raises RecordRejected."""
+    try:
+        return convert(unframe(record, versions, name), kind)
+    except RecordRejected:
+        raise
+    except Exception as error:  # whatever damaged bytes make the decoder raise
+        raise RecordRejected(RejectionReason.UNDECODABLE, f"no valid {name} ({type(error).__name__})") from error
 
 
 def _directory() -> Traversable:

@@ -15,6 +15,8 @@ CERTIFICATE = re.compile(
     rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----.*?(?:-----END \1-----|\Z)", re.ASCII | re.DOTALL
 )
 KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----", re.ASCII)
+UNENCRYPTED = "give an unencrypted one"
+"""How a key is unlocked where there is no setting for its passphrase."""
 
 
 class Pem(NamedTuple):
@@ -48,6 +50,13 @@ def client_context(ca: Pem | None, identity: KeyPair | None) -> ssl.SSLContext:
     context = _trusting(ca)
     if identity is not None:
         _identify(context, identity)
+    return context
+
+
+def server_context(identity: KeyPair) -> ssl.SSLContext:
+    """Return a server's context that shows who we are; raises ConfigError that names whatever cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _identify(context, identity)
     return context
 
 

@@ -43,12 +43,13 @@ class Renewed(Generic[Source, Made]):
         self._trouble: str | None = None
 
     async def current(self) -> Made:
-        """Read the files, and return the present object; raises nothing."""
-        # In a thread: neither a disk that hangs nor the decryption of a key may block the event loop.
-        return self._made if self._fixed else await asyncio.to_thread(self._look)
+        """Read the files, and return what is made of them by now; raises nothing."""
+        # In a thread: a disk that hangs must not hold up the event loop, nor the decryption of a key.
+        return self._made if self._fixed else await asyncio.to_thread(self.look)
 
-    def _look(self) -> Made:
-        # One look at a time: if a mount hangs, others would wait in threads that are needed elsewhere.
+    def look(self) -> Made:
+        """Do the same in the caller's thread: for whoever cannot wait elsewhere."""
+        # One look at a time: where a mount hangs, all others would wait in threads that somebody else needs.
         if not self._lock.acquire(blocking=False):
             return self._made
         try:

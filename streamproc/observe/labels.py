@@ -1,7 +1,8 @@
 """Label values: closed sets, allow-lists and limits. Nothing that a producer writes makes series without end."""
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from streamproc.core.measure import OTHER
 from streamproc.observe.busiest import Busiest
@@ -13,9 +14,24 @@ UNKNOWN = "unknown"
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/@+-]{0,99}")
 
 Pair = tuple[str, str]
+Label = TypeVar("Label", bound=Hashable)
 
 
-class Labels(dict[str | None, str]):
+class _Placed(dict[Any, Label]):
+    """What arrives → what it is counted under, for who holds a place that is itself."""
+
+    _busiest: Busiest[Label]
+
+    def turn(self, passed: int = 1) -> Sequence[Label]:
+        """Give places to who was clearly busier; return those that hold none any more."""
+        swaps = self._busiest.turn(passed)
+        for before, after in swaps:
+            del self[before]
+            self[after] = after
+        return [before for before, _ in swaps]
+
+
+class Labels(_Placed[str]):
     """What arrives → its label value: `known` as given, further plain names that hold a place, else `other`.
 
     A place goes to who comes first, and later to who is clearly busier; see `Busiest`. Who is known keeps its own.
@@ -39,20 +55,12 @@ class Labels(dict[str | None, str]):
         if value is not None and value not in self._known:
             self._busiest.add(value, amount)
 
-    def turn(self, passed: int = 1) -> Sequence[str]:
-        """Give places to who was clearly busier; return the label values that are no more."""
-        swaps = self._busiest.turn(passed)
-        for before, after in swaps:
-            del self[before]
-            self[after] = after
-        return [before for before, _ in swaps]
-
     def exported(self) -> set[str]:
         """Return every label value there is now."""
         return {*self.values(), OTHER}
 
 
-class Pairs(dict[Pair, Pair]):
+class Pairs(_Placed[Pair]):
     """A pair of label values → the one that it is counted under: itself where it holds a place, else (first, other)."""
 
     def __init__(self, room: int) -> None:
@@ -71,14 +79,6 @@ class Pairs(dict[Pair, Pair]):
         """Count what a pair did, for who is to hold a place."""
         if pair[1] != OTHER:
             self._busiest.add(pair, amount)
-
-    def turn(self, passed: int = 1) -> Sequence[Pair]:
-        """Give places to who was clearly busier; return the pairs that are no more."""
-        swaps = self._busiest.turn(passed)
-        for before, after in swaps:
-            del self[before]
-            self[after] = after
-        return [before for before, _ in swaps]
 
     def without(self, firsts: Container[str], seconds: Container[str]) -> Sequence[Pair]:
         """Forget pairs with these; return those that are no more."""

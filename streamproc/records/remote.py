@@ -3,8 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
@@ -13,7 +12,7 @@ from streamproc.errors import ConfigError, ConsoleUnavailable
 from streamproc.records.runstates import Story, Wanted
 from streamproc.runpage import STEPS_IN_A_PATH, in_path
 from streamproc.web.config import EndpointSettings, origin
-from streamproc.web.session import HttpSession, Response, Unanswered, Unsendable
+from streamproc.web.session import Client, Response, Unanswered, Unsendable
 
 MAX_BYTES = 64 * 2**20
 MAX_DETAIL_CHARS = 1_000
@@ -34,27 +33,16 @@ class RunListing(NamedTuple):
     notes: Sequence[str] = ()
 
 
-class RemoteConsole:
-    """A client of the console at `url`; enter it as a context before use.
+class RemoteConsole(Client):
+    """Asks the console at `url`, between entering and leaving it.
 
     Every method raises ConsoleUnavailable where a retry may help, else ConfigError.
     """
 
     def __init__(self, url: str, token: SecretStr | None) -> None:
+        super().__init__(EndpointSettings(bearer_token=token))
         self._api = f"{url}/api/v1"
         self._shown = origin(url)
-        self._session = HttpSession(EndpointSettings(bearer_token=token))
-
-    async def __aenter__(self) -> Self:
-        """Open the session."""
-        await self._session.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close every connection."""
-        await self._session.__aexit__(kind, error, trace)
 
     async def runs(self, wanted: Wanted, now_ms: int) -> RunListing:
         """Return the first runs that pass the filter, ordered by how long they have been in their status."""

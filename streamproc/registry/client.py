@@ -7,8 +7,7 @@ says so at all URLs, because a follower may lag behind a leader that does not an
 import json
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 from streamproc.codec.names import shown
@@ -18,15 +17,15 @@ from streamproc.registry.config import RegistrySettings
 from streamproc.registry.observer import SILENT, RegistryObserver, RequestResult
 from streamproc.registry.requests import Request, RequestFailed, ask
 from streamproc.web.config import origin
-from streamproc.web.session import HttpSession
+from streamproc.web.session import Client
 
 T = TypeVar("T")
 MAX_RETRY_AFTER_S = 60.0
 """A longer Retry-After is not respected, because partitions wait for the answer."""
 
 
-class RegistryClient:
-    """A client of the registry at `settings.url`, which must be set. `clock`: monotonic seconds."""
+class RegistryClient(Client):
+    """Asks the registry at `settings.url`, which must be set. `clock`: seconds, never going back."""
 
     def __init__(
         self,
@@ -34,24 +33,13 @@ class RegistryClient:
         observer: RegistryObserver = SILENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare a session; raises ConfigError where a certificate of the settings cannot be used."""
-        self._session = HttpSession(settings)
+        """Raise ConfigError where a certificate of the settings cannot be used."""
+        super().__init__(settings)
         self._bases = settings.url
         self._first = 0
         self._not_before = dict.fromkeys(settings.url, 0.0)
         self._observer = observer
         self._clock = clock
-
-    async def __aenter__(self) -> Self:
-        """Open the session."""
-        await self._session.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close every connection."""
-        await self._session.__aexit__(kind, error, trace)
 
     async def schema_by_id(self, schema_id: int) -> Registered | None:
         """Return a schema, None where the id is not known.

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from streamproc.codec.names import shown
 from streamproc.errors import ConfigError, RecordRejected, RejectionReason
 from streamproc.registry.answers import ErrorBody
+from streamproc.section import flaws
 from streamproc.web.session import HttpSession, Response, Unanswered, Unsendable
 
 T = TypeVar("T")
@@ -92,7 +93,7 @@ def _content(request: Request[T], answer: Response, body: bytes | None) -> T:
     try:
         return request.answer.validate_json(body or b"")
     except ValidationError as error:
-        flaw = _flaw(error)
+        flaw = flaws(error)[0]
     if request.body is None and body is not None and _has_schema(body):
         raise RecordRejected(
             RejectionReason.UNFIT_SCHEMA, f"what the registry says about {request.about} has a flaw: {flaw}"
@@ -109,12 +110,6 @@ def _has_schema(body: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(content, dict) and isinstance(content.get("schema"), str)
-
-
-def _flaw(error: ValidationError) -> str:
-    """Return the place of the first flaw and what is wrong there, without the value."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
 
 
 def _error_code(body: bytes) -> int | None:

@@ -43,11 +43,6 @@ class Right(NamedTuple):
         what = self.resource.replace("-", " ")
         return f"{self.operation} on {f'{what}s that begin with' if self.prefixed else what} {self.name}"
 
-    @property
-    def is_describing(self) -> bool:
-        """Whether who has it may describe the resource; of a topic that nobody may describe Kafka tells nothing."""
-        return self.operation in {Operation.READ, Operation.WRITE, Operation.DESCRIBE}
-
 
 def granting(rights: Iterable[Right], principal: str = PRINCIPAL) -> list[str]:
     """Return the commands that give a user these rights: one for all resources of a kind with the same operations."""

@@ -1,11 +1,13 @@
 """One assignment of the group: its partitions are taken over, worked on, and given up when the next one comes."""
 
+import asyncio
 import time
 from collections.abc import Coroutine
 from typing import Any
 
 from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable, StreamprocError, TaskInvalid, name_of_cause
+from streamproc.interrupts import cancelled
 from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.cycle import Cycle
 from streamproc.runtime.denied import Denied
@@ -84,8 +86,20 @@ class Tenure:
         """Wait while the last attempt ended for want of a right that is still lacking; each one waits longer."""
         while self._denied is not None and self._still_ours():
             await self._rest(self._denials.failed())
-            if await is_granted(self._job.kafka, self._denied):
+            if await self._is_granted(self._denied):
                 self._denied = None
+
+    async def _is_granted(self, denied: Denied) -> bool:
+        """Ask; no longer than the assignment holds, as a broker that is silent would delay the next one."""
+        asking = asyncio.create_task(is_granted(self._job.kafka, denied))
+        asking.add_done_callback(lambda _: self._wake.set())
+        try:
+            while self._still_ours() and not asking.done():
+                self._wake.clear()
+                await self._wake.wait()
+            return asking.done() and asking.result()
+        finally:
+            await cancelled(asking)
 
     async def _work(self, transactions: Transactions) -> None:
         """Commit again and again what has come for the partitions that run and wait for nothing."""

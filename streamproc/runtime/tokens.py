@@ -30,6 +30,9 @@ class TokenSource(Protocol):
     async def token(self) -> str:
         """Return one that is valid now; raises TokenUnavailable, ConfigError where it cannot come by itself."""
 
+    def refused(self, token: str) -> None:
+        """Hear that a broker does not accept a token which was given before."""
+
 
 class Tokens:
     """The sources of a process, one for each way to log in."""

@@ -1,5 +1,6 @@
 """What this installation would do, as one document: settings without secrets, codec, topics, schemas, life cycle."""
 
+import re
 from typing import Any
 
 from streamproc.codec.schemas import WriterSchema, load
@@ -10,12 +11,17 @@ from streamproc.runtime.topics import ROLES
 from streamproc.settings.profiles import book_of
 from streamproc.settings.service import Settings
 
+HIDDEN = "**********"
+"""As pydantic shows a secret."""
+URL = re.compile("https?://", re.IGNORECASE)
+USER_INFO, QUERY = re.compile(r"(?<=//)[^/?#]*@"), re.compile(r"(?<=\?).+", re.DOTALL)
+
 
 def describe_all(settings: Settings) -> dict[str, Any]:
-    """Return the document; secrets show as asterisks."""
+    """Return the document; secrets show as asterisks, and so does what may be one in a URL."""
     topics, profile = settings.topic_names.by_role(), settings.life_cycle
     return {
-        "settings": settings.model_dump(mode="json", by_alias=True),
+        "settings": _bare(settings.model_dump(mode="json", by_alias=True)),
         "codec": CODEC._asdict(),
         "topics": {role: {"name": name, "config": dict(ROLES[role].config)} for role, name in topics.items()},
         "schemas": {
@@ -24,6 +30,17 @@ def describe_all(settings: Settings) -> dict[str, Any]:
         },
         "life_cycle": _life_cycle(profile),
     }
+
+
+def _bare(value: Any) -> Any:
+    """Return settings without the user info and the queries of their URLs: they may hold a key."""
+    if isinstance(value, dict):
+        return {name: _bare(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_bare(each) for each in value]
+    if isinstance(value, str) and URL.match(value):
+        return QUERY.sub(HIDDEN, USER_INFO.sub(f"{HIDDEN}@", value))
+    return value
 
 
 def _about(schema: WriterSchema) -> str:

@@ -18,6 +18,8 @@ RENEWED_AT = 0.75, 0.85
 SHORTEST_S = 1.0
 """Least time between two requests, however short a token's life is."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+FIRST_REFUSED_S, LONGEST_REFUSED_S = 5.0, 300.0
+"""How long a token is shown again though it is refused, where the one before was refused as well."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +44,8 @@ class TokenKeeper:
         """Keep tokens from `fetch`, which raises TokenUnavailable and ConfigError."""
         self._fetch, self._clock, self._sleep = fetch, clock, sleep
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
+        self._refusals = Backoff(FIRST_REFUSED_S, LONGEST_REFUSED_S)
+        self._refused_at = self._kept_until = clock()
         self._value, self._ends = "", clock()
         self._trouble: TokenUnavailable | ConfigError | None = None
         self._attempt: asyncio.Task[float] | None = None
@@ -61,6 +65,25 @@ class TokenKeeper:
         if self._is_valid():
             return self._value
         raise copy(self._trouble) if self._trouble else TokenUnavailable("the tokens end as soon as they are given")
+
+    def refused(self, token: str) -> None:
+        """Drop a token that a broker does not accept, though it has not ended: whoever asks next has a new one.
+
+        A broker may accept none at all: then each one is kept longer than the one before.
+        """
+        now, before = self._clock(), self._refused_at
+        self._refused_at = now
+        if now - before > LONGEST_REFUSED_S:
+            self._refusals.succeeded()
+        # Of a renewal that is under way, or waits after a failure, the next token comes anyway.
+        is_renewing = self._attempt is not None or self._trouble is not None
+        if token != self._value or not self._is_valid() or is_renewing or now < self._kept_until:
+            return
+        self._ends, self._kept_until = now, now + self._refusals.failed()
+        log.warning("a token for Kafka is refused before its end", advice="a new one is asked for")
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
 
     def _is_valid(self) -> bool:
         return self._clock() < self._ends

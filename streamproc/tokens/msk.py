@@ -44,6 +44,9 @@ class MskTokens:
         """Return a new token; raises TokenUnavailable and ConfigError."""
         return await asyncio.to_thread(self._signed)
 
+    def refused(self, token: str) -> None:
+        """Do nothing: each log in has a new one anyway."""
+
     def _signed(self) -> str:
         try:
             token, _ = self._sign(self._region, self._chain)

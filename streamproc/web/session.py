@@ -17,12 +17,11 @@ from typing import NamedTuple, Self
 import aiohttp
 
 from streamproc.credentials.files import content
-from streamproc.credentials.pem import KeyPair, Pem, client_context
+from streamproc.credentials.pem import UNENCRYPTED, KeyPair, Pem, client_context
 from streamproc.credentials.renewal import Renewed
 from streamproc.web.config import EndpointSettings
 
 MAX_RETRY_AFTER_CHARS = 64
-UNLOCK = "give an unencrypted one"
 
 
 class Unanswered(Exception):
@@ -146,6 +145,25 @@ def _why(error: BaseException) -> str:
     return f"{type(error).__name__}: {os.strerror(number)}" if number and number > 0 else type(error).__name__
 
 
+class Client:
+    """What asks one kind of server by a session of its own, between entering and leaving it."""
+
+    def __init__(self, endpoint: EndpointSettings) -> None:
+        """Raise ConfigError where a certificate of `endpoint` cannot be used."""
+        self._session = HttpSession(endpoint)
+
+    async def __aenter__(self) -> Self:
+        """Open the session."""
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection."""
+        await self._session.__aexit__(kind, error, trace)
+
+
 class _AuthMaterial(NamedTuple):
     """The files' content that a log-in is made of."""
 
@@ -179,7 +197,7 @@ def _read(endpoint: EndpointSettings) -> _AuthMaterial:
 
 def _login(source: _AuthMaterial) -> _RequestAuth:
     certificate = source.certificate
-    identity = None if certificate is None else KeyPair(certificate, source.key, None, UNLOCK)
+    identity = None if certificate is None else KeyPair(certificate, source.key, None, UNENCRYPTED)
     return _RequestAuth(source.endpoint, client_context(source.ca, identity), _authorization(source.endpoint))
 
 

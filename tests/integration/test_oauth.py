@@ -135,7 +135,7 @@ async def test_a_token_file_is_read_before_every_log_in(guarded: Guarded, servic
     worker = service.start(**guarded.by_file(file))
     await eventually(worker.is_ready)
     file.write_text("")
-    await eventually(lambda: "has no token in it" in worker.output())
+    await eventually(lambda: "that file is empty" in worker.output())
     file.write_text(guarded.issuer.token())
     await service.send(now(seed=4, events=100))
     await service.drained()
@@ -175,6 +175,22 @@ async def test_an_endpoint_that_goes_away_is_survived(guarded: Guarded, service:
     line = worker.events("no new token for Kafka")[0]
     assert line["why"].endswith("gives no token: HTTP status 503: check STREAMPROC_KAFKA__OAUTH__TOKEN_URL")
     assert await service.check() == 200
+
+
+async def test_a_token_that_the_broker_refuses_before_its_end_is_fetched_anew(
+    guarded: Guarded, service: Fleet, endpoint: Endpoint
+) -> None:
+    """As if it had been withdrawn; the worker goes on, and does not wait for the end that it was told."""
+    endpoint.life_s, endpoint.told_s = 2 * SESSION_MS // 1000, 3_600
+    worker = service.start(**guarded.by_endpoint(endpoint.url))
+    await eventually(worker.is_ready)
+    await eventually(lambda: bool(worker.events("a token for Kafka is refused before its end")))
+    endpoint.life_s = 3_600
+    await eventually(lambda: len(endpoint.given) > 1)
+    await service.send(now(seed=7, events=100))
+    await service.drained()
+    assert worker.stop() == 0
+    assert await service.check() == 100
 
 
 @pytest.mark.parametrize(

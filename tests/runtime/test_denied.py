@@ -1,5 +1,7 @@
 """What a worker does about rights that are taken away: it waits for them, and tries nothing in vain (rules.md 28)."""
 
+import asyncio
+
 import pytest
 
 from streamproc.runtime import granting, refusals
@@ -7,7 +9,7 @@ from streamproc.runtime.denied import Denied
 from streamproc.runtime.observer import Pause, TaskState
 from streamproc.runtime.rights import Operation, Resource, Right
 from tests.support.application import application
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE_S, eventually
 
 GROUP = Right(Operation.READ, Resource.GROUP, "application")
 ASKS = 5
@@ -87,3 +89,31 @@ async def test_an_input_that_may_not_be_read_holds_its_own_partitions():
         it.kafka.taken = set()
         await it.summed()
         await eventually(lambda: not it.told.pauses)
+
+
+async def test_a_broker_that_does_not_tell_of_rights_holds_up_no_other_assignment(monkeypatch):
+    """Who waits for the answer goes on with the next one, and asks nothing more for the former."""
+    it = await application(partitions=1)
+    it.kafka.taken, asking, given_up = {GROUP}, asyncio.Event(), asyncio.Event()
+
+    def deny(at: str) -> None:
+        if at == "fence" and GROUP in it.kafka.taken:
+            raise Denied(GROUP)
+
+    async def silent(_: object) -> list[Right]:
+        asking.set()
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            given_up.set()
+
+    it.kafka.fault = deny
+    it.send("queued", "run_0")
+    async with it.working():
+        with monkeypatch.context() as patch:
+            patch.setattr(it.kafka, "lacking", silent)
+            await asyncio.wait_for(asking.wait(), DEADLINE_S)
+        it.kafka.taken = set()
+        it.kafka.rebalance()
+        await it.drained()
+        assert given_up.is_set()

@@ -21,13 +21,15 @@ from streamproc.runtime.aio.attempt import Attempt, AttemptStage, NotKafka
 from streamproc.runtime.aio.certificates import ended
 from streamproc.runtime.aio.contacts import FRESH_S, STOPPING_S, Contacts, Unreachable, address_of
 from streamproc.runtime.aio.diagnosing import MOST_SAID, diagnose
-from streamproc.runtime.aio.tokens import NoToken
+from streamproc.runtime.aio.tokens import NoToken, Provider
+from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.diagnosis import Diagnosis, Word
+from streamproc.runtime.tokens import Tokens
 from tests.support.certificates import Authority
 
 ADDRESS = "kafka:9093"
 PASSWORD = "not-to-be-shown"
-LOGIN = {"mechanism": "PLAIN", "user": "worker", "password": SecretStr(PASSWORD)}
+LOGIN = {"mechanism": "PLAIN", "user": "worker", "secrets": (SecretStr(PASSWORD),)}
 CONNECTING, GREETING, LOGGING_IN, ASKING = AttemptStage
 TLS, SASL, SASL_TLS = "SSL", "SASL_PLAINTEXT", "SASL_SSL"
 
@@ -73,13 +75,13 @@ CASES: list[tuple[BaseException, Attempt, Word, list[str]]] = [
     ),
     (
         SaslAuthenticationFailed("the token is over"),
-        attempt(LOGGING_IN, SASL, mechanism="OAUTHBEARER", user=None, password=SecretStr("")),
+        attempt(LOGGING_IN, SASL, mechanism="OAUTHBEARER", user=None, secrets=()),
         Word.LOGIN_REFUSED,
         ["log in by OAUTHBEARER (the token is over)", "where the token comes from"],
     ),
     (
         NoToken("the endpoint gives no token"),
-        attempt(LOGGING_IN, SASL, mechanism="OAUTHBEARER", user=None, password=SecretStr("")),
+        attempt(LOGGING_IN, SASL, mechanism="OAUTHBEARER", user=None, secrets=()),
         Word.NO_TOKEN,
         ["cannot be logged in to, as there is no token: the endpoint gives no token"],
     ),
@@ -209,6 +211,27 @@ def test_what_the_broker_says_shows_no_secret_and_steers_no_terminal() -> None:
     assert PASSWORD not in found.message + repr(tried)
     assert found.message.isprintable()
     assert len(found.message) < 2 * MOST_SAID
+
+
+def test_a_token_and_its_parts_are_left_out_of_what_the_broker_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the client's secret, which a broker may be told by whoever checks tokens for it."""
+    token = f"{'head' * 5}.{'claims' * 5}.{'signature' * 5}"
+
+    class Gives:
+        async def token(self) -> str:
+            return token
+
+    monkeypatch.setattr("streamproc.runtime.aio.tokens.TOKENS", tokens := Tokens())
+    tokens.come_from(lambda _: Gives())  # type: ignore[arg-type, return-value]
+    oauth = {"token_url": "https://issuer/token", "client_id": "me", "client_secret": PASSWORD}
+    login = {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER", "oauth": oauth}
+    provider = Provider(KafkaSettings(**login))  # type: ignore[arg-type]
+    asyncio.run(provider.token())
+    said = f"invalid_token {token}, {token.rpartition('.')[2]} is no signature of {PASSWORD}"
+    tried = attempt(LOGGING_IN, SASL, mechanism="OAUTHBEARER", user=None, secrets=provider.secrets)
+    found = diagnose(SaslAuthenticationFailed(said), tried)
+    assert "(invalid_token …, … is no signature of …)" in found.message
+    assert "signature" * 5 not in repr(tried)
 
 
 def test_when_a_certificate_ended_is_read_from_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.runtime.aio.headernames import AnyNames, AnyNamesBatch, AnyNamesBuilder, RereadableBatches
+from streamproc.runtime.aio.headernames import AnyNames, AnyNamesBatch, AnyNamesBuilder, Damaged, RereadableBatches
 
 CODECS = {"none": 0, "gzip": 1, "lz4": 3, "zstd": 4}
 ODD = b"\xff\xfe"
@@ -85,6 +85,18 @@ def test_what_is_damaged_is_refused_all_the_same():
     sizes = AnyNamesBatch(bytes(data[:-1]), 0)
     with pytest.raises(CorruptRecordException):
         list(sizes)
+
+
+@pytest.mark.parametrize("implementation", [MemoryRecords, _MemoryRecordsPy], ids=["compiled", "python"])
+@pytest.mark.parametrize("base", [0, -5])
+def test_a_batch_whose_offsets_are_wrong_is_damaged(implementation, base):
+    """It says that it ends before what was asked for, so it is not found again; offsets are in no checksum."""
+    record = (b"k", b"v", 1_000, [(name(ODD), b"1")])
+    data = bytearray(batch([record, record]))
+    data[:8] = base.to_bytes(8, signed=True)
+    with pytest.raises(Damaged, match="says that it ends at 10 or later") as caught:
+        read(bytes(data), implementation, 10)
+    assert (caught.value.first, caught.value.last) == (10, 10)
 
 
 def test_the_good_records_of_a_large_batch_are_not_read_twice():

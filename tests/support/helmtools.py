@@ -1,31 +1,20 @@
-"""Programs that are Go modules, and what else is in such, in the user's cache.
+"""What looks at the chart: programs in Go, and operators' definitions.
 
 Building takes minutes and 1 GB of Go's own cache, so no test does: `charttools` does when it is asked to.
 """
 
-import json
 import os
-import platform
-import shutil
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from tests.support.caching import Unfetchable, cache_root, cached
+from tests.support import gotools
+from tests.support.caching import cache_root
+from tests.support.gotools import Part
 
 BY = "python -m tests.support.charttools"
-BUILD_S = 1_800
 RUN_S = 300
-
-
-class Part(NamedTuple):
-    """Of a module in a version: a package to be built, or a directory to be copied."""
-
-    module: str
-    version: str
-    path: str
 
 
 PROGRAMS = {
@@ -57,9 +46,9 @@ def definitions(name: str) -> Path:
 def make(name: str) -> None:
     """Build a program, or copy definitions, where that was not done before; raises Unfetchable."""
     if name in PROGRAMS:
-        cached(_kept(name, PROGRAMS[name]), lambda scratch: _build(name, PROGRAMS[name], scratch))
+        gotools.built(name, PROGRAMS[name])
     else:
-        cached(_kept(name, CRDS[name]), lambda scratch: _copy(CRDS[name], scratch))
+        gotools.copied(name, CRDS[name])
 
 
 def run(name: str, *arguments: str | Path, stdin: str | None = None) -> tuple[int, str, str]:
@@ -79,55 +68,7 @@ def run(name: str, *arguments: str | Path, stdin: str | None = None) -> tuple[in
 
 
 def _place(name: str, part: Part) -> Path:
-    place = cache_root() / _kept(name, part)
+    place = cache_root() / gotools.kept(name, part)
     if not place.is_dir():
         pytest.skip(f"the chart is not checked: no {name}; `{BY}` makes it, where there is Go")
     return place
-
-
-def _kept(name: str, part: Part) -> str:
-    return f"go-{name}-{part.version}-{platform.machine()}"
-
-
-def _build(name: str, part: Part, scratch: Path) -> Path:
-    made = scratch / "made"
-    made.mkdir()
-    # Inside of the module and not by `go install`, which takes none that replaces another one.
-    _go(_source(part), "build", "-buildvcs=false", "-ldflags=-s -w", "-o", str(made / name), f"./{part.path}")
-    return made
-
-
-def _copy(part: Part, scratch: Path) -> Path:
-    made = scratch / "made"
-    made.mkdir()
-    for file in (_source(part) / part.path).glob("*.yaml"):
-        shutil.copyfile(file, made / file.name)
-    return made
-
-
-def _source(part: Part) -> Path:
-    said = _go(cache_root(), "mod", "download", "-json", f"{part.module}@{part.version}")
-    return Path(json.loads(said)["Dir"])
-
-
-def _go(directory: Path, *arguments: str) -> str:
-    if not shutil.which("go"):
-        raise Unfetchable("there is no go to build it")
-    # `off`: an older Go says so, instead of fetching a newer one.
-    fixed = {"GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
-    try:
-        done = subprocess.run(
-            ["go", *arguments],
-            cwd=directory,
-            env={**os.environ, **fixed},
-            capture_output=True,
-            text=True,
-            timeout=BUILD_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise Unfetchable(f"go {arguments[0]} took more than {BUILD_S} s") from None
-    if done.returncode:
-        why = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise Unfetchable(f"go {arguments[0]} failed: {why[-1][:300] if why else done.returncode}")
-    return done.stdout

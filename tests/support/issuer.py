@@ -39,11 +39,15 @@ class Issuer:
 
 
 class Endpoint:
-    """A token endpoint for one client. `life_s` and `audience` of its tokens may change; `given` are those so far."""
+    """A token endpoint for one client. `life_s` and `audience` of its tokens may change; `given` are those so far.
+
+    `told_s`: how long they are said to live, where that is not the truth.
+    """
 
     def __init__(self, issuer: Issuer, server: Receiver) -> None:
         self.server = server
         self.life_s, self.audience = 300, AUDIENCE
+        self.told_s: int | None = None
         self.given: list[str] = []
         self._issuer = issuer
         server.behave = self.answer
@@ -63,7 +67,8 @@ class Endpoint:
         if form["grant_type"] != ["client_credentials"]:
             return web.json_response({"error": "unsupported_grant_type"}, status=400)
         self.given.append(self._issuer.token(self.life_s, self.audience))
-        return web.json_response({"access_token": self.given[-1], "token_type": "Bearer", "expires_in": self.life_s})
+        told_s = self.life_s if self.told_s is None else self.told_s
+        return web.json_response({"access_token": self.given[-1], "token_type": "Bearer", "expires_in": told_s})
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.tokens import TokenUnavailable
-from streamproc.tokens.keeper import RENEWED_AT, Token, TokenKeeper
+from streamproc.tokens.keeper import FIRST_REFUSED_S, LONGEST_REFUSED_S, RENEWED_AT, Token, TokenKeeper
 
 LIFE_S = 100.0
 
@@ -32,7 +32,8 @@ class Time:
         while due := min((each for each in self._sleepers if each[0] <= end), default=None, key=lambda it: it[0]):
             self._sleepers.remove(due)
             self.now = max(self.now, due[0])
-            due[1].set_result(None)
+            if not due[1].done():  # Who slept was cancelled.
+                due[1].set_result(None)
             await settled()
         self.now = end
 
@@ -178,6 +179,61 @@ async def test_tokens_that_end_at_once_are_not_asked_for_without_end(
     await keeper.token()
     await time.passes(10)
     assert giver.asked <= 11
+
+
+async def test_a_token_that_a_broker_refuses_is_given_to_nobody_again(
+    keeper: TokenKeeper, giver: Giver, time: Time
+) -> None:
+    """It was withdrawn, say, or the issuer has other keys; a dozen connections hear of it, and one token is fetched."""
+    assert await keeper.token() == "token 1"
+    for _ in range(12):
+        keeper.refused("token 1")
+    assert [await keeper.token() for _ in range(12)] == ["token 2"] * 12
+    keeper.refused("token 1")
+    assert (await keeper.token(), giver.asked) == ("token 2", 2)
+    await time.passes(LIFE_S * RENEWED_AT[1] + 1)
+    assert (await keeper.token(), giver.asked) == ("token 3", 3)
+
+
+async def test_a_broker_that_accepts_no_token_makes_no_storm_of_requests(
+    keeper: TokenKeeper, giver: Giver, time: Time
+) -> None:
+    """Each one is kept for longer; a broker that accepts them again ends that."""
+    giver.life_s = 1_000_000
+    for _ in range(1_000):
+        keeper.refused(await keeper.token())
+        await time.passes(1)
+    assert 5 < giver.asked < 20
+    asked = giver.asked
+    await time.passes(LONGEST_REFUSED_S + 1)
+    keeper.refused(await keeper.token())
+    await keeper.token()
+    assert giver.asked == asked + 1
+    await time.passes(FIRST_REFUSED_S + 1)
+    keeper.refused(await keeper.token())
+    await keeper.token()
+    assert giver.asked == asked + 2
+
+
+async def test_a_refusal_hurries_no_endpoint_that_has_asked_to_be_left_alone(
+    keeper: TokenKeeper, giver: Giver, time: Time
+) -> None:
+    """The token that is refused stays in use: the broker may come to accept it."""
+    await keeper.token()
+    giver.fails = TokenUnavailable("busy", retry_after_s=LIFE_S)
+    await time.passes(LIFE_S * RENEWED_AT[1] + 1)
+    keeper.refused("token 1")
+    assert (await keeper.token(), giver.asked) == ("token 1", 2)
+
+
+async def test_a_refusal_during_a_renewal_waits_for_that(keeper: TokenKeeper, giver: Giver, time: Time) -> None:
+    await keeper.token()
+    giver.open.clear()
+    await time.passes(LIFE_S * RENEWED_AT[1] + 1)
+    keeper.refused("token 1")
+    giver.open.set()
+    await settled()
+    assert (await keeper.token(), giver.asked) == ("token 2", 2)
 
 
 def test_a_token_shows_itself_to_nobody() -> None:

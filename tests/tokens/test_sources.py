@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import sys
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -69,20 +70,32 @@ async def test_a_file_is_read_again(tmp_path: Path) -> None:
     """Before every log in; a line break at its end is none of the token."""
     file = tmp_path / "token"
     source = TokenFile(str(file))
-    with pytest.raises(TokenUnavailable, match=r"TOKEN_FILE=.*token cannot be read: No such file"):
+    with pytest.raises(TokenUnavailable, match=r"TOKEN_FILE \(.*token\): there is no such file"):
         await source.token()
     for token in ("one", "two"):
         file.write_text(f"{token}\n")
         assert await source.token() == token
 
 
-@pytest.mark.parametrize("content", ["", " \n", "two words", "wörd", "x" * 300_000])
+@pytest.mark.parametrize("content", ["two words", "wörd", "x" * 300_000])
 async def test_what_is_no_token_is_not_shown(tmp_path: Path, content: str) -> None:
     file = tmp_path / "token"
     file.write_text(content)
     with pytest.raises(TokenUnavailable) as caught:
         await TokenFile(str(file)).token()
     assert str(caught.value).endswith("has no token in it: printable ASCII without blanks")
+
+
+async def test_a_file_that_is_none_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe would hold a thread until somebody writes."""
+    file = tmp_path / "token"
+    file.write_text(" \n")
+    with pytest.raises(TokenUnavailable, match=r"TOKEN_FILE \(.*\): that file is empty$"):
+        await TokenFile(str(file)).token()
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(TokenUnavailable, match=r"TOKEN_FILE \(.*\): that is no regular file$"):
+        await TokenFile(str(file)).token()
 
 
 async def test_a_start_waits_for_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """TLS of a server: it follows its files, and keeps the limits of a server without."""
 
 import asyncio
+import os
 import shutil
 import socket
 import ssl
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from structlog.testing import capture_logs
 
 from streamproc.errors import ConfigError
 from streamproc.web.certificate import Certificate, certificate
@@ -132,12 +134,37 @@ def test_an_answer_by_tls_that_nobody_takes_ends_the_connection(run, authority) 
     run(main)
 
 
-def test_a_certificate_that_cannot_be_read_names_its_settings(authority) -> None:
+def test_a_certificate_that_cannot_be_used_names_its_setting_and_its_file(authority, tmp_path) -> None:
+    """Also a pipe, which is not waited for."""
     ours, other = authority.issue("ours"), authority.issue("other")
+    os.mkfifo(tmp_path / "pipe")
     for cert_file, key_file, why in (
-        ("/nowhere.pem", None, "No such file"),
-        (ours.cert_file, other.key_file, "SSLError"),
-        (ours.cert_file, ours.locked_key, "SSLError"),
+        ("/nowhere.pem", None, r"^STREAMPROC_HTTP__TLS_CERT_FILE \(/nowhere.pem\): there is no such file$"),
+        (
+            ours.cert_file,
+            str(tmp_path / "pipe"),
+            r"^STREAMPROC_HTTP__TLS_KEY_FILE \(.*pipe\): that is no regular file$",
+        ),
+        (ours.cert_file, None, r"^STREAMPROC_HTTP__TLS_CERT_FILE \(.*\) holds no private key in PEM"),
+        (ours.cert_file, other.key_file, r"^the key in STREAMPROC_HTTP__TLS_KEY_FILE \(.*\) does not fit the certif"),
+        (ours.cert_file, ours.locked_key, r"^the key in .*TLS_KEY_FILE \(.*\) is encrypted: give an unencrypted one$"),
     ):
-        with pytest.raises(ConfigError, match=rf"{why}.*STREAMPROC_HTTP__TLS_CERT_FILE"):
+        with pytest.raises(ConfigError, match=why):
             Certificate(cert_file, key_file)
+
+
+def test_what_cannot_be_used_any_more_is_said_once(authority) -> None:
+    """However many handshakes there are."""
+    ours = authority.issue("ours")
+
+    async def main() -> None:
+        shown = Certificate(ours.cert_file, ours.key_file)
+        async with HttpServer(app, "127.0.0.1", 0, certificate=shown) as server:
+            Path(ours.key_file).unlink()
+            with capture_logs() as lines:
+                for _ in range(3):
+                    assert await asyncio.to_thread(shown_by, server, authority.ca_file) == "ours"
+            [line] = [line for line in lines if line["log_level"] == "warning"]
+            assert line["why"] == f"STREAMPROC_HTTP__TLS_KEY_FILE ({ours.key_file}): there is no such file"
+
+    asyncio.run(main())

@@ -26,7 +26,7 @@ class AttemptStage(IntEnum):
 class Attempt(NamedTuple):
     """What was tried.
 
-    `password`: it is left out of what the broker said. `offered`: the broker's SASL mechanisms, none where it has not
+    `secrets`: they are left out of what the broker said. `offered`: the broker's SASL mechanisms, none where it has not
     said. `has_certificate`: whether there is one of ours to show; `ended`: when it ended, where it has.
     `has_worked`: until a moment ago, so that a broker that hangs up is probably stopping.
     """
@@ -36,7 +36,7 @@ class Attempt(NamedTuple):
     protocol: str = "PLAINTEXT"
     mechanism: str | None = None
     user: str | None = None
-    password: SecretStr = SecretStr("")
+    secrets: Sequence[SecretStr] = ()
     offered: Sequence[str] = ()
     has_certificate: bool = False
     ended: str | None = None

@@ -8,13 +8,14 @@ from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.client import CoordinationType
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TransactionalIdAuthorizationFailed
 from aiokafka.protocol.admin import DescribeConfigsRequest
-from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.api import RequestStruct, Response
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.protocol.types import Array, Boolean, Bytes, Int16, Int32, Schema, String
 
 from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.codes import told
 from streamproc.runtime.aio.denials import OF_TOPIC
+from streamproc.runtime.aio.wire import OneVersion
 from streamproc.runtime.rights import Operation, Resource, Right
 
 TEXT = String("utf-8")
@@ -81,17 +82,13 @@ class MetadataRequest8(RequestStruct):
     )
 
 
-class MetadataOfRights(Request[MetadataRequest8]):
+class MetadataOfRights(OneVersion[MetadataRequest8]):
     """Ask what may be done with topics, and create none."""
 
     API_KEY = 3
 
     def __init__(self, names: Sequence[str]) -> None:
         self._fields = list(names), False, False, True
-
-    def build(self, request_struct_class: type[MetadataRequest8]) -> MetadataRequest8:
-        """Return the request of the version that the broker has."""
-        return request_struct_class(*self._fields)
 
 
 class DescribeGroupsResponse3(Response):
@@ -132,17 +129,13 @@ class DescribeGroupsRequest3(RequestStruct):
     SCHEMA = Schema(("groups", Array(TEXT)), ("include_authorized_operations", Boolean))
 
 
-class DescribeGroupOfRights(Request[DescribeGroupsRequest3]):
+class DescribeGroupOfRights(OneVersion[DescribeGroupsRequest3]):
     """Ask what may be done with a group, which need not be there."""
 
     API_KEY = 15
 
     def __init__(self, group_id: str) -> None:
         self._fields = [group_id], True
-
-    def build(self, request_struct_class: type[DescribeGroupsRequest3]) -> DescribeGroupsRequest3:
-        """Return the request of the version that the broker has."""
-        return request_struct_class(*self._fields)
 
 
 async def lacking(client: Client, rights: Sequence[Right]) -> list[Right]:

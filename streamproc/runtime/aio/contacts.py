@@ -14,12 +14,13 @@ from functools import partial, wraps
 from typing import Any, NamedTuple
 
 from aiokafka.conn import AIOKafkaConnection, collect_hosts
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NodeNotReadyError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NodeNotReadyError, SaslAuthenticationFailed
 from pydantic import SecretStr
 
 from streamproc.runtime.aio.attempt import Attempt, AttemptStage, NotKafka
 from streamproc.runtime.aio.certificates import ended
 from streamproc.runtime.aio.diagnosing import diagnose
+from streamproc.runtime.aio.tokens import Provider
 from streamproc.runtime.diagnosis import Diagnosis, Word
 
 FRESH_S = 60.0
@@ -193,13 +194,23 @@ def _failed(connection: Any, error: BaseException) -> Diagnosis:
     attempt = _attempt(connection)
     diagnosis = diagnose(error, attempt)
     CONTACTS.failed(attempt.address, diagnosis)
+    provider = _provider(connection)
+    if provider is not None and isinstance(error, SaslAuthenticationFailed):
+        provider.refused()
     return diagnosis
+
+
+def _provider(connection: Any) -> Provider | None:
+    """Return where a connection's token came from, None where it logs in by none."""
+    found = connection._sasl_oauth_token_provider  # noqa: SLF001
+    return found if isinstance(found, Provider) else None
 
 
 def _attempt(connection: Any) -> Attempt:
     """Return what a connection was made with."""
     context = connection._ssl_context  # noqa: SLF001
     certificate = None if context is None else CERTIFICATES.get(context)
+    provider = _provider(connection)
     address, protocol = address_of(connection.host, connection.port), connection._security_protocol  # noqa: SLF001
     return Attempt(
         address,
@@ -207,7 +218,7 @@ def _attempt(connection: Any) -> Attempt:
         protocol,
         connection._sasl_mechanism,  # noqa: SLF001
         connection._sasl_plain_username,  # noqa: SLF001
-        SecretStr(connection._sasl_plain_password or ""),  # noqa: SLF001
+        (SecretStr(connection._sasl_plain_password or ""), *(provider.secrets if provider else ())),  # noqa: SLF001
         getattr(connection, "streamproc_offered", ()),
         certificate is not None,
         None if certificate is None else ended(certificate),

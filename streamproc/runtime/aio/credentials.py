@@ -13,6 +13,7 @@ from streamproc.credentials.files import content
 from streamproc.credentials.pem import KeyPair, Pem, client_context
 from streamproc.credentials.renewal import Renewed
 from streamproc.runtime.aio.contacts import CERTIFICATES
+from streamproc.runtime.aio.tokens import Provider
 from streamproc.runtime.config import KafkaSettings
 
 UNLOCK = "set STREAMPROC_KAFKA__SSL_PASSWORD (kafka.ssl_password) or …_FILE to its passphrase"
@@ -72,6 +73,8 @@ async def create_conn(*place: Any, **options: Any) -> Any:
     if isinstance(found, Credentials):
         tls, username, password = await found.current()
         options |= {"ssl_context": tls, "sasl_plain_username": username, "sasl_plain_password": password}
+    if isinstance(provider := options.get("sasl_oauth_token_provider"), Provider):
+        options["sasl_oauth_token_provider"] = provider.for_connection()
     return await _create(*place, **options)
 
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
@@ -17,7 +16,6 @@ OF_TOPIC, OF_GROUP, OF_ID = (
     GroupAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
-DENIALS = OF_TOPIC, OF_GROUP, OF_ID, ClusterAuthorizationFailedError
 
 
 def on_topic(operation: Operation, name: str) -> Right:

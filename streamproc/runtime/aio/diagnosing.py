@@ -7,7 +7,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiokafka.errors import (
@@ -173,7 +173,7 @@ def _login_not_taken(_: IllegalSaslStateError, attempt: Attempt) -> Diagnosis:
 
 
 def _login(error: BaseException, attempt: Attempt) -> Diagnosis:
-    said = _said(next(iter(error.args), "") or type(error).__name__, attempt.password)
+    said = _said(next(iter(error.args), "") or type(error).__name__, attempt.secrets)
     who, what = "", f"{KAFKA}SASL_MECHANISM and where the token comes from"
     if attempt.user is not None:
         who, what = f" of user {_said(attempt.user)}", f"{KAFKA}SASL_USERNAME and {KAFKA}SASL_PASSWORD"
@@ -225,7 +225,7 @@ def _not_for_clients(_: IncompatibleBrokerVersion, attempt: Attempt) -> Diagnosi
 
 def _odd(error: BaseException, attempt: Attempt) -> Diagnosis:
     if attempt.stage is AttemptStage.LOGGING_IN:
-        said = _said(next(iter(error.args), "") or type(error).__name__, attempt.password)
+        said = _said(next(iter(error.args), "") or type(error).__name__, attempt.secrets)
         return attempt.told(
             Word.LOGIN_REFUSED,
             f"cannot be logged in to by {attempt.mechanism} ({said}): check {KAFKA}SASL_MECHANISM and what it needs",
@@ -254,8 +254,10 @@ JUDGES: tuple[
 """The first one that takes a symptom judges it."""
 
 
-def _said(text: object, but: SecretStr | None = None) -> str:
-    """Return what somebody else said, in bounds, and fit to be shown."""
-    secret = but.get_secret_value() if but else ""
-    shown = escaped(str(text).replace(secret, "…") if secret else str(text))
+def _said(text: object, secrets: Iterable[SecretStr] = ()) -> str:
+    """Return what somebody else said, in bounds, and fit to be shown. `secrets`: the longer ones first."""
+    bare = str(text)
+    for secret in filter(None, (each.get_secret_value() for each in secrets)):
+        bare = bare.replace(secret, "…")
+    shown = escaped(bare)
     return shown if len(shown) <= MOST_SAID else f"{shown[:MOST_SAID]}…"

@@ -7,9 +7,10 @@ import struct
 from io import BytesIO
 from typing import Any, NamedTuple, Self
 
-from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.api import RequestStruct, Response
 from aiokafka.protocol.types import Bytes, Schema
 
+from streamproc.runtime.aio.wire import OneVersion
 from streamproc.runtime.ports import TopicPartition
 
 HEAD = struct.Struct(">iiiibii")
@@ -71,7 +72,7 @@ class FetchRequest11(RequestStruct):
         return self.frame
 
 
-class Fetch(Request[FetchRequest11]):
+class Fetch(OneVersion[FetchRequest11]):
     """Read committed records of some partitions of one leader, each from an offset on."""
 
     API_KEY = 1
@@ -87,11 +88,7 @@ class Fetch(Request[FetchRequest11]):
             name = topic.encode()
             parts += (LENGTH.pack(len(name)), name, COUNT.pack(len(partitions)))
             parts += [WANTED.pack(partition, UNKNOWN, at, UNKNOWN, partition_bytes) for partition, at in partitions]
-        self._frame = b"".join((*parts, NOTHING, NO_RACK))
-
-    def build(self, request_struct_class: type[FetchRequest11]) -> FetchRequest11:
-        """Return the request of the version that the broker has."""
-        return request_struct_class(self._frame)
+        self._fields = (b"".join((*parts, NOTHING, NO_RACK)),)
 
 
 def _answers(frame: bytes) -> list[PartitionData]:

@@ -53,14 +53,18 @@ class RereadableBatches:
     def again(self, first: int, records: bytearray | None = None) -> None:
         """Have the batch in hand, which is the first that ends at `first` or later, come again from there on.
 
-        `records`: what it decompressed to, where that is known.
+        `records`: what it decompressed to, where that is known. Raises CorruptRecordException where there is none: the
+        offsets that a batch says it has are in no checksum.
         """
+        start = end = self._at
         while True:
-            start, (base, size, version, last) = self._at, HEAD.unpack_from(self._data, self._at)
-            self._at += LENGTH_ENDS + size
+            if end + HEAD.size > len(self._data):
+                raise CorruptRecordException(f"no batch of the broker's answer says that it ends at {first} or later")
+            start, (base, size, version, last) = end, HEAD.unpack_from(self._data, end)
+            end += LENGTH_ENDS + size
             if version >= FORMAT_WITH_HEADERS and base + last >= first:
                 break
-        batch = AnyNamesBatch(self._data[start : self._at], first, records)
+        batch, self._at = AnyNamesBatch(self._data[start:end], first, records), end
 
         def next_batch() -> AnyNamesBatch:
             self._go_on()
@@ -95,15 +99,24 @@ class AnyNames(fetcher.PartitionRecords):
             try:
                 yield from super()._unpack_records()
             except ManyHeaders as error:
-                self._records.again(self.next_fetch_offset, error.records)
+                self._again(error.records)
             except Exception as error:
                 # The compiled reader raises UnicodeDecodeError, the one in Python another because of it.
                 if not isinstance(error.__cause__ or error, UnicodeDecodeError):
-                    first, last = self._records.span(self.next_fetch_offset)
-                    raise Damaged(first, last, error) from error
-                self._records.again(self.next_fetch_offset)
+                    raise self._damaged(error) from error
+                self._again()
             else:
                 return
+
+    def _again(self, records: bytearray | None = None) -> None:
+        try:
+            self._records.again(self.next_fetch_offset, records)
+        except CorruptRecordException as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, why: Exception) -> Damaged:
+        first, last = self._records.span(self.next_fetch_offset)
+        return Damaged(first, last, why)
 
 
 class AnyNamesBatch(_DefaultRecordBatchPy):

@@ -4,7 +4,7 @@ A version that a broker does not have is one that Kafka has had since 2.5.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.produce import ProduceRequest_v8
@@ -29,6 +29,21 @@ NO_LEADER_EPOCH = -1
 NOBODY = Member(-1, "")
 """Who commits for a group without being in it."""
 ALL_REPLICAS = -1
+NONE = -1
+"""A key that no request has: aiokafka asks even a base class for one."""
+Body = TypeVar("Body", bound=RequestStruct)
+
+
+class OneVersion(Request[Body]):
+    """A request of one version, which is one that each broker has."""
+
+    API_KEY = NONE
+    _fields: Sequence[Any]
+
+    def build(self, request_struct_class: type[Body]) -> Body:
+        """Return it as it is sent."""
+        request: Body = request_struct_class(*self._fields)
+        return request
 
 
 class TxnOffsetCommitResponse3(Response):
@@ -80,7 +95,7 @@ class TxnOffsetCommitRequest3(RequestStruct):
     )
 
 
-class TxnOffsetCommit(Request[TxnOffsetCommitRequest3]):
+class TxnOffsetCommit(OneVersion[TxnOffsetCommitRequest3]):
     """Store offsets once the transaction commits; refused where `member` is no longer one or of an older generation."""
 
     API_KEY = 28
@@ -99,10 +114,6 @@ class TxnOffsetCommit(Request[TxnOffsetCommitRequest3]):
         )
         tagged = [(topic, partitions, NO_TAGS) for topic, partitions in topics]
         self._fields = transactional_id, group_id, *producer, *member, tagged, NO_TAGS
-
-    def build(self, request_struct_class: type[TxnOffsetCommitRequest3]) -> TxnOffsetCommitRequest3:
-        """Return the request of the version that the broker has."""
-        return request_struct_class(*self._fields)
 
 
 class OffsetFetchResponse7(Response):
@@ -148,7 +159,7 @@ class OffsetFetchRequest7(RequestStruct):
     )
 
 
-class OffsetFetch(Request[OffsetFetchRequest7]):
+class OffsetFetch(OneVersion[OffsetFetchRequest7]):
     """Ask for a group's committed offsets; `stable`: without those that a transaction under way may still change."""
 
     API_KEY = 9
@@ -156,10 +167,6 @@ class OffsetFetch(Request[OffsetFetchRequest7]):
     def __init__(self, group_id: str, places: Sequence[TopicPartition], *, stable: bool) -> None:
         topics = by_topic((place, place.partition) for place in places)
         self._fields = group_id, [(topic, partitions, NO_TAGS) for topic, partitions in topics], stable, NO_TAGS
-
-    def build(self, request_struct_class: type[OffsetFetchRequest7]) -> OffsetFetchRequest7:
-        """Return the request of the version that the broker has."""
-        return request_struct_class(*self._fields)
 
 
 class HeartbeatResponse3(Response):
@@ -182,7 +189,7 @@ class HeartbeatRequest3(RequestStruct):
     )
 
 
-class Heartbeat(Request[HeartbeatRequest3]):
+class Heartbeat(OneVersion[HeartbeatRequest3]):
     """Say that a member is there; refused where another one has its group instance id by now."""
 
     API_KEY = 12
@@ -190,12 +197,8 @@ class Heartbeat(Request[HeartbeatRequest3]):
     def __init__(self, group_id: str, member: Member) -> None:
         self._fields = group_id, *member
 
-    def build(self, request_struct_class: type[HeartbeatRequest3]) -> HeartbeatRequest3:
-        """Return the request of the version that the broker has."""
-        return request_struct_class(*self._fields)
 
-
-class Produce(Request[ProduceRequest_v8]):
+class Produce(OneVersion[ProduceRequest_v8]):
     """Write one batch into each of some partitions, acknowledged by all in-sync replicas."""
 
     API_KEY = 0
@@ -203,10 +206,6 @@ class Produce(Request[ProduceRequest_v8]):
     def __init__(self, transactional_id: str | None, timeout_ms: int, batches: Mapping[TopicPartition, bytes]) -> None:
         topics = by_topic((place, (place.partition, batch)) for place, batch in batches.items())
         self._fields = transactional_id, ALL_REPLICAS, timeout_ms, topics
-
-    def build(self, request_struct_class: type[ProduceRequest_v8]) -> ProduceRequest_v8:
-        """Return the request of the version that the broker has."""
-        return request_struct_class(*self._fields)
 
 
 def by_topic(items: Any) -> list[tuple[str, list[Any]]]:
