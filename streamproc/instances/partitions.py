@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection
 from msgspec import Struct
 
 from streamproc.codec.instances import Partition
-from streamproc.runtime.observer import CommitReport, Observer, Pause, TaskState
+from streamproc.runtime.observer import CommitReport, Observer, Pause
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 
 
 class _StandstillReason(Struct, frozen=True):

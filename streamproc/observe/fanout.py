@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, StageState, TaskState, WindowReport
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, StageState, WindowReport
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 
 
 class Observers(Observer):

@@ -13,8 +13,9 @@ from streamproc.observe.causes import UNANSWERED, Cause
 from streamproc.observe.places import named
 from streamproc.observe.watched import WAITING_FOR_KAFKA, Status, WatchedTask, told_of
 from streamproc.runtime.diagnosis import Diagnosis
-from streamproc.runtime.observer import CommitReport, Observer, Pause, TaskState
+from streamproc.runtime.observer import CommitReport, Observer, Pause
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 
 Answer = tuple[bool, dict[str, Any]]
 """Whether the probe passes, and the reason as JSON: see `Health._answer` for its keys."""

@@ -10,8 +10,9 @@ from streamproc.codec.arrival import Rejection
 from streamproc.core.tally import TWO_PARTITIONS, UNKNOWN_STATUS
 from streamproc.escaping import escaped
 from streamproc.observe.places import by_topic
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 from streamproc.spelling import meant
 
 ODD_EVENTS = f"{__name__}.odd"

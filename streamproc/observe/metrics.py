@@ -20,8 +20,9 @@ from streamproc.observe.scrapes import Scrapes
 from streamproc.observe.series import CounterSeries
 from streamproc.observe.tasks import Tasks
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, StageState, TaskState, WindowReport
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, StageState, WindowReport
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 
 DEFAULTS = MetricsSettings()
 NO_REQUESTS: Mapping[str, int] = {}

@@ -15,8 +15,9 @@ from streamproc.observe.labels import Labels, closed
 from streamproc.observe.runmetrics import deadline_kinds
 from streamproc.observe.series import LabelValues, gauge
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import Pause, StageState, TaskState
+from streamproc.runtime.observer import Pause, StageState
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 
 LIVING_STATES = tuple(state for state in TaskState if state is not TaskState.CLOSED)
 

@@ -6,8 +6,9 @@ from enum import StrEnum
 from msgspec import Struct
 
 from streamproc.observe.places import named
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 
 
 class Status(StrEnum):

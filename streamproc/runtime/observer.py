@@ -11,32 +11,7 @@ from streamproc.codec.arrival import Rejection
 from streamproc.core.alerts import Alert
 from streamproc.core.tally import Tally
 from streamproc.runtime.ports import TopicPartition
-
-
-class TaskState(Enum):
-    """The life cycle of a partition's task, with its legal successors (`may_become`)."""
-
-    CREATED = "created"
-    FENCED = "fenced"
-    RESTORING = "restoring"
-    RUNNING = "running"
-    SUSPENDED = "suspended"
-    CLOSED = "closed"
-
-    def may_become(self, successor: "TaskState") -> bool:
-        """Tell whether the life cycle allows the change."""
-        return successor in _SUCCESSORS[self]
-
-
-_SUCCESSORS = {
-    TaskState.CREATED: {TaskState.FENCED, TaskState.SUSPENDED, TaskState.CLOSED},
-    TaskState.FENCED: {TaskState.RESTORING, TaskState.SUSPENDED, TaskState.CLOSED},
-    TaskState.RESTORING: {TaskState.RUNNING, TaskState.SUSPENDED, TaskState.CLOSED},
-    TaskState.RUNNING: {TaskState.SUSPENDED, TaskState.CLOSED},
-    # Revoked, or its transaction failed: the state is kept, and reused where the last commit proves it right.
-    TaskState.SUSPENDED: {TaskState.FENCED, TaskState.CLOSED},
-    TaskState.CLOSED: set(),
-}
+from streamproc.runtime.taskstates import TaskState
 
 
 class Pause(Enum):

@@ -13,7 +13,6 @@ from streamproc.runtime.denied import Denied
 from streamproc.runtime.errands import Errands
 from streamproc.runtime.granting import granted, patience
 from streamproc.runtime.job import Job
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import (
     Committed,
     Fetcher,
@@ -24,6 +23,7 @@ from streamproc.runtime.ports import (
     Transactions,
 )
 from streamproc.runtime.task import PartitionTask
+from streamproc.runtime.taskstates import TaskState
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 

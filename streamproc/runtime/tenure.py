@@ -13,13 +13,14 @@ from streamproc.runtime.errands import Errands
 from streamproc.runtime.gathered import OutputsRefused, Stopped
 from streamproc.runtime.granting import granted, is_granted, patience
 from streamproc.runtime.job import Job
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.pausing import DecidedElsewhere
 from streamproc.runtime.ports import Fetcher, Transactions, Unreadable
 from streamproc.runtime.refusals import Refusals
 from streamproc.runtime.stage import MissingSchemas, TooMany
 from streamproc.runtime.takeover import MAX_BACKOFF_S, MIN_BACKOFF_S, Assignment, TakeOver
 from streamproc.runtime.task import PartitionTask
+from streamproc.runtime.taskstates import TaskState
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 

@@ -34,7 +34,7 @@ from streamproc.core.step import begin, step
 from streamproc.errors import RecordRejected
 from streamproc.notify.naming import alert_name
 from streamproc.observe.metrics import MetricsObserver
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.taskstates import TaskState
 from streamproc.settings import profiles as profilebook
 from tests.observe.reading import PARSERS, exposed, label_values
 from tests.observe.reports import report, source

@@ -7,8 +7,8 @@ import yaml
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.state import State
 from streamproc.observe.metrics import MetricsObserver
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 from tests.support import prometheus as prom
 from tests.support.events import RULES
 

@@ -3,7 +3,8 @@
 import pytest
 
 from streamproc.instances.partitions import Partitions
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reports import measured, report, source, window_report
 
 FENCED, RESTORING, RUNNING = TaskState.FENCED, TaskState.RESTORING, TaskState.RUNNING

@@ -14,8 +14,8 @@ from streamproc.instances.partitions import Partitions
 from streamproc.instances.process import host, instance_id, usage
 from streamproc.instances.reporter import Identity, ReportedParts, Reporter
 from streamproc.observe.health import Health
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import NewTopic
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reports import report, source
 from tests.support.fake_kafka import Entry, FakeKafka, no_fault
 from tests.support.fake_writer import FakeWriter

@@ -14,7 +14,8 @@ from streamproc.core.tally import Exemplar
 from streamproc.core.windowstate import WindowRules, WindowState
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reading import OPENMETRICS, exposed
 from tests.observe.reports import ended, measured, report, source, window_report
 from tests.support.events import START_MS, event, fold, new_state

@@ -15,7 +15,8 @@ from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
 from streamproc.observe import census
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from streamproc.store.jobs import Sealing, Storing
 from streamproc.store.tiers import Tiers
 from tests.observe.reading import exposed, label_values, samples, value

@@ -7,7 +7,8 @@ import pytest
 
 from streamproc.observe.health import Health
 from streamproc.runtime.diagnosis import Diagnosis, Word
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reports import measured, report, source
 
 CREATED, FENCED, RESTORING, RUNNING = TaskState.CREATED, TaskState.FENCED, TaskState.RESTORING, TaskState.RUNNING

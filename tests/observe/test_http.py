@@ -15,7 +15,7 @@ from streamproc.errors import ConfigError
 from streamproc.observe.health import Health
 from streamproc.observe.http import application
 from streamproc.observe.metrics import MetricsObserver
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.taskstates import TaskState
 from streamproc.web.server import HttpServer
 from tests.observe.reports import measured, report, source
 

@@ -10,7 +10,8 @@ from streamproc.codec.arrival import Rejection
 from streamproc.core.tally import First, Tally
 from streamproc.observe.journal import Journal
 from streamproc.observe.logs import configure
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reports import measured, report, source, window_report
 from tests.support.runobjects import Arrived
 

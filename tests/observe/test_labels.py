@@ -13,8 +13,8 @@ from streamproc.observe.config import MetricsSettings
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.fold import FoldSettings, FoldStage
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.position import Position
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reading import PARSERS, exposed, label_values, value
 from tests.observe.reports import ended, report, source, tokens, window_report
 from tests.support.books import bundled_book

@@ -27,7 +27,7 @@ from streamproc.observe.registry import RESULTS as REGISTRY_RESULTS
 from streamproc.observe.registry import RegistryMetrics
 from streamproc.observe.runmetrics import ANOMALIES
 from streamproc.registry import observer as registry
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reading import exposed, samples, value
 from tests.observe.reports import ended, measured, report, source, tally_of, window_report
 from tests.support.events import START_MS

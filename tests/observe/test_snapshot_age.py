@@ -4,7 +4,7 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.windowstate import WindowRules, WindowState
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reading import label_values, value
 from tests.observe.reports import measured, source
 from tests.support.events import START_MS, new_state

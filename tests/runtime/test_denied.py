@@ -4,8 +4,9 @@ import pytest
 
 from streamproc.runtime import granting, refusals
 from streamproc.runtime.denied import Denied
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.rights import Operation, Resource, Right
+from streamproc.runtime.taskstates import TaskState
 from tests.support.application import application
 from tests.support.waiting import eventually
 

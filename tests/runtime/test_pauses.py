@@ -9,7 +9,8 @@ from streamproc.core.deadlines import Deadlines
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable, RegistryUnavailable, TaskInvalid
 from streamproc.runtime.config import DeadLetterSettings
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from streamproc.settings.profiles import book_of
 from tests.support.application import always, application, once
 from tests.support.fake_kafka import no_fault

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from streamproc.errors import ConfigError, TaskInvalid
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import Committed
 from streamproc.runtime.position import Position
+from streamproc.runtime.taskstates import TaskState
 from tests.support.application import Application, application
 from tests.support.fake_kafka import FakeGroup, Log
 from tests.support.waiting import eventually

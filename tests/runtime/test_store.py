@@ -15,11 +15,12 @@ from streamproc.core.rules import Rules
 from streamproc.errors import ConfigError
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.position import Position, read
 from streamproc.runtime.snapshots import Snapshots
 from streamproc.runtime.stages import Stages, stages
+from streamproc.runtime.taskstates import TaskState
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
 from streamproc.store.disk import Disk, DiskFails

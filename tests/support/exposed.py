@@ -24,8 +24,9 @@ from streamproc.core.step import begin, pass_time, step
 from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
 from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import StateSettings, TopicSettings
-from streamproc.runtime.observer import FoldReport, StageState, TaskState, WindowReport, count_alerts
+from streamproc.runtime.observer import FoldReport, StageState, WindowReport, count_alerts
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 from tests.support.events import START_MS, event
 from tests.support.readmodel import database
 

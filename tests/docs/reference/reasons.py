@@ -7,7 +7,8 @@ from streamproc.observe.counters import FORMER_REASONS, REASONS
 from streamproc.observe.runmetrics import ANOMALIES
 from streamproc.registry.observer import RequestResult as Asked
 from streamproc.runtime.diagnosis import Word
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from tests.docs.reference import meanings
 from tests.docs.reference.markdown import code, page, table
 
