@@ -27,7 +27,6 @@ OUTPUTS = {
     "run_instance": "instances",
 }
 """The schemas that others read, and the settings that name their topics. Internal topics stay without a registry."""
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 
 
 class RegistryLink:
@@ -69,7 +68,7 @@ class RegistryLink:
         """
         if self._framing == "single_object":
             return not stop.is_set()
-        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
+        backoff = Backoff()
         while not stop.is_set():
             asking = output_frames(self._client, self._subjects, self._settings.outputs)
             try:

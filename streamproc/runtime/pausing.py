@@ -25,7 +25,6 @@ POLL_S = 0.1
 LOOK_S = 3.0
 QUIET_S = 1.0
 """Whoever gets an answer within this time is not said to wait."""
-MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 TRY_AGAIN_S = 30.0
 """What cannot be read may have been damaged on the way."""
 MIN_DISK_S, MAX_DISK_S = 1.0, 30.0
@@ -75,7 +74,7 @@ class Pauses:
         self._looked_at = self._full_since = 0.0
         self._looking: asyncio.Future[None] | None = None
         self._disk_backoff = Backoff(MIN_DISK_S, MAX_DISK_S)
-        self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        self._backoff = Backoff()
         self._asked_at = -1
 
     def committed(self, report: CommitReport) -> None:

@@ -4,15 +4,12 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping
 
-from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable, TaskInvalid
 from streamproc.runtime.denied import Denied
-from streamproc.runtime.granting import is_granted
+from streamproc.runtime.granting import is_granted, patience
 from streamproc.runtime.observer import Pause
 from streamproc.runtime.ports import Kafka, OutputRefused, TopicPartition
 from streamproc.runtime.rights import Right
-
-MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 15.0
 
 
 class _TopicRefusal:
@@ -28,7 +25,7 @@ class _TopicRefusal:
         self.sources: frozenset[TopicPartition] = frozenset()
         self.by: TopicPartition | None = None
         self.again_at = 0.0
-        self.backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        self.backoff = patience()
 
 
 _Answer = tuple[Collection[TopicPartition], Collection[tuple[Right, ...]]]

@@ -29,7 +29,6 @@ from streamproc.store.disk import DiskFails
 
 MEMBERSHIP_POLL_S = 0.1
 STABLE_POLL_S = 0.05
-MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 MAX_RESTORES = 8
 """At a time: each reads by connections of its own."""
 
@@ -117,7 +116,7 @@ class TakeOver:
 
     async def _restore(self, task: PartitionTask, stable: Stable) -> None:
         """Wait for a stable offset, then restore; try again where the broker goes away."""
-        backoff, denials = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S), patience()
+        backoff, denials = Backoff(), patience()
         while True:
             try:
                 while task.source not in stable:

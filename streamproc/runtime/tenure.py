@@ -18,7 +18,7 @@ from streamproc.runtime.pausing import DecidedElsewhere
 from streamproc.runtime.ports import Fetcher, Transactions, Unreadable
 from streamproc.runtime.refusals import Refusals
 from streamproc.runtime.stage import MissingSchemas, TooMany
-from streamproc.runtime.takeover import MAX_BACKOFF_S, MIN_BACKOFF_S, Assignment, TakeOver
+from streamproc.runtime.takeover import Assignment, TakeOver
 from streamproc.runtime.task import PartitionTask
 from streamproc.runtime.taskstates import TaskState
 from streamproc.store.checked import StoreDamaged
@@ -39,7 +39,7 @@ class Tenure:
         self._errands = errands
         self._wake = errands.wake
         self._refusals = Refusals(job.kafka, takeover.ending, self._wake)
-        self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        self._backoff = Backoff()
         self._denied: Denied | None = None
         self._denials = patience()
 

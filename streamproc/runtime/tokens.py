@@ -11,6 +11,7 @@ from streamproc.interrupts import Interrupted, unless_stopped
 from streamproc.runtime.config import KafkaSettings
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
+"""At the start: who serves tokens also serves others, and counts those that ask too often."""
 
 
 class TokenUnavailable(BrokerUnavailable):

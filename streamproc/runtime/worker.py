@@ -25,7 +25,6 @@ from streamproc.store.store import Host
 POLL_S = 0.5
 PROGRESS_PER_POLL = 4
 """aiokafka's consumer looks at each of its partitions when it is polled: that is what an idle worker would do most."""
-MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 FINISH_S = 4.0
 """How long a stop waits for the commit in hand; what is not committed by then is processed again later."""
 
@@ -119,7 +118,7 @@ class Worker:
             await fetcher.close()
 
     async def _fetcher(self) -> Fetcher:
-        backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        backoff = Backoff()
         while True:
             try:
                 return await self._job.kafka.fetcher()

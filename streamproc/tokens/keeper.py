@@ -18,6 +18,7 @@ RENEWED_AT = 0.75, 0.85
 SHORTEST_S = 1.0
 """Between two requests, however short a token's life is."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+"""A token is renewed while the last one is still good for a while: there is time."""
 
 log = structlog.get_logger(__name__)
 
