@@ -51,7 +51,7 @@ class Figures(Observer):
         self.ended: Counter[str] = Counter()
         self.verdicts: Counter[Verdict] = Counter()
         self.rejected: Counter[str] = Counter()
-        self._held: dict[TopicPartition, State] = {}
+        self._kept: dict[TopicPartition, State] = {}
         self._runs: dict[TopicPartition, Counter[str]] = {}
         self._left: dict[TopicPartition, tuple[Rules, Iterable[Run]]] = {}
         self._lags: dict[TopicPartition, int] = {}
@@ -61,7 +61,7 @@ class Figures(Observer):
     @property
     def runs_by_status(self) -> Counter[str]:
         """The runs of all partitions, those of a task that has stopped as they were when it stopped."""
-        counts = (*self._runs.values(), *(state.by_status for state in self._held.values()))
+        counts = (*self._runs.values(), *(state.by_status for state in self._kept.values()))
         return sum(counts, Counter[str]())
 
     @property
@@ -74,8 +74,8 @@ class Figures(Observer):
 
     def open_runs(self, now_ms: int, shown: int) -> OpenRuns:
         """Look at the open runs, those of a task that has stopped as they were then; `shown`: so many in detail."""
-        held = [(state.rules, state.open_runs()) for state in self._held.values()]
-        runs = [_waiting(run, rules, now_ms) for rules, each in (*held, *self._left.values()) for run in each]
+        kept = [(state.rules, state.open_runs()) for state in self._kept.values()]
+        runs = [_waiting(run, rules, now_ms) for rules, each in (*kept, *self._left.values()) for run in each]
         nearest = nsmallest(shown, runs, key=lambda run: (NEVER if run.left_ms is None else run.left_ms, -run.for_ms))
         late = sum(run.left_ms is not None and run.left_ms <= 0 for run in runs)
         return OpenRuns(len(runs), late, tuple(nearest))
@@ -101,10 +101,10 @@ class Figures(Observer):
         latencies = [report.latency_s for report in self._recent if report.records]
         return median(latencies) if latencies else None
 
-    def running(self, source: TopicPartition, held: StageState) -> None:
+    def running(self, source: TopicPartition, kept: StageState) -> None:
         """Look into the state from now on, until the task leaves RUNNING."""
-        if isinstance(held, State):
-            self._held[source] = held
+        if isinstance(kept, State):
+            self._kept[source] = kept
             self._runs.pop(source, None)
             self._left.pop(source, None)
 
@@ -139,11 +139,11 @@ class Figures(Observer):
         self.failures += 1
 
     def task_state(self, source: TopicPartition, state: TaskState) -> None:
-        """Note what a task is doing; what it held when it stopped is the last that is known."""
+        """Note what a task is doing; what it kept when it stopped is the last that is known."""
         self._states[source] = state
-        if state is not TaskState.RUNNING and (held := self._held.pop(source, None)):
-            self._runs[source] = Counter(held.by_status)
-            self._left[source] = held.rules, tuple(held.open_runs())
+        if state is not TaskState.RUNNING and (kept := self._kept.pop(source, None)):
+            self._runs[source] = Counter(kept.by_status)
+            self._left[source] = kept.rules, tuple(kept.open_runs())
 
     def lag(self, source: TopicPartition, records: int, seconds: float) -> None:  # noqa: ARG002  latency says more here
         """Note how far behind a task is."""

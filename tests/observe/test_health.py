@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streamproc.observe.health import Health
 from streamproc.runtime.diagnosis import Diagnosis, Word
 from streamproc.runtime.observer import Pause
 from streamproc.runtime.taskstates import TaskState
 from tests.observe.reports import measured, report, source
+from tests.support.watched import watched_health
 
 CREATED, FENCED, RESTORING, RUNNING = TaskState.CREATED, TaskState.FENCED, TaskState.RESTORING, TaskState.RUNNING
 SUSPENDED, CLOSED = TaskState.SUSPENDED, TaskState.CLOSED
@@ -24,7 +24,7 @@ class Bench:
 
     def __init__(self, **settings):
         self.now = 1_000.0
-        self.health = Health(lambda: self.now, wall_clock=lambda: NOON + self.now - 1_000, **settings)
+        self.health = watched_health(lambda: self.now, wall_clock=lambda: NOON + self.now - 1_000, **settings)
 
     def pass_time(self, seconds, *, alive=True):
         self.now += seconds

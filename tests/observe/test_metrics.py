@@ -21,7 +21,6 @@ from streamproc.notify.observer import DeliveryResult, PushObserver
 from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings
 from streamproc.observe.counters import REASONS
-from streamproc.observe.metrics import MetricsObserver
 from streamproc.observe.push import RESULTS, PushMetrics
 from streamproc.observe.registry import RESULTS as REGISTRY_RESULTS
 from streamproc.observe.registry import RegistryMetrics
@@ -33,6 +32,7 @@ from tests.observe.reports import ended, measured, report, source, tally_of, win
 from tests.support.events import START_MS
 from tests.support.source import parsed
 from tests.support.sums import totals_from
+from tests.support.watched import watched_metrics
 
 PACKAGE = Path(streamproc.__file__).parent
 OUTCOMES = sorted(set(ASSISTANTS.outcomes.values()))
@@ -44,7 +44,7 @@ RECEIVERS = ("alertmanager", "webhook")
 
 @pytest.fixture
 def metrics():
-    return MetricsObserver(ASSISTANTS)
+    return watched_metrics(ASSISTANTS)
 
 
 def counting(moves=(), **counted):
@@ -107,7 +107,7 @@ def test_every_known_series_is_0_from_the_start(metrics, name, labels):
 
 
 def test_what_an_allow_list_names_is_0_from_the_start():
-    metrics = MetricsObserver(ASSISTANTS, MetricsSettings(models=("gpt-4o",), assistants=("asst_1",)))
+    metrics = watched_metrics(ASSISTANTS, MetricsSettings(models=("gpt-4o",), assistants=("asst_1",)))
     assert value(metrics, "run_duration_seconds_count", outcome="failed", model="gpt-4o") == 0
     assert value(metrics, "run_tokens_total", type="prompt", model="gpt-4o", assistant="other") == 0
     assert value(metrics, "runs_ended_total", outcome="failed", assistant="asst_1") == 0
@@ -288,7 +288,7 @@ def test_failures_and_rebalances_are_counted(metrics):
 
 
 def test_two_observers_share_nothing():
-    one, two = MetricsObserver(ASSISTANTS), MetricsObserver(ASSISTANTS)
+    one, two = watched_metrics(ASSISTANTS), watched_metrics(ASSISTANTS)
     one.committed(report(records=1))
     assert value(two, "events_consumed_total") == 0
 
