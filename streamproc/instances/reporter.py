@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Self
 
 import structlog
 
+from streamproc.awaiting import set_within
 from streamproc.codec.instances import Instance, InstanceEncoder, Partition
 from streamproc.errors import ConfigError, StreamprocError
 from streamproc.instances.process import host, usage
-from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.writer import Writer
 from streamproc.version import installed

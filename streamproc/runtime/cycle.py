@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from streamproc.awaiting import seen, set_within
 from streamproc.codec.message import Messages
 from streamproc.core.model import Moment
 from streamproc.errors import ConfigError
-from streamproc.runtime.awaiting import seen, set_within
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.gathered import Gathered, OutputsRefused, Stopped
 from streamproc.runtime.job import Job

@@ -10,10 +10,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from streamproc.awaiting import seen
 from streamproc.backoff import Backoff
 from streamproc.codec.framing import label
 from streamproc.errors import BrokerUnavailable, ConfigError, RegistryUnavailable, StreamprocError
-from streamproc.runtime.awaiting import seen
 from streamproc.runtime.config import DeadLetterSettings
 from streamproc.runtime.learning import Registry
 from streamproc.runtime.observer import CommitReport, Observer, Pause

@@ -4,9 +4,9 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from streamproc.awaiting import set_within
 from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable, StreamprocError, TaskInvalid, name_of_cause
-from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.cycle import Cycle
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.errands import Errands
