@@ -55,6 +55,7 @@ class Tenure:
                 await self._granted()
         finally:
             await self._refusals.end()
+            # Before the tasks are suspended: a restore that ended after that would let its task run.
             await self._errands.end()
             for task in self._tasks.values():
                 self._fetcher.drop(task.source)
@@ -64,6 +65,7 @@ class Tenure:
         """Take over and work until a transaction fails; return how long to wait before the next attempt, in seconds."""
         transactions: Transactions | None = None
         try:
+            # The heartbeat, before anybody is fenced: this worker may have been stalled, and another one be the owner.
             if await self._takeover.membership():
                 transactions = await self._takeover.producer()
                 await self._takeover.run()
@@ -91,6 +93,7 @@ class Tenure:
     async def _work(self, transactions: Transactions) -> None:
         """Commit again and again what has come for the partitions that run and wait for nothing."""
         while self._still_ours():
+            # Before the look: what is over only after it sets the event again, and the cycle does not wait.
             self._wake.clear()
             self._errands.look()
             for source in self._refusals.release():

@@ -300,7 +300,7 @@ async def test_a_restore_is_not_stuck_for_what_nobody_wants(
     it: Stored, monkeypatch: pytest.MonkeyPatch, is_lasting: bool
 ) -> None:
     """Ten states of each run go by, where there is room for three."""
-    monkeypatch.setattr("streamproc.runtime.restore.BATCH_RECORDS", 20)
+    monkeypatch.setattr("streamproc.runtime.reading.FETCH_RECORDS", 20)
     it.limits = StoreSettings()
     for _ in range(10):
         for number in range(60):
