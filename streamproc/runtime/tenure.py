@@ -93,7 +93,6 @@ class Tenure:
     async def _work(self, transactions: Transactions) -> None:
         """Commit again and again what has come for the partitions that run and wait for nothing."""
         while self._still_ours():
-            # Before the look: what is over only after it sets the event again, and the cycle does not wait.
             self._wake.clear()
             self._errands.look()
             for source in self._refusals.release():

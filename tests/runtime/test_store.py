@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from streamproc.core.deadlines import Deadlines
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
@@ -257,6 +258,21 @@ async def test_a_state_whose_payloads_are_lost_is_restored_from_its_topic(it: St
     [alert] = it.alerts()
     assert alert.kind == "illegal"
     assert len(_runs(it)) == 400
+
+
+async def test_a_run_that_only_the_clock_changes_has_its_payload_read_back(it: Stored) -> None:
+    """No event came for it in that commit: which payloads are needed is known only once the clock has done its part."""
+    it.deadlines = Deadlines(0, limits={"queued": MINUTE_MS // 2})
+    it.send("queued", "run_waits")
+    it.flood(200)
+    async with it.working():
+        await it.drained()
+        await eventually(lambda: len(it.disk.blocks) > 5)
+        it.now_ms += MINUTE_MS // 2
+        await eventually(it.alerts)
+    [alert] = it.alerts()
+    assert (alert.kind, alert.subject[0]) == ("stuck_queued", "run_waits")
+    assert len(it.kafka.restored) == 1
 
 
 async def test_a_disk_that_gives_nothing_back_for_a_while_is_waited_for(it: Stored) -> None:
