@@ -171,12 +171,12 @@ async def serve(
             url = f"{http.scheme}://{http.host}:{http.port}"
             on_listening(url)
             log.info("started", http=url, **_about(settings))
-            if await can_log_in(settings.kafka, observer.held_up, stop) and await may_work(kafka, settings, stop):
+            if await can_log_in(settings.kafka, observer.blocked, stop) and await may_work(kafka, settings, stop):
                 schemas = registry_link(
                     settings.registry, settings.framing, settings.topic_names, book, metrics.registry
                 )
                 async with pusher, schemas as link:
-                    if link is None or await link.is_ready(observer.held_up, stop):
+                    if link is None or await link.is_ready(observer.blocked, stop):
                         frames = SINGLE_OBJECTS if link is None else link.frames
                         await tell_reframing(settings, kafka)
                         reporter = make_reporter(settings, told, frames)

@@ -26,7 +26,7 @@ REASONS = (
     "unknown_schema",
     "unknown_status",
 )
-"""Why records are rejected; a test holds it equal to what the codec raises."""
+"""Why records are rejected; a test compares it with what the codec raises."""
 FORMER_REASONS = ("bad_text", "bad_time")
 """Why releases before this one rejected records: their dead letters, and limits set on them, are still there."""
 

@@ -98,10 +98,10 @@ class Observers(Observer):
         for observer in self._observers:
             observer.denied(message)
 
-    def held_up(self, message: str) -> None:
+    def blocked(self, message: str) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.held_up(message)
+            observer.blocked(message)
 
     def progress(self) -> None:
         """Pass on."""

@@ -50,12 +50,12 @@ class Health(Observer):
         self._ready_lag_records = ready_lag_records
         self._rebalancing = False
         self._started = False
-        self._held_up = self._denied = self._failed = ""
+        self._blocked = self._denied = self._failed = ""
         self._progress_at: float | None = None
-        # The first that has something to say names the status: whoever looks wants to know what holds the others up.
+        # The first that has something to say names the status: whoever looks wants to know what blocks the others.
         self._judges: tuple[tuple[Status, Callable[[], str]], ...] = (
             (Status.STALLED, self._stalled_loop),
-            (Status.STARTING, lambda: self._held_up),
+            (Status.STARTING, lambda: self._blocked),
             (Status.DENIED, lambda: self._denied),
             (Status.STARTING, self._starting),
             (Status.REBALANCING, self._in_rebalance),
@@ -99,9 +99,9 @@ class Health(Observer):
         """Take note of the answer."""
         self._sent_at, self._failed = None, ""
 
-    def held_up(self, message: str) -> None:
+    def blocked(self, message: str) -> None:
         """Take note of what the start waits for."""
-        self._held_up = message
+        self._blocked = message
 
     def denied(self, message: str) -> None:
         """Take note of a right that is lacking."""

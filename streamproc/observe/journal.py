@@ -116,7 +116,7 @@ class Journal(Observer):
         """Log that a partition goes without snapshots; its state is in its topic."""
         _log.warning("no snapshots, the next start reads all of run-state", partition=partition, why=why)
 
-    def held_up(self, message: str) -> None:
+    def blocked(self, message: str) -> None:
         """Log what the start waits for."""
         if message:
             _log.warning("waiting", why=message)

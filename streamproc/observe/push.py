@@ -13,7 +13,7 @@ from streamproc.observe.series import CounterSeries, gauge
 RECEIVERS = ("alertmanager", "webhook")
 DELIVERED = "delivered"
 RESULTS = (DELIVERED, "dropped", "failed", "refused")
-"""What may become of an alert; a test holds it equal to what the push says."""
+"""What may become of an alert; a test compares it with what the push says."""
 
 
 class PushMetrics:

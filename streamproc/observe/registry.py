@@ -9,7 +9,7 @@ from streamproc.observe.labels import closed
 from streamproc.observe.series import CounterSeries
 
 RESULTS = ("failed", "found", "not_found")
-"""What may become of a request; a test holds it equal to what the client says."""
+"""What may become of a request; a test compares it with what the client says."""
 
 
 class RegistryMetrics:

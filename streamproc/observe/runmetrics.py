@@ -31,7 +31,7 @@ ANOMALIES = (
     "unexpected_transition",
     "unknown_status",
 )
-"""What is counted as odd; a test holds it equal to what the code counts."""
+"""What is counted as odd; a test compares it with what the code counts."""
 
 TURN_MS = 60_000
 """How often it is looked at whose series there are."""

@@ -60,10 +60,10 @@ class RegistryLink:
 
         self.learner = Learner(client, add, book.refuse)
 
-    async def is_ready(self, held_up: Callable[[str], None], stop: asyncio.Event) -> bool:
+    async def is_ready(self, blocked: Callable[[str], None], stop: asyncio.Event) -> bool:
         """Wait until the ids of the output schemas are known, where they have any; False where `stop` was set before.
 
-        `held_up` is told why it takes so long, and when it does no longer. Raises ConfigError where one is not
+        `blocked` is told why it takes so long, and when it does no longer. Raises ConfigError where one is not
         registered, or refused.
         """
         if self._framing == "single_object":
@@ -77,11 +77,11 @@ class RegistryLink:
             except Interrupted:
                 break
             except RegistryUnavailable as error:
-                held_up(f"waiting for the ids of the output schemas: {error}")
+                blocked(f"waiting for the ids of the output schemas: {error}")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), max(backoff.failed(), error.retry_after_s or 0))
             else:
-                held_up("")
+                blocked("")
                 return True
         return False
 

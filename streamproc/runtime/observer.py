@@ -39,7 +39,7 @@ class StageState(Protocol):
 
     @property
     def live_keys(self) -> int:
-        """How many keys its topic holds."""
+        """How many keys its topic has."""
 
     @property
     def stream_time(self) -> int:
@@ -153,7 +153,7 @@ class Observer:
     def has_no_snapshots(self, partition: int, why: str) -> None:
         """No snapshots of a partition's state can be taken: its next start reads all of its topic."""
 
-    def held_up(self, message: str) -> None:
+    def blocked(self, message: str) -> None:
         """The service waits for something before it can start; empty: no longer."""
 
     def denied(self, message: str) -> None:

@@ -28,7 +28,7 @@ QUIET_S = 1.0
 TRY_AGAIN_S = 30.0
 """What cannot be read may have been damaged on the way."""
 MIN_DISK_S, MAX_DISK_S = 1.0, 30.0
-"""Each try may hold up the commits of all partitions."""
+"""Each try may delay the commits of all partitions."""
 SLOW_S = 10.0
 """A disk that is behind for less is not worth telling of."""
 SHOWN = 5
@@ -103,9 +103,9 @@ class Pauses:
         """Return what tells whether a commit may reject so many for a reason; None where nothing is limited."""
         return self._gate.allows if self._gate.is_limited else None
 
-    def hold(self, reason: str) -> None:
+    def exceeded(self, reason: str) -> None:
         """Take note that the next record is to be rejected, and over the limit of its cause."""
-        self._gate.hold(reason)
+        self._gate.exceeded(reason)
 
     def is_closed(self) -> bool:
         """Return whether too much was rejected for anything to pass now."""

@@ -84,4 +84,4 @@ async def fetches(
         at = await reader.position()
         # By the position, not by the last record: who looks at one makes objects of all that came with it.
         yield Fetch(records if at <= last else [each for each in records if each.offset < last], at)
-        await asyncio.sleep(0)  # What takes long must not hold up heartbeats.
+        await asyncio.sleep(0)  # What takes long must not delay heartbeats.

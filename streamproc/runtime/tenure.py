@@ -26,7 +26,7 @@ from streamproc.store.disk import DiskFails
 
 
 class Tenure:
-    """Works on the tasks of an assignment for as long as it holds."""
+    """Works on the tasks of an assignment for as long as it lasts."""
 
     def __init__(
         self, job: Job, fetcher: Fetcher, cycle: Cycle, assignment: Assignment, takeover: TakeOver, errands: Errands
@@ -106,8 +106,8 @@ class Tenure:
         """Return whether a task takes part in the next commit; one that may reject no more begins to wait."""
         if task.lifecycle is not TaskState.RUNNING or task in self._errands:
             return False
-        if held := self._refusals.holds(task.source):
-            task.pauses.refused(*held)
+        if pause := self._refusals.pause_of(task.source):
+            task.pauses.refused(*pause)
             return False
         if task.keeper is not None:
             if task.keeper.damage is not None:
@@ -127,7 +127,7 @@ class Tenure:
             case MissingSchemas(headers):
                 await self._guarded(task, task.pauses.learn(headers, offset))
             case TooMany(reason):
-                task.pauses.hold(reason)
+                task.pauses.exceeded(reason)
             case Unreadable():
                 await self._guarded(task, task.pauses.at_unreadable(why))
             case Denied():

@@ -186,7 +186,7 @@ async def test_no_report_piles_up_behind_one_that_hangs(bench: Bench, monkeypatc
     monkeypatch.setattr(bench.writer, "write", slow)
     async with bench.reporter:
         await eventually(lambda: bool(waiting))
-        bench.health.held_up("the registry")
+        bench.health.blocked("the registry")
         for _ in range(100):
             await asyncio.sleep(0)
         assert len(waiting) == 1

@@ -32,7 +32,7 @@ class Places:
 
     def count(self, name: str, amount: float = 1) -> None:
         if name not in self.held and self.busiest.has_room:
-            self.busiest.hold(name)
+            self.busiest.take_place(name)
             self.held.add(name)
         self.busiest.add(name, amount)
 

@@ -97,8 +97,8 @@ def test_another_owner_of_a_partition_tells_of_its_own_stop():
 
 def test_a_start_that_waits_says_what_for():
     with capture_logs() as lines:
-        Journal().held_up("waiting for the ids")
-        Journal().held_up("")
+        Journal().blocked("waiting for the ids")
+        Journal().blocked("")
     assert [(line["why"], line["log_level"]) for line in lines] == [("waiting for the ids", "warning")]
 
 
