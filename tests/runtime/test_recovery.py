@@ -252,6 +252,17 @@ async def test_nobody_is_fenced_before_a_heartbeat_is_confirmed(monkeypatch: pyt
     assert refusals == []
 
 
+async def test_a_take_over_reads_offsets_behind_all_fences_and_restores_behind_the_offsets() -> None:
+    """rules.md 7: an offset that was read before proves nothing, as the owner before may commit once more."""
+    app = await _ran()
+    points: list[str] = []
+    app.kafka.fault = points.append
+    async with app.working():
+        await eventually(lambda: app.told.states[-1:] == [(0, TaskState.RUNNING)])
+    steps = [point for point in points if point in {"heartbeat", "fence", "stable", "reader"}]
+    assert steps[:5] == ["heartbeat", "fence", "fence", "stable", "reader"]
+
+
 async def test_a_confirmation_that_comes_with_a_rebalance_is_worth_nothing() -> None:
     """rules.md 7: in the current generation, or not at all."""
     app = await _ran()
