@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -15,7 +16,7 @@ import structlog
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.instances import InstanceEncoder
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames
-from streamproc.instances.partitions import Partitions
+from streamproc.instances.partitions import reported
 from streamproc.instances.process import instance_id
 from streamproc.instances.reporter import Identity, ReportedParts, Reporter
 from streamproc.native import CODEC
@@ -40,6 +41,7 @@ from streamproc.runtime.observer import Observer
 from streamproc.runtime.ports import Kafka
 from streamproc.runtime.stages import stages
 from streamproc.runtime.stored import store_settings
+from streamproc.runtime.taskrecords import TaskRecords
 from streamproc.runtime.tokens import can_log_in
 from streamproc.runtime.topics import PARTITIONS, check_topics, create_topics, refuse_other_counts
 from streamproc.runtime.worker import Worker
@@ -153,11 +155,12 @@ async def serve(
     `watch` is told what the metrics are told; `on_listening` gets the address of the HTTP server. Raises ConfigError
     and BrokerUnavailable where the service cannot start or go on.
     """
-    metrics = MetricsObserver(settings.life_cycle, settings.metrics, sent, settings.state)
-    health = Health(trouble=CONTACTS.trouble)
-    partitions = Partitions()
+    records = TaskRecords()
+    metrics = MetricsObserver(records, settings.life_cycle, settings.metrics, sent, settings.state)
+    health = Health(records, trouble=CONTACTS.trouble)
     journal = Journal(payloads=settings.log.payloads, statuses=settings.life_cycle.statuses)
-    observer = Observers(metrics, health, partitions, journal, *([] if watch is None else [watch]))
+    observer = Observers(records, metrics, health, journal, *([] if watch is None else [watch]))
+    told = ReportedParts(health.readyz, partial(reported, records))
     kafka = make_kafka(settings)
     book = make_book(settings)
     pusher = make_pusher(settings, kafka, metrics.push)
@@ -168,15 +171,15 @@ async def serve(
             url = f"{http.scheme}://{http.host}:{http.port}"
             on_listening(url)
             log.info("started", http=url, **_about(settings))
-            if await can_log_in(settings.kafka, observer.held_up, stop) and await may_work(kafka, settings, stop):
+            if await can_log_in(settings.kafka, observer.blocked, stop) and await may_work(kafka, settings, stop):
                 schemas = registry_link(
                     settings.registry, settings.framing, settings.topic_names, book, metrics.registry
                 )
                 async with pusher, schemas as link:
-                    if link is None or await link.is_ready(observer.held_up, stop):
+                    if link is None or await link.is_ready(observer.blocked, stop):
                         frames = SINGLE_OBJECTS if link is None else link.frames
                         await tell_reframing(settings, kafka)
-                        reporter = make_reporter(settings, ReportedParts(health.readyz, partitions), frames)
+                        reporter = make_reporter(settings, told, frames)
                         await _work(make_worker(settings, kafka, observer, book, link), pusher, reporter, stop)
     finally:
         await kafka.close()

@@ -2,15 +2,21 @@
 
 from random import uniform
 
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
+"""Where events wait for it: the broker may be back after a moment, and nobody reads what is in between.
+
+Whoever waits for something else has its own, and says why.
+"""
 SPREAD = 0.5
 
 
 class Backoff:
     """The waits of one task or sender, in seconds."""
 
-    def __init__(self, first_s: float, longest_s: float) -> None:
-        self._first = first_s
-        self._longest = longest_s
+    def __init__(self, first_s: float | None = None, longest_s: float | None = None) -> None:
+        """Take the first wait and the longest one; None: as long as events may wait."""
+        self._first = FIRST_WAIT_S if first_s is None else first_s
+        self._longest = LONGEST_WAIT_S if longest_s is None else longest_s
         self.failures = 0
 
     def failed(self) -> float:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import structlog
 
 from streamproc.app import make_book, make_dead_letter_kafka, make_kafka
+from streamproc.awaiting import done_before
 from streamproc.console.access import Access
 from streamproc.console.following import Follower, Parts
 from streamproc.console.gate import probes
@@ -83,10 +84,8 @@ async def _log_lacking(settings: Settings) -> None:
 
 
 async def _first_of(stop: asyncio.Event, following: asyncio.Task[None]) -> None:
-    """Wait until `stop` is set; raises the error that ends `following` first, which no expected error does."""
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({stopped, following}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
+    """Wait until `stop` is set; raises what ends the following before that, which nothing that is foreseen does."""
+    await done_before(stop.wait(), following)
     if following.done():
         following.result()
 

@@ -44,6 +44,7 @@ TIDY_S = 5.0
 QUIET_S = 10.0
 """After this time without writing, the write-ahead log is folded into the file."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
+"""What is shown is behind meanwhile, and says so; no event waits for it."""
 
 T = TypeVar("T")
 

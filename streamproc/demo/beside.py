@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from streamproc.interrupts import cancelled, unless_stopped
+from streamproc.local.launch import run_until
 from streamproc.local.watchdog import Guarded
 from streamproc.settings.service import PREFIX, Settings
 
@@ -34,7 +35,7 @@ class Beside:
             await self._guarded.open()
         except OSError as error:
             return str(error)
-        trouble = await self._guarded.run_until(self._announced, START_DEADLINE_S, *self._command)
+        trouble = await run_until(self._guarded, self._announced, START_DEADLINE_S, *self._command)
         if trouble is None and (exited := self._guarded.exit) is not None:
             self._watching = asyncio.create_task(self._watch(exited))
             return None

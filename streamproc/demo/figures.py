@@ -12,8 +12,9 @@ from streamproc.core.calendar import NEVER
 from streamproc.core.model import Run, Verdict
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer, StageState, TaskState, WindowReport
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, StageState, WindowReport
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 
 RECENT_COMMITS = 100
 

@@ -28,8 +28,8 @@ from streamproc.runtime.ports import Committed, Kafka, Outputs, TopicPartition, 
 BATCH_LETTERS = 500
 BATCH_BYTES = 4_000_000
 WITHDRAWN_AT_ONCE = 5_000
-FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 10.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 10.0
+"""Somebody waits in front of the command: after MAX_FAILURES it says so and ends."""
 MAX_FAILURES = 6
 """Limit on consecutive failures on one partition."""
 

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple, Self
 
 import structlog
 
-from streamproc.codec.instances import Instance, InstanceEncoder
+from streamproc.awaiting import set_within
+from streamproc.codec.instances import Instance, InstanceEncoder, Partition
 from streamproc.errors import ConfigError, StreamprocError
-from streamproc.instances.partitions import Partitions
 from streamproc.instances.process import host, usage
-from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.writer import Writer
 from streamproc.version import installed
@@ -35,7 +34,7 @@ class ReportedParts(NamedTuple):
     """Who knows how it is."""
 
     readiness: Readiness
-    partitions: Partitions
+    partitions: Callable[[], list[Partition]]
 
 
 class Identity(NamedTuple):
@@ -135,7 +134,7 @@ class Reporter:
             ready=ready,
             cpu_seconds=cpu_seconds,
             memory_bytes=memory_bytes,
-            partitions=self._watched.partitions.now(),
+            partitions=self._watched.partitions(),
         )
 
     def _now_ms(self) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from streamproc.errors import BrokerUnavailable
 from streamproc.local import packages
+from streamproc.local.launch import run_until
 from streamproc.local.watchdog import Guarded
 
 FORMAT_DEADLINE_S = 60.0
@@ -121,7 +122,7 @@ class Node:
         if self.is_running:
             raise RuntimeError(f"broker {self.number} is running; kill() it first")
         command = (*self._jvm(f"-Xmx{self._heap_mb}m"), "kafka.Kafka", "server.properties")
-        trouble = await self._guarded.run_until(self._ready, START_DEADLINE_S, *command)
+        trouble = await run_until(self._guarded, self._ready, START_DEADLINE_S, *command)
         if trouble is not None:
             raise unavailable(f"Kafka on {self.address}: {trouble}", self._guarded.log_file)
 

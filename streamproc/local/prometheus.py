@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 from streamproc.errors import ConfigError
 from streamproc.local.kafka import HOST, free_port
+from streamproc.local.launch import run_until
 from streamproc.local.watchdog import Guarded
 
 JOB = "streamproc"
@@ -92,7 +93,7 @@ class PrometheusProgram:
         await self._guarded.close()
 
     async def _run(self, *flags: str) -> None:
-        trouble = await self._guarded.run_until(self._ready, START_DEADLINE_S, str(self._program), *flags)
+        trouble = await run_until(self._guarded, self._ready, START_DEADLINE_S, str(self._program), *flags)
         if trouble is not None:
             tail = self._guarded.log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
             raise ConfigError("\n  ".join((f"{self._program}: {trouble}. Its log ends with:", *tail)))

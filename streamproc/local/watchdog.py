@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -82,21 +82,6 @@ class Guarded:
         await self._order(self._ordered(command))
         await self._started.wait()
         return exited
-
-    async def run_until(
-        self, ready: Callable[[], Coroutine[Any, Any, None]], deadline_s: float, *command: str
-    ) -> str | None:
-        """Start a command as `run` does and wait until it is ready; return None, or what happened instead."""
-        exited = await self.run(*command)
-        waiting = asyncio.create_task(ready())
-        try:
-            await asyncio.wait((waiting, exited), timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                await waiting
-                return None
-            return f"ended with code {exited.result()}" if exited.done() else f"not ready after {deadline_s:.0f} s"
-        finally:
-            waiting.cancel()
 
     async def signal(self, number: signal.Signals) -> None:
         """Send the running command a signal."""

@@ -29,7 +29,8 @@ PATH = "/api/v2/alerts"
 LINGER_S = 0.2
 """A commit brings several alerts: so long the first waits for the others."""
 MAX_REST_S = 5.0
-MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 30.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+"""Others may have taken the alerts meanwhile; one that comes back has to hear of them soon."""
 ABOUT_CONTENT = frozenset((400, 413, 422))
 """Statuses by which a batch is refused for what is in it: of one alert, as a rule."""
 
@@ -147,7 +148,7 @@ class _Sender:
         self._client = client
         self._render = render
         self._observer = observer
-        self._backoff = Backoff(MIN_BACKOFF_S, min(MAX_BACKOFF_S, settings.resend_s))
+        self._backoff = Backoff(FIRST_WAIT_S, min(LONGEST_WAIT_S, settings.resend_s))
         self._complaints = Complaints({"receiver": Receiver.ALERTMANAGER, "url": url})
 
     async def run(self) -> None:
@@ -174,7 +175,7 @@ class _Sender:
                 continue
             outcome = await self._post(batch)
             if outcome.result is DeliveryResult.FAILED or _refuses_all(outcome):
-                await asyncio.sleep(max(self._backoff.failed(), min(outcome.retry_after_s or 0, MAX_BACKOFF_S)))
+                await asyncio.sleep(max(self._backoff.failed(), min(outcome.retry_after_s or 0, LONGEST_WAIT_S)))
                 return
             self._complaints.recovered(self._backoff.succeeded())
 

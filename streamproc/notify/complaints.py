@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from streamproc.throttle import Throttle
+
 INTERVAL_S = 60.0
 MAX_CAUSES = 100
 OUTAGE = 3
@@ -19,20 +21,13 @@ class Complaints:
 
     def __init__(self, context: dict[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
         self._context = context
-        self._clock = clock
-        self._told: dict[tuple[str, str], float] = {}
-        self._since: dict[tuple[str, str], int] = {}
+        self._throttle = Throttle[tuple[str, str]](INTERVAL_S, max_keys=MAX_CAUSES, clock=clock)
 
     def warn(self, event: str, why: str, times: int = 1, **fields: Any) -> None:
         """Log a warning, unless the same was said within the last minute; `why` is one of a few words."""
-        cause, now = (event, why), self._clock()
-        if len(self._told) > MAX_CAUSES:
-            self._told.clear()
-            self._since.clear()
-        self._since[cause] = self._since.get(cause, 0) + times
-        if now - self._told.get(cause, -INTERVAL_S - now) >= INTERVAL_S:
-            self._told[cause] = now
-            log.warning(event, why=why, times=self._since.pop(cause), **self._context, **fields)
+        self._throttle.count((event, why), times)
+        if count := self._throttle.due((event, why)):
+            log.warning(event, why=why, times=count, **self._context, **fields)
 
     def recovered(self, failures: int) -> None:
         """Say that an outage is over."""

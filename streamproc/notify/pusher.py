@@ -23,7 +23,8 @@ from streamproc.notify.subscription import Subscription
 from streamproc.notify.webhook import Webhook
 from streamproc.runtime.feed import Feed
 
-MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 30.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+"""Each time a subscription is begun anew, by connections of its own: more often would be a load on the broker."""
 STOP_S = 2.0
 
 log = structlog.get_logger(__name__)
@@ -91,7 +92,7 @@ class Pusher:
 
     async def _push(self, sink: Sink) -> None:
         """Read and deliver; after a failure from the last commit on."""
-        backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
         while True:
             began = asyncio.get_running_loop().time()
             try:
@@ -99,7 +100,7 @@ class Pusher:
                 await Subscription(feed, sink, self._observer).run()
             except Exception as error:  # noqa: BLE001  whatever it is: the pipeline goes on, and so does the push
                 log.warning("the push starts over", receiver=sink.name, why=_why(error))
-            if asyncio.get_running_loop().time() - began > MAX_BACKOFF_S:
+            if asyncio.get_running_loop().time() - began > LONGEST_WAIT_S:
                 backoff.succeeded()
             await asyncio.sleep(backoff.failed())
 

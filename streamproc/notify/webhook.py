@@ -33,7 +33,8 @@ IDEMPOTENCY_HEADER = "streamproc-idempotency-key"
 TIMES = ("since", "decided_at", "deadline_at", "ends_at")
 FIRST_LOOK_BACK_MS = 3_600_000
 """Where nothing was ever delivered, alerts older than that are history: nobody wants a month of them at once."""
-MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 60.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+"""An alert that it does not take holds up those behind it, for days if need be: then once a minute is enough."""
 MAX_RETRY_AFTER_S = 300.0
 
 log = structlog.get_logger(__name__)
@@ -115,7 +116,7 @@ class Webhook:
                 tasks.create_task(self._deliver())
 
     async def _deliver(self) -> None:
-        backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
         while True:
             item = await self._outbox.next()
             await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))

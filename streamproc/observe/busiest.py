@@ -1,4 +1,4 @@
-"""Who holds one of a few places: those who came first, until others were clearly busier for a while.
+"""Who has one of a few places: those who came first, until others were clearly busier for a while.
 
 Pure: no clock; whoever uses it says when a turn is over. Memory is bounded, whatever names come.
 """
@@ -31,10 +31,10 @@ class _Score(Struct):
 
 
 class Busiest(Generic[Name]):
-    """So many places, and who holds them.
+    """So many places, and who has them.
 
-    Of those who hold none only the more frequent are remembered (Misra and Gries, cut at the median), with a score that
-    is never too high: names that come once each, however many, displace nobody. `fits`: who may hold one.
+    Of those who have none only the more frequent are remembered (Misra and Gries, cut at the median), with a score that
+    is never too high: names that come once each, however many, displace nobody. `fits`: who may have one.
     """
 
     def __init__(self, places: int, fits: Callable[[Name], object] = lambda _: True) -> None:
@@ -57,12 +57,12 @@ class Busiest(Generic[Name]):
         """Return how many names are remembered."""
         return len(self._holders) + len(self._others)
 
-    def hold(self, name: Name) -> None:
+    def take_place(self, name: Name) -> None:
         """Give a free place away."""
         self._holders[name] = self._others.pop(name) if name in self._others else _Score()
 
     def forget(self, is_gone: Callable[[Name], bool]) -> list[Name]:
-        """Forget names, and return those of them that held places."""
+        """Forget names, and return those of them that had places."""
         self._others = {name: standing for name, standing in self._others.items() if not is_gone(name)}
         gone = [name for name in self._holders if is_gone(name)]
         for name in gone:

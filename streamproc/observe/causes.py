@@ -24,7 +24,7 @@ the broker does not answer."""
 
 
 class Cause(Struct, frozen=True):
-    """Why a partition does not go on, in one word, and since when, in seconds of the wall clock.
+    """Why a partition does not go on, as a probe shows it: in one word, and since when, in seconds of the wall clock.
 
     `why`: what is lacking, and what to do about it, where that is known.
     """

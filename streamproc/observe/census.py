@@ -15,7 +15,7 @@ from streamproc.core.state import State
 SLICE = 50_000
 """Runs looked at in one go: about 5 ms, in which the event loop does nothing else.
 
-Rendering holds it up for longer, and each turn that others have in between may take 20 ms: 100,000 runs are shown after
+Rendering blocks it for longer, and each turn that others have in between may take 20 ms: 100,000 runs are shown after
 30 ms, after 55 ms where the loop is never idle; a million after 170 and 540 ms.
 """
 

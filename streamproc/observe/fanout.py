@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, StageState, TaskState, WindowReport
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, StageState, WindowReport
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 
 
 class Observers(Observer):
@@ -52,10 +53,10 @@ class Observers(Observer):
         for observer in self._observers:
             observer.restoring(source, remaining)
 
-    def running(self, source: TopicPartition, held: StageState) -> None:
+    def running(self, source: TopicPartition, kept: StageState) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.running(source, held)
+            observer.running(source, kept)
 
     def lag(self, source: TopicPartition, records: int, seconds: float) -> None:
         """Pass on."""
@@ -97,10 +98,10 @@ class Observers(Observer):
         for observer in self._observers:
             observer.denied(message)
 
-    def held_up(self, message: str) -> None:
+    def blocked(self, message: str) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.held_up(message)
+            observer.blocked(message)
 
     def progress(self) -> None:
         """Pass on."""

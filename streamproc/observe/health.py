@@ -6,22 +6,24 @@ process not ready, never dead.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from streamproc.observe.causes import UNANSWERED, Cause
 from streamproc.observe.places import named
-from streamproc.observe.watched import WAITING_FOR_KAFKA, Status, WatchedTask, told_of
+from streamproc.observe.watched import WAITING_FOR_KAFKA, Status, told_of
 from streamproc.runtime.diagnosis import Diagnosis
-from streamproc.runtime.observer import CommitReport, Observer, Pause, TaskState
+from streamproc.runtime.observer import Observer, Pause
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskrecords import TaskRecord, TaskRecords
+from streamproc.runtime.taskstates import TaskState
 
 Answer = tuple[bool, dict[str, Any]]
 """Whether the probe passes, and the reason as JSON: see `Health._answer` for its keys."""
 
 
 class Health(Observer):
-    """Answers the probes. `clock` is monotonic, in seconds; `wall_clock` is what people read times by.
+    """Answers the probes, by what the `records` have of the tasks. `clock` is theirs: monotonic, in seconds.
 
     `trouble`: why a broker cannot be reached just now, None where none is known to be out of reach.
 
@@ -31,32 +33,29 @@ class Health(Observer):
 
     def __init__(
         self,
+        records: TaskRecords,
         clock: Callable[[], float] = time.monotonic,
         *,
         stall_after_s: float = 30.0,
         commit_within_s: float = 3.0,
         ready_lag_records: int | None = None,
-        wall_clock: Callable[[], float] = time.time,
         trouble: Callable[[], Diagnosis | None] = lambda: None,
     ) -> None:
+        self._records = records
         self._clock = clock
-        self._wall_clock = wall_clock
         self._trouble = trouble
         self._stall_after_s = stall_after_s
         self._commit_within_s = commit_within_s
         self._sent_at: float | None = None
         self._ready_lag_records = ready_lag_records
-        self._tasks: dict[TopicPartition, WatchedTask] = {}
-        self._causes: dict[TopicPartition, Cause] = {}
-        self._assigned: frozenset[TopicPartition] | None = None
         self._rebalancing = False
         self._started = False
-        self._held_up = self._denied = self._failed = ""
+        self._blocked = self._denied = self._failed = ""
         self._progress_at: float | None = None
-        # The first that has something to say names the status: whoever looks wants to know what holds the others up.
+        # The first that has something to say names the status: whoever looks wants to know what blocks the others.
         self._judges: tuple[tuple[Status, Callable[[], str]], ...] = (
             (Status.STALLED, self._stalled_loop),
-            (Status.STARTING, lambda: self._held_up),
+            (Status.STARTING, lambda: self._blocked),
             (Status.DENIED, lambda: self._denied),
             (Status.STARTING, self._starting),
             (Status.REBALANCING, self._in_rebalance),
@@ -84,30 +83,13 @@ class Health(Observer):
         """Pass once an assignment's state was restored as a whole, and from then on."""
         return self._answer(lambda _: self._started)
 
-    def task_state(self, source: TopicPartition, state: TaskState) -> None:
-        """Take note; what was reported in the state before no longer counts."""
-        if state is TaskState.CLOSED:
-            self._tasks.pop(source, None)
-            self._causes.pop(source, None)
-        else:
-            self._tasks[source] = WatchedTask(state, self._clock())
-        if state is TaskState.RUNNING:
-            self._causes.pop(source, None)
+    def task_state(self, source: TopicPartition, state: TaskState) -> None:  # noqa: ARG002  the records have it
+        """See whether all of them are running by now."""
         self._note_started()
 
-    def committed(self, report: CommitReport) -> None:
-        """Take note that the partition moves, and that its transactions work."""
-        self._causes.pop(report.source, None)
-        if task := self._tasks.get(report.source):
-            task.moved_at = self._clock()
-
-    def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:
-        """Take note of the cause, and of when the first one came, until the partition is running again."""
+    def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:  # noqa: ARG002  the records have whose
+        """Take note that there will be no answer, until a transaction is confirmed."""
         self._sent_at, self._failed = None, cause
-        now = self._wall_clock()
-        for source in sources:
-            before = self._causes.get(source)
-            self._causes[source] = Cause(cause, now if before is None else before.since, why)
 
     def transacting(self) -> None:
         """Take note that an answer is waited for."""
@@ -117,50 +99,18 @@ class Health(Observer):
         """Take note of the answer."""
         self._sent_at, self._failed = None, ""
 
-    def restoring(self, source: TopicPartition, remaining: int) -> None:
-        """Take note of what is left to read."""
-        if task := self._tasks.get(source):
-            task.remaining = remaining
-
-    def lag(self, source: TopicPartition, records: int, seconds: float) -> None:  # noqa: ARG002  its age is no progress
-        """Take note of the distance; a smaller one shows that something was read."""
-        if task := self._tasks.get(source):
-            if records < task.lag or not task.lag:
-                task.moved_at = self._clock()
-            task.lag, task.measured = records, True
-            task.caught_up = task.caught_up or not records
-
-    def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
-        """Take note of what a partition waits for: that is no stall."""
-        if task := self._tasks.get(source):
-            if task.pause is None or task.pause[0] is not why:
-                task.paused_at = self._wall_clock()
-            task.pause = why, message
-
-    def resumed(self, source: TopicPartition) -> None:
-        """Take note that a partition goes on."""
-        if task := self._tasks.get(source):
-            task.pause, task.moved_at = None, self._clock()
-
-    def held_up(self, message: str) -> None:
+    def blocked(self, message: str) -> None:
         """Take note of what the start waits for."""
-        self._held_up = message
+        self._blocked = message
 
     def denied(self, message: str) -> None:
         """Take note of a right that is lacking."""
         self._denied = message
 
-    def caught_up(self, source: TopicPartition) -> None:
-        """Take note that nothing is unread."""
-        self.lag(source, 0, 0.0)
-
-    def rebalanced(self, sources: frozenset[TopicPartition]) -> None:
-        """Take note of the assignment; what a task of the one before was doing no longer counts."""
-        self._assigned = sources
+    def rebalanced(self, sources: frozenset[TopicPartition]) -> None:  # noqa: ARG002  the records have them
+        """Take note that the assignment is there; no answer of the one before is waited for."""
         self._rebalancing = False
         self._sent_at = None
-        self._tasks = {source: WatchedTask(TaskState.SUSPENDED, self._clock()) for source in self._tasks}
-        self._causes = {source: cause for source, cause in self._causes.items() if source in sources}
         self._note_started()
 
     def revoked(self) -> None:
@@ -173,7 +123,7 @@ class Health(Observer):
 
     def _note_started(self) -> None:
         """Remember it when it is true: nobody may ask until it no longer is."""
-        if self._assigned is not None and not self._rebalancing and not self._not_running():
+        if self._records.assigned is not None and not self._rebalancing and not self._not_running():
             self._started = True
 
     def _answer(self, passes: Callable[[Status], bool]) -> Answer:
@@ -189,37 +139,39 @@ class Health(Observer):
             "status": status.value,
             "message": message,
             "tasks": {state.value: states[state] for state in TaskState if state is not TaskState.CLOSED},
-            "restore_remaining_records": sum(task.remaining for task in tasks),
-            "lag_records": sum(task.lag for task in tasks),
+            "restore_remaining_records": sum(task.remaining or 0 for task in tasks),
+            "lag_records": sum(task.records_behind for task in tasks),
             "causes": {str(source): cause.shown() for source, cause in sorted(self._waiting_for().items())},
         }
 
     def _waiting_for(self) -> dict[TopicPartition, Cause]:
         """Return the partitions that do not go on: those whose transactions fail, and those that are paused."""
         pauses = {
-            source: Cause(task.pause[0].value, task.paused_at, task.pause[1] if task.pause[0] is Pause.DENIED else "")
+            source: Cause(pause.why.value, pause.since, pause.message if pause.why is Pause.DENIED else "")
             for source, task in self._tasks.items()
-            if task.pause is not None
+            if (pause := task.pause) is not None
         }
-        return {**pauses, **{source: self._cause(source) for source in self._causes}}
+        return {**pauses, **{source: self._cause(source) for source in self._records.failures}}
 
     def _cause(self, source: TopicPartition) -> Cause:
         """Return why a partition does not go on: why there is no answer, where that is known by now."""
-        cause, trouble = self._causes[source], self._trouble()
-        return cause if trouble is None or cause.reason not in UNANSWERED else Cause(trouble.word, cause.since)
+        failure, trouble = self._records.failures[source], self._trouble()
+        if trouble is None or failure.cause not in UNANSWERED:
+            return Cause(failure.cause, failure.since, failure.why)
+        return Cause(trouble.word, failure.since)
 
     def _verdicts(self) -> Iterator[tuple[Status, str]]:
         return ((status, message) for status, judge in self._judges if (message := judge()))
 
-    def _sources(self) -> list[TopicPartition]:
-        return sorted(self._assigned or ())
+    @property
+    def _tasks(self) -> Mapping[TopicPartition, TaskRecord]:
+        return self._records.tasks
 
-    def _state(self, source: TopicPartition) -> TaskState:
-        task = self._tasks.get(source)
-        return TaskState.CREATED if task is None else task.state
+    def _sources(self) -> list[TopicPartition]:
+        return sorted(self._records.assigned or ())
 
     def _not_running(self) -> list[TopicPartition]:
-        return [source for source in self._sources() if self._state(source) is not TaskState.RUNNING]
+        return [source for source in self._sources() if self._records.state(source) is not TaskState.RUNNING]
 
     def _behind(self) -> list[TopicPartition]:
         """Return the running partitions that still keep the service from being ready."""
@@ -227,7 +179,7 @@ class Health(Observer):
         tasks = ((source, self._tasks[source]) for source in self._sources())
         if limit is None:
             return [source for source, task in tasks if not task.caught_up]
-        return [source for source, task in tasks if not task.measured or task.lag > limit]
+        return [source for source, task in tasks if task.lag is None or task.lag.records > limit]
 
     def _stalled_loop(self) -> str:
         quiet_s = 0.0 if self._progress_at is None else self._clock() - self._progress_at
@@ -236,20 +188,20 @@ class Health(Observer):
         return f"the worker's loop has made no progress for {quiet_s:.0f} s: the process has to be restarted"
 
     def _starting(self) -> str:
-        return "waiting for a first assignment from the consumer group" if self._assigned is None else ""
+        return "waiting for a first assignment from the consumer group" if self._records.assigned is None else ""
 
     def _in_rebalance(self) -> str:
         return "the consumer group is handing out its partitions anew" if self._rebalancing else ""
 
     def _idle(self) -> str:
-        return "" if self._assigned else "no partition is assigned: a standby, until another instance goes"
+        return "" if self._records.assigned else "no partition is assigned: a standby, until another instance goes"
 
     def _failing(self) -> dict[TopicPartition, str]:
         """Return the partitions that have yet to be fenced anew, each with the cause."""
         return {
             source: self._cause(source).reason
             for source in self._not_running()
-            if source in self._causes and self._state(source) is not TaskState.RESTORING
+            if source in self._records.failures and self._records.state(source) is not TaskState.RESTORING
         }
 
     def _broker_unavailable(self) -> str:
@@ -258,8 +210,9 @@ class Health(Observer):
         return f"Kafka does not answer ({causes}): {named(failing)} trying again with back-off" if causes else ""
 
     def _lacking(self) -> str:
-        waiting = [source for source in self._not_running() if source in self._causes and self._causes[source].why]
-        return f"{named(waiting)} waiting: {self._causes[waiting[0]].why}" if waiting else ""
+        failures = self._records.failures
+        waiting = [source for source in self._not_running() if source in failures and failures[source].why]
+        return f"{named(waiting)} waiting: {failures[waiting[0]].why}" if waiting else ""
 
     def _unanswered(self) -> str:
         """Ready means that it commits: a broker that is gone shows in the commit in hand, long before its deadline."""
@@ -275,15 +228,20 @@ class Health(Observer):
 
     def _restoring(self) -> str:
         waiting = self._not_running()
-        remaining = sum(self._tasks[source].remaining for source in waiting if source in self._tasks)
+        remaining = sum(self._tasks[source].remaining or 0 for source in waiting if source in self._tasks)
         return f"bringing back the state of {named(waiting)}: about {remaining} records to go" if waiting else ""
 
     def _paused(self) -> str:
         return told_of({source: pause for source in self._sources() if (pause := self._tasks[source].pause)})
 
     def _stalled_tasks(self) -> str:
-        latest, tasks = self._clock() - self._stall_after_s, [(each, self._tasks[each]) for each in self._sources()]
-        stalled = [source for source, task in tasks if task.lag and task.moved_at < latest and task.pause is None]
+        latest, tasks = (
+            self._clock() - self._stall_after_s,
+            [(each, self._tasks[each]) for each in self._sources()],
+        )
+        stalled = [
+            source for source, task in tasks if task.records_behind and task.moved_at < latest and task.pause is None
+        ]
         told = f"nothing was read or committed on {named(stalled)} for {self._stall_after_s:.0f} s"
         return told if stalled else ""
 
@@ -293,5 +251,5 @@ class Health(Observer):
     def _running(self) -> str:
         if not (behind := self._behind()):
             return f"running {named(self._sources())}, all of them ready"
-        lag = sum(self._tasks[source].lag for source in behind)
+        lag = sum(self._tasks[source].records_behind for source in behind)
         return f"running, but {named(behind)} not caught up yet: {lag} records behind"

@@ -1,7 +1,6 @@
 """The service's log lines about its partitions: what an operator reads first when something is wrong."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
 import structlog
@@ -12,9 +11,11 @@ from streamproc.core.tally import KEY_ABSENT, KEY_MISMATCH, TWO_PARTITIONS, UNKN
 from streamproc.errors import RejectionReason
 from streamproc.escaping import escaped
 from streamproc.observe.places import by_topic
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 from streamproc.spelling import meant
+from streamproc.throttle import Throttle
 
 ODD_EVENTS = f"{__name__}.odd"
 """Name of the logger of odd events: who sends them on purpose does not want to hear of each."""
@@ -51,10 +52,8 @@ class Journal(Observer):
         self._payloads = payloads
         self._statuses = statuses
         self._odd: set[tuple[Anomaly, str]] = set()
-        self._clock = clock
         self._pauses: dict[TopicPartition, tuple[Pause, str]] = {}
-        self._unsaid: Counter[tuple[TopicPartition, RejectionReason]] = Counter()
-        self._said_at: dict[tuple[TopicPartition, RejectionReason], float] = {}
+        self._rejections = Throttle[tuple[TopicPartition, RejectionReason]](REJECTIONS_EVERY_S, clock=clock)
 
     def rebalanced(self, sources: frozenset[TopicPartition]) -> None:
         """Log the assignment."""
@@ -69,7 +68,7 @@ class Journal(Observer):
         _log.info("task", topic=source.topic, partition=source.partition, state=state.value)
         if state is TaskState.CLOSED:
             self._say_rejected(source, {}, at_once=True)
-            self._said_at = {key: at for key, at in self._said_at.items() if key[0] != source}
+            self._rejections.forget(lambda key: key[0] == source)
         # What waits for somebody outlives whatever happens to the task: it is said once.
         pause = self._pauses.get(source)
         if state is TaskState.CLOSED or (pause is not None and not pause[0].needs_somebody):
@@ -83,9 +82,8 @@ class Journal(Observer):
     def committed(self, report: CommitReport) -> None:
         """Log what was rejected, here or before, and an example from this commit."""
         for reason, count in report.rejected.items():
-            self._unsaid[report.source, reason] += count
-        if self._unsaid:
-            self._say_rejected(report.source, report.samples)
+            self._rejections.count((report.source, reason), count)
+        self._say_rejected(report.source, report.samples)
         super().committed(report)
 
     def folded(self, report: FoldReport) -> None:
@@ -120,7 +118,7 @@ class Journal(Observer):
         """Log that a partition goes without snapshots; its state is in its topic."""
         _log.warning("no snapshots, the next start reads all of run-state", partition=partition, why=why)
 
-    def held_up(self, message: str) -> None:
+    def blocked(self, message: str) -> None:
         """Log what the start waits for."""
         if message:
             _log.warning("waiting", why=message)
@@ -144,11 +142,9 @@ class Journal(Observer):
     def _say_rejected(
         self, source: TopicPartition, samples: Mapping[RejectionReason, Rejection], *, at_once: bool = False
     ) -> None:
-        now = self._clock()
-        for key in [key for key in self._unsaid if key[0] == source]:
-            if at_once or now - self._said_at.get(key, now - REJECTIONS_EVERY_S) >= REJECTIONS_EVERY_S:
-                self._said_at[key] = now
-                self._log_rejected(source, key[1], self._unsaid.pop(key), samples.get(key[1]))
+        for key in self._rejections.unsaid():
+            if key[0] == source and (count := self._rejections.due(key, at_once=at_once)):
+                self._log_rejected(source, key[1], count, samples.get(key[1]))
 
     def _log_rejected(
         self, source: TopicPartition, reason: RejectionReason, count: int, sample: Rejection | None

@@ -18,7 +18,7 @@ Label = TypeVar("Label", bound=Hashable)
 
 
 class _Placed(dict[Any, Label]):
-    """What arrives → what it is counted under, for who holds a place that is itself."""
+    """What arrives → what it is counted under, for who has a place that is itself."""
 
     _busiest: Busiest[Label]
 
@@ -32,7 +32,7 @@ class _Placed(dict[Any, Label]):
 
 
 class Labels(_Placed[str]):
-    """What arrives → its label value: `known` as given, further plain names that hold a place, else `other`.
+    """What arrives → its label value: `known` as given, further plain names that have a place, else `other`.
 
     A place goes to who comes first, and later to who is clearly busier; see `Busiest`. Who is known keeps its own.
     """
@@ -46,12 +46,12 @@ class Labels(_Placed[str]):
         """Give a free place to a plain name; any other takes none."""
         if not self._busiest.has_room or value is None or not _PLAIN.fullmatch(value):
             return OTHER
-        self._busiest.hold(value)
+        self._busiest.take_place(value)
         self[value] = value
         return value
 
     def count(self, value: str | None, amount: int) -> None:
-        """Count what a name did, for who is to hold a place."""
+        """Count what a name did, for who is to have a place."""
         if value is not None and value not in self._known:
             self._busiest.add(value, amount)
 
@@ -61,7 +61,7 @@ class Labels(_Placed[str]):
 
 
 class Pairs(_Placed[Pair]):
-    """A pair of label values → the one that it is counted under: itself where it holds a place, else (first, other)."""
+    """A pair of label values → the one that it is counted under: itself where it has a place, else (first, other)."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -71,12 +71,12 @@ class Pairs(_Placed[Pair]):
         """Give a free place to a pair; (first, other) takes none, as each first has it."""
         if pair[1] == OTHER or not self._busiest.has_room:
             return pair[0], OTHER
-        self._busiest.hold(pair)
+        self._busiest.take_place(pair)
         self[pair] = pair
         return pair
 
     def count(self, pair: Pair, amount: int) -> None:
-        """Count what a pair did, for who is to hold a place."""
+        """Count what a pair did, for who is to have a place."""
         if pair[1] != OTHER:
             self._busiest.add(pair, amount)
 

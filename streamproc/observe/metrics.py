@@ -20,8 +20,9 @@ from streamproc.observe.scrapes import Scrapes
 from streamproc.observe.series import CounterSeries
 from streamproc.observe.tasks import Tasks
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, StageState, TaskState, WindowReport
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, WindowReport
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskrecords import TaskRecords
 
 DEFAULTS = MetricsSettings()
 NO_REQUESTS: Mapping[str, int] = {}
@@ -29,13 +30,14 @@ STATE = StateSettings()
 
 
 class MetricsObserver(Observer):
-    """Exports what it is told. `push` and `registry`: who is to be told of those.
+    """Exports what it is told, and what `records` have of the tasks. `push` and `registry`: who is to be told of those.
 
     `requests`: how many were sent to Kafka, by kind, as of now. `state`: what payloads may take.
     """
 
     def __init__(
         self,
+        records: TaskRecords,
         profile: Profile,
         settings: MetricsSettings = DEFAULTS,
         requests: Mapping[str, int] = NO_REQUESTS,
@@ -47,7 +49,7 @@ class MetricsObserver(Observer):
         self._input = InputCounters()
         self._runs = RunCounters(profile, settings)
         self._windows = WindowCounters()
-        self._tasks = Tasks(profile, state)
+        self._tasks = Tasks(records, profile, state)
         self._requests = requests
         self._process = Process(profile.name)
         self._scrapes = Scrapes(self.families)
@@ -63,10 +65,6 @@ class MetricsObserver(Observer):
         """Return every family: all of them as of the same moment, except that the runs are counted shortly before."""
         census = await self._tasks.census()
         return [*self._counters(), *self._tasks.families(census), *self._process.families()]
-
-    def task_state(self, source: TopicPartition, state: TaskState) -> None:
-        """Take note."""
-        self._tasks.enter(source, state)
 
     def committed(self, report: CommitReport) -> None:
         """Count what a confirmed commit did."""
@@ -89,30 +87,6 @@ class MetricsObserver(Observer):
     def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:  # noqa: ARG002  a cause is nobody's own
         """Count a failure."""
         self._pipeline.failed(cause)
-
-    def restoring(self, source: TopicPartition, remaining: int) -> None:
-        """Note how much is left to read."""
-        self._tasks.restore(source, remaining)
-
-    def running(self, source: TopicPartition, held: StageState) -> None:
-        """Take the state, to be counted when somebody asks: a partition may stay idle for long."""
-        self._tasks.hold(source, held)
-
-    def lag(self, source: TopicPartition, records: int, seconds: float) -> None:
-        """Note how far behind a task is."""
-        self._tasks.lag(source, records, seconds)
-
-    def caught_up(self, source: TopicPartition) -> None:
-        """Note that nothing is unread."""
-        self._tasks.lag(source, 0, 0.0)
-
-    def paused(self, source: TopicPartition, why: Pause, message: str) -> None:  # noqa: ARG002  for people
-        """Note what a task waits for."""
-        self._tasks.pause(source, why)
-
-    def resumed(self, source: TopicPartition) -> None:
-        """Note that a task goes on."""
-        self._tasks.pause(source, None)
 
     def rebalanced(self, sources: frozenset[TopicPartition]) -> None:  # noqa: ARG002  how many is what task_state says
         """Count a rebalance, when it is over."""

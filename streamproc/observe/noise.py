@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from msgspec import Struct
+from streamproc.throttle import Throttle
 
 OURS = "streamproc"
 EVERY_S = 30.0
@@ -42,13 +42,6 @@ HARMLESS = (
 _Kind = tuple[str, str, type[BaseException] | None]
 
 
-class _Said(Struct):
-    """When a kind of line was last let through, and how many were left out since."""
-
-    at: float
-    repeated: int = 0
-
-
 class Noise(logging.Filter):
     """Lets a line of another library through at most once in `every_s`, told apart by logger, template and exception.
 
@@ -60,9 +53,7 @@ class Noise(logging.Filter):
     ) -> None:
         super().__init__()
         self._threshold = threshold
-        self._every_s = every_s
-        self._clock = clock
-        self._said: dict[_Kind, _Said] = {}
+        self._throttle = Throttle[_Kind](every_s, max_keys=MAX_KINDS, clock=clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the line is written; it may become a quieter one."""
@@ -73,22 +64,12 @@ class Noise(logging.Filter):
         return record.levelno >= self._threshold and self._is_due(record)
 
     def _is_due(self, record: logging.LogRecord) -> bool:
-        now, kind = self._clock(), _kind(record)
-        said = self._said.get(kind)
-        if said is not None and now - said.at < self._every_s:
-            said.repeated += 1
-            return False
-        if said is not None and said.repeated:
-            record.repeated = said.repeated
-        self._remember(kind, now)
-        return True
-
-    def _remember(self, kind: _Kind, now: float) -> None:
-        """Take note, and forget whatever was let through longest ago where there is no room."""
-        self._said.pop(kind, None)
-        if len(self._said) >= MAX_KINDS:
-            del self._said[next(iter(self._said))]
-        self._said[kind] = _Said(now)
+        kind = _kind(record)
+        self._throttle.count(kind)
+        times = self._throttle.due(kind)
+        if times > 1:
+            record.repeated = times - 1
+        return times > 0
 
 
 def _kind(record: logging.LogRecord) -> _Kind:

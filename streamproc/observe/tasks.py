@@ -1,9 +1,8 @@
-"""What the tasks are doing, and what the running ones hold: gauges, made when somebody reads."""
+"""What the tasks are doing, and what the running ones keep: gauges, made when somebody reads."""
 
 from collections import Counter
 from collections.abc import Iterator
 
-from msgspec import Struct
 from prometheus_client.core import Metric as Family
 
 from streamproc.core.lifecycle import Profile
@@ -15,76 +14,41 @@ from streamproc.observe.labels import Labels, closed
 from streamproc.observe.runmetrics import deadline_kinds
 from streamproc.observe.series import LabelValues, gauge
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import Pause, StageState, TaskState
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskrecords import TaskRecord, TaskRecords
+from streamproc.runtime.taskstates import TaskState
 
 LIVING_STATES = tuple(state for state in TaskState if state is not TaskState.CLOSED)
-
-
-class _Task(Struct, eq=False):
-    """What one task reported last; a new one for each state, so that no report outlives the state."""
-
-    state: TaskState
-    remaining: int = 0
-    lag: tuple[int, float] | None = None
-    held: StageState | None = None
-    pause: Pause | None = None
 
 
 class Tasks:
     """The tasks that this worker has, of both stages."""
 
-    def __init__(self, profile: Profile, state: StateSettings) -> None:
+    def __init__(self, records: TaskRecords, profile: Profile, state: StateSettings) -> None:
+        self._records = records
         self._statuses = closed(profile.statuses)
         self._open = closed(profile.documented)
         self._kinds = deadline_kinds(profile)
         self._limits = {"memory": state.memory_bytes, "disk": state.max_disk_bytes}
         self._has_snapshots = state.directory is not None
-        self._tasks: dict[TopicPartition, _Task] = {}
-
-    def enter(self, source: TopicPartition, state: TaskState) -> None:
-        """Forget what the task reported in its state before: the partition may have had another owner since."""
-        if state is TaskState.CLOSED:
-            self._tasks.pop(source, None)
-        else:
-            self._tasks[source] = _Task(state)
-
-    def hold(self, source: TopicPartition, held: StageState) -> None:
-        """Read this state from now on, until the task leaves RUNNING."""
-        if task := self._tasks.get(source):
-            task.held = held
-
-    def restore(self, source: TopicPartition, remaining: int) -> None:
-        """Note how much is left to read."""
-        if task := self._tasks.get(source):
-            task.remaining = remaining
-
-    def lag(self, source: TopicPartition, records: int, seconds: float) -> None:
-        """Note how far behind the task is: 0 s where nothing is unread, however old the last record is."""
-        if task := self._tasks.get(source):
-            task.lag = records, seconds if records else 0.0
-
-    def pause(self, source: TopicPartition, why: Pause | None) -> None:
-        """Note what the task waits for; None: for nothing."""
-        if task := self._tasks.get(source):
-            task.pause = why
 
     async def census(self) -> Census:
         """Count the runs of the running tasks; those that ceased to run meanwhile are left out."""
-        running = [(source, task, task.held) for source, task in self._running() if isinstance(task.held, State)]
+        running = [(source, task, task.kept) for source, task in self._running() if isinstance(task.kept, State)]
         total = Census()
-        for (source, task, _), census in zip(running, await take([held for *_, held in running]), strict=True):
-            if self._tasks.get(source) is task:
+        for (source, task, _), census in zip(running, await take([kept for *_, kept in running]), strict=True):
+            if self._records.tasks.get(source) is task:
                 total.merge(census)
         return total
 
     def families(self, census: Census) -> Iterator[Family]:
         """Yield what Prometheus reads."""
-        tasks = self._tasks.values()
+        tasks = self._records.tasks.values()
         states = Counter(task.state for task in tasks)
         yield gauge(names.TASK_STATE, {(state.value,): states[state] for state in LIVING_STATES})
-        yield gauge(names.RESTORE_REMAINING, {(): sum(task.remaining for task in tasks)})
-        pauses = Counter(task.pause for task in tasks)
+        yield gauge(names.RESTORE_REMAINING, {(): sum(task.remaining or 0 for task in tasks)})
+        pauses = Counter(task.pause.why for task in tasks if task.pause is not None)
         yield gauge(names.PARTITIONS_PAUSED, {(why.value,): pauses[why] for why in Pause})
         yield gauge(names.RUNS, _sums(self._statuses, census.by_status))
         yield gauge(names.OLDEST_RUN_CREATED, self._oldest(census))
@@ -95,12 +59,12 @@ class Tasks:
         yield gauge(names.STATE_PAYLOADS, {("memory",): usage.in_memory, ("disk",): usage.on_disk})
         yield gauge(names.STATE_SNAPSHOT, self._snapshots())
         lag = {(topic, str(number)): task.lag for (topic, number), task in self._running() if task.lag is not None}
-        yield gauge(names.CONSUMER_LAG_RECORDS, {labels: records for labels, (records, _) in lag.items()})
-        yield gauge(names.CONSUMER_LAG_SECONDS, {labels: seconds for labels, (_, seconds) in lag.items()})
+        yield gauge(names.CONSUMER_LAG_RECORDS, {labels: each.records for labels, each in lag.items()})
+        yield gauge(names.CONSUMER_LAG_SECONDS, {labels: each.seconds for labels, each in lag.items()})
         yield gauge(names.WINDOW_WATERMARK, self._watermarks())
 
-    def _running(self) -> list[tuple[TopicPartition, _Task]]:
-        return [(source, task) for source, task in self._tasks.items() if task.state is TaskState.RUNNING]
+    def _running(self) -> list[tuple[TopicPartition, TaskRecord]]:
+        return [(source, task) for source, task in self._records.tasks.items() if task.state is TaskState.RUNNING]
 
     def _oldest(self, census: Census) -> dict[LabelValues, int]:
         """Return the time for each open status; what the profile does not know counts as open (rules.md 14)."""
@@ -113,13 +77,13 @@ class Tasks:
     def _snapshots(self) -> dict[LabelValues, float]:
         if not self._has_snapshots:
             return {}
-        held = [(source, task.held) for source, task in self._running()]
-        return {(str(each.partition),): state.snapshot_ms / 1000 for each, state in held if isinstance(state, State)}
+        kept = [(source, task.kept) for source, task in self._running()]
+        return {(str(each.partition),): state.snapshot_ms / 1000 for each, state in kept if isinstance(state, State)}
 
     def _watermarks(self) -> dict[LabelValues, float]:
-        held = [(source, task.held) for source, task in self._running()]
+        kept = [(source, task.kept) for source, task in self._running()]
         return {
-            (str(each.partition),): state.stream_time / 1000 for each, state in held if isinstance(state, WindowState)
+            (str(each.partition),): state.stream_time / 1000 for each, state in kept if isinstance(state, WindowState)
         }
 
 

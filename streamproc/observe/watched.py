@@ -1,13 +1,12 @@
-"""What the probes know of a task, and the words that they have for the service."""
+"""The words that the probes have for the service, and for partitions that wait."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
-from msgspec import Struct
-
 from streamproc.observe.places import named
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskrecords import Waiting
 
 
 class Status(StrEnum):
@@ -29,26 +28,13 @@ WAITING_FOR_KAFKA = Status.STARTING, Status.REBALANCING, Status.BROKER_UNAVAILAB
 """Where a broker that cannot be reached may be why it takes so long."""
 
 
-class WatchedTask(Struct):
-    """One task, of either stage, in its present state. `moved_at`: when it last read or committed something."""
-
-    state: TaskState
-    moved_at: float
-    remaining: int = 0
-    lag: int = 0
-    measured: bool = False
-    caught_up: bool = False
-    pause: tuple[Pause, str] | None = None
-    paused_at: float = 0.0
-
-
-def told_of(pauses: Mapping[TopicPartition, tuple[Pause, str]]) -> str:
+def told_of(pauses: Mapping[TopicPartition, Waiting]) -> str:
     """Name partitions by what they wait for, each reason with what the first of them says; "" where none waits.
 
     What cannot be read is each one's own, and so is the command that passes over it.
     """
     waiting: dict[tuple[Pause, str], tuple[list[TopicPartition], str]] = {}
-    for source, (why, message) in pauses.items():
-        own = message if why is Pause.UNREADABLE else ""
-        waiting.setdefault((why, own), ([], message))[0].append(source)
+    for source, pause in pauses.items():
+        own = pause.message if pause.why is Pause.UNREADABLE else ""
+        waiting.setdefault((pause.why, own), ([], pause.message))[0].append(source)
     return "; ".join(f"{named(sources)} waiting: {message}" for sources, message in waiting.values())

@@ -64,15 +64,15 @@ class RegistryLink:
 
         self.learner = Learner(client, add, book.refuse)
 
-    async def is_ready(self, held_up: Callable[[str], None], stop: asyncio.Event) -> bool:
+    async def is_ready(self, blocked: Callable[[str], None], stop: asyncio.Event) -> bool:
         """Wait until the ids of the output schemas are known, if outputs contain ids; False where `stop` was set first.
 
-        `held_up` gets the reason for waiting, and "" when it is over. Raises ConfigError where a schema is not
+        `blocked` gets the reason for waiting, and "" when it is over. Raises ConfigError where a schema is not
         registered, or refused.
         """
         if self._framing == "single_object":
             return not stop.is_set()
-        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
+        backoff = Backoff()
         while not stop.is_set():
             asking = output_frames(self._client, self._subjects, self._settings.outputs)
             try:
@@ -81,11 +81,11 @@ class RegistryLink:
             except Interrupted:
                 break
             except RegistryUnavailable as error:
-                held_up(f"waiting for the ids of the output schemas: {error}")
+                blocked(f"waiting for the ids of the output schemas: {error}")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), max(backoff.failed(), error.retry_after_s or 0))
             else:
-                held_up("")
+                blocked("")
                 return True
         return False
 

@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from streamproc.awaiting import seen, set_within
 from streamproc.codec.message import Messages
 from streamproc.core.model import Moment
 from streamproc.errors import ConfigError
-from streamproc.runtime.awaiting import seen, set_within
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.gathered import Gathered, OutputsRefused, Stopped
 from streamproc.runtime.job import Job
@@ -77,7 +77,9 @@ class Cycle:
             return []
         gathered = await self._gather(tasks, wake)
         stopped = self._stop(gathered)
+        # Behind the stops: what a partition stopped at is unread, so it is neither caught up nor idle.
         self._pass_time(tasks, gathered)
+        # Behind the clock, which changes runs that nothing came for: their payloads are what has to be recalled.
         lost = await self._recall(gathered)
         stopped = [each for each in stopped if each.task not in {one.task for one in lost}] + lost
         full = {task: batch for task, batch in gathered.batches.items() if not batch.is_empty}
@@ -86,6 +88,7 @@ class Cycle:
                 batch.settle()
         if full:
             await self._commit(full, gathered, transactions, member)
+        # Behind the commit: one that fails says nothing of what these were waiting for.
         for task, batch in gathered.batches.items():
             if task not in gathered.stops and (batch.records or gathered.answered.get(task, False)):
                 task.pauses.go_on()  # Also where another partition has learned what this one was waiting for.
@@ -229,9 +232,12 @@ class Cycle:
             await asyncio.sleep(0)
         offsets: dict[TopicPartition, Committed] = {}
         for task, each in pending.items():
+            # Before the commit: where nobody hears of its outcome, `keeps` takes it over if it did happen.
             task.pending = each
             offsets[task.source] = each.position.to_committed()
         self._job.observer.transacting()
+        # So far no state has changed (rules.md 9): a commit that is refused leaves it as of the one before, and what it
+        # was made of is folded again. Offsets and outputs are one transaction, or records would be lost or doubled.
         try:
             await transactions.commit(outputs, offsets, member)
         except (OutputRefused, Denied) as error:
@@ -240,6 +246,7 @@ class Cycle:
             raise OutputsRefused(error, {place: writers[place] for place in error.places}) from error
         duration_s = time.monotonic() - it.began
         self._job.observer.transacted(len(full), duration_s)
+        # Nothing is awaited from here on: broken off in between, a task would not be as it is committed.
         for task, batch in full.items():
             self._confirm(task, batch, duration_s)
 
@@ -254,9 +261,11 @@ class Cycle:
     def _confirm(self, task: PartitionTask, batch: Batch, duration_s: float) -> None:
         pending, task.pending = task.pending, None
         assert pending is not None  # noqa: S101  it was set right before the commit
+        # Both, or the state is not that of the position, by which the next owner of the task judges it (rules.md 5).
         task.position = pending.position
         pending.apply()
         latency_s = max(0.0, self._job.clock() - batch.first_timestamp / 1000) if batch.records else 0.0
+        # Counters move last, and only here: what is not committed is never counted (rules.md 24).
         task.confirmed(pending.report(duration_s, latency_s))
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Coroutine
 from typing import Any
 
-from streamproc.runtime.awaiting import raise_failed
+from streamproc.awaiting import raise_failed
 from streamproc.runtime.task import PartitionTask
 
 

@@ -219,7 +219,7 @@ class FoldBatch(Batch):
         if not heard:
             return  # No answer, or an open transaction: what was known before does not tell of the time since.
         # Bad records, and times that are not believed, keep a partition from falling idle and move no time: it must not
-        # hold back the windows of all the others.
+        # delay the windows of all the others.
         stands_still = read_all and out.stream_time == kept.state.stream_time
         self.mark = kept.beacon.due(
             out.stream_time, idle=at.caught_up or stands_still, seen_at=self._seen_at, wall_ms=at.wall_ms

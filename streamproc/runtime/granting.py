@@ -7,12 +7,13 @@ from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Kafka
 
-MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 15.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 15.0
+"""Somebody has to do something about it first: nothing is lost by asking less often."""
 
 
 def patience() -> Backoff:
     """Return the waits between two questions."""
-    return Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+    return Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
 
 
 async def is_granted(kafka: Kafka, denied: Denied) -> bool:

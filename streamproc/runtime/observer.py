@@ -12,36 +12,8 @@ from streamproc.core.tally import Tally
 from streamproc.core.windowstate import Dropped
 from streamproc.errors import RejectionReason
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 from streamproc.vocabulary import Vocabulary
-
-
-class TaskState(Vocabulary):
-    """The life cycle of a partition's task, with its legal successors (`may_become`)."""
-
-    CREATED = "created", "The partition is assigned."
-    FENCED = "fenced", "Whoever had the partition before can commit nothing more."
-    RESTORING = "restoring", "The state is read back."
-    RUNNING = "running", "Events are processed, or the partition is paused."
-    SUSPENDED = (
-        "suspended",
-        "A transaction failed, or the partition was taken away: the state is kept for a while.",
-    )
-    CLOSED = "closed", "The partition is somebody else's; such tasks are not counted."
-
-    def may_become(self, successor: "TaskState") -> bool:
-        """Tell whether the life cycle allows the change."""
-        return successor in _SUCCESSORS[self]
-
-
-_SUCCESSORS = {
-    TaskState.CREATED: {TaskState.FENCED, TaskState.SUSPENDED, TaskState.CLOSED},
-    TaskState.FENCED: {TaskState.RESTORING, TaskState.SUSPENDED, TaskState.CLOSED},
-    TaskState.RESTORING: {TaskState.RUNNING, TaskState.SUSPENDED, TaskState.CLOSED},
-    TaskState.RUNNING: {TaskState.SUSPENDED, TaskState.CLOSED},
-    # Revoked, or its transaction failed: the state is kept, and reused where the last commit proves it right.
-    TaskState.SUSPENDED: {TaskState.FENCED, TaskState.CLOSED},
-    TaskState.CLOSED: set(),
-}
 
 
 class Pause(Vocabulary):
@@ -69,7 +41,7 @@ class StageState(Protocol):
 
     @property
     def live_keys(self) -> int:
-        """How many keys its topic holds."""
+        """How many keys its topic has."""
 
     @property
     def stream_time(self) -> int:
@@ -159,7 +131,7 @@ class Observer:
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """A restore has about `remaining` records to go; 0: it is complete."""
 
-    def running(self, source: TopicPartition, held: StageState) -> None:
+    def running(self, source: TopicPartition, kept: StageState) -> None:
         """A task is running with this state, read back or kept from before: to be read, until its state changes."""
 
     def lag(self, source: TopicPartition, records: int, seconds: float) -> None:
@@ -183,7 +155,7 @@ class Observer:
     def has_no_snapshots(self, partition: int, why: str) -> None:
         """No snapshots of a partition's state can be taken: its next start reads all of its topic."""
 
-    def held_up(self, message: str) -> None:
+    def blocked(self, message: str) -> None:
         """The service waits for something before it can start; empty: no longer."""
 
     def denied(self, message: str) -> None:

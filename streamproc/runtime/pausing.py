@@ -10,10 +10,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from streamproc.awaiting import seen
 from streamproc.backoff import Backoff
 from streamproc.codec.framing import label
 from streamproc.errors import BrokerUnavailable, ConfigError, RegistryUnavailable, RejectionReason, StreamprocError
-from streamproc.runtime.awaiting import seen
 from streamproc.runtime.config import DeadLetterSettings
 from streamproc.runtime.learning import Registry
 from streamproc.runtime.observer import CommitReport, Observer, Pause
@@ -25,11 +25,10 @@ POLL_S = 0.1
 LOOK_S = 3.0
 QUIET_S = 1.0
 """Whoever gets an answer within this time is not said to wait."""
-MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 TRY_AGAIN_S = 30.0
 """What cannot be read may have been damaged on the way."""
 MIN_DISK_S, MAX_DISK_S = 1.0, 30.0
-"""Each try may hold up the commits of all partitions."""
+"""Each try may delay the commits of all partitions."""
 SLOW_S = 10.0
 """A disk that is behind for less is not worth telling of."""
 SHOWN = 5
@@ -75,7 +74,7 @@ class Pauses:
         self._looked_at = self._full_since = 0.0
         self._looking: asyncio.Future[None] | None = None
         self._disk_backoff = Backoff(MIN_DISK_S, MAX_DISK_S)
-        self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        self._backoff = Backoff()
         self._asked_at = -1
 
     def committed(self, report: CommitReport) -> None:
@@ -104,9 +103,9 @@ class Pauses:
         """Return what tells whether a commit may reject so many for a reason; None where nothing is limited."""
         return self._gate.allows if self._gate.is_limited else None
 
-    def hold(self, reason: RejectionReason) -> None:
+    def exceeded(self, reason: RejectionReason) -> None:
         """Take note that the next record is to be rejected, and over the limit of its cause."""
-        self._gate.hold(reason)
+        self._gate.exceeded(reason)
 
     def is_closed(self) -> bool:
         """Return whether too much was rejected for anything to pass now."""

@@ -1,8 +1,9 @@
-"""What a partition holds now, from beginning to end, for commands that look at topics."""
+"""What a partition has now, from beginning to end: for restores, and for commands that look at topics."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
 from streamproc.errors import BrokerUnavailable
@@ -10,7 +11,8 @@ from streamproc.runtime.ports import Gone, Kafka, Reader, TopicPartition
 
 FETCH_RECORDS = 2_000
 FETCH_S = 0.5
-MAX_EMPTY_FETCHES = 20
+HALT_S = 10.0
+"""Somebody waits in front of a command; he may try it again."""
 
 
 async def read_all(kafka: Kafka, place: TopicPartition) -> AsyncGenerator[Sequence[Arrival], None]:
@@ -44,21 +46,42 @@ async def read_with(
     reader: Reader, place: TopicPartition, first: int, last: int
 ) -> AsyncGenerator[Sequence[Arrival], None]:
     """Do the same with a reader of the partition, which is left open."""
-    await reader.seek(first)
-    at, empty = first, 0
-    while at < last:
+    while first < last:
         try:
-            records = (await reader.fetch(min(FETCH_RECORDS, last - at), FETCH_S)).records
+            async with aclosing(fetches(reader, place, first, last)) as found:
+                async for records, _ in found:
+                    if records:
+                        yield records
+            return
         except Gone as gone:
             if gone.first is None:
                 raise
-            at = gone.first
-            await reader.seek(at)
-            continue
+            first = gone.first
+
+
+class Fetch(NamedTuple):
+    """What one fetch brought, and the offset at which the next one begins."""
+
+    records: Sequence[Arrival]
+    next_offset: int
+
+
+async def fetches(
+    reader: Reader, place: TopicPartition, first: int, last: int, halt_s: float = HALT_S
+) -> AsyncGenerator[Fetch, None]:
+    """Yield each fetch of the offsets from `first` to before `last`, those that bring nothing among them.
+
+    Raises BrokerUnavailable where nothing comes for `halt_s`, and what the reader raises.
+    """
+    await reader.seek(first)
+    at, empty = first, 0
+    while at < last:
+        records = (await reader.fetch(min(FETCH_RECORDS, last - at), FETCH_S)).records
         empty = 0 if records else empty + 1
-        if empty > MAX_EMPTY_FETCHES:
-            raise BrokerUnavailable(f"reading {place} came to a halt at {at} of {last}")
-        if records:
-            yield records if records[-1].offset < last else [each for each in records if each.offset < last]
+        if empty * FETCH_S > halt_s:
+            raise BrokerUnavailable(f"reading {place} came to a halt at offset {at} of {last}")
+        # Also without records: it passes control markers, and what compaction removed.
         at = await reader.position()
-        await asyncio.sleep(0)
+        # By the position, not by the last record: who looks at one makes objects of all that came with it.
+        yield Fetch(records if at <= last else [each for each in records if each.offset < last], at)
+        await asyncio.sleep(0)  # What takes long must not delay heartbeats.

@@ -4,15 +4,12 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping
 
-from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable, TaskInvalid
 from streamproc.runtime.denied import Denied
-from streamproc.runtime.granting import is_granted
+from streamproc.runtime.granting import is_granted, patience
 from streamproc.runtime.observer import Pause
 from streamproc.runtime.ports import Kafka, OutputRefused, TopicPartition
 from streamproc.runtime.rights import Right
-
-MIN_BACKOFF_S, MAX_BACKOFF_S = 1.0, 15.0
 
 
 class _TopicRefusal:
@@ -28,7 +25,7 @@ class _TopicRefusal:
         self.sources: frozenset[TopicPartition] = frozenset()
         self.by: TopicPartition | None = None
         self.again_at = 0.0
-        self.backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        self.backoff = patience()
 
 
 _Answer = tuple[Collection[TopicPartition], Collection[tuple[Right, ...]]]
@@ -36,7 +33,7 @@ _Answer = tuple[Collection[TopicPartition], Collection[tuple[Right, ...]]]
 
 
 class Refusals:
-    """By place. A partition that writes to one is held: it is left out of the commit of the others."""
+    """By place. A partition that writes to one is paused: it is left out of the commit of the others."""
 
     def __init__(self, kafka: Kafka, ending: set[TopicPartition], wake: asyncio.Event) -> None:
         self._kafka = kafka
@@ -51,7 +48,7 @@ class Refusals:
         writers: Mapping[TopicPartition, Collection[TopicPartition]],
         by: TopicPartition | None,
     ) -> None:
-        """Hold those that write to the places, as a transaction with the id `by` has found out."""
+        """Pause those that write to the places, as a transaction with the id `by` has found out."""
         denied = error if isinstance(error, Denied) else None
         why = error.why if isinstance(error, OutputRefused) else str(error)
         for place, sources in writers.items():
@@ -64,13 +61,13 @@ class Refusals:
         if denied is None and by is not None:
             self._ending.add(by)
 
-    def holds(self, source: TopicPartition) -> tuple[Pause, str] | None:
+    def pause_of(self, source: TopicPartition) -> tuple[Pause, str] | None:
         """Return why a partition is left out, None where it is not."""
-        held = (each for each in self._places.values() if source in each.sources)
-        return next(((Pause.DENIED if each.denied else Pause.OUTPUT, each.message) for each in held), None)
+        refusals = (each for each in self._places.values() if source in each.sources)
+        return next(((Pause.DENIED if each.denied else Pause.OUTPUT, each.message) for each in refusals), None)
 
     def release(self) -> Collection[TopicPartition]:
-        """Look whether a place may take something by now; return those that are held no longer."""
+        """Look whether a place may take something by now; return those that are paused no longer."""
         if self._asking is not None:
             return self._heard(self._asking)
         now = time.monotonic()
@@ -101,7 +98,7 @@ class Refusals:
                 refusal.sources = frozenset()
             elif refusal.sources:
                 refusal.again_at = time.monotonic() + refusal.backoff.failed()
-        return {source for source in free if not self.holds(source)}
+        return {source for source in free if not self.pause_of(source)}
 
     async def _ask(self, due: Collection[_TopicRefusal]) -> _Answer:
         ids = sorted({each.by for each in due if each.by is not None})

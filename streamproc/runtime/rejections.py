@@ -34,7 +34,7 @@ class RejectionGate:
         self._records = 0
         self._rejected: Counter[RejectionReason] = Counter()
         self._stopped = ""
-        self._held: set[RejectionReason] = set()
+        self._exceeded: set[RejectionReason] = set()
 
     def passed(self, records: int, rejected: Mapping[RejectionReason, int], now_ms: int) -> None:
         """Take note of a confirmed commit."""
@@ -57,19 +57,19 @@ class RejectionGate:
         if self._stopped:
             return Pause.REJECTIONS, self._stopped
         self._pass(now_ms)
-        self._held = {reason for reason in self._held if not self.allows(reason, 1)}
-        if not self._held:
+        self._exceeded = {reason for reason in self._exceeded if not self.allows(reason, 1)}
+        if not self._exceeded:
             return None
-        return Pause.RATE, f"more rejections than allowed: {', '.join(map(self._named, sorted(self._held)))}"
+        return Pause.RATE, f"more rejections than allowed: {', '.join(map(self._named, sorted(self._exceeded)))}"
 
     def allows(self, reason: RejectionReason, count: int) -> bool:
         """Tell whether a commit may reject so many for a reason, given what was committed in the last minute."""
         limit = self._settings.max_per_minute_of.get(reason, self._settings.max_per_minute)
         return limit is None or self._rejected[reason] + count <= limit
 
-    def hold(self, reason: RejectionReason) -> None:
-        """Take note that the next record is to be rejected and may not be: nothing passes until it may."""
-        self._held.add(reason)
+    def exceeded(self, reason: RejectionReason) -> None:
+        """Take note that the next record would exceed the limit of its reason: nothing passes until it may."""
+        self._exceeded.add(reason)
 
     def _named(self, reason: RejectionReason) -> str:
         of, limit = self._settings.max_per_minute_of, self._settings.max_per_minute

@@ -2,16 +2,17 @@
 
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import aclosing
 from typing import NamedTuple
 
 from streamproc.codec.arrival import Arrival
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.ports import Fetched, Kafka, Reader, TopicPartition, Unreadable
+from streamproc.runtime.ports import Kafka, TopicPartition, Unreadable
 from streamproc.runtime.position import Position
+from streamproc.runtime.reading import fetches
 
-BATCH_RECORDS = 2_000
-FETCH_TIMEOUT_S = 1.0
-MAX_EMPTY_FETCHES = 30
+HALT_S = 30.0
+"""Longer than a command waits: what was read so far would have to be read again."""
 LOOK_S = 0.1
 MAX_LOOKS = 100
 """At the end of an open transaction, before the restore counts as failed and is tried again."""
@@ -76,22 +77,17 @@ async def restore(
         first = max(first, since)
     reader = await kafka.reader(*topic)
     try:
-        await reader.seek(first)
-        at, empty, count, ahead = first, 0, 0, dict[Hashable, int]()
-        while at < last:
-            records = (await _fetched(reader)).records
-            count += len(records)
-            empty = 0 if records else empty + 1
-            if empty > MAX_EMPTY_FETCHES:
-                message = f"reading {topic} came to a halt at offset {at} of {last}"
-                raise BrokerUnavailable(message)
-            at = await reader.position()
-            sources = load(records if at <= last else [each for each in records if each.offset < last])
-            if ahead or max(sources.offsets, default=GONE) >= committed:
-                _note(ahead, sources, committed)
-            await on_progress(max(0, last - at))
-            await sleep(0)  # A long restore must not hold up heartbeats.
+        count, ahead = 0, dict[Hashable, int]()
+        async with aclosing(fetches(reader, topic, first, last, HALT_S)) as found:
+            async for records, at in found:
+                count += len(records)
+                sources = load(records)
+                if ahead or max(sources.offsets, default=GONE) >= committed:
+                    _note(ahead, sources, committed)
+                await on_progress(max(0, last - at))
         return Restored(count, max(ahead.values(), default=GONE))
+    except Unreadable as error:
+        raise state_unreadable(error) from error
     finally:
         await reader.close()
 
@@ -120,13 +116,6 @@ async def _stable_bounds(kafka: Kafka, topic: TopicPartition) -> tuple[int, int]
             message = f"an open transaction holds back {topic} from offset {last} on: its timeout ends it at the latest"
             raise BrokerUnavailable(message)
         await sleep(LOOK_S)
-
-
-async def _fetched(reader: Reader) -> Fetched:
-    try:
-        return await reader.fetch(BATCH_RECORDS, FETCH_TIMEOUT_S)
-    except Unreadable as error:
-        raise state_unreadable(error) from error
 
 
 def state_unreadable(error: Unreadable) -> ConfigError:

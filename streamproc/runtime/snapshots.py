@@ -8,8 +8,8 @@ from contextlib import suppress
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
+from streamproc.awaiting import seen
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.awaiting import seen
 from streamproc.runtime.job import Job
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.position import Position, read

@@ -13,7 +13,6 @@ from streamproc.runtime.denied import Denied
 from streamproc.runtime.errands import Errands
 from streamproc.runtime.granting import granted, patience
 from streamproc.runtime.job import Job
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import (
     Committed,
     Fetcher,
@@ -24,12 +23,12 @@ from streamproc.runtime.ports import (
     Transactions,
 )
 from streamproc.runtime.task import PartitionTask
+from streamproc.runtime.taskstates import TaskState
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 
 MEMBERSHIP_POLL_S = 0.1
 STABLE_POLL_S = 0.05
-MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 MAX_RESTORES = 8
 """At a time: each reads by connections of its own."""
 
@@ -37,7 +36,10 @@ Stable = Mapping[TopicPartition, Committed | None]
 
 
 class Assignment(NamedTuple):
-    """What the group gave us: a task for each partition, and the membership; `still_ours` until the next one begins."""
+    """What the group gave us: a task for each partition, and the membership; `still_ours` until the next one begins.
+
+    `member` is that of the assignment, never a later one: with that the coordinator would take offsets of old work.
+    """
 
     tasks: Mapping[TopicPartition, PartitionTask]
     member: Member
@@ -91,12 +93,15 @@ class TakeOver:
         All ids are fenced, however long we have had the partitions: an operator may have used one since. Only then are
         offsets read, and only those that no transaction under way may still change: before that they prove nothing.
         """
+        # Without our own id: it was fenced by the producer that has it now, which would be fenced by this.
         others = sorted(self._tasks.keys() - self.ending - {self.own})
         self.ending.update(await self._job.kafka.fence(others))
+        # Behind the fence: else the owner before commits once more, and what he did is done again from this offset on.
         stable = await self._job.kafka.stable(list(self._tasks))
         for source, task in self._tasks.items():
             if task in self._errands and task in self._restoring and self._restoring[task] == stable.get(source, self):
                 continue  # It has been under way since before a failure of the others, and towards the same commit.
+            # First: a restore that is under way would bring the task to an older commit, and let it run from there.
             await self._errands.end([task])
             self._start_over(task)
             if source in stable and task.keeps(stable[source]):
@@ -117,13 +122,14 @@ class TakeOver:
 
     async def _restore(self, task: PartitionTask, stable: Stable) -> None:
         """Wait for a stable offset, then restore; try again where the broker goes away."""
-        backoff, denials = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S), patience()
+        backoff, denials = Backoff(), patience()
         while True:
             try:
                 while task.source not in stable:
                     await asyncio.sleep(STABLE_POLL_S)
                     stable = await self._job.kafka.stable([task.source])
                 task.become(TaskState.RESTORING)
+                # Noted before the restore: `run` asks, after a failure of the others, which commit it is towards.
                 committed = self._restoring[task] = stable[task.source]
                 if not task.keeps(committed):
                     async with self._restores:
@@ -143,5 +149,6 @@ class TakeOver:
     def _go(self, task: PartitionTask) -> None:
         assert task.position is not None  # noqa: S101  it was brought back
         self._restoring.pop(task, None)
+        # Before it runs: the cycle fetches what runs, from wherever the fetcher stands.
         self._fetcher.seek(task.source, task.position.offset)
         task.run()

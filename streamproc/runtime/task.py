@@ -12,13 +12,14 @@ from typing import Any
 from streamproc.errors import ConfigError
 from streamproc.runtime.heap import trim
 from streamproc.runtime.job import Job
-from streamproc.runtime.observer import CommitReport, TaskState
+from streamproc.runtime.observer import CommitReport
 from streamproc.runtime.pausing import Look, Pauses
 from streamproc.runtime.ports import Committed, TopicPartition
 from streamproc.runtime.position import Position, read
 from streamproc.runtime.restore import NotAsCommitted, prove, refuse_orphans, restore
 from streamproc.runtime.snapshots import Snapshots
 from streamproc.runtime.stage import Batch, PartitionMemory, Pending, Stage
+from streamproc.runtime.taskstates import TaskState
 from streamproc.runtime.topics import partition_count_changed
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails

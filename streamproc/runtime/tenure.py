@@ -5,29 +5,30 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from streamproc.awaiting import set_within
 from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable, StreamprocError, TaskInvalid, name_of_cause
 from streamproc.interrupts import cancelled
-from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.cycle import Cycle
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.errands import Errands
 from streamproc.runtime.gathered import OutputsRefused, Stopped
 from streamproc.runtime.granting import granted, is_granted, patience
 from streamproc.runtime.job import Job
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.pausing import DecidedElsewhere
 from streamproc.runtime.ports import Fetcher, Transactions, Unreadable
 from streamproc.runtime.refusals import Refusals
 from streamproc.runtime.stage import MissingSchemas, TooMany
-from streamproc.runtime.takeover import MAX_BACKOFF_S, MIN_BACKOFF_S, Assignment, TakeOver
+from streamproc.runtime.takeover import Assignment, TakeOver
 from streamproc.runtime.task import PartitionTask
+from streamproc.runtime.taskstates import TaskState
 from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 
 
 class Tenure:
-    """Works on the tasks of an assignment for as long as it holds."""
+    """Works on the tasks of an assignment for as long as it lasts."""
 
     def __init__(
         self, job: Job, fetcher: Fetcher, cycle: Cycle, assignment: Assignment, takeover: TakeOver, errands: Errands
@@ -40,7 +41,7 @@ class Tenure:
         self._errands = errands
         self._wake = errands.wake
         self._refusals = Refusals(job.kafka, takeover.ending, self._wake)
-        self._backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        self._backoff = Backoff()
         self._denied: Denied | None = None
         self._denials = patience()
 
@@ -56,6 +57,7 @@ class Tenure:
                 await self._granted()
         finally:
             await self._refusals.end()
+            # Before the tasks are suspended: a restore that ended after that would let its task run.
             await self._errands.end()
             for task in self._tasks.values():
                 self._fetcher.drop(task.source)
@@ -65,6 +67,7 @@ class Tenure:
         """Take over and work until a transaction fails; return how long to wait before the next attempt, in seconds."""
         transactions: Transactions | None = None
         try:
+            # The heartbeat, before anybody is fenced: this worker may have been stalled, and another one be the owner.
             if await self._takeover.membership():
                 transactions = await self._takeover.producer()
                 await self._takeover.run()
@@ -117,8 +120,8 @@ class Tenure:
         """Return whether a task takes part in the next commit; one that may reject no more begins to wait."""
         if task.lifecycle is not TaskState.RUNNING or task in self._errands:
             return False
-        if held := self._refusals.holds(task.source):
-            task.pauses.refused(*held)
+        if pause := self._refusals.pause_of(task.source):
+            task.pauses.refused(*pause)
             return False
         if task.keeper is not None:
             if task.keeper.damage is not None:
@@ -138,7 +141,7 @@ class Tenure:
             case MissingSchemas(headers):
                 await self._guarded(task, task.pauses.learn(headers, offset))
             case TooMany(reason):
-                task.pauses.hold(reason)
+                task.pauses.exceeded(reason)
             case Unreadable():
                 await self._guarded(task, task.pauses.at_unreadable(why))
             case Denied():

@@ -11,6 +11,7 @@ from streamproc.interrupts import Interrupted, unless_stopped
 from streamproc.runtime.config import KafkaSettings
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
+"""At the start: who serves tokens also serves others, and counts those that ask too often."""
 
 
 class TokenUnavailable(BrokerUnavailable):
@@ -60,10 +61,10 @@ class Tokens:
 TOKENS = Tokens()
 
 
-async def can_log_in(settings: KafkaSettings, held_up: Callable[[str], None], stop: asyncio.Event) -> bool:
+async def can_log_in(settings: KafkaSettings, blocked: Callable[[str], None], stop: asyncio.Event) -> bool:
     """Wait until there is a token, where one is needed; False where `stop` was set before.
 
-    `held_up` is told why it takes so long, and when it does no longer. Raises ConfigError where there will be none.
+    `blocked` is told why it takes so long, and when it does no longer. Raises ConfigError where there will be none.
     """
     if not settings.by_token:
         return not stop.is_set()
@@ -75,10 +76,10 @@ async def can_log_in(settings: KafkaSettings, held_up: Callable[[str], None], st
         except Interrupted:
             break
         except TokenUnavailable as error:
-            held_up(f"waiting for a token to log in to Kafka: {error}")
+            blocked(f"waiting for a token to log in to Kafka: {error}")
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), backoff.failed())
         else:
-            held_up("")
+            blocked("")
             return True
     return False

@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from streamproc.awaiting import done_before, raise_failed, seen
 from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable, ConfigError
-from streamproc.runtime.awaiting import raise_failed, seen
 from streamproc.runtime.cycle import Cycle
 from streamproc.runtime.errands import Errands
 from streamproc.runtime.job import Job
@@ -25,7 +25,6 @@ from streamproc.store.store import Host
 POLL_S = 0.5
 PROGRESS_PER_POLL = 4
 """aiokafka's consumer looks at each of its partitions when it is polled: that is what an idle worker would do most."""
-MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 5.0
 FINISH_S = 4.0
 """How long a stop waits for the commit in hand; what is not committed by then is processed again later."""
 
@@ -57,9 +56,7 @@ class Worker:
             await self._group.join(self)
             stages = self._make_stages(self._partitions, limits, Host(self._wake.set, job.observer.has_no_snapshots))
             loops = [asyncio.create_task(it) for it in (self._stay(), self._work(stages))]
-            stopping = asyncio.create_task(self._stopping.wait())
-            await asyncio.wait((*loops, stopping), return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
+            await done_before(self._stopping.wait(), *loops)
             for loop in loops:
                 if loop.done():
                     raise_failed(loop)
@@ -119,7 +116,7 @@ class Worker:
             await fetcher.close()
 
     async def _fetcher(self) -> Fetcher:
-        backoff = Backoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
+        backoff = Backoff()
         while True:
             try:
                 return await self._job.kafka.fetcher()

@@ -13,6 +13,7 @@ from typing import Self
 import uvicorn
 from starlette.types import ASGIApp
 
+from streamproc.awaiting import done_before
 from streamproc.errors import ConfigError
 from streamproc.web.certificate import Certificate
 from streamproc.web.connection import Connection
@@ -57,9 +58,7 @@ class HttpServer:
         listener = await _listener(self.host, self.port, self._section, self._limits.connections)
         self.port = listener.getsockname()[1]
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
-        started = asyncio.create_task(self._server.ready.wait())
-        await asyncio.wait({self._serving, started}, return_when=asyncio.FIRST_COMPLETED)
-        started.cancel()
+        await done_before(self._server.ready.wait(), self._serving)
         if self._serving.done():
             self._serving.result()
         return self

@@ -26,8 +26,7 @@ from streamproc.core.state import State
 from streamproc.core.step import begin, step
 from streamproc.errors import RecordRejected
 from streamproc.notify.naming import alert_name
-from streamproc.observe.metrics import MetricsObserver
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.taskstates import TaskState
 from streamproc.settings import profiles as profilebook
 from tests.observe.reading import PARSERS, exposed, label_values
 from tests.observe.reports import report, source
@@ -37,6 +36,7 @@ from tests.support.fixtures import PROFILE_OF, load
 from tests.support.oracle import FOREVER, NO_DEADLINES
 from tests.support.runobjects import LONGEST, RUN_OBJECTS, SCHEMAS, Arrived, encode
 from tests.support.sums import summary_of_all
+from tests.support.watched import watched_metrics
 
 BOOKS = {name: profilebook.book_of(profile) for name, profile in PROFILES.items()}
 SCHEMA_OF = {
@@ -551,7 +551,7 @@ def test_the_metrics_of_a_profile_know_its_statuses_and_parse(name):
     state = State(Rules(profile, FOREVER, NO_DEADLINES))
     outcome = step(state, events[:-1], Moment(events[-1].timestamp, caught_up=False), begin(state))
     state.merge(outcome)
-    metrics = MetricsObserver(profile)
+    metrics = watched_metrics(profile)
     metrics.committed(report(tally=outcome.tally, records=len(events) - 1))
     metrics.task_state(source(), TaskState.RUNNING)
     metrics.running(source(), state)

@@ -153,8 +153,8 @@ async def test_a_topic_that_may_not_be_read_is_waited_for(
     kafka: FakeKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """rules.md 28: it says which right lacks, asks for nothing else meanwhile, and goes on once it is granted."""
-    monkeypatch.setattr(granting, "MIN_BACKOFF_S", 0.01)
-    monkeypatch.setattr(granting, "MAX_BACKOFF_S", 0.02)
+    monkeypatch.setattr(granting, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(granting, "LONGEST_WAIT_S", 0.02)
     put(kafka, state("a"))
     right = Right(Operation.READ, Resource.TOPIC, TOPICS.state)
     kafka.taken = {right}

@@ -10,8 +10,9 @@ from streamproc.core.state import State
 from streamproc.core.tally import Tally
 from streamproc.core.windowstate import WindowRules, WindowState
 from streamproc.demo.figures import Figures, Growth, Waiting
-from streamproc.runtime.observer import FoldReport, TaskState, WindowReport
+from streamproc.runtime.observer import FoldReport, WindowReport
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 from tests.support.events import RULES, START_MS, event, fold, new_state
 
 

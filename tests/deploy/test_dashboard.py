@@ -11,13 +11,13 @@ import pytest
 
 from streamproc.console import metrics
 from streamproc.observe import names
-from streamproc.observe.health import Health
 from streamproc.observe.http import application
 from streamproc.web.server import HttpServer
 from tests.support import prometheus as prom
 from tests.support.consoleapi import Reads, console
 from tests.support.exposed import Exposed, ExposedConsole
 from tests.support.waiting import eventually
+from tests.support.watched import watched_health
 
 SOURCE = prom.ROOT / "deploy" / "grafana" / "build.py"
 DASHBOARD = json.loads(SOURCE.with_name("streamproc.json").read_text())
@@ -142,7 +142,7 @@ async def exposed(directory):
             await asyncio.sleep(0.5)
 
     with closing(ExposedConsole(directory)) as beside:
-        apps = application(it.metrics, Health()), console(Reads(), metrics=beside.metrics)
+        apps = application(it.metrics, watched_health()), console(Reads(), metrics=beside.metrics)
         async with HttpServer(apps[0], "127.0.0.1", 0) as http, HttpServer(apps[1], "127.0.0.1", 0) as other:
             working = asyncio.create_task(work(beside))
             yield [f"127.0.0.1:{each.port}" for each in (http, other)]

@@ -6,11 +6,11 @@ import yaml
 
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.state import State
-from streamproc.observe.metrics import MetricsObserver
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 from tests.support import prometheus as prom
 from tests.support.events import RULES
+from tests.support.watched import watched_metrics
 
 MINUTES = 600
 SOURCES = [TopicPartition(topic, partition) for topic in ("run-events", "run-measurements") for partition in range(4)]
@@ -18,7 +18,7 @@ SOURCES = [TopicPartition(topic, partition) for topic in ("run-events", "run-mea
 
 async def fresh(sources):
     """Return the metrics of an instance that runs these tasks and has got no event."""
-    metrics = MetricsObserver(ASSISTANTS)
+    metrics = watched_metrics(ASSISTANTS)
     metrics.rebalanced(frozenset(sources))
     for source in sources:
         metrics.task_state(source, TaskState.RUNNING)

@@ -11,13 +11,13 @@ from starlette.testclient import TestClient
 from streamproc.app import STOP_DEADLINE_S
 from streamproc.errors import ConfigError
 from streamproc.local.prometheus import JOB
-from streamproc.observe.health import Health
 from streamproc.observe.http import application
 from streamproc.settings.loading import load_settings
 from streamproc.settings.service import PREFIX, Settings
 from tests.support import chart
 from tests.support import consoleapi as api
 from tests.support.exposed import Exposed
+from tests.support.watched import watched_health
 
 EVERYTHING = chart.CHART / "ci" / "everything-values.yaml"
 WORKLOADS = (("StatefulSet", "processor"), ("Deployment", "console"), ("Job", "topics"))
@@ -81,7 +81,7 @@ def test_the_service_is_probed_and_scraped_where_it_answers(monkeypatch, tmp_pat
     made = chart.objects("--values", EVERYTHING)
     workload = chart.one(made, "StatefulSet")
     settings = settings_of(EVERYTHING, workload, monkeypatch, tmp_path)
-    answers = TestClient(application(Exposed().metrics, Health()))
+    answers = TestClient(application(Exposed().metrics, watched_health()))
     it = chart.container(workload)
     paths = [it[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")]
     assert paths == ["/startupz", "/readyz", "/livez"]

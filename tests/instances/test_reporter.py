@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,16 +11,16 @@ from structlog.testing import capture_logs
 from streamproc.codec.instances import Instance, InstanceEncoder, decode_instance
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.instances import reporter as module
-from streamproc.instances.partitions import Partitions
+from streamproc.instances.partitions import reported
 from streamproc.instances.process import host, instance_id, usage
 from streamproc.instances.reporter import Identity, ReportedParts, Reporter
-from streamproc.observe.health import Health
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import NewTopic
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reports import report, source
 from tests.support.fake_kafka import Entry, FakeKafka, no_fault
 from tests.support.fake_writer import FakeWriter
 from tests.support.waiting import eventually
+from tests.support.watched import watched_health
 
 TOPIC = "run-instances"
 LOST, WORKS = "this instance does not get its report through", "this instance gets its report through again"
@@ -31,10 +32,11 @@ class Bench:
     def __init__(self) -> None:
         self.kafka = FakeKafka()
         self.writer = FakeWriter(self.kafka, TOPIC)
-        self.health, self.partitions = Health(), Partitions()
+        self.health = watched_health()
         self.tries = 0
         self.kafka.fault = self.count
-        watched, encoder = ReportedParts(self.health.readyz, self.partitions), InstanceEncoder("app")
+        watched = ReportedParts(self.health.readyz, partial(reported, self.health.records))
+        encoder = InstanceEncoder("app")
         self.reporter = Reporter(Identity("it-1", "app", "assistants"), 0.01, watched, encoder, self.writer)
 
     def count(self, _: str) -> None:
@@ -75,12 +77,12 @@ async def bench() -> Bench:
 
 async def test_an_instance_says_who_it_is_and_how(bench: Bench) -> None:
     """rules.md 26: what the console needs, without asking the instance."""
-    for observer in (bench.health, bench.partitions):
-        observer.rebalanced(frozenset([source()]))
-        for state in (TaskState.FENCED, TaskState.RESTORING, TaskState.RUNNING):
-            observer.task_state(source(), state)
-        observer.committed(report(offset=41))
-        observer.caught_up(source())
+    observer = bench.health
+    observer.rebalanced(frozenset([source()]))
+    for state in (TaskState.FENCED, TaskState.RESTORING, TaskState.RUNNING):
+        observer.task_state(source(), state)
+    observer.committed(report(offset=41))
+    observer.caught_up(source())
     async with bench.reporter:
         await eventually(lambda: bool(bench.said))
     found = bench.said[0]
@@ -184,7 +186,7 @@ async def test_no_report_piles_up_behind_one_that_hangs(bench: Bench, monkeypatc
     monkeypatch.setattr(bench.writer, "write", slow)
     async with bench.reporter:
         await eventually(lambda: bool(waiting))
-        bench.health.held_up("the registry")
+        bench.health.blocked("the registry")
         for _ in range(100):
             await asyncio.sleep(0)
         assert len(waiting) == 1

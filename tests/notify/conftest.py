@@ -13,8 +13,8 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamproc.notify.alertmanager.LINGER_S", 0.02)
     monkeypatch.setattr("streamproc.notify.subscription.COMMIT_S", 0.02)
     for module in ("alertmanager", "webhook", "pusher"):
-        monkeypatch.setattr(f"streamproc.notify.{module}.MIN_BACKOFF_S", 0.01)
-        monkeypatch.setattr(f"streamproc.notify.{module}.MAX_BACKOFF_S", 0.04)
+        monkeypatch.setattr(f"streamproc.notify.{module}.FIRST_WAIT_S", 0.01)
+        monkeypatch.setattr(f"streamproc.notify.{module}.LONGEST_WAIT_S", 0.04)
 
 
 @pytest.fixture

@@ -205,8 +205,8 @@ async def test_one_that_refuses_everything_is_not_asked_without_pause(
 async def test_one_that_refuses_everything_is_not_asked_batch_after_batch(
     pushing: Pushing, server: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamproc.notify.alertmanager.MIN_BACKOFF_S", 10.0)
-    monkeypatch.setattr("streamproc.notify.alertmanager.MAX_BACKOFF_S", 10.0)
+    monkeypatch.setattr("streamproc.notify.alertmanager.FIRST_WAIT_S", 10.0)
+    monkeypatch.setattr("streamproc.notify.alertmanager.LONGEST_WAIT_S", 10.0)
     server.behave = status(401)
     pushing.publish(*(firing(f"run_{number}") for number in range(20)))
     async with pushing.to_alertmanagers(server.url, max_batch=1):

@@ -58,8 +58,9 @@ def test_only_the_end_of_an_outage_is_worth_a_line():
 
 
 def test_causes_without_end_take_no_memory_without_end():
+    """The one that was told longest ago is forgotten, and told again."""
     complaints = Complaints({})
-    with capture_logs():
-        for number in range(10 * MAX_CAUSES):
+    with capture_logs() as lines:
+        for number in (*range(MAX_CAUSES + 1), MAX_CAUSES, 0):
             complaints.warn("trouble", str(number))
-    assert len(complaints._told) <= MAX_CAUSES + 1
+    assert [line["why"] for line in lines] == [*map(str, range(MAX_CAUSES + 1)), "0"]

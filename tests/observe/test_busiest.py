@@ -16,6 +16,7 @@ from streamproc.observe.labels import Labels, Pairs, limited
 from streamproc.observe.metrics import MetricsObserver
 from tests.observe.reading import exposed, label_values, samples, value
 from tests.observe.reports import ended, report
+from tests.support.watched import watched_metrics
 
 PLACES = 4
 MINUTE_MS = 60_000
@@ -31,7 +32,7 @@ class Places:
 
     def count(self, name: str, amount: float = 1) -> None:
         if name not in self.held and self.busiest.has_room:
-            self.busiest.hold(name)
+            self.busiest.take_place(name)
             self.held.add(name)
         self.busiest.add(name, amount)
 
@@ -186,7 +187,7 @@ def minute(metrics: MetricsObserver, number: int, ends: dict[str, int]) -> None:
 
 def test_a_model_that_loses_its_place_is_gone_and_counts_as_other_and_starts_anew() -> None:
     """Rule: no sum moves from one series to another; who comes back begins at 0."""
-    metrics = MetricsObserver(ASSISTANTS, MetricsSettings(max_models=1, max_assistants=1, max_pairs=1))
+    metrics = watched_metrics(ASSISTANTS, MetricsSettings(max_models=1, max_assistants=1, max_pairs=1))
     minute(metrics, 1, {"first": 5})
     for number in range(2, 9):
         minute(metrics, number, {"busy": 100})
@@ -215,7 +216,7 @@ COUNTED = {"streamproc_runs_ended_total", "streamproc_run_duration_seconds_count
 def test_no_series_goes_back_and_every_run_is_counted_once(seed: int) -> None:
     """Rule (rules.md 24): as Prometheus adds up increases, a series that is gone takes nothing along."""
     rng = random.Random(seed)
-    metrics = MetricsObserver(ASSISTANTS, MetricsSettings(max_models=3, max_assistants=3, max_pairs=4))
+    metrics = watched_metrics(ASSISTANTS, MetricsSettings(max_models=3, max_assistants=3, max_pairs=4))
     seen: dict[object, float] = {}
     ever: set[object] = set()
     increases: Counter[str] = Counter()

@@ -13,21 +13,22 @@ from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.tally import Exemplar
 from streamproc.core.windowstate import WindowRules, WindowState
 from streamproc.notify.observer import DeliveryResult, Receiver
-from streamproc.observe.metrics import MetricsObserver
 from streamproc.registry.observer import RequestResult
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reading import OPENMETRICS, exposed
 from tests.observe.reports import ended, measured, report, source, window_report
 from tests.support.events import START_MS, event, fold, new_state
 from tests.support.prometheus import run
+from tests.support.watched import watched_metrics
 
 LIVE = [state for state in TaskState if state is not TaskState.CLOSED]
 
 
 @pytest.fixture
 def metrics():
-    return MetricsObserver(ASSISTANTS, requests={"Fetch": 3}, state=StateSettings(directory="/state"))
+    return watched_metrics(ASSISTANTS, requests={"Fetch": 3}, state=StateSettings(directory="/state"))
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def fed(metrics):
     given = {"records": 7, "rejected": Counter({"bad_status": 1}), "duration_s": 0.03, "latency_s": 0.2, "forgotten": 1}
     metrics.committed(report(tally=outcome.tally, alerts=alerts, seen_at=START_MS + 12_000, **given))
     metrics.committed(window_report(closed=5, revised=4, late=3, dropped={"late": 2, "old": 1}))
+    metrics.rebalanced(frozenset({source(), source(1), measured()}))
     for task, held in ((source(), state), (measured(), WindowState(WindowRules(1, "run-events"), START_MS))):
         metrics.task_state(task, TaskState.RUNNING)
         metrics.running(task, held)

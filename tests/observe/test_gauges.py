@@ -13,15 +13,16 @@ from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
 from streamproc.core.windowstate import WindowOutcome, WindowRules, WindowState
 from streamproc.observe import census
-from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from streamproc.store.jobs import Sealing, Storing
 from streamproc.store.tiers import Tiers
 from tests.observe.reading import exposed, label_values, samples, value
 from tests.observe.reports import measured, report, source
 from tests.support.disks import FakeDisk
 from tests.support.events import RETENTION, RULES, START_MS, event, fold, new_state
+from tests.support.watched import watched_metrics
 
 START_S = START_MS // 1000
 NOT_RUNNING = [TaskState.SUSPENDED, TaskState.FENCED, TaskState.RESTORING, TaskState.CLOSED]
@@ -29,7 +30,7 @@ NOT_RUNNING = [TaskState.SUSPENDED, TaskState.FENCED, TaskState.RESTORING, TaskS
 
 @pytest.fixture
 def metrics():
-    return MetricsObserver(ASSISTANTS)
+    return watched_metrics(ASSISTANTS)
 
 
 def state_of(*statuses, **fields):
@@ -166,10 +167,10 @@ def test_without_runs_payloads_take_nothing(metrics):
 
 def test_the_limits_of_payloads_are_those_of_the_settings():
     """One that is not set has no figure: a share of it is none either."""
-    metrics = MetricsObserver(ASSISTANTS, state=StateSettings(memory_bytes=1 << 20))
+    metrics = watched_metrics(ASSISTANTS, state=StateSettings(memory_bytes=1 << 20))
     assert value(metrics, "state_limit_bytes", kind="memory") == 1 << 20
     assert label_values(metrics, "state_limit_bytes", "kind") == {"memory"}
-    metrics = MetricsObserver(ASSISTANTS, state=StateSettings(max_disk_bytes=1 << 30))
+    metrics = watched_metrics(ASSISTANTS, state=StateSettings(max_disk_bytes=1 << 30))
     assert value(metrics, "state_limit_bytes", kind="disk") == 1 << 30
 
 

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streamproc.observe.health import Health
 from streamproc.runtime.diagnosis import Diagnosis, Word
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reports import measured, report, source
+from tests.support.watched import watched_health
 
 CREATED, FENCED, RESTORING, RUNNING = TaskState.CREATED, TaskState.FENCED, TaskState.RESTORING, TaskState.RUNNING
 SUSPENDED, CLOSED = TaskState.SUSPENDED, TaskState.CLOSED
@@ -23,7 +24,7 @@ class Bench:
 
     def __init__(self, **settings):
         self.now = 1_000.0
-        self.health = Health(lambda: self.now, wall_clock=lambda: NOON + self.now - 1_000, **settings)
+        self.health = watched_health(lambda: self.now, wall_clock=lambda: NOON + self.now - 1_000, **settings)
 
     def pass_time(self, seconds, *, alive=True):
         self.now += seconds
@@ -270,13 +271,13 @@ def revoked_while_paused(bench):
     bench.assigned()
 
 
-def held_up(bench):
-    bench.health.held_up("waiting for the ids of the output schemas: the registry does not answer")
+def blocked(bench):
+    bench.health.blocked("waiting for the ids of the output schemas: the registry does not answer")
 
 
 def held_up_no_longer(bench):
-    held_up(bench)
-    bench.health.held_up("")
+    blocked(bench)
+    bench.health.blocked("")
 
 
 NO, YES = False, True
@@ -322,7 +323,7 @@ SINCE = "2026-01-01T12:00:00Z"
         (paused_for_long, YES, NO, YES, "paused"),
         (gone_on, YES, YES, YES, "running"),
         (revoked_while_paused, YES, YES, YES, "idle"),
-        (held_up, YES, NO, NO, "starting"),
+        (blocked, YES, NO, NO, "starting"),
         (held_up_no_longer, YES, NO, NO, "starting"),
     ],
     ids=lambda given: given.__name__ if callable(given) else None,
@@ -581,7 +582,7 @@ def test_what_stalls_is_not_hidden_by_what_is_paused_when_that_goes_on(bench):
 
 
 def test_what_the_start_waits_for_is_the_reason(bench):
-    held_up(bench)
+    blocked(bench)
     assert bench.reason["message"] == "waiting for the ids of the output schemas: the registry does not answer"
     held_up_no_longer(bench)
     assert bench.reason["message"] == "waiting for a first assignment from the consumer group"

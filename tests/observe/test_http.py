@@ -12,22 +12,21 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
-from streamproc.observe.health import Health
 from streamproc.observe.http import application
-from streamproc.observe.metrics import MetricsObserver
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.taskstates import TaskState
 from streamproc.web.server import HttpServer
 from tests.observe.reports import measured, report, source
+from tests.support.watched import watched_health, watched_metrics
 
 
 @pytest.fixture
 def metrics():
-    return MetricsObserver(ASSISTANTS)
+    return watched_metrics(ASSISTANTS)
 
 
 @pytest.fixture
 def health():
-    return Health()
+    return watched_health()
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from streamproc.codec.arrival import Rejection
 from streamproc.core.tally import First, Tally
 from streamproc.observe.journal import Journal
 from streamproc.observe.logs import configure
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reports import measured, report, source, window_report
 from tests.support.runobjects import Arrived
 
@@ -96,8 +97,8 @@ def test_another_owner_of_a_partition_tells_of_its_own_stop():
 
 def test_a_start_that_waits_says_what_for():
     with capture_logs() as lines:
-        Journal().held_up("waiting for the ids")
-        Journal().held_up("")
+        Journal().blocked("waiting for the ids")
+        Journal().blocked("")
     assert [(line["why"], line["log_level"]) for line in lines] == [("waiting for the ids", "warning")]
 
 

@@ -10,16 +10,16 @@ from streamproc.core.model import Moment
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.tally import Tally
 from streamproc.observe.config import MetricsSettings
-from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.fold import FoldSettings, FoldStage
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.position import Position
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reading import PARSERS, exposed, label_values, value
 from tests.observe.reports import ended, report, source, tokens, window_report
 from tests.support.books import bundled_book
 from tests.support.events import RULES
 from tests.support.runobjects import START_MS, Arrived, framed, run_object
+from tests.support.watched import watched_metrics
 
 MAX_SAMPLES = 2_400
 """With the default limits of 20 models and 20 assistants, 22 label values each, `unknown` and `other` among them; and
@@ -28,7 +28,7 @@ of 100 pairs, of which these tests fill 21."""
 
 @pytest.fixture
 def metrics():
-    return MetricsObserver(ASSISTANTS)
+    return watched_metrics(ASSISTANTS)
 
 
 def test_words_outside_the_closed_sets_are_other(metrics):
@@ -66,7 +66,7 @@ def test_a_model_as_they_are_called_has_a_series(metrics, model):
 
 
 def test_models_beyond_the_limit_are_other():
-    metrics = MetricsObserver(ASSISTANTS, MetricsSettings(max_models=2))
+    metrics = watched_metrics(ASSISTANTS, MetricsSettings(max_models=2))
     for model in ("a", "b", "c", "d", "a"):
         metrics.committed(report(tally=ended([1_000], "failed", model)))
     counts = {m: value(metrics, "run_duration_seconds_count", outcome="failed", model=m) for m in ("a", "b", "other")}
@@ -75,7 +75,7 @@ def test_models_beyond_the_limit_are_other():
 
 
 def test_assistants_beyond_the_limit_are_other():
-    metrics = MetricsObserver(ASSISTANTS, MetricsSettings(max_assistants=2))
+    metrics = watched_metrics(ASSISTANTS, MetricsSettings(max_assistants=2))
     for assistant in ("a", "b", "c", "d", "a"):
         metrics.committed(report(tally=ended([1_000], "failed", assistant=assistant)))
     counts = {a: value(metrics, "runs_ended_total", outcome="failed", assistant=a) for a in ("a", "b", "other")}
@@ -85,7 +85,7 @@ def test_assistants_beyond_the_limit_are_other():
 
 def test_with_an_allow_list_every_other_name_is_other_whatever_the_limit():
     settings = MetricsSettings(models=("gpt-4o", 'odd "name"'), assistants=("asst_1",), max_models=40)
-    metrics = MetricsObserver(ASSISTANTS, settings)
+    metrics = watched_metrics(ASSISTANTS, settings)
     for model in ("gpt-4o", 'odd "name"', "gpt-3.5"):
         metrics.committed(report(tally=ended([1_000], "failed", model, "asst_2")))
     found = label_values(metrics, "run_duration_seconds_count", "model")
@@ -95,14 +95,14 @@ def test_with_an_allow_list_every_other_name_is_other_whatever_the_limit():
 
 
 def test_a_limit_of_0_is_one_series_for_all():
-    metrics = MetricsObserver(ASSISTANTS, MetricsSettings(max_models=0))
+    metrics = watched_metrics(ASSISTANTS, MetricsSettings(max_models=0))
     metrics.committed(report(tally=tokens("gpt-4o")))
     assert label_values(metrics, "run_tokens_total", "model") == {"unknown", "other"}
 
 
 def test_tokens_are_told_apart_by_assistant_too_in_so_many_pairs():
     """Rule: a model keeps its sum, whoever spent it; of pairs beyond the limit the assistant is `other`."""
-    metrics = MetricsObserver(ASSISTANTS, MetricsSettings(max_pairs=2))
+    metrics = watched_metrics(ASSISTANTS, MetricsSettings(max_pairs=2))
     for model, assistant in (("m", "a"), ("n", "a"), ("m", "b"), ("o", None), ("m", "a"), ("n", "b")):
         metrics.committed(report(tally=tokens(model, assistant=assistant)))
     pairs = {("m", "a"): 2, ("n", "a"): 1, ("m", "other"): 1, ("n", "other"): 1, ("o", "other"): 1}
@@ -145,7 +145,7 @@ def test_a_model_exists_with_every_outcome_once_it_was_seen(metrics):
 
 @pytest.mark.parametrize("hostile", ['a"b', "a\nb", "ü", "x" * 101, "other", "\ud800"])
 def test_hostile_names_do_not_take_the_room_of_real_ones(hostile):
-    metrics = MetricsObserver(ASSISTANTS, MetricsSettings(max_models=1))
+    metrics = watched_metrics(ASSISTANTS, MetricsSettings(max_models=1))
     metrics.committed(report(tally=tokens(hostile)))
     metrics.committed(report(tally=tokens("gpt-4o")))
     assert label_values(metrics, "run_tokens_total", "model") == {"gpt-4o", "unknown", "other"}

@@ -15,14 +15,14 @@ from streamproc.native import CODEC
 from streamproc.notify.observer import DeliveryResult, Receiver
 from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings
-from streamproc.observe.metrics import MetricsObserver
 from streamproc.observe.push import PushMetrics
 from streamproc.registry.observer import RequestResult
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reading import exposed, samples, value
 from tests.observe.reports import ended, measured, report, source, tally_of, window_report
 from tests.support.events import START_MS
 from tests.support.sums import totals_from
+from tests.support.watched import watched_metrics
 
 OUTCOMES = sorted(set(ASSISTANTS.outcomes.values()))
 OPEN = ("queued", "in_progress", "requires_action", "cancelling")
@@ -32,7 +32,7 @@ ALERTS = (*DEADLINES, "illegal", "failure_rate", "stream_silent")
 
 @pytest.fixture
 def metrics():
-    return MetricsObserver(ASSISTANTS)
+    return watched_metrics(ASSISTANTS)
 
 
 def counting(moves=(), **counted):
@@ -95,7 +95,7 @@ def test_every_known_series_is_0_from_the_start(metrics, name, labels):
 
 
 def test_what_an_allow_list_names_is_0_from_the_start():
-    metrics = MetricsObserver(ASSISTANTS, MetricsSettings(models=("gpt-4o",), assistants=("asst_1",)))
+    metrics = watched_metrics(ASSISTANTS, MetricsSettings(models=("gpt-4o",), assistants=("asst_1",)))
     assert value(metrics, "run_duration_seconds_count", outcome="failed", model="gpt-4o") == 0
     assert value(metrics, "run_tokens_total", type="prompt", model="gpt-4o", assistant="other") == 0
     assert value(metrics, "runs_ended_total", outcome="failed", assistant="asst_1") == 0
@@ -236,7 +236,7 @@ def test_failures_and_rebalances_are_counted(metrics):
 
 
 def test_two_observers_share_nothing():
-    one, two = MetricsObserver(ASSISTANTS), MetricsObserver(ASSISTANTS)
+    one, two = watched_metrics(ASSISTANTS), watched_metrics(ASSISTANTS)
     one.committed(report(records=1))
     assert value(two, "events_consumed_total") == 0
 

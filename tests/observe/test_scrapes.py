@@ -11,13 +11,12 @@ from pydantic import ValidationError
 
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.observe.exposition import FORMATS, MAX_LINES, encoded, format_for
-from streamproc.observe.health import Health
 from streamproc.observe.http import application, metrics_token
-from streamproc.observe.metrics import MetricsObserver
 from streamproc.observe.scrapes import Scrapes
 from streamproc.web.config import HttpSettings
 from streamproc.web.server import HttpServer
 from tests.support.waiting import eventually
+from tests.support.watched import watched_health, watched_metrics
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -117,7 +116,7 @@ async def get(server: HttpServer, path: str, tls: ssl.SSLContext | None = None, 
 
 
 async def test_200_scrapes_at_once_are_all_answered_by_a_few_renderings(monkeypatch) -> None:
-    metrics, asked, rendered = MetricsObserver(ASSISTANTS), [], []
+    metrics, asked, rendered = watched_metrics(ASSISTANTS), [], []
     census, exposition = metrics._tasks.census, metrics.exposition
 
     async def slow_census():
@@ -131,7 +130,7 @@ async def test_200_scrapes_at_once_are_all_answered_by_a_few_renderings(monkeypa
 
     monkeypatch.setattr(metrics._tasks, "census", slow_census)
     monkeypatch.setattr(metrics, "exposition", counted)
-    async with HttpServer(application(metrics, Health()), "127.0.0.1", 0) as server:
+    async with HttpServer(application(metrics, watched_health()), "127.0.0.1", 0) as server:
         answers = await asyncio.gather(*(get(server, "/metrics") for _ in range(200)))
     assert {answer[:12] for answer in answers} == {b"HTTP/1.1 200"}
     assert len(rendered) <= 2
@@ -139,7 +138,9 @@ async def test_200_scrapes_at_once_are_all_answered_by_a_few_renderings(monkeypa
 
 @pytest.fixture
 def app():
-    return application(MetricsObserver(ASSISTANTS), Health(), metrics_token(HttpSettings(metrics_token="s3cret")))
+    return application(
+        watched_metrics(ASSISTANTS), watched_health(), metrics_token(HttpSettings(metrics_token="s3cret"))
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.windowstate import WindowRules, WindowState
-from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import StateSettings
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.taskstates import TaskState
 from tests.observe.reading import label_values, value
 from tests.observe.reports import measured, source
 from tests.support.events import START_MS, new_state
+from tests.support.watched import watched_metrics
 
 NAME = "state_snapshot_timestamp_seconds"
 
@@ -23,7 +23,7 @@ def running(metrics, task, held):
 
 def test_each_running_task_of_the_first_stage_says_of_when_its_snapshot_is():
     """Rule: 0 before the first one; the windows have none."""
-    metrics = MetricsObserver(ASSISTANTS, state=StateSettings(directory="/state"))
+    metrics = watched_metrics(ASSISTANTS, state=StateSettings(directory="/state"))
     states = new_state(), new_state()
     for number, state in enumerate(states):
         running(metrics, source(number), state)
@@ -38,6 +38,6 @@ def test_each_running_task_of_the_first_stage_says_of_when_its_snapshot_is():
 
 
 def test_where_no_snapshots_are_taken_there_is_nothing_to_grow_old():
-    metrics = MetricsObserver(ASSISTANTS)
+    metrics = watched_metrics(ASSISTANTS)
     running(metrics, source(), new_state())
     assert label_values(metrics, NAME, "partition") == set()

@@ -8,4 +8,3 @@ from tests.support.impatience import wait_for_nothing
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     wait_for_nothing(monkeypatch)
-    monkeypatch.setattr("streamproc.runtime.pausing.MIN_BACKOFF_S", 0.001)

@@ -3,8 +3,9 @@
 import asyncio
 
 from streamproc.errors import BrokerUnavailable, TaskInvalid
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.ports import Committed, Member, TopicPartition
+from streamproc.runtime.taskstates import TaskState
 from tests.support.application import application, once
 from tests.support.fake_kafka import Entry
 from tests.support.waiting import eventually

@@ -5,7 +5,7 @@ import pytest
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.retention import Retention
 from streamproc.errors import BrokerUnavailable, TaskInvalid
-from streamproc.runtime.observer import TaskState
+from streamproc.runtime.taskstates import TaskState
 from tests.support.application import Application, always, application, once
 from tests.support.metrics_oracle import Limits, Said, one_pass, read
 from tests.support.oracle import FOREVER

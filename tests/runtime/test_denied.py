@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from streamproc.runtime import granting, refusals
+from streamproc.runtime import granting
 from streamproc.runtime.denied import Denied
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.rights import Operation, Resource, Right
+from streamproc.runtime.taskstates import TaskState
 from tests.support.application import application
 from tests.support.waiting import DEADLINE_S, eventually
 
@@ -19,9 +20,8 @@ ASKS = 5
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody wait for long."""
-    for module in (granting, refusals):
-        monkeypatch.setattr(module, "MIN_BACKOFF_S", 0.01)
-        monkeypatch.setattr(module, "MAX_BACKOFF_S", 0.02)
+    monkeypatch.setattr(granting, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(granting, "LONGEST_WAIT_S", 0.02)
 
 
 async def test_an_output_that_may_not_be_written_is_tried_again_once_the_right_is_back():

@@ -35,7 +35,7 @@ def test_without_a_limit_nothing_waits_and_nothing_stops():
 def test_a_cause_over_its_limit_waits_until_its_minute_is_over():
     it = gate(max_per_minute=60)
     it.passed(100, {"undecodable": 60}, START_MS)
-    it.hold("undecodable")
+    it.exceeded("undecodable")
     over = (Pause.RATE, "more rejections than allowed: undecodable (dead_letters.max_per_minute: 60)")
     assert it.closed(START_MS) == over
     assert it.closed(START_MS + MINUTE_MS) == over
@@ -46,9 +46,9 @@ def test_a_cause_over_its_limit_waits_until_its_minute_is_over():
 def test_causes_have_budgets_of_their_own():
     it = gate(max_per_minute=60, max_per_minute_of={"bad_time": 6})
     it.passed(100, {"undecodable": 50, "bad_time": 6, "bad_status": 60}, START_MS)
-    it.hold("undecodable")
+    it.exceeded("undecodable")
     assert it.closed(START_MS) is None
-    it.hold("bad_time")
+    it.exceeded("bad_time")
     over = "more rejections than allowed: bad_time (dead_letters.max_per_minute_of: 6)"
     assert it.closed(START_MS) == (Pause.RATE, over), "the setting that holds is named"
 
@@ -62,14 +62,14 @@ def test_a_limit_for_one_cause_limits_no_other():
 def test_a_clock_that_goes_back_a_little_makes_no_budget():
     it = gate(max_per_minute=60)
     it.passed(90, {"undecodable": 90}, START_MS)
-    it.hold("undecodable")
+    it.exceeded("undecodable")
     assert it.closed(START_MS - 30_000) is not None
 
 
 def test_a_clock_that_is_set_back_does_not_hold_a_partition_up_for_ever():
     it = gate(max_per_minute=60)
     it.passed(90, {"undecodable": 90}, START_MS)
-    it.hold("undecodable")
+    it.exceeded("undecodable")
     assert it.closed(START_MS - 3_600_000) is None
 
 
@@ -87,7 +87,7 @@ def test_a_limit_that_is_reached_closes_nothing_until_a_record_would_be_over_it(
     it = gate(max_per_minute=60)
     it.passed(100, {"undecodable": 60}, START_MS)
     assert it.closed(START_MS) is None
-    it.hold("undecodable")
+    it.exceeded("undecodable")
     assert it.closed(START_MS) == (
         Pause.RATE,
         "more rejections than allowed: undecodable (dead_letters.max_per_minute: 60)",
@@ -117,7 +117,7 @@ def test_no_minute_has_more_rejections_than_the_limit(arrivals, limit, start_ms)
             done.append((now, rejected))
             bad -= rejected
             if bad:
-                it.hold("undecodable")
+                it.exceeded("undecodable")
     assert sum(count for _, count in done) == sum(bad for _, bad in arrivals)
     for end, _ in done:
         assert sum(count for at, count in done if end - MINUTE_MS < at <= end) <= limit
@@ -129,7 +129,7 @@ def test_nobody_waits_longer_than_a_minute_and_a_second(commits, limit):
     for pause_ms, rejected in commits:
         now += pause_ms
         it.passed(rejected, Counter(undecodable=rejected), now)
-        it.hold("undecodable")
+        it.exceeded("undecodable")
         assert it.closed(now + WAIT_MS) is None
 
 

@@ -9,7 +9,8 @@ from streamproc.core.deadlines import Deadlines
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import BrokerUnavailable, RegistryUnavailable, TaskInvalid
 from streamproc.runtime.config import DeadLetterSettings
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from streamproc.settings.profiles import book_of
 from tests.support.application import always, application, once
 from tests.support.fake_kafka import no_fault
@@ -24,8 +25,8 @@ SEVEN, EIGHT = confluent(7), confluent(8)
 @pytest.fixture
 def long_waits(monkeypatch):
     """Nobody asks a second time by himself."""
-    monkeypatch.setattr("streamproc.runtime.pausing.MIN_BACKOFF_S", 3_600.0)
-    monkeypatch.setattr("streamproc.runtime.pausing.MAX_BACKOFF_S", 3_600.0)
+    monkeypatch.setattr("streamproc.backoff.FIRST_WAIT_S", 3_600.0)
+    monkeypatch.setattr("streamproc.backoff.LONGEST_WAIT_S", 3_600.0)
 
 
 async def _application(partitions=1, max_learned=1_000, **settings):
@@ -147,7 +148,7 @@ async def test_a_stop_while_the_registry_is_away_or_hangs_is_quick(hangs, long_w
 
 async def test_a_registry_that_asks_to_be_left_alone_is(monkeypatch):
     """The wait is the longer one of that and our own."""
-    monkeypatch.setattr("streamproc.runtime.pausing.MAX_BACKOFF_S", 0.001)
+    monkeypatch.setattr("streamproc.backoff.LONGEST_WAIT_S", 0.001)
     it = await _application()
     asked = []
 

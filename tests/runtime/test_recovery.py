@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from streamproc.errors import ConfigError, TaskInvalid
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import Committed
 from streamproc.runtime.position import Position
+from streamproc.runtime.taskstates import TaskState
 from tests.support.application import Application, application
 from tests.support.fake_kafka import FakeGroup, Log
 from tests.support.waiting import eventually
@@ -250,6 +250,17 @@ async def test_nobody_is_fenced_before_a_heartbeat_is_confirmed(monkeypatch: pyt
     async with app.working():
         await eventually(lambda: app.kafka.epochs != owner)
     assert refusals == []
+
+
+async def test_a_take_over_reads_offsets_behind_all_fences_and_restores_behind_the_offsets() -> None:
+    """rules.md 7: an offset that was read before proves nothing, as the owner before may commit once more."""
+    app = await _ran()
+    points: list[str] = []
+    app.kafka.fault = points.append
+    async with app.working():
+        await eventually(lambda: app.told.states[-1:] == [(0, TaskState.RUNNING)])
+    steps = [point for point in points if point in {"heartbeat", "fence", "stable", "reader"}]
+    assert steps[:5] == ["heartbeat", "fence", "fence", "stable", "reader"]
 
 
 async def test_a_confirmation_that_comes_with_a_rebalance_is_worth_nothing() -> None:

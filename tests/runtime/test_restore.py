@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from streamproc.codec.arrival import Arrival, latest
-from streamproc.runtime import restore as module
+from streamproc.runtime import reading
 from streamproc.runtime.ports import NewTopic, TopicPartition
 from streamproc.runtime.restore import GONE, KeyOrigins, NotAsCommitted, Restored, restore
 from tests.support.fake_kafka import FakeKafka
@@ -98,7 +98,7 @@ async def test_a_state_is_ahead_as_long_as_nothing_replaces_it(
     monkeypatch: pytest.MonkeyPatch, messages: list[tuple[bytes, int | None]], ahead: int, batch: int
 ) -> None:
     """rules.md 6: what a reset took back stands in the topic, in front of its tombstones; wherever a fetch ends."""
-    monkeypatch.setattr(module, "BATCH_RECORDS", batch)
+    monkeypatch.setattr(reading, "FETCH_RECORDS", batch)
     _, found = await _restored(await _written(*messages))
     assert found == Restored(len(messages), ahead)
 

@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from streamproc.core.deadlines import Deadlines
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.core.retention import Retention
 from streamproc.core.rules import Rules
 from streamproc.errors import ConfigError
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.position import Position, read
 from streamproc.runtime.snapshots import Snapshots
 from streamproc.runtime.stages import Stages, stages
+from streamproc.runtime.taskstates import TaskState
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
 from streamproc.store.disk import Disk, DiskFails
@@ -258,6 +260,21 @@ async def test_a_state_whose_payloads_are_lost_is_restored_from_its_topic(it: St
     assert len(_runs(it)) == 400
 
 
+async def test_a_run_that_only_the_clock_changes_has_its_payload_read_back(it: Stored) -> None:
+    """No event came for it in that commit: which payloads are needed is known only once the clock has done its part."""
+    it.deadlines = Deadlines(0, limits={"queued": MINUTE_MS // 2})
+    it.send("queued", "run_waits")
+    it.flood(200)
+    async with it.working():
+        await it.drained()
+        await eventually(lambda: len(it.disk.blocks) > 5)
+        it.now_ms += MINUTE_MS // 2
+        await eventually(it.alerts)
+    [alert] = it.alerts()
+    assert (alert.kind, alert.subject[0]) == ("stuck_queued", "run_waits")
+    assert len(it.kafka.restored) == 1
+
+
 async def test_a_disk_that_gives_nothing_back_for_a_while_is_waited_for(it: Stored) -> None:
     it.flood(200)
     async with it.working():
@@ -299,7 +316,7 @@ async def test_a_restore_is_not_stuck_for_what_nobody_wants(
     it: Stored, monkeypatch: pytest.MonkeyPatch, is_lasting: bool
 ) -> None:
     """Ten states of each run go by, where there is room for three."""
-    monkeypatch.setattr("streamproc.runtime.restore.BATCH_RECORDS", 20)
+    monkeypatch.setattr("streamproc.runtime.reading.FETCH_RECORDS", 20)
     it.limits = StoreSettings()
     for _ in range(10):
         for number in range(60):

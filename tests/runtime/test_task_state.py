@@ -1,10 +1,10 @@
-"""The life of a partition's task is a table."""
+"""The life of a partition's task is a table, and a task takes no step that it does not have."""
 
 import pytest
 
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.stage import SizeLimits
 from streamproc.runtime.task import PartitionTask
+from streamproc.runtime.taskstates import FIRST, LAST, SUCCESSORS, TaskState
 from streamproc.store.store import ALONE
 from tests.support.application import Application, application
 
@@ -45,6 +45,32 @@ async def test_only_what_the_table_lists_can_happen(state: TaskState, successor:
         with pytest.raises(RuntimeError, match=f"may not go from {state.value} to {successor.value}"):
             task.become(successor)
         assert task.lifecycle is state
+
+
+def test_the_table_leads_from_every_state_that_is_reached_to_the_last_one() -> None:
+    """Every state has its line and is reached from the first; from each of them there is a way to the end."""
+    assert SUCCESSORS.keys() == set(TaskState)
+    assert _reached(FIRST) == set(TaskState)
+    for state in TaskState:
+        assert LAST in _reached(state)
+    assert [state for state in TaskState if not SUCCESSORS[state]] == [LAST]
+
+
+def test_a_task_runs_only_behind_a_fence_and_a_restore() -> None:
+    """Whatever way leads to RUNNING: without one of the two somebody else could still commit, or the state be old."""
+    for needed in (TaskState.FENCED, TaskState.RESTORING):
+        assert TaskState.RUNNING not in _reached(FIRST, but=needed)
+        assert TaskState.RUNNING not in _reached(TaskState.SUSPENDED, but=needed)
+
+
+def _reached(state: TaskState, but: TaskState | None = None) -> set[TaskState]:
+    """Walk the table; `but`: a state that is not entered."""
+    found, ahead = {state}, [state]
+    while ahead:
+        new = SUCCESSORS[ahead.pop()] - found - {but}
+        found |= new
+        ahead += new
+    return found
 
 
 async def test_a_task_goes_through_its_life_in_order() -> None:

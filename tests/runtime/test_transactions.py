@@ -348,6 +348,16 @@ async def test_nothing_is_aborted_that_may_still_be_written(broker: Broker, kind
     assert (broker.ended, broker.hung_up) == ([], 1)
 
 
+@pytest.mark.parametrize("codes", [[47], [51] * 1_000], ids=["refused", "busy until the deadline"])
+async def test_an_end_that_was_asked_for_is_not_followed_by_an_abort(broker: Broker, codes: list[int]) -> None:
+    """It may have been a commit: whether it was is for the next fence to settle, and for the offsets behind it."""
+    it = await started()
+    broker.answers("EndTxn", *codes)
+    with pytest.raises(TaskInvalid):
+        await commit(it)
+    assert set(broker.ended) == {True}
+
+
 async def test_a_deadline_says_what_it_was_spent_on(broker: Broker) -> None:
     """Rather than that there was one."""
     it = await started()

@@ -4,9 +4,10 @@ import pytest
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.config import DeadLetterSettings
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
 from streamproc.runtime.ports import Committed
 from streamproc.runtime.position import Position
+from streamproc.runtime.taskstates import TaskState
 from tests.support.application import application
 from tests.support.waiting import eventually
 

@@ -18,10 +18,10 @@ from streamproc.core.sources import NOT_HEARD, SourceMark, Sources
 from streamproc.core.windowstate import WindowRules
 from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.runtime.config import TopicSettings
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.position import Position
 from streamproc.runtime.restore import WAYS_OUT
 from streamproc.runtime.stage import Absorbed, SizeLimits, TooMany
+from streamproc.runtime.taskstates import TaskState
 from streamproc.runtime.windowing import WindowStage
 from streamproc.store.store import ALONE
 from tests.support import earlier

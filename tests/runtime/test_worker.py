@@ -6,8 +6,8 @@ import pytest
 
 from streamproc.core.tally import First
 from streamproc.errors import ConfigError
-from streamproc.runtime.observer import TaskState
 from streamproc.runtime.ports import Member
+from streamproc.runtime.taskstates import TaskState
 from tests.support.application import Application, always, application
 from tests.support.fake_kafka import FakeGroup, FakeTransactions, Log
 from tests.support.waiting import eventually

@@ -319,7 +319,6 @@ async def _until_crash(worker: Worker) -> None:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     wait_for_nothing(monkeypatch)
-    monkeypatch.setattr("streamproc.runtime.pausing.MIN_BACKOFF_S", 0.001)
     monkeypatch.setattr("streamproc.runtime.pausing.POLL_S", 0.001)
     monkeypatch.setattr("streamproc.runtime.pausing.MIN_DISK_S", 0.001)
     monkeypatch.setattr("streamproc.runtime.pausing.MAX_DISK_S", 0.01)

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import tarfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from streamproc.local.kafka import HOST, free_port
+from streamproc.local.launch import run_until
 from streamproc.local.packages import can_fetch, find_java
 from streamproc.local.watchdog import Guarded
 from tests.support.caching import Unfetchable, cached
@@ -80,13 +80,10 @@ class Apicurio:
 
     def start(self) -> None:
         """Run it until it answers."""
-        exited = self._call(self._guarded.run(*self._command()))
-        end = time.monotonic() + START_S
-        while not self._answers():
-            if exited.done() or time.monotonic() > end:
-                tail = self._guarded.log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-                raise RuntimeError("\n  ".join(("Apicurio Registry does not start; its log ends with:", *tail)))
-            time.sleep(POLL_S)
+        trouble = self._call(run_until(self._guarded, self._ready, START_S, *self._command()))
+        if trouble is not None:
+            tail = self._guarded.log_file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+            raise RuntimeError("\n  ".join((f"Apicurio Registry: {trouble}; its log ends with:", *tail)))
 
     def stop(self) -> None:
         """SIGKILL it."""
@@ -103,6 +100,10 @@ class Apicurio:
     def _command(self) -> tuple[str, ...]:
         own = (f"-Djava.io.tmpdir={self._guarded.directory}", f"-Dquarkus.http.host={HOST}")
         return (str(self._java), *JVM, *own, f"-Dquarkus.http.port={self._port}", "-jar", str(self._jar))
+
+    async def _ready(self) -> None:
+        while not await asyncio.to_thread(self._answers):
+            await asyncio.sleep(POLL_S)
 
     def _answers(self) -> bool:
         try:

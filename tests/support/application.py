@@ -20,9 +20,10 @@ from streamproc.runtime.config import CommitSettings, DeadLetterSettings, TopicS
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
 from streamproc.runtime.learning import Registry
-from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, TaskState, WindowReport
+from streamproc.runtime.observer import CommitReport, FoldReport, Observer, Pause, WindowReport
 from streamproc.runtime.ports import Reader, TopicPartition
 from streamproc.runtime.stages import Stages, stages
+from streamproc.runtime.taskstates import TaskState
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
 from tests.support.books import bundled_book

@@ -24,12 +24,13 @@ from streamproc.core.step import begin, pass_time, step
 from streamproc.core.windowstate import Dropped, WindowOutcome, WindowRules, WindowState
 from streamproc.errors import RejectionReason
 from streamproc.notify.observer import DeliveryResult, Receiver
-from streamproc.observe.metrics import MetricsObserver
 from streamproc.runtime.config import StateSettings, TopicSettings
-from streamproc.runtime.observer import FoldReport, StageState, TaskState, WindowReport, count_alerts
+from streamproc.runtime.observer import FoldReport, StageState, WindowReport, count_alerts
 from streamproc.runtime.ports import TopicPartition
+from streamproc.runtime.taskstates import TaskState
 from tests.support.events import START_MS, event
 from tests.support.readmodel import database
+from tests.support.watched import watched_metrics
 
 EVENTS = TopicPartition("run-events", 0)
 STATE = TopicPartition("run-state", 0)
@@ -43,7 +44,8 @@ class Exposed:
     """The observer, and the service that it believes to watch."""
 
     def __init__(self) -> None:
-        self.metrics = MetricsObserver(ASSISTANTS, requests={"Fetch": 3}, state=StateSettings(directory="/state"))
+        self.metrics = watched_metrics(ASSISTANTS, requests={"Fetch": 3}, state=StateSettings(directory="/state"))
+        self.metrics.rebalanced(frozenset((EVENTS, MEASUREMENTS, RESTORED)))
         self._rules = Rules(ASSISTANTS, Retention(1_000, 604_800_000), Deadlines(allowance_ms=0, limits=LIMITS))
         self._state = State(self._rules)
         self._numbers = count()
@@ -52,7 +54,6 @@ class Exposed:
         self._start(MEASUREMENTS, self._windows)
         self.metrics.task_state(RESTORED, TaskState.RESTORING)
         self.metrics.restoring(RESTORED, 4_000)
-        self.metrics.rebalanced(frozenset((EVENTS, MEASUREMENTS, RESTORED)))
 
     def work(self) -> None:
         """Let every figure move that there is."""
@@ -96,9 +97,9 @@ class Exposed:
         metrics.push.sent(Receiver.WEBHOOK, DeliveryResult.FAILED, 1)
         metrics.push.waiting(Receiver.WEBHOOK, 1)
 
-    def _start(self, source: TopicPartition, held: StageState) -> None:
+    def _start(self, source: TopicPartition, kept: StageState) -> None:
         self.metrics.task_state(source, TaskState.RUNNING)
-        self.metrics.running(source, held)
+        self.metrics.running(source, kept)
 
     def _events(self, now: int) -> Iterator[RunEvent]:
         """Yield runs of all ends and some that do not end, an illegal end, an unknown status."""

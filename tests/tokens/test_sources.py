@@ -105,17 +105,17 @@ async def test_a_start_waits_for_a_token(tmp_path: Path, monkeypatch: pytest.Mon
     tokens.come_from(source_of)
     monkeypatch.setattr("streamproc.runtime.tokens.TOKENS", tokens)
 
-    def held_up(why: str) -> None:
+    def blocked(why: str) -> None:
         said.append(why)
         file.write_text("there")
 
     settings = kafka(oauth={"token_file": str(file)})
-    assert await can_log_in(settings, held_up, stop)
+    assert await can_log_in(settings, blocked, stop)
     assert [bool(why) for why in said] == [True, False]
     assert "TOKEN_FILE" in said[0]
     stop.set()
-    assert not await can_log_in(settings, held_up, stop)
-    assert await can_log_in(KafkaSettings(), held_up, asyncio.Event())
+    assert not await can_log_in(settings, blocked, stop)
+    assert await can_log_in(KafkaSettings(), blocked, asyncio.Event())
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 Its connections, log in, metadata, requests and batches are aiokafka's, and so is the membership in a group. Who asks
 what, when, and again after which error is ours: one producer for each transaction (`transactions`), one request to
-each leader (`fetcher`), a client that a silent broker does not hold up (`client`). What of aiokafka itself is replaced
+each leader (`fetcher`), a client that a silent broker does not delay (`client`). What of aiokafka itself is replaced
 is in one table (`patches`).
 """
 

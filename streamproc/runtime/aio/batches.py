@@ -99,13 +99,13 @@ def _compressed(batch: bytes, kind: int) -> bytes:
 def _builders(messages: Messages) -> Iterator[Any]:
     # The compiled builder ends a batch one byte before its limit.
     make: Callable[[], Any] = partial(BatchBuilder, BATCH_BYTES + 1, 0, is_transactional=1)
-    batch, held, timeless = make(), list[Message](), False
+    batch, added, timeless = make(), list[Message](), False
     for message in messages:
         if timeless and message[2] != NO_TIMESTAMP:
             # It takes a first one of -1 for none yet, too, and gives it that of the next.
             yield batch
             batch = make()
-            held.clear()
+            added.clear()
         timeless = message[2] == NO_TIMESTAMP
         try:
             fits = _add(batch, message)
@@ -113,13 +113,13 @@ def _builders(messages: Messages) -> Iterator[Any]:
             # From here on all is built the slower way: a request for each such record would take too long.
             make = partial(AnyNamesBuilder, BATCH_BYTES, 0)
             batch = make()
-            fits = all(_add(batch, each) for each in (*held, message))
+            fits = all(_add(batch, each) for each in (*added, message))
         if not fits:
             yield batch
             batch = make()
-            held.clear()
+            added.clear()
             _add(batch, message)
-        held.append(message)
+        added.append(message)
     if batch.record_count():
         yield batch
 

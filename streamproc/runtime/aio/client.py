@@ -1,4 +1,4 @@
-"""aiokafka's client, with which a broker that is silent or gone holds up nobody for long."""
+"""aiokafka's client, with which a broker that is silent or gone delays nobody for long."""
 
 import asyncio
 import logging

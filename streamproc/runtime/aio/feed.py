@@ -139,7 +139,7 @@ class AioFeed(ConsumerRebalanceListener):
         return Assigned(starts)
 
     async def _polled(self, shares: Mapping[TopicPartition, int], timeout_s: float) -> Mapping[TopicPartition, Fetched]:
-        """Return what is at hand: nothing while the broker is away, as what was read before holds until it is back."""
+        """Return what is at hand: nothing while the broker is away, as what was read before counts until it is back."""
         try:
             return await self._fetcher.poll(shares, timeout_s)
         except BrokerUnavailable:

@@ -16,6 +16,7 @@ from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import TopicPartition
 
 AT_ONCE = 16
+"""Requests under way, all by one connection."""
 
 
 async def fence(settings: KafkaSettings, group_id: str, sources: Sequence[TopicPartition]) -> set[TopicPartition]:
@@ -26,6 +27,7 @@ async def fence(settings: KafkaSettings, group_id: str, sources: Sequence[TopicP
     client, turns = Client(settings), asyncio.Semaphore(AT_ONCE)
     try:
         await client.bootstrap()
+        # Each is waited for, whatever the others say: what is under way would fence those that are started next.
         results = await asyncio.gather(
             *(_fence(client, settings, transactional_id(group_id, source), turns) for source in sources),
             return_exceptions=True,

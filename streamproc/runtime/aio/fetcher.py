@@ -14,6 +14,7 @@ from aiokafka import TopicPartition as AioPartition
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from streamproc.awaiting import set_within
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.asking import COMMITTED, EARLIEST, LATEST, listed
 from streamproc.runtime.aio.client import Client
@@ -26,7 +27,6 @@ from streamproc.runtime.aio.fetched import FetchedPartition, Heard
 from streamproc.runtime.aio.fetchwire import Fetch
 from streamproc.runtime.aio.headernames import Damaged
 from streamproc.runtime.aio.wire import by_topic
-from streamproc.runtime.awaiting import set_within
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import Fetched, Gone, TopicPartition, Unreadable

@@ -1,4 +1,4 @@
-"""How long a log in holds (KIP-368), and whether it was one. aiokafka looks at neither.
+"""How long a log in is valid (KIP-368), and whether it was one. aiokafka looks at neither.
 
 A broker with `connections.max.reauth.ms` drops a connection whose session is over at the next request: what becomes of
 a commit is unknown then. So a connection is given up in time, between two requests, and the next one logs in anew.
@@ -22,7 +22,7 @@ _connected = AIOKafkaConnection.connected
 
 
 async def logged_in(connection: Any, answering: Awaitable[Any]) -> Any:
-    """Return the answer to a log in, having noted until when it holds; raises SaslAuthenticationFailed."""
+    """Return the answer to a log in, having noted until when it is valid; raises SaslAuthenticationFailed."""
     answer = await answering
     # A broker that refuses a token says so here, without an error code, and hangs up at the next request (RFC 7628).
     if connection._sasl_mechanism == "OAUTHBEARER" and answer.sasl_auth_bytes:  # noqa: SLF001

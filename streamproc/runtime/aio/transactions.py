@@ -103,6 +103,7 @@ class AioTransactions:
         # Whatever happens from here on, this producer is good for nothing else unless the broker confirms the end.
         self._good = False
         try:
+            # A deadline, and then no more of this producer: a late request to end it would end the next transaction.
             async with asyncio.timeout(self._settings.commit_deadline_s):
                 await self._transact(outputs, offsets, member or NOBODY)
             self._good = True
@@ -127,9 +128,13 @@ class AioTransactions:
         if not places and not offsets:
             return
         self._begun = True
+        # Added before anything is sent: brokers before 3.6 take batches of a partition that was not added, and nothing
+        # would ever end that transaction there.
         _, queues = await _all(self._add_partitions(places), self._built(outputs))
         await _all(self._leaders.deliver(queues), self._add_offsets(offsets))
         # Not beside the batches: a broker asks the coordinator about both, and takes one of two at a time (4.1).
+        # And before the end, which they keep away where they are refused: the broker would commit all the same, and the
+        # records would be processed twice.
         await self._send_offsets(offsets, member)
         # From here on the outcome may be a commit: it is not for us to abort it.
         self._begun = False

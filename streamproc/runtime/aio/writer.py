@@ -1,4 +1,4 @@
-"""Single records to one topic, apart from every transaction: by connections of its own, which hold up nobody else."""
+"""Single records to one topic, apart from every transaction: by connections of its own, which delay nobody else."""
 
 import asyncio
 from collections import deque

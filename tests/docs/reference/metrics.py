@@ -11,9 +11,9 @@ from prometheus_client.core import Metric as Family
 from streamproc.console import metrics as console
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.observe import names
-from streamproc.observe.metrics import MetricsObserver
 from streamproc.observe.names import Metric
 from tests.docs.reference.markdown import code, codes, page, table
+from tests.support.watched import watched_metrics
 
 INTRODUCTION = """\
 Figures are of one instance: add them up over all. What is counted of events and runs is counted when its commit is
@@ -54,7 +54,7 @@ def _row(metric: Metric, family: Family) -> tuple[str, ...]:
 
 
 def _of_service() -> list[Family]:
-    return asyncio.run(MetricsObserver(ASSISTANTS).families())
+    return asyncio.run(watched_metrics(ASSISTANTS).families())
 
 
 def _of_console() -> list[Family]:

@@ -11,7 +11,8 @@ from streamproc.errors import FormerReason, RejectionReason
 from streamproc.notify.observer import DeliveryResult
 from streamproc.registry.observer import RequestResult
 from streamproc.runtime.diagnosis import Word
-from streamproc.runtime.observer import Pause, TaskState
+from streamproc.runtime.observer import Pause
+from streamproc.runtime.taskstates import TaskState
 from streamproc.vocabulary import Vocabulary
 from tests.docs.reference.markdown import code, page, table
 

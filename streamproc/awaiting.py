@@ -1,6 +1,7 @@
 """What asyncio asks for again and again."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 
@@ -25,3 +26,23 @@ async def set_within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def done_before(
+    work: Coroutine[Any, Any, object], *others: asyncio.Future[Any], within_s: float | None = None
+) -> bool:
+    """Wait until `work` is done, and tell whether it is; no longer than until one of the others is, or so long.
+
+    For what comes up and may end instead: a server, a process. Raises what the work raises; else it is cancelled.
+    Of the others nothing is raised: where one has ended, its owner has to look at it.
+    """
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((working, *others), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return True
+        return False
+    finally:
+        working.cancel()
+        working.add_done_callback(seen)
