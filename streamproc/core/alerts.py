@@ -1,15 +1,10 @@
 """Alerts: conditions that fire and resolve, and occurrences (rules.md 20 and 21)."""
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from typing import Self
 
 from msgspec import Struct
-
-OVERDUE = "overdue"
-STUCK = "stuck_"
-"""Prefix of the kinds `stuck_<status>`, one for each open status of the profile."""
-ILLEGAL = "illegal"
-FAILURE_RATE = "failure_rate"
-STREAM_SILENT = "stream_silent"
 
 
 def kind_of(alert_id: str) -> str:
@@ -23,6 +18,85 @@ class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
+
+
+class AlertKind(StrEnum):
+    """What alerts are about, with all that belongs to a kind. The value is the field `kind` of run-alerts.
+
+    `alert_name`: under which people meet it, the same as that of the Prometheus rule about it and of its page in
+    `deploy/runbooks`; `severities`: those that it may have; `fires`, `resolves`: when, as the reference tells it.
+    """
+
+    alert_name: str
+    severities: tuple[Severity, ...]
+    fires: str
+    resolves: str
+
+    def __new__(  # noqa: D102  what a member is made of
+        cls, value: str, alert_name: str, severities: tuple[Severity, ...], fires: str, resolves: str
+    ) -> Self:
+        kind = str.__new__(cls, value)
+        kind._value_ = value
+        kind.alert_name, kind.severities, kind.fires, kind.resolves = alert_name, severities, fires, resolves
+        return kind
+
+    STUCK = (
+        "stuck_",  # What the kinds `stuck_<status>` begin with, one for each open status of the profile.
+        "StreamprocRunsStuck",
+        (Severity.WARNING,),
+        "A run is in a status with a limit for longer than that and `deadlines.allowance_s`.",
+        "It changes its status, or is forgotten.",
+    )
+    OVERDUE = (
+        "overdue",
+        "StreamprocRunsOverdue",
+        (Severity.WARNING,),
+        "A run's `expires_at` and the allowance passed, and it has not ended.",
+        "It ends, `expires_at` is moved, or it is forgotten.",
+    )
+    ILLEGAL = (
+        "illegal",
+        "StreamprocIllegalTransitions",
+        (Severity.WARNING,),
+        "A run that ended is said to have ended otherwise: once for each run and pair of statuses.",
+        "Never: it is sent with an end time.",
+    )
+    FAILURE_RATE = (
+        "failure_rate",
+        "StreamprocAssistantFailureRateHigh",
+        (Severity.WARNING, Severity.CRITICAL),
+        "A window of an assistant and model is at or above a limit.",
+        "The next window is not, or has too few runs.",
+    )
+    STREAM_SILENT = (
+        "stream_silent",
+        "StreamprocStreamSilent",
+        (Severity.CRITICAL,),
+        "All partitions are read, and no event came for `alerts.silence_s`.",
+        "An event comes.",
+    )
+
+    @property
+    def severity(self) -> Severity:
+        """The severity of a kind that has only one."""
+        (only,) = self.severities
+        return only
+
+    @classmethod
+    def named(cls, kind: str) -> "AlertKind | None":
+        """Return what a record's `kind` says: STUCK for that of any status, None for one of another release."""
+        if kind.startswith(cls.STUCK):
+            return cls.STUCK
+        return _BY_VALUE.get(kind)
+
+
+_BY_VALUE = {kind.value: kind for kind in AlertKind}
+
+
+def kinds_of(statuses: Iterable[str]) -> Iterator[str]:
+    """Yield each `kind` that there may be in a profile with these open statuses."""
+    for kind in AlertKind:
+        yield from (kind + status for status in statuses) if kind is AlertKind.STUCK else (kind.value,)
 
 
 class AlertState(StrEnum):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Struct
 
-from streamproc.core.alerts import FAILURE_RATE, Alert, AlertState, Severity
+from streamproc.core.alerts import Alert, AlertKind, AlertState, Severity
 from streamproc.core.measure import Group, Totals
 from streamproc.core.summary import summary_of
 
@@ -51,8 +51,8 @@ class Failing(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     def alert(self, state: AlertState, now: int, summary: str) -> Alert:
         """Return the alert as it fires or resolves at `now`."""
         return Alert(
-            alert_id=f"{FAILURE_RATE}:{self.severity}:{group_key(self.group)}:{self.since}",
-            kind=FAILURE_RATE,
+            alert_id=f"{AlertKind.FAILURE_RATE}:{self.severity}:{group_key(self.group)}:{self.since}",
+            kind=AlertKind.FAILURE_RATE,
             severity=self.severity,
             state=state,
             since=self.since,

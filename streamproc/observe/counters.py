@@ -5,7 +5,7 @@ from itertools import product
 
 from prometheus_client.core import Metric as Family
 
-from streamproc.core.alerts import FAILURE_RATE, ILLEGAL, STREAM_SILENT, AlertState
+from streamproc.core.alerts import AlertState
 from streamproc.core.windowstate import Dropped
 from streamproc.observe import names
 from streamproc.observe.labels import Labels, closed
@@ -30,9 +30,6 @@ REASONS = (
 FORMER_REASONS = ("bad_text", "bad_time")
 """Why releases before this one rejected records: their dead letters, and limits set on them, are still there."""
 
-FURTHER_ALERTS = (ILLEGAL, FAILURE_RATE, STREAM_SILENT)
-"""Kinds of alerts beside a profile's deadlines."""
-
 CAUSES = ("BrokerUnavailable", "TaskInvalid")
 MAX_FURTHER_CAUSES = 20
 """A cause is the class name of any error, Kafka's included: too many to list, few enough to limit."""
@@ -41,10 +38,9 @@ PIPELINE_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 
 
 class PipelineCounters:
-    """What both stages do. `deadlines`: the kinds of alerts about a run that is late."""
+    """What both stages do. `kinds`: of alerts, as the profile has them."""
 
-    def __init__(self, deadlines: tuple[str, ...]) -> None:
-        kinds = (*deadlines, *FURTHER_ALERTS)
+    def __init__(self, kinds: tuple[str, ...]) -> None:
         self._reasons = closed(REASONS)
         self._kinds, self._states = closed(kinds), closed(AlertState)
         self._causes = Labels({cause: cause for cause in CAUSES}, room=MAX_FURTHER_CAUSES)

@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from streamproc.console import metrics
+from streamproc.core.alerts import kinds_of
 from streamproc.core.profiles import ASSISTANTS, PROFILES
 from streamproc.notify.naming import alert_name
 from streamproc.observe import names
-from streamproc.observe.counters import FURTHER_ALERTS, REASONS
+from streamproc.observe.counters import REASONS
 from streamproc.observe.runmetrics import ANOMALIES, deadline_kinds
 from tests.support import prometheus as prom
 
@@ -128,7 +129,7 @@ def test_there_is_no_page_without_an_alert():
     assert {path.stem for path in RUNBOOKS.glob("Streamproc*.md")} == {alert["alert"] for alert in ALERTS}
 
 
-@pytest.mark.parametrize("kind", [*deadline_kinds(ASSISTANTS), *FURTHER_ALERTS])
+@pytest.mark.parametrize("kind", [*kinds_of(ASSISTANTS.documented)])
 def test_what_the_service_pushes_itself_has_the_name_of_a_rule(kind):
     """A route, a silence and a page serve both ways."""
     assert alert_name(kind) in {alert["alert"] for alert in ALERTS}

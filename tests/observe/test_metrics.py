@@ -12,6 +12,7 @@ import streamproc
 from streamproc.codec.arrival import FLAGS
 from streamproc.codec.deadletter import SKIPPED, TOO_LARGE
 from streamproc.codec.skim import Fault
+from streamproc.core.alerts import kinds_of
 from streamproc.core.measure import BOUNDS_MS
 from streamproc.core.model import Verdict
 from streamproc.core.profiles import ASSISTANTS
@@ -38,7 +39,6 @@ PACKAGE = Path(streamproc.__file__).parent
 OUTCOMES = sorted(set(ASSISTANTS.outcomes.values()))
 OPEN = ("queued", "in_progress", "requires_action", "cancelling")
 DEADLINES = ("overdue", "stuck_queued", "stuck_in_progress", "stuck_requires_action", "stuck_cancelling")
-ALERTS = (*DEADLINES, "illegal", "failure_rate", "stream_silent")
 RECEIVERS = ("alertmanager", "webhook")
 
 
@@ -65,7 +65,11 @@ def counting(moves=(), **counted):
         *(("event_verdicts_total", {"verdict": verdict.value}) for verdict in Verdict),
         *(("run_anomalies_total", {"kind": kind}) for kind in ANOMALIES),
         *(("window_dropped_total", {"reason": reason}) for reason in ("late", "old")),
-        *(("alerts_total", {"kind": kind, "state": state}) for kind in ALERTS for state in ("firing", "resolved")),
+        *(
+            ("alerts_total", {"kind": kind, "state": state})
+            for kind in kinds_of(OPEN)
+            for state in ("firing", "resolved")
+        ),
         *(("task_state", {"state": state.value}) for state in TaskState if state is not TaskState.CLOSED),
         *(
             ("run_duration_seconds_count", {"outcome": outcome, "model": model})
