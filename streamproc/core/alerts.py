@@ -20,28 +20,40 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
-class AlertKind(StrEnum):
-    """What alerts are about, with all that belongs to a kind. The value is the field `kind` of run-alerts.
+class Subject(StrEnum):
+    """What alerts are about."""
 
-    `alert_name`: under which people meet it, the same as that of the Prometheus rule about it and of its page in
-    `deploy/runbooks`; `severities`: those that it may have; `fires`, `resolves`: when, as the reference tells it.
+    RUN = "a run"
+    WINDOWS = "windows of an assistant and model"
+    STREAM = "the stream"
+
+
+class AlertKind(StrEnum):
+    """The kinds of alerts, with all that belongs to one. The value is the field `kind` of run-alerts.
+
+    `subject`: what it is about; `alert_name`: under which people meet it, also that of the Prometheus rule about it and
+    of its page in `deploy/runbooks`; `severities`: those that it may have; `fires`, `resolves`: when, as the reference
+    tells it.
     """
 
+    subject: Subject
     alert_name: str
     severities: tuple[Severity, ...]
     fires: str
     resolves: str
 
     def __new__(  # noqa: D102  what a member is made of
-        cls, value: str, alert_name: str, severities: tuple[Severity, ...], fires: str, resolves: str
+        cls, value: str, subject: Subject, alert_name: str, severities: tuple[Severity, ...], fires: str, resolves: str
     ) -> Self:
         kind = str.__new__(cls, value)
         kind._value_ = value
-        kind.alert_name, kind.severities, kind.fires, kind.resolves = alert_name, severities, fires, resolves
+        kind.subject, kind.alert_name, kind.severities = subject, alert_name, severities
+        kind.fires, kind.resolves = fires, resolves
         return kind
 
     STUCK = (
         "stuck_",  # What the kinds `stuck_<status>` begin with, one for each open status of the profile.
+        Subject.RUN,
         "StreamprocRunsStuck",
         (Severity.WARNING,),
         "A run is in a status with a limit for longer than that and `deadlines.allowance_s`.",
@@ -49,6 +61,7 @@ class AlertKind(StrEnum):
     )
     OVERDUE = (
         "overdue",
+        Subject.RUN,
         "StreamprocRunsOverdue",
         (Severity.WARNING,),
         "A run's `expires_at` and the allowance passed, and it has not ended.",
@@ -56,6 +69,7 @@ class AlertKind(StrEnum):
     )
     ILLEGAL = (
         "illegal",
+        Subject.RUN,
         "StreamprocIllegalTransitions",
         (Severity.WARNING,),
         "A run that ended is said to have ended otherwise: once for each run and pair of statuses.",
@@ -63,6 +77,7 @@ class AlertKind(StrEnum):
     )
     FAILURE_RATE = (
         "failure_rate",
+        Subject.WINDOWS,
         "StreamprocAssistantFailureRateHigh",
         (Severity.WARNING, Severity.CRITICAL),
         "A window of an assistant and model is at or above a limit.",
@@ -70,6 +85,7 @@ class AlertKind(StrEnum):
     )
     STREAM_SILENT = (
         "stream_silent",
+        Subject.STREAM,
         "StreamprocStreamSilent",
         (Severity.CRITICAL,),
         "All partitions are read, and no event came for `alerts.silence_s`.",

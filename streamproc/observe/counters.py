@@ -5,7 +5,7 @@ from itertools import product
 
 from prometheus_client.core import Metric as Family
 
-from streamproc.core.alerts import AlertState
+from streamproc.core.alerts import AlertKind, AlertState, Subject
 from streamproc.core.windowstate import Dropped
 from streamproc.observe import names
 from streamproc.observe.labels import Labels, closed
@@ -106,6 +106,8 @@ class WindowCounters:
         self._revisions = CounterSeries(names.WINDOW_REVISIONS)
         self._late = CounterSeries(names.WINDOW_LATE)
         self._dropped = CounterSeries(names.WINDOW_DROPPED, product(Dropped))
+        conditions = (kind.value for kind in AlertKind if kind.subject is Subject.WINDOWS)
+        self._unjudged = CounterSeries(names.WINDOWS_UNJUDGED, product(conditions))
 
     def add(self, report: WindowReport) -> None:
         """Add one confirmed commit."""
@@ -114,7 +116,10 @@ class WindowCounters:
         self._late.add(report.late)
         for reason, count in report.dropped.items():
             self._dropped.add(count, reason)
+        for kind, count in report.unjudged.items():
+            self._unjudged.add(count, kind)
 
     def families(self) -> Iterator[Family]:
         """Yield what Prometheus reads."""
-        return (one.family() for one in (self._closed, self._revisions, self._late, self._dropped))
+        series = (self._closed, self._revisions, self._late, self._dropped, self._unjudged)
+        return (one.family() for one in series)

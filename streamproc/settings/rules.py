@@ -114,7 +114,7 @@ def window_rules(stream: str, windows: WindowSettings, alerts: AlertSettings) ->
         grace_ms=windows.grace_s * 1000,
         retention_ms=windows.retention_s * 1000,
         silence_ms=alerts.silence_s * 1000,
-        failures=failures,
+        conditions=(failures,),
     )
 
 

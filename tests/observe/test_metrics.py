@@ -65,6 +65,7 @@ def counting(moves=(), **counted):
         *(("event_verdicts_total", {"verdict": verdict.value}) for verdict in Verdict),
         *(("run_anomalies_total", {"kind": kind}) for kind in ANOMALIES),
         *(("window_dropped_total", {"reason": reason}) for reason in ("late", "old")),
+        ("windows_unjudged_total", {"kind": "failure_rate"}),
         *(
             ("alerts_total", {"kind": kind, "state": state})
             for kind in kinds_of(OPEN)
@@ -221,13 +222,17 @@ def test_a_commit_of_the_fold_moves_the_counters(metrics):
 
 
 def test_a_commit_of_the_windows_moves_the_counters(metrics):
+    unjudged = {"failure_rate": 7}
     alerts = Counter({("failure_rate", "firing"): 2, ("stream_silent", "resolved"): 1})
-    metrics.committed(window_report(closed=5, revised=4, late=3, dropped={"late": 2, "old": 6}, alerts=alerts))
+    metrics.committed(
+        window_report(closed=5, revised=4, late=3, dropped={"late": 2, "old": 6}, alerts=alerts, unjudged=unjudged)
+    )
     assert value(metrics, "windows_closed_total") == 5
     assert value(metrics, "window_revisions_total") == 4
     assert value(metrics, "window_late_total") == 3
     assert value(metrics, "window_dropped_total", reason="late") == 2
     assert value(metrics, "window_dropped_total", reason="old") == 6
+    assert value(metrics, "windows_unjudged_total", kind="failure_rate") == 7
     assert value(metrics, "alerts_total", kind="failure_rate", state="firing") == 2
     assert value(metrics, "alerts_total", kind="stream_silent", state="resolved") == 1
 

@@ -710,7 +710,7 @@ async def test_a_longer_grace_across_a_restart_loses_nothing() -> None:
 async def test_failure_rates_are_told_as_of_one_pass() -> None:
     """Each pair by the task that sums the group; nothing about a run in it; whatever restarts there are."""
     limits = FailureLimits(MINUTE_MS, GRACE_MS, min_ended=2)
-    app = await _application(3, structs.replace(RULES, failures=FailureRules(min_ended=2)))
+    app = await _application(3, structs.replace(RULES, conditions=(FailureRules(min_ended=2),)))
     for minute in range(6):
         _lives(app)
         if minute % 2:

@@ -84,6 +84,7 @@ class Exposed:
                 late=2,
                 dropped={"late": 1, "old": 1},
                 watermark=now - 30_000,
+                unjudged={"failure_rate": 1},
             )
         )
         metrics.lag(EVENTS, 20, 0.5)

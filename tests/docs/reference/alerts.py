@@ -37,8 +37,11 @@ def text() -> str:
 
 
 def _kinds() -> str:
-    rows = [(*map(code, _names(kind)), codes(kind.severities), kind.fires, kind.resolves) for kind in AlertKind]
-    return table(("kind", "name", "severity", "fires", "resolves"), rows)
+    rows = [
+        (*map(code, _names(kind)), kind.subject, codes(kind.severities), kind.fires, kind.resolves)
+        for kind in AlertKind
+    ]
+    return table(("kind", "name", "about", "severity", "fires", "resolves"), rows)
 
 
 def _names(kind: AlertKind) -> tuple[str, str]:
