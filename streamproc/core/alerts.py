@@ -83,6 +83,14 @@ class AlertKind(StrEnum):
         "A window of an assistant and model is at or above a limit.",
         "The next window is not, or has too few runs.",
     )
+    COST_OVER_BUDGET = (
+        "cost_over_budget",
+        Subject.WINDOWS,
+        "StreamprocCostOverBudget",
+        (Severity.WARNING,),
+        "The tokens of a window of an assistant and model cost more than `alerts.cost_budget`.",
+        "Those of the next window do not.",
+    )
     STREAM_SILENT = (
         "stream_silent",
         Subject.STREAM,

@@ -87,13 +87,17 @@ def test_the_format_is_what_it_was():
     """Whoever changes it gives it another version: records of this one are to be restored."""
     window = Window(totals_from(created=1, errors={"a": 2}), 3, 4)
     failing = HoldingKey(FAILURE_RATE, ("asst_1", None), Severity.WARNING)
-    changed = {KEY: window, failing: Holding("asst_1", None, Severity.WARNING, 5, 6), SOURCES_KEY: SOURCES}
+    holding = Holding("asst_1", None, Severity.WARNING, 5, 6)
+    costly = failing._replace(kind=AlertKind.COST_OVER_BUDGET)
+    changed = {KEY: window, failing: holding, costly: holding, SOURCES_KEY: SOURCES}
     found = {key: value for key, value, *_ in ENCODER.states(changed, 41, 7, WALL_MS)}
     assert found == {
         b'["window","asst_1","gpt-4o",60000,1717200000000]': bytes.fromhex(
             "c17701 92 29 93 92 81a76372656174656401 81a16102 03 04"
         ),
         b'["failing","asst_1",null,"warning"]': bytes.fromhex("c17701 92 29 95 a6617373745f31 c0 a7")
+        + b"warning\x05\x06",
+        b'["holding","cost_over_budget","asst_1",null,"warning"]': bytes.fromhex("c17701 92 29 95 a6617373745f31 c0 a7")
         + b"warning\x05\x06",
         b'["sources"]': bytes.fromhex("c17701 92 29 93 9201ff 9202 00 9203 00"),
     }

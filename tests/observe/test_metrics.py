@@ -65,7 +65,7 @@ def counting(moves=(), **counted):
         *(("event_verdicts_total", {"verdict": verdict.value}) for verdict in Verdict),
         *(("run_anomalies_total", {"kind": kind}) for kind in ANOMALIES),
         *(("window_dropped_total", {"reason": reason}) for reason in ("late", "old")),
-        ("windows_unjudged_total", {"kind": "failure_rate"}),
+        *(("windows_unjudged_total", {"kind": kind}) for kind in ("failure_rate", "cost_over_budget")),
         *(
             ("alerts_total", {"kind": kind, "state": state})
             for kind in kinds_of(OPEN)
