@@ -197,13 +197,15 @@ def test_alerts_are_those_of_one_pass_over_exact_sums(
     budget: int,
     cuts: list[int],
 ) -> None:
-    """Whatever the order, however commits are cut: each window judged once, by its whole sum."""
+    """Whatever the order, however commits are cut or aborted: each window judged once, by its whole sum."""
     spent, shuffled = found
     rules: WindowRules = structs.replace(RULES, conditions=(CostRules(budget, prices),))
     windows = Windows(rules)
     places = [0, *sorted(cuts), len(shuffled)]
     for start, end in pairwise(places):
-        windows.commit(*(_used(minute, p, c, assistant=a, model=m) for minute, a, m, p, c in shuffled[start:end]))
+        part = [_used(minute, p, c, assistant=a, model=m) for minute, a, m, p, c in shuffled[start:end]]
+        windows.attempt(*part, mark(_closes(9)))
+        windows.commit(*part)
         windows.restart()
     windows.commit(mark(_closes(9)))
     assert sorted((said.subject[1:], said.state, said.since) for said in windows.said) == sorted(
