@@ -29,11 +29,13 @@ class FailureRules(Struct, frozen=True):
     def judge(self, group: Group, start: int, totals: Totals) -> Sequence[tuple[Severity, str]] | None:  # noqa: ARG002  whoever it is, and whenever
         """See `WindowCondition`; a window tells nothing where too few runs ended."""
         failed, ended = self.rate(totals)
-        if not ended or ended < self.min_ended:
+        if ended < self.min_ended:
             return None if ended else ()
+        if not failed:
+            return ()
         rate = failed / ended
         return [
             (severity, f"{failed} of {ended} runs failed ({rate:.0%}; the limit is {threshold:.0%})")
             for severity, threshold in self.thresholds
-            if failed and rate >= threshold
+            if rate >= threshold
         ]

@@ -157,9 +157,10 @@ def _judge(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Total
     for condition in state.rules.conditions:
         if key.size_ms != condition.window_ms:
             continue
-        found = condition.judge(key.group, key.start, totals)
+        found = condition.judge(key[:2], key.start, totals)
         if found is None:
-            out.unjudged[condition.kind] = out.unjudged.get(condition.kind, 0) + 1
+            kind, unjudged = condition.kind, out.unjudged
+            unjudged[kind] = unjudged.get(kind, 0) + 1
             continue
         for severity, summary in found:
             _hold(state, out, HoldingKey(condition.kind, key.group, severity), key, now, summary)
