@@ -15,8 +15,12 @@ PACKAGE = Path(__file__).parents[1] / "streamproc"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MAX_MODULE_LINES = 300
 MAX_FUNCTION_LINES = 50
-PURE = {"bisect", "collections", "dataclasses", "enum", "functools", "heapq", "itertools", "math", "types", "typing"}
+PURE = {
+    *("bisect", "collections", "dataclasses", "datetime", "enum", "functools", "heapq", "itertools", "math", "types"),
+    "typing",
+}
 """What the core may use of the standard library; beside it only msgspec, for its structs, and what its words are."""
+CLOCKS = {f"{kind}.{asked}" for kind in ("datetime", "date") for asked in ("now", "utcnow", "today")}
 CORE_LIBRARIES = {"msgspec", "streamproc.vocabulary"}
 
 
@@ -55,6 +59,14 @@ def test_the_core_uses_nothing_that_is_not_pure(graph: grimp.ImportGraph) -> Non
     allowed = core | PURE | CORE_LIBRARIES
     assert {name for name in used if name not in allowed} == set()
     assert sys.stdlib_module_names >= PURE
+
+
+def test_the_core_asks_no_clock() -> None:
+    """It may write a time that it was given, and no other."""
+    core = [path for path in MODULES if "core" in path.relative_to(PACKAGE).parts]
+    asked = [ast.unparse(node) for path in core for node in ast.walk(parsed(path)) if isinstance(node, ast.Attribute)]
+    assert CLOCKS.isdisjoint(asked)
+    assert "datetime.fromtimestamp" in asked
 
 
 def test_imports_make_no_cycle(graph: grimp.ImportGraph) -> None:

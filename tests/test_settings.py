@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from streamproc.core.costs import MILLION, CostRules
 from streamproc.errors import ConfigError
 from streamproc.settings.describe import describe_all
 from streamproc.settings.loading import load_settings
@@ -58,6 +59,36 @@ def test_json_input_has_one_name_everywhere(tmp_path: Path, monkeypatch: pytest.
     assert describe_all(load_settings(path))["settings"]["input"]["json"] is False
     monkeypatch.setenv("STREAMPROC_INPUT__JSON", "true")
     assert load_settings(path).input.takes_json
+
+
+ANY = "[alerts]\ncost_budget = 10\n[alerts.cost_prices.'*']\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[alerts]\ncost_budget = 10", r"cost_budget needs prices: set alerts.cost_prices .* under `\*`"),
+        ("[alerts]\ncost_budget = 0", "alerts.cost_budget .*greater than 0"),
+        ("[alerts]\ncost_budget = 1e-7", "alerts.cost_budget .*no more than 6 decimal places"),
+        ("[alerts]\ncost_window_s = 5", "alerts.cost_window_s must be one of windows.sizes_s: 60"),
+        (ANY + "prompt = -0.01\ncompletion = 1", r"alerts.cost_prices.\*.prompt .*greater than or equal to 0"),
+        (ANY + "prompt = nan\ncompletion = 1", r"alerts.cost_prices.\*.prompt .*a finite number"),
+        (ANY + "prompt = 1", r"alerts.cost_prices.\*.completion .*required"),
+        (ANY + "prompt = 1\ncompletion = 1\noutput = 1", r"alerts.cost_prices.\*.output .*there is no such setting"),
+    ],
+)
+def test_what_is_wrong_with_prices_and_budgets_is_said(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_settings(_toml(tmp_path, text))
+
+
+def test_prices_are_whole_numbers_of_millionths(tmp_path: Path) -> None:
+    """rules.md 29: what a file says as a decimal fraction is exactly that. Without a budget nothing is asked for."""
+    prices = "prompt = 0.15\ncompletion = 0.000001"
+    (_, costs) = load_settings(_toml(tmp_path, f"{ANY}{prices}")).window_rules().conditions
+    assert costs == CostRules(budget=10 * MILLION, prices={"*": {"prompt": 150_000, "completion": 1}})
+    (failures,) = load_settings(_toml(tmp_path, f"[alerts.cost_prices.'*']\n{prices}")).window_rules().conditions
+    assert failures.kind == "failure_rate"
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,27 @@ def test_windows_close_and_failure_rates_fire() -> None:
     assert {alert.kind for alert in pipeline.alerts} >= {"failure_rate"}
 
 
+def test_a_budget_is_told_of_and_resolves() -> None:
+    """rules.md 29: tokens of runs that ended, by prices in any spelling of a number; through to run-alerts."""
+    prices = {"large": {"prompt": 2.5, "completion": "10"}, "*": {"prompt": 0, "completion": 0}}
+    pipeline = Pipeline({"alerts": {"cost_budget": 12.49, "cost_prices": prices}})
+    tokens = {"prompt_tokens": 1_000_000, "completion_tokens": 500_000, "total_tokens": 1_500_000}
+    for number, model in enumerate(("large", "large", "small")):
+        pipeline.send({**_run("completed", usage=tokens, model=model), "id": f"run_{number}"})
+    pipeline.advance(91)
+    assert [(alert.kind, alert.severity, alert.state, alert.run_id) for alert in pipeline.alerts] == [
+        ("cost_over_budget", "warning", "firing", None)
+    ]
+    (alert,) = pipeline.firing
+    assert (alert.assistant_id, alert.model, alert.since) == ("triage", "large", int(START.timestamp() * 1000))
+    assert alert.summary == (
+        "assistant triage spent 15.00 on large in the 60 s from 2024-06-01T00:00:00Z (the budget is 12.49)"
+    )
+    pipeline.advance(60)
+    assert pipeline.firing == []
+    assert [alert.state for alert in pipeline.alerts] == ["firing", "resolved"]
+
+
 def test_runs_are_forgotten() -> None:
     """As retention says."""
     pipeline = Pipeline({"retention": {"terminal_s": 60}})

@@ -191,13 +191,15 @@ def stream() -> Iterator[Panel]:
     yield Panel(
         "Metric windows",
         "Closed windows, revisions of closed ones, and arrivals after the close: counted in a revision, or dropped: "
-        "late ones, and old ones, for which their window's retention was over for a day or more.",
+        "late ones, and old ones, for which their window's retention was over for a day or more. "
+        "Unjudged: first records that do not tell whether a condition on them holds.",
         "cps",
         [
             Query(rate("streamproc_windows_closed_total", "job"), "closed {{job}}"),
             Query(rate("streamproc_window_revisions_total", "job"), "revisions {{job}}"),
             Query(rate("streamproc_window_late_total", "job"), "late {{job}}"),
             Query(rate("streamproc_window_dropped_total", "job", "reason"), "dropped as {{reason}} {{job}}"),
+            Query(rate("streamproc_windows_unjudged_total", "job", "kind"), "unjudged by {{kind}} {{job}}"),
         ],
     )
     yield Panel(

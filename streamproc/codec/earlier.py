@@ -11,7 +11,7 @@ from msgspec import convert
 
 from streamproc.codec.arrival import Arrival
 from streamproc.codec.schemas import unframe
-from streamproc.core.failures import Failing
+from streamproc.core.conditions import Holding
 from streamproc.core.measure import (
     ACTION_WAIT,
     COMPLETED,
@@ -31,8 +31,8 @@ from streamproc.core.windowstate import Silence, Window
 
 MEASUREMENTS, WINDOW_STATES = ("run_measurement",), ("window_state",)
 """The bundled schemas."""
-Value = Window | SourceMark | Failing | Silence
-VALUES: Mapping[str, type[Value]] = {"window": Window, "source": SourceMark, "failing": Failing, "silence": Silence}
+Value = Window | SourceMark | Holding | Silence
+VALUES: Mapping[str, type[Value]] = {"window": Window, "source": SourceMark, "failing": Holding, "silence": Silence}
 """The fields of WindowState and their types; exactly one field of a record is set."""
 
 

@@ -18,8 +18,7 @@ from streamproc.codec import earlier
 from streamproc.codec.arrival import Arrival, Rejection
 from streamproc.codec.message import Message
 from streamproc.codec.packed import PackedFormat, is_packed
-from streamproc.core.failures import group_key
-from streamproc.core.measure import CellKey, Mark, Measurement, Measurements, Totals, summed
+from streamproc.core.measure import CellKey, Mark, Measurement, Measurements, Totals, group_key, summed
 from streamproc.errors import RecordRejected, RejectionReason
 
 FORMAT = PackedFormat("run-measurements", "m", 1)

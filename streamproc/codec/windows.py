@@ -13,9 +13,9 @@ from streamproc.codec.message import Message
 from streamproc.codec.packed import PackedFormat, is_packed
 from streamproc.codec.runstate import REPLAY, unreadable
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed
-from streamproc.core.alerts import Severity
-from streamproc.core.failures import Failing, group_key
-from streamproc.core.measure import BUCKETS
+from streamproc.core.alerts import AlertKind, Severity, Subject
+from streamproc.core.conditions import Holding, HoldingKey
+from streamproc.core.measure import BUCKETS, group_key
 from streamproc.core.sources import Sources
 from streamproc.core.summary import Histogram, summary_of
 from streamproc.core.windowstate import (
@@ -32,9 +32,23 @@ from streamproc.errors import RecordRejected
 
 STATE = PackedFormat("run-windows", "w", 1)
 """`[source offset, value]`; the key says which kind of value it is."""
+FAILING, HOLDING = "failing", "holding"
+"""Keys of conditions: that of failure rates, which were there first, and that of all others, whose kind follows."""
+_KINDS = {
+    FAILING if kind is AlertKind.FAILURE_RATE else kind.value: kind
+    for kind in AlertKind
+    if kind.subject is Subject.WINDOWS
+}
+"""Of conditions, as keys name them."""
 _DECODE: Mapping[str, Callable[[memoryview], tuple[int, Value]]] = {
     kind: msgspec.msgpack.Decoder(tuple[int, value]).decode  # type: ignore[valid-type]
-    for kind, value in (("window", Window), ("failing", Failing), (SILENCE_KEY, Silence), (SOURCES_KEY, Sources))
+    for kind, value in (
+        ("window", Window),
+        (FAILING, Holding),
+        (HOLDING, Holding),
+        (SILENCE_KEY, Silence),
+        (SOURCES_KEY, Sources),
+    )
 }
 
 
@@ -105,8 +119,8 @@ def state_key(key: Key) -> bytes:
         return msgspec.json.encode(["source", key])
     if isinstance(key, str):
         return msgspec.json.encode([key])
-    group, severity = key
-    return msgspec.json.encode(["failing", *group, severity])
+    named = [FAILING] if key.kind is AlertKind.FAILURE_RATE else [HOLDING, key.kind]
+    return msgspec.json.encode([*named, *key.group, key.severity])
 
 
 def _key_of(kind: str, parts: Sequence[Any]) -> Key:
@@ -114,9 +128,9 @@ def _key_of(kind: str, parts: Sequence[Any]) -> Key:
         return WindowKey(*parts)
     if kind == "source":
         return int(parts[0])
-    if kind == "failing":
-        assistant_id, model, severity = parts
-        return (assistant_id, model), Severity(severity)
+    if kind in (FAILING, HOLDING):
+        named, assistant_id, model, severity = (kind, *parts) if kind == FAILING else parts
+        return HoldingKey(_KINDS[named], (assistant_id, model), Severity(severity))
     if kind in (SILENCE_KEY, SOURCES_KEY) and not parts:
         return kind
     raise ValueError("a key of an unknown kind")

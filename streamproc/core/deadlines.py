@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from streamproc.core.alerts import ILLEGAL, OVERDUE, STUCK, Alert, AlertState, Severity, kind_of
+from streamproc.core.alerts import Alert, AlertKind, AlertState, kind_of
 from streamproc.core.calendar import NEVER
 from streamproc.core.lifecycle import Profile
 from streamproc.core.model import Run, RunEvent
@@ -16,6 +16,9 @@ from streamproc.core.model import Run, RunEvent
 TICK_MS = 1_000
 NEWS_MS = 300_000
 """How long an occurrence is news: its alert has this end time."""
+# Looked up once: there may be as many alerts as events, and a member of an enum takes as long as half an alert.
+OVERDUE, STUCK, ILLEGAL = AlertKind.OVERDUE.value, AlertKind.STUCK.value, AlertKind.ILLEGAL.value
+_OVERDUE_IS, _STUCK_IS, _ILLEGAL_IS = AlertKind.OVERDUE.severity, AlertKind.STUCK.severity, AlertKind.ILLEGAL.severity
 
 
 class Deadlines(Struct, frozen=True):
@@ -104,7 +107,7 @@ def illegal(run: Run, event: RunEvent, now: int) -> Alert:
     return Alert(
         f"{ILLEGAL}:{run.run_id}:{run.status}:{event.status}:{run.status_offset}",
         ILLEGAL,
-        Severity.WARNING,
+        _ILLEGAL_IS,
         AlertState.FIRING,
         since,
         now,
@@ -140,7 +143,7 @@ def _firing(run: Run, identity: str, kind: str, since: int, deadline_at: int, no
     return Alert(
         identity,
         kind,
-        Severity.WARNING,
+        _OVERDUE_IS if kind == OVERDUE else _STUCK_IS,
         AlertState.FIRING,
         since,
         now,
@@ -164,7 +167,7 @@ def _resolved(identity: str, kind: str, run: Run, at: int, now: int) -> Alert:
     return Alert(
         identity,
         kind,
-        Severity.WARNING,
+        _OVERDUE_IS if kind == OVERDUE else _STUCK_IS,
         AlertState.RESOLVED,
         since,
         now,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, NamedTuple, TypeVar
 
+import msgspec
 from msgspec import Meta, Struct, field
 
 from streamproc.core.model import MAX_TIME_MS
@@ -43,6 +44,11 @@ Key = TypeVar("Key")
 def add_up(count: int, amount: int) -> int:
     """Return the sum, or the most that an Avro long holds: token counts are the producer's word."""
     return min(count + amount, MAX_LONG)
+
+
+def group_key(group: Group) -> str:
+    """Return the key of a group's records: a JSON array (rules.md 2)."""
+    return msgspec.json.encode(group).decode()
 
 
 class DurationNames(NamedTuple):

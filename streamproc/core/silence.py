@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from streamproc.core.alerts import STREAM_SILENT, Alert, AlertState, Severity
+from streamproc.core.alerts import Alert, AlertKind, AlertState
 from streamproc.core.measure import Mark
 from streamproc.core.windowstate import SILENCE_KEY, Silence, WindowOutcome, WindowRules, WindowState
 
@@ -35,9 +35,9 @@ def end(state: WindowState, out: WindowOutcome, marks: Iterable[Mark]) -> None:
 
 def _alert(silence: Silence, rules: WindowRules, state: AlertState, now: int, summary: str) -> Alert:
     return Alert(
-        alert_id=f"{STREAM_SILENT}:{rules.stream}:{silence.since}",
-        kind=STREAM_SILENT,
-        severity=Severity.CRITICAL,
+        alert_id=f"{AlertKind.STREAM_SILENT}:{rules.stream}:{silence.since}",
+        kind=AlertKind.STREAM_SILENT,
+        severity=AlertKind.STREAM_SILENT.severity,
         state=state,
         since=silence.since,
         decided_at=now,

@@ -8,13 +8,12 @@ from collections.abc import Iterable
 
 from streamproc.core import silence
 from streamproc.core.alerts import AlertState
-from streamproc.core.failures import Failing
+from streamproc.core.conditions import Holding, HoldingKey
 from streamproc.core.measure import Mark, Measurement, Measurements, Totals, add_up
 from streamproc.core.windowstate import (
     NOT_YET,
     Closing,
     Dropped,
-    FailingKey,
     Window,
     WindowKey,
     WindowOutcome,
@@ -63,7 +62,7 @@ def _measure(state: WindowState, out: WindowOutcome, measurements: Iterable[Meas
                 expired_at = expires_at if expired_at is None else max(expired_at, expires_at)
                 continue
             key = measurement.assistant_id, measurement.model, size_ms, start
-            window = changed.get(key)  # type: ignore[arg-type]  # equal to the WindowKey
+            window = changed.get(key)  # type: ignore[call-overload]  # equal to the WindowKey
             if not isinstance(window, Window):
                 window = _window(state, out, WindowKey(*key))
             window.totals.merge(measurement.totals)
@@ -108,18 +107,18 @@ def _advance(state: WindowState, out: WindowOutcome) -> None:
 
     Where a commit has no room for all of it, the watermark stays in front of the rest until the next one.
     """
-    while (now := min(out.closing.next_at, out.failing.next_at)) <= out.target:
+    while (now := min(out.closing.next_at, out.holding.next_at)) <= out.target:
         if out.room <= 0:
             out.watermark = max(out.watermark, now - 1)
             return
-        # Windows first: those that close at the same moment tell whether a group still fails.
+        # Windows first: those that close at the same moment tell whether a condition still holds.
         if out.closing.next_at == now:
             for key in out.closing.take(out.room):
                 out.room -= 1
                 _look_at(state, out, key, now)
         else:
-            for group in out.failing.take():
-                _look_again(state, out, group, now)
+            for condition in out.holding.take():
+                _look_again(state, out, condition, now)
     out.watermark = out.target
 
 
@@ -133,7 +132,7 @@ def _look_at(state: WindowState, out: WindowOutcome, key: WindowKey, now: int) -
         out.changed[key] = new
         out.closings.append(Closing(key, 0, new.totals.copy(), new.late))
         out.remind(state.rules, key, new)
-        _judge_failures(state, out, key, new.totals, now)
+        _judge(state, out, key, new.totals, now)
     elif state.rules.expires_at(key) <= now:
         _revise(out, key)
         out.changed[key] = None
@@ -144,7 +143,7 @@ def _look_at(state: WindowState, out: WindowOutcome, key: WindowKey, now: int) -
 def _revise(out: WindowOutcome, key: WindowKey) -> None:
     """Send what came late in this commit, if anything did.
 
-    One that came about late is not judged for its failure rate: what is in its first revision depends on the commit.
+    One that came about late is not judged: what is in its first revision depends on the commit.
     """
     window = out.changed.get(key)
     if key in out.revised and isinstance(window, Window):
@@ -153,26 +152,37 @@ def _revise(out: WindowOutcome, key: WindowKey) -> None:
         out.closings.append(Closing(key, window.revision, window.totals.copy(), window.late))
 
 
-def _judge_failures(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals, now: int) -> None:
-    rules = state.rules.failures
-    if key.size_ms != rules.window_ms:
-        return
-    end = key.start + key.size_ms
-    for severity, summary in rules.holding(totals):
-        identity = key.group, severity
-        before = out.get(state, identity)
-        since = before.since if isinstance(before, Failing) else key.start
-        failing = Failing(key.assistant_id, key.model, severity, since, end)
-        out.changed[identity] = failing
-        out.remind(state.rules, identity, failing)
-        if not isinstance(before, Failing):
-            out.alerts.append(failing.alert(AlertState.FIRING, now, summary))
+def _judge(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals, now: int) -> None:
+    """Ask of a window that closes in time what is asked of windows of its size."""
+    for condition in state.rules.conditions:
+        if key.size_ms != condition.window_ms:
+            continue
+        found = condition.judge(key[:2], key.start, totals)
+        if found is None:
+            kind, unjudged = condition.kind, out.unjudged
+            unjudged[kind] = unjudged.get(kind, 0) + 1
+            continue
+        for severity, summary in found:
+            _hold(state, out, HoldingKey(condition.kind, key.group, severity), key, now, summary)
 
 
-def _look_again(state: WindowState, out: WindowOutcome, key: FailingKey, now: int) -> None:
-    """Resolve a failing group for which the window that closes now did not hold, or did not come about."""
-    failing = out.get(state, key)
-    if isinstance(failing, Failing) and state.rules.fails_until(failing) <= now:
+def _hold(state: WindowState, out: WindowOutcome, key: HoldingKey, of: WindowKey, now: int, summary: str) -> None:
+    """Take note that a condition holds of a window, and fire where it did not hold before."""
+    before = out.get(state, key)
+    goes_on = isinstance(before, Holding)
+    since = before.since if isinstance(before, Holding) else of.start
+    holding = Holding(of.assistant_id, of.model, key.severity, since, of.start + of.size_ms)
+    out.changed[key] = holding
+    out.remind(state.rules, key, holding)
+    if not goes_on:
+        out.alerts.append(holding.alert(key.kind, AlertState.FIRING, now, summary))
+
+
+def _look_again(state: WindowState, out: WindowOutcome, key: HoldingKey, now: int) -> None:
+    """Resolve a condition that did not hold of the window that closes now, or for which none came about."""
+    holding, rules = out.get(state, key), state.rules
+    if isinstance(holding, Holding) and rules.judged_again_at(key.kind, holding) <= now:
         out.changed[key] = None
-        summary = "the failure rate is below the limit, or too few runs ended to tell"
-        out.alerts.append(failing.alert(AlertState.RESOLVED, now, summary))
+        condition = rules.condition(key.kind)
+        summary = "nobody asks for it any more" if condition is None else condition.relief
+        out.alerts.append(holding.alert(key.kind, AlertState.RESOLVED, now, summary))

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from msgspec import Struct, field
 
-from streamproc.core.alerts import Alert, Severity
+from streamproc.core.alerts import Alert, AlertKind
 from streamproc.core.calendar import Calendar, CalendarOverlay
-from streamproc.core.failures import Failing, FailureRules
+from streamproc.core.conditions import Holding, HoldingKey, WindowCondition
+from streamproc.core.failures import FailureRules
 from streamproc.core.measure import Group, Totals
 from streamproc.core.model import OLD_MS
 from streamproc.core.sources import SourceMark, Sources
@@ -28,7 +29,7 @@ class WindowRules(Struct, frozen=True):
     grace_ms: int = 30_000
     retention_ms: int = 3_600_000
     silence_ms: int = 600_000
-    failures: FailureRules = field(default_factory=FailureRules)
+    conditions: tuple[WindowCondition, ...] = field(default_factory=lambda: (FailureRules(),))
 
     def closes_at(self, key: "WindowKey") -> int:
         """Return the watermark that closes a window."""
@@ -38,9 +39,14 @@ class WindowRules(Struct, frozen=True):
         """Return the watermark from which on late arrivals are dropped."""
         return self.closes_at(key) + self.retention_ms
 
-    def fails_until(self, failing: Failing) -> int:
-        """Return the watermark at which the next window of a failing group closes, and tells whether it still fails."""
-        return failing.until + self.failures.window_ms + self.grace_ms
+    def condition(self, kind: AlertKind) -> WindowCondition | None:
+        """Return the condition of a kind, None where nothing of the kind is asked for any more."""
+        return next((each for each in self.conditions if each.kind is kind), None)
+
+    def judged_again_at(self, kind: AlertKind, holding: Holding) -> int:
+        """Return the watermark at which the group's next window closes, and tells whether the condition still holds."""
+        condition = self.condition(kind)
+        return holding.until + (condition.window_ms if condition else 0) + self.grace_ms
 
 
 class WindowKey(NamedTuple):
@@ -76,10 +82,9 @@ class Silence(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
 
 
 SILENCE_KEY, SOURCES_KEY = "silence", "sources"
-FailingKey = tuple[Group, Severity]
-Key = WindowKey | FailingKey | str | int
-"""Of a window, of a failing group, of the silence, of the sources; a number is that of one source, see SourceMark."""
-Value = Window | Failing | Silence | Sources | SourceMark
+Key = WindowKey | HoldingKey | str | int
+"""Of a window, of a condition that holds, of the silence, of the sources; a number: of one source, see SourceMark."""
+Value = Window | Holding | Silence | Sources | SourceMark
 
 
 class WindowState:
@@ -91,7 +96,7 @@ class WindowState:
         self.watermark = watermark
         self.idle_until = 0
         self.closing: Calendar[WindowKey] = Calendar(1)
-        self.failing: Calendar[FailingKey] = Calendar(1)
+        self.holding: Calendar[HoldingKey] = Calendar(1)
 
     @property
     def stream_time(self) -> int:
@@ -132,7 +137,7 @@ class WindowState:
 
     def _take_over(self, out: "WindowOutcome") -> None:
         self.closing.merge(out.closing)
-        self.failing.merge(out.failing)
+        self.holding.merge(out.holding)
 
 
 class Closing(NamedTuple):
@@ -159,14 +164,15 @@ class Dropped(Vocabulary):
 class WindowOutcome(Struct):
     """What one commit changes and sends: an overlay on a WindowState, which it leaves as it is.
 
-    `closing`, `failing`: what it took from the state's, and added; `target`: the watermark that the marks allow;
+    `closing`, `holding`: what it took from the state's, and added; `target`: the watermark that the marks allow;
     `room`: how many windows may still be closed or dropped; `changed`: values, None where they are gone; `late`:
-    arrivals after a close; `dropped`: those in no window.
+    arrivals after a close; `dropped`: those in no window, by `Dropped`; `unjudged`: windows that did not tell whether a
+    condition holds, by its kind.
     """
 
     watermark: int
     closing: CalendarOverlay[WindowKey]
-    failing: CalendarOverlay[FailingKey]
+    holding: CalendarOverlay[HoldingKey]
     target: int = 0
     room: int = MAX_LOOKED_AT
     changed: dict[Key, Value | None] = field(default_factory=dict)
@@ -175,19 +181,20 @@ class WindowOutcome(Struct):
     revised: dict[WindowKey, None] = field(default_factory=dict)
     late: int = 0
     dropped: dict[Dropped, int] = field(default_factory=dict)
+    unjudged: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def on(cls, state: WindowState) -> "WindowOutcome":
         """Return an empty one."""
-        return cls(state.watermark, CalendarOverlay(state.closing), CalendarOverlay(state.failing))
+        return cls(state.watermark, CalendarOverlay(state.closing), CalendarOverlay(state.holding))
 
     def remind(self, rules: WindowRules, key: Key, value: Value) -> None:
-        """Look at a window when it closes or expires, at a failing group when its next window closes."""
+        """Look at a window when it closes or expires, at a condition that holds when its next window closes."""
         if isinstance(key, WindowKey) and isinstance(value, Window):
             closed = value.revision != NOT_YET
             self.closing.add(key, rules.expires_at(key) if closed else rules.closes_at(key))
-        elif isinstance(value, Failing):
-            self.failing.add((value.group, value.severity), rules.fails_until(value))
+        elif isinstance(key, HoldingKey) and isinstance(value, Holding):
+            self.holding.add(key, rules.judged_again_at(key.kind, value))
 
     def get(self, state: WindowState, key: Key) -> Value | None:
         """Return a value as it is on top of `state`."""

@@ -7,7 +7,7 @@ from heapq import nsmallest
 from statistics import median
 from typing import NamedTuple
 
-from streamproc.core.alerts import ILLEGAL, AlertState, kind_of
+from streamproc.core.alerts import AlertKind, AlertState, kind_of
 from streamproc.core.calendar import NEVER
 from streamproc.core.model import Run, Verdict
 from streamproc.core.rules import Rules
@@ -68,7 +68,7 @@ class Figures(Observer):
     def firing(self) -> Counter[str]:
         """How many alerts fire, by kind, without occurrences, which never resolve."""
         states = AlertState.FIRING, AlertState.RESOLVED
-        kinds = {kind for kind, _ in self.alerts_by} - {ILLEGAL}
+        kinds = {kind for kind, _ in self.alerts_by} - {AlertKind.ILLEGAL.value}
         began, ended = (Counter({kind: self.alerts_by[kind, state] for kind in kinds}) for state in states)
         return began - ended
 
@@ -167,7 +167,7 @@ def _waiting(run: Run, rules: Rules, now_ms: int) -> Waiting:
         max(0, now_ms - run.status_since),
         limit_at - run.status_since if limit_at < NEVER else None,
         due - now_ms if due < NEVER else None,
-        any(kind_of(identity) != ILLEGAL for identity in run.alerts),
+        any(kind_of(identity) != AlertKind.ILLEGAL for identity in run.alerts),
     )
 
 

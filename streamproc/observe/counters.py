@@ -5,16 +5,13 @@ from itertools import product
 
 from prometheus_client.core import Metric as Family
 
-from streamproc.core.alerts import FAILURE_RATE, ILLEGAL, STREAM_SILENT, AlertState
+from streamproc.core.alerts import AlertKind, AlertState, Subject
 from streamproc.core.windowstate import Dropped
 from streamproc.errors import BrokerUnavailable, RejectionReason, TaskInvalid
 from streamproc.observe import names
 from streamproc.observe.labels import Labels, closed
 from streamproc.observe.series import CounterSeries, HistogramSeries, gauge
 from streamproc.runtime.observer import CommitReport, FoldReport, WindowReport
-
-FURTHER_ALERTS = (ILLEGAL, FAILURE_RATE, STREAM_SILENT)
-"""Kinds of alerts beside a profile's deadlines."""
 
 CAUSES = (BrokerUnavailable.__name__, TaskInvalid.__name__)
 MAX_FURTHER_CAUSES = 20
@@ -24,10 +21,9 @@ PIPELINE_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 
 
 class PipelineCounters:
-    """What both stages do. `deadlines`: the kinds of alerts about a run that is late."""
+    """What both stages do. `kinds`: of alerts, as the profile has them."""
 
-    def __init__(self, deadlines: tuple[str, ...]) -> None:
-        kinds = (*deadlines, *FURTHER_ALERTS)
+    def __init__(self, kinds: tuple[str, ...]) -> None:
         self._reasons = closed(RejectionReason)
         self._kinds, self._states = closed(kinds), closed(AlertState)
         self._causes = Labels({cause: cause for cause in CAUSES}, room=MAX_FURTHER_CAUSES)
@@ -93,6 +89,8 @@ class WindowCounters:
         self._revisions = CounterSeries(names.WINDOW_REVISIONS)
         self._late = CounterSeries(names.WINDOW_LATE)
         self._dropped = CounterSeries(names.WINDOW_DROPPED, product(Dropped))
+        conditions = (kind.value for kind in AlertKind if kind.subject is Subject.WINDOWS)
+        self._unjudged = CounterSeries(names.WINDOWS_UNJUDGED, product(conditions))
 
     def add(self, report: WindowReport) -> None:
         """Add one confirmed commit."""
@@ -101,7 +99,10 @@ class WindowCounters:
         self._late.add(report.late)
         for reason, count in report.dropped.items():
             self._dropped.add(count, reason)
+        for kind, count in report.unjudged.items():
+            self._unjudged.add(count, kind)
 
     def families(self) -> Iterator[Family]:
         """Yield what Prometheus reads."""
-        return (one.family() for one in (self._closed, self._revisions, self._late, self._dropped))
+        series = (self._closed, self._revisions, self._late, self._dropped, self._unjudged)
+        return (one.family() for one in series)

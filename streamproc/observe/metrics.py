@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from prometheus_client.core import Metric as Family
 
+from streamproc.core.alerts import kinds_of
 from streamproc.core.lifecycle import Profile
 from streamproc.observe import names
 from streamproc.observe.config import MetricsSettings
@@ -15,7 +16,7 @@ from streamproc.observe.counters import InputCounters, PipelineCounters, WindowC
 from streamproc.observe.exposition import Process
 from streamproc.observe.push import PushMetrics
 from streamproc.observe.registry import RegistryMetrics
-from streamproc.observe.runmetrics import RunCounters, deadline_kinds
+from streamproc.observe.runmetrics import RunCounters
 from streamproc.observe.scrapes import Scrapes
 from streamproc.observe.series import CounterSeries
 from streamproc.observe.tasks import Tasks
@@ -45,7 +46,7 @@ class MetricsObserver(Observer):
     ) -> None:
         self.push = PushMetrics()
         self.registry = RegistryMetrics()
-        self._pipeline = PipelineCounters(deadline_kinds(profile))
+        self._pipeline = PipelineCounters(tuple(kinds_of(profile.documented)))
         self._input = InputCounters()
         self._runs = RunCounters(profile, settings)
         self._windows = WindowCounters()

@@ -99,6 +99,11 @@ WINDOW_DROPPED = Metric(
     "Arrivals after a window's retention was over, missing in run-metrics; a day or more after it they are old.",
     ("reason",),
 )
+WINDOWS_UNJUDGED = Metric(
+    "streamproc_windows_unjudged_total",
+    "Closed windows that do not tell whether a condition on them holds, by the kind of its alert.",
+    ("kind",),
+)
 WINDOW_WATERMARK = Metric(
     "streamproc_window_watermark_timestamp_seconds",
     "How far a measurement partition's windows have come in event time; 0: nowhere yet.",

@@ -5,7 +5,7 @@ from itertools import product
 
 from prometheus_client.core import Metric as Family
 
-from streamproc.core.alerts import OVERDUE, STUCK
+from streamproc.core.alerts import AlertKind
 from streamproc.core.lifecycle import Profile
 from streamproc.core.measure import OTHER
 from streamproc.core.model import MAX_AHEAD_MS, Verdict
@@ -114,7 +114,7 @@ class RunCounters:
 
 def deadline_kinds(profile: Profile) -> tuple[str, ...]:
     """Return the kinds of deadlines that a run may miss."""
-    return (OVERDUE, *(STUCK + status for status in profile.documented))
+    return (AlertKind.OVERDUE.value, *(AlertKind.STUCK + status for status in profile.documented))
 
 
 def _applied(profile: Profile) -> Iterator[tuple[str, str]]:

@@ -82,13 +82,17 @@ class FoldReport(CommitReport, kw_only=True):
 
 
 class WindowReport(CommitReport, kw_only=True):
-    """A commit of the window stage. `late` and `dropped` (by reason) count arrivals, `watermark` is in milliseconds."""
+    """A commit of the window stage. `late` and `dropped` (by reason) count arrivals, `watermark` is in milliseconds.
+
+    `unjudged`: windows that did not tell whether a condition on them holds, by kind.
+    """
 
     closed: int
     revised: int
     late: int
     dropped: Mapping[Dropped, int]
     watermark: int
+    unjudged: Mapping[str, int] = field(default_factory=dict)
 
     def tell(self, observer: "Observer") -> None:
         """Tell of windows."""

@@ -182,4 +182,5 @@ class WindowBatch(Batch):
             late=out.late,
             dropped=out.dropped,
             watermark=out.watermark,
+            unjudged=out.unjudged,
         )

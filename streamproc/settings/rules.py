@@ -1,12 +1,15 @@
 """The settings of the rules: retention, deadlines, windows, alerts; and the core's rules made of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from math import gcd
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from streamproc.core.alerts import Severity
+from streamproc.core.conditions import WindowCondition
+from streamproc.core.costs import MILLION, CostRules
 from streamproc.core.deadlines import Deadlines
 from streamproc.core.failures import FailureRules
 from streamproc.core.lifecycle import Profile
@@ -17,6 +20,7 @@ from streamproc.section import Section
 
 Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
+Price = Annotated[Decimal, Field(ge=0, le=1_000_000_000, decimal_places=6)]
 
 
 class RetentionSettings(Section):
@@ -61,8 +65,15 @@ class WindowSettings(Section):
         return self
 
 
+class TokenPrices(Section):
+    """What a million tokens of a model cost, by their type."""
+
+    prompt: Price
+    completion: Price
+
+
 class AlertSettings(Section):
-    """Which alerts about rates and silence are sent. Times in seconds."""
+    """Which alerts about rates, costs and silence are sent. Times in seconds."""
 
     failure_rate_warning: Ratio = Field(
         0.1, description="Share of a window's ended runs that failed, from which on a warning fires."
@@ -75,6 +86,17 @@ class AlertSettings(Section):
         None, description="Which windows the rate is of: one of windows.sizes_s. Unset: the smallest."
     )
     failure_outcomes: frozenset[str] = Field(frozenset(("failed",)), description="Which ends count as failures.")
+    cost_budget: Price | None = Field(
+        None, gt=0, description="What an assistant may spend on a model in a window; more is told. Unset: as it likes."
+    )
+    cost_prices: dict[str, TokenPrices] = Field(
+        {},
+        description="What a million tokens cost, by model: `prompt` and `completion`, in the budget's currency; `*`: "
+        "those of all models that are not named.",
+    )
+    cost_window_s: int | None = Field(
+        None, description="Which windows the budget is of: one of windows.sizes_s. Unset: the smallest."
+    )
     silence_s: Seconds = Field(600, description="Without an event for so long, the stream is silent; 0: never.")
 
 
@@ -98,7 +120,20 @@ def rules(
 
 def window_rules(stream: str, windows: WindowSettings, alerts: AlertSettings) -> WindowRules:
     """Return what the windows go by; `stream` names the input, the number of sources is known only at run time."""
-    failures = FailureRules(
+    return WindowRules(
+        sources=0,
+        stream=stream,
+        sizes_ms=tuple(size * 1000 for size in windows.sizes_s),
+        grace_ms=windows.grace_s * 1000,
+        retention_ms=windows.retention_s * 1000,
+        silence_ms=alerts.silence_s * 1000,
+        conditions=tuple(_conditions(windows, alerts)),
+    )
+
+
+def _conditions(windows: WindowSettings, alerts: AlertSettings) -> Iterator[WindowCondition]:
+    """Yield what is asked of the windows."""
+    yield FailureRules(
         window_ms=(alerts.failure_rate_window_s or min(windows.sizes_s)) * 1000,
         thresholds=(
             (Severity.WARNING, alerts.failure_rate_warning),
@@ -107,15 +142,15 @@ def window_rules(stream: str, windows: WindowSettings, alerts: AlertSettings) ->
         min_ended=alerts.failure_rate_min_ended,
         outcomes=alerts.failure_outcomes,
     )
-    return WindowRules(
-        sources=0,
-        stream=stream,
-        sizes_ms=tuple(size * 1000 for size in windows.sizes_s),
-        grace_ms=windows.grace_s * 1000,
-        retention_ms=windows.retention_s * 1000,
-        silence_ms=alerts.silence_s * 1000,
-        failures=failures,
-    )
+    if alerts.cost_budget is not None:
+        yield CostRules(
+            budget=int(alerts.cost_budget * MILLION),
+            prices={
+                model: {kind: int(price * MILLION) for kind, price in prices}
+                for model, prices in alerts.cost_prices.items()
+            },
+            window_ms=(alerts.cost_window_s or min(windows.sizes_s)) * 1000,
+        )
 
 
 def flaws(profile: Profile, deadlines: DeadlineSettings, windows: WindowSettings, alerts: AlertSettings) -> list[str]:
@@ -127,9 +162,14 @@ def flaws(profile: Profile, deadlines: DeadlineSettings, windows: WindowSettings
     if unknown:
         may = ", ".join(profile.documented)
         found.append(f"deadlines names {', '.join(unknown)}: a deadline may be set for {may}")
-    if alerts.failure_rate_window_s not in (None, *windows.sizes_s):
-        sizes = ", ".join(map(str, windows.sizes_s))
-        found.append(f"alerts.failure_rate_window_s must be one of windows.sizes_s: {sizes}")
+    sizes = ", ".join(map(str, windows.sizes_s))
+    found += [
+        f"alerts.{name} must be one of windows.sizes_s: {sizes}"
+        for name in ("failure_rate_window_s", "cost_window_s")
+        if getattr(alerts, name) not in (None, *windows.sizes_s)
+    ]
+    if alerts.cost_budget is not None and not alerts.cost_prices:
+        found.append("alerts.cost_budget needs prices: set alerts.cost_prices for each model, or for all under `*`")
     outcomes = set(profile.outcomes.values())
     if "failure_outcomes" in alerts.model_fields_set and not alerts.failure_outcomes <= outcomes:
         found.append(f"alerts.failure_outcomes may hold {', '.join(sorted(outcomes))}")

@@ -17,8 +17,7 @@ from streamproc.codec.measurements import (
     decode_measurements,
 )
 from streamproc.codec.schemas import load
-from streamproc.core.failures import group_key
-from streamproc.core.measure import Mark, Measurement, Measurements, Totals
+from streamproc.core.measure import Mark, Measurement, Measurements, Totals, group_key
 from streamproc.runtime.aio.partitioner import partition_of
 from tests.support import earlier
 from tests.support.runobjects import Arrived

@@ -10,6 +10,8 @@ from streamproc.codec.encode import OutputSource
 from streamproc.codec.schemas import load
 from streamproc.codec.windows import STATE as FORMAT
 from streamproc.codec.windows import WindowEncoder, decode_window_states, state_key
+from streamproc.core.alerts import AlertKind, Severity
+from streamproc.core.conditions import Holding, HoldingKey
 from streamproc.core.measure import BUCKETS, Totals
 from streamproc.core.sources import NOT_HEARD, SourceMark, Sources
 from streamproc.core.windowstate import SILENCE_KEY, SOURCES_KEY, Closing, Silence, Window, WindowKey
@@ -23,9 +25,10 @@ ENCODER = WindowEncoder(OutputSource("app", "run-measurements", 2))
 WALL_MS = 1_800_000_000_000
 START_MS = 1_717_200_000_000
 KEY = WindowKey("asst_1", "gpt-4o", 60_000, START_MS)
+FAILURE_RATE = AlertKind.FAILURE_RATE
 SOURCES = Sources([1, NOT_HEARD], [2, 0], [3, 0])
 _earlier_values = st.one_of(
-    values.filter(lambda found: found[0] != SOURCES_KEY),
+    values.filter(lambda found: found[0] != SOURCES_KEY and getattr(found[0], "kind", FAILURE_RATE) is FAILURE_RATE),
     st.tuples(partitions, st.builds(SourceMark, instants, instants, instants)),
 )
 
@@ -83,11 +86,19 @@ def test_what_an_earlier_release_wrote_is_restored(found):
 def test_the_format_is_what_it_was():
     """Whoever changes it gives it another version: records of this one are to be restored."""
     window = Window(totals_from(created=1, errors={"a": 2}), 3, 4)
-    found = {key: value for key, value, *_ in ENCODER.states({KEY: window, SOURCES_KEY: SOURCES}, 41, 7, WALL_MS)}
+    failing = HoldingKey(FAILURE_RATE, ("asst_1", None), Severity.WARNING)
+    holding = Holding("asst_1", None, Severity.WARNING, 5, 6)
+    costly = failing._replace(kind=AlertKind.COST_OVER_BUDGET)
+    changed = {KEY: window, failing: holding, costly: holding, SOURCES_KEY: SOURCES}
+    found = {key: value for key, value, *_ in ENCODER.states(changed, 41, 7, WALL_MS)}
     assert found == {
         b'["window","asst_1","gpt-4o",60000,1717200000000]': bytes.fromhex(
             "c17701 92 29 93 92 81a76372656174656401 81a16102 03 04"
         ),
+        b'["failing","asst_1",null,"warning"]': bytes.fromhex("c17701 92 29 95 a6617373745f31 c0 a7")
+        + b"warning\x05\x06",
+        b'["holding","cost_over_budget","asst_1",null,"warning"]': bytes.fromhex("c17701 92 29 95 a6617373745f31 c0 a7")
+        + b"warning\x05\x06",
         b'["sources"]': bytes.fromhex("c17701 92 29 93 9201ff 9202 00 9203 00"),
     }
 
@@ -106,6 +117,9 @@ DAMAGED = {
     "no key": Arrived(5, b"x", key=None),
     "a key of something else": Arrived(5, b"x", key=b'"run_1"'),
     "an unknown kind": Arrived(5, None, key=b'["unheard","of"]'),
+    "an unknown condition": Arrived(5, None, key=b'["holding","unheard_of","a","m","warning"]'),
+    "a condition about a run": Arrived(5, None, key=b'["holding","overdue","a","m","warning"]'),
+    "failure rates under another key": Arrived(5, None, key=b'["holding","failure_rate","a","m","warning"]'),
     "a short key": Arrived(5, None, key=b'["window","a"]'),
     "a foreign value": Arrived(5, b"\x07garbage", key=state_key(KEY)),
     "another schema": Arrived(5, load("run_metrics").header + b"\x00" * 40, key=state_key(KEY)),

@@ -11,7 +11,7 @@ from streamproc.console.qualifiers import BadQuery, Filter, parse
 from streamproc.console.queries import runs
 from streamproc.console.queries.cursors import STALE, cursor, key_in
 from streamproc.console.reads import SORTS, BadCursor
-from streamproc.core.alerts import ILLEGAL
+from streamproc.core.alerts import AlertKind
 from streamproc.core.model import Run
 from streamproc.core.profiles import ASSISTANTS
 from tests.support.readmodel import VIEW, change, database, put, run
@@ -57,7 +57,7 @@ def fleets(draw: st.DrawFn) -> list[tuple[Run, str | None]]:
                     model=model,
                     thread_id=thread,
                     error_code=error,
-                    alerts=(f"{ILLEGAL}:x",) if is_illegal else (),
+                    alerts=(f"{AlertKind.ILLEGAL}:x",) if is_illegal else (),
                     expires_at=(NOW + 500_000 * (expires - 1)) // 1_000 if expires else None,
                 ),
                 team,

@@ -4,13 +4,14 @@ import pytest
 from msgspec import structs
 
 from streamproc.core.alerts import Severity
+from streamproc.core.conditions import HoldingKey
 from streamproc.core.failures import FailureRules
 from streamproc.core.windowstate import WindowRules
 from tests.support.metrics_oracle import Said
 from tests.support.sums import totals_from
 from tests.support.windowing import MINUTE_MS, RULES, START_MS, Windows, ended, mark, measured
 
-DEFAULT = structs.replace(RULES, failures=FailureRules(min_ended=10))
+DEFAULT = structs.replace(RULES, conditions=(FailureRules(min_ended=10),))
 GRACE_MS = RULES.grace_ms
 
 
@@ -98,6 +99,26 @@ def test_too_few_ended_runs_tell_nothing() -> None:
     assert [alert.state for alert in windows.said if alert.severity == "warning"] == ["firing", "resolved"]
 
 
+def test_windows_with_too_few_ended_runs_are_counted() -> None:
+    """In their first revision; those in which nothing ended tell nothing wrong, and other sizes are not asked."""
+    windows = Windows(structs.replace(DEFAULT, sizes_ms=(MINUTE_MS, 5 * MINUTE_MS)))
+    out = windows.commit(ended(0, failed=9), measured(0, assistant="idle"), ended(0, failed=10, model="m"))
+    assert out.unjudged == {}
+    assert windows.commit(mark(_closes(4))).unjudged == {"failure_rate": 1}
+    assert windows.commit(ended(0, failed=1)).unjudged == {}
+
+
+def test_what_is_asked_for_no_longer_resolves_at_the_next_start() -> None:
+    """Whatever condition it was; those that are still there go on."""
+    windows = _minutes(2)
+    windows.restart(structs.replace(DEFAULT, conditions=()))
+    windows.commit()
+    assert _brief(windows) == [("warning", "firing", 0), ("warning", "resolved", 0)]
+    assert windows.alerts[1].summary == "nobody asks for it any more"
+    assert windows.said[1].ends_at == START_MS + MINUTE_MS
+    assert not any(isinstance(key, HoldingKey) for key in windows.state.values)
+
+
 def test_runs_that_have_not_ended_count_for_nothing() -> None:
     """The rate is of those that did."""
     windows = Windows(DEFAULT)
@@ -179,7 +200,7 @@ def test_groups_fail_apart_from_each_other() -> None:
 def test_only_windows_of_the_size_that_was_set_are_judged() -> None:
     """Others may be there for those who sum up."""
     rules = structs.replace(
-        DEFAULT, sizes_ms=(MINUTE_MS, 5 * MINUTE_MS), failures=FailureRules(window_ms=5 * MINUTE_MS, min_ended=10)
+        DEFAULT, sizes_ms=(MINUTE_MS, 5 * MINUTE_MS), conditions=(FailureRules(window_ms=5 * MINUTE_MS, min_ended=10),)
     )
     windows = Windows(rules)
     windows.commit(*(ended(minute * MINUTE_MS, failed=1, succeeded=3) for minute in range(3)), mark(_closes(4)))
@@ -193,7 +214,8 @@ def test_which_outcomes_are_failures_is_set() -> None:
     rules = FailureRules(min_ended=2, outcomes=frozenset(("failed", "expired")))
     totals = totals_from(runs={outcome: [1] for outcome in ("failed", "expired", "succeeded", "cancelled")})
     assert rules.rate(totals) == (2, 4)
-    assert [severity for severity, _ in rules.holding(totals)] == [Severity.WARNING, Severity.CRITICAL]
+    found = rules.judge(("a", "m"), START_MS, totals) or ()
+    assert [severity for severity, _ in found] == [Severity.WARNING, Severity.CRITICAL]
 
 
 def test_what_fires_survives_a_restart() -> None:
@@ -211,7 +233,7 @@ def test_what_fires_survives_a_restart() -> None:
 def test_a_rate_of_exactly_the_limit_holds(rate: float) -> None:
     """Binary fractions notwithstanding: 7 of 100 are 7 %."""
     failed = round(rate * 100)
-    windows = Windows(structs.replace(DEFAULT, failures=FailureRules(thresholds=((Severity.WARNING, rate),))))
+    windows = Windows(structs.replace(DEFAULT, conditions=(FailureRules(thresholds=((Severity.WARNING, rate),)),)))
     windows.commit(
         ended(0, failed=failed, succeeded=100 - failed),
         ended(0, assistant="b", failed=failed - 1, succeeded=101 - failed),
@@ -223,7 +245,7 @@ def test_a_rate_of_exactly_the_limit_holds(rate: float) -> None:
 def test_a_critical_rate_needs_no_warning() -> None:
     """Nothing failed is no failure rate, whatever the limit."""
     windows = Windows(
-        structs.replace(DEFAULT, failures=FailureRules(min_ended=1, thresholds=((Severity.CRITICAL, 0.0),)))
+        structs.replace(DEFAULT, conditions=(FailureRules(min_ended=1, thresholds=((Severity.CRITICAL, 0.0),)),))
     )
     windows.commit(ended(0, succeeded=10), mark(_closes(0)))
     assert windows.alerts == []

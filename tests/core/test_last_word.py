@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.core.alerts import ILLEGAL
+from streamproc.core.alerts import AlertKind
 from streamproc.core.failures import FailureRules
 from streamproc.core.measure import Totals
 from streamproc.core.model import RunEvent
@@ -96,7 +96,7 @@ def test_state_transitions_measurements_and_alerts_agree_on_the_end(events: list
     ]
     failed, count = FailureRules().rate(totals)
     assert (failed, count) == (sum(change.outcome == "failed" for change in ends), len(ends))
-    assert {alert.kind for alert in alerts} <= {ILLEGAL}
+    assert {alert.kind for alert in alerts} <= {AlertKind.ILLEGAL}
     assert len(alerts) == len(seconds), "once for each attempt and pair of ends"
 
 

@@ -49,7 +49,7 @@ SMALL = structs.replace(
     sizes_ms=(MINUTE_MS, 3 * MINUTE_MS),
     grace_ms=GRACE_MS,
     retention_ms=RETENTION_MS,
-    failures=FAILURES,
+    conditions=(FAILURES,),
 )
 ONE_SIZE = structs.replace(SMALL, sizes_ms=(MINUTE_MS,))
 Arrivals = list[Arrived]
@@ -193,7 +193,7 @@ def test_what_was_looked_at_in_vain_need_not_be_looked_at_again(found: Arrivals,
         out = settling.attempt()
         if not out.changed and not out.closings:
             settling.state.settle(out)
-            assert min(settling.state.closing.next_at, settling.state.failing.next_at) > out.target
+            assert min(settling.state.closing.next_at, settling.state.holding.next_at) > out.target
     assert _outcome(_ends(settling)) == _outcome(_ends(windows))
 
 

@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 
 from streamproc.codec.decode import decode
-from streamproc.core.alerts import OVERDUE, AlertState
+from streamproc.core.alerts import AlertKind, AlertState
 from streamproc.core.model import Moment, Verdict
 from streamproc.core.state import State
 from streamproc.core.step import begin, pass_time, step
@@ -49,7 +49,7 @@ def test_what_the_console_has_a_page_for_comes_within_ten_seconds(first_seconds,
     assert outcome.tally.verdicts[Verdict.ILLEGAL] >= 1
     assert len(rejected) >= 3
     gone = {alert.alert_id for alert in outcome.alerts if alert.state is AlertState.RESOLVED}
-    firing = [alert for alert in outcome.alerts if alert.kind == OVERDUE and alert.alert_id not in gone]
+    firing = [alert for alert in outcome.alerts if alert.kind == AlertKind.OVERDUE and alert.alert_id not in gone]
     assert any(alert.status == "requires_action" for alert in firing)
 
 

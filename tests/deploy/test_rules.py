@@ -6,12 +6,12 @@ import pytest
 import yaml
 
 from streamproc.console import metrics
+from streamproc.core.alerts import kinds_of
 from streamproc.core.profiles import ASSISTANTS, PROFILES
 from streamproc.core.tally import ANOMALIES
 from streamproc.errors import RejectionReason
 from streamproc.notify.naming import alert_name
 from streamproc.observe import names
-from streamproc.observe.counters import FURTHER_ALERTS
 from streamproc.observe.runmetrics import deadline_kinds
 from tests.support import prometheus as prom
 
@@ -130,7 +130,7 @@ def test_there_is_no_page_without_an_alert():
     assert {path.stem for path in RUNBOOKS.glob("Streamproc*.md")} == {alert["alert"] for alert in ALERTS}
 
 
-@pytest.mark.parametrize("kind", [*deadline_kinds(ASSISTANTS), *FURTHER_ALERTS])
+@pytest.mark.parametrize("kind", [*kinds_of(ASSISTANTS.documented)])
 def test_what_the_service_pushes_itself_has_the_name_of_a_rule(kind):
     """A route, a silence and a page serve both ways."""
     assert alert_name(kind) in {alert["alert"] for alert in ALERTS}

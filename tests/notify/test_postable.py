@@ -4,17 +4,15 @@ from typing import Any
 
 import pytest
 
-from streamproc.core.alerts import Alert
-from streamproc.core.profiles import ASSISTANTS, PROFILES
+from streamproc.core.alerts import Alert, kinds_of
+from streamproc.core.profiles import PROFILES
 from streamproc.notify.board import AlertTable
 from streamproc.notify.config import IDENTITY, MAX_LABEL_CHARS
 from streamproc.notify.naming import alert_name, page_name
 from streamproc.notify.postable import AlertRenderer
-from streamproc.observe.counters import FURTHER_ALERTS
-from streamproc.observe.runmetrics import deadline_kinds
 from streamproc.runtime.feed import Start
 from tests.support.alerts import MINUTE_MS, START_MS, firing, resolved
-from tests.support.prometheus import ROOT, rules
+from tests.support.prometheus import ROOT
 
 
 def rendered(*alerts: Alert, now: int = 0, **settings: Any) -> dict[str, Any]:
@@ -133,20 +131,10 @@ def test_times_of_no_calendar_are_those_at_its_end():
     assert rendered(firing(deadline_at=2**62))["annotations"]["deadline_at"] == "9999-12-31T23:59:59.999Z"
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [*(f"stuck_{status}" for status in ASSISTANTS.limits_s), "overdue", "illegal", "failure_rate", "stream_silent"],
-)
-def test_each_kind_has_the_name_of_the_rule_about_it(kind):
-    """So that one route and one runbook serve both ways."""
-    assert alert_name(kind) in {rule["alert"] for rule in rules("alert")}
-
-
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 def test_each_kind_of_every_profile_links_a_page_that_exists(profile):
     """Rule: whatever is pushed, of a profile of one's own too, names a page that somebody has written."""
-    kinds = (*deadline_kinds(profile), *FURTHER_ALERTS, "stuck_BLOCKED")
-    for kind in kinds:
+    for kind in (*kinds_of(profile.documented), "stuck_BLOCKED"):
         url = rendered(firing(kind=kind), runbooks_url="https://wiki.example/")["annotations"]["runbook_url"]
         assert url == f"https://wiki.example/{page_name(kind)}.md"
         assert (ROOT / "deploy" / "runbooks" / f"{page_name(kind)}.md").is_file()

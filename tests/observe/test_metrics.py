@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 
+from streamproc.core.alerts import kinds_of
 from streamproc.core.measure import BOUNDS_MS
 from streamproc.core.model import Verdict
 from streamproc.core.profiles import ASSISTANTS
@@ -27,7 +28,6 @@ from tests.support.watched import watched_metrics
 OUTCOMES = sorted(set(ASSISTANTS.outcomes.values()))
 OPEN = ("queued", "in_progress", "requires_action", "cancelling")
 DEADLINES = ("overdue", "stuck_queued", "stuck_in_progress", "stuck_requires_action", "stuck_cancelling")
-ALERTS = (*DEADLINES, "illegal", "failure_rate", "stream_silent")
 
 
 @pytest.fixture
@@ -53,7 +53,12 @@ def counting(moves=(), **counted):
         *(("event_verdicts_total", {"verdict": verdict.value}) for verdict in Verdict),
         *(("run_anomalies_total", {"kind": kind}) for kind in ANOMALIES),
         *(("window_dropped_total", {"reason": reason}) for reason in ("late", "old")),
-        *(("alerts_total", {"kind": kind, "state": state}) for kind in ALERTS for state in ("firing", "resolved")),
+        *(("windows_unjudged_total", {"kind": kind}) for kind in ("failure_rate", "cost_over_budget")),
+        *(
+            ("alerts_total", {"kind": kind, "state": state})
+            for kind in kinds_of(OPEN)
+            for state in ("firing", "resolved")
+        ),
         *(("task_state", {"state": state.value}) for state in TaskState if state is not TaskState.CLOSED),
         *(
             ("run_duration_seconds_count", {"outcome": outcome, "model": model})
@@ -165,13 +170,17 @@ def test_a_commit_of_the_fold_moves_the_counters(metrics):
 
 
 def test_a_commit_of_the_windows_moves_the_counters(metrics):
+    unjudged = {"failure_rate": 7}
     alerts = Counter({("failure_rate", "firing"): 2, ("stream_silent", "resolved"): 1})
-    metrics.committed(window_report(closed=5, revised=4, late=3, dropped={"late": 2, "old": 6}, alerts=alerts))
+    metrics.committed(
+        window_report(closed=5, revised=4, late=3, dropped={"late": 2, "old": 6}, alerts=alerts, unjudged=unjudged)
+    )
     assert value(metrics, "windows_closed_total") == 5
     assert value(metrics, "window_revisions_total") == 4
     assert value(metrics, "window_late_total") == 3
     assert value(metrics, "window_dropped_total", reason="late") == 2
     assert value(metrics, "window_dropped_total", reason="old") == 6
+    assert value(metrics, "windows_unjudged_total", kind="failure_rate") == 7
     assert value(metrics, "alerts_total", kind="failure_rate", state="firing") == 2
     assert value(metrics, "alerts_total", kind="stream_silent", state="resolved") == 1
 

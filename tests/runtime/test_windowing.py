@@ -11,6 +11,7 @@ from msgspec import structs
 
 from streamproc.codec.measurements import decode_measurements
 from streamproc.codec.windows import decode_window_states
+from streamproc.core.costs import ANY_MODEL, MILLION, CostRules
 from streamproc.core.failures import FailureRules
 from streamproc.core.measure import Mark, Measurement
 from streamproc.core.model import MAX_AHEAD_MS, Moment
@@ -710,7 +711,7 @@ async def test_a_longer_grace_across_a_restart_loses_nothing() -> None:
 async def test_failure_rates_are_told_as_of_one_pass() -> None:
     """Each pair by the task that sums the group; nothing about a run in it; whatever restarts there are."""
     limits = FailureLimits(MINUTE_MS, GRACE_MS, min_ended=2)
-    app = await _application(3, structs.replace(RULES, failures=FailureRules(min_ended=2)))
+    app = await _application(3, structs.replace(RULES, conditions=(FailureRules(min_ended=2),)))
     for minute in range(6):
         _lives(app)
         if minute % 2:
@@ -728,6 +729,34 @@ async def test_failure_rates_are_told_as_of_one_pass() -> None:
             headers = dict(entry.headers)
             assert entry.key is not None
             assert headers["ce_id"].startswith(entry.key + b":")
+
+
+async def test_budgets_survive_a_restart() -> None:
+    """rules.md 29: fired before, resolved behind it, once each; where there is no budget any more, at the start."""
+    costs = CostRules(budget=MILLION, prices={ANY_MODEL: {"prompt": MILLION, "completion": MILLION}})
+    app = await _application(3, structs.replace(RULES, conditions=(costs,)))
+    usage = {"prompt_tokens": MILLION, "completion_tokens": 1, "total_tokens": MILLION + 1}
+    spent: list[str] = []
+
+    def who(state: str) -> list[str | None]:
+        return sorted(said.subject[1] for said in app.alerts() if said.state == state)
+
+    for rules in (app.windows, RULES):
+        for number in range(3):
+            spent.append(f"asst_{len(spent)}")
+            app.send("completed", f"run_{len(spent)}", number, assistant_id=spent[-1], usage=usage)
+        async with app.working():
+            await app.summed()
+            await _time_passes(app, CLOSES_MS)
+        assert who("firing") == spent
+        app.windows = rules
+        async with app.working():
+            if rules is not RULES:
+                await _time_passes(app, MINUTE_MS)
+            await eventually(lambda: who("resolved") == spent)
+        app.now_ms = (app.now_ms // MINUTE_MS + 1) * MINUTE_MS
+    assert {said.kind for said in app.alerts()} == {"cost_over_budget"}
+    assert len(app.alerts()) == 2 * len(spent)
 
 
 async def test_silence_fires_and_resolves() -> None:

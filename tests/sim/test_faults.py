@@ -84,7 +84,9 @@ WINDOW_RULES = structs.replace(
     sizes_ms=SIZES_MS,
     grace_ms=GRACE_MS,
     retention_ms=10**12,
-    failures=FailureRules(2_000, tuple((Severity(name), float(rate)) for name, rate in RATES.items()), min_ended=2),
+    conditions=(
+        FailureRules(2_000, tuple((Severity(name), float(rate)) for name, rate in RATES.items()), min_ended=2),
+    ),
 )
 FAILURES = FailureLimits(2_000, GRACE_MS, min_ended=2, rates=RATES)
 

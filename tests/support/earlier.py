@@ -7,7 +7,7 @@ from msgspec.structs import asdict
 
 from streamproc.codec.schemas import load
 from streamproc.codec.windows import state_key
-from streamproc.core.failures import Failing
+from streamproc.core.conditions import Holding
 from streamproc.core.measure import Mark, Measurement, Totals
 from streamproc.core.sources import SourceMark
 from streamproc.core.summary import Histogram, summary_of
@@ -15,7 +15,7 @@ from streamproc.core.windowstate import Key, Silence, Window
 from tests.support.runobjects import Arrived, encode
 
 MEASUREMENT, STATE = load("run_measurement"), load("window_state")
-FIELDS: dict[type, str] = {Window: "window", SourceMark: "source", Failing: "failing", Silence: "silence"}
+FIELDS: dict[type, str] = {Window: "window", SourceMark: "source", Holding: "failing", Silence: "silence"}
 
 
 def measurement(measured: Measurement, partition: int = 0) -> bytes:

@@ -87,6 +87,7 @@ class Exposed:
                 late=2,
                 dropped={Dropped.LATE: 1, Dropped.OLD: 1},
                 watermark=now - 30_000,
+                unjudged={"failure_rate": 1},
             )
         )
         metrics.lag(EVENTS, 20, 0.5)

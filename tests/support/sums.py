@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from hypothesis import strategies as st
 
-from streamproc.core.alerts import Severity
-from streamproc.core.failures import Failing
+from streamproc.core.alerts import AlertKind, Severity, Subject
+from streamproc.core.conditions import Holding, HoldingKey
 from streamproc.core.measure import (
     ACTION_WAIT,
     BUCKETS,
@@ -94,13 +94,14 @@ marks = st.builds(Mark, partitions, instants, st.booleans(), instants, instants)
 
 _window_keys = st.builds(WindowKey, names, names, st.integers(1, 86_400).map(lambda size: size * 1000), instants)
 _severities = st.sampled_from(Severity)
+_conditions = st.sampled_from([kind for kind in AlertKind if kind.subject is Subject.WINDOWS])
 _windows = st.builds(Window, totals, st.integers(-1, 2**31 - 1), counts)
 
 
 @st.composite
-def _failing(draw: st.DrawFn) -> tuple[Key, Value]:
-    group, severity = (draw(names), draw(names)), draw(_severities)
-    return (group, severity), Failing(*group, severity, draw(instants), draw(instants))
+def _holding(draw: st.DrawFn) -> tuple[Key, Value]:
+    key = HoldingKey(draw(_conditions), (draw(names), draw(names)), draw(_severities))
+    return key, Holding(*key.group, key.severity, draw(instants), draw(instants))
 
 
 @st.composite
@@ -112,7 +113,7 @@ def _sources(draw: st.DrawFn) -> Sources:
 values: st.SearchStrategy[tuple[Key, Value]] = st.one_of(
     st.tuples(_window_keys, _windows),
     st.tuples(st.just(SOURCES_KEY), _sources()),
-    _failing(),
+    _holding(),
     st.tuples(st.just(SILENCE_KEY), st.builds(Silence, instants)),
 )
 """Keys of a window task's state with what they may hold."""

@@ -68,10 +68,10 @@ class Windows:
         self.state.merge(out)
         return out
 
-    def restart(self) -> None:
-        """Go on with what the state topic would give back, in another order."""
+    def restart(self, rules: WindowRules | None = None) -> None:
+        """Go on with what the state topic would give back, in another order; by other rules, where some are given."""
         values, watermark = self.state.values, self.state.watermark
-        self.state = WindowState(self.state.rules, watermark)
+        self.state = WindowState(rules or self.state.rules, watermark)
         for key in sorted(values, key=repr):
             self.state.values[key] = copied(values[key])
         self.state.arm()

@@ -175,7 +175,7 @@ SERIES = (
 )
 ALERTS = (
     Parameter("state", "Firing, resolved, or an occurrence that is over.", choices=("firing", "resolved", "over")),
-    Parameter("kind", "Such as overdue or stuck_in_queued."),
+    Parameter("kind", "Such as overdue or stuck_queued."),
     Parameter("run_id", "Only of this run."),
     Parameter("assistant", "Only of this assistant."),
 )

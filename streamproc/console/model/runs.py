@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from streamproc.console.model.entries import RunChange, encode
 from streamproc.console.model.tables import metadata_column
-from streamproc.core.alerts import ILLEGAL, kind_of
+from streamproc.core.alerts import AlertKind, kind_of
 from streamproc.core.model import Run
 
 FACETS = ("status", "assistant", "model", "error")
@@ -88,7 +88,7 @@ def remove(db: Connection, run_ids: Sequence[str]) -> None:
 
 def is_illegal(run: Run) -> bool:
     """Tell whether an event contradicted the run's end."""
-    return any(kind_of(identity) == ILLEGAL for identity in run.alerts)
+    return any(kind_of(identity) == AlertKind.ILLEGAL for identity in run.alerts)
 
 
 def _known(db: Connection, run_ids: Iterable[str]) -> Mapping[str, _Before]:

@@ -2,22 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import yaml
 
-from streamproc.core import deadlines, silence
-from streamproc.core.alerts import OVERDUE, STUCK, AlertState, Severity
-from streamproc.core.failures import FailureRules
+from streamproc.core.alerts import AlertKind
 from streamproc.core.profiles import PROFILES
 from streamproc.notify.naming import alert_name, page_name
-from streamproc.observe.counters import FURTHER_ALERTS
-from tests.docs.reference import meanings
 from tests.docs.reference.markdown import code, codes, page, table
 
 RULES = Path(__file__).parents[3] / "deploy/prometheus/rules"
-EACH = f"{STUCK}<status>"
+STUCK = AlertKind.STUCK
 KINDS = """\
 The field `kind` of a record of run-alerts, and the label `kind` of `streamproc_alerts_total`. Pushed alerts have the
 name as `alertname`, and the severity. How to receive them: [Alerts](../alerts.md)."""
@@ -42,34 +37,17 @@ def text() -> str:
 
 
 def _kinds() -> str:
-    kinds = (EACH, OVERDUE, *FURTHER_ALERTS)
-    meanings.same(kinds, meanings.ALERTS)
-    rows = [(code(kind), code(_name(kind)), codes(_severities(kind)), *meanings.ALERTS[kind]) for kind in kinds]
-    return table(("kind", "name", "severity", "fires", "resolves"), rows)
+    rows = [
+        (*map(code, _names(kind)), kind.subject, codes(kind.severities), kind.fires, kind.resolves)
+        for kind in AlertKind
+    ]
+    return table(("kind", "name", "about", "severity", "fires", "resolves"), rows)
 
 
-def _name(kind: str) -> str:
-    return f"{alert_name(STUCK)}<Status>" if kind == EACH else alert_name(kind)
-
-
-def _severities(kind: str) -> list[Severity]:
-    """Return the severities that the code gives to alerts of a kind."""
-    run: Any = SimpleNamespace(**dict.fromkeys(("run_id", "thread_id", "assistant_id", "model"), ""), status="queued")
-    run.status_since = run.status_offset = run.offset = run.expires_at = 0
-    event: Any = SimpleNamespace(timestamp=0, status="failed", offset=0)
-    stream: Any = SimpleNamespace(stream="", silence_ms=0)
-    gap: Any = SimpleNamespace(since=0)
-    match kind:
-        case "overdue":
-            return [deadlines._overdue(run, 0).severity]
-        case "illegal":
-            return [deadlines.illegal(run, event, 0).severity]
-        case "failure_rate":
-            return [severity for severity, _ in FailureRules().thresholds]
-        case "stream_silent":
-            return [silence._alert(gap, stream, AlertState.FIRING, 0, "").severity]
-        case _:
-            return [deadlines._stuck(run, 0, 0).severity]
+def _names(kind: AlertKind) -> tuple[str, str]:
+    """Return a kind as records say it, and its name."""
+    is_family = kind is STUCK
+    return (f"{kind}<status>", f"{kind.alert_name}In<Status>") if is_family else (kind.value, kind.alert_name)
 
 
 def _stuck() -> str:

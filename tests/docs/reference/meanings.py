@@ -1,29 +1,10 @@
-"""What kinds of alerts and roles of topics mean. The code says which there are: one without a meaning fails.
+"""What the roles of topics mean. The code says which there are: one without a meaning fails.
 
 The words of a `Vocabulary` have their meanings with them.
 """
 
 from collections.abc import Iterable
 
-ALERTS = {
-    "stuck_<status>": (
-        "A run is in a status with a limit for longer than that and `deadlines.allowance_s`.",
-        "It changes its status, or is forgotten.",
-    ),
-    "overdue": (
-        "A run's `expires_at` and the allowance passed, and it has not ended.",
-        "It ends, `expires_at` is moved, or it is forgotten.",
-    ),
-    "illegal": (
-        "A run that ended is said to have ended otherwise: once for each run and pair of statuses.",
-        "Never: it is sent with an end time.",
-    ),
-    "failure_rate": (
-        "A window of an assistant and model is at or above a limit.",
-        "The next window is not, or has too few runs.",
-    ),
-    "stream_silent": ("All partitions are read, and no event came for `alerts.silence_s`.", "An event comes."),
-}
 TOPICS = {
     "events": ("what producers write, one event a record", "run id or thread id"),
     "state": ("`RunState`, or a tombstone: the run is forgotten", "run id"),

@@ -3,6 +3,7 @@
 import json
 import types
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -12,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from streamproc.section import Section
 from streamproc.settings.profiles import ProfileSettings
+from streamproc.settings.rules import TokenPrices
 from streamproc.settings.service import PREFIX, Settings
 from tests.docs.reference.markdown import code, codes, page, paragraphs, table
 
@@ -33,10 +35,12 @@ NAMES = {
     bool: "`true` or `false`",
     int: "integer",
     float: "number",
+    Decimal: "number",
     str: "text",
     SecretStr: "text, **secret**",
     Path: "file",
     ProfileSettings: "section",
+    TokenPrices: "table",
 }
 HEADS = ("key", "variable", "type", "default", "")
 
