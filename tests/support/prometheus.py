@@ -21,7 +21,7 @@ from tests.support.debian import fetch
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
-TOOL_S = 60
+TOOL_S = 300
 SELDOM_COLLECTING = {"GOGC": "800"}
 """The garbage collector takes a fifth of what promtool's tests of rules take otherwise."""
 Labels = Mapping[str, str]

@@ -7,11 +7,13 @@ little work; Java leaves it unread where it is another Java's or other jars'.
 import asyncio
 import re
 import signal
+import warnings
 from pathlib import Path
 from unittest.mock import patch
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
 
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.local import node
@@ -22,7 +24,7 @@ from tests.support.caching import cached
 SINCE = 25
 """The first Java that makes such a cache in one go."""
 FILE = "kafka.aot"
-DEADLINE_S = 120
+DEADLINE_S = 240
 TOPIC = "warm-up"
 RECORDS = 200
 
@@ -38,7 +40,8 @@ def quicken() -> None:
         return
     try:
         directory = cached(f"kafka-{KAFKA_VERSION}-aot-{version}", _fill)
-    except (BrokerUnavailable, ConfigError, OSError):
+    except (BrokerUnavailable, ConfigError, KafkaError, OSError) as error:
+        warnings.warn(f"Brokers start slowly, their AOT cache cannot be made: {error}", stacklevel=2)
         return
     node._JVM = (*node._JVM, f"-XX:AOTCache={directory / FILE}", "-Xlog:aot=error")
 
@@ -66,10 +69,11 @@ async def _train(target: Path) -> None:
         # Not from the start on: what formats the storage is another program, and would write a cache as well.
         with patch.object(node, "_JVM", (*node._JVM, f"-XX:AOTCacheOutput={target}")):
             await kafka.start_again()
-        await _work(kafka.bootstrap_servers)
-        await asyncio.wait_for(_ended(kafka), DEADLINE_S)
+        async with asyncio.timeout(DEADLINE_S):
+            await _work(kafka.bootstrap_servers)
+            await _ended(kafka)
     except TimeoutError as error:
-        raise BrokerUnavailable("The broker that is to write the cache does not end.") from error
+        raise BrokerUnavailable(f"The broker that is to write it is not done after {DEADLINE_S} s.") from error
     finally:
         await kafka.stop()
     target.stat()  # Where it wrote nothing, there is nothing to keep.
