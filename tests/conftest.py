@@ -12,6 +12,7 @@ pytest.register_assert_rewrite("tests.support")  # Before it is imported: else i
 from tests.support.apicurio import Apicurio, apicurio  # noqa: E402
 from tests.support.caching import Unfetchable  # noqa: E402
 from tests.support.kafka import any_broker  # noqa: E402
+from tests.support.quickjvm import quicken  # noqa: E402
 
 # How long an example takes is the machine's matter: it may be shared.
 STEADY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -25,6 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "kafka_bootstrap" in getattr(item, "fixturenames", ()):
             item.add_marker("kafka")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have brokers start quickly, where any will be started."""
+    if not session.config.option.collectonly and any(
+        item.get_closest_marker("kafka") for item in getattr(session, "items", ())
+    ):
+        quicken()
 
 
 @pytest.fixture(scope="session")

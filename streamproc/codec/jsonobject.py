@@ -156,7 +156,7 @@ def is_deep(payload: bytes) -> bool:
     levels = 0
     while brackets.count(b"(") + levels > MAX_DEPTH:
         outer = brackets.replace(b"()", b"")
-        if outer == brackets:
+        if outer == brackets or levels == MAX_DEPTH:  # To go on to the innermost would take the square of the depth.
             return True
         brackets, levels = outer, levels + 1
     return False

@@ -1,13 +1,19 @@
 """Payloads made to use up memory or time, each of at most a megabyte, decoded in a process of their own.
 
-`python -m tests.support.killers NAME DECODER` decodes one and prints what it took as JSON.
+`python -m tests.support.killers NAME DECODER` decodes one and prints what it took as JSON. Without arguments it does
+so for each line `NAME<tab>DECODER` of its input, in a fork of itself: what costs half a second is imported once.
 """
 
+import atexit
 import json
+import os
 import re
+import select
+import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -225,11 +231,55 @@ WIDE_KILLERS: Mapping[str, tuple[Any, bytes]] = {
 @cache
 def run_killer(name: str, decoder: str) -> dict[str, Any]:
     """Decode it in a child process; return its report. Raises CalledProcessError where the child died."""
-    command = [sys.executable, "-m", "tests.support.killers", name, decoder]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, check=True, timeout=CHILD_S)
-    report: dict[str, Any] = json.loads(done.stdout)
+    parent = _parent()
+    assert parent.stdin
+    assert parent.stdout
+    parent.stdin.write(f"{name}\t{decoder}\n".encode())
+    if not select.select([parent.stdout], [], [], CHILD_S)[0]:
+        os.killpg(parent.pid, signal.SIGKILL)
+        _parent.cache_clear()
+        raise subprocess.TimeoutExpired(name, CHILD_S)
+    answer: dict[str, Any] = json.loads(parent.stdout.readline())
+    if answer["status"]:
+        raise subprocess.CalledProcessError(answer["status"], name, answer["said"])
+    report: dict[str, Any] = json.loads(answer["said"])
     return report
+
+
+@cache
+def _parent() -> "subprocess.Popen[bytes]":
+    """Return the process whose forks decode; it ends with its input, thus with this process."""
+    command = [sys.executable, "-m", "tests.support.killers"]
+    root = Path(__file__).parents[2]
+    parent = subprocess.Popen(
+        command, cwd=root, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    atexit.register(parent.communicate)
+    return parent
+
+
+def _bring_up() -> None:
+    """Decode what the input names, each in a fork, and print a line for each: what it said, and how it ended."""
+    for line in sys.stdin:
+        out, into = os.pipe()
+        child = os.fork()
+        if not child:
+            os.dup2(into, sys.stdout.fileno())
+            os._exit(_ended(*line.rstrip("\n").split("\t")))
+        os.close(into)
+        with os.fdopen(out) as said:
+            answer = {"said": said.read(), "status": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}
+        print(json.dumps(answer), flush=True)
+
+
+def _ended(name: str, decoder: str) -> int:
+    try:
+        _main(name, decoder)
+        sys.stdout.flush()
+    except BaseException:  # noqa: BLE001 - a fork must not go on with what its parent does
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 def _reference(value: bytes) -> str:
@@ -300,4 +350,4 @@ def _main(name: str, decoder: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    _main(*sys.argv[1:]) if sys.argv[1:] else _bring_up()
