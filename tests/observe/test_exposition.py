@@ -49,7 +49,9 @@ def fed(metrics):
     alerts = Counter({("illegal", "firing"): 1})
     given = {"records": 7, "rejected": Counter({"bad_status": 1}), "duration_s": 0.03, "latency_s": 0.2, "forgotten": 1}
     metrics.committed(report(tally=outcome.tally, alerts=alerts, seen_at=START_MS + 12_000, **given))
-    metrics.committed(window_report(closed=5, revised=4, late=3, dropped={"late": 2, "old": 1}))
+    metrics.committed(
+        window_report(closed=5, revised=4, late=3, dropped={"late": 2, "old": 1}, unjudged={"failure_rate": 1})
+    )
     metrics.rebalanced(frozenset({source(), source(1), measured()}))
     for task, held in ((source(), state), (measured(), WindowState(WindowRules(1, "run-events"), START_MS))):
         metrics.task_state(task, TaskState.RUNNING)
@@ -60,7 +62,6 @@ def fed(metrics):
     metrics.restoring(source(1), 99)
     metrics.transacted(2, 0.03)
     metrics.transaction_failed([source()], "ProducerFenced")
-    metrics.rebalanced(frozenset({source(), source(1), measured()}))
     metrics.push.sent(Receiver.ALERTMANAGER, DeliveryResult.DELIVERED, 2)
     metrics.push.waiting(Receiver.WEBHOOK, 3)
     metrics.registry.requested(RequestResult.FOUND)
