@@ -35,9 +35,11 @@ class Tasks:
 
     async def census(self) -> Census:
         """Count the runs of the running tasks; those that ceased to run meanwhile are left out."""
-        running = [(source, task, task.kept) for source, task in self._running() if isinstance(task.kept, State)]
+        running = [
+            (source, task, task.stage_state) for source, task in self._running() if isinstance(task.stage_state, State)
+        ]
         total = Census()
-        for (source, task, _), census in zip(running, await take([kept for *_, kept in running]), strict=True):
+        for (source, task, _), census in zip(running, await take([states for *_, states in running]), strict=True):
             if self._records.tasks.get(source) is task:
                 total.merge(census)
         return total
@@ -77,13 +79,13 @@ class Tasks:
     def _snapshots(self) -> dict[LabelValues, float]:
         if not self._has_snapshots:
             return {}
-        kept = [(source, task.kept) for source, task in self._running()]
-        return {(str(each.partition),): state.snapshot_ms / 1000 for each, state in kept if isinstance(state, State)}
+        states = [(source, task.stage_state) for source, task in self._running()]
+        return {(str(each.partition),): state.snapshot_ms / 1000 for each, state in states if isinstance(state, State)}
 
     def _watermarks(self) -> dict[LabelValues, float]:
-        kept = [(source, task.kept) for source, task in self._running()]
+        states = [(source, task.stage_state) for source, task in self._running()]
         return {
-            (str(each.partition),): state.stream_time / 1000 for each, state in kept if isinstance(state, WindowState)
+            (str(each.partition),): state.stream_time / 1000 for each, state in states if isinstance(state, WindowState)
         }
 
 

@@ -187,14 +187,14 @@ class Cycle:
         lacking = {task: batch for task, batch in it.batches.items() if batch.lacks_payloads}
         stopped: list[Stopped] = []
         recalls = [batch.recall() for batch in lacking.values()]
-        for task, found in zip(lacking, await asyncio.gather(*recalls, return_exceptions=True), strict=True):
-            if isinstance(found, DiskFails | StoreDamaged):
+        for task, failure in zip(lacking, await asyncio.gather(*recalls, return_exceptions=True), strict=True):
+            if isinstance(failure, DiskFails | StoreDamaged):
                 assert task.position is not None  # noqa: S101  it runs
                 del it.batches[task]
                 self._fetcher.seek(task.source, task.position.offset)
-                stopped.append(Stopped(task, found, task.position.offset))
-            elif found is not None:
-                raise found
+                stopped.append(Stopped(task, failure, task.position.offset))
+            elif failure is not None:
+                raise failure
         return stopped
 
     def _pass_time(self, tasks: Sequence[PartitionTask], it: Gathered) -> None:

@@ -135,7 +135,7 @@ class Observer:
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """A restore has about `remaining` records to go; 0: it is complete."""
 
-    def running(self, source: TopicPartition, kept: StageState) -> None:
+    def running(self, source: TopicPartition, state: StageState) -> None:
         """A task is running with this state, read back or kept from before: to be read, until its state changes."""
 
     def lag(self, source: TopicPartition, records: int, seconds: float) -> None:

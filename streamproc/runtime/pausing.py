@@ -69,7 +69,7 @@ class Pauses:
         self._now_ms = now_ms
         self._moved = moved
         self._look = look
-        self._told: Closed | None = None
+        self._reported: Closed | None = None
         self._waits = self._is_void = False
         self._looked_at = self._full_since = 0.0
         self._looking: asyncio.Future[None] | None = None
@@ -83,7 +83,7 @@ class Pauses:
 
     def reset(self) -> None:
         """Start telling anew: with the task's state what it told of it is over."""
-        self._told = None
+        self._reported = None
 
     def start_over(self) -> None:
         """Forget what was rejected: somebody has decided where the partition goes on."""
@@ -96,7 +96,7 @@ class Pauses:
         self._full_since = 0.0
         if self._waits:
             self._disk_backoff.succeeded()
-            self._told, self._waits = None, False
+            self._reported, self._waits = None, False
             self._observer.resumed(self._source)
 
     def allows(self) -> Allows | None:
@@ -152,7 +152,7 @@ class Pauses:
         self._full_since = self._full_since or now
         if now - self._full_since >= (QUIET_S if trouble else SLOW_S):
             self._tell(Pause.STATE_FULL, trouble or "payloads come faster than the disk takes them")
-        if self._told is not None and now - self._looked_at >= LOOK_S:
+        if self._reported is not None and now - self._looked_at >= LOOK_S:
             self._looked_at = now
             self._looking = asyncio.ensure_future(self._look())
             self._looking.add_done_callback(seen)
@@ -173,7 +173,7 @@ class Pauses:
                 if (await asyncio.wait({asking}, timeout=POLL_S))[0]:
                     asking.result()
                     return True
-                if self._told is None and time.monotonic() > quiet_until:
+                if self._reported is None and time.monotonic() > quiet_until:
                     self._tell(Pause.REGISTRY, f"{_shown(wanted)}: the registry has not answered yet")
         finally:
             asking.cancel()
@@ -186,8 +186,8 @@ class Pauses:
             await asyncio.sleep(min(POLL_S, left_s))
 
     def _tell(self, why: Pause, message: str) -> None:
-        if (why, message) != self._told:
-            self._told, self._waits = (why, message), True
+        if (why, message) != self._reported:
+            self._reported, self._waits = (why, message), True
             self._observer.paused(self._source, why, message)
 
     @asynccontextmanager
@@ -206,7 +206,7 @@ class Pauses:
     async def _watch(self) -> None:
         """Ask how far the partition goes, as nothing is fetched that would tell, and who committed its offset."""
         while True:
-            if self._told is not None and time.monotonic() - self._looked_at >= LOOK_S:
+            if self._reported is not None and time.monotonic() - self._looked_at >= LOOK_S:
                 self._looked_at = time.monotonic()
                 with suppress(BrokerUnavailable, ConfigError):
                     await self._look()

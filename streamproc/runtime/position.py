@@ -38,10 +38,10 @@ class Position(NamedTuple):
 
         `is_input`: of the events, where a reset may go; the offsets of the measurements follow.
         """
-        found = read(committed)
-        if isinstance(found, Position):
-            return found
-        if isinstance(found, Resetting):
+        recorded = read(committed)
+        if isinstance(recorded, Position):
+            return recorded
+        if isinstance(recorded, Resetting):
             raise ConfigError(
                 f"an offsets reset of {source} was interrupted: run it again (`streamproc offsets reset --to ...`), as "
                 "its state is rebuilt in part only"
@@ -78,9 +78,9 @@ def read(committed: Committed) -> Position | Resetting | None:
     return Resetting(committed.offset, fields["sequence"]) if fields.keys() == {"reset", "sequence"} else None
 
 
-def _is_count(found: object) -> bool:
+def _is_count(value: object) -> bool:
     """Whether it is an integer within what an Avro long holds, and not negative; JSON's true is an int in Python."""
-    return type(found) is int and 0 <= found <= MAX_LONG
+    return type(value) is int and 0 <= value <= MAX_LONG
 
 
 def _text(fields: dict[str, Any]) -> str:

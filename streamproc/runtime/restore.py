@@ -78,8 +78,8 @@ async def restore(
     reader = await kafka.reader(*topic)
     try:
         count, ahead = 0, dict[Hashable, int]()
-        async with aclosing(fetches(reader, topic, first, last, HALT_S)) as found:
-            async for records, at in found:
+        async with aclosing(fetches(reader, topic, first, last, HALT_S)) as brought:
+            async for records, at in brought:
                 count += len(records)
                 sources = load(records)
                 if ahead or max(sources.offsets, default=GONE) >= committed:
@@ -123,7 +123,7 @@ def state_unreadable(error: Unreadable) -> ConfigError:
     return ConfigError(f"{error}. Without its state the service cannot start. Ways out: {OTHER_WAYS_OUT}")
 
 
-def prove(live_keys: int, found: Restored, position: Position, where: str) -> None:
+def prove(live_keys: int, restored: Restored, position: Position, where: str) -> None:
     """Hold a restored state against what was committed with the offset; raises NotAsCommitted where they differ."""
     if live_keys != position.live_keys:
         message = (
@@ -131,21 +131,21 @@ def prove(live_keys: int, found: Restored, position: Position, where: str) -> No
             f"{position.offset}: the state topic was deleted, recreated or truncated. {WAYS_OUT}"
         )
         raise NotAsCommitted(message)
-    if found.ahead >= 0:
+    if restored.ahead >= 0:
         message = (
-            f"{where} is ahead of the committed offset {position.offset}: it holds offset {found.ahead}. {WAYS_OUT}"
+            f"{where} is ahead of the committed offset {position.offset}: it holds offset {restored.ahead}. {WAYS_OUT}"
         )
         raise NotAsCommitted(message)
 
 
-def refuse_orphans(found: Restored, where: str) -> None:
+def refuse_orphans(restored: Restored, where: str) -> None:
     """Refuse a state without a committed offset: offsets expire in groups that are left empty for days.
 
     Tombstones count too: every run may have been forgotten, and all of the input be replayed in silence.
     """
-    if found.records:
+    if restored.records:
         message = (
-            f"{where} holds {found.records} records, but the consumer group has no committed offset for it: offsets "
+            f"{where} holds {restored.records} records, but the consumer group has no committed offset for it: offsets "
             f"expire in a group that is left empty (offsets.retention.minutes). {WAYS_OUT}"
         )
         raise ConfigError(message)

@@ -60,14 +60,14 @@ class Snapshots:
         if keeper is None or not self.are_taken:
             return None
         topic_id = await self._topic_id()
-        found: list[About] = []
+        abouts: list[About] = []
 
         def fits(about: bytes) -> bool:
             with suppress(DecodeError):
-                found.append(_decode(about))
-            return position is not None and bool(found) and self._fits(found[0], position, topic_id)
+                abouts.append(_decode(about))
+            return position is not None and bool(abouts) and self._fits(abouts[0], position, topic_id)
 
-        return found[0].since if await keeper.load(fits) else None
+        return abouts[0].since if await keeper.load(fits) else None
 
     def take(self, keeper: PayloadKeeper | None, committed: Callable[[], Position | None]) -> None:
         """Take a snapshot where one is due. `committed`: which commit the state is of; None: not known just now."""

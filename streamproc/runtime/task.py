@@ -29,14 +29,14 @@ from streamproc.store.keeper import PayloadKeeper
 class PartitionTask:
     """The task of one input partition. It keeps its state across assignments, until it is closed.
 
-    `kept` and `position` belong together: the state is that of this commit. `pending`: the commit on its way.
+    `memory` and `position` belong together: the state is that of this commit. `pending`: the commit on its way.
     """
 
     def __init__(self, job: Job, stage: Stage[Any], partition: int, look: Look) -> None:
         self.source = TopicPartition(stage.topic, partition)
         self.stage = stage
         self.lifecycle = TaskState.CREATED
-        self.kept: PartitionMemory[Any] | None = None
+        self.memory: PartitionMemory[Any] | None = None
         self.position: Position | None = None
         self.pending: Pending | None = None
         self.asked_at = self.ticked_at = 0.0
@@ -59,12 +59,12 @@ class PartitionTask:
     @property
     def keeper(self) -> PayloadKeeper | None:
         """Who keeps the payloads."""
-        return None if self.kept is None else self.kept.keeper
+        return None if self.memory is None else self.memory.keeper
 
     def begin(self) -> Batch:
         """Return a new batch on top of the state."""
-        assert self.kept is not None and self.position is not None  # noqa: PT018, S101  RUNNING implies both
-        batch: Batch = self.kept.begin(self.position, self.pauses.allows())
+        assert self.memory is not None and self.position is not None  # noqa: PT018, S101  RUNNING implies both
+        batch: Batch = self.memory.begin(self.position, self.pauses.allows())
         return batch
 
     def keeps(self, committed: Committed | None) -> bool:
@@ -77,7 +77,7 @@ class PartitionTask:
         if committed is None:
             return False
         position = self._read(committed)
-        if self.kept is None:
+        if self.memory is None:
             return False
         if pending is not None and position == pending.position:
             self.position = position
@@ -92,7 +92,7 @@ class PartitionTask:
         if before is not None and before != position:
             # Not by this task: another owner, or an operator, has decided since how it goes on.
             self.pauses.start_over()
-        self.kept, self.position = await self._restored(committed, position), position
+        self.memory, self.position = await self._restored(committed, position), position
 
     async def _restored(self, committed: Committed | None, position: Position) -> PartitionMemory[Any]:
         """Return the state: from a snapshot and what followed, or all of it from its topic."""
@@ -104,29 +104,29 @@ class PartitionTask:
     async def _filled(
         self, committed: Committed | None, position: Position, *, from_snapshot: bool
     ) -> PartitionMemory[Any]:
-        kept = self.stage.fresh(self.source.partition, position.stream_time)
+        memory = self.stage.fresh(self.source.partition, position.stream_time)
         try:
-            since = await self.snapshots.load(kept.keeper, position if from_snapshot else None)
-            await self._read_back(kept, committed, position, since)
+            since = await self.snapshots.load(memory.keeper, position if from_snapshot else None)
+            await self._read_back(memory, committed, position, since)
         except BaseException as error:
-            if kept.keeper is not None:
-                kept.keeper.close(is_damaged=isinstance(error, StoreDamaged))
+            if memory.keeper is not None:
+                memory.keeper.close(is_damaged=isinstance(error, StoreDamaged))
             raise
-        kept.state.arm()
+        memory.state.arm()
         await asyncio.to_thread(trim)
-        return kept
+        return memory
 
     async def _read_back(
-        self, kept: PartitionMemory[Any], committed: Committed | None, position: Position, since: int | None
+        self, memory: PartitionMemory[Any], committed: Committed | None, position: Position, since: int | None
     ) -> None:
         where = self.snapshots.where
         try:
-            progress = partial(self._on_progress, kept)
-            found = await restore(self._job.kafka, where, position.offset, kept.load, progress, since)
+            progress = partial(self._on_progress, memory)
+            restored = await restore(self._job.kafka, where, position.offset, memory.load, progress, since)
             if committed is None:
-                refuse_orphans(found, str(where))
+                refuse_orphans(restored, str(where))
             else:
-                prove(kept.state.live_keys, found, position, str(where))
+                prove(memory.state.live_keys, restored, position, str(where))
         except NotAsCommitted as error:
             if since is None:
                 raise
@@ -134,10 +134,10 @@ class PartitionTask:
 
     def run(self) -> None:
         """Take part in the cycle from now on."""
-        assert self.kept is not None  # noqa: S101  it was brought back
+        assert self.memory is not None  # noqa: S101  it was brought back
         self._job.observer.restoring(self.source, 0)
         self.become(TaskState.RUNNING)
-        self._job.observer.running(self.source, self.kept.state)
+        self._job.observer.running(self.source, self.memory.state)
 
     def take_snapshot(self) -> None:
         """Take a snapshot of the state where one is due."""
@@ -179,7 +179,7 @@ class PartitionTask:
         """Drop the state: it has to be restored. `is_damaged`: what of it is on disk is not what was written."""
         if self.keeper is not None:
             self.keeper.close(is_damaged=is_damaged)
-        self.kept = self.pending = None
+        self.memory = self.pending = None
 
     async def _first(self) -> Position:
         """Return where a partition begins of which nothing was committed."""
@@ -203,14 +203,14 @@ class PartitionTask:
     async def _moved(self) -> bool:
         """Tell whether somebody else has committed since; an earlier commit of ours may still be what is seen."""
         committed = await self._job.kafka.committed(self.source)
-        said = None if committed is None else read(committed)
+        position = None if committed is None else read(committed)
         sequence = -1 if self.position is None else self.position.sequence
-        return committed is not None and not (isinstance(said, Position) and said.sequence <= sequence)
+        return committed is not None and not (isinstance(position, Position) and position.sequence <= sequence)
 
-    async def _on_progress(self, kept: PartitionMemory[Any], remaining: int) -> None:
+    async def _on_progress(self, memory: PartitionMemory[Any], remaining: int) -> None:
         self._job.observer.restoring(self.source, remaining)
-        while kept.keeper is not None and not await kept.keeper.room():
-            if kept.keeper.damage is not None:
-                raise kept.keeper.damage
-            kept.keeper.tend(self._job.now_ms(), anew=True)
-            self.pauses.full(kept.keeper.trouble)
+        while memory.keeper is not None and not await memory.keeper.room():
+            if memory.keeper.damage is not None:
+                raise memory.keeper.damage
+            memory.keeper.tend(self._job.now_ms(), anew=True)
+            self.pauses.full(memory.keeper.trouble)

@@ -45,7 +45,7 @@ class TaskRecord(Struct, eq=False):
 
     `since`: when it entered the state. `moved_at`: when it last read or committed something, by the monotonic clock.
     `remaining` and `total`: records of a restore. `caught_up`: whether nothing was unread at some time in this state.
-    `kept`: the state that a running task keeps of its runs, or windows.
+    `stage_state`: what a running task knows of its runs, or windows.
     """
 
     state: TaskState
@@ -56,7 +56,7 @@ class TaskRecord(Struct, eq=False):
     lag: Lag | None = None
     caught_up: bool = False
     pause: Waiting | None = None
-    kept: StageState | None = None
+    stage_state: StageState | None = None
 
     @property
     def records_behind(self) -> int:
@@ -87,10 +87,10 @@ class TaskRecords(Observer):
         task = self.tasks.get(source)
         return TaskState.CREATED if task is None else task.state
 
-    def running(self, source: TopicPartition, kept: StageState) -> None:
+    def running(self, source: TopicPartition, state: StageState) -> None:
         """Take note of the state that it keeps, to be read by whoever asks."""
         if task := self.tasks.get(source):
-            task.kept = kept
+            task.stage_state = state
 
     def task_state(self, source: TopicPartition, state: TaskState) -> None:
         """Take note; what was told in the state before no longer counts."""
