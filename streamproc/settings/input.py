@@ -34,12 +34,12 @@ def in_force(profile: Profile, settings: InputSettings) -> Profile:
 
 def input_flaws(profile: Profile, settings: InputSettings) -> Iterator[str]:
     """Yield what is wrong with the settings for a profile."""
-    for said, status in sorted(settings.statuses.items()):
+    for raw, status in sorted(settings.statuses.items()):
         if status not in profile.statuses:
             near = meant(status, profile.statuses)
             may = f"did you mean {near}?" if near else f"there is: {', '.join(profile.statuses)}"
-            yield f"input.statuses maps {said!r} to {status!r}, which is no status of profile {profile.name}; {may}"
-        elif not said:
+            yield f"input.statuses maps {raw!r} to {status!r}, which is no status of profile {profile.name}; {may}"
+        elif not raw:
             yield f"input.statuses maps an empty text to {status}: a run without a status is no run"
-        elif said in profile.statuses and said != status:
-            yield f"input.statuses maps {said} to {status}, but {said} is a status itself, which no run could then have"
+        elif raw in profile.statuses and raw != status:
+            yield f"input.statuses maps {raw} to {status}, but {raw} is a status itself, which no run could then have"

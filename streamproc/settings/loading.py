@@ -59,6 +59,6 @@ def _refuse_unknown_variables() -> None:
         and name.removeprefix(PREFIX).lower().split("__")[0] not in Settings.model_fields
     ]
     if unknown:
-        said = ", ".join(with_meant(name, Settings, PREFIX) for name in sorted(unknown))
+        names = ", ".join(with_meant(name, Settings, PREFIX) for name in sorted(unknown))
         known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
-        raise ConfigError(f"unknown settings in the environment: {said}. Known at the first level: {known}")
+        raise ConfigError(f"unknown settings in the environment: {names}. Known at the first level: {known}")

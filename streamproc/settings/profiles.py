@@ -194,14 +194,14 @@ def _strangers(field: str, names: Iterable[str], known: set[str], what: str) -> 
 
 def _reachable(profile: Profile) -> set[str]:
     """Return the statuses that a run may come to: by documented or accepted moves, or in a further attempt."""
-    found, todo = set[str](), [*profile.initial]
+    reached, todo = set[str](), [*profile.initial]
     while todo:
         status = todo.pop()
-        if status not in found:
-            found.add(status)
+        if status not in reached:
+            reached.add(status)
             for table in (profile.documented, profile.accepted, profile.reopened):
                 todo += table.get(status, ())
-    return found
+    return reached
 
 
 def _flaws_of_paths(profile: Profile) -> Iterator[str]:

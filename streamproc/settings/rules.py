@@ -155,27 +155,27 @@ def _conditions(windows: WindowSettings, alerts: AlertSettings) -> Iterator[Wind
 
 def flaws(profile: Profile, deadlines: DeadlineSettings, windows: WindowSettings, alerts: AlertSettings) -> list[str]:
     """Return what is wrong with the settings taken together."""
-    found = []
+    faults = []
     limits = (deadlines.limits_s, *deadlines.assistants.values())
     named = {status for each in limits for status in _spelt(each, profile)}
     unknown = sorted(named - set(profile.documented))
     if unknown:
         may = ", ".join(profile.documented)
-        found.append(f"deadlines names {', '.join(unknown)}: a deadline may be set for {may}")
+        faults.append(f"deadlines names {', '.join(unknown)}: a deadline may be set for {may}")
     sizes = ", ".join(map(str, windows.sizes_s))
-    found += [
+    faults += [
         f"alerts.{name} must be one of windows.sizes_s: {sizes}"
         for name in ("failure_rate_window_s", "cost_window_s")
         if getattr(alerts, name) not in (None, *windows.sizes_s)
     ]
     if alerts.cost_budget is not None and not alerts.cost_prices:
-        found.append("alerts.cost_budget needs prices: set alerts.cost_prices for each model, or for all under `*`")
+        faults.append("alerts.cost_budget needs prices: set alerts.cost_prices for each model, or for all under `*`")
     outcomes = set(profile.outcomes.values())
     if "failure_outcomes" in alerts.model_fields_set and not alerts.failure_outcomes <= outcomes:
-        found.append(f"alerts.failure_outcomes may hold {', '.join(sorted(outcomes))}")
+        faults.append(f"alerts.failure_outcomes may hold {', '.join(sorted(outcomes))}")
     if alerts.failure_rate_critical < alerts.failure_rate_warning:
-        found.append("alerts.failure_rate_critical is below failure_rate_warning")
-    return found
+        faults.append("alerts.failure_rate_critical is below failure_rate_warning")
+    return faults
 
 
 def _spelt(limits: Mapping[str, int], profile: Profile) -> dict[str, int]:

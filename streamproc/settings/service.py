@@ -77,12 +77,12 @@ class _Toml(TomlConfigSettingsSource):
     """The TOML file. Files that it names are looked for beside it, not where the service happens to be started."""
 
     def __call__(self) -> dict[str, Any]:
-        found = super().__call__()
-        profiles = found.get("profiles")
+        settings = super().__call__()
+        profiles = settings.get("profiles")
         for profile in profiles.values() if isinstance(profiles, dict) else ():
             if isinstance(profile, dict) and isinstance(profile.get("schemas"), list):
                 profile["schemas"] = [self._beside(name) for name in profile["schemas"]]
-        return found
+        return settings
 
     def _beside(self, name: Any) -> Any:
         return str(Path(self.toml_file_path).parent / name) if isinstance(name, str) and name.endswith(AVSC) else name  # type: ignore[arg-type]
@@ -158,14 +158,14 @@ class Settings(BaseSettings):
         if self.profile not in names:
             message = f"{PREFIX}PROFILE is {self.profile!r}; there is: {', '.join(names)}"
             raise ValueError(message)
-        found = [
+        faults = [
             *flaws(self.life_cycle, self.deadlines, self.windows, self.alerts),
             *self._unknown_causes(),
             *input_flaws(self._own_profile, self.input),
             *framing_flaws(self.outputs, self.registry),
         ]
-        if found:
-            raise ValueError("; ".join(found))
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
     def _unknown_causes(self) -> list[str]:

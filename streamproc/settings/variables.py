@@ -41,18 +41,18 @@ def explained(error: ValidationError, section: type[BaseModel], prefix: str) -> 
     lines = []
     for flaw in error.errors(include_input=False, include_url=False):
         path = [str(part) for part in flaw["loc"]]
-        said = flaw["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+        message = flaw["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
         if flaw["type"] == "extra_forbidden":
-            said = f"there is no such setting{_meant(path, section)}"
+            message = f"there is no such setting{_meant(path, section)}"
         where = f"{'.'.join(path)} ({prefix}{'__'.join(path).upper()}): " if path else ""
-        lines.append(f"  - {where}{said}")
+        lines.append(f"  - {where}{message}")
     return "these settings are wrong:\n" + "\n".join(lines)
 
 
 def unparsed(error: SettingsError, prefix: str) -> str:
     """Say which variable is no JSON, where only JSON makes a table or a list."""
-    found = re.search(r'field "(\w+)"', str(error))
-    return f"{prefix}{found[1].upper() if found else ''}…: a variable of this name is to be JSON, and is not"
+    match = re.search(r'field "(\w+)"', str(error))
+    return f"{prefix}{match[1].upper() if match else ''}…: a variable of this name is to be JSON, and is not"
 
 
 def _meant(path: list[str], settings: type[BaseModel]) -> str:
