@@ -152,7 +152,7 @@ async def serve(
 ) -> None:
     """Run the service until `stop` is set.
 
-    `watch` is told what the metrics are told; `on_listening` gets the address of the HTTP server. Raises ConfigError
+    `watch` observes what the metrics observe; `on_listening` gets the address of the HTTP server. Raises ConfigError
     and BrokerUnavailable where the service cannot start or go on.
     """
     records = TaskRecords()
@@ -160,7 +160,7 @@ async def serve(
     health = Health(records, trouble=CONTACTS.trouble)
     journal = Journal(payloads=settings.log.payloads, statuses=settings.life_cycle.statuses)
     observer = Observers(records, metrics, health, journal, *([] if watch is None else [watch]))
-    told = ReportedParts(health.readyz, partial(reported, records))
+    parts = ReportedParts(health.readyz, partial(reported, records))
     kafka = make_kafka(settings)
     book = make_book(settings)
     pusher = make_pusher(settings, kafka, metrics.push)
@@ -179,7 +179,7 @@ async def serve(
                     if link is None or await link.is_ready(observer.blocked, stop):
                         frames = SINGLE_OBJECTS if link is None else link.frames
                         await tell_reframing(settings, kafka)
-                        reporter = make_reporter(settings, told, frames)
+                        reporter = make_reporter(settings, parts, frames)
                         await _work(make_worker(settings, kafka, observer, book, link), pusher, reporter, stop)
     finally:
         await kafka.close()

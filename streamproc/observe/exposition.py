@@ -57,8 +57,8 @@ def format_for(accept: str) -> ExpositionFormat:
         _, content_type = choose_encoder(accept)
     except TypeError:  # prometheus_client cannot compare a version like 1.x.
         return FORMATS[0]
-    if found := [known for known in FORMATS if known.content_type == content_type]:
-        return found[0]
+    if matching := [known for known in FORMATS if known.content_type == content_type]:
+        return matching[0]
     # A version of OpenMetrics that nobody knows: a client could name another one with each request.
     return next(known for known in FORMATS if known.accept.startswith(OPENMETRICS))
 

@@ -242,8 +242,8 @@ class Health(Observer):
         stalled = [
             source for source, task in tasks if task.records_behind and task.moved_at < latest and task.pause is None
         ]
-        told = f"nothing was read or committed on {named(stalled)} for {self._stall_after_s:.0f} s"
-        return told if stalled else ""
+        sentence = f"nothing was read or committed on {named(stalled)} for {self._stall_after_s:.0f} s"
+        return sentence if stalled else ""
 
     def _unproven(self) -> str:
         return f"the last transaction failed ({self._failed}): the next one is awaited" if self._failed else ""

@@ -22,8 +22,8 @@ Token = Callable[[], Awaitable[SecretStr | None]]
 
 def metrics_token(settings: HttpSettings) -> Token:
     """Return what gives the token of the settings; from a file it is followed."""
-    found = Renewed("http", settings.renewed, lambda it: it.metrics_token, fixed=not settings.secret_files)
-    return found.current
+    token = Renewed("http", settings.renewed, lambda it: it.metrics_token, fixed=not settings.secret_files)
+    return token.current
 
 
 async def _none() -> None:

@@ -94,17 +94,17 @@ class Journal(Observer):
             if kind in ADVICE and once not in self._odd and room:
                 self._odd.add(once)
                 place = {"topic": report.source.topic, "partition": report.source.partition, "offset": first.offset}
-                told = {"run": escaped(first.run_id), **self._told(kind, detail), "advice": ADVICE[kind]}
-                _odd_log.warning("odd event, others of the kind are only counted", kind=kind, **place, **told)
+                details = {"run": escaped(first.run_id), **self._details(kind, detail), "advice": ADVICE[kind]}
+                _odd_log.warning("odd event, others of the kind are only counted", kind=kind, **place, **details)
 
     def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
         """Log once that a partition waits, and what for; one that waits for somebody is an error.
 
         Payloads may have no room for one reason, then for another: each is logged.
         """
-        told = why, message if why is Pause.STATE_FULL else ""
-        if self._pauses.get(source) != told:
-            self._pauses[source] = told
+        logged = why, message if why is Pause.STATE_FULL else ""
+        if self._pauses.get(source) != logged:
+            self._pauses[source] = logged
             self._say_rejected(source, {}, at_once=True)
             log = _log.error if why.needs_somebody else _log.warning
             log("paused", topic=source.topic, partition=source.partition, reason=why.value, why=message)
@@ -130,7 +130,7 @@ class Journal(Observer):
         else:
             _log.info("no longer denied")
 
-    def _told(self, kind: Anomaly, detail: str) -> dict[str, object]:
+    def _details(self, kind: Anomaly, detail: str) -> dict[str, object]:
         """Return what is told of an odd event besides."""
         if kind == TWO_PARTITIONS:
             return {"also_on": int(detail)}
@@ -149,7 +149,7 @@ class Journal(Observer):
     def _log_rejected(
         self, source: TopicPartition, reason: RejectionReason, count: int, sample: Rejection | None
     ) -> None:
-        said = {} if sample is None else {"offset": sample.record.offset, "why": sample.message}
+        example = {} if sample is None else {"offset": sample.record.offset, "why": sample.message}
         if sample is not None and self._payloads and sample.record.value is not None:
-            said["payload"] = sample.record.value[:MAX_SHOWN_BYTES].hex()
-        _log.info("rejected", topic=source.topic, partition=source.partition, reason=reason, records=count, **said)
+            example["payload"] = sample.record.value[:MAX_SHOWN_BYTES].hex()
+        _log.info("rejected", topic=source.topic, partition=source.partition, reason=reason, records=count, **example)
