@@ -1,4 +1,4 @@
-"""Partitions of several topics, as people read them."""
+"""Partitions of several topics, written for people."""
 
 from collections.abc import Collection, Iterable, Mapping
 from itertools import groupby
@@ -6,7 +6,7 @@ from itertools import groupby
 from streamproc.runtime.ports import TopicPartition
 
 SHOWN = 5
-"""Partitions of a topic that a sentence names; the rest it counts."""
+"""How many partitions of a topic a sentence names; it counts the rest."""
 
 
 def by_topic(sources: Iterable[TopicPartition]) -> Mapping[str, list[int]]:

@@ -1,4 +1,4 @@
-"""What the tasks are doing, and what the running ones keep: gauges, made when somebody reads."""
+"""Gauges of the tasks and of the running tasks' states, made at each scrape."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Tasks:
         self._has_snapshots = state.directory is not None
 
     async def census(self) -> Census:
-        """Count the runs of the running tasks; those that ceased to run meanwhile are left out."""
+        """Count the runs of the running tasks; leave out tasks that stop running meanwhile."""
         running = [
             (source, task, task.stage_state) for source, task in self._running() if isinstance(task.stage_state, State)
         ]

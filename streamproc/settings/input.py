@@ -1,4 +1,4 @@
-"""The settings of the input: which framings, and what its statuses are taken for; and the profile that follows."""
+"""The settings of the input: its framings, and the mapping of its statuses; and the resulting profile."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ class InputSettings(Section):
 
 
 def in_force(profile: Profile, settings: InputSettings) -> Profile:
-    """Return the profile as the settings have it."""
+    """Return the profile with the statuses as the settings map them."""
     statuses, only = {**profile.shape.statuses, **settings.statuses}, frozenset(profile.statuses)
     if settings.unknown_statuses == "keep":
         only = profile.shape.only

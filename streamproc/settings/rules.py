@@ -1,4 +1,4 @@
-"""The settings of the rules: retention, deadlines, windows, alerts; and the core's rules made of them."""
+"""The settings of the rules: retention, deadlines, windows, alerts; and their conversion to the core's rules."""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -103,7 +103,7 @@ class AlertSettings(Section):
 def rules(
     profile: Profile, retention: RetentionSettings, deadlines: DeadlineSettings, windows: WindowSettings
 ) -> Rules:
-    """Return what the fold of a run goes by."""
+    """Return the rules for the fold of a run."""
     return Rules(
         profile,
         Retention(retention.terminal_s * 1000, retention.open_s * 1000),
@@ -119,7 +119,7 @@ def rules(
 
 
 def window_rules(stream: str, windows: WindowSettings, alerts: AlertSettings) -> WindowRules:
-    """Return what the windows go by; `stream` names the input, the number of sources is known only at run time."""
+    """Return the rules of the windows; `stream` names the input. The number of sources is set at run time."""
     return WindowRules(
         sources=0,
         stream=stream,
@@ -132,7 +132,7 @@ def window_rules(stream: str, windows: WindowSettings, alerts: AlertSettings) ->
 
 
 def _conditions(windows: WindowSettings, alerts: AlertSettings) -> Iterator[WindowCondition]:
-    """Yield what is asked of the windows."""
+    """Yield the conditions on the windows."""
     yield FailureRules(
         window_ms=(alerts.failure_rate_window_s or min(windows.sizes_s)) * 1000,
         thresholds=(
@@ -154,7 +154,7 @@ def _conditions(windows: WindowSettings, alerts: AlertSettings) -> Iterator[Wind
 
 
 def flaws(profile: Profile, deadlines: DeadlineSettings, windows: WindowSettings, alerts: AlertSettings) -> list[str]:
-    """Return what is wrong with the settings taken together."""
+    """Return the flaws of these settings in combination."""
     faults = []
     limits = (deadlines.limits_s, *deadlines.assistants.values())
     named = {status for each in limits for status in _spelt(each, profile)}
@@ -179,7 +179,7 @@ def flaws(profile: Profile, deadlines: DeadlineSettings, windows: WindowSettings
 
 
 def _spelt(limits: Mapping[str, int], profile: Profile) -> dict[str, int]:
-    """Return limits under the statuses' own spelling: the name of an environment variable comes without case."""
+    """Return limits by the statuses' own spelling: names of environment variables have no case."""
     own = {status.casefold(): status for status in profile.documented}
     return {
         name if name in profile.documented else own.get(name.casefold(), name): limit for name, limit in limits.items()
