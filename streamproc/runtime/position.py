@@ -1,4 +1,4 @@
-"""What is committed along with each input offset (rules.md 5): enough to tell whether a state belongs to it."""
+"""The metadata committed with each input offset (rules.md 5): enough to decide whether a state belongs to it."""
 
 import json
 from typing import Any, NamedTuple
@@ -67,7 +67,7 @@ class Resetting(NamedTuple):
 
 
 def read(committed: Committed) -> Position | Resetting | None:
-    """Return what a committed offset says; None where somebody else committed it, or a release of another format."""
+    """Parse a committed offset; None if another program committed it, or a release with another format."""
     fields = _fields(committed.metadata)
     if not _is_count(version := fields.pop("format", None)) or version != FORMAT:
         return None
@@ -79,7 +79,7 @@ def read(committed: Committed) -> Position | Resetting | None:
 
 
 def _is_count(value: object) -> bool:
-    """Whether it is an integer within what an Avro long holds, and not negative; JSON's true is an int in Python."""
+    """Tell whether it is an integer, not negative, in the range of an Avro long; JSON's true is an int in Python."""
     return type(value) is int and 0 <= value <= MAX_LONG
 
 
