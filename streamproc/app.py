@@ -64,12 +64,12 @@ def make_kafka(settings: Settings) -> AioKafka:
 
 
 def make_dead_letter_kafka(settings: Settings) -> AioKafka:
-    """Return the same cluster, with transactions and a group of its own: who replays dead letters fences no service."""
+    """Return the same cluster with its own transactions and group: replaying dead letters fences no service."""
     return AioKafka(settings.kafka, f"{settings.application_id}.dlq")
 
 
 def make_book(settings: Settings) -> SchemaBook:
-    """Return the book of the schemas that are known from the start; raises ConfigError for a file that is none."""
+    """Return the book of the schemas known from the start; raises ConfigError for a file that is no schema."""
     return book_of(
         settings.life_cycle,
         json=settings.input.takes_json,
@@ -108,7 +108,7 @@ def make_worker(
 
 
 def make_pusher(settings: Settings, kafka: AioKafka, observer: PushObserver) -> Pusher:
-    """Return the push of alerts to the receivers that are set; raises ConfigError where a setting cannot be used."""
+    """Return the push of alerts to the configured receivers; raises ConfigError if a setting cannot be used."""
     topic = settings.topic_names.alerts
 
     def feed(group_id: str) -> AioFeed:
@@ -119,7 +119,7 @@ def make_pusher(settings: Settings, kafka: AioKafka, observer: PushObserver) -> 
 
 
 def make_reporter(settings: Settings, watched: ReportedParts, frames: Frames = SINGLE_OBJECTS) -> Reporter | None:
-    """Return what reports a new instance in run-instances; None where that is switched off."""
+    """Return the reporter of a new instance to run-instances; None if that is disabled."""
     topic = settings.topic_names.instances
     if topic is None:
         return None
@@ -136,8 +136,8 @@ def make_reporter(settings: Settings, watched: ReportedParts, frames: Frames = S
 def spare_the_collector() -> None:
     """Let the cyclic garbage collector run rarely.
 
-    A commit makes tens of thousands of tuples that die with it, in no cycle: looking through them again and again took
-    40 % of the time of encoding.
+    A commit makes tens of thousands of tuples, without cycles, that die with it: scanning them over and over took 40 %
+    of the time of encoding.
     """
     gc.collect()
     gc.freeze()
@@ -152,7 +152,7 @@ async def serve(
 ) -> None:
     """Run the service until `stop` is set.
 
-    `watch` is told what the metrics are told; `on_listening` gets the address of the HTTP server. Raises ConfigError
+    `watch` observes what the metrics observe; `on_listening` gets the address of the HTTP server. Raises ConfigError
     and BrokerUnavailable where the service cannot start or go on.
     """
     records = TaskRecords()
@@ -160,7 +160,7 @@ async def serve(
     health = Health(records, trouble=CONTACTS.trouble)
     journal = Journal(payloads=settings.log.payloads, statuses=settings.life_cycle.statuses)
     observer = Observers(records, metrics, health, journal, *([] if watch is None else [watch]))
-    told = ReportedParts(health.readyz, partial(reported, records))
+    parts = ReportedParts(health.readyz, partial(reported, records))
     kafka = make_kafka(settings)
     book = make_book(settings)
     pusher = make_pusher(settings, kafka, metrics.push)
@@ -179,7 +179,7 @@ async def serve(
                     if link is None or await link.is_ready(observer.blocked, stop):
                         frames = SINGLE_OBJECTS if link is None else link.frames
                         await tell_reframing(settings, kafka)
-                        reporter = make_reporter(settings, told, frames)
+                        reporter = make_reporter(settings, parts, frames)
                         await _work(make_worker(settings, kafka, observer, book, link), pusher, reporter, stop)
     finally:
         await kafka.close()
@@ -187,7 +187,7 @@ async def serve(
 
 
 def _about(settings: Settings) -> dict[str, str]:
-    """Return what tells this service from another one, and with which codec it works."""
+    """Return what identifies this service, and its codec."""
     return {
         "application_id": settings.application_id,
         "profile": settings.life_cycle.name,
@@ -230,7 +230,7 @@ async def serve_until_signal(settings: Settings) -> None:
 async def create(settings: Settings, partitions: int | None = None, replication_factor: int | None = None) -> list[str]:
     """Create the topics that are missing; return their names. Raises as `serve` does.
 
-    `partitions` that were asked for and that existing topics do not have are a ConfigError, too.
+    Also raises ConfigError if existing topics have another count than `partitions` asks for.
     """
 
     async def work(kafka: Kafka, topics: TopicSettings) -> list[str]:
@@ -245,21 +245,21 @@ async def create(settings: Settings, partitions: int | None = None, replication_
 async def with_dead_letters(
     settings: Settings, command: str, work: Callable[[Kafka, TopicSettings], Awaitable[T]]
 ) -> T:
-    """Return what `work` returns, with `make_dead_letter_kafka`; raises Denied where rights lack for the command."""
+    """Run `work` with `make_dead_letter_kafka` and return its result; raises Denied if the command lacks rights."""
     kafka = make_dead_letter_kafka(settings)
     return await _permitted(kafka, settings, [command], lambda: work(kafka, settings.topic_names))
 
 
 async def with_topics(settings: Settings, command: str, work: Callable[[Kafka, TopicSettings], Awaitable[T]]) -> T:
-    """Return what `work` returns; it commits nothing of the service's. Raises Denied where rights lack."""
+    """Run `work` and return its result; it must not commit as the service. Raises Denied if rights are lacking."""
     kafka = make_kafka(settings)
     return await _permitted(kafka, settings, [command], lambda: work(kafka, settings.topic_names))
 
 
 async def with_offsets(settings: Settings, command: str, work: Callable[[Kafka], Awaitable[T]]) -> T:
-    """Return what `work` returns; its transactions and group are the service's own, so that it fences the service.
+    """Run `work` and return its result; it uses the service's transactions and group, so that it fences the service.
 
-    Raises Denied where rights lack.
+    Raises Denied if rights are lacking.
     """
     kafka = make_kafka(settings)
     return await _permitted(kafka, settings, [command], lambda: work(kafka))

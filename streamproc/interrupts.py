@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for an end in good order, the second ends the process at once."""
+"""Ctrl-C and SIGTERM: the first signal asks for an orderly end, the second ends the process at once."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Interrupted(StreamprocError):
-    """Somebody did not want to wait for the beginning."""
+    """A signal stopped the process before it began its work."""
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def stop_on_signal(at_once: Callable[[], None] = lambda: None) -> Iterator[async
 
 
 async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T], what: str) -> T:
-    """Return what `work` returns; raises Interrupted, with the work cancelled, where `stop` is set before."""
+    """Return the result of `work`; if `stop` is set before, cancel the work and raise Interrupted."""
     working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -58,14 +58,14 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T], what
 
 
 async def cancelled(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel what still runs and wait for its end, whatever that is."""
+    """Cancel tasks and wait for their end; their exceptions are ignored."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def to_its_end(writing: Awaitable[T]) -> T:
-    """Return what `writing` returns; a cancellation waits for its end, which must be bounded."""
+    """Return the result of `writing`; a cancellation waits for its end, so it must take a bounded time."""
     task = asyncio.ensure_future(writing)
     try:
         return await asyncio.shield(task)

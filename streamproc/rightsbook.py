@@ -1,7 +1,6 @@
-"""Who needs which rights in Kafka: each command, under these settings. docs/rights.md is made of this one list.
+"""The rights in Kafka that each command needs, under these settings. docs/rights.md is made from this list.
 
-They are the least that a command does its work with: a test runs each with these and no other, and takes away one after
-the other.
+Each list is minimal: a test runs the command with these rights and no others, and then with each of them missing.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,19 +20,19 @@ READ, WRITE, CREATE, DESCRIBE, CONFIGS = (
 INPUTS = "events", "measurements"
 TABLES = "state", "windows"
 OUTPUTS = "transitions", "verdicts", "metrics", "alerts", "dead_letters"
-"""What the service writes, and does not read again."""
+"""The topics that the service writes, but does not read."""
 TOLD = "state", "transitions", "verdicts", "alerts", "metrics", "instances", "dead_letters"
-"""What `tail` shows, by the topic's role."""
+"""The topics that `tail` shows, by role."""
 
 
 class ResourceNames(NamedTuple):
-    """What rights are on: an application's id and its topics, by role, the receipts of replays among them."""
+    """The resources of the rights: an application's id and its topics by role, also the receipts of replays."""
 
     application_id: str
     topics: Mapping[str, str]
 
     def on(self, operations: Iterable[Operation], *roles: str) -> list[Right]:
-        """Return rights on topics; on none for a role that no topic has under these settings."""
+        """Return rights on topics; none for a role without a topic under these settings."""
         return [
             Right(operation, Resource.TOPIC, self.topics[role])
             for role in roles
@@ -51,12 +50,12 @@ class ResourceNames(NamedTuple):
 
 
 def names(application_id: str, topics: TopicSettings) -> ResourceNames:
-    """Return what rights are on. `topics`: with the prefix put in front."""
+    """Return the resources of an application. `topics`: with their prefix."""
     return ResourceNames(application_id, {**topics.by_role(), "receipts": receipts_topic(topics.dead_letters)})
 
 
 def of_run(on: ResourceNames) -> list[Right]:
-    """Return what the service does not do without."""
+    """Return the rights without which the service cannot work."""
     return [
         *on.on((READ, CONFIGS), "events"),
         *on.on((READ, WRITE, CONFIGS), "state", "measurements", "windows"),
@@ -67,7 +66,7 @@ def of_run(on: ResourceNames) -> list[Right]:
 
 
 def of_replay(on: ResourceNames) -> list[Right]:
-    """Return what `dlq replay`, and a console that does it, needs."""
+    """Return the rights that `dlq replay`, and a console with actions, need."""
     return [
         *on.on((READ,), "dead_letters"),
         *on.on((READ, WRITE, CONFIGS), "events"),
@@ -78,17 +77,17 @@ def of_replay(on: ResourceNames) -> list[Right]:
 
 
 def of_console(on: ResourceNames) -> list[Right]:
-    """Return what a console reads."""
+    """Return the rights to what a console reads."""
     return on.on((READ,), *TOLD, "receipts")
 
 
 def of_topics(on: ResourceNames) -> list[Right]:
-    """Return what looking at the topics needs, those among them that the service goes on without."""
+    """Return the rights to examine all topics, also those that the service can do without."""
     return on.on((DESCRIBE, CONFIGS), *(role for role in on.topics if role != "receipts"))
 
 
 def of_reset(on: ResourceNames) -> list[Right]:
-    """Return what `offsets reset` needs: it checks the topics, then writes tombstones and positions."""
+    """Return the rights that `offsets reset` needs: it checks the topics, then writes tombstones and positions."""
     return [
         *on.on((READ, CONFIGS), *INPUTS),
         *on.on((READ, WRITE, CONFIGS), *TABLES),
@@ -141,16 +140,16 @@ COMMANDS: Mapping[str, Callable[[ResourceNames], list[Right]]] = {
     "runs show": lambda on: on.on((READ,), "state"),
     "runs show: with all that happened": lambda on: on.on((READ,), "state", "transitions", "verdicts", "alerts"),
 }
-"""By command; after a colon what one of its settings asks for besides."""
+"""Rights by command; after a colon, what an option or setting needs in addition."""
 
 
 def rights_of(command: str, on: ResourceNames) -> list[Right]:
-    """Return the rights of a command, in the order in which they are told of."""
+    """Return the rights of a command, in the order in which they are shown."""
     return list(dict.fromkeys(COMMANDS[command](on)))
 
 
 def as_document(rights: Iterable[Right]) -> list[dict[str, object]]:
-    """Return rights as JSON has them."""
+    """Return rights as JSON objects."""
     return [
         {
             "operation": right.operation.value,

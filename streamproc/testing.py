@@ -231,8 +231,8 @@ class _OnlyPartition:
     def __init__(self, stage: Stage[Any]) -> None:
         self.waiting: list[Message] = []
         self._stage = stage
-        self._kept: PartitionMemory[Any] = stage.fresh(0, 0)
-        self._kept.state.arm()
+        self._memory: PartitionMemory[Any] = stage.fresh(0, 0)
+        self._memory.state.arm()
         self._position = Position(0, 0, 0, 0, 1, stage.profile)
 
     def commit(self, now_ms: int) -> Outputs | None:
@@ -243,7 +243,7 @@ class _OnlyPartition:
             for number, (key, value, timestamp, headers) in enumerate(self.waiting)
         ]
         self.waiting = []
-        batch = self._kept.begin(self._position, None)
+        batch = self._memory.begin(self._position, None)
         if records:
             batch.absorb(records, self._stage.decode({0: records})[0], Moment(now_ms, caught_up=False))
         at = Moment(now_ms, caught_up=True)

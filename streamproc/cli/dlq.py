@@ -190,8 +190,8 @@ def _choice(
     )
     if unknown := sorted(choice.reasons - {*RejectionReason, *FormerReason}):
         # No error: an older or newer version may have written it.
-        said = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(RejectionReason)}"
-        print_line(err, said)
+        note = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(RejectionReason)}"
+        print_line(err, note)
     return choice
 
 

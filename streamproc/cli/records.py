@@ -65,18 +65,18 @@ def list_(
     settings, now_ms = asking(settings_of(config), url), int(time.time() * 1000)
     wanted = Wanted(frozenset(status or ()), assistant, model, _moment("--older", older, now_ms), limit or None)
     say_errors_only()
-    found = run_async(list_all(settings, wanted, now_ms))
+    listing = run_async(list_all(settings, wanted, now_ms))
     if as_json:
-        for state in found.states:
+        for state in listing.states:
             print_json(out, state)
         return
-    if found.states:
-        print_wide(out, table(found.states, now_ms))
-    for note in found.notes:
+    if listing.states:
+        print_wide(out, table(listing.states, now_ms))
+    for note in listing.notes:
         print_line(err, escaped(note))
-    shown = f"the first {len(found.states):,} are shown" if found.has_more else ""
-    total = "" if found.total is None else counted(found.total, "run")
-    print_line(err, ", ".join(part for part in (total, shown) if part) or counted(len(found.states), "run"))
+    shown = f"the first {len(listing.states):,} are shown" if listing.has_more else ""
+    total = "" if listing.total is None else counted(listing.total, "run")
+    print_line(err, ", ".join(part for part in (total, shown) if part) or counted(len(listing.states), "run"))
 
 
 @runs_cli.command()
@@ -92,12 +92,12 @@ def show(
 
     settings = asking(settings_of(config), url)
     say_errors_only()
-    found, history = run_async(show_one(settings, run_id))
+    story, history = run_async(show_one(settings, run_id))
     if as_json:
-        state = {"run_id": run_id, "forgotten": True} if found.state is None else found.state
+        state = {"run_id": run_id, "forgotten": True} if story.state is None else story.state
         print_json(out, {**state, "history": history})
         return
-    for text in story_lines(run_id, found, int(time.time() * 1000)):
+    for text in story_lines(run_id, story, int(time.time() * 1000)):
         print_line(out, text)
 
 

@@ -42,7 +42,7 @@ class WrongUsage(ConfigError):
 
 
 def settings_of(config: Path | None) -> "Settings":
-    """Read the settings, and have the tokens ready that they ask for; raises WrongUsage."""
+    """Read the settings, and prepare the source of tokens that they name; raises WrongUsage."""
     from streamproc.settings.loading import load_settings
 
     try:
@@ -58,14 +58,14 @@ def settings_of(config: Path | None) -> "Settings":
 
 
 def say_errors_only() -> None:
-    """Log nothing below ERROR: what goes wrong is said by the command itself, once."""
+    """Log nothing below ERROR: the command itself reports what goes wrong, once."""
     from streamproc.observe.logs import configure
 
     configure("ERROR", "console")
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop where there is one."""
+    """Run a coroutine, on uvloop if it is installed."""
     try:
         import uvloop  # not on Windows
     except ImportError:
@@ -78,7 +78,7 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def interruptible() -> None:
-    """Let Ctrl-C be raised from here on, so that whatever is open is closed; before, it ends the process at once."""
+    """From here on, let Ctrl-C raise, so that resources are closed; before, it ends the process at once."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -95,14 +95,14 @@ def set_up() -> None:
 
 
 def _untyped_flags() -> None:
-    """Let --help say nothing about the type of what takes no value."""
+    """Let --help show no type for options without a value."""
     typed = getattr(TyperOption, "display_type_rich", None)  # Not every version of typer has it.
     if typed is not None:
         TyperOption.display_type_rich = lambda option, ctx: None if option.is_flag else typed(option, ctx)  # type: ignore[assignment,method-assign]
 
 
 def _light_options() -> None:
-    """Let an option that is not given be None at once: typer loads pydantic to find that None is no value."""
+    """Let a missing option be None at once: typer would load pydantic to find that None is no value."""
     read = TyperOption.process_value
 
     def process_value(option: TyperOption, ctx: Any, value: Any) -> Any:
@@ -114,7 +114,7 @@ def _light_options() -> None:
 
 
 def _never_unprintable() -> None:
-    """Let stdout and stderr write what their encoding lacks as an escape, rather than fail in the middle."""
+    """Let stdout and stderr escape characters that their encoding lacks, rather than fail."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -8,12 +8,12 @@ from msgspec import Struct
 
 
 def kind_of(alert_id: str) -> str:
-    """Return the kind of the alert that an id is of: every id begins with it, and no kind holds a colon."""
+    """Return the kind in an alert's id: every id begins with its kind, and no kind has a colon."""
     return alert_id.partition(":")[0]
 
 
 class Severity(StrEnum):
-    """How urgent it is, in the words that alerting systems route by."""
+    """How urgent an alert is, in the words that alerting systems route by."""
 
     INFO = "info"
     WARNING = "warning"
@@ -29,11 +29,11 @@ class Subject(StrEnum):
 
 
 class AlertKind(StrEnum):
-    """The kinds of alerts, with all that belongs to one. The value is the field `kind` of run-alerts.
+    """The kinds of alerts, with their properties. The value is the field `kind` of run-alerts.
 
-    `subject`: what it is about; `alert_name`: under which people meet it, also that of the Prometheus rule about it and
-    of its page in `deploy/runbooks`; `severities`: those that it may have; `fires`, `resolves`: when, as the reference
-    tells it.
+    `subject`: what it is about; `alert_name`: its name for people, also that of its Prometheus rule and of its page in
+    `deploy/runbooks`; `severities`: the possible ones; `fires`, `resolves`: when it does, as the reference describes
+    it.
     """
 
     subject: Subject
@@ -108,7 +108,7 @@ class AlertKind(StrEnum):
 
     @classmethod
     def named(cls, kind: str) -> "AlertKind | None":
-        """Return what a record's `kind` says: STUCK for that of any status, None for one of another release."""
+        """Return the member for a record's `kind`: STUCK for that of any status, None for a kind of another release."""
         if kind.startswith(cls.STUCK):
             return cls.STUCK
         return _BY_VALUE.get(kind)
@@ -118,20 +118,20 @@ _BY_VALUE = {kind.value: kind for kind in AlertKind}
 
 
 def kinds_of(statuses: Iterable[str]) -> Iterator[str]:
-    """Yield each `kind` that there may be in a profile with these open statuses."""
+    """Yield each `kind` that is possible in a profile with these open statuses."""
     for kind in AlertKind:
         yield from (kind + status for status in statuses) if kind is AlertKind.STUCK else (kind.value,)
 
 
 class AlertState(StrEnum):
-    """A condition comes as both; an occurrence as firing, with an end time."""
+    """A condition has both states in turn; an occurrence only fires, with an end time."""
 
     FIRING = "firing"
     RESOLVED = "resolved"
 
 
 class Alert(Struct, frozen=True, gc=False):
-    """One RunAlert. Times in milliseconds; what is about a run, a source or a model is None where there is none.
+    """One RunAlert. Times in milliseconds; fields about a run, a source or a model are None if it is about none.
 
     `decided_at` is the `now` by which it was decided (rules.md 16), so that an oracle can replay it.
     """

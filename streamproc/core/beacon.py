@@ -4,14 +4,14 @@ from streamproc.core.measure import Mark
 
 MARK_INTERVAL_MS = 1_000
 IDLE_INTERVAL_MS = 5_000
-"""A source that stays idle says so again: windows close by what it has read until then, and no further."""
+"""An idle source repeats its mark: windows close up to the time of its last mark, and no further."""
 
 
 class Beacon:
-    """The marks of one source: at most one in each second of the clock, and none that says nothing new.
+    """The marks of one source: at most one in each second of the clock, and none without news.
 
-    A source speaks when it is first asked in a second, or not in that second at all: so the marks of all sources of a
-    worker, each of which goes to every partition of the measurements, are in one commit a second, not in every one.
+    A source sends its mark when it is first asked in a second, or not in that second at all. Each mark goes to every
+    partition of the measurements; so the marks of all sources of a worker are in one commit a second, not in each.
     """
 
     def __init__(self, partition: int) -> None:
@@ -20,7 +20,7 @@ class Beacon:
         self._settled: int | None = None
 
     def due(self, watermark: int, *, idle: bool, seen_at: int, wall_ms: int) -> Mark | None:
-        """Return the mark to be sent with the next commit, if one is due; `sent` says that it was."""
+        """Return the mark to send with the next commit, if one is due; `sent` confirms it."""
         second, last = wall_ms // MARK_INTERVAL_MS, self._last
         if second == self._settled:
             return None
@@ -32,10 +32,10 @@ class Beacon:
         return Mark(self._partition, watermark, idle, seen_at, wall_ms)
 
     def sent(self, mark: Mark) -> None:
-        """Take note of a confirmed mark."""
+        """Note that the commit with the mark is confirmed."""
         self._last = mark
         self._settled = mark.sent_at // MARK_INTERVAL_MS
 
     def forget(self) -> None:
-        """Begin anew: another owner may have sent marks in between."""
+        """Forget the last mark: another owner may have sent marks in between."""
         self._last = self._settled = None

@@ -1,7 +1,7 @@
-"""An index of what is to be looked at when: run ids, or any other keys, in buckets of time.
+"""An index of when to examine what: run ids, or any other keys, in buckets of time.
 
-Derived from the state, never stored. An entry is only a reminder: whoever takes it looks at the run as it is by then,
-so a reminder too many does no harm, and none is removed before it is due. 8 bytes an entry.
+It is derived from the state, never stored. An entry is only a reminder: whoever takes it examines the run as it is by
+then, so a superfluous reminder does no harm, and none is removed before it is due. 8 bytes an entry.
 """
 
 from collections.abc import Hashable, Iterator
@@ -27,22 +27,22 @@ class Calendar(Generic[Key]):
         self.next_at = NEVER
 
     def add(self, key: Key, due_ms: int) -> None:
-        """Look at the key at the end of the bucket that `due_ms` falls into."""
+        """File the key under the end of the bucket that `due_ms` falls into."""
         bucket = -(-due_ms // self.width_ms)
-        held = self.buckets.get(bucket)
-        if held is None:
+        keys = self.buckets.get(bucket)
+        if keys is None:
             self._begin(bucket, [key])
         else:
-            held.append(key)
+            keys.append(key)
 
     def between(self, after: int, until: int) -> Iterator[Key]:
-        """Yield the keys that are due then, and leave them where they are."""
+        """Yield the keys that are due in this interval, without removing them."""
         for bucket, keys in self.buckets.items():
             if after < bucket * self.width_ms <= until:
                 yield from keys
 
     def merge(self, overlay: "CalendarOverlay[Key]") -> None:
-        """Take over what an overlay on this took and added. It must be as it was when the overlay was begun."""
+        """Apply what an overlay took and added. The calendar must be as it was when the overlay was begun."""
         if overlay.passed:
             for _ in range(overlay.passed):
                 del self.buckets[heappop(self.order)]
@@ -50,11 +50,11 @@ class Calendar(Generic[Key]):
         if overlay.within:
             del self.buckets[self.order[0]][: overlay.within]
         for bucket, keys in overlay.buckets.items():
-            held = self.buckets.get(bucket)
-            if held is None:
+            bucketed = self.buckets.get(bucket)
+            if bucketed is None:
                 self._begin(bucket, keys)
             else:
-                held += keys
+                bucketed += keys
 
     def _begin(self, bucket: int, keys: list[Key]) -> None:
         self.buckets[bucket] = keys
@@ -66,8 +66,8 @@ class Calendar(Generic[Key]):
 class CalendarOverlay(Calendar[Key]):
     """What a commit takes from a calendar and adds to it. The calendar stays as it is until it merges this.
 
-    Its own buckets hold what was added. Of the calendar's the first `passed` were taken, and so many keys `within` the
-    one after them.
+    Its own buckets have the added keys. Taken from the calendar are its first `passed` buckets, and the first `within`
+    keys of the bucket after them.
     """
 
     def __init__(self, base: Calendar[Key]) -> None:
@@ -79,7 +79,7 @@ class CalendarOverlay(Calendar[Key]):
         self.next_at = base.next_at
 
     def take(self, limit: int = NEVER) -> list[Key]:
-        """Return keys that are due first, at most `limit`; what else is due then comes with the next call."""
+        """Return at most `limit` keys that are due first; the next call returns the rest that is due at that time."""
         if self._ahead and not (self.order and self.order[0] < self._ahead[0][0]):
             taken = self._take_of_base(limit)
         else:
@@ -90,23 +90,23 @@ class CalendarOverlay(Calendar[Key]):
 
     def _take_of_base(self, limit: int) -> list[Key]:
         bucket, place = self._ahead[0]
-        held = self._base.buckets[bucket]
-        taken = held[self.within : self.within + limit]
+        keys = self._base.buckets[bucket]
+        taken = keys[self.within : self.within + limit]
         self.within += len(taken)
-        if self.within == len(held):
+        if self.within == len(keys):
             self.passed += 1
             self.within = 0
             heappop(self._ahead)
             order = self._base.order
-            # What follows a number in a heap is among the two below it, or waits here already.
+            # The successor of a number in a heap is one of its two children, or is in `_ahead` already.
             for child in range(2 * place + 1, min(2 * place + 3, len(order))):
                 heappush(self._ahead, (order[child], child))
         return taken
 
     def _take_of_own(self, limit: int) -> list[Key]:
-        held = self.buckets[self.order[0]]
-        if len(held) <= limit:
+        keys = self.buckets[self.order[0]]
+        if len(keys) <= limit:
             return self.buckets.pop(heappop(self.order))
-        taken = held[-limit:]
-        del held[-limit:]
+        taken = keys[-limit:]
+        del keys[-limit:]
         return taken

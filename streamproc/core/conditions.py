@@ -1,7 +1,7 @@
-"""Conditions on windows, as data: what is asked of each window of an assistant and model (rules.md 20 and 21).
+"""Conditions on windows, as data: each window of an assistant and model is judged by them (rules.md 20 and 21).
 
-Judged as Prometheus judges a rule: a condition holds for a window, or it does not; for a window without runs it does
-not. `windows` does the rest, alike for all: firing, resolving, what is remembered in between.
+As with a rule of Prometheus, a condition holds for a window or it does not; for a window without runs it does not.
+`windows` does the rest for all conditions alike: firing, resolving, the state in between.
 """
 
 from collections.abc import Sequence
@@ -18,25 +18,25 @@ class WindowCondition(Protocol):
 
     @property
     def kind(self) -> AlertKind:
-        """Of the alerts that it makes."""
+        """The kind of its alerts."""
 
     @property
     def window_ms(self) -> int:
-        """The size of the windows that it is about."""
+        """The size of the windows that it judges."""
 
     @property
     def relief(self) -> str:
-        """What there is to say where it holds no longer."""
+        """The summary for the resolution, once it no longer holds."""
 
     def judge(self, group: Group, start: int, totals: Totals) -> Sequence[tuple[Severity, str]] | None:
-        """Return each severity for which it holds of a window, and what there is to say.
+        """Return each severity for which it holds for a window, with a summary.
 
-        None: the window does not tell whether it does. It counts as if it did not, and somebody may want to know.
+        None: the window is not enough to decide. It counts as not holding, and as unjudged.
         """
 
 
 class HoldingKey(NamedTuple):
-    """Of which condition something is known, about whom, and how bad it is."""
+    """The key of a holding condition: its kind, the group that it is about, and the severity."""
 
     kind: AlertKind
     group: Group
@@ -44,9 +44,9 @@ class HoldingKey(NamedTuple):
 
 
 class Holding(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
-    """A condition that holds, so that its alert fires; which one says the key.
+    """A condition that holds, so that its alert fires; its kind is in the key.
 
-    `since`: start of its first window; `until`: end of the last one that it held of.
+    `since`: start of the first window for which it held; `until`: end of the last one.
     """
 
     assistant_id: str | None

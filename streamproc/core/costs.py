@@ -11,13 +11,13 @@ from streamproc.core.measure import TOKENS, Group, Totals
 
 MILLION = 10**6
 ANY_MODEL = "*"
-"""Stands for the models that have no price of their own."""
+"""The key of the prices for models without their own."""
 Prices = Mapping[str, int]
-"""Of a million tokens, by their type."""
+"""The price of a million tokens, by token type."""
 
 
 class CostRules(Struct, frozen=True):
-    """What may be spent: `budget` by an assistant on a model in a window; `prices` by model, or for ANY_MODEL."""
+    """`budget`: what an assistant may spend on a model in a window; `prices`: by model, or for ANY_MODEL."""
 
     kind: ClassVar = AlertKind.COST_OVER_BUDGET
     relief: ClassVar = "the cost is within the budget"
@@ -27,17 +27,17 @@ class CostRules(Struct, frozen=True):
     window_ms: int = 60_000
 
     def judge(self, group: Group, start: int, totals: Totals) -> Sequence[tuple[Severity, str]] | None:
-        """See `WindowCondition`; a window tells nothing where there are tokens, and nobody knows what they cost."""
+        """See `WindowCondition`; None for a window with tokens of unknown price."""
         prices = self.prices.get(group[1] or ANY_MODEL, self.prices.get(ANY_MODEL))
         if prices is None:
             return None if any(name.startswith(TOKENS) for name in totals.counts) else ()
-        # Of a token, so a million times as fine as the budget: nothing is rounded before it is compared.
+        # By price of a single token, a million times as fine as the budget: nothing is rounded before the comparison.
         spent = sum(totals.counts.get(TOKENS + kind, 0) * price for kind, price in prices.items())
         if spent <= self.budget * MILLION:
             return ()
-        return [(self.kind.severity, self._said(group, start, -(-spent // MILLION)))]
+        return [(self.kind.severity, self._summary(group, start, -(-spent // MILLION)))]
 
-    def _said(self, group: Group, start: int, spent: int) -> str:
+    def _summary(self, group: Group, start: int, spent: int) -> str:
         assistant, model = group
         who = "runs without an assistant" if assistant is None else f"assistant {assistant}"
         of = "an unnamed model" if model is None else model

@@ -1,7 +1,7 @@
 """Time limits of a run: overdue, or stuck in a status. Judged at every full second of a partition's time.
 
-A deadline fires once `allowance_ms` after it passed: a terminal event that is only late must raise no alarm. Nor must
-an event that was late itself: `late_ms`, by the time that is judged by (`lateness`), gives the run as much more time.
+A deadline fires `allowance_ms` after it passed: a terminal event that is only late must raise no alarm. Nor must a
+status that a late event entered: `late_ms`, its lateness by the time in use (`lateness`), gives the run that much more.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from streamproc.core.model import Run, RunEvent
 
 TICK_MS = 1_000
 NEWS_MS = 300_000
-"""How long an occurrence is news: its alert has this end time."""
-# Looked up once: there may be as many alerts as events, and a member of an enum takes as long as half an alert.
+"""How long an occurrence is news: the end time of its alert."""
+# Looked up once: there may be as many alerts as events, and an enum's member costs half as much as an alert.
 OVERDUE, STUCK, ILLEGAL = AlertKind.OVERDUE.value, AlertKind.STUCK.value, AlertKind.ILLEGAL.value
 _OVERDUE_IS, _STUCK_IS, _ILLEGAL_IS = AlertKind.OVERDUE.severity, AlertKind.STUCK.severity, AlertKind.ILLEGAL.severity
 
@@ -33,7 +33,7 @@ class Deadlines(Struct, frozen=True):
     assistants: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def fires_at(self, run: Run, profile: Profile, late_ms: int = 0) -> tuple[int, int]:
-        """Return when the limit of the run's status fires, and when its expiry; NEVER what it has not, or what does."""
+        """Return when the limit of the run's status fires, and when its expiry; NEVER for none, or if it fires."""
         if run.status not in profile.documented:
             return NEVER, NEVER
         counts_from = run.status_since + late_ms
@@ -42,7 +42,7 @@ class Deadlines(Struct, frozen=True):
         overdue_at = NEVER
         if run.expires_at is not None and self.overdue:
             overdue_at = run.expires_at * 1000 + self.allowance_ms
-            # One that was still to come when the run was heard of is the producer's own clock, whatever Kafka's was.
+            # An expiry that was still to come at the event was set by the producer's clock, whatever Kafka's time was.
             if late_ms and run.expires_at * 1000 <= counts_from:
                 overdue_at += late_ms
         for identity in run.alerts:
@@ -53,9 +53,9 @@ class Deadlines(Struct, frozen=True):
         return stuck_at, overdue_at
 
     def ends(self, run: Run, profile: Profile) -> tuple[int, int]:
-        """Return when the limit of the run's status is over, and when the run expires; NEVER what it has not.
+        """Return when the limit of the run's status ends, and when the run expires; NEVER for none.
 
-        As they stand: without the allowance, and whether or not it has been told.
+        Without the allowance, and whether or not the alert has fired.
         """
         if run.status not in profile.documented:
             return NEVER, NEVER
@@ -64,7 +64,7 @@ class Deadlines(Struct, frozen=True):
         return run.status_since + limit if limit else NEVER, (run.expires_at or 0) * 1000 if is_watched else NEVER
 
     def passed(self, run: Run, profile: Profile, now: int, late_ms: int = 0) -> list[Alert]:
-        """Return the alerts that fire for the run at `now`, those that fire already left out."""
+        """Return the alerts that begin to fire for the run at `now`."""
         stuck_at, overdue_at = self.fires_at(run, profile, late_ms)
         fired = []
         if stuck_at <= now:
@@ -74,7 +74,7 @@ class Deadlines(Struct, frozen=True):
         return fired
 
     def resolved(self, before: Run, after: Run | None, profile: Profile, at: int, now: int) -> list[Alert]:
-        """Return the resolutions of what fires for `before` and does no longer for `after` (None: it is forgotten).
+        """Return the resolutions of alerts that fire for `before` but not for `after` (None: the run is forgotten).
 
         `at`: when the run moved on. An overdue run that changes its status and is still open stays overdue.
         """
@@ -94,7 +94,7 @@ class Deadlines(Struct, frozen=True):
         return limit if own is None else own.get(run.status, limit)
 
     def _still_holds(self, kind: str, before: Run, after: Run) -> bool:
-        """Tell whether what fires for `before` does for `after`, which is open."""
+        """Tell whether an alert of this kind that fires for `before` still fires for `after`, which is open."""
         if kind == OVERDUE:
             return self.overdue and after.expires_at is not None and after.expires_at * 1000 == _since(kind, before)
         is_same_entry = after.status_offset == before.status_offset and kind == STUCK + after.status
@@ -123,7 +123,7 @@ def illegal(run: Run, event: RunEvent, now: int) -> Alert:
 
 
 def _stuck_id(run: Run) -> str:
-    """Return the id of what fires for the run's status: kind, run, and the offset of its entry (rules.md 21)."""
+    """Return the id of the alert on the run's status: kind, run, and the offset of its entry (rules.md 21)."""
     return f"{STUCK}{run.status}:{run.run_id}:{run.status_offset}"
 
 

@@ -1,14 +1,14 @@
-"""How long something of a run took, as far as it is known (rules.md 15). What is not known is None, never 0.
+"""Durations of a run, as far as they are known (rules.md 15). An unknown one is None, never 0.
 
-The RunObject's own times come first. Where it lacks the end, the event's time stands for it; where that does not go
-with the object's times, as under a wrong timestamp, both ends are taken from Kafka.
+The RunObject's own times come first. If it lacks the end, the event's time replaces it; if that contradicts the
+object's times, as a wrong timestamp does, both ends are taken from Kafka.
 """
 
 from streamproc.core.model import MAX_LATE_MS, Run
 
 
 def between(start_ms: int, end_ms: int) -> int | None:
-    """Return how long it took; None where the end is before the start by more than clocks differ."""
+    """Return the duration; None if the end is before the start by more than clocks differ."""
     taken_ms = end_ms - start_ms
     if taken_ms < 0:
         return None if taken_ms < -MAX_LATE_MS else 0
@@ -16,14 +16,14 @@ def between(start_ms: int, end_ms: int) -> int | None:
 
 
 def run_duration_ms(before: Run | None, run: Run, at_ms: int) -> int | None:
-    """Return how long a run took that ends by an event of `at_ms`, from its creation; `run` as it is afterwards."""
-    # Where its end is the first that is seen of it, Kafka tells of no beginning.
+    """Return a run's duration from its creation to its end by an event of `at_ms`; `run` as it is after that event."""
+    # If its end is its first event, Kafka has no beginning of it.
     was_seen = before is not None and before.attempt == run.attempt
     return _duration(run.created_at, run.ended_at, run.first_seen_at if was_seen else None, at_ms)
 
 
 def queue_wait_ms(before: Run, after: Run, at_ms: int) -> int | None:
-    """Return how long a run waited for the start that an event of `at_ms` tells, from its creation."""
+    """Return how long a run waited from its creation to its start, which an event of `at_ms` reports."""
     return _duration(after.created_at, after.started_at, before.status_since, at_ms)
 
 

@@ -11,7 +11,7 @@ from streamproc.core.summary import summary_of
 
 
 class FailureRules(Struct, frozen=True):
-    """When a failure rate is one to be told about. `thresholds`: ratios by severity; `window_ms`: of which windows."""
+    """When a failure rate fires an alert. `thresholds`: ratios by severity; `window_ms`: the size of its windows."""
 
     kind: ClassVar = AlertKind.FAILURE_RATE
     relief: ClassVar = "the failure rate is below the limit, or too few runs ended to tell"
@@ -27,7 +27,7 @@ class FailureRules(Struct, frozen=True):
         return sum(count for outcome, count in ended.items() if outcome in self.outcomes), sum(ended.values())
 
     def judge(self, group: Group, start: int, totals: Totals) -> Sequence[tuple[Severity, str]] | None:  # noqa: ARG002  whoever it is, and whenever
-        """See `WindowCondition`; a window tells nothing where too few runs ended."""
+        """See `WindowCondition`; None for a window in which too few runs ended."""
         failed, ended = self.rate(totals)
         if ended < self.min_ended:
             return None if ended else ()

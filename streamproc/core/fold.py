@@ -1,8 +1,8 @@
 """One arrival against one run: the verdict, and the run as it is afterwards.
 
-The merge rules answer what real payloads do (docs/domain.md 2): `started_at` moves when a run resumes, so the first one
-stays; `expires_at` turns null at the end, so the last one that was not null stays. Tokens and error of a run are those
-of its end (rules.md 12): what came before was not final, or was got over.
+The merge rules follow real payloads (docs/domain.md 2): `started_at` moves when a run resumes, so the first value
+stays; `expires_at` turns null at the end, so the last value that was not null stays. Tokens and error of a run are
+those of its end (rules.md 12): earlier ones were not final, or the run got over them.
 """
 
 from streamproc.core.lateness import IN_TIME, Lateness
@@ -15,9 +15,9 @@ DUPLICATE = Move(Verdict.DUPLICATE, expected=True)
 
 
 def judge(run: Run | None, event: RunEvent, profile: Profile, *, repeats: bool) -> Move:
-    """Give the arrival its verdict (rules.md 12 to 14). `run` is None where the run is not remembered.
+    """Give the arrival its verdict (rules.md 12 to 14). `run` is None if the run is not known.
 
-    `repeats`: it is the event that was applied last, byte for byte.
+    `repeats`: the event equals the last applied one, byte for byte.
     """
     if run is None:
         return profile.judge(None, event.status)
@@ -32,7 +32,7 @@ def judge(run: Run | None, event: RunEvent, profile: Profile, *, repeats: bool) 
 
 
 def opened(event: RunEvent, profile: Profile, at: Moment, late: Lateness = IN_TIME) -> Run:
-    """Return a run as its first event shows it."""
+    """Return a new run from its first event."""
     by_stream_ms, by_clock_ms = late
     # By position: by name it takes eight times as long, and this is the hot path.
     return Run(
@@ -65,7 +65,7 @@ def opened(event: RunEvent, profile: Profile, at: Moment, late: Lateness = IN_TI
 
 
 def advanced(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Lateness = IN_TIME) -> Run:
-    """Return `run` with an applied event merged in; `run` itself stays as it was committed."""
+    """Return a copy of `run` with an applied event merged in; the committed `run` itself stays unchanged."""
     ends, moves = event.status in profile.outcomes, event.status != run.status
     if moves and run.status in profile.outcomes:
         return _reopened(run, event, profile, at, late)
@@ -114,7 +114,7 @@ def transition(before: Run | None, after: Run, event: RunEvent, profile: Profile
 
 
 def ruling(run: Run, event: RunEvent, verdict: Verdict, profile: Profile, *, repeats: bool = False) -> Ruling:
-    """Return what became of an arrival that left the run in its status; see the schema RunVerdict for the reasons."""
+    """Return the verdict on an arrival that left the run in its status; the schema RunVerdict explains the reasons."""
     reason = reason_for(verdict, ended=run.status in profile.outcomes, repeats=repeats)
     return Ruling(
         run.run_id, verdict.value, run.status, event.status, event.timestamp, reason.value, event.offset, run.attempt
@@ -122,14 +122,14 @@ def ruling(run: Run, event: RunEvent, verdict: Verdict, profile: Profile, *, rep
 
 
 def ended_at(event: RunEvent, profile: Profile) -> int | None:
-    """Return the end in Unix seconds as the RunObject gives it; None while open, or where it does not say."""
+    """Return the RunObject's own end in Unix seconds; None if the run is open, or the object has none."""
     field = profile.ended_by.get(event.status)
     end: int | None = getattr(event, field) if field else None
     return end
 
 
 def reason_for(verdict: Verdict, *, ended: bool, repeats: bool) -> Reason:
-    """Return why an arrival of a verdict changed no status of a run that has `ended`, or not."""
+    """Return why an arrival with this verdict changed no status. `ended`: whether the run had ended."""
     match verdict:
         case Verdict.APPLIED:
             return Reason.COMPLETED if ended else Reason.REWRITTEN
@@ -142,7 +142,7 @@ def reason_for(verdict: Verdict, *, ended: bool, repeats: bool) -> Reason:
 
 
 def _reopened(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Lateness) -> Run:
-    """Return the run as a new attempt: what tells of the one before, which the object may still hold, is left out."""
+    """Return the run as a new attempt, without values of the attempt before that the object may still contain."""
     new = opened(event, profile, at, late)
     new.attempt = run.attempt + 1
     new.previous_end = run.status_since // 1000 if run.ended_at is None else run.ended_at
@@ -152,19 +152,19 @@ def _reopened(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Lat
     new.model = event.model if event.model is not None else run.model
     new.created_at = _own(event.created_at, new)
     if new.created_at is None and event.status not in profile.outcomes:
-        new.created_at = event.timestamp // 1000  # Its beginning was heard of.
+        new.created_at = event.timestamp // 1000  # Its beginning was observed.
     new.started_at = _own(event.started_at, new)
     new.expires_at = _own(event.expires_at, new)
     new.ended_at = _own(new.ended_at, new)
     if event.status not in profile.outcomes:
-        # Equal ones are what the object still holds of the end before.
+        # Equal values are left over from the end before.
         new.usage = None if event.usage == run.usage else event.usage
         new.error_code = None if event.error_code == run.error_code else event.error_code
     return new
 
 
 def _merge(new: Run, event: RunEvent) -> None:
-    """Names, and the last expiry, that were not null; creation and start as first seen."""
+    """Merge names and expiry, the last that are not null, and creation and start, the first that are not null."""
     if event.thread_id is not None:
         new.thread_id = event.thread_id
     if event.assistant_id is not None:
@@ -183,7 +183,7 @@ def _merge(new: Run, event: RunEvent) -> None:
 
 
 def _merge_own(new: Run, event: RunEvent) -> None:
-    """Merge the times of a further attempt: its creation is settled from its beginning on."""
+    """Merge the times of a further attempt; its creation stays as its first event set it."""
     if new.started_at is None:
         new.started_at = _own(event.started_at, new)
     expires_at = _own(event.expires_at, new)
@@ -192,14 +192,14 @@ def _merge_own(new: Run, event: RunEvent) -> None:
 
 
 def _own(time: int | None, run: Run) -> int | None:
-    """Return a time of the object, None where it is of an attempt before the run's present one."""
+    """Return a time of the object; None if it belongs to an attempt before the present one."""
     if time is None or run.previous_end is None or time >= run.previous_end:
         return time
     return None
 
 
 def _merge_end(new: Run, event: RunEvent, profile: Profile, *, moves: bool) -> None:
-    """Merge what is the end's own: time, tokens and error, of each the first that it has."""
+    """Merge time, tokens and error of the end; the first value of each stays."""
     if moves:
         new.usage, new.error_code = event.usage, event.error_code
     else:

@@ -1,13 +1,13 @@
 """How late an event comes: behind its partition's stream time, and behind the clock (rules.md 15 and 16).
 
-A backfill, a slow mirror or a producer with a wrong clock sends events that are late on arrival. Their times are kept,
-but the limits of what they begin must not have passed for no other reason.
+A backfill, a slow mirror or a producer with a wrong clock sends events that are late on arrival. Their times are not
+changed, but the limits of the statuses they enter must not count as passed only because the events are late.
 """
 
 from streamproc.core.model import MAX_LATE_MS
 
 Lateness = tuple[int, int]
-"""By so many milliseconds behind the stream, and behind the clock; 0 up to MAX_LATE_MS."""
+"""Milliseconds behind the stream, and behind the clock; 0 up to MAX_LATE_MS."""
 IN_TIME: Lateness = (0, 0)
 
 

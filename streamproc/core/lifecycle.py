@@ -1,4 +1,4 @@
-"""Life cycles as tables: which change of status is documented, which is merely accepted, which ends a run.
+"""Life cycles as tables: which changes of status are documented, which merely accepted, and which end a run.
 
 A profile is data. A new producer is a new profile, not new code.
 """
@@ -53,7 +53,7 @@ class Profile:
     moves: Mapping[str | None, Mapping[str, Move]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Unfold the tables into one look-up, so that the hot path decides nothing."""
+        """Unfold the tables into one look-up, so that the hot path has nothing to decide."""
         known = self.statuses
         moves = {start: {to: self._rule(start, to) for to in known} for start in known}
         fresh = {to: DOCUMENTED if to in self.initial else ACCEPTED for to in known}

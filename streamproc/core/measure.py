@@ -1,7 +1,7 @@
-"""What is measured of runs: counts and durations that can be added up in any order.
+"""The measurements of runs: counts and durations that can be added up in any order.
 
-One structure from the fold to the window, so that both stages and the exported counters cannot disagree. It is also
-what stands in run-measurements and run-windows, field by field in this order: a change of it is a new version of these.
+One structure from the fold to the window, so that both stages and the exported counters cannot disagree. It is also the
+format of run-measurements and run-windows, field by field in this order: changing it makes a new version of these.
 """
 
 from bisect import bisect_left
@@ -16,33 +16,33 @@ from streamproc.core.model import MAX_TIME_MS
 
 OTHER = "other"
 MAX_NAME_CHARS = 256
-"""A longer name of an assistant or a model is `other`: whoever sends it must not blow up every window."""
+"""A longer name of an assistant or a model becomes `other`: no producer may blow up every window."""
 MAX_CODE_CHARS = 64
 MAX_CODES = 100
-"""Different error codes of one assistant and model in a window; those beyond are `other`."""
+"""Different error codes of one assistant and model in a window; any more become `other`."""
 MAX_DURATION_MS = 10**12
-"""Of one run: 31 years. A longer one comes from a wrong clock, and must not drown the sums."""
+"""The longest duration of one run: 31 years. A longer one comes from a wrong clock, and must not drown the sums."""
 MAX_LONG = 2**63 - 1
 
 BOUNDS_MS = (500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000)
 """Upper bounds of the buckets. A run expires after 600 s, so they go past that."""
 BUCKETS = (*map(str, BOUNDS_MS), "+Inf")
 UNMEASURED = "unmeasured"
-"""Beside the buckets: what took a time that is not known (rules.md 15)."""
+"""Beside the buckets: the count of unknown durations (rules.md 15)."""
 
 Instant = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
 Count = Annotated[int, Meta(ge=0, le=MAX_LONG)]
 Name = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
 
 Group = tuple[str | None, str | None]
-"""What is measured apart: assistant and model."""
+"""The grouping of measurements: assistant and model."""
 CellKey = tuple[str | None, str | None, int]
 """Assistant, model, start of the base window in milliseconds."""
 Key = TypeVar("Key")
 
 
 def add_up(count: int, amount: int) -> int:
-    """Return the sum, or the most that an Avro long holds: token counts are the producer's word."""
+    """Return the sum, at most the largest Avro long: token counts are whatever a producer sends."""
     return min(count + amount, MAX_LONG)
 
 
@@ -52,7 +52,7 @@ def group_key(group: Group) -> str:
 
 
 class DurationNames(NamedTuple):
-    """The names of a histogram's counts: by bucket as in BUCKETS, of what took an unknown time, of the sum in ms."""
+    """The names of a histogram's counts: of each bucket in BUCKETS, of the unknown durations, of the sum in ms."""
 
     buckets: tuple[str, ...]
     unmeasured: str
@@ -67,7 +67,7 @@ class DurationNames(NamedTuple):
 # The names of the counts, or what they begin with: a status, a type, a bucket, or an outcome and a bucket follow.
 CREATED, COMPLETED, TO, TOKENS, RUN = "created", "completed", "to:", "tokens:", "run:"
 SUM_MS = "ms"
-"""Stands for a bucket, where it is the sum."""
+"""In the place of a bucket: the sum."""
 QUEUE_WAIT, ACTION_WAIT = DurationNames.of("queue:"), DurationNames.of("action:")
 
 

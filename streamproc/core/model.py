@@ -1,4 +1,4 @@
-"""The values of the core: what arrives (RunEvent), what is kept (Run), what goes out (Transition).
+"""The values of the core: RunEvent comes in, Run is the state, Transition goes out.
 
 Structs without garbage-collector tracking (`gc=False`): they hold only scalars, strings and flat tuples of those,
 and there may be millions of them.
@@ -9,21 +9,21 @@ from msgspec import Struct
 from streamproc.vocabulary import Vocabulary
 
 MAX_AHEAD_MS = 300_000
-"""Event times further ahead of the wall clock than this are not believed (as rules.md 18 says of watermarks)."""
+"""Event times further ahead of the wall clock than this are not believed (rules.md 18 for watermarks)."""
 MAX_LATE_MS = 300_000
-"""An event that is later than this is late (see `lateness`); less is in the nature of networks and clocks."""
+"""An event that is later than this counts as late (see `lateness`); networks and clocks explain less."""
 OLD_MS = 86_400_000
-"""What is so late is old: of a backfill, a slow mirror, a wrong clock."""
+"""An event that is later than this is old: from a backfill, a slow mirror, a wrong clock."""
 MIN_TIME_MS, MAX_TIME_MS = 946_684_800_000, 253_402_300_799_999
-"""The years 2000 to 9999. A Kafka timestamp outside of them is in another unit, or none (rules.md 15)."""
+"""The years 2000 to 9999. A Kafka timestamp outside of them is absent, or in another unit (rules.md 15)."""
 NO_TIMESTAMP = -1
-"""Stands for a Kafka timestamp that is no time."""
+"""In the place of a Kafka timestamp that is not a valid time."""
 Usage = tuple[int, int, int]
 """Token counts in the order prompt, completion, total."""
 
 
 class Verdict(Vocabulary):
-    """What became of an arrival; each one gets exactly one (rules.md 12 to 14)."""
+    """The verdict on an arrival; each arrival gets exactly one (rules.md 12 to 14)."""
 
     APPLIED = "applied", "The state was written."
     DUPLICATE = "duplicate", "The event told nothing new."
@@ -44,7 +44,7 @@ class Reason(Vocabulary):
 
 
 class EventFlag(Vocabulary):
-    """What is odd about a record that is taken all the same, as its decoder finds it: counted as anomalies.
+    """Anomalies that the decoder finds in a record. They are counted, and the record is processed all the same.
 
     The native decoder numbers them in this order.
     """
@@ -64,7 +64,7 @@ class EventFlag(Vocabulary):
 class RunEvent(Struct, gc=False, frozen=True):
     """One decoded RunObject as it arrived. Times of the RunObject in Unix seconds.
 
-    `timestamp`: Kafka's, in milliseconds, NO_TIMESTAMP where it is no time. `partition`: of the input.
+    `timestamp`: Kafka's, in milliseconds, NO_TIMESTAMP if it is not a valid time. `partition`: the input partition.
     """
 
     run_id: str
@@ -93,10 +93,10 @@ class RunEvent(Struct, gc=False, frozen=True):
 class Run(Struct, gc=False, array_like=True):
     """The latest state of one run. Treated as immutable once it is committed: a change makes a copy.
 
-    `attempt`: 1, and one more whenever the profile's `reopened` lets it begin again; all that follows from an attempt's
-    events is of the present one. `previous_end`: when the one before ended, in Unix seconds. `stream_lag_ms`,
-    `clock_lag_ms`: how late the event came that entered the status, see `lateness`. `payload`: 0 where `event` has the
-    payload, else its number among the state's `Payloads`, or -1 where it was let go. The order of the fields is that of
+    `attempt`: 1, and one more whenever the profile's `reopened` lets the run begin again; all values from events are
+    those of the present attempt. `previous_end`: the end of the attempt before, in Unix seconds. `stream_lag_ms`,
+    `clock_lag_ms`: how late the event was that entered the status, see `lateness`. `payload`: 0 if `event` has the
+    payload, else its number among the state's `Payloads`, or -1 if it was dropped. The order of the fields is that of
     the schema RunState.
     """
 
@@ -150,7 +150,7 @@ class Transition(Struct, gc=False, frozen=True):
 
 
 class Ruling(Struct, gc=False, frozen=True):
-    """What became of an arrival that changed no status: what it said, its verdict, and why.
+    """The verdict on an arrival that changed no status: the status it reported, the verdict, and the reason.
 
     `occurred_at` as in Transition, `attempt` of the run. The names are those of the schema RunVerdict.
     """
@@ -166,7 +166,7 @@ class Ruling(Struct, gc=False, frozen=True):
 
 
 class Moment(Struct, frozen=True):
-    """A reading of the clock, handed in. `caught_up`: nothing is left unread before it (rules.md 16)."""
+    """A reading of the clock. `caught_up`: nothing before it is unread (rules.md 16)."""
 
     wall_ms: int
     caught_up: bool

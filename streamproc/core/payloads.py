@@ -1,35 +1,35 @@
-"""The payloads of the events that runs were last changed by, apart from the runs: large, and hardly ever asked for."""
+"""The payload of the last event of each run, stored apart from the runs: large, and rarely read."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 IN_HAND = 0
-"""No number of a payload: it is where it came with."""
+"""Instead of a number: the payload is still with its run."""
 LET_GO = -1
-"""Neither: there is no room for it, and hardly a use (rules.md 17)."""
+"""Instead of a number: the payload was dropped, as there was no room and hardly a use for it (rules.md 17)."""
 
 
 class Payloads(Protocol):
     """Payloads by number. Numbers begin at 1 and go up; none is given twice."""
 
     def add(self, payload: bytes) -> int:
-        """Keep a payload; return its number."""
+        """Store a payload; return its number."""
 
     def drop(self, number: int) -> None:
-        """Forget a payload that is kept."""
+        """Drop a stored payload."""
 
     def equals(self, number: int, payload: bytes) -> bool:
-        """Tell whether this is the payload that is kept under the number."""
+        """Tell whether this is the payload stored under the number."""
 
     def read(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
-        """Return payloads that are kept, by number."""
+        """Return stored payloads by number."""
 
     def usage(self) -> "PayloadUsage":
-        """Return what they take."""
+        """Return how much room the payloads take."""
 
 
 class PayloadUsage(NamedTuple):
-    """What payloads take: how many are in memory and on disk alone, and how many bytes are used of each."""
+    """The room that payloads take: how many are in memory, how many only on disk, and the bytes of each."""
 
     in_memory: int = 0
     memory_bytes: int = 0
@@ -38,31 +38,31 @@ class PayloadUsage(NamedTuple):
 
 
 class InMemory:
-    """All of them in memory, as they are."""
+    """Stores all payloads in memory, uncompressed."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._kept: dict[int, bytes] = {}
+        self._payloads: dict[int, bytes] = {}
         self._last = IN_HAND
 
     def add(self, payload: bytes) -> int:
-        """Keep a payload; return its number."""
+        """Store a payload; return its number."""
         self._last += 1
-        self._kept[self._last] = payload
+        self._payloads[self._last] = payload
         return self._last
 
     def drop(self, number: int) -> None:
-        """Forget a payload that is kept."""
-        del self._kept[number]
+        """Drop a stored payload."""
+        del self._payloads[number]
 
     def equals(self, number: int, payload: bytes) -> bool:
-        """Tell whether this is the payload that is kept under the number."""
-        return self._kept[number] == payload
+        """Tell whether this is the payload stored under the number."""
+        return self._payloads[number] == payload
 
     def read(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
-        """Return payloads that are kept, by number."""
-        return {number: self._kept[number] for number in numbers}
+        """Return stored payloads by number."""
+        return {number: self._payloads[number] for number in numbers}
 
     def usage(self) -> PayloadUsage:
-        """Return what they take."""
-        return PayloadUsage(len(self._kept), sum(map(len, self._kept.values())))
+        """Return how much room the payloads take."""
+        return PayloadUsage(len(self._payloads), sum(map(len, self._payloads.values())))

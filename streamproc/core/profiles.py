@@ -1,4 +1,4 @@
-"""The life cycles that ship with streamproc, and where their producers' objects hold what is read of them."""
+"""The built-in life cycles, and the shapes of their producers' objects."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -67,7 +67,7 @@ _LATER = "completed failed incomplete cancelled"
 
 RESPONSES = Profile(
     name="responses",
-    initial=frozenset(("queued", "in_progress")),  # The latter where it runs in the foreground.
+    initial=frozenset(("queued", "in_progress")),  # `in_progress` if it runs in the foreground.
     queued=frozenset(("queued",)),
     running=frozenset(("in_progress",)),
     waiting=frozenset(),
@@ -106,7 +106,7 @@ LANGGRAPH = Profile(
     outcomes=MappingProxyType({"success": "succeeded", "error": "failed", "timeout": "expired"}),
     # The Run object has one time beside its creation: that of its last change.
     ended_by=MappingProxyType(dict.fromkeys(("success", "error", "timeout"), "completed_at")),
-    # None for interrupted: a run that is resumed may go on under another id, and would be said to be stuck for ever.
+    # None for interrupted: a resumed run may go on under another id, and the first would count as stuck for ever.
     limits_s=MappingProxyType({"pending": 300, "running": 3_600}),
     shape=Shape(
         paths=MappingProxyType(
@@ -123,4 +123,4 @@ LANGGRAPH = Profile(
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {profile.name: profile for profile in (ASSISTANTS, RESPONSES, LANGGRAPH)}
 )
-"""Those that ship; users define more in the settings."""
+"""The built-in profiles; users define more in the settings."""

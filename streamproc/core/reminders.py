@@ -1,8 +1,8 @@
-"""Whose deadlines to look at when: in a partition's stream time, and by the clock once it is caught up (rules.md 16).
+"""When to examine which run's deadlines: in stream time, and by the clock once caught up (rules.md 16).
 
-The two differ for runs of late events only: each time gives those as much more time as they were late by it. Once the
-stream is where the clock was at their arrival, as where live events follow old ones, it gives what the clock gives: a
-stream that jumped there tells nothing of what else is late.
+The two differ only for runs of late events: each time gives such a run as much more time as its event was late by it.
+Once stream time is where the clock was at the event's arrival, as when live events follow old ones, it gives what the
+clock gives: a stream that jumped there proves nothing about other late events.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,19 +14,19 @@ from streamproc.core.lifecycle import Profile
 from streamproc.core.model import MAX_LATE_MS, Run
 
 UNFILED_ROOM = 10_000
-"""Late runs that are kept track of without looking which of them have ended."""
+"""How many late runs are tracked before those that have ended are removed."""
 
 GetOpen = Callable[[str], Run | None]
 """Returns a run that has not ended, by its id."""
 
 
 class Reminders:
-    """Run ids by when to look at them, as of the last commit.
+    """Run ids by when to examine them, as of the last commit.
 
-    `by_clock`: runs that both times look at alike, and late ones as the clock does; `by_stream`: late ones as the
-    stream does. `unfiled`: late ones that are not in `by_clock` yet, where nobody has to look at them before
-    `unfiled_from`: a backlog brings them by the thousand, and most end before that. `next_at`: the instant from which a
-    look in stream time may be due, in milliseconds.
+    `by_clock`: runs that are examined alike by both times, and late runs by the clock; `by_stream`: late runs by stream
+    time. `unfiled`: late runs that are not in `by_clock` yet; none has to be examined there before `unfiled_from`: a
+    backlog brings them by the thousand, and most end before that. `next_at`: the instant from which a run may have to
+    be examined in stream time, in milliseconds.
     """
 
     def __init__(self, deadlines: Deadlines, profile: Profile) -> None:
@@ -40,14 +40,14 @@ class Reminders:
         self._room = UNFILED_ROOM
 
     def arm(self, runs: Iterable[Run], get_open: GetOpen) -> None:
-        """Watch runs that were read back."""
+        """File restored runs."""
         overlay = RemindersOverlay(self)
         for run in runs:
             overlay.watch(run)
         self.merge(overlay, get_open)
 
     def merge(self, overlay: "RemindersOverlay", get_open: GetOpen) -> None:
-        """Take over what an overlay on this took and added; `get_open`: of the runs as they are committed by now."""
+        """Apply what an overlay took and added; `get_open`: looks up runs as they are committed by now."""
         self.by_clock.merge(overlay.by_clock)
         self.by_stream.merge(overlay.by_stream)
         if overlay.has_filed:
@@ -66,10 +66,10 @@ class Reminders:
 
 
 class RemindersOverlay:
-    """What a commit looks at, and has to be looked at because of it: see `Reminders`, which stay as they are.
+    """The reminders that a commit takes and adds: an overlay on `Reminders`, which it does not change.
 
-    `has_filed`: what they have unfiled is in `by_clock` by now; `next_at`: the instant from which a look in stream time
-    may be due, in milliseconds; `due` tells where.
+    `has_filed`: the unfiled runs of the base are in `by_clock` by now; `next_at`: the instant from which a run may have
+    to be examined in stream time, in milliseconds; `due` tells in which calendar.
     """
 
     def __init__(self, base: Reminders) -> None:
@@ -84,7 +84,7 @@ class RemindersOverlay:
         self.next_at = base.next_at
 
     def watch(self, run: Run) -> None:
-        """Look at the run when its next deadline passes, if it has one."""
+        """File the run under its next deadline, if it has one."""
         if run.clock_lag_ms or run.stream_lag_ms:
             self._add(self.by_stream, run, run.stream_lag_ms)
             if self.unfiled_from == NEVER:
@@ -103,7 +103,7 @@ class RemindersOverlay:
                 self.next_at = calendar.next_at
 
     def file(self, now: int, look: GetOpen) -> None:
-        """See to it that late runs are looked at by the clock, once `now` is where it was at their arrival.
+        """File late runs by the clock too, once `now` is where the clock was at their arrival.
 
         `look` returns an open run as it is by now.
         """
@@ -117,19 +117,19 @@ class RemindersOverlay:
         self.unfiled_from = NEVER
 
     def due(self, now: int, *, by_clock: bool) -> CalendarOverlay[str] | None:
-        """Return where the next look is due at `now`, None where none is; of several the earliest."""
+        """Return the calendar whose next run is due at `now`, the earlier one if both are; None if neither is."""
         first = self.by_clock
         if not by_clock and self.by_stream.next_at < first.next_at:
             first = self.by_stream
         return first if first.next_at <= now else None
 
     def find_next(self) -> None:
-        """Find out anew when a look in stream time may be due, once some were taken."""
+        """Recompute `next_at`, after reminders were taken."""
         self.next_at = min(self.unfiled_from, self.by_clock.next_at, self.by_stream.next_at)
 
 
 def more_ms(run: Run, now: int, *, by_clock: bool) -> int:
-    """Return how much more time a run has, where it is looked at at `now`."""
+    """Return how much more time a run has when it is examined at `now`."""
     if not run.clock_lag_ms and not run.stream_lag_ms:
         return 0
     is_behind = now <= run.status_since + run.clock_lag_ms - MAX_LATE_MS

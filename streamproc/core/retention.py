@@ -8,7 +8,7 @@ MIN_BUCKET_MS = 1_000
 MAX_FORGOTTEN_PER_COMMIT = 5_000
 BUCKETS_PER_RETENTION = 1_000
 HEARD_PER_RETENTION = 100
-"""How finely it is kept when an open run was last heard of by an event that changes nothing else."""
+"""How many times per retention an open run's state is renewed by events that change nothing else."""
 
 
 class Retention(Struct, frozen=True):
@@ -19,17 +19,17 @@ class Retention(Struct, frozen=True):
 
     @property
     def shortest_ms(self) -> int:
-        """Before so long no run is forgotten, ended or not."""
+        """No run, ended or not, is forgotten before this."""
         return min(self.terminal_ms, self.open_ms)
 
     @property
     def bucket_ms(self) -> int:
-        """How finely runs are filed by when they may be forgotten."""
+        """The width of the buckets in which runs are filed by when they may be forgotten."""
         return max(MIN_BUCKET_MS, self.shortest_ms // BUCKETS_PER_RETENTION)
 
     @property
     def heard_every_ms(self) -> int:
-        """After so long an open run's state says anew when it was heard, by an event that changes nothing else."""
+        """After this time, an event that changes nothing else renews `retained_from` of an open run."""
         return max(1, self.open_ms // HEARD_PER_RETENTION)
 
     def due_at(self, run: Run, *, terminal: bool) -> int:

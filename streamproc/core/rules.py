@@ -1,4 +1,4 @@
-"""Everything that the fold of a run goes by, handed in as one value."""
+"""All rules for the fold of a run, as one value."""
 
 from msgspec import Struct, field
 
@@ -10,7 +10,7 @@ from streamproc.core.retention import Retention
 class Rules(Struct, frozen=True):
     """How runs are judged, watched, measured and forgotten.
 
-    Measurements are filed by base windows of `base_ms`, in which `max_groups` assistants and models are told apart.
+    Measurements are filed by base windows of `base_ms`; each distinguishes at most `max_groups` assistants and models.
     """
 
     profile: Profile

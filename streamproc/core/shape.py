@@ -1,4 +1,4 @@
-"""Where a producer's object holds what the fold reads. Data: a profile names it, the codec finds it."""
+"""Where a producer's object has what the fold needs. Data: a profile names the paths, the codec reads them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ NAMES = ("thread_id", "assistant_id", "model", "error_code")
 REQUIRED = ("id", "status")
 TOOLS, METADATA = "required_tools", "metadata"
 TARGETS = (*REQUIRED, *NAMES, *TIMES, *TOKENS, TOOLS, METADATA)
-"""What may be read of an object; all but `REQUIRED` may be absent or null."""
+"""The values that may be read from an object; all but `REQUIRED` may be absent or null."""
 
 LIST = "[]"
-"""Behind a name in a path: each item of the list."""
+"""After a name in a path: each item of the list."""
 PER_SECOND = MappingProxyType({"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000})
 
 
@@ -23,8 +23,8 @@ class Shape:
     """The paths of one producer's object.
 
     `paths` maps targets to paths, such as `usage.prompt_tokens` or `calls[].name`, in the order in which they are
-    tried; `statuses` maps what the producer writes to the profile's statuses, where they differ; `only`: where there
-    are any, an event in another status is rejected; `time_unit` is that of times given as plain numbers.
+    tried; `statuses` maps the producer's spellings to the profile's statuses where they differ; `only`: unless it is
+    empty, an event in another status is rejected; `time_unit` is that of times given as plain numbers.
     """
 
     paths: Mapping[str, tuple[str, ...]]
@@ -34,10 +34,10 @@ class Shape:
 
     @property
     def per_second(self) -> int:
-        """How many of `time_unit` make a second."""
+        """How many of `time_unit` are in a second."""
         return PER_SECOND[self.time_unit]
 
 
 def same_names(*names: str, **paths: str) -> Mapping[str, tuple[str, ...]]:
-    """Return paths: targets that stand under their own name, then those that do not."""
+    """Return paths: of targets whose name is their path, then of the others."""
     return MappingProxyType({**{name: (name,) for name in names}, **{name: (path,) for name, path in paths.items()}})

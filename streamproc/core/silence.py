@@ -1,4 +1,4 @@
-"""The alert that the stream is silent: over all sources, so it is the task of measurement partition 0 that tells it."""
+"""The alert that the stream is silent. It is about all sources: the task of measurement partition 0 fires it."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from streamproc.core.windowstate import SILENCE_KEY, Silence, WindowOutcome, Win
 
 
 def watch(state: WindowState, out: WindowOutcome) -> None:
-    """Fire where every source is caught up, and the last event was seen too long before."""
+    """Fire if every source is caught up, and the last event was seen too long before."""
     rules, sources = state.rules, out.sources(state)
     if not rules.silence_ms or not sources.all_heard or out.get(state, SILENCE_KEY) is not None:
         return
@@ -21,7 +21,7 @@ def watch(state: WindowState, out: WindowOutcome) -> None:
 
 
 def end(state: WindowState, out: WindowOutcome, marks: Iterable[Mark]) -> None:
-    """Resolve where an event was seen since, as the first of these marks tells that says so."""
+    """Resolve if an event was seen since; the first of these marks that shows one gives the time."""
     silence = out.get(state, SILENCE_KEY)
     if not isinstance(silence, Silence):
         return

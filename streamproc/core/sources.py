@@ -12,7 +12,7 @@ NOT_HEARD = -1
 
 
 class SourceMark(Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """What is known of one source, as an earlier release kept it: each under a key of its own."""
+    """What is known of one source, in the format of an earlier release: each source under its own key."""
 
     watermark: int
     read_until: int
@@ -32,13 +32,13 @@ class Sources(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     seen_at: list[int]
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the lists, read back, are not of the same sources."""
+        """Raise ValueError if the restored lists do not have the same sources."""
         if not len(self.watermarks) == len(self.read_until) == len(self.seen_at):
             raise ValueError("lists of different lengths")
 
     @classmethod
     def of(cls, count: int, known: Mapping[Any, Any]) -> "Sources":
-        """Return so many sources, of which is known what a SourceMark under their number says, if there is one."""
+        """Return `count` sources, each as its SourceMark in `known` says, if there is one."""
         sources = cls([NOT_HEARD] * count, [0] * count, [0] * count)
         for number in range(count):
             mark = known.get(number)
@@ -55,27 +55,27 @@ class Sources(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
 
     @property
     def watermark(self) -> int:
-        """Up to when everything was read: the minimum over all sources, NOT_HEARD until each has sent a mark."""
+        """The time up to which everything was read: the minimum of all sources; NOT_HEARD before each has sent one."""
         return min(self.watermarks, default=NOT_HEARD)
 
     def copy(self) -> "Sources":
-        """Return one that can be changed on its own."""
+        """Return an independent copy."""
         return Sources(self.watermarks.copy(), self.read_until.copy(), self.seen_at.copy())
 
     def hear(self, marks: Iterable[Mark]) -> None:
-        """Take note of marks; one of a partition that does not exist counts for nothing."""
+        """Note marks; ignore one of a partition that does not exist."""
         watermarks, read_until, seen_at, count = self.watermarks, self.read_until, self.seen_at, len(self.watermarks)
         for mark in marks:
             number, sent_at = mark.source_partition, mark.sent_at
             if number >= count:
                 continue
             known = watermarks[number]
-            # A source that is caught up has read all there was when it said so: its time is the clock's as of then.
+            # A source that was caught up when it sent the mark had read everything: its time is the clock's as of then.
             watermark = sent_at if mark.idle and sent_at > mark.watermark else mark.watermark
             if watermark > known:
                 watermarks[number] = watermark
             read_until[number] = sent_at if mark.idle else 0
-            # One that was not heard of is listened to from now on.
+            # For a source without an earlier mark, silence counts from now on.
             seen = sent_at if known == NOT_HEARD and sent_at > mark.seen_at else mark.seen_at
             if seen > seen_at[number]:  # noqa: PLR1730  max() is a call
                 seen_at[number] = seen

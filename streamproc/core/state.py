@@ -1,4 +1,4 @@
-"""The committed state of one partition, and what a commit changes. Only a confirmed one, or a restore, touches it."""
+"""The committed state of one partition, and the changes of a commit. Only confirmed commits and restores modify it."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
@@ -18,15 +18,15 @@ from streamproc.core.tally import Limiter, Tally
 
 MAX_LET_GO = 5_000
 MAX_FIRED_PER_COMMIT = 2_000
-"""Where a great many deadlines pass at once, the rest fires in the next commits: each has to stay small."""
+"""If very many deadlines pass at once, the rest fires in the next commits: each commit has to stay small."""
 
 
 class CommitOutcome(Struct):
-    """What one commit changes and sends: an overlay on a State, which it leaves as it is.
+    """What one commit changes and sends: an overlay on a State, which it does not modify.
 
-    `runs`: the last state of each run touched, None where it is forgotten; `forgotten`: the offsets of those runs' last
-    applied events; `causes`: the offset of the event that changed a state without being applied, or step.CLOCK;
-    `forgetting`, `limits`: what it took from the state's, and added; `room`: how many deadlines may still fire.
+    `runs`: the last state of each changed run, None if it is forgotten; `forgotten`: the offsets of the last applied
+    events of those; `causes`: the offset of an event that changed a state without being applied, or step.CLOCK;
+    `forgetting`, `limits`: overlays on those of the state; `room`: how many deadlines may still fire.
     """
 
     tally: Tally
@@ -44,9 +44,9 @@ class CommitOutcome(Struct):
 
 
 class State:
-    """What one partition remembers: its runs, and how far its stream time has come.
+    """The state of one partition: its runs, and its stream time.
 
-    `forgetting` says which runs to look at when for retention, `limits` for deadlines. Its runs have their payloads in
+    `forgetting` says when to examine which runs for retention, `limits` for deadlines. The payloads of the runs are in
     `payloads`.
     """
 
@@ -64,13 +64,13 @@ class State:
         self._let_go_until = 0
         self._letting_go: Iterator[str] | None = None
         self.changed: set[str] | None = None
-        """Runs that were changed since this was last emptied; None where nobody wants to know."""
+        """The runs changed since the caller last emptied this set; None if changes are not tracked."""
         self.snapshot_ms = 0
-        """The clock as of the last snapshot that was taken of it, in milliseconds; 0: none yet."""
+        """The clock at the last snapshot of this state, in milliseconds; 0: none yet."""
 
     @property
     def live_keys(self) -> int:
-        """How many keys run-state holds."""
+        """How many keys run-state has."""
         return len(self.runs)
 
     def open_runs(self) -> ValuesView[Run]:
@@ -78,13 +78,13 @@ class State:
         return self.runs.open_runs()
 
     def holds(self, run: Run, event: RunEvent) -> bool:
-        """Tell whether the event is what was applied to the run last: the same bytes of the same schema."""
+        """Tell whether the event equals the one applied to the run last: the same bytes of the same schema."""
         if run.event_schema != event.schema or run.payload == LET_GO:
             return False
         return self.payloads.equals(run.payload, event.payload) if run.payload else run.event == event.payload
 
     def put(self, run: Run) -> None:
-        """Set a run's latest state, which is the state's own from now on: its payload goes to the others."""
+        """Set a run's latest state. It belongs to this object from now on: its payload moves to `payloads`."""
         before = self.runs.get(run.run_id)
         if not run.payload:
             run.payload = self.payloads.add(run.event)
@@ -97,22 +97,22 @@ class State:
             if before is not None:
                 self._leave(before.status)
         if before is None or self._ends(before, run):
-            # At the earliest time that it may be due, ended or not: then it is looked at again, and filed anew.
+            # Under the earliest time at which it may be due, ended or not: then it is examined, and filed anew.
             self.forgetting.add(run.run_id, run.retained_from + self.shortest_ms)
 
     def put_ended(self, ended: Mapping[str, bytes], retained_from: Iterable[int], statuses: Mapping[str, int]) -> None:
-        """Add packed runs that are not here yet: by id, since when each is retained, how many there are in a status."""
+        """Add new packed runs by id, with the `retained_from` of each, and how many are in each status."""
         self.runs.put_ended(ended)
         self.by_status.update(statuses)
         for run_id, retained in zip(ended, retained_from, strict=True):
             self.forgetting.add(run_id, retained + self.shortest_ms)
 
     def arm(self) -> None:
-        """Watch the deadlines of a state that was read back."""
+        """Schedule the deadlines of a restored state."""
         self.limits.arm(self.runs.open_runs(), self.runs.get_open)
 
     def remove(self, run_id: str) -> None:
-        """Forget a run, if it is there."""
+        """Forget a run, if it exists."""
         run = self.runs.get(run_id)
         if run is not None:
             del self.runs[run_id]
@@ -128,7 +128,7 @@ class State:
         return run.status in self.rules.profile.outcomes
 
     def merge(self, out: CommitOutcome) -> None:
-        """Take over what a confirmed commit changed. It has to have begun on this state as it is."""
+        """Apply the changes of a confirmed commit. The commit must have begun on this state as it is."""
         self.forgetting.merge(out.forgetting)
         if self.changed is not None:
             self.changed.update(out.runs)
@@ -142,18 +142,18 @@ class State:
         self.stream_time = out.stream_time
 
     def settle(self, out: CommitOutcome) -> None:
-        """Take over what was looked at in vain, where there is nothing to commit: nobody has to look again."""
+        """If there is nothing to commit: note what was examined without a change, so that nothing examines it again."""
         self.forgetting.merge(out.forgetting)
         self.limits.merge(out.limits, self.runs.get_open)
 
     def let_go(self, now: int) -> None:
         """Drop the payloads of ended runs whose retention is over by the clock, though not yet by the stream.
 
-        For want of room (rules.md 17), a few thousand at a time: the rest comes with the next call. Only where no
+        To make room (rules.md 17), a few thousand at a time: the next call goes on with the rest. Call it only while no
         commit is under way on this state.
         """
         if self._letting_go is None:
-            # Runs are filed by the shorter retention: one that has the longer is looked at until that is over.
+            # Runs are filed by the shorter retention: one with the longer retention is examined until that is over.
             longer = self.rules.retention.terminal_ms - self.shortest_ms
             self._letting_go = iter(list(self.forgetting.between(self._let_go_until - longer, now)))
             self._let_go_until = now
@@ -169,11 +169,11 @@ class State:
                     self.changed.add(run_id)
 
     def look_again(self) -> None:
-        """Let `let_go` look at all of it anew: runs have come that it would have looked at before."""
+        """Let `let_go` examine all runs anew: runs were added that it would have examined before."""
         self._let_go_until = 0
 
     def whole(self, runs: Sequence[Run]) -> list[Run]:
-        """Return runs with their payloads, in that order."""
+        """Return the runs with their payloads, in the given order."""
         payloads = self.payloads.read(run.payload for run in runs if run.payload)
         return [replace(run, event=payloads[run.payload], payload=IN_HAND) if run.payload else run for run in runs]
 
@@ -183,7 +183,7 @@ class State:
         return len(runs) + sum((run is not None) - (run_id in runs) for run_id, run in changed.items())
 
     def _ends(self, before: Run, run: Run) -> bool:
-        """Tell whether the run ended: while it was open it may have been filed for long after that."""
+        """Tell whether the run ended: while it was open, it may have been filed under a much later time."""
         outcomes = self.rules.profile.outcomes
         return before.status != run.status and run.status in outcomes
 

@@ -1,7 +1,7 @@
 """A batch of arrivals, and the passing of time, against the state of a partition.
 
-`step` decides and returns; it never changes committed state (rules.md 9). The Outcome is an overlay: what the state
-will be once the commit is confirmed, and what that commit has to say.
+`step` decides and returns; it never changes committed state (rules.md 9). The outcome is an overlay: the state after
+the confirmed commit, and the outputs of that commit.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from streamproc.core.state import CommitOutcome, State
 from streamproc.core.tally import FoldAnomaly, Tally
 
 MAX_LOOKED_AT = 20_000
-"""Reminders that one event, or one look at the clock, goes through: most of them are of runs that have moved on."""
+"""How many reminders one event, or one clock tick, processes: most are of runs that have moved on."""
 
 OLD_TIMESTAMP, TIMESTAMP_ABSENT = FoldAnomaly.OLD_TIMESTAMP, FoldAnomaly.TIMESTAMP_ABSENT
 ODD_VERDICTS = {Verdict.STALE: FoldAnomaly.STALE, Verdict.ILLEGAL: FoldAnomaly.ILLEGAL}
 CLOCK = -1
-"""In `CommitOutcome.causes`: no event, but the time that passed."""
+"""In `CommitOutcome.causes`: passing time, not an event."""
 
 
 def begin(state: State) -> CommitOutcome:
@@ -50,14 +50,14 @@ def step(state: State, events: Sequence[RunEvent], at: Moment, out: CommitOutcom
         if timestamp < oldest_credible:
             event = _timed(event, at, out)  # noqa: PLW2901
         _arrive(state, out, event, at)
-        # In between, not at the end of a batch: else it would depend on where batches are cut what fires.
+        # After each event, not at the end of a batch: else what fires would depend on where batches are cut.
         if limits.next_at <= out.stream_time and out.room > 0:
             _fire(state, out, out.stream_time, by_clock=False)
     return out
 
 
 def pass_time(state: State, at: Moment, out: CommitOutcome) -> CommitOutcome:
-    """Let the partition's `now` (rules.md 16) do its part: deadlines, then retention."""
+    """Apply the partition's `now` (rules.md 16): deadlines, then retention."""
     out.now = at.wall_ms if at.caught_up else min(out.stream_time, at.wall_ms)
     if at.caught_up:
         _fire(state, out, out.now, by_clock=True)
@@ -66,7 +66,7 @@ def pass_time(state: State, at: Moment, out: CommitOutcome) -> CommitOutcome:
 
 
 def _timed(event: RunEvent, at: Moment, out: CommitOutcome) -> RunEvent:
-    """Return an event whose timestamp is of long ago, or none, with a time; count it."""
+    """Count an event whose timestamp is old or absent; return it with a valid time."""
     if event.timestamp > NO_TIMESTAMP:
         out.tally.anomalies[OLD_TIMESTAMP] += 1
         return event
@@ -83,7 +83,7 @@ def _arrive(state: State, out: CommitOutcome, event: RunEvent, at: Moment) -> No
     old = run is not None and run.retained_from + state.shortest_ms <= now
     if run is not None and old and state.due_at(run) <= now:
         _resolve(out, run, None, rules, now, now)
-        run = None  # Forgotten by stream time, whether or not a commit has said so yet.
+        run = None  # Forgotten by stream time, whether or not a commit has removed it yet.
     repeats = run is not None and run.status == event.status and state.holds(run, event)
     move = judge(run, event, rules.profile, repeats=repeats)
     out.tally.arrival(event, move.verdict, rules.profile)
@@ -101,7 +101,7 @@ def _arrive(state: State, out: CommitOutcome, event: RunEvent, at: Moment) -> No
 
 
 def _hear(out: CommitOutcome, run: Run, event: RunEvent, rules: Rules, at: Moment) -> None:
-    """Remember that an open run was heard of (rules.md 17); not each time, since it takes a state of its own."""
+    """Note that an open run was heard of (rules.md 17); not each time, since every note is a new state."""
     if at.wall_ms - run.retained_from >= rules.retention.heard_every_ms:
         new: Run = run.__copy__()  # type: ignore[attr-defined]
         new.retained_from = at.wall_ms
@@ -147,7 +147,7 @@ def _now(out: CommitOutcome, event: RunEvent, at: Moment) -> int:
 
 
 def _fire(state: State, out: CommitOutcome, now: int, *, by_clock: bool) -> None:
-    """Fire deadlines that passed, each as of the full second at which it was due to be looked at."""
+    """Fire deadlines that passed, each as of the full second under which it was filed."""
     rules, limits = state.rules, out.limits
 
     def look(run_id: str) -> Run | None:
@@ -155,7 +155,7 @@ def _fire(state: State, out: CommitOutcome, now: int, *, by_clock: bool) -> None
 
     looks = MAX_LOOKED_AT
     while looks > 0 and out.room > 0:
-        # Each time: a late run that fired is filed anew, and its next deadline may have passed as well.
+        # In every round: a late run that fired is filed anew, and its next deadline may have passed as well.
         limits.file(now, look)
         calendar = limits.due(now, by_clock=by_clock)
         if calendar is None:
@@ -171,7 +171,7 @@ def _fire(state: State, out: CommitOutcome, now: int, *, by_clock: bool) -> None
             if run is None:
                 continue
             fired = rules.deadlines.passed(run, rules.profile, tick, more_ms(run, now, by_clock=by_clock))
-            # Not of one that is forgotten, whether or not a commit has said so yet.
+            # Not for a forgotten run, whether or not a commit has removed it yet.
             if fired and state.due_at(run) > tick:
                 limits.watch(_flagged(out, run, fired, CLOCK))
                 out.room -= len(fired)
@@ -179,16 +179,16 @@ def _fire(state: State, out: CommitOutcome, now: int, *, by_clock: bool) -> None
 
 
 def _report_illegal(out: CommitOutcome, run: Run, event: RunEvent, now: int) -> None:
-    """Say it once for each run and pair of statuses (rules.md 21)."""
+    """Fire once for each run and pair of statuses (rules.md 21)."""
     alert = deadlines.illegal(run, event, now)
     if run.payload == LET_GO:
-        out.alerts.append(alert)  # Its state cannot be written: it may be said again.
+        out.alerts.append(alert)  # Its state cannot be written, so the alert may be repeated.
     elif alert.alert_id not in run.alerts:
         _flagged(out, run, [alert], event.offset)
 
 
 def _flagged(out: CommitOutcome, run: Run, fired: Sequence[Alert], cause: int) -> Run:
-    """Send the alerts, and remember in the run's state that they were sent."""
+    """Send the alerts, and note in the run's state that they were sent."""
     new: Run = run.__copy__()  # type: ignore[attr-defined]
     new.alerts = (*run.alerts, *[alert.alert_id for alert in fired])
     out.runs[run.run_id] = new
@@ -198,7 +198,7 @@ def _flagged(out: CommitOutcome, run: Run, fired: Sequence[Alert], cause: int) -
 
 
 def _resolve(out: CommitOutcome, before: Run, after: Run | None, rules: Rules, at: int, now: int) -> None:
-    """Resolve what `before` fires and `after` does not; None: the run is forgotten."""
+    """Resolve alerts that fire for `before` but not for `after`; None: the run is forgotten."""
     gone = rules.deadlines.resolved(before, after, rules.profile, at, now)
     out.alerts += gone
     if gone and after is not None:

@@ -1,4 +1,4 @@
-"""What totals say in full: by name, with histograms, as run-metrics and Prometheus have it."""
+"""Totals in full: named counts and histograms, as in run-metrics and Prometheus."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -11,7 +11,7 @@ from streamproc.core.measure import MAX_LONG, SUM_MS, UNMEASURED, Totals, add_up
 class Histogram(Struct):
     """Durations in milliseconds. `buckets`: upper bounds as in BUCKETS to counts, not cumulative, zeros left out.
 
-    UNMEASURED among them counts those that are not known; they are no part of `count` and `sum_ms`.
+    The bucket UNMEASURED counts unknown durations; they are not part of `count` and `sum_ms`.
     """
 
     sum_ms: int = 0
@@ -19,12 +19,12 @@ class Histogram(Struct):
 
     @property
     def count(self) -> int:
-        """How many durations."""
+        """The number of known durations."""
         return min(sum(self.buckets.values()) - self.buckets.get(UNMEASURED, 0), MAX_LONG)
 
     @property
     def ends(self) -> int:
-        """How many there were, those of an unknown duration too."""
+        """The number of all durations, the unknown ones included."""
         return min(sum(self.buckets.values()), MAX_LONG)
 
 
@@ -56,10 +56,10 @@ class Summary(Struct):
 
 
 def summary_of(totals: Totals) -> Summary:
-    """Return what totals say; counts of other names are left out."""
-    found = Summary(totals.created, totals.errors)
-    by_kind = {"to": found.transitions, "tokens": found.tokens}
-    waits = {"queue": found.queue_wait, "action": found.action_wait}
+    """Return totals as a summary; counts of other names are left out."""
+    summary = Summary(totals.created, totals.errors)
+    by_kind = {"to": summary.transitions, "tokens": summary.tokens}
+    waits = {"queue": summary.queue_wait, "action": summary.action_wait}
     for name, count in totals.counts.items():
         kind, outcome, rest = _parts(name)
         if kind in by_kind:
@@ -67,21 +67,21 @@ def summary_of(totals: Totals) -> Summary:
             continue
         durations = waits.get(kind)
         if kind == "run":
-            durations = found.runs.get(outcome)
+            durations = summary.runs.get(outcome)
             if durations is None:
-                durations = found.runs[outcome] = Histogram()
+                durations = summary.runs[outcome] = Histogram()
         if durations is None:
             continue
         if rest == SUM_MS:
             durations.sum_ms = count
         else:
             durations.buckets[rest] = count
-    return found
+    return summary
 
 
 @lru_cache(maxsize=2_000)
 def _parts(name: str) -> tuple[str, str, str]:
-    """Return a count's kind, the outcome that it is of, empty where it is of none, and what remains."""
+    """Split the name of a count into its kind, its outcome (empty if it has none), and the rest."""
     kind, _, rest = name.partition(":")
     outcome, _, bucket = rest.rpartition(":") if kind == "run" else ("", "", rest)
     return kind, outcome, bucket

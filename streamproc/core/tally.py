@@ -1,6 +1,6 @@
-"""What a commit amounts to in numbers: the only source of the counters exported and of the measurements sent on.
+"""The counts of a commit: the only source of the exported counters and of the measurements.
 
-Closed sets of keys for statuses and kinds, so that nothing a producer writes can become a new series; models and
+Keys for statuses and kinds come from closed sets, so that nothing a producer writes can become a new series; models and
 assistants are limited where they are exported.
 """
 
@@ -34,7 +34,7 @@ _TOKENS = tuple(TOKENS + kind for kind in TOKEN_TYPES)
 MAX_FIRSTS = 16
 """Of one commit: one of each kind, and of so many unknown statuses."""
 MAX_TOKENS = 10**12
-"""Of one run. More is no count but a mistake, and must not drown the sums."""
+"""The most tokens of one run. More is a mistake, and must not drown the sums."""
 
 
 class FoldAnomaly(Vocabulary):
@@ -63,7 +63,7 @@ class FoldAnomaly(Vocabulary):
 
 Anomaly = EventFlag | FoldAnomaly
 ANOMALIES: tuple[Anomaly, ...] = (*EventFlag, *FoldAnomaly)
-"""What is counted as odd."""
+"""All that is counted as an anomaly."""
 KEY_ABSENT, KEY_MISMATCH = FoldAnomaly.KEY_ABSENT, FoldAnomaly.KEY_MISMATCH
 TWO_PARTITIONS, UNKNOWN_STATUS = FoldAnomaly.TWO_PARTITIONS, FoldAnomaly.UNKNOWN_STATUS
 
@@ -77,28 +77,28 @@ class Exemplar(Struct, frozen=True):
 
 
 class First(NamedTuple):
-    """The first event of a commit that was odd in some way: so that somebody can look at it."""
+    """The first event of a commit with an anomaly, so that somebody can examine it."""
 
     run_id: str
     offset: int
 
 
 class Limiter:
-    """Tells so many groups of a base window apart, first come, first served; any other is `other`.
+    """Admits a limited number of groups to a base window, first come, first served; any other becomes `other`.
 
-    A hint of one task, never stored: it bounds the memory of the windows, whatever names producers make up.
+    Local to one task, never stored: it bounds the memory of the windows, whatever names producers make up.
     """
 
     def __init__(self, max_groups: int = 5_000, windows: int = 10) -> None:
-        """Remember the groups of the last `windows` base windows that came up."""
+        """Remember the groups of the last `windows` base windows in use."""
         self._max_groups = max_groups
         self._windows = windows
         self._groups: dict[int, set[Group]] = {}
         self._own: set[int] = set()
-        """The base windows whose set nobody else has."""
+        """The base windows whose set of groups no fork shares."""
 
     def fork(self) -> "Limiter":
-        """Return one that goes on from here, and leaves this one as it is."""
+        """Return a copy that goes on from here, and does not change this limiter."""
         new = Limiter(self._max_groups, self._windows)
         new._groups = self._groups.copy()
         return new
@@ -124,12 +124,12 @@ class Limiter:
 class Tally(Struct):
     """Counts of one commit.
 
-    `transitions`: applied changes of status by where from ("": new) and where to; `ended`: runs that ended, by
+    `transitions`: applied changes by the status before ("": new) and after; `ended`: runs that ended, by
     assistant and outcome; `models`: durations and waits by model; `tokens`: by assistant, model and type; `spenders`:
     runs with tokens, by assistant and model; `cells`: all that, by group and base window.
-    There may be as many cells as events: the others are what is exported, so that nobody has to go through the cells.
-    `firsts`: a few, by what is odd, and what it is: of an unknown status the status, of a run on two partitions the
-    other one.
+    There may be as many cells as events: the other fields are exported, so that no export has to go through the cells.
+    `firsts`: a few examples, by anomaly and detail: the status if it is unknown, the other partition if a run is on
+    two.
     """
 
     base_ms: int = 60_000
@@ -147,7 +147,7 @@ class Tally(Struct):
     firsts: dict[tuple[Anomaly, str], First] = field(default_factory=dict)
 
     def arrival(self, event: RunEvent, verdict: Verdict, profile: Profile) -> None:
-        """Count one arrival, and what is odd about it (rules.md 1 and 14)."""
+        """Count one arrival and its anomalies (rules.md 1 and 14)."""
         self.verdicts[verdict] += 1
         if event.status not in profile.moves:
             self._odd(UNKNOWN_STATUS, event, event.status)
@@ -160,9 +160,9 @@ class Tally(Struct):
             self._odd(KEY_MISMATCH, event)
 
     def moved(self, before: Run | None, after: Run, change: Transition, profile: Profile, event_ms: int) -> None:
-        """Count an applied change of status and the time that it ended (rules.md 15).
+        """Count an applied change of status and the duration that it ended (rules.md 15).
 
-        `event_ms`: when that was, as far as the event is believed; the window is that of it.
+        `event_ms`: the time of the change, as far as the event is believed; it decides the window.
         """
         start, to, known = change.from_status, change.to_status, profile.moves
         shown = to if to in known else OTHER
@@ -188,7 +188,7 @@ class Tally(Struct):
             self._end(cell, change, run_duration_ms(before, after, event_ms), after)
 
     def completed(self, before: Run, after: Run, event_ms: int) -> None:
-        """Count what an event first brought of a run that had ended already: usage, an error (rules.md 12)."""
+        """Count usage or an error that an event first brought for a run that had already ended (rules.md 12)."""
         cell = self._cell(after, event_ms)
         cell.add(COMPLETED)
         if before.usage is None:
@@ -197,7 +197,7 @@ class Tally(Struct):
             cell.error(after.error_code)
 
     def is_twofold(self, first: First, other: int) -> None:
-        """Count a run that was opened here and lives on the partition `other`, too (rules.md 1)."""
+        """Count a run that was opened here and also lives on the partition `other` (rules.md 1)."""
         self.anomalies[TWO_PARTITIONS] += 1
         self.firsts.setdefault((TWO_PARTITIONS, str(other)), first)
 
@@ -239,7 +239,7 @@ class Tally(Struct):
                 self.tokens[run.assistant_id, run.model, kind] += tokens
 
     def _model(self, run: Run) -> Totals:
-        found = self.models.get(run.model)
-        if found is None:
-            found = self.models[run.model] = Totals()
-        return found
+        totals = self.models.get(run.model)
+        if totals is None:
+            totals = self.models[run.model] = Totals()
+        return totals

@@ -1,7 +1,7 @@
-"""Event-time windows: sums of measurements, closed by the watermark, revised by what comes late (rules.md 18 and 19).
+"""Event-time windows: sums of measurements, closed by the watermark, revised by late arrivals (rules.md 18 and 19).
 
-Measurements and marks are taken in their order, and a window closes at the mark that lets it: cutting them into other
-batches closes the same windows with the same sums.
+Measurements and marks are processed in their order, and a window closes at the mark that permits it: cutting them into
+other batches closes the same windows with the same sums.
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ def absorb(state: WindowState, arrivals: Iterable[Measurements], out: WindowOutc
 
 
 def finish(state: WindowState, out: WindowOutcome, *, watches_silence: bool) -> None:
-    """End a commit: close what an earlier one had no room for, number the revisions, tell of silence."""
+    """End a commit: close windows that an earlier commit had no room for, number revisions, fire on silence."""
     _advance(state, out)
     for key in list(out.revised):
         _revise(out, key)
@@ -47,9 +47,10 @@ def finish(state: WindowState, out: WindowOutcome, *, watches_silence: bool) -> 
 
 
 def _measure(state: WindowState, out: WindowOutcome, measurements: Iterable[Measurement]) -> None:
-    """Add to the windows of each size; what is late or dropped for one of them counts once.
+    """Add to the windows of each size; a measurement that is late or dropped for one of them counts once.
 
-    The hot loop of the windows: times are reckoned here rather than by the rules, a key is made where it is kept.
+    The hot loop of the windows: it computes times itself instead of calling the rules, and makes a WindowKey only to
+    store it.
     """
     rules, changed = state.rules, out.changed
     for measurement in measurements:
@@ -78,7 +79,7 @@ def _measure(state: WindowState, out: WindowOutcome, measurements: Iterable[Meas
 
 
 def _window(state: WindowState, out: WindowOutcome, key: WindowKey) -> Window:
-    """Return a window that this commit changes from now on: the committed one's copy, or a new one."""
+    """Return a window for this commit to change: a copy of the committed one, or a new one."""
     committed = state.values.get(key) if key not in out.changed else None
     if isinstance(committed, Window):
         window = committed.copy()
@@ -90,7 +91,7 @@ def _window(state: WindowState, out: WindowOutcome, key: WindowKey) -> Window:
 
 
 def _hear(state: WindowState, out: WindowOutcome, marks: Iterable[Mark]) -> None:
-    """Take note of how far sources have come, and close what that lets close."""
+    """Note the progress of the sources, and close the windows that it permits to close."""
     out.own_sources(state).hear(marks)
     silence.end(state, out, marks)
     out.target = _target(state, out)
@@ -98,20 +99,20 @@ def _hear(state: WindowState, out: WindowOutcome, marks: Iterable[Mark]) -> None
 
 
 def _target(state: WindowState, out: WindowOutcome) -> int:
-    """Return the watermark that the marks allow: none before every source has sent one."""
+    """Return the watermark that the marks permit; it does not move before every source has sent a mark."""
     return max(out.watermark, out.sources(state).watermark)
 
 
 def _advance(state: WindowState, out: WindowOutcome) -> None:
     """Move the watermark to its target, and close and drop what it passes, in the order of time.
 
-    Where a commit has no room for all of it, the watermark stays in front of the rest until the next one.
+    If a commit has no room for all of them, the watermark stays before the rest until the next commit.
     """
     while (now := min(out.closing.next_at, out.holding.next_at)) <= out.target:
         if out.room <= 0:
             out.watermark = max(out.watermark, now - 1)
             return
-        # Windows first: those that close at the same moment tell whether a condition still holds.
+        # Windows first: those that close at the same moment decide whether a condition still holds.
         if out.closing.next_at == now:
             for key in out.closing.take(out.room):
                 out.room -= 1
@@ -141,9 +142,9 @@ def _look_at(state: WindowState, out: WindowOutcome, key: WindowKey, now: int) -
 
 
 def _revise(out: WindowOutcome, key: WindowKey) -> None:
-    """Send what came late in this commit, if anything did.
+    """Send a revision of the window if anything came late in this commit.
 
-    One that came about late is not judged: what is in its first revision depends on the commit.
+    A window that began late is not judged: the content of its first revision depends on where commits are cut.
     """
     window = out.changed.get(key)
     if key in out.revised and isinstance(window, Window):
@@ -153,21 +154,21 @@ def _revise(out: WindowOutcome, key: WindowKey) -> None:
 
 
 def _judge(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Totals, now: int) -> None:
-    """Ask of a window that closes in time what is asked of windows of its size."""
+    """Judge a window that closes in time by the conditions on windows of its size."""
     for condition in state.rules.conditions:
         if key.size_ms != condition.window_ms:
             continue
-        found = condition.judge(key[:2], key.start, totals)
-        if found is None:
+        judgement = condition.judge(key[:2], key.start, totals)
+        if judgement is None:
             kind, unjudged = condition.kind, out.unjudged
             unjudged[kind] = unjudged.get(kind, 0) + 1
             continue
-        for severity, summary in found:
+        for severity, summary in judgement:
             _hold(state, out, HoldingKey(condition.kind, key.group, severity), key, now, summary)
 
 
 def _hold(state: WindowState, out: WindowOutcome, key: HoldingKey, of: WindowKey, now: int, summary: str) -> None:
-    """Take note that a condition holds of a window, and fire where it did not hold before."""
+    """Note that a condition holds for a window, and fire if it did not hold before."""
     before = out.get(state, key)
     goes_on = isinstance(before, Holding)
     since = before.since if isinstance(before, Holding) else of.start
@@ -179,7 +180,7 @@ def _hold(state: WindowState, out: WindowOutcome, key: HoldingKey, of: WindowKey
 
 
 def _look_again(state: WindowState, out: WindowOutcome, key: HoldingKey, now: int) -> None:
-    """Resolve a condition that did not hold of the window that closes now, or for which none came about."""
+    """Resolve a condition that does not hold for the window closing now, or whose group has no such window."""
     holding, rules = out.get(state, key), state.rules
     if isinstance(holding, Holding) and rules.judged_again_at(key.kind, holding) <= now:
         out.changed[key] = None

@@ -1,4 +1,4 @@
-"""What a window task remembers, and what one of its commits changes."""
+"""The state of a window task, and the changes of one commit to it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,13 +15,13 @@ from streamproc.core.sources import SourceMark, Sources
 from streamproc.vocabulary import Vocabulary
 
 MAX_LOOKED_AT = 2_000
-"""Windows that one commit closes or drops: it has to stay small."""
+"""How many windows one commit closes or drops at most, so that it stays small."""
 NOT_YET = -1
 """The revision of a window that has not closed."""
 
 
 class WindowRules(Struct, frozen=True):
-    """How windows are cut and when they close. `sources`: how many partitions measure; `silence_ms` 0: never said."""
+    """How windows are cut and when they close. `sources`: how many partitions measure; `silence_ms` 0: no alert."""
 
     sources: int
     stream: str
@@ -40,11 +40,11 @@ class WindowRules(Struct, frozen=True):
         return self.closes_at(key) + self.retention_ms
 
     def condition(self, kind: AlertKind) -> WindowCondition | None:
-        """Return the condition of a kind, None where nothing of the kind is asked for any more."""
+        """Return the condition of a kind, None if it is no longer configured."""
         return next((each for each in self.conditions if each.kind is kind), None)
 
     def judged_again_at(self, kind: AlertKind, holding: Holding) -> int:
-        """Return the watermark at which the group's next window closes, and tells whether the condition still holds."""
+        """Return the watermark that closes the group's next window, which decides whether the condition still holds."""
         condition = self.condition(kind)
         return holding.until + (condition.window_ms if condition else 0) + self.grace_ms
 
@@ -59,7 +59,7 @@ class WindowKey(NamedTuple):
 
     @property
     def group(self) -> Group:
-        """Return what it is about."""
+        """The group that the window is about."""
         return self.assistant_id, self.model
 
 
@@ -76,19 +76,19 @@ class Window(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
 
 
 class Silence(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
-    """The silence that was told: since when, by the clock."""
+    """The silence whose alert fires. `since`: by the clock."""
 
     since: int
 
 
 SILENCE_KEY, SOURCES_KEY = "silence", "sources"
 Key = WindowKey | HoldingKey | str | int
-"""Of a window, of a condition that holds, of the silence, of the sources; a number: of one source, see SourceMark."""
+"""The key of a window, a holding condition, the silence, or the sources; a number: of one source, see SourceMark."""
 Value = Window | Holding | Silence | Sources | SourceMark
 
 
 class WindowState:
-    """What one measurement partition remembers. `watermark` in milliseconds: it is the stream time of the position."""
+    """The state of one measurement partition. `watermark` in milliseconds: the stream time of the position."""
 
     def __init__(self, rules: WindowRules, watermark: int = 0) -> None:
         self.rules = rules
@@ -100,23 +100,23 @@ class WindowState:
 
     @property
     def stream_time(self) -> int:
-        """How far time has come: the watermark, also where the clock moved it and there was nothing to commit."""
+        """How far time has come: the watermark, even if the clock moved it and there was nothing to commit."""
         return max(self.watermark, self.idle_until)
 
     @property
     def live_keys(self) -> int:
-        """How many keys the state topic holds."""
+        """How many keys the state topic has."""
         return len(self.values)
 
     def arm(self) -> None:
-        """Watch the windows of a state that was read back."""
+        """Schedule the windows of a restored state."""
         out = WindowOutcome.on(self)
         for key, value in self.values.items():
             out.remind(self.rules, key, value)
         self._take_over(out)
 
     def merge(self, out: "WindowOutcome") -> None:
-        """Take over what a confirmed commit changed. It has to have begun on this state as it is."""
+        """Apply the changes of a confirmed commit. The commit must have begun on this state as it is."""
         for key, value in out.changed.items():
             if value is None:
                 self.values.pop(key, None)
@@ -126,14 +126,14 @@ class WindowState:
         self._take_over(out)
 
     def settle(self, out: "WindowOutcome") -> None:
-        """Take over what was looked at in vain, where there is nothing to commit: nobody has to look again."""
+        """If there is nothing to commit: note what was examined without a change, so that nothing examines it again."""
         self.idle_until = out.watermark
         self._take_over(out)
 
     def live_after(self, changed: Mapping[Key, Value | None]) -> int:
         """Return the number of keys once `changed` is merged."""
-        held = self.values
-        return len(held) + sum((value is not None) - (key in held) for key, value in changed.items())
+        values = self.values
+        return len(values) + sum((value is not None) - (key in values) for key, value in changed.items())
 
     def _take_over(self, out: "WindowOutcome") -> None:
         self.closing.merge(out.closing)
@@ -150,21 +150,21 @@ class Closing(NamedTuple):
 
 
 class Dropped(Vocabulary):
-    """Why an arrival is in no window: what somebody has to look at differs."""
+    """Why an arrival is in no window. The two point to different causes."""
 
     LATE = "late", "It came after `windows.retention_s`."
     OLD = "old", "It came a day or more after that."
 
     @staticmethod
     def after(ms: int) -> "Dropped":
-        """Return the reason where the retention of the last window that had taken it was over for so long."""
+        """Return the reason, given how long ago the retention of the last fitting window ended."""
         return Dropped.OLD if ms >= OLD_MS else Dropped.LATE
 
 
 class WindowOutcome(Struct):
     """What one commit changes and sends: an overlay on a WindowState, which it leaves as it is.
 
-    `closing`, `holding`: what it took from the state's, and added; `target`: the watermark that the marks allow;
+    `closing`, `holding`: overlays on those of the state; `target`: the watermark that the marks permit;
     `room`: how many windows may still be closed or dropped; `changed`: values, None where they are gone; `late`:
     arrivals after a close; `dropped`: those in no window, by `Dropped`; `unjudged`: windows that did not tell whether a
     condition holds, by its kind.
@@ -185,11 +185,11 @@ class WindowOutcome(Struct):
 
     @classmethod
     def on(cls, state: WindowState) -> "WindowOutcome":
-        """Return an empty one."""
+        """Return an empty outcome."""
         return cls(state.watermark, CalendarOverlay(state.closing), CalendarOverlay(state.holding))
 
     def remind(self, rules: WindowRules, key: Key, value: Value) -> None:
-        """Look at a window when it closes or expires, at a condition that holds when its next window closes."""
+        """Schedule a window for its close or expiry, a holding condition for the close of its next window."""
         if isinstance(key, WindowKey) and isinstance(value, Window):
             closed = value.revision != NOT_YET
             self.closing.add(key, rules.expires_at(key) if closed else rules.closes_at(key))
@@ -197,18 +197,18 @@ class WindowOutcome(Struct):
             self.holding.add(key, rules.judged_again_at(key.kind, value))
 
     def get(self, state: WindowState, key: Key) -> Value | None:
-        """Return a value as it is on top of `state`."""
+        """Return a value as this outcome changes it, else as in `state`."""
         return self.changed[key] if key in self.changed else state.values.get(key)
 
     def sources(self, state: WindowState) -> Sources:
-        """Return what is known of the sources; it is not to be changed."""
+        """Return what is known of the sources; the caller must not change it."""
         known = self.get(state, SOURCES_KEY)
         return known if isinstance(known, Sources) else Sources.of(state.rules.sources, state.values)
 
     def own_sources(self, state: WindowState) -> Sources:
-        """Return the sources, to be changed along with this commit.
+        """Return the sources, for this commit to change.
 
-        What is held of single sources is dropped in the same commit: never is one known twice, or not at all.
+        The same commit removes the values of single sources: a source is never known twice, or not at all.
         """
         own = self.changed.get(SOURCES_KEY)
         if not isinstance(own, Sources):

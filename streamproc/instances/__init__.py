@@ -1,1 +1,1 @@
-"""What an instance says of itself, in run-instances: beside the pipeline and never in its way."""
+"""The reports of an instance about itself in run-instances: beside the pipeline and never in its way."""

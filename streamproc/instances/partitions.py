@@ -1,4 +1,4 @@
-"""The assigned partitions, as the instance reports them: what their tasks told last."""
+"""The assigned partitions, as the instance reports them: from the records of their tasks."""
 
 from streamproc.codec.instances import Partition
 from streamproc.runtime.ports import TopicPartition
@@ -6,7 +6,7 @@ from streamproc.runtime.taskrecords import TaskRecords
 
 
 def reported(records: TaskRecords) -> list[Partition]:
-    """Return the assigned partitions as they are, in order."""
+    """Return the reports of the assigned partitions, in order."""
     return [_partition(records, source) for source in sorted(records.assigned or ())]
 
 
@@ -31,7 +31,7 @@ def _partition(records: TaskRecords, source: TopicPartition) -> Partition:
 
 
 def _standstill(records: TaskRecords, source: TopicPartition) -> tuple[str | None, float | None, str | None]:
-    """Return why a partition does not go on, since when, and the details; without a reason, since when it does."""
+    """Return why a partition stands still, since when, and details; if it does not, no reason, and since when."""
     task, failure = records.tasks.get(source), records.failures.get(source)
     if failure is not None:
         return failure.cause, failure.since, failure.why or None

@@ -1,4 +1,4 @@
-"""This process: the name of its instance, and what it takes."""
+"""This process: the name of its instance, and its use of CPU and memory."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import psutil
 
 
 class ProcessUsage(NamedTuple):
-    """What the process has taken so far: CPU time in seconds, resident memory in bytes."""
+    """Use by the process: CPU time so far in seconds, resident memory in bytes."""
 
     cpu_seconds: float
     memory_bytes: int
@@ -21,12 +21,12 @@ def host() -> str:
 
 
 def instance_id(group_instance_id: str | None) -> str:
-    """Return the name of a new instance: its own where it has one, else one that no other instance has had."""
+    """Return the name of a new instance: its configured name if it has one, else a unique one."""
     return group_instance_id or f"{host()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def usage() -> ProcessUsage:
-    """Return what this process has taken."""
+    """Return the use by this process."""
     process = psutil.Process()
     with process.oneshot():
         times = process.cpu_times()

@@ -21,7 +21,7 @@ from streamproc.runtime.writer import Writer
 from streamproc.version import installed
 
 STOP_S = 1.0
-"""For the report in hand and the word that the instance was stopped."""
+"""For the current report, and the last one, which says that the instance stopped."""
 ADVICE = "nothing else depends on it; STREAMPROC_INSTANCES__ENABLED=false does without"
 
 log = structlog.get_logger(__name__)
@@ -31,14 +31,14 @@ Readiness = Callable[[], tuple[bool, Mapping[str, Any]]]
 
 
 class ReportedParts(NamedTuple):
-    """Who knows how it is."""
+    """The sources of a report."""
 
     readiness: Readiness
     partitions: Callable[[], list[Partition]]
 
 
 class Identity(NamedTuple):
-    """Which instance it is: what stays the same for as long as it runs."""
+    """The identity of an instance: it stays the same as long as the instance runs."""
 
     instance_id: str
     application_id: str
@@ -46,7 +46,7 @@ class Identity(NamedTuple):
 
 
 class Reporter:
-    """Reports while it is entered. `clock`: the wall clock, in seconds."""
+    """Reports while its context is entered. `clock`: the wall clock, in seconds."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Reporter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End within STOP_S of `stop`; what it was not told to stop for leaves the last report as it is."""
+        """End within STOP_S of `stop`; without a call of `stop`, the last report stays as it is."""
         assert self._task is not None  # noqa: S101  it was entered
         if not self._stopping.is_set():
             self._task.cancel()
@@ -90,7 +90,7 @@ class Reporter:
         await self._writer.close()
 
     def stop(self) -> None:
-        """Begin to stop: say so in the topic, while the pipeline comes to its own end."""
+        """Begin to stop: report it in the topic while the pipeline ends."""
         if self._task is not None and not self._stopping.is_set():
             self._stopping.set()
             asyncio.get_running_loop().call_later(STOP_S, self._task.cancel)
@@ -142,5 +142,5 @@ class Reporter:
 
 
 def _why(error: Exception) -> str:
-    """Only our own errors' texts are known to hold no payload."""
+    """Return the text of our own errors, else the class name: other texts may contain payload."""
     return str(error) if isinstance(error, StreamprocError) else type(error).__name__

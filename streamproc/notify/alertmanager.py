@@ -1,8 +1,8 @@
-"""Push to Alertmanagers: each is told what fires, again and again, and for five minutes what has ended.
+"""Push to Alertmanagers: each repeatedly gets the alerts that fire, and for five minutes those that have ended.
 
-As in Prometheus, every Alertmanager gets everything, since a cluster of them shares notifications and silences, not
-alerts. An alert counts as delivered when one has taken it; the others are told in their own time, and one that is away
-holds up nobody.
+As in Prometheus, every Alertmanager gets every alert, since a cluster of them shares notifications and silences, not
+alerts. An alert counts as delivered when one Alertmanager has accepted it; each of the others gets it at its own pace,
+and one that is away delays none of them.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from streamproc.runtime.ports import Committed
 
 PATH = "/api/v2/alerts"
 LINGER_S = 0.2
-"""A commit brings several alerts: so long the first waits for the others."""
+"""How long the first alert waits for more: a commit brings several."""
 MAX_REST_S = 5.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
-"""Others may have taken the alerts meanwhile; one that comes back has to hear of them soon."""
+"""Back-off. Other Alertmanagers may have the alerts already; one that comes back has to get them soon."""
 ABOUT_CONTENT = frozenset((400, 413, 422))
-"""Statuses by which a batch is refused for what is in it: of one alert, as a rule."""
+"""Statuses that refuse a batch for its content, usually that of one alert."""
 
 
 class Alertmanagers:
@@ -64,13 +64,13 @@ class Alertmanagers:
             console_url=console_url,
         )
         self._senders = [
-            _Sender(url, settings, self._board, self._client, lambda held: render(held, self._now_ms()), observer)
+            _Sender(url, settings, self._board, self._client, lambda each: render(each, self._now_ms()), observer)
             for url in settings.urls
         ]
 
     @property
     def waiting(self) -> int:
-        """How many alerts no Alertmanager has taken or refused yet."""
+        """How many alerts no Alertmanager has accepted or refused yet."""
         return self._board.waiting
 
     def assign(self, starts: Mapping[int, Start]) -> None:
@@ -78,14 +78,14 @@ class Alertmanagers:
         self._board.assign(starts)
 
     def clear(self) -> None:
-        """From here on nothing is sent: the partitions' next owner may know better what fires."""
+        """Send nothing from here on: the partitions' next owner may know better which alerts fire."""
         self._board.clear()
 
     async def room(self) -> None:
-        """There always is: the table has a limit of its own."""
+        """Return at once: the table has a limit of its own."""
 
     def take(self, partition: int, offset: int, alert: Alert, published_ms: int) -> None:
-        """Enter it into the table."""
+        """Add an alert to the table."""
         self._board.take(partition, offset, alert, published_ms, self._now_ms())
         self._wake()
 
@@ -99,13 +99,13 @@ class Alertmanagers:
             self._wake()
 
     def settle(self) -> dict[int, Committed]:
-        """Let go of what ended long enough ago."""
+        """Remove alerts that ended long enough ago; return the offsets to commit."""
         self._board.expire(self._now_ms())
         self._tell_dropped()
         return self._board.offsets()
 
     async def run(self) -> None:
-        """Send to each, side by side."""
+        """Send to all Alertmanagers concurrently."""
         async with self._client, asyncio.TaskGroup() as tasks:
             for sender in self._senders:
                 tasks.create_task(sender.run())
@@ -129,7 +129,7 @@ class Alertmanagers:
 
 
 class _Sender:
-    """Sends to one Alertmanager what it does not know yet, or should hear again."""
+    """Sends to one Alertmanager the alerts that are new to it, or due again."""
 
     def __init__(
         self,
@@ -161,16 +161,16 @@ class _Sender:
                 await self._rest()
 
     async def _rest(self) -> None:
-        """Wait for news, and at most until something may have to be sent again."""
+        """Wait for news, at most until an alert may be due again."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.news.wait(), min(MAX_REST_S, self._resend_s / 4))
             await asyncio.sleep(LINGER_S)
         self.news.clear()
 
     async def _send(self, due: Sequence[TrackedAlert]) -> None:
-        """Send in batches, until something goes wrong: what is due may be something else after the wait."""
+        """Send in batches until one fails: after the wait, other alerts may be due."""
         for start in range(0, len(due), self._max_batch):
-            batch = [held for held in due[start : start + self._max_batch] if self._board.holds(held)]
+            batch = [each for each in due[start : start + self._max_batch] if self._board.holds(each)]
             if not batch:
                 continue
             outcome = await self._post(batch)
@@ -180,8 +180,8 @@ class _Sender:
             self._complaints.recovered(self._backoff.succeeded())
 
     async def _post(self, batch: Sequence[TrackedAlert]) -> PostResult:
-        """Send a batch; one that is refused for what is in it goes in halves, until the bad alert is alone."""
-        outcome = await self._client.post(self._url + PATH, json.encode([self._render(held) for held in batch]))
+        """Send a batch; split one that is refused for its content, until the bad alert is alone."""
+        outcome = await self._client.post(self._url + PATH, json.encode([self._render(each) for each in batch]))
         is_bad = outcome.result is DeliveryResult.REFUSED and not _refuses_all(outcome)
         if is_bad and len(batch) > 1:
             middle = len(batch) // 2
@@ -189,22 +189,26 @@ class _Sender:
             return first if first.result is DeliveryResult.FAILED else await self._post(batch[middle:])
         self._observer.sent(Receiver.ALERTMANAGER, outcome.result, len(batch))
         if outcome.result is not DeliveryResult.FAILED:
-            for held in batch:
-                held.settled = True
-                held.sent[self._url] = inf if is_bad else time.monotonic()
+            for each in batch:
+                each.settled = True
+                each.sent[self._url] = inf if is_bad else time.monotonic()
         self._complain(outcome, batch[0])
         return outcome
 
-    def _complain(self, outcome: PostResult, held: TrackedAlert) -> None:
+    def _complain(self, outcome: PostResult, tracked: TrackedAlert) -> None:
         if outcome.result is DeliveryResult.FAILED:
             self._complaints.warn("the Alertmanager takes no alerts; they are sent again", outcome.why)
         elif _refuses_all(outcome):
             self._complaints.warn("the Alertmanager refuses alerts: check the URL and how to log in", outcome.why)
         elif outcome.result is DeliveryResult.REFUSED:
-            where: dict[str, Any] = {"partition": held.partition, "offset": held.offset, "kind": held.alert.kind}
+            where: dict[str, Any] = {
+                "partition": tracked.partition,
+                "offset": tracked.offset,
+                "kind": tracked.alert.kind,
+            }
             self._complaints.warn("an alert was refused and is not sent again", outcome.why, **where)
 
 
 def _refuses_all(outcome: PostResult) -> bool:
-    """Tell whether it is not about what was sent, but where to and by whom; such alerts are sent again in time."""
+    """Tell whether the refusal is about the URL or the log-in, not the content; such alerts are sent again in time."""
     return outcome.result is DeliveryResult.REFUSED and outcome.status not in ABOUT_CONTENT

@@ -1,4 +1,4 @@
-"""The settings of the push: which receivers there are, and how to reach them. None by default."""
+"""The settings of the push: its receivers, none by default, and how to reach them."""
 
 import re
 from typing import Self

@@ -1,4 +1,4 @@
-"""One POST and what became of it. Shows neither what was sent nor what came back, only its status."""
+"""One POST and its result. The result shows neither the request nor the response, only the status."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,7 +12,7 @@ OK, REDIRECT, SERVER_ERROR = 200, 300, 500
 
 
 class PostResult(NamedTuple):
-    """`status` None: no answer. `why` may be logged. `retry_after_s` is what the receiver asks for."""
+    """`status` None: no answer. `why` may be logged. `retry_after_s`: the wait that the receiver asks for."""
 
     result: DeliveryResult
     why: str
@@ -24,7 +24,7 @@ class Poster(HttpSession):
     """Posts JSON."""
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> PostResult:
-        """Send `body`; raises nothing for whatever a receiver or the network may do."""
+        """Send `body`; raises nothing, whatever a receiver or the network does."""
         sent = {"content-type": "application/json", **(headers or {})}
         try:
             async with self.request("POST", url, body, sent) as answer:

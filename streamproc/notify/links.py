@@ -1,4 +1,4 @@
-"""Where an alert leads: to its run's page in the console."""
+"""The console page that an alert links to."""
 
 from urllib.parse import urlencode
 
@@ -6,6 +6,6 @@ from streamproc import runpage
 
 
 def page_of(console_url: str, run_id: str | None) -> str:
-    """Return the page of an alert's run; where it is about none, that of all alerts."""
+    """Return the page of an alert's run, or that of all alerts if it is about no run."""
     path, query = runpage.page_of(run_id) if run_id else ("alerts", {})
     return f"{console_url.rstrip('/')}/{path}{'?' if query else ''}{urlencode(query)}"

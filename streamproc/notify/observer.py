@@ -1,4 +1,4 @@
-"""What the push tells whoever watches it, such as `observe`."""
+"""The interface by which the push reports to its observers, such as `observe`."""
 
 from enum import StrEnum
 from typing import Protocol
@@ -14,7 +14,7 @@ class Receiver(StrEnum):
 
 
 class DeliveryResult(Vocabulary):
-    """What became of an attempt to deliver an alert."""
+    """The result of an attempt to deliver an alert."""
 
     DELIVERED = "delivered", "The receiver took it."
     FAILED = "failed", "There was no answer, or one such as 503: it is tried again."

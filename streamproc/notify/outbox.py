@@ -13,7 +13,7 @@ from streamproc.core.alerts import Alert
 
 
 class Item(Struct, eq=False):
-    """An alert to be delivered, and when it was taken, on a clock that never jumps."""
+    """An alert to be delivered, and when it was added, by the monotonic clock."""
 
     partition: int
     offset: int
@@ -22,7 +22,7 @@ class Item(Struct, eq=False):
 
 
 class Outbox:
-    """Items by key. A key is with one sender at a time; afterwards it goes to the end of the row."""
+    """Items by key. One sender at a time has a key; afterwards the key goes to the end of the queue."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -33,7 +33,7 @@ class Outbox:
         self._room.set()
 
     def __len__(self) -> int:
-        """Return how many are not done."""
+        """Return how many items are not done."""
         return sum(map(len, self._undone.values()))
 
     def clear(self) -> None:
@@ -44,7 +44,7 @@ class Outbox:
         self._room.set()
 
     def put(self, item: Item) -> None:
-        """Add an item behind those of its key."""
+        """Add an item after those of its key."""
         self._undone.setdefault(item.partition, set()).add(item.offset)
         if item.alert.key in self._items:
             self._items[item.alert.key].append(item)
@@ -54,7 +54,7 @@ class Outbox:
         self._look()
 
     async def room(self) -> None:
-        """Wait until there are fewer than the limit."""
+        """Wait until there are fewer items than the limit."""
         await self._room.wait()
 
     async def next(self) -> Item:
@@ -62,12 +62,12 @@ class Outbox:
         return self._items[await self._row.get()][0]
 
     def holds(self, item: Item) -> bool:
-        """Tell whether the item is still to be delivered by whoever has it."""
+        """Tell whether its sender should still deliver the item."""
         items = self._items.get(item.alert.key)
         return items is not None and items[0] is item
 
     def done(self, item: Item) -> None:
-        """Take the item off, delivered or given up."""
+        """Remove an item, delivered or given up."""
         if self.holds(item):
             items = self._items[item.alert.key]
             items.popleft()
@@ -79,7 +79,7 @@ class Outbox:
             self._look()
 
     def again(self, item: Item) -> None:
-        """Let it have its turn again, after the others."""
+        """Return an item to the queue, after the other keys."""
         if self.holds(item):
             self._row.put_nowait(item.alert.key)
 
@@ -95,7 +95,7 @@ class Outbox:
 
 
 def _emptied(row: Queue[str]) -> Queue[str]:
-    """Empty the queue that senders are waiting at."""
+    """Empty the queue on which senders wait."""
     while not row.empty():
         row.get_nowait()
     return row

@@ -1,7 +1,7 @@
-"""A RunAlert as Alertmanager's v2 API takes it.
+"""A RunAlert in the format of Alertmanager's v2 API.
 
-Labels are the identity: what tells one alert from another, and what people route, group and silence by. Everything
-else, and whatever may differ between firing and resolved, is an annotation.
+Labels are the identity: they distinguish alerts, and people route, group and silence by them. Everything else, and
+whatever may differ between firing and resolved, is an annotation.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from streamproc.notify.naming import alert_name, page_name
 from streamproc.notify.rendering import bounded, rfc3339
 
 PATIENCE = 4
-"""Intervals of sending again after which an alert of ours ends by itself, as Prometheus has it.
+"""After this many resend intervals an alert of ours ends by itself, as with Prometheus.
 
 A firing alert always carries an end in the near future. Without it every Alertmanager would apply its own
 resolve_timeout; with it, an alert of a service that died, or whose group lost the partition, ends at a known time,
@@ -26,7 +26,7 @@ MAX_SUMMARY_CHARS = 1_000
 
 
 class AlertRenderer(Struct, frozen=True):
-    """What is the same for every alert of an installation. A `generator_url` goes before `console_url`."""
+    """Renders alerts, by settings common to an installation. A `generator_url` takes precedence over `console_url`."""
 
     application: str
     labels: Mapping[str, str]
@@ -35,16 +35,16 @@ class AlertRenderer(Struct, frozen=True):
     runbooks_url: str | None
     console_url: str | None = None
 
-    def __call__(self, held: TrackedAlert, now_ms: int) -> dict[str, Any]:
+    def __call__(self, tracked: TrackedAlert, now_ms: int) -> dict[str, Any]:
         """Return the alert as it is at `now_ms`."""
-        starts = min(held.began.since, now_ms)
+        starts = min(tracked.began.since, now_ms)
         postable = {
-            "labels": self._labels(held.began),
-            "annotations": self._annotations(held),
+            "labels": self._labels(tracked.began),
+            "annotations": self._annotations(tracked),
             "startsAt": rfc3339(starts),
-            "endsAt": rfc3339(max(starts, self._ends(held, now_ms))),
+            "endsAt": rfc3339(max(starts, self._ends(tracked, now_ms))),
         }
-        url = self._url(held.began)
+        url = self._url(tracked.began)
         return postable if url is None else {**postable, "generatorURL": url}
 
     def _url(self, alert: Alert) -> str | None:
@@ -65,8 +65,8 @@ class AlertRenderer(Struct, frozen=True):
         }
         return {**self.labels, **_present(values)}
 
-    def _annotations(self, held: TrackedAlert) -> dict[str, str]:
-        alert = held.alert
+    def _annotations(self, tracked: TrackedAlert) -> dict[str, str]:
+        alert = tracked.alert
         source = (alert.source_topic, alert.source_partition, alert.source_offset)
         values = {
             "status": alert.status,
@@ -77,13 +77,13 @@ class AlertRenderer(Struct, frozen=True):
         }
         return {"summary": alert.summary[:MAX_SUMMARY_CHARS], **_present(values)}
 
-    def _ends(self, held: TrackedAlert, now_ms: int) -> float:
-        if held.until is None:
+    def _ends(self, tracked: TrackedAlert, now_ms: int) -> float:
+        if tracked.until is None:
             return now_ms + PATIENCE * self.resend_s * 1000
-        ended = held.alert.ends_at or held.until - AFTERWARDS_MS
-        return min(ended, now_ms) if held.alert.state is AlertState.RESOLVED else ended
+        ended = tracked.alert.ends_at or tracked.until - AFTERWARDS_MS
+        return min(ended, now_ms) if tracked.alert.state is AlertState.RESOLVED else ended
 
 
 def _present(values: Mapping[str, str | None]) -> dict[str, str]:
-    """Leave out what there is not: Alertmanager takes an empty label for none."""
+    """Leave out empty values: Alertmanager ignores empty labels."""
     return {name: bounded(value) for name, value in values.items() if value}

@@ -24,14 +24,14 @@ from streamproc.notify.webhook import Webhook
 from streamproc.runtime.feed import Feed
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
-"""Each time a subscription is begun anew, by connections of its own: more often would be a load on the broker."""
+"""Back-off. Each restart of a subscription makes its own connections: more often would burden the broker."""
 STOP_S = 2.0
 
 log = structlog.get_logger(__name__)
 
 
 class AlertOrigin(NamedTuple):
-    """Where the alerts come from.
+    """The source of the alerts.
 
     `feed` makes a subscription in the consumer group given; `partitions` returns how many the topic has, 0 where it
     does not exist.
@@ -44,7 +44,7 @@ class AlertOrigin(NamedTuple):
 
 
 class Pusher:
-    """Pushes while it is entered. Raises ConfigError, when made or entered, where a setting or the topic is wrong."""
+    """Pushes while its context is entered. Creation and entry raise ConfigError if a setting or the topic is wrong."""
 
     def __init__(
         self,
@@ -78,20 +78,20 @@ class Pusher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop, after 2 s in any case. What is not delivered by then is delivered after the next start."""
+        """Stop within 2 s. Alerts not delivered by then are delivered after the next start."""
         self.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_S)
 
     def stop(self) -> None:
-        """Begin to stop: the pipeline may take its time for that, and the push uses the same."""
-        if not self._stopping:  # A second time it would cut short how the first one ends.
+        """Begin to stop: the push stops while the pipeline does."""
+        if not self._stopping:  # A second call would interrupt the end that the first one began.
             self._stopping = True
             for task in self._tasks:
                 task.cancel()
 
     async def _push(self, sink: Sink) -> None:
-        """Read and deliver; after a failure from the last commit on."""
+        """Read and deliver; after a failure, go on from the last commit."""
         backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
         while True:
             began = asyncio.get_running_loop().time()
@@ -106,7 +106,7 @@ class Pusher:
 
 
 def _why(error: Exception) -> str:
-    """Name the first cause. Only our own errors' texts are known to hold no payload."""
+    """Name the first cause. Only the texts of our own errors certainly contain no payload."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, StreamprocError):

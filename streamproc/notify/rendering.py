@@ -1,4 +1,4 @@
-"""Values as receivers want them: times as RFC 3339, names and ids of bounded length."""
+"""Values in the receivers' formats: times as RFC 3339, names and ids of bounded length."""
 
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -17,7 +17,7 @@ def rfc3339(time_ms: float) -> str:
 
 
 def bounded(text: str) -> str:
-    """Return text of at most MAX_LABEL_CHARS; what is longer keeps its beginning, and what tells it from others."""
+    """Cut text to MAX_LABEL_CHARS; a longer one keeps its beginning, and an ending that distinguishes it."""
     if len(text) <= MAX_LABEL_CHARS:
         return text
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARS]

@@ -1,4 +1,4 @@
-"""How a webhook's receiver knows that a request is ours, and fresh: HMAC-SHA256 over the time and the body."""
+"""The signature that proves to a receiver that a request is ours, and fresh: HMAC-SHA256 over time and body."""
 
 import hmac
 from hashlib import sha256

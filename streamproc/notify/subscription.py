@@ -1,4 +1,4 @@
-"""Reads run-alerts for one receiver, and stores how far it has come."""
+"""Reads run-alerts for one receiver, and commits its position."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -34,7 +34,7 @@ class Subscription:
         self._complaints = Complaints({"receiver": sink.name})
 
     async def run(self) -> None:
-        """Read and deliver until cancelled; raises what went wrong, BrokerUnavailable among it, in a group."""
+        """Read and deliver until cancelled; raises failures, such as BrokerUnavailable, in an exception group."""
         try:
             await self._feed.start(self._sink.clear)
             async with asyncio.TaskGroup() as tasks:
@@ -42,7 +42,7 @@ class Subscription:
                 tasks.create_task(_noticed(self._store_regularly()))
                 tasks.create_task(self._sink.run())
         finally:
-            # Saves the next one repetitions, no more than that.
+            # This only saves the next subscription repetitions.
             with suppress(BrokerUnavailable, TimeoutError):
                 async with asyncio.timeout(LAST_COMMIT_S):
                     await self._store()
@@ -59,7 +59,7 @@ class Subscription:
                 continue
             for partition, records in fetched.records.items():
                 self._take(partition, records)
-                # What is at hand comes without a wait: a long backlog must leave the pipeline its turns.
+                # Records at hand come without a wait: a long backlog must leave the pipeline its turns.
                 await asyncio.sleep(0)
             self._sink.release(fetched.caught_up)
 
@@ -99,7 +99,7 @@ class Subscription:
             try:
                 await self._store()
             except BrokerUnavailable as error:
-                # Not the end: what is known to fire has to be said again all the same.
+                # No end of the subscription: alerts known to fire have to be sent again all the same.
                 self._complaints.warn("how far alerts were delivered cannot be stored for now", str(error))
             self._observer.waiting(self._sink.name, self._sink.waiting)
 

@@ -32,9 +32,10 @@ from streamproc.web.config import origin
 IDEMPOTENCY_HEADER = "streamproc-idempotency-key"
 TIMES = ("since", "decided_at", "deadline_at", "ends_at")
 FIRST_LOOK_BACK_MS = 3_600_000
-"""Where nothing was ever delivered, alerts older than that are history: nobody wants a month of them at once."""
+"""If nothing was ever delivered, older alerts are not sent: nobody wants a month of them at once."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-"""An alert that it does not take holds up those behind it, for days if need be: then once a minute is enough."""
+"""Back-off. An alert that the receiver does not accept delays the later ones, possibly for days: then one attempt a
+minute is enough."""
 MAX_RETRY_AFTER_S = 300.0
 
 log = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ class Webhook:
 
     @property
     def waiting(self) -> int:
-        """How many alerts are on their way."""
+        """How many alerts are not delivered yet."""
         return len(self._outbox)
 
     def assign(self, starts: Mapping[int, Start]) -> None:
@@ -84,11 +85,11 @@ class Webhook:
         self._next.clear()
 
     async def room(self) -> None:
-        """Wait: what finds no room here has room in the topic."""
+        """Wait until the outbox has room: until then alerts stay in the topic."""
         await self._outbox.room()
 
     def take(self, partition: int, offset: int, alert: Alert, published_ms: int) -> None:
-        """Put it into the outbox."""
+        """Add an alert to the outbox."""
         if partition in self._next and published_ms >= self._oldest_ms[partition]:
             self._outbox.put(Item(partition, offset, alert, time.monotonic()))
         self.skip(partition, offset)
@@ -99,10 +100,10 @@ class Webhook:
             self._next[partition] = offset + 1
 
     def release(self, partitions: Iterable[int]) -> None:
-        """Nothing waits for that: each record is delivered, whatever comes after it."""
+        """Do nothing: each record is delivered, whatever comes after it."""
 
     def settle(self) -> dict[int, Committed]:
-        """Return what to commit."""
+        """Return the offsets to commit."""
         oldest = {number: self._outbox.oldest(number) for number in self._next}
         return {
             number: Committed(after if (first := oldest[number]) is None else first, "")
@@ -110,7 +111,7 @@ class Webhook:
         }
 
     async def run(self) -> None:
-        """Deliver, several at a time."""
+        """Deliver alerts, several at a time."""
         async with self._client, asyncio.TaskGroup() as tasks:
             for _ in range(self._settings.concurrency):
                 tasks.create_task(self._deliver())
@@ -133,7 +134,7 @@ class Webhook:
                 self._complaints.warn("an alert was refused and is not sent again", outcome.why, **_where(item))
 
     async def _retry(self, item: Item, outcome: PostResult, backoff: Backoff) -> None:
-        """Wait, and let it have its turn again."""
+        """Wait, then return the alert to the outbox."""
         self._complaints.warn("the webhook takes no alerts; they are sent again", outcome.why)
         if time.monotonic() - item.taken_s > self._settings.give_up_s:
             self._observer.sent(self.name, DeliveryResult.DROPPED, 1)
@@ -161,12 +162,12 @@ def _url(settings: WebhookSettings) -> str:
 
 
 def idempotency_key(alert: Alert) -> str:
-    """Return what is the same whenever the same news is sent."""
+    """Return an id that is the same whenever the same news is sent."""
     return f"{bounded(alert.alert_id)}:{alert.state.value}"
 
 
 def document(alert: Alert, application: str, console_url: str | None = None) -> dict[str, Any]:
-    """Return a request's body: the RunAlert's fields, times as RFC 3339, and under which names to know it.
+    """Return a request's body: the RunAlert's fields, with times as RFC 3339, and its identifying names.
 
     With its page where there is a console.
     """

@@ -1,6 +1,6 @@
-"""Who has one of a few places: those who came first, until others were clearly busier for a while.
+"""Assigns a few places to names: first come, first served, until other names were clearly busier for a while.
 
-Pure: no clock; whoever uses it says when a turn is over. Memory is bounded, whatever names come.
+Pure: no clock; the caller ends the turns. Memory is bounded, whatever names come.
 """
 
 from collections.abc import Callable, Hashable
@@ -11,19 +11,19 @@ from msgspec import Struct
 Name = TypeVar("Name", bound=Hashable)
 
 DECAY = 0.9
-"""What a score is worth a turn later: half of it after seven."""
+"""Factor on a score after each turn: it halves in seven turns."""
 CLEARLY = 2.0
-"""So many times as busy as a holder is who takes its place."""
+"""A name takes a place if it is this many times as busy as the holder."""
 TURNS = 3
-"""For so many turns in a row, each with something of its own."""
+"""It must be so for this many turns in a row, and appear in each."""
 LEAST = 3.0
-"""A lower score takes no place of anybody's."""
+"""A name with a lower score takes no place from a holder."""
 CANDIDATES = 10
-"""Remembered for each place."""
+"""How many candidates are remembered for each place."""
 
 
 class _Score(Struct):
-    """`score`: what was counted, older turns for less; `turns`: in how many in a row it was clearly busier."""
+    """`score`: the count, with decay of older turns; `turns`: how many in a row the name was clearly busier."""
 
     score: float = 0.0
     came: bool = False
@@ -31,10 +31,10 @@ class _Score(Struct):
 
 
 class Busiest(Generic[Name]):
-    """So many places, and who has them.
+    """A number of places, and the names that have them.
 
-    Of those who have none only the more frequent are remembered (Misra and Gries, cut at the median), with a score that
-    is never too high: names that come once each, however many, displace nobody. `fits`: who may have one.
+    Of the names without a place only the more frequent are remembered (Misra and Gries, cut at the median), with a
+    score that is never too high: names that come once each, however many, displace none. `fits`: who may have one.
     """
 
     def __init__(self, places: int, fits: Callable[[Name], object] = lambda _: True) -> None:

@@ -1,4 +1,4 @@
-"""What Prometheus reads, of whichever process: families as text or OpenMetrics, and the process's own."""
+"""The exposition for Prometheus, of any process: families as text or OpenMetrics, and the process's own metrics."""
 
 import asyncio
 import platform
@@ -20,7 +20,7 @@ Family = Metric
 
 
 class _Families:
-    """The families of one scrape, as an encoder takes them."""
+    """The families of one scrape, in the form that encoders need."""
 
     def __init__(self, families: Sequence[Family]) -> None:
         self._families = families
@@ -45,7 +45,7 @@ class Process:
 
 
 class ExpositionFormat(NamedTuple):
-    """How families are written. Of the same content type two are the same."""
+    """A text format for families. Its content type identifies it."""
 
     content_type: str
     accept: str
@@ -57,14 +57,14 @@ def format_for(accept: str) -> ExpositionFormat:
         _, content_type = choose_encoder(accept)
     except TypeError:  # prometheus_client cannot compare a version like 1.x.
         return FORMATS[0]
-    if found := [known for known in FORMATS if known.content_type == content_type]:
-        return found[0]
-    # A version of OpenMetrics that nobody knows: a client could name another one with each request.
+    if matching := [known for known in FORMATS if known.content_type == content_type]:
+        return matching[0]
+    # An unknown version of OpenMetrics: a client could name another one with each request.
     return next(known for known in FORMATS if known.accept.startswith(OPENMETRICS))
 
 
 async def encoded(families: Sequence[Family], wanted: ExpositionFormat) -> bytes:
-    """Return families as text. Others have their turn in between: what is written changes no more."""
+    """Return families as text. Other tasks run in between: the families no longer change."""
     encode, _ = choose_encoder(wanted.accept)
     parts, lines = [], 0
     for family in families:
@@ -97,5 +97,5 @@ def _formats() -> Iterator[ExpositionFormat]:
 OPENMETRICS = "application/openmetrics-text"
 END = b"# EOF\n"
 MAX_LINES = 300
-"""Written in one go: about 2 ms."""
+"""How much is written at once: about 2 ms."""
 FORMATS = tuple(_formats())

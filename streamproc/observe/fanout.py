@@ -53,10 +53,10 @@ class Observers(Observer):
         for observer in self._observers:
             observer.restoring(source, remaining)
 
-    def running(self, source: TopicPartition, kept: StageState) -> None:
+    def running(self, source: TopicPartition, state: StageState) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.running(source, kept)
+            observer.running(source, state)
 
     def lag(self, source: TopicPartition, records: int, seconds: float) -> None:
         """Pass on."""

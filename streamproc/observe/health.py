@@ -23,9 +23,9 @@ Answer = tuple[bool, dict[str, Any]]
 
 
 class Health(Observer):
-    """Answers the probes, by what the `records` have of the tasks. `clock` is theirs: monotonic, in seconds.
+    """Answers the probes from the `records` of the tasks. `clock` is that of the records: monotonic, in seconds.
 
-    `trouble`: why a broker cannot be reached just now, None where none is known to be out of reach.
+    `trouble`: returns why a broker cannot be reached just now, None if none is known to be out of reach.
 
     Ready means that the last transaction was confirmed, and every assigned partition, of both stages' topics, caught up
     once since it started running; with `ready_lag_records`, that each one is at most that far behind now.
@@ -84,19 +84,19 @@ class Health(Observer):
         return self._answer(lambda _: self._started)
 
     def task_state(self, source: TopicPartition, state: TaskState) -> None:  # noqa: ARG002  the records have it
-        """See whether all of them are running by now."""
+        """Check whether all partitions are running by now."""
         self._note_started()
 
     def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:  # noqa: ARG002  the records have whose
-        """Take note that there will be no answer, until a transaction is confirmed."""
+        """Note the failure, until a transaction is confirmed."""
         self._sent_at, self._failed = None, cause
 
     def transacting(self) -> None:
-        """Take note that an answer is waited for."""
+        """Note that a transaction is under way."""
         self._sent_at = self._clock()
 
     def transacted(self, partitions: int, duration_s: float) -> None:  # noqa: ARG002  that it came about is enough
-        """Take note of the answer."""
+        """Note that the transaction is confirmed."""
         self._sent_at, self._failed = None, ""
 
     def blocked(self, message: str) -> None:
@@ -122,7 +122,7 @@ class Health(Observer):
         self._progress_at = self._clock()
 
     def _note_started(self) -> None:
-        """Remember it when it is true: nobody may ask until it no longer is."""
+        """Remember it as soon as it is true: no probe may come before it ceases to be."""
         if self._records.assigned is not None and not self._rebalancing and not self._not_running():
             self._started = True
 
@@ -242,8 +242,8 @@ class Health(Observer):
         stalled = [
             source for source, task in tasks if task.records_behind and task.moved_at < latest and task.pause is None
         ]
-        told = f"nothing was read or committed on {named(stalled)} for {self._stall_after_s:.0f} s"
-        return told if stalled else ""
+        sentence = f"nothing was read or committed on {named(stalled)} for {self._stall_after_s:.0f} s"
+        return sentence if stalled else ""
 
     def _unproven(self) -> str:
         return f"the last transaction failed ({self._failed}): the next one is awaited" if self._failed else ""

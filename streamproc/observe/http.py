@@ -17,13 +17,13 @@ from streamproc.web.config import HttpSettings
 from streamproc.web.limits import InPieces
 
 Token = Callable[[], Awaitable[SecretStr | None]]
-"""Returns the token that is asked for, None where none is."""
+"""Returns the token that requests must have, None if they need none."""
 
 
 def metrics_token(settings: HttpSettings) -> Token:
-    """Return what gives the token of the settings; from a file it is followed."""
-    found = Renewed("http", settings.renewed, lambda it: it.metrics_token, fixed=not settings.secret_files)
-    return found.current
+    """Return the provider of the token in the settings; it follows changes of a file."""
+    token = Renewed("http", settings.renewed, lambda it: it.metrics_token, fixed=not settings.secret_files)
+    return token.current
 
 
 async def _none() -> None:
@@ -56,7 +56,7 @@ def application(metrics: MetricsObserver, health: Health, wanted: Token = _none)
 
 
 def _shows(authorization: str, token: SecretStr) -> bool:
-    """Tell whether a header has the token, in a time that says nothing of how much of it is right."""
+    """Tell whether a header has the token, in a time that does not reveal how much of it is right."""
     scheme, _, shown = authorization.partition(" ")
     is_right = hmac.compare_digest(shown.strip().encode(), token.get_secret_value().encode())
     return scheme.lower() == "bearer" and is_right

@@ -18,13 +18,13 @@ from streamproc.spelling import meant
 from streamproc.throttle import Throttle
 
 ODD_EVENTS = f"{__name__}.odd"
-"""Name of the logger of odd events: who sends them on purpose does not want to hear of each."""
+"""Name of the logger of odd events, so that whoever sends them on purpose can silence it."""
 _log, _odd_log = structlog.get_logger(__name__), structlog.get_logger(ODD_EVENTS)
 REJECTIONS_EVERY_S = 10.0
-"""At most one line for each partition and reason in that time; it says how many there were since the last one."""
+"""At most one line for each partition and reason in this time; it counts the rejections since the last line."""
 MAX_SHOWN_BYTES = 256
 MAX_ODD = 100
-"""Unknown statuses that are told, each once; the other kinds are few."""
+"""How many unknown statuses are logged, each once; the other kinds are few."""
 ADVICE: Mapping[Anomaly, str] = {
     KEY_ABSENT: "key events by their run or thread: else those of one run may go to several partitions, and become "
     "several runs",
@@ -35,14 +35,14 @@ ADVICE: Mapping[Anomaly, str] = {
     UNKNOWN_STATUS: "it counts as active, so a run in it does not end: map it by STREAMPROC_INPUT__STATUSES, name it "
     "in a profile of your own, or have its events rejected by STREAMPROC_INPUT__UNKNOWN_STATUSES=reject",
 }
-"""What to do about events that were taken, and are probably not meant so."""
+"""Advice about events that were processed, but are probably a mistake."""
 
 
 class Journal(Observer):
     """Logs what changes: assignments, task states, pauses, rejections, failed transactions.
 
-    Of an event's content its run's id at most, and a status that the profile does not know; unless `payloads` says so:
-    then the first bytes of a rejected record, in hexadecimal.
+    Of an event's content it logs at most the run's id, and a status that the profile does not know; with `payloads`,
+    also the first bytes of a rejected record, in hexadecimal.
     """
 
     def __init__(
@@ -69,42 +69,42 @@ class Journal(Observer):
         if state is TaskState.CLOSED:
             self._say_rejected(source, {}, at_once=True)
             self._rejections.forget(lambda key: key[0] == source)
-        # What waits for somebody outlives whatever happens to the task: it is said once.
+        # A pause that needs somebody outlasts the task's states: it is logged once.
         pause = self._pauses.get(source)
         if state is TaskState.CLOSED or (pause is not None and not pause[0].needs_somebody):
             self._pauses.pop(source, None)
 
     def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:
-        """Log what made tasks start over from their last commit."""
+        """Log why tasks start over from their last commit."""
         message = "transaction failed, its partitions start over from their last commit"
         _log.warning(message, partitions=by_topic(sources), cause=cause, **({"why": why} if why else {}))
 
     def committed(self, report: CommitReport) -> None:
-        """Log what was rejected, here or before, and an example from this commit."""
+        """Log the rejections up to this commit, with an example from this one."""
         for reason, count in report.rejected.items():
             self._rejections.count((report.source, reason), count)
         self._say_rejected(report.source, report.samples)
         super().committed(report)
 
     def folded(self, report: FoldReport) -> None:
-        """Log the first event of each kind that is odd, with what to do about it."""
+        """Log the first event of each anomaly, with advice."""
         for (kind, detail), first in report.tally.firsts.items():
             once = (kind, detail if kind == UNKNOWN_STATUS else "")
             room = kind != UNKNOWN_STATUS or len(self._odd) < MAX_ODD
             if kind in ADVICE and once not in self._odd and room:
                 self._odd.add(once)
                 place = {"topic": report.source.topic, "partition": report.source.partition, "offset": first.offset}
-                told = {"run": escaped(first.run_id), **self._told(kind, detail), "advice": ADVICE[kind]}
-                _odd_log.warning("odd event, others of the kind are only counted", kind=kind, **place, **told)
+                details = {"run": escaped(first.run_id), **self._details(kind, detail), "advice": ADVICE[kind]}
+                _odd_log.warning("odd event, others of the kind are only counted", kind=kind, **place, **details)
 
     def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
         """Log once that a partition waits, and what for; one that waits for somebody is an error.
 
         Payloads may have no room for one reason, then for another: each is logged.
         """
-        told = why, message if why is Pause.STATE_FULL else ""
-        if self._pauses.get(source) != told:
-            self._pauses[source] = told
+        logged = why, message if why is Pause.STATE_FULL else ""
+        if self._pauses.get(source) != logged:
+            self._pauses[source] = logged
             self._say_rejected(source, {}, at_once=True)
             log = _log.error if why.needs_somebody else _log.warning
             log("paused", topic=source.topic, partition=source.partition, reason=why.value, why=message)
@@ -130,8 +130,8 @@ class Journal(Observer):
         else:
             _log.info("no longer denied")
 
-    def _told(self, kind: Anomaly, detail: str) -> dict[str, object]:
-        """Return what is told of an odd event besides."""
+    def _details(self, kind: Anomaly, detail: str) -> dict[str, object]:
+        """Return further details of an odd event."""
         if kind == TWO_PARTITIONS:
             return {"also_on": int(detail)}
         if kind != UNKNOWN_STATUS:
@@ -149,7 +149,7 @@ class Journal(Observer):
     def _log_rejected(
         self, source: TopicPartition, reason: RejectionReason, count: int, sample: Rejection | None
     ) -> None:
-        said = {} if sample is None else {"offset": sample.record.offset, "why": sample.message}
+        example = {} if sample is None else {"offset": sample.record.offset, "why": sample.message}
         if sample is not None and self._payloads and sample.record.value is not None:
-            said["payload"] = sample.record.value[:MAX_SHOWN_BYTES].hex()
-        _log.info("rejected", topic=source.topic, partition=source.partition, reason=reason, records=count, **said)
+            example["payload"] = sample.record.value[:MAX_SHOWN_BYTES].hex()
+        _log.info("rejected", topic=source.topic, partition=source.partition, reason=reason, records=count, **example)

@@ -31,7 +31,7 @@ STATE = StateSettings()
 
 
 class MetricsObserver(Observer):
-    """Exports what it is told, and what `records` have of the tasks. `push` and `registry`: who is to be told of those.
+    """Exports what it observes, and the tasks in `records`. `push` and `registry`: the observers of those parts.
 
     `requests`: how many were sent to Kafka, by kind, as of now. `state`: what payloads may take.
     """
@@ -63,22 +63,22 @@ class MetricsObserver(Observer):
         return await self._scrapes.exposition(accept)
 
     async def families(self) -> list[Family]:
-        """Return every family: all of them as of the same moment, except that the runs are counted shortly before."""
+        """Return all families as of the same moment, except that the runs are counted shortly before."""
         census = await self._tasks.census()
         return [*self._counters(), *self._tasks.families(census), *self._process.families()]
 
     def committed(self, report: CommitReport) -> None:
-        """Count what a confirmed commit did."""
+        """Count a confirmed commit."""
         self._pipeline.add(report)
         report.tell(self)
 
     def folded(self, report: FoldReport) -> None:
-        """Count what became of events and runs."""
+        """Count the results of events and runs."""
         self._input.add(report)
         self._runs.add(report)
 
     def summed(self, report: WindowReport) -> None:
-        """Count what became of windows."""
+        """Count the results of windows."""
         self._windows.add(report)
 
     def transacted(self, partitions: int, duration_s: float) -> None:  # noqa: ARG002  the stages' commits are timed

@@ -1,4 +1,4 @@
-"""Partitions of several topics, as people read them."""
+"""Partitions of several topics, written for people."""
 
 from collections.abc import Collection, Iterable, Mapping
 from itertools import groupby
@@ -6,18 +6,18 @@ from itertools import groupby
 from streamproc.runtime.ports import TopicPartition
 
 SHOWN = 5
-"""Partitions of a topic that a sentence names; the rest it counts."""
+"""How many partitions of a topic a sentence names; it counts the rest."""
 
 
 def by_topic(sources: Iterable[TopicPartition]) -> Mapping[str, list[int]]:
     """Return the partitions' numbers by topic, in order."""
     ordered = groupby(sorted(sources), lambda source: source.topic)
-    return {topic: [source.partition for source in found] for topic, found in ordered}
+    return {topic: [source.partition for source in group] for topic, group in ordered}
 
 
 def named(sources: Iterable[TopicPartition]) -> str:
     """Name the partitions in a sentence."""
-    return " and ".join(f"{topic} {_numbers(found)}" for topic, found in by_topic(sources).items())
+    return " and ".join(f"{topic} {_numbers(numbers)}" for topic, numbers in by_topic(sources).items())
 
 
 def _numbers(numbers: Collection[int]) -> str:

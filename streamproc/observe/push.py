@@ -1,4 +1,4 @@
-"""How the push of alerts is doing."""
+"""Metrics of the push of alerts."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,14 +23,14 @@ class PushMetrics(PushObserver):
         self._succeeded_at = dict.fromkeys(self._receivers.values(), 0.0)
 
     def sent(self, receiver: Receiver, result: DeliveryResult, count: int) -> None:
-        """Count what a receiver said to `count` alerts."""
+        """Count a receiver's result for `count` alerts."""
         label = self._receivers[receiver]
         self._sent.add(count, label, self._results[result])
         if result is DeliveryResult.DELIVERED:
             self._succeeded_at[label] = self._clock()
 
     def waiting(self, receiver: Receiver, count: int) -> None:
-        """Note how many alerts have neither been delivered nor refused."""
+        """Note how many alerts are neither delivered nor refused."""
         self._waiting[self._receivers[receiver]] = count
 
     def families(self) -> Iterator[Family]:

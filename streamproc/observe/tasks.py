@@ -1,4 +1,4 @@
-"""What the tasks are doing, and what the running ones keep: gauges, made when somebody reads."""
+"""Gauges of the tasks and of the running tasks' states, made at each scrape."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -34,10 +34,12 @@ class Tasks:
         self._has_snapshots = state.directory is not None
 
     async def census(self) -> Census:
-        """Count the runs of the running tasks; those that ceased to run meanwhile are left out."""
-        running = [(source, task, task.kept) for source, task in self._running() if isinstance(task.kept, State)]
+        """Count the runs of the running tasks; leave out tasks that stop running meanwhile."""
+        running = [
+            (source, task, task.stage_state) for source, task in self._running() if isinstance(task.stage_state, State)
+        ]
         total = Census()
-        for (source, task, _), census in zip(running, await take([kept for *_, kept in running]), strict=True):
+        for (source, task, _), census in zip(running, await take([states for *_, states in running]), strict=True):
             if self._records.tasks.get(source) is task:
                 total.merge(census)
         return total
@@ -77,13 +79,13 @@ class Tasks:
     def _snapshots(self) -> dict[LabelValues, float]:
         if not self._has_snapshots:
             return {}
-        kept = [(source, task.kept) for source, task in self._running()]
-        return {(str(each.partition),): state.snapshot_ms / 1000 for each, state in kept if isinstance(state, State)}
+        states = [(source, task.stage_state) for source, task in self._running()]
+        return {(str(each.partition),): state.snapshot_ms / 1000 for each, state in states if isinstance(state, State)}
 
     def _watermarks(self) -> dict[LabelValues, float]:
-        kept = [(source, task.kept) for source, task in self._running()]
+        states = [(source, task.stage_state) for source, task in self._running()]
         return {
-            (str(each.partition),): state.stream_time / 1000 for each, state in kept if isinstance(state, WindowState)
+            (str(each.partition),): state.stream_time / 1000 for each, state in states if isinstance(state, WindowState)
         }
 
 

@@ -1,8 +1,8 @@
-"""The cycle of a worker: fetch what has come for all partitions, fold it, commit it in one transaction.
+"""The cycle of a worker: fetch new records of all partitions, fold them, commit the results in one transaction.
 
     fetch together → decode together → fold by partition → let the clock do its part → encode together → commit → merge
 
-A partition that cannot go on is left out before anything is sent, as one failed transaction sets all of them back.
+A partition that cannot go on is left out before anything is sent: one failed transaction would set all of them back.
 """
 
 import asyncio
@@ -37,19 +37,19 @@ from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 
 TICK_S = 1.0
-"""So often the clock does its part for a partition that nothing comes for, and so long a fetch waits for something."""
+"""The interval of clock ticks for a partition without records, and the longest wait of a fetch."""
 SLACK_S = 0.2
-"""So much too early is in time where something is done anyway: at rest all comes about together, once a second."""
+"""A tick may come this much early when the cycle runs anyway: at rest everything happens together, once a second."""
 SILENT_TICK_S = 2 * TICK_S
-"""Where the broker has said nothing of a partition: its answer may be on the way."""
+"""The interval of ticks where the broker has not answered for a partition: its answer may be on the way."""
 GATHER_S = 0.5
-"""Of fetching and folding for one commit; where records take long, `commit.max_records` would take longer."""
+"""The longest fetching and folding for one commit; with slow records `commit.max_records` would take longer."""
 LEAST_SHARE = 16
-"""Records of each partition in one go, however many have something: each costs by itself."""
+"""The fewest records fetched of a partition at once, however many partitions are busy: each fetch has fixed costs."""
 
 
 class Cycle:
-    """One commit after another. Keeps the time in between, and nothing of any partition."""
+    """Makes one commit after another. It keeps the interval between them, and no state of a partition."""
 
     def __init__(self, job: Job, stages: Sequence[Stage[Any]], fetcher: Fetcher) -> None:
         self._job = job
@@ -68,7 +68,7 @@ class Cycle:
         member: Member,
         wake: asyncio.Event,
     ) -> list[Stopped]:
-        """Commit what has come for these running partitions; return those that have to wait, and what for.
+        """Commit the new records of these running partitions; return the partitions that have to wait, and what for.
 
         Returns early, and empty-handed, when `wake` is set. Raises TaskInvalid, Refused, BrokerUnavailable: then
         nothing but the commit tells where the partitions stand; ConfigError where somebody has to step in.
@@ -77,9 +77,9 @@ class Cycle:
             return []
         gathered = await self._gather(tasks, wake)
         stopped = self._stop(gathered)
-        # Behind the stops: what a partition stopped at is unread, so it is neither caught up nor idle.
+        # After the stops: the record that a partition stopped at is unread, so it is neither caught up nor idle.
         self._pass_time(tasks, gathered)
-        # Behind the clock, which changes runs that nothing came for: their payloads are what has to be recalled.
+        # After the clock, which changes runs without new events: their payloads are the ones to recall.
         lost = await self._recall(gathered)
         stopped = [each for each in stopped if each.task not in {one.task for one in lost}] + lost
         full = {task: batch for task, batch in gathered.batches.items() if not batch.is_empty}
@@ -88,19 +88,19 @@ class Cycle:
                 batch.settle()
         if full:
             await self._commit(full, gathered, transactions, member)
-        # Behind the commit: one that fails says nothing of what these were waiting for.
+        # After the commit: one that fails tells nothing about the causes of these waits.
         for task, batch in gathered.batches.items():
             if task not in gathered.stops and (batch.records or gathered.answered.get(task, False)):
-                task.pauses.go_on()  # Also where another partition has learned what this one was waiting for.
+                task.pauses.go_on()  # Also if another partition has learned the schema that this one waited for.
         return stopped
 
     async def _paced(self, wake: asyncio.Event) -> bool:
-        """Wait until the next fetch may be sent: what comes meanwhile comes with it. False where that was cut short."""
+        """Wait until the next fetch may be sent: it brings all new records. False if `wake` ended the wait."""
         left_s = self._not_before - time.monotonic()
         return left_s <= 0 or not await set_within(wake, left_s)
 
     async def _gather(self, tasks: Sequence[PartitionTask], wake: asyncio.Event) -> Gathered:
-        """Fetch and fold until nothing more is at hand, or as much as one commit may hold."""
+        """Fetch and fold until no records are at hand, or the commit is full."""
         now = time.monotonic()
         asked = {task.source: task for task in tasks if task.asks_at <= now + SLACK_S}
         fetched = await self._first(asked, self._wait_s(tasks, now), wake)
@@ -109,19 +109,19 @@ class Cycle:
             asked[source].asked_at = it.began
             it.answered[asked[source]] = each.caught_up
         if any(each.records for each in fetched.values()):
-            # Counted from what it brought: an event on a quiet stream is committed at once.
+            # Counted from a fetch with records: an event on a quiet stream is committed at once.
             self._not_before = it.began + self._interval_s
         while self._absorb({asked[source]: each for source, each in fetched.items()}, it):
             if it.load >= 1 or time.monotonic() - it.began >= GATHER_S:
-                self._not_before = 0.0  # There is more, and it waits for nothing but this commit.
+                self._not_before = 0.0  # More records are at hand, and they wait for this commit only.
                 break
-            await asyncio.sleep(0)  # Heartbeats come in between.
+            await asyncio.sleep(0)  # Heartbeats run in between.
             left = [source for source in fetched if asked[source] not in it.stops]
             fetched = await self._poll(left, 0.0, self._busy, self._job.commit.max_records - it.records)
         return it
 
     def _wait_s(self, tasks: Sequence[PartitionTask], now: float) -> float:
-        """Return how long nothing need come: until the clock is to do its part, or others are to be fetched as well."""
+        """Return how long a fetch may wait: until a clock tick is due, or until other partitions are to be fetched."""
         due = [task.ticked_at + TICK_S for task in tasks]
         due += [task.asks_at for task in tasks if task.stage.every_s]
         return min(TICK_S, min((at - now for at in due if at > now + SLACK_S), default=TICK_S))
@@ -129,7 +129,7 @@ class Cycle:
     async def _first(
         self, asked: Mapping[TopicPartition, PartitionTask], wait_s: float, wake: asyncio.Event
     ) -> Mapping[TopicPartition, Fetched]:
-        """Return what the first fetch brings, nothing where something else is to be seen to first."""
+        """Return the result of the first fetch; nothing if there is none to send, or `wake` ends the wait."""
         if not asked:
             await set_within(wake, wait_s)
             return {}
@@ -146,7 +146,7 @@ class Cycle:
     async def _poll(
         self, sources: Collection[TopicPartition], wait_s: float, among: int, room: int
     ) -> Mapping[TopicPartition, Fetched]:
-        """Fetch as much as is decoded in one go, and as there is room for, shared among so many partitions."""
+        """Fetch what is decoded at once and the commit has room for, shared among so many partitions."""
         most = max(1, room // among)
         self._share = min(most, max(LEAST_SHARE, self._pace.records // among))
         return await self._fetcher.poll(dict.fromkeys(sources, self._share), wait_s)
@@ -169,13 +169,13 @@ class Cycle:
         counts = [len(each.records) for each in fetched.values()]
         self._pace.took(sum(counts), time.monotonic() - began)
         full = sum(count >= self._share for count in counts)
-        self._busy = max(1, full)  # Of all that were asked for any may have much, of these it is known.
+        self._busy = max(1, full)  # Any partition that was asked may have more records; of these it is known.
         return full > 0
 
     def _stop(self, it: Gathered) -> list[Stopped]:
-        """Read partitions that have to wait anew from where they stopped.
+        """Seek the partitions that have to wait back to where they stopped.
 
-        Before anybody asks what is unread: all from there on is, so they are neither idle nor caught up.
+        Before anything asks what is unread: all records from there on are, so they are neither idle nor caught up.
         """
         stopped = [Stopped(task, why, it.batch(task).next_offset) for task, why in it.stops.items()]
         for task, _, offset in stopped:
@@ -183,22 +183,22 @@ class Cycle:
         return stopped
 
     async def _recall(self, it: Gathered) -> list[Stopped]:
-        """Have at hand what batches need of what is on disk; those that cannot are as if they had not begun."""
+        """Load the payloads that batches need from disk; a batch whose payloads cannot be loaded is taken back."""
         lacking = {task: batch for task, batch in it.batches.items() if batch.lacks_payloads}
         stopped: list[Stopped] = []
         recalls = [batch.recall() for batch in lacking.values()]
-        for task, found in zip(lacking, await asyncio.gather(*recalls, return_exceptions=True), strict=True):
-            if isinstance(found, DiskFails | StoreDamaged):
+        for task, failure in zip(lacking, await asyncio.gather(*recalls, return_exceptions=True), strict=True):
+            if isinstance(failure, DiskFails | StoreDamaged):
                 assert task.position is not None  # noqa: S101  it runs
                 del it.batches[task]
                 self._fetcher.seek(task.source, task.position.offset)
-                stopped.append(Stopped(task, found, task.position.offset))
-            elif found is not None:
-                raise found
+                stopped.append(Stopped(task, failure, task.position.offset))
+            elif failure is not None:
+                raise failure
         return stopped
 
     def _pass_time(self, tasks: Sequence[PartitionTask], it: Gathered) -> None:
-        """Let the clock do its part for every partition that something came for, and now and then for the others."""
+        """Pass time for every partition with new records, and now and then for the others."""
         now = time.monotonic()
         for task in tasks:
             quiet_s = now - task.ticked_at
@@ -210,7 +210,7 @@ class Cycle:
         batch, at = it.batch(task), it.moment(task)
         heard = bool(batch.records or task in it.stops or at.caught_up)
         batch.pass_time(at, heard=heard, read_all=self._fetcher.read_all(task.source))
-        if heard:  # Else what was read last still is.
+        if heard:  # Otherwise the last record read is still the same.
             task.read_to(batch.last_timestamp)
         task.report_lag(self._fetcher.lag(task.source))
         task.take_snapshot()
@@ -232,12 +232,12 @@ class Cycle:
             await asyncio.sleep(0)
         offsets: dict[TopicPartition, Committed] = {}
         for task, each in pending.items():
-            # Before the commit: where nobody hears of its outcome, `keeps` takes it over if it did happen.
+            # Before the commit: if its outcome stays unknown, `keeps` takes it over where it did happen.
             task.pending = each
             offsets[task.source] = each.position.to_committed()
         self._job.observer.transacting()
-        # So far no state has changed (rules.md 9): a commit that is refused leaves it as of the one before, and what it
-        # was made of is folded again. Offsets and outputs are one transaction, or records would be lost or doubled.
+        # So far no state has changed (rules.md 9): a refused commit leaves each state as of the commit before, and its
+        # records are folded again. Offsets and outputs are one transaction, or records would be lost or doubled.
         try:
             await transactions.commit(outputs, offsets, member)
         except (OutputRefused, Denied) as error:
@@ -246,12 +246,12 @@ class Cycle:
             raise OutputsRefused(error, {place: writers[place] for place in error.places}) from error
         duration_s = time.monotonic() - it.began
         self._job.observer.transacted(len(full), duration_s)
-        # Nothing is awaited from here on: broken off in between, a task would not be as it is committed.
+        # Nothing is awaited from here on: cancelled in between, a task would not match its commit.
         for task, batch in full.items():
             self._confirm(task, batch, duration_s)
 
     def _writers(self, place: TopicPartition, batches: Sequence[Batch]) -> list[TopicPartition]:
-        """Return who may have written to a partition of the outputs: its own number, or anybody to another input."""
+        """Return the possible writers of an output partition: the source of its number; for an input, every source."""
         return [
             batch.source
             for batch in batches

@@ -34,11 +34,11 @@ from streamproc.store.keeper import PayloadKeeper
 from streamproc.store.store import ALONE, Host, Store, StoreSettings
 
 MAX_SPOKEN_PER_COMMIT = 10_000
-"""Alerts, and sums of measurements: at 5 µs each well under 100 ms of CPU."""
+"""Alerts and sums of measurements in one commit: at 5 µs each well under 100 ms of CPU."""
 
 
 class FoldSettings(Struct, frozen=True):
-    """What the fold goes by. `topics` with their prefix; `partition_of`: see the ports."""
+    """Settings of the fold. `topics` with their prefix; `partition_of`: see the ports."""
 
     application_id: str
     topics: TopicSettings
@@ -51,7 +51,7 @@ class FoldSettings(Struct, frozen=True):
 
 
 class FoldStage:
-    """How the records of the input partitions are folded."""
+    """Folds the records of the input partitions."""
 
     every_s = 0.0
 
@@ -72,30 +72,30 @@ class FoldStage:
         self._encoders: dict[int, OutputEncoder] = {}
         self._alerts = AlertEncoder(settings.application_id, settings.frames)
         self._verdicts = VerdictEncoder(settings.application_id, settings.frames)
-        self._running: WeakValueDictionary[int, FoldKept] = WeakValueDictionary()
+        self._running: WeakValueDictionary[int, FoldMemory] = WeakValueDictionary()
         self._measurements = MeasurementEncoder(
             settings.application_id, self.topic, partitions, settings.partition_of, limits.record_bytes
         )
 
-    def fresh(self, partition: int, stream_time: int) -> "FoldKept":
-        """Return what a partition remembers that begins anew: whatever this instance knew of it no longer counts."""
-        return FoldKept(self, partition, self.store.keeper(partition, self.settings.rules, stream_time))
+    def fresh(self, partition: int, stream_time: int) -> "FoldMemory":
+        """Return the empty memory of a partition; it replaces all that this instance remembered of the partition."""
+        return FoldMemory(self, partition, self.store.keeper(partition, self.settings.rules, stream_time))
 
     def decode(self, brought: Mapping[int, Sequence[Arrival]]) -> Mapping[int, Decoded]:
-        """Decode records by partition; what is too large is among the rejections."""
+        """Decode records by partition; records that are too large are among the rejections."""
         apart = {partition: set_apart(records, self.limits.record_bytes) for partition, records in brought.items()}
         decoded = decode_together({partition: each.fitting for partition, each in apart.items()}, self.settings.book)
-        return {partition: apart[partition].joined(found) for partition, found in decoded.items()}
+        return {partition: apart[partition].joined(batch) for partition, batch in decoded.items()}
 
     def encode(self, batches: Sequence["FoldBatch"], at: Moment) -> Outputs:
-        """Return what closed batches send."""
+        """Return the outputs of closed batches."""
         self._seek_twofold(batches)
         topics, outputs = self.settings.topics, dict[TopicPartition, Messages]()
         for batch in batches:
             by_topic = {
                 topics.transitions: self._encoder(batch.partition).transitions(batch.out.transitions, at.wall_ms),
                 topics.state: self._states(batch, at),
-                topics.alerts: self._told(batch, at),
+                topics.alerts: self._alert_messages(batch, at),
                 topics.dead_letters: batch.dead_letters,
                 **self._ruled(batch, at),
             }
@@ -109,55 +109,55 @@ class FoldStage:
         return self._encoders[partition]
 
     def _seek_twofold(self, batches: Sequence["FoldBatch"]) -> None:
-        """Count the new runs that live on another partition of this worker, too (rules.md 1), or begin on two at once.
+        """Count new runs that also live on another partition of this worker (rules.md 1), or begin on two at once.
 
-        All of a commit in one go: each partition's new runs against each other's would be the cost of many partitions.
+        For the whole commit at once: comparing each pair of partitions would be costly where there are many.
         """
         opened: dict[str, FoldBatch] = {}
         for batch in batches:
             for run_id in batch.out.tally.opened:
                 if (other := opened.setdefault(run_id, batch)) is not batch:
                     batch.is_twofold(run_id, other.partition)
-        for partition, kept in self._running.items() if opened else ():
-            if not kept.state.runs.isdisjoint(opened):
+        for partition, memory in self._running.items() if opened else ():
+            if not memory.state.runs.isdisjoint(opened):
                 for run_id, batch in opened.items():
-                    if batch.partition != partition and run_id in kept.state.runs:
+                    if batch.partition != partition and run_id in memory.state.runs:
                         batch.is_twofold(run_id, partition)
 
-    def enter(self, kept: "FoldKept") -> None:
-        """Count the runs of a partition that is running among those of this worker."""
-        self._running[kept.partition] = kept
+    def enter(self, memory: "FoldMemory") -> None:
+        """Add a running partition to those that new runs are compared with."""
+        self._running[memory.partition] = memory
 
     def _states(self, batch: "FoldBatch", at: Moment) -> Messages:
-        """Return what runs became, then those that are forgotten."""
+        """Return the states of changed runs, then the tombstones of forgotten ones."""
         out, encoder = batch.out, self._encoder(batch.partition)
-        runs = batch.kept.state.whole([run for run in out.runs.values() if run is not None])
+        runs = batch.memory.state.whole([run for run in out.runs.values() if run is not None])
         states = encoder.states(runs, at.wall_ms, out.causes, batch.sequence)
         if out.forgotten:
             states.extend(encoder.tombstones(out.forgotten, out.now, batch.sequence, at.wall_ms))
         return states
 
     def _ruled(self, batch: "FoldBatch", at: Moment) -> dict[str, Messages]:
-        """Return what became of the events that changed no status, by the topic; nothing where it is not used."""
+        """Return the verdicts on events that changed no status, by topic; empty if the topic is not used."""
         topic, rulings = self.settings.topics.verdicts, batch.out.rulings
         if topic is None or not rulings:
             return {}
         source = OutputSource(self.settings.application_id, *batch.source)
         return {topic: self._verdicts.messages(rulings, at.wall_ms, source)}
 
-    def _told(self, batch: "FoldBatch", at: Moment) -> Messages:
+    def _alert_messages(self, batch: "FoldBatch", at: Moment) -> Messages:
         source = OutputSource(self.settings.application_id, *batch.source)
         return self._alerts.messages(batch.out.alerts, at.wall_ms, source) if batch.out.alerts else []
 
     def _spread(self, batches: Sequence["FoldBatch"], at: Moment) -> Outputs:
-        """Return what goes to the windows: what was measured, and how far each source has come."""
+        """Return the input of the windows: the measurements, and the mark of each source."""
         folded = [Folded(each.partition, each.sequence, each.out.tally.cells, each.mark) for each in batches]
         topic, spread = self.settings.topics.measurements, self._measurements.messages(folded, at.wall_ms)
         return {TopicPartition(topic, number): messages for number, messages in spread.items()}
 
 
-class FoldKept:
-    """What one input partition remembers. `seen_at`: the clock when it last had an event, in milliseconds."""
+class FoldMemory:
+    """The memory of one input partition. `seen_at`: the clock when it last had an event, in milliseconds."""
 
     def __init__(self, stage: FoldStage, partition: int, keeper: PayloadKeeper) -> None:
         self.stage = stage
@@ -188,24 +188,24 @@ class FoldKept:
 class FoldBatch(Batch):
     """One partition's part of a commit."""
 
-    def __init__(self, kept: FoldKept, position: Position, allows: Allows | None) -> None:
-        source = TopicPartition(kept.stage.topic, kept.partition)
-        super().__init__(source, position, kept.stage.limits.letter_bytes, allows)
-        self.partition = kept.partition
-        self.out = begin(kept.state)
+    def __init__(self, memory: FoldMemory, position: Position, allows: Allows | None) -> None:
+        source = TopicPartition(memory.stage.topic, memory.partition)
+        super().__init__(source, position, memory.stage.limits.letter_bytes, allows)
+        self.partition = memory.partition
+        self.out = begin(memory.state)
         self.mark: Mark | None = None
         self.sequence = position.sequence + 1
-        self.kept = kept
-        self._seen_at = kept.seen_at
+        self.memory = memory
+        self._seen_at = memory.seen_at
         self._wall_ms = 0
 
     def absorb(self, records: Sequence[Arrival], decoded: Decoded, at: Moment) -> Absorbed:
-        """Fold records, up to one that may not be rejected yet or lacks a schema."""
+        """Fold records, up to one that may not be rejected yet or whose schema is missing."""
         stop: MissingSchemas | TooMany | None = MissingSchemas(decoded.missing) if decoded.missing else None
         if over := self._over_limit(decoded.rejections):
             stop = TooMany(over.reason)
             decoded = decoded.before(over.record.offset)
-        step(self.kept.state, decoded.events, at, self.out)
+        step(self.memory.state, decoded.events, at, self.out)
         self._took(records[: decoded.taken], decoded.rejections, at)
         if stop is not None:
             self.last_timestamp = instant(records[decoded.taken].timestamp, at.wall_ms)
@@ -213,28 +213,28 @@ class FoldBatch(Batch):
         return Absorbed(decoded.taken, stop)
 
     def pass_time(self, at: Moment, *, heard: bool, read_all: bool) -> None:
-        """Let the clock do its part: deadlines, retention, and a mark for the windows."""
+        """Pass time: deadlines, retention, and a mark for the windows."""
         self._wall_ms = at.wall_ms
-        kept, out = self.kept, pass_time(self.kept.state, at, self.out)
+        memory, out = self.memory, pass_time(self.memory.state, at, self.out)
         if not heard:
-            return  # No answer, or an open transaction: what was known before does not tell of the time since.
-        # Bad records, and times that are not believed, keep a partition from falling idle and move no time: it must not
-        # delay the windows of all the others.
-        stands_still = read_all and out.stream_time == kept.state.stream_time
-        self.mark = kept.beacon.due(
+            return  # No answer, or an open transaction: earlier knowledge proves nothing about the time since.
+        # Bad records, and times that are not believed, keep a partition from becoming idle but move no stream time: it
+        # must not delay the windows of all the others.
+        stands_still = read_all and out.stream_time == memory.state.stream_time
+        self.mark = memory.beacon.due(
             out.stream_time, idle=at.caught_up or stands_still, seen_at=self._seen_at, wall_ms=at.wall_ms
         )
 
     def settle(self) -> None:
-        """Take note of which runs were looked at in vain."""
-        self.kept.state.settle(self.out)
-        self.kept.keeper.tend(self._wall_ms)
+        """Note which runs were examined without a change, so that nothing examines them again."""
+        self.memory.state.settle(self.out)
+        self.memory.keeper.tend(self._wall_ms)
 
     @property
     def load(self) -> float:
         """How much of what one commit may hold is in here."""
         spoken = len(self.out.alerts) + len(self.out.tally.cells)
-        most = self.kept.stage.settings.commit.max_records
+        most = self.memory.stage.settings.commit.max_records
         return max(self._bytes_load, self.records / most, spoken / MAX_SPOKEN_PER_COMMIT)
 
     @property
@@ -244,26 +244,26 @@ class FoldBatch(Batch):
 
     def close(self, at: Moment) -> Pending:
         """End the batch."""
-        out, kept = self.out, self.kept
-        position = self._position(kept.state.live_after(out.runs), out.stream_time)
+        out, memory = self.out, self.memory
+        position = self._position(memory.state.live_after(out.runs), out.stream_time)
         return Pending(position, self._apply, partial(self._report, at))
 
     @property
     def lacks_payloads(self) -> bool:
-        """Whether a run was changed by something else than an event of its own."""
+        """Whether anything but an event of its own changed a run."""
         return bool(self.out.causes)
 
     async def recall(self) -> None:
-        """Have the payloads at hand of runs that were changed by something else than an event of theirs."""
+        """Load the payloads of runs that anything but an event of their own changed."""
         runs = (self.out.runs[run_id] for run_id in self.out.causes)
-        await self.kept.keeper.recall(run.payload for run in runs if run is not None and run.payload > IN_HAND)
+        await self.memory.keeper.recall(run.payload for run in runs if run is not None and run.payload > IN_HAND)
 
     def _apply(self) -> None:
-        self.kept.state.merge(self.out)
-        self.kept.keeper.tend(self._wall_ms)
-        self.kept.seen_at = self._seen_at
+        self.memory.state.merge(self.out)
+        self.memory.keeper.tend(self._wall_ms)
+        self.memory.seen_at = self._seen_at
         if self.mark is not None:
-            self.kept.beacon.sent(self.mark)
+            self.memory.beacon.sent(self.mark)
 
     def _report(self, at: Moment, duration_s: float, latency_s: float) -> CommitReport:
         return FoldReport(
@@ -281,6 +281,6 @@ class FoldBatch(Batch):
         )
 
     def is_twofold(self, run_id: str, other: int) -> None:
-        """Count a run that was opened here and lives on the partition `other`, too."""
+        """Count a run that was opened here and also lives on the partition `other`."""
         run = self.out.runs.get(run_id)
         self.out.tally.is_twofold(First(run_id, self.next_offset - 1 if run is None else run.offset), other)

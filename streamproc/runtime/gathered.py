@@ -1,4 +1,4 @@
-"""What one cycle has taken, and what came of it for partitions that cannot go on."""
+"""The batches that one cycle gathers, and the partitions that have to stop."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -13,11 +13,11 @@ from streamproc.store.checked import StoreDamaged
 from streamproc.store.disk import DiskFails
 
 Why = MissingSchemas | TooMany | Unreadable | Denied | DiskFails | StoreDamaged
-"""What a partition has to wait for."""
+"""Why a partition has to wait."""
 
 
 class Stopped(NamedTuple):
-    """A partition that has to wait in front of the record at `offset`, and what for."""
+    """A partition that has to wait at the record at `offset`, and why."""
 
     task: PartitionTask
     why: Why
@@ -25,7 +25,7 @@ class Stopped(NamedTuple):
 
 
 class OutputsRefused(Exception):
-    """Partitions of the outputs take nothing. `writers`: by such a partition those that write to it."""
+    """Output partitions accept nothing. `writers`: the sources that write to each of them."""
 
     def __init__(
         self, error: OutputRefused | Denied, writers: Mapping[TopicPartition, Collection[TopicPartition]]
@@ -35,28 +35,28 @@ class OutputsRefused(Exception):
 
 
 class Gathered:
-    """Batches, of which partitions the broker said something, and why some stopped."""
+    """The batches of one cycle, the partitions for which the broker answered, and why some stopped."""
 
     def __init__(self, wall_ms: int) -> None:
         self.wall_ms = wall_ms
         self.began = time.monotonic()
         self.batches: dict[PartitionTask, Batch] = {}
         self.answered: dict[PartitionTask, bool] = {}
-        """To whether there was nothing left."""
+        """By task: whether the answer was that nothing is left."""
         self.stops: dict[PartitionTask, Why] = {}
 
     @property
     def load(self) -> float:
-        """How much of what one commit may hold is in here."""
+        """The share of a full commit that is in here."""
         return sum(batch.load for batch in self.batches.values())
 
     @property
     def records(self) -> int:
-        """How many records were taken."""
+        """How many records were absorbed."""
         return sum(batch.records for batch in self.batches.values())
 
     def batch(self, task: PartitionTask) -> Batch:
-        """Return the partition's batch, begun where there is none yet."""
+        """Return the partition's batch; begin one if there is none yet."""
         if task not in self.batches:
             self.batches[task] = task.begin()
         return self.batches[task]

@@ -1,4 +1,4 @@
-"""What the runtime tells whoever watches it. The base class does nothing; `observe` makes metrics and probes of it."""
+"""The interface by which the runtime reports to observers. The base class does nothing; `observe` has the others."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -66,7 +66,7 @@ class CommitReport(Struct, kw_only=True):
     offset: int | None = None
 
     def tell(self, observer: "Observer") -> None:
-        """Tell of what only this stage's commits have."""
+        """Report what only this stage's commits have."""
 
 
 class FoldReport(CommitReport, kw_only=True):
@@ -135,8 +135,8 @@ class Observer:
     def restoring(self, source: TopicPartition, remaining: int) -> None:
         """A restore has about `remaining` records to go; 0: it is complete."""
 
-    def running(self, source: TopicPartition, kept: StageState) -> None:
-        """A task is running with this state, read back or kept from before: to be read, until its state changes."""
+    def running(self, source: TopicPartition, state: StageState) -> None:
+        """A task is running with this state, restored or from before: to be read until the task's state changes."""
 
     def lag(self, source: TopicPartition, records: int, seconds: float) -> None:
         """The partition is `records` behind the last stable offset, its last read record is `seconds` old."""
@@ -151,7 +151,7 @@ class Observer:
         """A rebalance began."""
 
     def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
-        """A running task waits, and says what for; told again as long as it does."""
+        """A running task waits, and why; repeated as long as it does."""
 
     def resumed(self, source: TopicPartition) -> None:
         """A running task no longer waits."""

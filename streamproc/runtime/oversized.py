@@ -24,23 +24,23 @@ class Apart(NamedTuple):
         if not self.oversized:
             return decoded
         taken = len(self.fitting) + len(self.oversized)
-        found = Decoded(decoded.events, self.among(decoded.rejections), taken, decoded.missing)
+        joined = Decoded(decoded.events, self.among(decoded.rejections), taken, decoded.missing)
         if not decoded.missing:
-            return found
-        return found.before(self.fitting[decoded.taken].offset)._replace(missing=decoded.missing)
+            return joined
+        return joined.before(self.fitting[decoded.taken].offset)._replace(missing=decoded.missing)
 
 
 def set_apart(records: Sequence[Arrival], limit_bytes: int) -> Apart:
     """Return which records have no more than so many bytes of key, value and headers, and not too many headers."""
-    found: list[Rejection] = []
+    oversized: list[Rejection] = []
     for record in records:
         size = len(record.value or b"") + len(record.key or b"")
         if (size > limit_bytes or record.headers) and (flaw := _flaw(record, size, limit_bytes)):
-            found.append(Rejection(record, RejectionReason.TOO_LARGE, flaw))
-    if not found:
-        return Apart(records, found)
-    large = {rejection.record.offset for rejection in found}
-    return Apart([record for record in records if record.offset not in large], found)
+            oversized.append(Rejection(record, RejectionReason.TOO_LARGE, flaw))
+    if not oversized:
+        return Apart(records, oversized)
+    large = {rejection.record.offset for rejection in oversized}
+    return Apart([record for record in records if record.offset not in large], oversized)
 
 
 def _flaw(record: Arrival, size: int, limit_bytes: int) -> str:

@@ -1,8 +1,7 @@
-"""What one partition waits for, and the waiting: a schema that the registry does not tell, fewer rejections, somebody.
+"""The pauses of one partition: for a schema that the registry does not return, for fewer rejections, for an operator.
 
-Reads nothing, commits nothing. Whoever waits here comes back when the wait is over, when it is cancelled, or after
-somebody else has committed an offset of the partition, which is how `streamproc offsets skip` and `resume` reach a
-service.
+It reads and commits nothing. A wait ends when its cause is over, when it is cancelled, or after somebody else has
+committed an offset of the partition, which is how `streamproc offsets skip` and `resume` reach a service.
 """
 
 import asyncio
@@ -24,20 +23,20 @@ from streamproc.runtime.stage import Allows
 POLL_S = 0.1
 LOOK_S = 3.0
 QUIET_S = 1.0
-"""Whoever gets an answer within this time is not said to wait."""
+"""A wait for an answer is reported only after this time."""
 TRY_AGAIN_S = 30.0
-"""What cannot be read may have been damaged on the way."""
+"""The wait before an unreadable batch is read again: it may have been damaged on the way."""
 MIN_DISK_S, MAX_DISK_S = 1.0, 30.0
 """Each try may delay the commits of all partitions."""
 SLOW_S = 10.0
-"""A disk that is behind for less is not worth telling of."""
+"""A disk that is behind is reported only after this time."""
 SHOWN = 5
-"""Schemas that a message names; the rest it counts."""
+"""How many schemas a message names; it counts the rest."""
 
 Moved = Callable[[], Awaitable[bool]]
-"""Whether the committed offset is another one than the task's own."""
+"""Returns whether somebody else has committed an offset since the task did."""
 Look = Callable[[], Awaitable[None]]
-"""Finds out how far the partition goes, and tells of it: nothing is fetched meanwhile that would."""
+"""Looks up the end of the partition, and reports the lag: no fetch does so meanwhile."""
 
 
 class DecidedElsewhere(StreamprocError):
@@ -45,11 +44,11 @@ class DecidedElsewhere(StreamprocError):
 
 
 Waits = Callable[[], bool]
-"""Whether there is still something to wait for."""
+"""Returns whether the wait still makes sense."""
 
 
 class Pauses:
-    """Of one partition. `now_ms`: the wall clock."""
+    """The pauses of one partition. `now_ms`: the wall clock."""
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class Pauses:
         self._now_ms = now_ms
         self._moved = moved
         self._look = look
-        self._told: Closed | None = None
+        self._reported: Closed | None = None
         self._waits = self._is_void = False
         self._looked_at = self._full_since = 0.0
         self._looking: asyncio.Future[None] | None = None
@@ -78,25 +77,25 @@ class Pauses:
         self._asked_at = -1
 
     def committed(self, report: CommitReport) -> None:
-        """Take note of a confirmed commit: no other one counts."""
+        """Count the rejections of a confirmed commit; no others count."""
         self._gate.passed(report.records, report.rejected, self._now_ms())
 
     def reset(self) -> None:
-        """Start telling anew: with the task's state what it told of it is over."""
-        self._told = None
+        """Report the next pause even if it is the same: the task has entered another state."""
+        self._reported = None
 
     def start_over(self) -> None:
-        """Forget what was rejected: somebody has decided where the partition goes on."""
+        """Forget the rejections: somebody has decided where the partition goes on."""
         self._gate = RejectionGate(self._limits)
         self._is_void = False
         self.go_on()
 
     def go_on(self) -> None:
-        """Tell that the partition no longer waits, if it did."""
+        """Report that the partition no longer waits, if it did."""
         self._full_since = 0.0
         if self._waits:
             self._disk_backoff.succeeded()
-            self._told, self._waits = None, False
+            self._reported, self._waits = None, False
             self._observer.resumed(self._source)
 
     def allows(self) -> Allows | None:
@@ -104,7 +103,7 @@ class Pauses:
         return self._gate.allows if self._gate.is_limited else None
 
     def exceeded(self, reason: RejectionReason) -> None:
-        """Take note that the next record is to be rejected, and over the limit of its cause."""
+        """Note that the next record is to be rejected, but is over the limit of its cause."""
         self._gate.exceeded(reason)
 
     def is_closed(self) -> bool:
@@ -120,13 +119,13 @@ class Pauses:
         self.go_on()
 
     async def at_unreadable(self, error: Unreadable) -> None:
-        """Wait a while in front of what cannot be read; then it may be tried again."""
+        """Wait a while at an unreadable batch; then it may be tried again."""
         self._tell(Pause.UNREADABLE, with_way_out(error))
         async with self._watched() as waits:
             await self._rest(TRY_AGAIN_S, waits)
 
     async def learn(self, missing: Sequence[bytes], offset: int) -> None:
-        """Ask the registry once for schemas that the records from `offset` on need; where it is away, wait a little."""
+        """Ask the registry once for schemas that the records from `offset` on need; if it is away, wait a little."""
         # Learned a moment ago, and missing again: where the book has no room for all at once, one has to do.
         wanted = missing[:1] if offset == self._asked_at else missing
         self._asked_at = offset
@@ -143,22 +142,22 @@ class Pauses:
                 self.go_on()
 
     def refused(self, why: Pause, message: str) -> None:
-        """Tell that a partition of the outputs takes nothing, or that Kafka denies something; `go_on` ends it."""
+        """Report that an output partition accepts nothing, or that Kafka denies something; `go_on` ends it."""
         self._tell(why, message)
 
     def full(self, trouble: str) -> None:
-        """Tell that payloads have no room, and why, once that takes long; `go_on` ends it."""
+        """Report that payloads have no room, and why, once that lasts; `go_on` ends it."""
         now = time.monotonic()
         self._full_since = self._full_since or now
         if now - self._full_since >= (QUIET_S if trouble else SLOW_S):
             self._tell(Pause.STATE_FULL, trouble or "payloads come faster than the disk takes them")
-        if self._told is not None and now - self._looked_at >= LOOK_S:
+        if self._reported is not None and now - self._looked_at >= LOOK_S:
             self._looked_at = now
             self._looking = asyncio.ensure_future(self._look())
             self._looking.add_done_callback(seen)
 
     async def at_disk(self, message: str) -> None:
-        """Wait a while for a disk that does not give back what was put there."""
+        """Wait a while for a disk that cannot be read."""
         self._tell(Pause.STATE_FULL, message)
         async with self._watched() as waits:
             await self._rest(self._disk_backoff.failed(), waits)
@@ -173,7 +172,7 @@ class Pauses:
                 if (await asyncio.wait({asking}, timeout=POLL_S))[0]:
                     asking.result()
                     return True
-                if self._told is None and time.monotonic() > quiet_until:
+                if self._reported is None and time.monotonic() > quiet_until:
                     self._tell(Pause.REGISTRY, f"{_shown(wanted)}: the registry has not answered yet")
         finally:
             asking.cancel()
@@ -186,27 +185,27 @@ class Pauses:
             await asyncio.sleep(min(POLL_S, left_s))
 
     def _tell(self, why: Pause, message: str) -> None:
-        if (why, message) != self._told:
-            self._told, self._waits = (why, message), True
+        if (why, message) != self._reported:
+            self._reported, self._waits = (why, message), True
             self._observer.paused(self._source, why, message)
 
     @asynccontextmanager
     async def _watched(self) -> AsyncIterator[Waits]:
-        """Look around now and then while somebody waits; yields whether he still may. Raises DecidedElsewhere."""
+        """Watch the committed offset during a wait; yields a `Waits`. Raises DecidedElsewhere."""
         watching = asyncio.create_task(self._watch())
         try:
             yield lambda: not self._is_void
         finally:
-            # Not waited for: while the broker is away it takes as long as a request may.
+            # It is not awaited: while the broker is away, it takes as long as a request may.
             watching.cancel()
             watching.add_done_callback(seen)
         if self._is_void:
             raise DecidedElsewhere(f"the committed offset of {self._source} is another one now")
 
     async def _watch(self) -> None:
-        """Ask how far the partition goes, as nothing is fetched that would tell, and who committed its offset."""
+        """Look up the end of the partition, as no fetch does, and whether somebody else committed its offset."""
         while True:
-            if self._told is not None and time.monotonic() - self._looked_at >= LOOK_S:
+            if self._reported is not None and time.monotonic() - self._looked_at >= LOOK_S:
                 self._looked_at = time.monotonic()
                 with suppress(BrokerUnavailable, ConfigError):
                     await self._look()

@@ -1,4 +1,4 @@
-"""What is committed along with each input offset (rules.md 5): enough to tell whether a state belongs to it."""
+"""The metadata committed with each input offset (rules.md 5): enough to decide whether a state belongs to it."""
 
 import json
 from typing import Any, NamedTuple
@@ -38,10 +38,10 @@ class Position(NamedTuple):
 
         `is_input`: of the events, where a reset may go; the offsets of the measurements follow.
         """
-        found = read(committed)
-        if isinstance(found, Position):
-            return found
-        if isinstance(found, Resetting):
+        recorded = read(committed)
+        if isinstance(recorded, Position):
+            return recorded
+        if isinstance(recorded, Resetting):
             raise ConfigError(
                 f"an offsets reset of {source} was interrupted: run it again (`streamproc offsets reset --to ...`), as "
                 "its state is rebuilt in part only"
@@ -67,7 +67,7 @@ class Resetting(NamedTuple):
 
 
 def read(committed: Committed) -> Position | Resetting | None:
-    """Return what a committed offset says; None where somebody else committed it, or a release of another format."""
+    """Parse a committed offset; None if another program committed it, or a release with another format."""
     fields = _fields(committed.metadata)
     if not _is_count(version := fields.pop("format", None)) or version != FORMAT:
         return None
@@ -78,9 +78,9 @@ def read(committed: Committed) -> Position | Resetting | None:
     return Resetting(committed.offset, fields["sequence"]) if fields.keys() == {"reset", "sequence"} else None
 
 
-def _is_count(found: object) -> bool:
-    """Whether it is an integer within what an Avro long holds, and not negative; JSON's true is an int in Python."""
-    return type(found) is int and 0 <= found <= MAX_LONG
+def _is_count(value: object) -> bool:
+    """Tell whether it is an integer, not negative, in the range of an Avro long; JSON's true is an int in Python."""
+    return type(value) is int and 0 <= value <= MAX_LONG
 
 
 def _text(fields: dict[str, Any]) -> str:

@@ -48,8 +48,8 @@ async def read_with(
     """Do the same with a reader of the partition, which is left open."""
     while first < last:
         try:
-            async with aclosing(fetches(reader, place, first, last)) as found:
-                async for records, _ in found:
+            async with aclosing(fetches(reader, place, first, last)) as brought:
+                async for records, _ in brought:
                     if records:
                         yield records
             return

@@ -1,4 +1,4 @@
-"""Partitions of the outputs that take nothing, and when it is worth while to try them again."""
+"""Output partitions that accept nothing, and when to try them again."""
 
 import asyncio
 import time
@@ -13,10 +13,11 @@ from streamproc.runtime.rights import Right
 
 
 class _TopicRefusal:
-    """Of one place: what it says, who writes to it (nobody, once it may take something), who has found out by which id.
+    """The refusal of one output partition: its message, and its `sources`, which are empty once it may accept again.
 
-    The transaction of that id wrote to the place, so it ends when the place takes its marker: that is how one hears.
-    `denied`: which right is lacking, where that is why; then nothing was written, and one asks for the right.
+    `by`: the transactional id whose transaction was refused. That transaction wrote to the partition, so it ends only
+    when the partition accepts its marker: this shows that it accepts again. `denied`: the lacking right, if that is the
+    cause; then nothing was written, and the right is asked for instead.
     """
 
     def __init__(self) -> None:
@@ -29,11 +30,11 @@ class _TopicRefusal:
 
 
 _Answer = tuple[Collection[TopicPartition], Collection[tuple[Right, ...]]]
-"""Those of the ids whose transactions have ended, and what was denied and is no longer."""
+"""The ids whose transactions have ended, and the rights that are no longer denied."""
 
 
 class Refusals:
-    """By place. A partition that writes to one is paused: it is left out of the commit of the others."""
+    """Refusals by output partition. A source that writes to one is paused: it is left out of the others' commit."""
 
     def __init__(self, kafka: Kafka, ending: set[TopicPartition], wake: asyncio.Event) -> None:
         self._kafka = kafka
@@ -48,26 +49,26 @@ class Refusals:
         writers: Mapping[TopicPartition, Collection[TopicPartition]],
         by: TopicPartition | None,
     ) -> None:
-        """Pause those that write to the places, as a transaction with the id `by` has found out."""
+        """Pause the writers of the places; a transaction with the id `by` was refused there."""
         denied = error if isinstance(error, Denied) else None
         why = error.why if isinstance(error, OutputRefused) else str(error)
         for place, sources in writers.items():
             refusal = self._places.setdefault(place, _TopicRefusal())
             refusal.message, refusal.denied = f"{place} takes no records: {why}", denied
             refusal.sources = frozenset(sources)
-            # What was denied was written nowhere: its transaction has ended.
+            # A denied write was not made: its transaction has ended.
             refusal.by = None if denied else by
             refusal.again_at = time.monotonic() + refusal.backoff.failed()
         if denied is None and by is not None:
             self._ending.add(by)
 
     def pause_of(self, source: TopicPartition) -> tuple[Pause, str] | None:
-        """Return why a partition is left out, None where it is not."""
+        """Return why a source is paused, None if it is not."""
         refusals = (each for each in self._places.values() if source in each.sources)
         return next(((Pause.DENIED if each.denied else Pause.OUTPUT, each.message) for each in refusals), None)
 
     def release(self) -> Collection[TopicPartition]:
-        """Look whether a place may take something by now; return those that are paused no longer."""
+        """Check whether places accept records again; return the sources that are no longer paused."""
         if self._asking is not None:
             return self._heard(self._asking)
         now = time.monotonic()
@@ -78,7 +79,7 @@ class Refusals:
         return ()
 
     async def end(self) -> None:
-        """Break off what is asked."""
+        """Cancel the check."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait({self._asking})

@@ -1,4 +1,4 @@
-"""The state of a partition, read back from its topic. Complete and proven right, or not at all (rules.md 6)."""
+"""Restores the state of a partition from its topic: completely and proven right, or not at all (rules.md 6)."""
 
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -12,10 +12,10 @@ from streamproc.runtime.position import Position
 from streamproc.runtime.reading import fetches
 
 HALT_S = 30.0
-"""Longer than a command waits: what was read so far would have to be read again."""
+"""Longer than a command waits: after a failure everything has to be read again."""
 LOOK_S = 0.1
 MAX_LOOKS = 100
-"""At the end of an open transaction, before the restore counts as failed and is tried again."""
+"""How often to check for the end of an open transaction before the restore counts as failed and is tried again."""
 
 OTHER_WAYS_OUT = (
     "restore both the topic and the group's offsets from one backup; or start with a new application_id and new output "
@@ -31,14 +31,14 @@ GONE = -1
 
 
 class KeyOrigins(NamedTuple):
-    """Keys of states, and of each the input offset that it came from, GONE where there is none any more."""
+    """Keys of states, and for each the input offset that it came from, GONE if it was removed."""
 
     keys: Sequence[Hashable]
     offsets: Sequence[int]
 
 
 Load = Callable[[Sequence[Arrival]], KeyOrigins]
-"""Puts what the latest record of each key says into a state."""
+"""Loads the latest record of each key into a state."""
 
 
 class NotAsCommitted(ConfigError):
@@ -78,8 +78,8 @@ async def restore(
     reader = await kafka.reader(*topic)
     try:
         count, ahead = 0, dict[Hashable, int]()
-        async with aclosing(fetches(reader, topic, first, last, HALT_S)) as found:
-            async for records, at in found:
+        async with aclosing(fetches(reader, topic, first, last, HALT_S)) as brought:
+            async for records, at in brought:
                 count += len(records)
                 sources = load(records)
                 if ahead or max(sources.offsets, default=GONE) >= committed:
@@ -93,7 +93,7 @@ async def restore(
 
 
 def _note(ahead: dict[Hashable, int], sources: KeyOrigins, committed: int) -> None:
-    """Take down which states are ahead of the commit by now."""
+    """Note which states are ahead of the commit by now."""
     for key, offset in zip(*sources, strict=True):
         if offset >= committed:
             ahead[key] = offset
@@ -119,33 +119,33 @@ async def _stable_bounds(kafka: Kafka, topic: TopicPartition) -> tuple[int, int]
 
 
 def state_unreadable(error: Unreadable) -> ConfigError:
-    """Return the error for a state that cannot be read: nobody can then say which keys are to be dropped either."""
+    """Return the error for an unreadable state: then it is also unknown which keys to drop."""
     return ConfigError(f"{error}. Without its state the service cannot start. Ways out: {OTHER_WAYS_OUT}")
 
 
-def prove(live_keys: int, found: Restored, position: Position, where: str) -> None:
-    """Hold a restored state against what was committed with the offset; raises NotAsCommitted where they differ."""
+def prove(live_keys: int, restored: Restored, position: Position, where: str) -> None:
+    """Compare a restored state with what was committed with the offset; raises NotAsCommitted if they differ."""
     if live_keys != position.live_keys:
         message = (
             f"{where} holds {live_keys} keys, but {position.live_keys} were committed with offset "
             f"{position.offset}: the state topic was deleted, recreated or truncated. {WAYS_OUT}"
         )
         raise NotAsCommitted(message)
-    if found.ahead >= 0:
+    if restored.ahead >= 0:
         message = (
-            f"{where} is ahead of the committed offset {position.offset}: it holds offset {found.ahead}. {WAYS_OUT}"
+            f"{where} is ahead of the committed offset {position.offset}: it holds offset {restored.ahead}. {WAYS_OUT}"
         )
         raise NotAsCommitted(message)
 
 
-def refuse_orphans(found: Restored, where: str) -> None:
+def refuse_orphans(restored: Restored, where: str) -> None:
     """Refuse a state without a committed offset: offsets expire in groups that are left empty for days.
 
     Tombstones count too: every run may have been forgotten, and all of the input be replayed in silence.
     """
-    if found.records:
+    if restored.records:
         message = (
-            f"{where} holds {found.records} records, but the consumer group has no committed offset for it: offsets "
+            f"{where} holds {restored.records} records, but the consumer group has no committed offset for it: offsets "
             f"expire in a group that is left empty (offsets.retention.minutes). {WAYS_OUT}"
         )
         raise ConfigError(message)

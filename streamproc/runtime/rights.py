@@ -51,8 +51,8 @@ def granting(rights: Iterable[Right], principal: str = PRINCIPAL) -> list[str]:
         any_of_it = Right(Operation.DESCRIBE, right.resource, right.name, right.prefixed)
         operations.setdefault(any_of_it, set()).add(right.operation)
     alike: dict[tuple[Resource, bool, tuple[Operation, ...]], list[Right]] = {}
-    for it, found in operations.items():
-        alike.setdefault((it.resource, it.prefixed, tuple(sorted(found))), []).append(it)
+    for it, granted in operations.items():
+        alike.setdefault((it.resource, it.prefixed, tuple(sorted(granted))), []).append(it)
     return [_command(them[0], each[2], [it.name for it in them], principal) for each, them in alike.items()]
 
 

@@ -101,9 +101,9 @@ class SecuritySettings(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        found = [*self._unused(), *self._incomplete(), *self._twice(), *self._tokens()]
-        if found:
-            raise ValueError("; ".join(found))
+        flaws = [*self._unused(), *self._incomplete(), *self._twice(), *self._tokens()]
+        if flaws:
+            raise ValueError("; ".join(flaws))
         return self
 
     def _given(self, prefix: str) -> list[str]:

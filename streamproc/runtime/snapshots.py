@@ -1,4 +1,4 @@
-"""Snapshots of one partition's state: when one is due, whether one fits, and what of the state topic follows it."""
+"""Snapshots of one partition's state: when one is due, whether one fits, from which offset the topic goes on."""
 
 import asyncio
 import time
@@ -19,9 +19,9 @@ SPREAD_OVER = 16
 
 
 class About(Struct, array_like=True):
-    """What a snapshot is of: a commit. All that the state's topic has below `since` is in it.
+    """The commit that a snapshot is of. It contains all that the state topic has below the offset `since`.
 
-    `topic_id`: of that topic, empty where the broker gives none: one that was made anew has another.
+    `topic_id`: of the state topic, empty where the broker gives none; a recreated topic has another.
     """
 
     topic: str
@@ -36,41 +36,41 @@ _decode = Decoder(About).decode
 
 
 class Snapshots:
-    """Of one partition; `where`: its state in Kafka."""
+    """The snapshots of one partition; `where`: its state topic partition."""
 
     def __init__(self, job: Job, source: TopicPartition, where: TopicPartition) -> None:
         self.where = where
         self._job = job
         self._source = source
-        # Not all partitions at once: one thread writes them.
+        # Staggered by partition: one thread writes them all.
         share = (1 + source.partition % SPREAD_OVER) / SPREAD_OVER
         self._next_at = time.monotonic() + job.snapshot_interval_s * share
         self._asking: asyncio.Task[None] | None = None
 
     @property
     def are_taken(self) -> bool:
-        """Whether there may be one."""
+        """Whether snapshots are taken at all."""
         return self._job.snapshot_interval_s < float("inf")
 
     async def load(self, keeper: PayloadKeeper | None, position: Position | None) -> int | None:
-        """Load the last snapshot where it fits a commit; return from where on the topic has to be read.
+        """Load the last snapshot if it fits the commit; return the offset from which the topic has to be read.
 
         None: from its beginning, nothing was loaded. Raises DiskFails, StoreDamaged.
         """
         if keeper is None or not self.are_taken:
             return None
         topic_id = await self._topic_id()
-        found: list[About] = []
+        abouts: list[About] = []
 
         def fits(about: bytes) -> bool:
             with suppress(DecodeError):
-                found.append(_decode(about))
-            return position is not None and bool(found) and self._fits(found[0], position, topic_id)
+                abouts.append(_decode(about))
+            return position is not None and bool(abouts) and self._fits(abouts[0], position, topic_id)
 
-        return found[0].since if await keeper.load(fits) else None
+        return abouts[0].since if await keeper.load(fits) else None
 
     def take(self, keeper: PayloadKeeper | None, committed: Callable[[], Position | None]) -> None:
-        """Take a snapshot where one is due. `committed`: which commit the state is of; None: not known just now."""
+        """Take a snapshot if one is due. `committed`: returns the commit of the state, None while that is not known."""
         now = time.monotonic()
         if keeper is None or not keeper.is_lasting or now < self._next_at:
             return
@@ -79,9 +79,9 @@ class Snapshots:
         self._asking.add_done_callback(seen)
 
     async def _take(self, keeper: PayloadKeeper, committed: Callable[[], Position | None]) -> None:
-        """Find out how far the topic goes, then which commit that may be of: a state of that one has all that is below.
+        """Look up the end of the topic, then the last commit: a state of that commit has all records below that end.
 
-        Somebody else may have the partition by now, and have committed what this state knows nothing of.
+        Another worker may own the partition by now, and have committed changes that this state does not have.
         """
         wall_ms = self._job.now_ms()
         try:
@@ -107,7 +107,7 @@ class Snapshots:
         return (await self._job.kafka.topic_ids([self.where.topic])).get(self.where.topic, "")
 
     def _fits(self, about: About, position: Position, topic_id: str) -> bool:
-        """Tell whether a snapshot is of this commit or one before it; others may have committed since."""
+        """Tell whether a snapshot is of this commit or an earlier one; other workers may have committed since."""
         of = about.position
         return (
             (about.topic, about.partition, about.topic_id) == (*self._source, topic_id)

@@ -1,7 +1,7 @@
-"""What the partitions of one input topic are for: the fold of runs, or the windows. The cycle is the same for both.
+"""The processing of one input topic: the fold of runs, or the windows. The cycle is the same for both.
 
-A stage decodes and encodes for all of its partitions at once; what one of them remembers is `PartitionMemory`, and
-what one commit makes of that is a `Batch`. Nothing in here knows of Kafka.
+A stage decodes and encodes for all of its partitions at once. `PartitionMemory` is the memory of one of them, `Batch`
+its part of one commit. Nothing in here knows Kafka.
 """
 
 from abc import ABC, abstractmethod
@@ -22,42 +22,42 @@ from streamproc.runtime.restore import KeyOrigins
 from streamproc.store.keeper import PayloadKeeper
 
 MAX_BYTES_PER_COMMIT = 32 << 20
-"""Of records. A few kilobytes may unfold into many megabytes each, and their dead letters hold all of that."""
+"""Limits the records of a commit. A few kilobytes may decompress to many megabytes, all of which dead letters carry."""
 
 Allows = Callable[[RejectionReason, int], bool]
 """Whether a commit may reject so many records for a reason."""
 
 
 class SizeLimits(NamedTuple):
-    """How many bytes are admitted: of a record's key, value and headers, and of the batch that a dead letter is in."""
+    """The bytes admitted: of a record's key, value and headers, and of the batch with a dead letter."""
 
     record_bytes: int = ANY_SIZE
     letter_bytes: int = ANY_SIZE
 
 
 class MissingSchemas(NamedTuple):
-    """The next record cannot be decoded before these schemas, named by their headers, were asked for."""
+    """The next record cannot be decoded before the registry was asked for these schemas, named by their headers."""
 
     headers: tuple[bytes, ...]
 
 
 class TooMany(NamedTuple):
-    """The next record would be rejected, and no more may be for this reason just now."""
+    """The next record would be rejected, but no more records may be rejected for this reason now."""
 
     reason: RejectionReason
 
 
 class Absorbed(NamedTuple):
-    """How many records of a fetch were taken, and why the next one has to wait: None where all were."""
+    """How many records of a fetch were absorbed, and why the next one has to wait: None if all were."""
 
     taken: int
     stop: MissingSchemas | TooMany | None = None
 
 
 class Pending(NamedTuple):
-    """One partition's part of a commit: the position that is committed, and what to do once that is confirmed.
+    """One partition's part of a commit: the committed position, and what to do once it is confirmed.
 
-    `apply` takes it over into the state; `report` tells of it, given its duration and its latency in seconds.
+    `apply` merges the commit into the state; `report` returns its report, given its duration and latency in seconds.
     """
 
     position: Position
@@ -68,8 +68,8 @@ class Pending(NamedTuple):
 class Batch(ABC):
     """Gathers one partition's part of a commit over one or more fetches, on top of a state that it never changes.
 
-    What every stage does alike is here: counting what was read, dead letters, the next position. Timestamps are
-    Kafka's, in milliseconds; `last_timestamp` is of the record that waits, where one does.
+    Common to all stages: counts of the records read, dead letters, the next position. Timestamps are Kafka's, in
+    milliseconds; `last_timestamp` is that of the waiting record, if one waits.
     """
 
     def __init__(self, source: TopicPartition, position: Position, letter_bytes: int, allows: Allows | None) -> None:
@@ -87,19 +87,19 @@ class Batch(ABC):
 
     @abstractmethod
     def absorb(self, records: Sequence[Arrival], decoded: Any, at: Moment) -> Absorbed:
-        """Take records that follow on what was absorbed, as the stage decoded them, as far as they may be taken."""
+        """Absorb the next records, as the stage decoded them, up to the first that has to wait."""
 
     @abstractmethod
     def pass_time(self, at: Moment, *, heard: bool, read_all: bool) -> None:
-        """Let the clock do its part.
+        """Pass time.
 
-        `heard`: the broker has said something, with records or that there are none; `read_all`: nothing is left.
+        `heard`: the broker has answered, with records or that there are none; `read_all`: nothing is unread.
         """
 
     @property
     @abstractmethod
     def load(self) -> float:
-        """How much of what one commit may hold is in here; those of all partitions together stay near 1."""
+        """The share of a full commit that is in here; the sum over all partitions stays near 1."""
 
     @property
     @abstractmethod
@@ -108,7 +108,7 @@ class Batch(ABC):
 
     @abstractmethod
     def settle(self) -> None:
-        """Take note, where there is nothing to commit, of what was looked at in vain."""
+        """If there is nothing to commit: note what was examined without a change, so that nothing examines it again."""
 
     @abstractmethod
     def close(self, at: Moment) -> Pending:
@@ -120,10 +120,10 @@ class Batch(ABC):
         return False
 
     async def recall(self) -> None:  # noqa: B027  windows have all of it
-        """Have at hand what it needs of what is not in memory; raises DiskFails, StoreDamaged."""
+        """Load the payloads that the batch needs from disk; raises DiskFails, StoreDamaged."""
 
     def _took(self, records: Sequence[Arrival], rejections: Sequence[Rejection], at: Moment) -> None:
-        """Take note of records that were absorbed, and of those among them that cannot be used."""
+        """Count absorbed records, and make dead letters of those that were rejected."""
         for rejection in rejections:
             self._rejected[rejection.reason] += 1
             self._samples.setdefault(rejection.reason, rejection)
@@ -138,7 +138,7 @@ class Batch(ABC):
         self.next_offset = records[-1].offset + 1
 
     def _weigh(self, records: Sequence[Arrival]) -> None:
-        """Count what records take in memory."""
+        """Count the memory that records take."""
         total = 0
         for record in records:
             total += len(record.value or b"") + len(record.key or b"")
@@ -151,7 +151,7 @@ class Batch(ABC):
         return self._bytes / MAX_BYTES_PER_COMMIT
 
     def _over_limit(self, rejections: Sequence[Rejection]) -> Rejection | None:
-        """Return the first of rejections to come that is over a limit."""
+        """Return the first of these new rejections that is over a limit."""
         if self._allows is None or not rejections:
             return None
         counts = self._rejected.copy()
@@ -162,7 +162,7 @@ class Batch(ABC):
         return None
 
     def _position(self, live_keys: int, stream_time: int) -> Position:
-        """Return the position that this is committed with."""
+        """Return the position to commit."""
         return self._from._replace(
             offset=self.next_offset,
             sequence=self._from.sequence + 1,
@@ -176,9 +176,9 @@ B_co = TypeVar("B_co", bound=Batch, covariant=True)
 
 
 class PartitionMemory(Protocol[B_co]):
-    """What one partition of a stage remembers between commits.
+    """The memory of one partition of a stage between commits.
 
-    `state`: what observers may read of it; `keeper`: who keeps what of it is large, None where nothing is.
+    `state`: the committed state, which observers read; `keeper`: keeps its large payloads, None if there are none.
     """
 
     @property
@@ -187,17 +187,17 @@ class PartitionMemory(Protocol[B_co]):
 
     @property
     def keeper(self) -> PayloadKeeper | None:
-        """Who keeps payloads."""
+        """The keeper of the payloads."""
 
     def load(self, records: Sequence[Arrival]) -> KeyOrigins:
-        """Put records of the state topic into the state; return where they came from."""
+        """Load records of the state topic into the state; return which input offsets they came from."""
 
     def begin(self, position: Position, allows: Allows | None) -> B_co:
         """Return a new batch on top of the state."""
 
 
 class Stage(Protocol[B]):
-    """What is done with the partitions of the input `topic`. `every_s`: how long a partition waits for more to come."""
+    """Processes the partitions of the input `topic`. `every_s`: how long a partition waits for more records."""
 
     topic: str
     state_topic: str
@@ -206,15 +206,15 @@ class Stage(Protocol[B]):
     every_s: float
 
     def fresh(self, partition: int, stream_time: int) -> PartitionMemory[B]:
-        """Return what a partition remembers that begins anew, to be restored."""
+        """Return the empty memory of a partition, to be restored."""
 
     def decode(self, brought: Mapping[int, Sequence[Arrival]]) -> Mapping[int, Any]:
         """Decode records by partition, as `Batch.absorb` takes them."""
 
     def encode(self, batches: Sequence[B], at: Moment) -> Outputs:
-        """Return what closed batches send."""
+        """Return the outputs of closed batches."""
 
 
 def here(source: TopicPartition, by_topic: Mapping[str, Messages]) -> Outputs:
-    """Return what goes to the partitions of the source's own number (rules.md 2)."""
+    """Return the outputs to the partitions with the number of the source (rules.md 2)."""
     return {TopicPartition(topic, source.partition): messages for topic, messages in by_topic.items() if messages}

@@ -1,4 +1,4 @@
-"""The stages of the pipeline: the one place where a topic gets what is done with it."""
+"""The stages of the pipeline: the one place that assigns each input topic its processing."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,14 +12,14 @@ from streamproc.runtime.windowing import WindowStage
 from streamproc.store.store import Host
 
 Stages = Callable[[int, SizeLimits, Host], Sequence[Stage[Any]]]
-"""Makes the stages, given how many partitions there are and what topics admit: known once a worker has looked.
+"""Makes the stages, given the partition count and the size limits of the topics: a worker has to look these up first.
 
-The third is told of what is stored.
+The third argument hears about the store.
 """
 
 
 def stages(settings: FoldSettings, windows: WindowRules) -> Stages:
-    """Return what makes the fold and the windows."""
+    """Return the factory of the fold and window stages."""
 
     def made(partitions: int, limits: SizeLimits, host: Host) -> Sequence[Stage[Any]]:
         rules, profile = replace(windows, sources=partitions), settings.rules.profile.name

@@ -1,4 +1,4 @@
-"""What each partition's task told last. Kept once: metrics, probes and the report of the instance read it here."""
+"""The last reports of each partition's task. Metrics, probes and the report of the instance all read them here."""
 
 import time
 from collections.abc import Callable, Collection
@@ -11,7 +11,7 @@ from streamproc.runtime.taskstates import TaskState
 
 
 class Waiting(Struct, frozen=True):
-    """What a task is paused for, in a word and for people, and since when."""
+    """Why a task is paused, as a word and as a message for people, and since when."""
 
     why: Pause
     message: str
@@ -27,25 +27,25 @@ class Failure(Struct, frozen=True):
 
 
 class LastCommit(Struct, frozen=True):
-    """What was committed last, and when."""
+    """The last committed offset, and when it was committed."""
 
     offset: int | None
     at: float
 
 
 class Lag(Struct, frozen=True):
-    """How far behind a task is: 0 s where nothing is unread, however old the last record is."""
+    """How far behind a task is: 0 s if nothing is unread, however old the last record is."""
 
     records: int
     seconds: float
 
 
 class TaskRecord(Struct, eq=False):
-    """One task in its present state: a new one for each state, so that nothing told in one outlives it.
+    """One task in its present state: each state gets a new record, so that no report outlives its state.
 
     `since`: when it entered the state. `moved_at`: when it last read or committed something, by the monotonic clock.
     `remaining` and `total`: records of a restore. `caught_up`: whether nothing was unread at some time in this state.
-    `kept`: the state that a running task keeps of its runs, or windows.
+    `stage_state`: what a running task knows of its runs, or windows.
     """
 
     state: TaskState
@@ -56,7 +56,7 @@ class TaskRecord(Struct, eq=False):
     lag: Lag | None = None
     caught_up: bool = False
     pause: Waiting | None = None
-    kept: StageState | None = None
+    stage_state: StageState | None = None
 
     @property
     def records_behind(self) -> int:
@@ -65,7 +65,7 @@ class TaskRecord(Struct, eq=False):
 
 
 class TaskRecords(Observer):
-    """The records of all tasks of both stages, by partition; has to be told before those that read it.
+    """The records of all tasks of both stages, by partition; it must observe before those that read it.
 
     Failures and commits outlive a task's states, not its partition. Times: `clock` is monotonic, `wall_clock` for all
     that is shown; both in seconds.
@@ -83,17 +83,17 @@ class TaskRecords(Observer):
         self._wall_clock = wall_clock
 
     def state(self, source: TopicPartition) -> TaskState:
-        """Return the state of a task; one that has told nothing yet is new."""
+        """Return the state of a task; one without a report is new."""
         task = self.tasks.get(source)
         return TaskState.CREATED if task is None else task.state
 
-    def running(self, source: TopicPartition, kept: StageState) -> None:
-        """Take note of the state that it keeps, to be read by whoever asks."""
+    def running(self, source: TopicPartition, state: StageState) -> None:
+        """Note the state of its stage, for readers of the records."""
         if task := self.tasks.get(source):
-            task.kept = kept
+            task.stage_state = state
 
     def task_state(self, source: TopicPartition, state: TaskState) -> None:
-        """Take note; what was told in the state before no longer counts."""
+        """Note the new state; reports of the state before no longer count."""
         if state is TaskState.CLOSED:
             for noted in (self.tasks, self.failures, self.commits):
                 noted.pop(source, None)
@@ -103,21 +103,21 @@ class TaskRecords(Observer):
             self.failures.pop(source, None)
 
     def committed(self, report: CommitReport) -> None:
-        """Take note of what is committed, that the partition moves, and that its transactions work."""
+        """Note the committed offset, that the partition moves, and that its transactions work."""
         self.failures.pop(report.source, None)
         self.commits[report.source] = LastCommit(report.offset, self._wall_clock())
         if task := self.tasks.get(report.source):
             task.moved_at = self._clock()
 
     def transaction_failed(self, sources: Collection[TopicPartition], cause: str, why: str = "") -> None:
-        """Take note of the cause, and of when the first one came, until the partition is running again."""
+        """Note the cause, and the time of the first failure, until the partition is running again."""
         now = self._wall_clock()
         for source in sources:
             before = self.failures.get(source)
             self.failures[source] = Failure(cause, now if before is None else before.since, why)
 
     def restoring(self, source: TopicPartition, remaining: int) -> None:
-        """Take note of what is left to read, the most of which is all."""
+        """Note the remaining records; the largest number is the total."""
         if task := self.tasks.get(source):
             task.remaining, task.total = remaining, max(remaining, task.total or 0)
 
@@ -134,7 +134,7 @@ class TaskRecords(Observer):
         self.lag(source, 0, 0.0)
 
     def paused(self, source: TopicPartition, why: Pause, message: str) -> None:
-        """Take note of what a partition waits for, and since when: however often it is told, in whichever words."""
+        """Note why a partition waits, and since when, however often and in whichever words that is reported."""
         if task := self.tasks.get(source):
             before = task.pause
             since = self._wall_clock() if before is None or before.why is not why else before.since

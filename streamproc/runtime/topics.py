@@ -91,9 +91,9 @@ async def create_topics(
 async def refuse_other_counts(kafka: Kafka, topics: TopicSettings, partitions: int) -> None:
     """Raise ConfigError where topics exist with another count than was asked for: it is never changed (rules.md 4)."""
     names = [name for role, name in topics.by_role().items() if ROLES[role].partitions is None]
-    found = await kafka.topics(names)
-    counts = {info.partitions for info in found.values()} - {partitions}
-    others = {count: sorted(name for name, info in found.items() if info.partitions == count) for count in counts}
+    existing = await kafka.topics(names)
+    counts = {info.partitions for info in existing.values()} - {partitions}
+    others = {count: sorted(name for name, info in existing.items() if info.partitions == count) for count in counts}
     if others:
         there = "\n".join(f"  - {count} partitions: {', '.join(names)}" for count, names in sorted(others.items()))
         raise ConfigError(
@@ -107,12 +107,12 @@ async def refuse_other_counts(kafka: Kafka, topics: TopicSettings, partitions: i
 async def check_topics(kafka: Kafka, topics: TopicSettings, max_record_bytes: int) -> int:
     """Return the input's partition count; raises ConfigError with everything that is wrong and how to put it right."""
     names = topics.by_role()
-    found = await kafka.topics(list(names.values()))
-    flaws = [absent(name) for name in names.values() if name not in found]
-    count = found[topics.events].partitions if topics.events in found else 0
+    existing = await kafka.topics(list(names.values()))
+    flaws = [absent(name) for name in names.values() if name not in existing]
+    count = existing[topics.events].partitions if topics.events in existing else 0
     for role, name in names.items():
-        if name in found:
-            flaws += _flaws(role, name, found[name], topics.events if count else None, count, max_record_bytes)
+        if name in existing:
+            flaws += _flaws(role, name, existing[name], topics.events if count else None, count, max_record_bytes)
     if flaws:
         raise ConfigError("the topics are not as they must be:\n" + "\n".join(f"  - {flaw}" for flaw in flaws))
     return count

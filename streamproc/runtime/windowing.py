@@ -53,9 +53,9 @@ class WindowStage:
         self._encoders: dict[int, WindowEncoder] = {}
         self._alerts = AlertEncoder(application_id, frames)
 
-    def fresh(self, partition: int, stream_time: int) -> "WindowKept":
+    def fresh(self, partition: int, stream_time: int) -> "WindowMemory":
         """Return what a partition remembers that begins anew."""
-        return WindowKept(self, partition, WindowState(self.rules, stream_time))
+        return WindowMemory(self, partition, WindowState(self.rules, stream_time))
 
     def decode(self, brought: Mapping[int, Sequence[Arrival]]) -> Mapping[int, MeasurementBatch]:
         """Decode records by partition; what is too large is among the rejections."""
@@ -64,19 +64,19 @@ class WindowStage:
     def measured(self, records: Sequence[Arrival]) -> MeasurementBatch:
         """Decode records of one partition."""
         apart = set_apart(records, self.limits.record_bytes)
-        found = decode_measurements(apart.fitting)
-        return found._replace(rejections=apart.among(found.rejections))
+        batch = decode_measurements(apart.fitting)
+        return batch._replace(rejections=apart.among(batch.rejections))
 
     def encode(self, batches: Sequence["WindowBatch"], at: Moment) -> Outputs:
         """Return what closed batches send."""
         outputs: dict[TopicPartition, Messages] = {}
         for batch in batches:
             out, encoder = batch.out, self._encoder(batch.partition)
-            told = self._alerts.messages(out.alerts, at.wall_ms) if out.alerts else []
+            alerts = self._alerts.messages(out.alerts, at.wall_ms) if out.alerts else []
             by_topic: dict[str, Messages] = {
                 self.topics.metrics: encoder.metrics(out.closings, at.wall_ms),
                 self.topics.windows: encoder.states(out.changed, batch.next_offset - 1, batch.sequence, at.wall_ms),
-                self.topics.alerts: told,
+                self.topics.alerts: alerts,
                 self.topics.dead_letters: batch.dead_letters,
             }
             outputs.update(here(batch.source, by_topic))
@@ -90,7 +90,7 @@ class WindowStage:
         return self._encoders[partition]
 
 
-class WindowKept:
+class WindowMemory:
     """What one partition of the measurements remembers."""
 
     keeper = None
@@ -102,13 +102,13 @@ class WindowKept:
 
     def load(self, records: Sequence[Arrival]) -> KeyOrigins:
         """Put records of run-windows into the state."""
-        found = decode_window_states(latest(records))
-        for key, value, _ in found:
+        values = decode_window_states(latest(records))
+        for key, value, _ in values:
             if value is None:
                 self.state.values.pop(key, None)
             else:
                 self.state.values[key] = value
-        return KeyOrigins([key for key, _, _ in found], [offset for _, _, offset in found])
+        return KeyOrigins([key for key, _, _ in values], [offset for _, _, offset in values])
 
     def begin(self, position: Position, allows: Allows | None) -> "WindowBatch":
         """Return a new batch on top of the state."""
@@ -118,20 +118,20 @@ class WindowKept:
 class WindowBatch(Batch):
     """One partition's part of a commit."""
 
-    def __init__(self, kept: WindowKept, position: Position, allows: Allows | None) -> None:
-        source = TopicPartition(kept.stage.topic, kept.partition)
-        super().__init__(source, position, kept.stage.limits.letter_bytes, allows)
-        self.partition = kept.partition
+    def __init__(self, memory: WindowMemory, position: Position, allows: Allows | None) -> None:
+        source = TopicPartition(memory.stage.topic, memory.partition)
+        super().__init__(source, position, memory.stage.limits.letter_bytes, allows)
+        self.partition = memory.partition
         self.sequence = position.sequence + 1
-        self.out = begin_windows(kept.state)
-        self._kept = kept
+        self.out = begin_windows(memory.state)
+        self._memory = memory
 
     def absorb(self, records: Sequence[Arrival], decoded: MeasurementBatch, at: Moment) -> Absorbed:
         """Add measurements and marks, up to one that may not be rejected yet."""
         over = self._over_limit(decoded.rejections)
         taken = records if over is None else [each for each in records if each.offset < over.record.offset]
-        measured = decoded if over is None else self._kept.stage.measured(taken)
-        absorb(self._kept.state, measured.arrivals, self.out)
+        measured = decoded if over is None else self._memory.stage.measured(taken)
+        absorb(self._memory.state, measured.arrivals, self.out)
         self._took(taken, measured.rejections, at)
         if over is None:
             return Absorbed(len(taken))
@@ -140,11 +140,11 @@ class WindowBatch(Batch):
 
     def pass_time(self, at: Moment, *, heard: bool, read_all: bool) -> None:  # noqa: ARG002  the marks bring the time
         """Finish what the marks began; the stream's silence is the business of partition 0 (rules.md 20)."""
-        finish(self._kept.state, self.out, watches_silence=self.partition == 0)
+        finish(self._memory.state, self.out, watches_silence=self.partition == 0)
 
     def settle(self) -> None:
         """Take note of what was looked at in vain."""
-        self._kept.state.settle(self.out)
+        self._memory.state.settle(self.out)
 
     @property
     def load(self) -> float:
@@ -159,11 +159,11 @@ class WindowBatch(Batch):
 
     def close(self, at: Moment) -> Pending:  # noqa: ARG002  the marks bring the time
         """End the batch."""
-        position = self._position(self._kept.state.live_after(self.out.changed), self.out.watermark)
+        position = self._position(self._memory.state.live_after(self.out.changed), self.out.watermark)
         return Pending(position, self._apply, self._report)
 
     def _apply(self) -> None:
-        self._kept.state.merge(self.out)
+        self._memory.state.merge(self.out)
 
     def _report(self, duration_s: float, latency_s: float) -> CommitReport:
         out = self.out

@@ -1,4 +1,4 @@
-"""The settings of the input: which framings, and what its statuses are taken for; and the profile that follows."""
+"""The settings of the input: its framings, and the mapping of its statuses; and the resulting profile."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ class InputSettings(Section):
 
 
 def in_force(profile: Profile, settings: InputSettings) -> Profile:
-    """Return the profile as the settings have it."""
+    """Return the profile with the statuses as the settings map them."""
     statuses, only = {**profile.shape.statuses, **settings.statuses}, frozenset(profile.statuses)
     if settings.unknown_statuses == "keep":
         only = profile.shape.only
@@ -34,12 +34,12 @@ def in_force(profile: Profile, settings: InputSettings) -> Profile:
 
 def input_flaws(profile: Profile, settings: InputSettings) -> Iterator[str]:
     """Yield what is wrong with the settings for a profile."""
-    for said, status in sorted(settings.statuses.items()):
+    for raw, status in sorted(settings.statuses.items()):
         if status not in profile.statuses:
             near = meant(status, profile.statuses)
             may = f"did you mean {near}?" if near else f"there is: {', '.join(profile.statuses)}"
-            yield f"input.statuses maps {said!r} to {status!r}, which is no status of profile {profile.name}; {may}"
-        elif not said:
+            yield f"input.statuses maps {raw!r} to {status!r}, which is no status of profile {profile.name}; {may}"
+        elif not raw:
             yield f"input.statuses maps an empty text to {status}: a run without a status is no run"
-        elif said in profile.statuses and said != status:
-            yield f"input.statuses maps {said} to {status}, but {said} is a status itself, which no run could then have"
+        elif raw in profile.statuses and raw != status:
+            yield f"input.statuses maps {raw} to {status}, but {raw} is a status itself, which no run could then have"

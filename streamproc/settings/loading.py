@@ -1,4 +1,4 @@
-"""Settings as they are read: what is wrong with them is named, one by one, by the name of the variable."""
+"""Loads the settings. Errors list each wrong setting by the name of its variable."""
 
 import os
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from streamproc.settings.variables import explained, unparsed, with_meant
 
 
 def load_settings(config: Path | None = None, given: Mapping[str, Any] | None = None) -> Settings:
-    """Read the settings; raises ConfigError that names each wrong one and says what it must be.
+    """Read the settings; raises ConfigError, which names each wrong one and says what it must be.
 
-    `given`: settings by section, in the place of the environment's.
+    `given`: settings by section; they replace the environment.
     """
     if given is None:
         _refuse_unknown_variables()
@@ -31,13 +31,13 @@ def load_settings(config: Path | None = None, given: Mapping[str, Any] | None = 
         raise ConfigError(explained(error, Settings, PREFIX)) from None
     except SettingsError as error:
         raise ConfigError(unparsed(error, PREFIX)) from None
-    except ValueError as error:  # Of TOML, or of UTF-8.
+    except ValueError as error:  # From the TOML parser, or the UTF-8 decoder.
         raise ConfigError(f"--config {config} cannot be read, it is no TOML: {error}") from None
     return settings
 
 
 def _refuse_unreadable(config: Path) -> None:
-    """Tell before pydantic-settings does, which raises whatever comes."""
+    """Check the file before pydantic-settings does, which would raise unexplained errors."""
     try:
         if not config.is_file():
             what = "is a directory" if config.is_dir() else "there is no such file"
@@ -59,6 +59,6 @@ def _refuse_unknown_variables() -> None:
         and name.removeprefix(PREFIX).lower().split("__")[0] not in Settings.model_fields
     ]
     if unknown:
-        said = ", ".join(with_meant(name, Settings, PREFIX) for name in sorted(unknown))
+        names = ", ".join(with_meant(name, Settings, PREFIX) for name in sorted(unknown))
         known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
-        raise ConfigError(f"unknown settings in the environment: {said}. Known at the first level: {known}")
+        raise ConfigError(f"unknown settings in the environment: {names}. Known at the first level: {known}")

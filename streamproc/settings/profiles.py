@@ -1,6 +1,6 @@
-"""Profiles that users define, as data: checked when they are loaded, made into the core's own.
+"""Profiles that users define, as data: they are checked when loaded, and converted to the core's Profile.
 
-A built-in one passes the same checks; a test holds that.
+The built-in profiles pass the same checks; a test proves it.
 """
 
 import re
@@ -22,16 +22,16 @@ from streamproc.section import Section
 
 OUTCOMES = ("succeeded", "failed", "cancelled", "expired", "incomplete")
 ROLES = ("queued", "running", "waiting")
-"""What an open status may stand for, in alerts and metrics."""
+"""The roles that an open status may have in alerts and metrics."""
 AVSC = ".avsc"
 BUNDLED = tuple(schema for profile in PROFILES.values() for schema in profile.schemas)
 """Schemas of events that ship with streamproc."""
 MAX_STATUSES = 100
 RESERVED = ("new", "other")
-"""Labels of metrics that stand for no status and for any."""
+"""Metric labels for no status, and for any other status."""
 _STATUS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _STEP = r"[^\s.\[\]]+(\[\])?"
-"""JSON has names that Avro has not, such as `run-id`."""
+"""JSON permits names that Avro does not, such as `run-id`."""
 _PATH = re.compile(rf"{_STEP}(\.{_STEP})*")
 
 
@@ -68,7 +68,7 @@ class ProfileSettings(Section):
 
 
 def made(name: str, settings: ProfileSettings) -> Profile:
-    """Return the profile; raises ValueError that says all that is wrong with it."""
+    """Return the profile; raises ValueError, which lists all flaws."""
     if name in PROFILES:
         raise ValueError(f"profile {name} is built in: give yours another name, and extends = {name!r}")
     if settings.extends is not None and settings.extends not in PROFILES:
@@ -113,7 +113,7 @@ def _made(name: str, own: ProfileSettings, base: Profile | None) -> Profile:
 
 
 def _fits(schema: str, shape: Shape) -> bool:
-    """Tell whether a bundled schema can still be read once a profile looks elsewhere."""
+    """Tell whether a bundled schema can be read with the paths of this profile."""
     try:
         WriterSchema(load(schema).document, shape)
     except RecordRejected:
@@ -122,7 +122,7 @@ def _fits(schema: str, shape: Shape) -> bool:
 
 
 def flaws(profile: Profile) -> Iterator[str]:
-    """Yield what is wrong with a profile, in words that say what to change."""
+    """Yield the flaws of a profile, each with what to change."""
     yield from _flaws_of_statuses(profile)
     yield from _flaws_of_paths(profile)
 
@@ -167,7 +167,7 @@ def _flaws_of_names(name: str, settings: ProfileSettings) -> Iterator[str]:
 
 
 def _flaws_of_attempts(profile: Profile, known: set[str], terminal: set[str]) -> Iterator[str]:
-    """Yield statuses that cannot be left for a new attempt, or not to there."""
+    """Yield the flaws of `reopened`: statuses that cannot be left for a new attempt, and targets that do not exist."""
     yield from _strangers("reopened", profile.reopened, terminal, "no terminal status: only those end an attempt")
     for status, begins in sorted(profile.reopened.items()):
         yield from _strangers(f"reopened.{status}", begins, known, "no status of this profile")
@@ -176,7 +176,7 @@ def _flaws_of_attempts(profile: Profile, known: set[str], terminal: set[str]) ->
 
 
 def _flaws_of_roles(profile: Profile, known: set[str]) -> Iterator[str]:
-    """Yield statuses that are told to be several things."""
+    """Yield statuses with several roles, and mappings that hide a status."""
     roles = Counter(status for field in ROLES for status in getattr(profile, field))
     for status in sorted(status for status, count in roles.items() if count > 1):
         yield f"{status} is in more than one of {', '.join(ROLES)}"
@@ -193,15 +193,15 @@ def _strangers(field: str, names: Iterable[str], known: set[str], what: str) -> 
 
 
 def _reachable(profile: Profile) -> set[str]:
-    """Return the statuses that a run may come to: by documented or accepted moves, or in a further attempt."""
-    found, todo = set[str](), [*profile.initial]
+    """Return the statuses that a run can reach: by documented or accepted moves, or in a further attempt."""
+    reached, todo = set[str](), [*profile.initial]
     while todo:
         status = todo.pop()
-        if status not in found:
-            found.add(status)
+        if status not in reached:
+            reached.add(status)
             for table in (profile.documented, profile.accepted, profile.reopened):
                 todo += table.get(status, ())
-    return found
+    return reached
 
 
 def _flaws_of_paths(profile: Profile) -> Iterator[str]:
@@ -225,7 +225,7 @@ def _flaws_of_paths(profile: Profile) -> Iterator[str]:
 
 
 def _conflicts(paths: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """Yield paths that cannot both lead to something: a record cannot be a value, nor a value of two kinds."""
+    """Yield contradictory paths: a record cannot be a value, nor can a value have two kinds."""
     kinds = {path: kind_of(target) for target, each in paths.items() for path in each}
     for target, each in paths.items():
         for path in each:
@@ -236,7 +236,7 @@ def _conflicts(paths: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
 
 
 def kind_of(target: str) -> str:
-    """Return what a target's values are: targets of one kind may share a path."""
+    """Return the kind of a target's values: targets of one kind may share a path."""
     return "time" if target in TIMES else "count" if target in TOKENS else METADATA if target == METADATA else "text"
 
 

@@ -1,4 +1,4 @@
-"""The settings of the rules: retention, deadlines, windows, alerts; and the core's rules made of them."""
+"""The settings of the rules: retention, deadlines, windows, alerts; and their conversion to the core's rules."""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -103,7 +103,7 @@ class AlertSettings(Section):
 def rules(
     profile: Profile, retention: RetentionSettings, deadlines: DeadlineSettings, windows: WindowSettings
 ) -> Rules:
-    """Return what the fold of a run goes by."""
+    """Return the rules for the fold of a run."""
     return Rules(
         profile,
         Retention(retention.terminal_s * 1000, retention.open_s * 1000),
@@ -119,7 +119,7 @@ def rules(
 
 
 def window_rules(stream: str, windows: WindowSettings, alerts: AlertSettings) -> WindowRules:
-    """Return what the windows go by; `stream` names the input, the number of sources is known only at run time."""
+    """Return the rules of the windows; `stream` names the input. The number of sources is set at run time."""
     return WindowRules(
         sources=0,
         stream=stream,
@@ -132,7 +132,7 @@ def window_rules(stream: str, windows: WindowSettings, alerts: AlertSettings) ->
 
 
 def _conditions(windows: WindowSettings, alerts: AlertSettings) -> Iterator[WindowCondition]:
-    """Yield what is asked of the windows."""
+    """Yield the conditions on the windows."""
     yield FailureRules(
         window_ms=(alerts.failure_rate_window_s or min(windows.sizes_s)) * 1000,
         thresholds=(
@@ -154,32 +154,32 @@ def _conditions(windows: WindowSettings, alerts: AlertSettings) -> Iterator[Wind
 
 
 def flaws(profile: Profile, deadlines: DeadlineSettings, windows: WindowSettings, alerts: AlertSettings) -> list[str]:
-    """Return what is wrong with the settings taken together."""
-    found = []
+    """Return the flaws of these settings in combination."""
+    faults = []
     limits = (deadlines.limits_s, *deadlines.assistants.values())
     named = {status for each in limits for status in _spelt(each, profile)}
     unknown = sorted(named - set(profile.documented))
     if unknown:
         may = ", ".join(profile.documented)
-        found.append(f"deadlines names {', '.join(unknown)}: a deadline may be set for {may}")
+        faults.append(f"deadlines names {', '.join(unknown)}: a deadline may be set for {may}")
     sizes = ", ".join(map(str, windows.sizes_s))
-    found += [
+    faults += [
         f"alerts.{name} must be one of windows.sizes_s: {sizes}"
         for name in ("failure_rate_window_s", "cost_window_s")
         if getattr(alerts, name) not in (None, *windows.sizes_s)
     ]
     if alerts.cost_budget is not None and not alerts.cost_prices:
-        found.append("alerts.cost_budget needs prices: set alerts.cost_prices for each model, or for all under `*`")
+        faults.append("alerts.cost_budget needs prices: set alerts.cost_prices for each model, or for all under `*`")
     outcomes = set(profile.outcomes.values())
     if "failure_outcomes" in alerts.model_fields_set and not alerts.failure_outcomes <= outcomes:
-        found.append(f"alerts.failure_outcomes may hold {', '.join(sorted(outcomes))}")
+        faults.append(f"alerts.failure_outcomes may hold {', '.join(sorted(outcomes))}")
     if alerts.failure_rate_critical < alerts.failure_rate_warning:
-        found.append("alerts.failure_rate_critical is below failure_rate_warning")
-    return found
+        faults.append("alerts.failure_rate_critical is below failure_rate_warning")
+    return faults
 
 
 def _spelt(limits: Mapping[str, int], profile: Profile) -> dict[str, int]:
-    """Return limits under the statuses' own spelling: the name of an environment variable comes without case."""
+    """Return limits by the statuses' own spelling: names of environment variables have no case."""
     own = {status.casefold(): status for status in profile.documented}
     return {
         name if name in profile.documented else own.get(name.casefold(), name): limit for name, limit in limits.items()

@@ -74,15 +74,15 @@ class LogSettings(Section):
 
 
 class _Toml(TomlConfigSettingsSource):
-    """The TOML file. Files that it names are looked for beside it, not where the service happens to be started."""
+    """The TOML file. Paths in it are relative to the file, not to the working directory."""
 
     def __call__(self) -> dict[str, Any]:
-        found = super().__call__()
-        profiles = found.get("profiles")
+        settings = super().__call__()
+        profiles = settings.get("profiles")
         for profile in profiles.values() if isinstance(profiles, dict) else ():
             if isinstance(profile, dict) and isinstance(profile.get("schemas"), list):
                 profile["schemas"] = [self._beside(name) for name in profile["schemas"]]
-        return found
+        return settings
 
     def _beside(self, name: Any) -> Any:
         return str(Path(self.toml_file_path).parent / name) if isinstance(name, str) and name.endswith(AVSC) else name  # type: ignore[arg-type]
@@ -158,20 +158,20 @@ class Settings(BaseSettings):
         if self.profile not in names:
             message = f"{PREFIX}PROFILE is {self.profile!r}; there is: {', '.join(names)}"
             raise ValueError(message)
-        found = [
+        faults = [
             *flaws(self.life_cycle, self.deadlines, self.windows, self.alerts),
             *self._unknown_causes(),
             *input_flaws(self._own_profile, self.input),
             *framing_flaws(self.outputs, self.registry),
         ]
-        if found:
-            raise ValueError("; ".join(found))
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
     def _unknown_causes(self) -> list[str]:
-        """Say which causes are limited that there are not: such a limit would never hold.
+        """Name limited causes that do not exist: their limits would never take effect.
 
-        Nor does one of a former cause; but an update must not keep the service from starting.
+        Nor do limits on former causes; but those are accepted, as an update must not keep the service from starting.
         """
         unknown = sorted(self.dead_letters.max_per_minute_of.keys() - {*RejectionReason, *FormerReason})
         known = ", ".join(RejectionReason)
@@ -181,12 +181,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def life_cycle(self) -> Profile:
-        """The profile in force, with what the input's settings make of its statuses."""
+        """The effective profile: with the statuses as the settings of the input map them."""
         return in_force(self._own_profile, self.input)
 
     @property
     def _own_profile(self) -> Profile:
-        """The profile as it is built in, or the user's own."""
+        """The built-in profile, or the user's own."""
         return PROFILES[self.profile] if self.profile in PROFILES else made(self.profile, self.profiles[self.profile])
 
     @cached_property
@@ -201,11 +201,11 @@ class Settings(BaseSettings):
         return framing_in_force(self.outputs, self.registry)
 
     def rules(self) -> Rules:
-        """Return what the fold of a run goes by."""
+        """Return the rules for the fold of a run."""
         return rules(self.life_cycle, self.retention, self.deadlines, self.windows)
 
     def window_rules(self) -> WindowRules:
-        """Return what the windows go by."""
+        """Return the rules of the windows."""
         return window_rules(self.topic_names.events, self.windows, self.alerts)
 
     @classmethod
@@ -217,7 +217,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings' signature
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave out .env files: three places are enough to look in."""
+        """Leave out .env files: three sources are enough."""
         if not cls.looks_around:
             return init_settings, _Toml(settings_cls)
         directory = os.environ.get(SECRETS_DIR)

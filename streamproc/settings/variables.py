@@ -1,4 +1,4 @@
-"""Settings by the names of their variables: which there are, and what was meant by one that there is not."""
+"""The names of the settings' variables: all that exist, and the likely one for a misspelt name."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from streamproc.section import Section
 
 
 def variables(section: type[BaseModel], prefix: str) -> Iterator[str]:
-    """Yield the names of the variables of a section and those below, and of the files that may hold a secret."""
+    """Yield the variable names of a section and its subsections, also those that name the file of a secret."""
     for name, field in section.model_fields.items():
         variable, kind = prefix + (field.alias or name).upper(), field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -24,39 +24,39 @@ def variables(section: type[BaseModel], prefix: str) -> Iterator[str]:
 
 
 def secret_variables(section: type[BaseModel], prefix: str) -> list[str]:
-    """Return the names of the variables that may be in a file instead."""
+    """Return the names of the variables whose value may be in a file instead."""
     known = {*variables(section, prefix)}
     return [name for name in known if name + SUFFIX.upper() in known]
 
 
 def with_meant(variable: str, section: type[BaseModel], prefix: str) -> str:
-    """Return a variable's name, with the one that was probably meant: one underscore for two is the likeliest."""
+    """Return a variable's name with the likely intended one: one underscore instead of two is the usual mistake."""
     known = {name.replace("_", ""): name for name in variables(section, prefix)}
     near = get_close_matches(variable.upper().replace("_", ""), known, 1, cutoff=0.8)
     return f"{variable} (did you mean {known[near[0]]}?)" if near else variable
 
 
 def explained(error: ValidationError, section: type[BaseModel], prefix: str) -> str:
-    """Say what is wrong without the values, which may be secrets."""
+    """Describe the errors without the values, which may be secrets."""
     lines = []
     for flaw in error.errors(include_input=False, include_url=False):
         path = [str(part) for part in flaw["loc"]]
-        said = flaw["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+        message = flaw["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
         if flaw["type"] == "extra_forbidden":
-            said = f"there is no such setting{_meant(path, section)}"
+            message = f"there is no such setting{_meant(path, section)}"
         where = f"{'.'.join(path)} ({prefix}{'__'.join(path).upper()}): " if path else ""
-        lines.append(f"  - {where}{said}")
+        lines.append(f"  - {where}{message}")
     return "these settings are wrong:\n" + "\n".join(lines)
 
 
 def unparsed(error: SettingsError, prefix: str) -> str:
-    """Say which variable is no JSON, where only JSON makes a table or a list."""
-    found = re.search(r'field "(\w+)"', str(error))
-    return f"{prefix}{found[1].upper() if found else ''}…: a variable of this name is to be JSON, and is not"
+    """Name the variable that is not JSON, where a table or a list needs JSON."""
+    match = re.search(r'field "(\w+)"', str(error))
+    return f"{prefix}{match[1].upper() if match else ''}…: a variable of this name is to be JSON, and is not"
 
 
 def _meant(path: list[str], settings: type[BaseModel]) -> str:
-    """Return the setting beside an unknown one that has nearly its name."""
+    """Return the setting of the same section whose name is nearest to the unknown one."""
     section: Any = settings
     for part in path[:-1]:
         field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None

@@ -11,7 +11,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from streamproc.errors import TaskInvalid
 from streamproc.local.simulate import simulate
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import told
+from streamproc.runtime.aio.codes import error_of
 from streamproc.runtime.aio.coordinators import Coordinator, one_code
 from streamproc.runtime.aio.transactions import AioTransactions, transactional_id
 from streamproc.runtime.config import KafkaSettings
@@ -60,7 +60,7 @@ class Zombie:
         await client.bootstrap()
         try:
             answer = await Coordinator(client, CoordinationType.TRANSACTION, self._id).ask(self.end, one_code)
-            error = told(answer.error_code)
+            error = error_of(answer.error_code)
             return "" if error is None else type(error).__name__
         finally:
             await client.close()

@@ -20,7 +20,7 @@ from streamproc.errors import BrokerUnavailable, name_of_cause
 from streamproc.runtime.aio.attempt import Attempt, AttemptStage, NotKafka
 from streamproc.runtime.aio.certificates import ended
 from streamproc.runtime.aio.contacts import FRESH_S, STOPPING_S, Contacts, Unreachable, address_of
-from streamproc.runtime.aio.diagnosing import MOST_SAID, diagnose
+from streamproc.runtime.aio.diagnosing import MAX_QUOTED, diagnose
 from streamproc.runtime.aio.tokens import NoToken, Provider
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.diagnosis import Diagnosis, Word
@@ -205,12 +205,12 @@ def test_every_word_is_in_the_runbook() -> None:
 
 def test_what_the_broker_says_shows_no_secret_and_steers_no_terminal() -> None:
     """It was sent the password, so it may send it back; and whatever else, without end."""
-    said = f"no {PASSWORD}\x1b[2J\nforged" + "x" * 2 * MOST_SAID
+    said = f"no {PASSWORD}\x1b[2J\nforged" + "x" * 2 * MAX_QUOTED
     tried = attempt(LOGGING_IN, SASL)
     found = diagnose(SaslAuthenticationFailed(said), tried)
     assert PASSWORD not in found.message + repr(tried)
     assert found.message.isprintable()
-    assert len(found.message) < 2 * MOST_SAID
+    assert len(found.message) < 2 * MAX_QUOTED
 
 
 def test_a_token_and_its_parts_are_left_out_of_what_the_broker_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def test_all_of_the_table_is_in_force_and_twice_is_once() -> None:
     patches.install()
     patches.install()
     for patch in patches.table():
-        holder, name = patches._found(patch)
+        holder, name = patches._target(patch)
         assert (holder[name] if isinstance(holder, dict) else getattr(holder, name)) is patch.ours
     assert errors.for_code(82).__name__ == "FencedInstanceIdError"
 

@@ -87,4 +87,4 @@ async def test_a_closed_task_keeps_nothing() -> None:
     app = await application()
     task = _task(app)
     task.close()
-    assert (task.lifecycle, task.kept) == (TaskState.CLOSED, None)
+    assert (task.lifecycle, task.memory) == (TaskState.CLOSED, None)

@@ -19,7 +19,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from streamproc.errors import ConfigError, TaskInvalid
 from streamproc.runtime.aio import produce, transactions
-from streamproc.runtime.aio.codes import FencedInstanceIdError, ProducerFencedError, told
+from streamproc.runtime.aio.codes import FencedInstanceIdError, ProducerFencedError, error_of
 from streamproc.runtime.aio.transactions import AioTransactions
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.denied import Denied
@@ -175,7 +175,7 @@ async def test_records_are_numbered_from_commit_to_commit(broker: Broker) -> Non
 
 
 @pytest.mark.parametrize("kind", ["AddPartitionsToTxn", "Produce", "AddOffsetsToTxn", "TxnOffsetCommit"])
-@pytest.mark.parametrize("code", [25, 47, 82, 90, 999], ids=lambda code: type(told(code)).__name__)
+@pytest.mark.parametrize("code", [25, 47, 82, 90, 999], ids=lambda code: type(error_of(code)).__name__)
 async def test_whatever_is_refused_the_transaction_is_aborted_and_the_producer_done_with(
     broker: Broker, kind: str, code: int
 ) -> None:
@@ -184,7 +184,7 @@ async def test_whatever_is_refused_the_transaction_is_aborted_and_the_producer_d
     broker.answers(kind, code)
     with pytest.raises(TaskInvalid) as caught:
         await commit(it)
-    assert type(caught.value.__cause__) is type(told(code))
+    assert type(caught.value.__cause__) is type(error_of(code))
     asked = len(broker.asked)
     with pytest.raises(TaskInvalid):
         await commit(it)
@@ -202,7 +202,7 @@ async def test_what_the_observers_show_is_the_true_cause(broker: Broker) -> None
 
 
 @pytest.mark.parametrize("kind", ["AddPartitionsToTxn", "AddOffsetsToTxn", "TxnOffsetCommit", "EndTxn"])
-@pytest.mark.parametrize("code", [14, 15, 16, 51], ids=lambda code: type(told(code)).__name__)
+@pytest.mark.parametrize("code", [14, 15, 16, 51], ids=lambda code: type(error_of(code)).__name__)
 async def test_a_coordinator_that_is_busy_or_moved_is_asked_again(broker: Broker, kind: str, code: int) -> None:
     """The markers of the transaction before may not be written yet."""
     it = await started()
@@ -259,7 +259,7 @@ async def test_a_partition_that_takes_nothing_is_named(broker: Broker, code: int
     with pytest.raises(OutputRefused, match=f"log partition 0 takes no records: {why}") as caught:
         await commit(it, LOG, TABLE, FAR)
     assert (caught.value.place, caught.value.places) == (LOG, {LOG, TABLE})
-    assert isinstance(caught.value.__cause__, type(told(code)))
+    assert isinstance(caught.value.__cause__, type(error_of(code)))
     assert broker.ended == [False]
 
 

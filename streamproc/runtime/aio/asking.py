@@ -1,4 +1,4 @@
-"""Questions about a group, and about a partition's offsets. Each raises KafkaError where there is no answer."""
+"""Queries about a group, and about the offsets of partitions. Each raises KafkaError if there is no answer."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.offset import OffsetRequest
 
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import UnstableOffsetCommitError, told
+from streamproc.runtime.aio.codes import UnstableOffsetCommitError, error_of
 from streamproc.runtime.aio.denials import on_group, on_topic, refuse
 from streamproc.runtime.aio.wire import OffsetFetch, by_topic
 from streamproc.runtime.denied import Denied
@@ -35,26 +35,27 @@ async def group_offsets(
 ) -> dict[TopicPartition, Committed | None]:
     """Return the group's committed offsets, None for a partition that has none.
 
-    `stable`: a partition whose offset a transaction under way may still change is missing from the answer.
+    `stable`: leave out partitions whose offset an open transaction may still change.
     Raises Denied.
     """
     node = await _coordinator(client, group_id)
     request = OffsetFetch(group_id, places, stable=stable)
     response = await client.send(node, request)
-    # Of a coordinator that is still loading the group: taken for "nothing committed" it would replay the input.
-    refuse(told(response.error_code), on_group(Operation.DESCRIBE, group_id))
+    # A coordinator that is still loading the group sends an error: taken for "nothing committed" it would replay the
+    # input.
+    refuse(error_of(response.error_code), on_group(Operation.DESCRIBE, group_id))
     _raise(response.error_code)
-    found: dict[TopicPartition, Committed | None] = {}
+    committed: dict[TopicPartition, Committed | None] = {}
     for topic, partitions, _ in response.topics:
         for partition, offset, _, metadata, code, _ in partitions:
-            if isinstance(told(code), UnstableOffsetCommitError):
+            if isinstance(error_of(code), UnstableOffsetCommitError):
                 continue
-            refuse(told(code), on_topic(Operation.DESCRIBE, topic))
+            refuse(error_of(code), on_topic(Operation.DESCRIBE, topic))
             _raise(code)
-            found[TopicPartition(topic, partition)] = Committed(offset, metadata or "") if offset >= 0 else None
-    if not stable and not found.keys() >= set(places):
+            committed[TopicPartition(topic, partition)] = Committed(offset, metadata or "") if offset >= 0 else None
+    if not stable and not committed.keys() >= set(places):
         raise CoordinatorNotAvailableError(group_id)
-    return found
+    return committed
 
 
 async def _coordinator(client: Client, group_id: str) -> Any:
@@ -65,11 +66,11 @@ async def _coordinator(client: Client, group_id: str) -> Any:
 
 
 async def membership(client: Client, group_id: str) -> Membership:
-    """Return the group's state and members; raises Denied where we may not know."""
+    """Return the group's state and members; raises Denied without the right to describe it."""
     node = await _coordinator(client, group_id)
     response = await client.send(node, DescribeGroupsRequest([group_id]))
     for code, _, state, _, _, members, *_ in response.groups:
-        refuse(told(code), on_group(Operation.DESCRIBE, group_id))
+        refuse(error_of(code), on_group(Operation.DESCRIBE, group_id))
         _raise(code)
         return Membership(state, [f"{client_id} at {host.lstrip('/')}" for _, client_id, host, *_ in members])
     raise CoordinatorNotAvailableError(group_id)
@@ -80,7 +81,7 @@ async def listed(
 ) -> dict[TopicPartition, int]:
     """Return the first offset of each partition at a timestamp or later, below 0 where there is none.
 
-    `at`: in milliseconds, or EARLIEST, or LATEST: then it is the end as `isolation` has it. Raises Denied.
+    `at`: milliseconds, EARLIEST, or LATEST: the end of the partition by `isolation`. Raises Denied.
     """
     await client.know({place.topic for place in places})
     by_leader: dict[int, list[TopicPartition]] = {}
@@ -89,13 +90,13 @@ async def listed(
         if leader is None and place.topic in client.hidden:
             raise Denied(on_topic(Operation.DESCRIBE, place.topic))
         if leader is None or leader < 0:
-            await client.force_metadata_update()  # For whoever asks next.
+            await client.force_metadata_update()  # For the next query.
             raise LeaderNotAvailableError(str(place))
         by_leader.setdefault(leader, []).append(place)
-    found: dict[TopicPartition, int] = {}
+    offsets: dict[TopicPartition, int] = {}
     for part in await asyncio.gather(*(_listed(client, *each, at, isolation) for each in by_leader.items())):
-        found |= part
-    return found
+        offsets |= part
+    return offsets
 
 
 async def _listed(
@@ -103,21 +104,21 @@ async def _listed(
 ) -> dict[TopicPartition, int]:
     request = OffsetRequest(NO_REPLICA, isolation, by_topic((place, (place.partition, at)) for place in places))
     response = await client.send(leader, request)
-    found: dict[TopicPartition, int] = {}
+    offsets: dict[TopicPartition, int] = {}
     for topic, partitions in response.topics:
         for partition, code, _, offset in partitions:
-            refuse(told(code), on_topic(Operation.DESCRIBE, topic))
+            refuse(error_of(code), on_topic(Operation.DESCRIBE, topic))
             try:
                 _raise(code)
             except KafkaError as error:
                 if error.invalid_metadata:
                     await client.force_metadata_update()
                 raise
-            found[TopicPartition(topic, partition)] = offset
-    return found
+            offsets[TopicPartition(topic, partition)] = offset
+    return offsets
 
 
 def _raise(code: int) -> Any:
-    error = told(code)
+    error = error_of(code)
     if error is not None:
         raise error

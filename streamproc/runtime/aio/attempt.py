@@ -24,11 +24,11 @@ class AttemptStage(IntEnum):
 
 
 class Attempt(NamedTuple):
-    """What was tried.
+    """An attempt to connect: where, how, and how far it came.
 
-    `secrets`: they are left out of what the broker said. `offered`: the broker's SASL mechanisms, none where it has not
-    said. `has_certificate`: whether there is one of ours to show; `ended`: when it ended, where it has.
-    `has_worked`: until a moment ago, so that a broker that hangs up is probably stopping.
+    `secrets`: a diagnosis leaves them out of the broker's message. `offered`: the broker's SASL mechanisms, empty where
+    it named none. `has_certificate`: whether we have a client certificate; `ended`: when it expired, if it has.
+    `has_worked`: this address answered until a moment ago, so a broker that hangs up is probably stopping.
     """
 
     address: str
@@ -52,6 +52,6 @@ class Attempt(NamedTuple):
         """Whether a log in was tried."""
         return self.protocol.startswith("SASL")
 
-    def told(self, word: Word, sentence: str) -> Diagnosis:
+    def diagnosis(self, word: Word, sentence: str) -> Diagnosis:
         """Return a diagnosis of this attempt."""
         return Diagnosis(word, f"{self.address} {sentence}")

@@ -1,4 +1,4 @@
-"""What the broker says the user may do (KIP-430), asked without doing it."""
+"""The operations that the broker permits the user (KIP-430), asked for without performing them."""
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
@@ -13,14 +13,14 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.protocol.types import Array, Boolean, Bytes, Int16, Int32, Schema, String
 
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import told
+from streamproc.runtime.aio.codes import error_of
 from streamproc.runtime.aio.denials import OF_TOPIC
 from streamproc.runtime.aio.wire import OneVersion
 from streamproc.runtime.rights import Operation, Resource, Right
 
 TEXT = String("utf-8")
 NOT_TOLD = -(2**31)
-"""In place of operations, by a broker that has no authorizer, or an older one."""
+"""Sent in place of operations by a broker without an authorizer, or with an older one."""
 BITS = {
     Operation.READ: 1 << 3,
     Operation.WRITE: 1 << 4,
@@ -30,13 +30,14 @@ BITS = {
 }
 EVERYTHING = sum(BITS.values())
 NO_TIMEOUT_MS = 0
-"""No producer may have it: who may have one is told so, before anything is done; the others that they may not."""
+"""No producer may have this timeout: the broker refuses it to whoever has the right, and names the lacking right to
+all others. Nothing is done in either case."""
 MOVED_S, TRIES = 0.1, 20
 """A coordinator that is moving, or loading, is asked again."""
 
 
 class MetadataResponse8(Response):
-    """Of each topic whether it may be described, and what else may be done."""
+    """For each topic: whether the user may describe it, and the other operations that are permitted."""
 
     API_KEY, API_VERSION = 3, 8
     SCHEMA = Schema(
@@ -70,7 +71,7 @@ class MetadataResponse8(Response):
 
 
 class MetadataRequest8(RequestStruct):
-    """Of which topics."""
+    """The topics asked about."""
 
     API_KEY, API_VERSION = 3, 8
     RESPONSE_TYPE = MetadataResponse8
@@ -83,7 +84,7 @@ class MetadataRequest8(RequestStruct):
 
 
 class MetadataOfRights(OneVersion[MetadataRequest8]):
-    """Ask what may be done with topics, and create none."""
+    """Ask which operations are permitted on topics; create none."""
 
     API_KEY = 3
 
@@ -92,7 +93,7 @@ class MetadataOfRights(OneVersion[MetadataRequest8]):
 
 
 class DescribeGroupsResponse3(Response):
-    """Of each group whether it may be described, and what else may be done."""
+    """For each group: whether the user may describe it, and the other operations that are permitted."""
 
     API_KEY, API_VERSION = 15, 3
     SCHEMA = Schema(
@@ -122,7 +123,7 @@ class DescribeGroupsResponse3(Response):
 
 
 class DescribeGroupsRequest3(RequestStruct):
-    """Which groups."""
+    """The groups asked about."""
 
     API_KEY, API_VERSION = 15, 3
     RESPONSE_TYPE = DescribeGroupsResponse3
@@ -130,7 +131,7 @@ class DescribeGroupsRequest3(RequestStruct):
 
 
 class DescribeGroupOfRights(OneVersion[DescribeGroupsRequest3]):
-    """Ask what may be done with a group, which need not be there."""
+    """Ask which operations are permitted on a group, which need not exist."""
 
     API_KEY = 15
 
@@ -141,17 +142,17 @@ class DescribeGroupOfRights(OneVersion[DescribeGroupsRequest3]):
 async def lacking(client: Client, rights: Sequence[Right]) -> list[Right]:
     """Return those of the rights that the user does not have, in their order; raises KafkaError without an answer.
 
-    A broker tells nothing of topics that are not there; so whether one may be created is not told of any.
+    A broker reports nothing about topics that do not exist; so no answer tells whether the user may create a topic.
     """
     by_resource: dict[Resource, dict[str, set[Operation]]] = {kind: {} for kind in Resource}
     for right in rights:
         by_resource[right.resource].setdefault(right.asked or right.name, set()).add(right.operation)
-    found = await asyncio.gather(
+    answers = await asyncio.gather(
         _of_topics(client, by_resource[Resource.TOPIC]),
         *(_of_group(client, name) for name in by_resource[Resource.GROUP]),
         *(_of_id(client, name) for name in by_resource[Resource.TRANSACTIONAL_ID]),
     )
-    may = {key: bits | BITS[Operation.CREATE] for part in found for key, bits in part.items()}
+    may = {key: bits | BITS[Operation.CREATE] for part in answers for key, bits in part.items()}
     return [right for right in rights if not BITS[right.operation] & may[right.resource, right.asked or right.name]]
 
 
@@ -159,30 +160,30 @@ async def _of_topics(client: Client, wanted: dict[str, set[Operation]]) -> dict[
     if not wanted:
         return {}
     response = await client.send(client.get_random_node(), MetadataOfRights(list(wanted)))
-    found: dict[tuple[Resource, str], int] = {}
+    bits: dict[tuple[Resource, str], int] = {}
     for code, name, *_, operations in response.topics:
-        denied = isinstance(told(code), OF_TOPIC)
-        found[Resource.TOPIC, name] = 0 if denied else _told(operations)
-    hidden = [name for name, operations in wanted.items() if not found.get((Resource.TOPIC, name), EVERYTHING)]
+        denied = isinstance(error_of(code), OF_TOPIC)
+        bits[Resource.TOPIC, name] = 0 if denied else _bits(operations)
+    hidden = [name for name, operations in wanted.items() if not bits.get((Resource.TOPIC, name), EVERYTHING)]
     for name in await _configured(client, [name for name in hidden if Operation.DESCRIBE_CONFIGS in wanted[name]]):
-        found[Resource.TOPIC, name] = BITS[Operation.DESCRIBE_CONFIGS]
-    return {(Resource.TOPIC, name): found.get((Resource.TOPIC, name), EVERYTHING) for name in wanted}
+        bits[Resource.TOPIC, name] = BITS[Operation.DESCRIBE_CONFIGS]
+    return {(Resource.TOPIC, name): bits.get((Resource.TOPIC, name), EVERYTHING) for name in wanted}
 
 
 async def _configured(client: Client, names: Collection[str]) -> Iterable[str]:
-    """Return those topics, none of which may be described, whose configuration may be."""
+    """Return, of topics that the user may not describe, those whose configuration he may describe."""
     if not names:
         return ()
     request = DescribeConfigsRequest([(ConfigResourceType.TOPIC, name, ["cleanup.policy"]) for name in names])
     response = await client.send(client.get_random_node(), request)
-    return [name for code, _, _, name, *_ in response.resources if not isinstance(told(code), OF_TOPIC)]
+    return [name for code, _, _, name, *_ in response.resources if not isinstance(error_of(code), OF_TOPIC)]
 
 
 async def _of_group(client: Client, name: str) -> dict[tuple[Resource, str], int]:
     async def ask() -> Any:
         node = await client.coordinator_lookup(CoordinationType.GROUP, name)
         [group] = (await client.send(node, DescribeGroupOfRights(name))).groups
-        if error := told(group[0]):
+        if error := error_of(group[0]):
             raise error
         return group
 
@@ -190,18 +191,18 @@ async def _of_group(client: Client, name: str) -> dict[tuple[Resource, str], int
         *_, operations = await _settled(ask)
     except GroupAuthorizationFailedError:
         return {(Resource.GROUP, name): 0}
-    return {(Resource.GROUP, name): _told(operations)}
+    return {(Resource.GROUP, name): _bits(operations)}
 
 
 async def _of_id(client: Client, name: str) -> dict[tuple[Resource, str], int]:
-    """Ask for a producer that nobody may have: any broker says so, and fences nobody."""
+    """Ask for a producer that no client may have: every broker refuses it, and fences no one."""
     response = await client.send(client.get_random_node(), InitProducerIdRequest(name, NO_TIMEOUT_MS))
-    is_denied = isinstance(told(response.error_code), TransactionalIdAuthorizationFailed)
+    is_denied = isinstance(error_of(response.error_code), TransactionalIdAuthorizationFailed)
     return {(Resource.TRANSACTIONAL_ID, name): 0 if is_denied else EVERYTHING}
 
 
 async def _settled(ask: Any) -> Any:
-    """Return an answer, asking again for a while where the coordinator is not there yet."""
+    """Return an answer; ask again for a while as long as the coordinator is not available."""
     for left in reversed(range(TRIES)):
         try:
             return await ask()
@@ -212,5 +213,5 @@ async def _settled(ask: Any) -> Any:
     raise AssertionError  # pragma: no cover  the loop returns or raises
 
 
-def _told(operations: int) -> int:
+def _bits(operations: int) -> int:
     return EVERYTHING if operations == NOT_TOLD else operations

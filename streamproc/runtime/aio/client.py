@@ -22,7 +22,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streamproc.backoff import Backoff
 from streamproc.errors import ConfigError
-from streamproc.runtime.aio.codes import told
+from streamproc.runtime.aio.codes import error_of
 from streamproc.runtime.aio.connection import connection
 from streamproc.runtime.aio.contacts import CONTACTS, Unreachable, address_of, trouble_at
 from streamproc.runtime.aio.hiding import HiddenTopics, is_led
@@ -56,13 +56,13 @@ class Client(AIOKafkaClient):
         self._topics: set[str] = set()
         self._lookups = lookups
         self._avoided: dict[Any, tuple[float, float]] = {}
-        self._kept, self._lacks = HiddenTopics(), False
+        self._hidden_topics, self._lacks = HiddenTopics(), False
         self._of_hidden, self._of_leaderless = Backoff(*HIDDEN_S), Backoff(*LEADERLESS_S)
 
     @property
     def hidden(self) -> AbstractSet[str]:
         """Topics that the broker does not tell of, for want of a right; what was known of them before stays known."""
-        return self._kept.hidden
+        return self._hidden_topics.hidden
 
     async def bootstrap(self) -> None:
         """Find the brokers; raises KafkaError, Unreachable where it is known why there are none."""
@@ -126,7 +126,7 @@ class Client(AIOKafkaClient):
         if node is None:
             raise CoordinatorNotAvailableError
         response = await self._look_up(node, FindCoordinatorRequest(coordinator_key, coordinator_type))
-        error = told(response.error_code)
+        error = error_of(response.error_code)
         if error is not None:
             raise error
         return response.coordinator_id
@@ -199,7 +199,7 @@ class Client(AIOKafkaClient):
                 continue
             if not answer.brokers:
                 return False
-            self._kept.update(cluster_metadata, answer)
+            self._hidden_topics.update(cluster_metadata, answer)
             self._lacks = any(not is_led(cluster_metadata, topic) for topic in topics or ())
             first = self._conns.pop((BOOTSTRAP, ConnectionGroup.DEFAULT), None)
             if first is not None:

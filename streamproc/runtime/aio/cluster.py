@@ -76,8 +76,8 @@ class AioKafka:
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
         """Return the offset of the first record with this timestamp or a later one, None where there is none."""
-        found = await self._listed(TopicPartition(topic, partition), timestamp_ms)
-        return found if found >= 0 else None
+        offset = await self._listed(TopicPartition(topic, partition), timestamp_ms)
+        return offset if offset >= 0 else None
 
     async def committed(self, source: TopicPartition) -> Committed | None:
         """Return the group's committed offset; the consumer's own call would drop the metadata."""
@@ -85,8 +85,8 @@ class AioKafka:
 
     async def offsets(self, sources: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
         """Return the group's committed offsets, of those partitions that have one."""
-        found = await self._offsets(sources, stable=False)
-        return {source: committed for source, committed in found.items() if committed is not None}
+        offsets = await self._offsets(sources, stable=False)
+        return {source: committed for source, committed in offsets.items() if committed is not None}
 
     async def stable(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed | None]:
         """Return the committed offsets that no transaction under way may still change; the others are missing."""

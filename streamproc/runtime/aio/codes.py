@@ -97,7 +97,7 @@ OURS: dict[int, Any] = {
 
 
 class UnnamedError(BrokerResponseError):
-    """A code that nobody here has a name for."""
+    """An error code without a name in aiokafka or here."""
 
     message = "UNKNOWN"
 
@@ -106,8 +106,8 @@ class UnnamedError(BrokerResponseError):
         self.errno = code
 
 
-def told(code: int) -> Any:
-    """Return the error that a broker's answer tells of as an exception, None where it tells of none."""
+def error_of(code: int) -> Any:
+    """Return the exception for an error code in a broker's answer, None for code 0."""
     if not code:
         return None
     kind = OURS.get(code) or errors.kafka_errors.get(code)
@@ -115,5 +115,5 @@ def told(code: int) -> Any:
 
 
 def name(error: BaseException) -> str:
-    """Return an error as Kafka's documentation names it, else as Python does."""
+    """Return the name of an error in Kafka's documentation, or else that of its Python class."""
     return error.message if isinstance(error, BrokerResponseError) else type(error).__name__

@@ -102,8 +102,8 @@ class Contacts:
         for address, failed in self._failed.items():
             if failed.latest >= since and (addresses is None or address in addresses):
                 by_word[failed.diagnosis.word] = failed.diagnosis.message
-        found = [word for word in Word if word in by_word]
-        return Diagnosis(found[0], "; ".join(by_word[word] for word in found)) if found else None
+        words = [word for word in Word if word in by_word]
+        return Diagnosis(words[0], "; ".join(by_word[word] for word in words)) if words else None
 
 
 CONTACTS = Contacts()
@@ -202,8 +202,8 @@ def _failed(connection: Any, error: BaseException) -> Diagnosis:
 
 def _provider(connection: Any) -> Provider | None:
     """Return where a connection's token came from, None where it logs in by none."""
-    found = connection._sasl_oauth_token_provider  # noqa: SLF001
-    return found if isinstance(found, Provider) else None
+    provider = connection._sasl_oauth_token_provider  # noqa: SLF001
+    return provider if isinstance(provider, Provider) else None
 
 
 def _attempt(connection: Any) -> Attempt:

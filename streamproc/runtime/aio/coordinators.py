@@ -18,7 +18,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import told
+from streamproc.runtime.aio.codes import error_of
 
 ENDING_S = 3.0
 """For a transaction to end that was open: that takes milliseconds, unless a partition takes no markers."""
@@ -57,7 +57,7 @@ class Coordinator:
         while True:
             response = await self._asked(request)
             if response is not None:
-                errors = [error for code in codes(response) if (error := told(code)) is not None]
+                errors = [error for code in codes(response) if (error := error_of(code)) is not None]
                 self.trouble = next((error for error in errors if isinstance(error, (*MOVED, *busy))), None)
                 if self.trouble is None:
                     return response
@@ -102,7 +102,7 @@ async def producer_of(coordinator: Coordinator, transactional_id: str, timeout_m
             raise coordinator.trouble from None
         # It takes so long for another reason, and how long that may is up to the caller.
         response = await coordinator.ask(request, one_code)
-    error = told(response.error_code)
+    error = error_of(response.error_code)
     if error is not None:
         raise error
     return response.producer_id, response.producer_epoch

@@ -59,19 +59,19 @@ _shared: deque[tuple[KafkaSettings, Credentials]] = deque(maxlen=16)
 
 def credentials(settings: KafkaSettings) -> Credentials:
     """Return the credentials that all clients with these settings share; raises ConfigError for what cannot be used."""
-    found = next((shared for known, shared in _shared if known == settings), None)
-    if found is None:
-        found = Credentials(settings)
-        _shared.append((settings, found))
-    return found
+    login = next((shared for known, shared in _shared if known == settings), None)
+    if login is None:
+        login = Credentials(settings)
+        _shared.append((settings, login))
+    return login
 
 
 @wraps(_create)
 async def create_conn(*place: Any, **options: Any) -> Any:
     """Connect, and log in by what the files say now; aiokafka's client has one TLS context and password for life."""
-    found = options.get("ssl_context")
-    if isinstance(found, Credentials):
-        tls, username, password = await found.current()
+    login = options.get("ssl_context")
+    if isinstance(login, Credentials):
+        tls, username, password = await login.current()
         options |= {"ssl_context": tls, "sasl_plain_username": username, "sasl_plain_password": password}
     if isinstance(provider := options.get("sasl_oauth_token_provider"), Provider):
         options["sasl_oauth_token_provider"] = provider.for_connection()

@@ -39,7 +39,7 @@ class _ThreadBuffer(local):
         return memoryview(self._bytes)[:size]
 
 
-_kept = _ThreadBuffer()
+_buffer = _ThreadBuffer()
 
 
 def limit_decompression(limit_bytes: int) -> None:
@@ -51,12 +51,12 @@ def limit_decompression(limit_bytes: int) -> None:
 def _gzip(payload: Any) -> bytes:
     stream = zlib.decompressobj(GZIP_WINDOW)
     try:
-        found = stream.decompress(payload, _limit_bytes)
+        decompressed = stream.decompress(payload, _limit_bytes)
     except zlib.error:
         raise _refused("gzip") from None
     if stream.unconsumed_tail or not stream.eof:
         raise _refused("gzip")
-    return found
+    return decompressed
 
 
 def _snappy(payload: Any) -> bytes:
@@ -92,7 +92,7 @@ def _into(codec: str) -> Callable[[Any], bytes]:
     def decode(payload: Any) -> bytes:
         size = min(max(MIN_BUFFER_BYTES, FIRST_GUESS * len(payload)), _limit_bytes)
         while True:
-            buffer = _kept.buffer(size)
+            buffer = _buffer.buffer(size)
             try:
                 return bytes(buffer[: decompress_into(payload, buffer)])
             except cramjam.DecompressionError:
@@ -104,12 +104,12 @@ def _into(codec: str) -> Callable[[Any], bytes]:
 
 
 def _looked_through(decode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    def found(payload: Any) -> bytes:
+    def checked(payload: Any) -> bytes:
         decompressed = decode(payload)
         refuse_many_headers(decompressed)
         return decompressed
 
-    return found
+    return checked
 
 
 def _refused(codec: str) -> TooLarge:

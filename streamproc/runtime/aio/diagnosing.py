@@ -1,6 +1,7 @@
-"""What an attempt to connect ended with → what is the matter. Pure: what was tried goes in, a diagnosis comes out.
+"""The diagnosis of a failed attempt to connect. Pure: the error and the attempt go in, a diagnosis comes out.
 
-What brokers and TLS do was seen on Kafka 4.1 with OpenSSL 3; tests/integration/test_refused_logins.py holds it.
+It relies on how brokers and TLS behave: observed on Kafka 4.1 with OpenSSL 3, and tested by
+tests/integration/test_refused_logins.py.
 """
 
 import asyncio
@@ -27,8 +28,8 @@ from streamproc.runtime.diagnosis import Diagnosis, Word
 KAFKA = "STREAMPROC_KAFKA__"
 SERVERS = f"{KAFKA}BOOTSTRAP_SERVERS"
 WHERE = f"check {SERVERS}, and the broker's advertised.listeners where this address is not in it"
-MOST_SAID = 300
-"""Characters of what the other side said."""
+MAX_QUOTED = 300
+"""Characters of the other side's message that a diagnosis quotes."""
 
 EXPIRED = 10
 OTHER_NAME = 62, 64
@@ -37,17 +38,17 @@ HTTP = b"HTTP", b"<!DO", b"<!do", b"<htm", b"<HTM"
 TLS_ALERT = b"\x15\x03"
 CERTIFICATE_ALERTS = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
 REFUSED = re.compile("refused|Connect call failed")
-"""Of the text: where a name has several addresses the error is of no class of its own."""
+"""Searched for in the error's text: for a name with several addresses the error has no class of its own."""
 
 
 def diagnose(error: BaseException, attempt: Attempt) -> Diagnosis:
-    """Return what is the matter. `error`: what the attempt ended with."""
+    """Return the diagnosis. `error`: the exception that ended the attempt."""
     symptom = _symptom(error)
     return next(judge for kinds, judge in JUDGES if isinstance(symptom, kinds))(symptom, attempt)
 
 
 def _symptom(error: BaseException) -> BaseException:
-    """Return what a connection was closed for, where that is all that aiokafka says; else the error."""
+    """Return the cause of a closed connection where aiokafka reports nothing but that; else the error."""
     if type(error) is KafkaConnectionError:
         return error.__cause__ if isinstance(error.__cause__, OSError | EOFError) else ConnectionError()
     if isinstance(error, OSError) and REFUSED.search(str(error)):
@@ -56,70 +57,71 @@ def _symptom(error: BaseException) -> BaseException:
 
 
 def _server_certificate(error: ssl.SSLCertVerificationError, attempt: Attempt) -> Diagnosis:
-    said = _said(error.verify_message)
+    quoted = _quoted(error.verify_message)
     if error.verify_code == EXPIRED:
-        return attempt.told(
+        return attempt.diagnosis(
             Word.SERVER_CERTIFICATE_EXPIRED,
-            f"has a certificate that is past its end ({said}): have the broker's renewed (ssl.keystore.location), or "
+            f"has a certificate that is past its end ({quoted}): have the broker's renewed (ssl.keystore.location), or "
             f"the authority's in {KAFKA}SSL_CAFILE where it is that one; and check this machine's clock",
         )
     if error.verify_code in OTHER_NAME:
-        return attempt.told(
+        return attempt.diagnosis(
             Word.HOST_NAME_MISMATCH,
-            f"has a certificate of another host ({said}): write {SERVERS}, and the broker's advertised.listeners, by a "
-            "name that is in its certificate, or have one made for this name",
+            f"has a certificate of another host ({quoted}): write {SERVERS}, and the broker's advertised.listeners, by "
+            "a name that is in its certificate, or have one made for this name",
         )
-    return attempt.told(
+    return attempt.diagnosis(
         Word.SERVER_CERTIFICATE_UNTRUSTED,
-        f"has a certificate that is not trusted ({said}): set {KAFKA}SSL_CAFILE to the certificate of the authority "
+        f"has a certificate that is not trusted ({quoted}): set {KAFKA}SSL_CAFILE to the certificate of the authority "
         "that signed the broker's",
     )
 
 
 def _tls(error: ssl.SSLError, attempt: Attempt) -> Diagnosis:
     reason = (error.reason or str(error)).upper()
-    said = _said(reason.replace("_", " ").lower())
+    quoted = _quoted(reason.replace("_", " ").lower())
     if "WRONG_VERSION_NUMBER" in reason:
         return _no_tls("does not speak TLS on this port", attempt)
     if "EOF" in reason:
         return _hang_up(error, attempt)
     if "CERTIFICATE_REQUIRED" in reason:
-        return _certificate_missing(said, attempt)
+        return _certificate_missing(quoted, attempt)
     if CERTIFICATE_ALERTS.search(reason):
-        return _client_certificate(said, attempt)
+        return _client_certificate(quoted, attempt)
     missing = "" if attempt.has_certificate else f", or it asks for a client certificate ({KAFKA}SSL_CERTFILE)"
-    return attempt.told(
-        Word.TLS_FAILS, f"refuses TLS ({said}): it has no version or cipher of TLS that this machine has{missing}"
+    return attempt.diagnosis(
+        Word.TLS_FAILS, f"refuses TLS ({quoted}): it has no version or cipher of TLS that this machine has{missing}"
     )
 
 
-def _certificate_missing(said: str, attempt: Attempt) -> Diagnosis:
-    return attempt.told(
+def _certificate_missing(quoted: str, attempt: Attempt) -> Diagnosis:
+    return attempt.diagnosis(
         Word.CLIENT_CERTIFICATE_MISSING,
-        f"asks for a client certificate ({said}): set {KAFKA}SSL_CERTFILE and {KAFKA}SSL_KEYFILE to one of an "
+        f"asks for a client certificate ({quoted}): set {KAFKA}SSL_CERTFILE and {KAFKA}SSL_KEYFILE to one of an "
         "authority that the broker trusts",
     )
 
 
-def _client_certificate(said: str, attempt: Attempt) -> Diagnosis:
+def _client_certificate(quoted: str, attempt: Attempt) -> Diagnosis:
     if not attempt.has_certificate:
-        return _certificate_missing(said, attempt)
+        return _certificate_missing(quoted, attempt)
     if attempt.ended is not None:
-        return attempt.told(
+        return attempt.diagnosis(
             Word.CLIENT_CERTIFICATE_EXPIRED,
-            f"does not accept the client certificate ({said}), which ended on {attempt.ended}: put a new one in "
+            f"does not accept the client certificate ({quoted}), which ended on {attempt.ended}: put a new one in "
             f"{KAFKA}SSL_CERTFILE and {KAFKA}SSL_KEYFILE",
         )
-    return attempt.told(
+    return attempt.diagnosis(
         Word.CLIENT_CERTIFICATE_REFUSED,
-        f"does not accept the client certificate ({said}): {KAFKA}SSL_CERTFILE must be of an authority in the broker's "
-        "ssl.truststore.location, with the chain up to it, and neither revoked nor past its end by the broker's clock",
+        f"does not accept the client certificate ({quoted}): {KAFKA}SSL_CERTFILE must be of an authority in the "
+        "broker's ssl.truststore.location, with the chain up to it, and neither revoked nor past its end by the "
+        "broker's clock",
     )
 
 
 def _no_tls(seen: str, attempt: Attempt) -> Diagnosis:
     without = "SASL_PLAINTEXT" if attempt.with_login else "PLAINTEXT"
-    return attempt.told(
+    return attempt.diagnosis(
         Word.NO_TLS,
         f"{seen}: {SERVERS} must name a port with TLS; where there is none, and everything may go in the clear, set "
         f"{KAFKA}SECURITY_PROTOCOL={without}",
@@ -129,34 +131,34 @@ def _no_tls(seen: str, attempt: Attempt) -> Diagnosis:
 def _other_protocol(error: NotKafka, attempt: Attempt) -> Diagnosis:
     if error.head.startswith(TLS_ALERT):
         wanted = "SASL_SSL" if attempt.with_login else "SSL"
-        return attempt.told(
+        return attempt.diagnosis(
             Word.TLS_WANTED,
             f"asks for TLS on this port (it answers with a TLS alert): set {KAFKA}SECURITY_PROTOCOL={wanted}, it is "
             f"{attempt.protocol}, and {KAFKA}SSL_CAFILE",
         )
     what = "speaks HTTP" if error.head.startswith(HTTP) else "does not answer as Kafka does"
-    return attempt.told(Word.NOT_A_BROKER, f"is no Kafka, it {what}: {WHERE}")
+    return attempt.diagnosis(Word.NOT_A_BROKER, f"is no Kafka, it {what}: {WHERE}")
 
 
 def _unresolved(error: socket.gaierror, attempt: Attempt) -> Diagnosis:
-    return attempt.told(Word.NAME_UNRESOLVED, f"cannot be resolved ({_said(error.strerror)}): {WHERE}")
+    return attempt.diagnosis(Word.NAME_UNRESOLVED, f"cannot be resolved ({_quoted(error.strerror)}): {WHERE}")
 
 
 def _silence(_: BaseException, attempt: Attempt) -> Diagnosis:
     if attempt.stage is AttemptStage.CONNECTING:
         what = "connection or TLS handshake" if attempt.by_tls else "connection"
-        return attempt.told(
+        return attempt.diagnosis(
             Word.SILENT, f"answers no {what}: the broker hangs, a firewall is between, or the address is wrong; {WHERE}"
         )
     what = "log in" if attempt.stage is AttemptStage.LOGGING_IN else "request"
-    return attempt.told(
+    return attempt.diagnosis(
         Word.SILENT, f"takes the connection and answers no {what}: the broker hangs, or it is no Kafka; {WHERE}"
     )
 
 
 def _mechanism(_: UnsupportedSaslMechanismError, attempt: Attempt) -> Diagnosis:
-    offered = f", but by {_said(', '.join(attempt.offered))}" if attempt.offered else ""
-    return attempt.told(
+    offered = f", but by {_quoted(', '.join(attempt.offered))}" if attempt.offered else ""
+    return attempt.diagnosis(
         Word.MECHANISM_OFF,
         f"takes no log in by {attempt.mechanism}{offered}: set {KAFKA}SASL_MECHANISM to one that it takes, or add this "
         "one to the broker's sasl.enabled.mechanisms",
@@ -165,7 +167,7 @@ def _mechanism(_: UnsupportedSaslMechanismError, attempt: Attempt) -> Diagnosis:
 
 def _login_not_taken(_: IllegalSaslStateError, attempt: Attempt) -> Diagnosis:
     without = "SSL" if attempt.by_tls else "PLAINTEXT"
-    return attempt.told(
+    return attempt.diagnosis(
         Word.LOGIN_NOT_TAKEN,
         f"takes no log in on this port: {SERVERS} must name a port with SASL; where none is wanted, set "
         f"{KAFKA}SECURITY_PROTOCOL={without}",
@@ -173,64 +175,68 @@ def _login_not_taken(_: IllegalSaslStateError, attempt: Attempt) -> Diagnosis:
 
 
 def _login(error: BaseException, attempt: Attempt) -> Diagnosis:
-    said = _said(next(iter(error.args), "") or type(error).__name__, attempt.secrets)
+    quoted = _quoted(next(iter(error.args), "") or type(error).__name__, attempt.secrets)
     who, what = "", f"{KAFKA}SASL_MECHANISM and where the token comes from"
     if attempt.user is not None:
-        who, what = f" of user {_said(attempt.user)}", f"{KAFKA}SASL_USERNAME and {KAFKA}SASL_PASSWORD"
-    return attempt.told(Word.LOGIN_REFUSED, f"refuses the log in{who} by {attempt.mechanism} ({said}): check {what}")
+        who, what = f" of user {_quoted(attempt.user)}", f"{KAFKA}SASL_USERNAME and {KAFKA}SASL_PASSWORD"
+    return attempt.diagnosis(
+        Word.LOGIN_REFUSED, f"refuses the log in{who} by {attempt.mechanism} ({quoted}): check {what}"
+    )
 
 
 def _nobody(_: ConnectionRefusedError, attempt: Attempt) -> Diagnosis:
-    return attempt.told(Word.NOTHING_LISTENS, f"takes no connection, nothing listens there: start Kafka, or {WHERE}")
+    return attempt.diagnosis(
+        Word.NOTHING_LISTENS, f"takes no connection, nothing listens there: start Kafka, or {WHERE}"
+    )
 
 
 def _hang_up(_: BaseException, attempt: Attempt) -> Diagnosis:
     if attempt.has_worked:
-        return attempt.told(Word.HUNG_UP, "hangs up: it is stopping, or its log says why")
+        return attempt.diagnosis(Word.HUNG_UP, "hangs up: it is stopping, or its log says why")
     if attempt.stage is AttemptStage.CONNECTING and attempt.by_tls:
         return _no_tls("hangs up at the TLS handshake, as a port does that speaks no TLS", attempt)
     if attempt.stage is AttemptStage.GREETING and attempt.by_tls:
-        # The alert of TLS 1.3 comes behind the handshake, and a reset may overtake it.
+        # TLS 1.3 sends the alert after the handshake, and a reset may overtake it.
         return _client_certificate("it hangs up behind the TLS handshake", attempt)
     if attempt.stage is AttemptStage.ASKING and not attempt.with_login:
         wanted = "SASL_SSL" if attempt.by_tls else "SASL_PLAINTEXT"
-        return attempt.told(
+        return attempt.diagnosis(
             Word.LOGIN_WANTED,
             "hangs up at the first request, as a port does that asks for a log in: set "
             f"{KAFKA}SECURITY_PROTOCOL={wanted}, it is {attempt.protocol}, with {KAFKA}SASL_MECHANISM, "
             f"{KAFKA}SASL_USERNAME and {KAFKA}SASL_PASSWORD",
         )
     if attempt.stage is AttemptStage.GREETING:
-        return attempt.told(
+        return attempt.diagnosis(
             Word.HUNG_UP,
             "hangs up without an answer: it is stopping, has as many connections as it may, is a proxy without a "
             f"broker, wants TLS ({KAFKA}SECURITY_PROTOCOL), or is no Kafka; {WHERE}",
         )
     what = "in the log in" if attempt.stage is AttemptStage.LOGGING_IN else "at the first request"
-    return attempt.told(Word.HUNG_UP, f"hangs up {what}: it is stopping, or its log says why")
+    return attempt.diagnosis(Word.HUNG_UP, f"hangs up {what}: it is stopping, or its log says why")
 
 
 def _no_token(error: NoToken, attempt: Attempt) -> Diagnosis:
-    return attempt.told(Word.NO_TOKEN, f"cannot be logged in to, as there is no token: {_said(error.args[0])}")
+    return attempt.diagnosis(Word.NO_TOKEN, f"cannot be logged in to, as there is no token: {_quoted(error.args[0])}")
 
 
 def _out_of_reach(error: OSError, attempt: Attempt) -> Diagnosis:
-    said = _said(error.strerror or error)
-    return attempt.told(Word.OUT_OF_REACH, f"cannot be reached ({said}): check network and firewall; {WHERE}")
+    quoted = _quoted(error.strerror or error)
+    return attempt.diagnosis(Word.OUT_OF_REACH, f"cannot be reached ({quoted}): check network and firewall; {WHERE}")
 
 
 def _not_for_clients(_: IncompatibleBrokerVersion, attempt: Attempt) -> Diagnosis:
-    return attempt.told(Word.NOT_A_BROKER, f"is not for clients, it may be a controller's port: {WHERE}")
+    return attempt.diagnosis(Word.NOT_A_BROKER, f"is not for clients, it may be a controller's port: {WHERE}")
 
 
 def _odd(error: BaseException, attempt: Attempt) -> Diagnosis:
     if attempt.stage is AttemptStage.LOGGING_IN:
-        said = _said(next(iter(error.args), "") or type(error).__name__, attempt.secrets)
-        return attempt.told(
+        quoted = _quoted(next(iter(error.args), "") or type(error).__name__, attempt.secrets)
+        return attempt.diagnosis(
             Word.LOGIN_REFUSED,
-            f"cannot be logged in to by {attempt.mechanism} ({said}): check {KAFKA}SASL_MECHANISM and what it needs",
+            f"cannot be logged in to by {attempt.mechanism} ({quoted}): check {KAFKA}SASL_MECHANISM and what it needs",
         )
-    return attempt.told(Word.NOT_A_BROKER, f"does not answer as Kafka does: {WHERE}")
+    return attempt.diagnosis(Word.NOT_A_BROKER, f"does not answer as Kafka does: {WHERE}")
 
 
 JUDGES: tuple[
@@ -251,13 +257,13 @@ JUDGES: tuple[
     (IncompatibleBrokerVersion, _not_for_clients),
     (BaseException, _odd),
 )
-"""The first one that takes a symptom judges it."""
+"""The first entry whose type matches the symptom makes the diagnosis."""
 
 
-def _said(text: object, secrets: Iterable[SecretStr] = ()) -> str:
-    """Return what somebody else said, in bounds, and fit to be shown. `secrets`: the longer ones first."""
+def _quoted(text: object, secrets: Iterable[SecretStr] = ()) -> str:
+    """Quote the other side's message: cut, escaped, and without `secrets`, of which the longer ones come first."""
     bare = str(text)
     for secret in filter(None, (each.get_secret_value() for each in secrets)):
         bare = bare.replace(secret, "…")
     shown = escaped(bare)
-    return shown if len(shown) <= MOST_SAID else f"{shown[:MOST_SAID]}…"
+    return shown if len(shown) <= MAX_QUOTED else f"{shown[:MAX_QUOTED]}…"

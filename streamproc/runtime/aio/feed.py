@@ -77,13 +77,13 @@ class AioFeed(ConsumerRebalanceListener):
                 return NOTHING
             generation = self._generation
             share = max(1, FETCH_RECORDS // len(self._ends))
-            found = await self._polled({self._at(number): share for number in self._ends}, timeout_s)
+            polled = await self._polled({self._at(number): share for number in self._ends}, timeout_s)
             if generation != self._generation:
                 return NOTHING  # Whichever generation they belong to, `_open` seeks: they come again.
-            for place, fetched in found.items():
+            for place, fetched in polled.items():
                 await self._pass(place, fetched.trouble)
             return Brought(
-                {place.partition: each.records for place, each in found.items() if each.records}, self._caught_up()
+                {place.partition: each.records for place, each in polled.items() if each.records}, self._caught_up()
             )
 
     async def commit(self, offsets: Mapping[int, Committed]) -> bool:

@@ -36,8 +36,8 @@ async def fence(settings: KafkaSettings, group_id: str, sources: Sequence[TopicP
             refuse(result, on_id(group_id, transactional_id(group_id, source)))
             if isinstance(result, BaseException) and not isinstance(result, ConcurrentTransactions):
                 raise result
-        found = zip(sources, results, strict=True)
-        return {source for source, result in found if isinstance(result, ConcurrentTransactions)}
+        outcomes = zip(sources, results, strict=True)
+        return {source for source, result in outcomes if isinstance(result, ConcurrentTransactions)}
     except KafkaError as error:
         raise TaskInvalid(f"the producers of {len(sources)} partitions were not fenced: {error!r}") from error
     finally:

@@ -1,7 +1,7 @@
-"""One partition as a fetcher has it: where it is, what came and was not handed out yet, what the broker said of it.
+"""One partition of a fetcher: its position, the fetched records not yet handed out, the offsets the broker reported.
 
-What came is handed out a part at a time: no more than so many bytes in one go, and what lies in front of a batch that
-cannot be read before the error about that.
+Records are handed out in parts: each is limited in bytes, and the records in front of a batch that cannot be read come
+before the error about that batch.
 """
 
 import time
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from streamproc_native import Batch
 
 PART_BYTES = 16 << 20
-"""Of values, keys, and headers as they lie in memory: a fetch of a megabyte may hold a thousand records of some
-megabytes each, compressed."""
+"""Limits a part: bytes of its values, keys and headers in memory. A compressed fetch of a megabyte may contain a
+thousand records of some megabytes each."""
 CHECKED = True
 FRESH_S = 2.0
-"""What the broker said longer ago tells nothing of the time since: the process may have stood still in between."""
+"""An older answer proves nothing about the time since: the process may have been suspended in between."""
 
 
 class Heard:
-    """What the broker said of a partition, which outlives a seek."""
+    """The offsets that the broker reported for a partition. They outlive a seek."""
 
     def __init__(self) -> None:
         self.at = 0.0
@@ -41,28 +41,28 @@ class Heard:
         self.looked: int | None = None
 
     def take(self, high: int, stable: int) -> None:
-        """Take an answer to a fetch, which says how far the partition goes."""
+        """Take the end offsets from the answer to a fetch."""
         # By the wall clock: the monotonic one stands still with a machine that sleeps.
         self.at, self.high, self.stable, self.looked = time.time(), high, stable, None
 
     def lag(self, position: int) -> int | None:
-        """Return how many offsets lie between a position and the last stable offset; None before any was heard of."""
+        """Return how many offsets lie between a position and the last stable offset; None before one was reported."""
         ends = [end for end in (self.stable, self.looked) if end is not None]
         return max(0, max(ends) - position) if ends else None
 
     def says_all(self, position: int) -> bool:
-        """Tell whether it was said just now that nothing lies behind a position, no open transaction either."""
-        # Behind the end is no better than before it: a new leader may not know yet how far the old one was.
+        """Tell whether the broker reported just now that nothing follows a position, not even an open transaction."""
+        # A position beyond the end does not count either: a new leader may not know yet how far the old one was.
         return self.high == position and abs(time.time() - self.at) < FRESH_S
 
 
 class FetchedPartition:
-    """One partition, from one offset on: after a seek it is another one.
+    """One partition from one offset on: a seek replaces it by another one.
 
-    `asked`, `answered`: whether somebody waits for the broker's word, and whether it came since that was last handed
-    out. `silent_s`: for how long it was waited for in vain. `refusal`: the broker's own error, or why there is no
-    connection. `gone`: where the position is out of range, or may not be read. `size`: bytes of what is at hand, as
-    they came.
+    `asked`: whether a poll waits for the broker's answer. `answered`: whether an answer came since the last one was
+    handed out. `silent_s`: how long polls have waited in vain. `refusal`: the broker's own error, or why there is no
+    connection. `gone`: the error for a position that is out of range, or may not be read. `size`: bytes of the fetched
+    batches, as they came.
     """
 
     def __init__(self, place: TopicPartition, offset: int, heard: Heard) -> None:
@@ -91,37 +91,37 @@ class FetchedPartition:
             self._records = _records(self.place, data, aborted, self.position)
 
     def take(self, max_records: int) -> Batched:
-        """Return what comes next; raises Damaged, Gone, Denied where that cannot be had, and is to be fetched again."""
+        """Return the next records; raises Damaged, Gone, Denied if they are unavailable and must be fetched again."""
         if self.gone is not None:
             gone, self.gone = self.gone, None
             raise gone
         damage, self._damage = self._damage, None
-        found = Batched()
+        taken = Batched()
         if self._records is not None:
             try:
-                is_over = self._records.take(max_records, found)
+                is_over = self._records.take(max_records, taken)
             except Damaged as error:
                 damage, is_over = error, True
             self.position = self._records.next_fetch_offset
             if is_over:
                 self._records, self.size = None, 0
         if damage is not None:
-            if not found:
+            if not taken:
                 raise damage
             self._damage = damage
-        return found
+        return taken
 
 
 class Records(AnyNames):
-    """The records of one answer, without those of aborted transactions, by aiokafka."""
+    """The records of one answer without those of aborted transactions, read by aiokafka."""
 
     def __init__(self, place: TopicPartition, answer: RereadableBatches, aborted: Any, position: int) -> None:
         as_bytes = None, None
         super().__init__(AioPartition(*place), answer, aborted, position, *as_bytes, CHECKED, READ_COMMITTED)
 
-    def take(self, max_records: int, found: Batched) -> bool:
-        """Move what comes next to `found`; tell whether that was all. Raises Damaged."""
-        return _take(self, max_records, found.made())
+    def take(self, max_records: int, taken: Batched) -> bool:
+        """Move the next records to `taken`; tell whether these were the last. Raises Damaged."""
+        return _take(self, max_records, taken.made())
 
     def _consumer_record(self, _place: Any, record: Any) -> Record:
         headers = record.headers
@@ -135,37 +135,37 @@ class Records(AnyNames):
 
 
 class Unpacked:
-    """The same, by the native codec as far as that takes them."""
+    """The same, read by the native codec as far as it accepts the batches."""
 
     def __init__(self, place: TopicPartition, data: bytes, aborted: Any, position: int) -> None:
         self.next_fetch_offset = position
         self._place = place
         self._batches = FetchedBatches(data, aborted, position)
         self._batch: Batch | None = None
-        """The one that comes next, from its record `_at` on."""
+        """The next batch; its records before `_at` were handed out."""
         self._at = 0
         self._rest: Records | None = None
 
-    def take(self, max_records: int, found: Batched) -> bool:
-        """Move what comes next to `found`; tell whether that was all. Raises Damaged."""
+    def take(self, max_records: int, taken: Batched) -> bool:
+        """Move the next records to `taken`; tell whether these were the last. Raises Damaged."""
         size = 0
-        while size < PART_BYTES and len(found) < max_records and (batch := self._next()) is not None:
+        while size < PART_BYTES and len(taken) < max_records and (batch := self._next()) is not None:
             start = self._at
-            self._at, memory = batch.fitting(start, max_records - len(found), PART_BYTES - size)
-            found.add(batch, start, self._at)
+            self._at, memory = batch.fitting(start, max_records - len(taken), PART_BYTES - size)
+            taken.add(batch, start, self._at)
             size += memory
-        # A look ahead: where nothing follows but markers, nobody shall wait for what is behind them.
+        # A look ahead: where only control markers follow, no poll may wait for records behind them.
         if (batch := self._next()) is not None:
             self.next_fetch_offset = batch.offset(self._at)
             return False
         if self._rest is None:
             self.next_fetch_offset = self._batches.position
             return True
-        # Objects for all of them, so not together with what has none.
-        return not found and self._take_rest(self._rest, max_records, found)
+        # The rest is made of objects, so it is not mixed with records that have none.
+        return not taken and self._take_rest(self._rest, max_records, taken)
 
     def _next(self) -> "Batch | None":
-        """Return the batch that comes next; None where there is none, or somebody else has to read it."""
+        """Return the next batch; None where there is none, or aiokafka has to read it."""
         if self._batch is not None and self._at == len(self._batch):
             self._batch = None
         if self._batch is None and self._rest is None:
@@ -177,9 +177,9 @@ class Unpacked:
                 self.next_fetch_offset = odd.position
         return self._batch
 
-    def _take_rest(self, rest: Records, max_records: int, found: Batched) -> bool:
+    def _take_rest(self, rest: Records, max_records: int, taken: Batched) -> bool:
         try:
-            return rest.take(max_records, found)
+            return rest.take(max_records, taken)
         finally:
             self.next_fetch_offset = rest.next_fetch_offset
 
@@ -191,13 +191,13 @@ def _records(place: TopicPartition, data: bytes, aborted: Any, position: int) ->
     return Records(place, RereadableBatches(data), aborted, position)
 
 
-def _take(records: Iterator[Record], max_records: int, found: list[Record]) -> bool:
-    """Move what comes next to `found`; tell whether that was all."""
+def _take(records: Iterator[Record], max_records: int, taken: list[Record]) -> bool:
+    """Move the next records to `taken`; tell whether these were the last."""
     size = 0
     for record in records:
-        found.append(record)
+        taken.append(record)
         size += _memory(record)
-        if size >= PART_BYTES or len(found) >= max_records:
+        if size >= PART_BYTES or len(taken) >= max_records:
             return False
     return True
 

@@ -18,7 +18,7 @@ from streamproc.awaiting import set_within
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.asking import COMMITTED, EARLIEST, LATEST, listed
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import name, told
+from streamproc.runtime.aio.codes import error_of, name
 from streamproc.runtime.aio.connection import started, stopped
 from streamproc.runtime.aio.contacts import Unreachable
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
@@ -63,9 +63,9 @@ class AioFetcher:
         limit_decompression(max(settings.max_batch_bytes, 2 * settings.max_record_bytes))
         self._settings = settings
         self._most_bytes = max(PARTITION_BYTES, 2 * settings.max_record_bytes)
-        # One connection for each broker: nobody waits for what is looked up, or no longer than for an answer.
+        # One connection for each broker: a look-up delays fetches by no more than its own answer.
         self._client = Client(settings, ConnectionGroup.DEFAULT)
-        # In the order in which they are asked for: a broker fills its answer from the front.
+        # In the order of the request: a broker fills its answer from the front.
         self._partitions: dict[TopicPartition, FetchedPartition] = {}
         self._requests: dict[Any, asyncio.Task[None]] = {}
         self._waits_s: dict[Any, float] = {}
@@ -78,7 +78,7 @@ class AioFetcher:
         await started(self._client, self._settings)
 
     def seek(self, place: TopicPartition, offset: int) -> None:
-        """Read a partition from `offset` on; what is under way for where it was before counts for nothing."""
+        """Read a partition from `offset` on; the answer to a request for its old position is dropped."""
         before = self._partitions.get(place)
         self._partitions[place] = FetchedPartition(place, offset, Heard() if before is None else before.heard)
 
@@ -95,19 +95,19 @@ class AioFetcher:
         deadline = time.monotonic() + timeout_s
         self._refuse_silence(shares)
         self._news.clear()
-        found = self._at_hand(shares)
-        while not found and (left_s := deadline - time.monotonic()) > 0:
+        at_hand = self._at_hand(shares)
+        while not at_hand and (left_s := deadline - time.monotonic()) > 0:
             self._ask(shares, left_s * PROMPT)
             if not await set_within(self._news, left_s):
                 break
             self._news.clear()
-            found = self._at_hand(shares)
-        has_records = any(fetched.records for fetched in found.values())
-        if not found or (has_records and self._has_more(shares)):
-            # For the next poll, and only where that has something anyway: else what it finds is as old as this request.
-            # The broker shall not wait for records: as long as it does nothing else can be asked.
+            at_hand = self._at_hand(shares)
+        has_records = any(each.records for each in at_hand.values())
+        if not at_hand or (has_records and self._has_more(shares)):
+            # Prefetch, only where the next poll has records anyway: else its answer would be as old as this request.
+            # The broker must not wait for records: until it answers, no other request can be sent to it.
             self._ask(shares, 0)
-        return found
+        return at_hand
 
     def lag(self, place: TopicPartition) -> int | None:
         """Return how many offsets lie between what was read and the last stable offset heard of; None before any."""
@@ -136,22 +136,22 @@ class AioFetcher:
         await stopped(self._client)
 
     def _at_hand(self, shares: Mapping[TopicPartition, int]) -> dict[TopicPartition, Fetched]:
-        """Take what has come."""
+        """Take the records and errors that have arrived."""
         if self._failure is not None:
             raise self._failure
-        found: dict[TopicPartition, Fetched] = {}
+        at_hand: dict[TopicPartition, Fetched] = {}
         for each in self._wanted(shares):
             if each.has_news or each.answered:
                 fetched = _taken(each, shares[each.place])
                 each.answered = False
                 if fetched is not None:
-                    found[each.place] = fetched
+                    at_hand[each.place] = fetched
                     if fetched.records:
-                        self._partitions[each.place] = self._partitions.pop(each.place)  # Behind those that had none.
-        return found
+                        self._partitions[each.place] = self._partitions.pop(each.place)  # Behind those without records.
+        return at_hand
 
     def _ask(self, shares: Iterable[TopicPartition], wait_s: float) -> None:
-        """Ask for what is not at hand, of each leader that has no request to answer."""
+        """Fetch partitions with nothing at hand from each leader that has no request to answer."""
         if sum(each.size for each in self._partitions.values()) >= REQUEST_BYTES:
             return
         by_leader: dict[Any, list[FetchedPartition]] = {}
@@ -193,21 +193,21 @@ class AioFetcher:
         self._waits_s.pop(leader, None)
         gone, is_stale = self._hear(response, offsets)
         if gone or is_stale:
-            self._news.set()  # For the others; else `_done` does, once the leader may be asked again.
+            self._news.set()  # For the other partitions; otherwise `_done` sets it, once the leader may be asked again.
         for each in gone:
             await self._tell_gone(each)
         if is_stale:
             await self._find_leaders(leader)
 
     def _hear(self, response: Any, offsets: Mapping[TopicPartition, Asked]) -> tuple[list[FetchedPartition], bool]:
-        """Take an answer; return the partitions that are out of range, and whether the leader may be another one."""
+        """Take an answer; return the partitions that are out of range, and whether the leader may have changed."""
         gone: list[FetchedPartition] = []
         is_stale = False
         for place, code, high, stable, aborted, data in response.answers:
             each, asked_at = offsets[place]
             if self._partitions.get(place) is not each or each.position != asked_at or each.has_news:
-                continue  # It was sought elsewhere, or came from another leader meanwhile.
-            refusal = told(code)
+                continue  # A seek moved it, or another leader answered meanwhile.
+            refusal = error_of(code)
             if refusal is None:
                 each.hear(high, stable, aborted, data)
             elif isinstance(refusal, OffsetOutOfRangeError):
@@ -219,7 +219,7 @@ class AioFetcher:
         return gone, is_stale
 
     async def _tell_gone(self, each: FetchedPartition) -> None:
-        """Find out what is there instead."""
+        """Find out which offsets the partition has instead."""
         try:
             first, last = await self._listed(each.place, EARLIEST), await self._listed(each.place, LATEST)
         except BrokerUnavailable:
@@ -232,7 +232,7 @@ class AioFetcher:
         )
 
     async def _find_leaders(self, asked: int | None = None) -> None:
-        """Learn who leads which partition by now, and leave the one that was asked alone for a while."""
+        """Refresh the leaders of all partitions, and leave the leader `asked` alone for a while."""
         wait_s = self._waits_s.get(asked, FIRST_WAIT_S)
         self._waits_s[asked] = min(2 * wait_s, LONGEST_WAIT_S)
         await self._client.refresh({place.topic for place in self._partitions})
@@ -257,7 +257,7 @@ class AioFetcher:
         return any(each.has_news or each.heard.lag(each.position) for each in self._wanted(shares))
 
     def _refuse_silence(self, shares: Iterable[TopicPartition]) -> None:
-        """Raise BrokerUnavailable where nothing came for long; once, so that the others go on in between."""
+        """Raise BrokerUnavailable after a long silence; only once, so that the other partitions go on in between."""
         now = time.monotonic()
         waited_s, self._polled = min(now - self._polled, PAUSE_S), now
         silent: list[FetchedPartition] = []
@@ -270,20 +270,20 @@ class AioFetcher:
             for each in silent:
                 each.silent_s = 0.0
             refusal = longest.refusal
-            said = refusal if refusal is None or isinstance(refusal, Unreachable) else name(refusal)
-            why = "" if said is None else f": {said}"
+            cause = refusal if refusal is None or isinstance(refusal, Unreachable) else name(refusal)
+            why = "" if cause is None else f": {cause}"
             raise BrokerUnavailable(f"{longest.place} has had no answer for {SILENCE_S:.0f} s{why}") from refusal
 
 
 def _deny(each: FetchedPartition, error: KafkaError) -> None:
-    """Hand out that a partition may not be read; it is not asked for again until somebody polls."""
+    """Report at the next poll that the partition may not be read; it is not fetched again before a poll."""
     each.gone = Denied(on_topic(Operation.READ, each.place.topic))
     each.gone.__cause__ = error
     each.asked, each.silent_s = False, 0.0
 
 
 def _taken(each: FetchedPartition, most: int) -> Fetched | None:
-    """Return what comes next of a partition, None where that is not even an answer but the end of an earlier one."""
+    """Return what the partition has to hand out; None where that is only the end of an answer handed out before."""
     try:
         records = each.take(most)
     except (Gone, Denied) as gone:

@@ -92,8 +92,8 @@ class Fetch(OneVersion[FetchRequest11]):
 
 
 def _answers(frame: bytes) -> list[PartitionData]:
-    """Return what is said of each partition; raises struct.error where the frame is cut short."""
-    found: list[PartitionData] = []
+    """Return the answer for each partition; raises struct.error for a frame that is cut short."""
+    answers: list[PartitionData] = []
     (topics,) = COUNT.unpack_from(frame, TOPICS_AT)
     at = TOPICS_AT + COUNT.size
     for _ in range(topics):
@@ -113,5 +113,5 @@ def _answers(frame: bytes) -> list[PartitionData]:
             if len(data) < size:
                 raise struct.error("a partition's records are cut short")
             at += len(data)
-            found.append(PartitionData(TopicPartition(topic, partition), code, high, stable, aborted, data))
-    return found
+            answers.append(PartitionData(TopicPartition(topic, partition), code, high, stable, aborted, data))
+    return answers

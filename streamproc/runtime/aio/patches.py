@@ -109,7 +109,7 @@ def install() -> None:
     """Replace what is in the table, once; raises ConfigError where something is not what it must be."""
     for patch in table():
         try:
-            holder, name = _found(patch)
+            holder, name = _target(patch)
         except ImportError:
             continue  # A compiled module: aiokafka does without.
         present = holder.get(name) if isinstance(holder, dict) else getattr(holder, str(name), None)
@@ -135,8 +135,8 @@ def fingerprint(original: Any) -> str:
     return hashlib.sha256(source.encode()).hexdigest()[:DIGITS]
 
 
-def _found(patch: Patch) -> tuple[Any, Any]:
-    """Return what holds the target, and under which name or key."""
+def _target(patch: Patch) -> tuple[Any, Any]:
+    """Return the object or dictionary with the target, and the name or key of the target in it."""
     holder: Any = import_module(patch.module)
     target, bracket, key = patch.target.partition("[")
     *path, name = target.split(".")

@@ -22,15 +22,15 @@ from aiokafka.errors import (
 )
 
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import FencedLeaderEpochError, UnknownLeaderEpochError, name, told
+from streamproc.runtime.aio.codes import FencedLeaderEpochError, UnknownLeaderEpochError, error_of, name
 from streamproc.runtime.aio.wire import Produce
 from streamproc.runtime.ports import TopicPartition
 
 REQUEST_BYTES = 16 << 20
-"""Of batches in one request; a broker takes 100 MiB by default."""
+"""Of the batches in one request; a broker admits 100 MiB by default."""
 TRIES = 6
 FIRST_WAIT_S = 0.05
-"""Before a leader is looked for again; twice as long each time. A new topic has its leaders within a second."""
+"""The wait before leaders are looked up again; it doubles each time. A new topic has its leaders within a second."""
 NO_LEADER = (
     FencedLeaderEpochError,
     KafkaStorageError,
@@ -40,23 +40,23 @@ NO_LEADER = (
     UnknownLeaderEpochError,
     UnknownTopicOrPartitionError,
 )
-"""What another broker may say no more in a moment; nothing was written."""
+"""Errors that another broker may no longer return in a moment; nothing was written."""
 UNVERIFIED = NotEnoughReplicasError
-"""What a broker also says that could not ask the coordinator about the transaction (4.1); nothing was written."""
+"""Also returned by a broker (4.1) that could not ask the coordinator about the transaction; nothing was written."""
 OUT_OF_REACH = KafkaConnectionError, NodeNotReadyError
-"""Nobody knows whether it was written; the numbers in the batches see to it that it is not written twice."""
+"""Whether the batch was written is unknown; its sequence numbers prevent that it is written twice."""
 REASONS = (
     ((NotEnoughReplicasError, NotEnoughReplicasAfterAppendError), "fewer replicas are in sync than it must have"),
     (RequestTimedOutError, "its replicas do not acknowledge"),
     (LeaderNotAvailableError, "no broker leads it"),
 )
-"""In our words; of others the broker's are told."""
+"""Reasons in our words; for other errors the broker's message is shown."""
 
 Queues = dict[TopicPartition, deque[bytes]]
 
 
 class Refusal(Exception):
-    """Partitions that took nothing, each with its error."""
+    """Partitions that accepted nothing, each with its error."""
 
     def __init__(self, errors: Mapping[TopicPartition, KafkaError]) -> None:
         super().__init__(str(errors))
@@ -64,10 +64,10 @@ class Refusal(Exception):
 
 
 class Producer:
-    """Sends batches; of no transaction where there is no `transactional_id`.
+    """Sends batches; without a `transactional_id`, outside any transaction.
 
-    `trouble`: why some of them are being sent again, None where none are. `unanswered`: how many requests had no
-    answer; they may still arrive.
+    `trouble`: why some batches are being sent again, None if none are. `unanswered`: how many requests had no answer;
+    they may still arrive.
     """
 
     def __init__(self, client: Client, transactional_id: str | None, timeout_ms: int) -> None:
@@ -78,17 +78,17 @@ class Producer:
         self.unanswered = 0
 
     async def deliver(self, queues: Queues) -> None:
-        """Send all that is queued, each partition's in its order.
+        """Send all queued batches, those of each partition in their order.
 
-        Raises Refusal where partitions take nothing, KafkaError where a leader gives no answer. By then nothing is
-        under way any more.
+        Raises Refusal if partitions accept nothing, KafkaError if a leader does not answer. By then no request is under
+        way.
         """
         await self._client.know({place.topic for place in queues})
         wait_s = FIRST_WAIT_S
         for attempt in range(1, TRIES + 1):
-            found = await self._to_leaders(queues)
-            refused = {place: error for place, error in found.items() if attempt == TRIES or not _may_pass(error)}
-            self.trouble = _worst(found)
+            errors = await self._to_leaders(queues)
+            refused = {place: error for place, error in errors.items() if attempt == TRIES or not _may_pass(error)}
+            self.trouble = _worst(errors)
             if self.trouble is None:
                 return
             if isinstance(self.trouble, OUT_OF_REACH) and attempt == TRIES:
@@ -100,42 +100,42 @@ class Producer:
             wait_s *= 2
 
     async def _to_leaders(self, queues: Queues) -> dict[TopicPartition, KafkaError]:
-        """Send what is queued once; return what was not taken."""
-        found: dict[TopicPartition, KafkaError] = {}
+        """Send the queued batches once; return the errors of partitions that did not accept theirs."""
+        errors: dict[TopicPartition, KafkaError] = {}
         by_leader: dict[int, Queues] = {}
         for place, queue in queues.items():
             leader = self._client.cluster.leader_for_partition(AioPartition(*place))
             if not queue:
                 continue
             if leader is None and place.topic in self._client.hidden:
-                found[place] = TopicAuthorizationFailedError(place.topic)
+                errors[place] = TopicAuthorizationFailedError(place.topic)
             elif leader is None or leader < 0:
-                found[place] = LeaderNotAvailableError()
+                errors[place] = LeaderNotAvailableError()
             else:
                 by_leader.setdefault(leader, {})[place] = queue
-        errors = await asyncio.gather(*(self._to_leader(leader, each) for leader, each in by_leader.items()))
-        for each in errors:
-            found |= each
-        return found
+        parts = await asyncio.gather(*(self._to_leader(leader, each) for leader, each in by_leader.items()))
+        for part in parts:
+            errors |= part
+        return errors
 
     async def _to_leader(self, leader: int, queues: Queues) -> dict[TopicPartition, KafkaError]:
-        """Send the batches of one leader's partitions, a request after the other; return what was not taken."""
-        found: dict[TopicPartition, KafkaError] = {}
+        """Send the batches of one leader's partitions, one request after another; return the errors by partition."""
+        errors: dict[TopicPartition, KafkaError] = {}
         queues = dict(queues)
         while queues:
             batches = _first_batches(queues)
-            errors = await self._ask(leader, batches)
+            refused = await self._ask(leader, batches)
             for place in batches:
-                if place in errors:
-                    found[place] = errors[place]
+                if place in refused:
+                    errors[place] = refused[place]
                     del queues[place]
                     continue
                 queues[place].popleft()
-                # Behind those that have not had their turn yet.
+                # Behind the partitions that have not had their turn yet.
                 queue = queues.pop(place)
                 if queue:
                     queues[place] = queue
-        return found
+        return errors
 
     async def _ask(self, leader: int, batches: Mapping[TopicPartition, bytes]) -> dict[TopicPartition, KafkaError]:
         request = Produce(self._transactional_id, self._timeout_ms, batches)
@@ -149,7 +149,7 @@ class Producer:
         errors: dict[TopicPartition, KafkaError] = {}
         for topic, partitions in response.topics:
             for partition, code, *_, why in partitions:
-                error = told(code)
+                error = error_of(code)
                 if error is not None and not isinstance(error, DuplicateSequenceNumber):
                     error.args = (why,) if why else error.args
                     errors[TopicPartition(topic, partition)] = error
@@ -157,7 +157,7 @@ class Producer:
 
 
 def _first_batches(queues: Queues) -> dict[TopicPartition, bytes]:
-    """Return the next batch of each partition, as many as one request takes: at least one."""
+    """Return the next batch of each partition, as many as fit into one request: at least one."""
     batches: dict[TopicPartition, bytes] = {}
     size = 0
     for place, queue in queues.items():
@@ -178,6 +178,6 @@ def _worst(errors: Mapping[TopicPartition, KafkaError]) -> KafkaError | None:
 
 
 def why(error: KafkaError) -> str:
-    """Return why a partition takes no records."""
+    """Return why a partition accepts no records."""
     more = next((text for kinds, text in REASONS if isinstance(error, kinds)), str(next(iter(error.args), "")))
     return f"{name(error)}, {more}" if more else name(error)

@@ -22,10 +22,10 @@ class AioReader:
 
     async def fetch(self, max_records: int, timeout_s: float) -> Fetched:
         """Return what is at hand; see the port."""
-        found = (await self._fetcher.poll({self._place: max_records}, timeout_s)).get(self._place, NOTHING)
-        if found.trouble is not None:
-            raise found.trouble
-        return found
+        fetched = (await self._fetcher.poll({self._place: max_records}, timeout_s)).get(self._place, NOTHING)
+        if fetched.trouble is not None:
+            raise fetched.trouble
+        return fetched
 
     async def position(self) -> int:
         """Return the offset that would be read next."""
@@ -36,7 +36,7 @@ class AioReader:
         return self._fetcher.lag(self._place)
 
     def read_all(self) -> bool:
-        """Return whether the broker said just now that nothing is unread, behind an open transaction neither."""
+        """Return whether the broker reported just now that nothing is unread, not even behind an open transaction."""
         return self._fetcher.read_all(self._place)
 
     async def look(self) -> None:

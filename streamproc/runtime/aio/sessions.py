@@ -46,9 +46,9 @@ def connected(self: Any) -> bool:
     return usable
 
 
-def _status(told: bytes) -> str:
+def _status(challenge: bytes) -> str:
     try:
-        status = json.loads(told)["status"]
+        status = json.loads(challenge)["status"]
     except (ValueError, RecursionError, KeyError, TypeError):
         return "no reason given"
     return status if isinstance(status, str) and status.isascii() and status.isidentifier() else "no reason given"

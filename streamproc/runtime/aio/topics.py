@@ -1,4 +1,4 @@
-"""Questions about topics, and making them. Each raises KafkaError without an answer, Denied."""
+"""Queries about topics, and their creation. Each raises KafkaError without an answer, Denied without the right."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import told
+from streamproc.runtime.aio.codes import error_of
 from streamproc.runtime.aio.denials import OF_TOPIC, on_topic, refuse
 from streamproc.runtime.denied import Denied
 from streamproc.runtime.ports import NewTopic, TopicInfo
@@ -29,7 +29,7 @@ EVERY_CONFIG = None
 async def partition_counts(client: Client, names: Sequence[str]) -> dict[str, int]:
     """Return the number of partitions of those topics that exist.
 
-    A broker with its default settings would create what was asked for, were it not told otherwise.
+    By default a broker creates the topics that are asked for; the request forbids it.
     """
     request = MetadataRequest(list(names), allow_auto_topic_creation=False)
     described = (await client.send(client.get_random_node(), request)).to_object()["topics"]
@@ -45,23 +45,23 @@ async def partition_counts(client: Client, names: Sequence[str]) -> dict[str, in
 
 
 async def infos(client: Client, names: Sequence[str]) -> dict[str, TopicInfo]:
-    """Return those topics that exist; nobody may guess at limits, so settings that are not told are no answer."""
+    """Return the topics that exist. An answer without their settings is an error: limits must not be guessed."""
     counts = await partition_counts(client, names)
     if not counts:
         return {}
     request = DescribeConfigsRequest([(ConfigResourceType.TOPIC, name, EVERY_CONFIG) for name in counts])
     response = await client.send(client.get_random_node(), request)
-    found: dict[str, TopicInfo] = {}
+    existing: dict[str, TopicInfo] = {}
     for code, _, _, name, entries in response.resources:
         if code:
-            refuse(told(code), on_topic(Operation.DESCRIBE_CONFIGS, name))
+            refuse(error_of(code), on_topic(Operation.DESCRIBE_CONFIGS, name))
             raise for_code(code)(name)
-        found[name] = TopicInfo(counts[name], {entry[0]: entry[1] for entry in entries})
-    return found
+        existing[name] = TopicInfo(counts[name], {entry[0]: entry[1] for entry in entries})
+    return existing
 
 
 async def create(client: Client, topics: Sequence[NewTopic], timeout_ms: int) -> None:
-    """Create topics; one that is there already is left as it is. Raises Denied with all that may not be created."""
+    """Create topics; an existing one is left as it is. Raises Denied with all topics that may not be created."""
     if client.cluster.controller is None:
         await client.force_metadata_update()
         if client.cluster.controller is None:
@@ -71,7 +71,7 @@ async def create(client: Client, topics: Sequence[NewTopic], timeout_ms: int) ->
     ]
     request = CreateTopicsRequest(wanted, timeout_ms, validate_only=False)
     response = await client.send(client.cluster.controller.nodeId, request)
-    denied = [name for name, code, *_ in response.topic_errors if isinstance(told(code), OF_TOPIC)]
+    denied = [name for name, code, *_ in response.topic_errors if isinstance(error_of(code), OF_TOPIC)]
     if denied:
         raise Denied(*(on_topic(Operation.CREATE, name) for name in denied))
     for name, code, *_ in response.topic_errors:

@@ -31,7 +31,7 @@ from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsT
 from streamproc.errors import ConfigError, StreamprocError, TaskInvalid
 from streamproc.runtime.aio.batches import Batches
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import ProducerFencedError, TransactionAbortableError, told
+from streamproc.runtime.aio.codes import ProducerFencedError, TransactionAbortableError, error_of
 from streamproc.runtime.aio.connection import stopped
 from streamproc.runtime.aio.coordinators import BUSY, Coordinator, one_code, producer_of
 from streamproc.runtime.aio.denials import OF_ID, OF_TOPIC, on_group, on_id, on_topic, refuse
@@ -109,7 +109,7 @@ class AioTransactions:
             self._good = True
         except Refusal as refusal:
             refuse_outputs(refusal, on_id(self._group_id, self._id))
-            raise _said(refusal, offsets) from refusal.__cause__
+            raise _error_for(refusal, offsets) from refusal.__cause__
         except (KafkaError, TimeoutError) as error:
             cause = self._cause(error)
             refuse(cause, on_id(self._group_id, self._id), on_group(Operation.READ, self._group_id))
@@ -172,7 +172,7 @@ class AioTransactions:
             return
         request = AddOffsetsToTxnRequest(self._id, *self._producer, self._group_id)
         response = await self._coordinator.ask(request, one_code)
-        error = told(response.error_code)
+        error = error_of(response.error_code)
         if error is not None:
             raise error
 
@@ -187,7 +187,7 @@ class AioTransactions:
 
     async def _end(self, *, commit: bool) -> None:
         response = await self._coordinator.ask(EndTxnRequest(self._id, *self._producer, commit), one_code)
-        error = told(response.error_code)
+        error = error_of(response.error_code)
         if error is not None:
             raise error
 
@@ -221,16 +221,16 @@ def refuse_outputs(refusal: Refusal, own_id: Right) -> None:
             raise Denied(on_topic(Operation.WRITE, place.topic), places=of_topic) from error
 
 
-def _said(refusal: Refusal, offsets: Mapping[TopicPartition, Committed]) -> StreamprocError:
-    """Return what a refusal means, and set its cause."""
+def _error_for(refusal: Refusal, offsets: Mapping[TopicPartition, Committed]) -> StreamprocError:
+    """Return the error to raise for a refusal, and set the refusal's cause."""
     errors = refusal.errors
-    # What concerns the producer says more than what concerns a partition, and an OutputRefused is tried again.
+    # An error about the producer says more than one about a partition, and an OutputRefused is tried again.
     place, error = min(errors.items(), key=lambda each: _rank(each[1]))
     refusal.__cause__ = error
     if isinstance(error, NOT_THE_PARTITION):
         return TaskInvalid(f"{place} takes no records of this transaction: {error!r}")
     if isinstance(error, MessageSizeTooLargeError):
-        # Again and again it would be: retrying is no way out.
+        # A retry would meet the same error.
         return ConfigError(
             f"an output for {place}{_of(place, offsets)} is larger than its topic admits: raise max.message.bytes of "
             f"{place.topic}"
@@ -264,7 +264,7 @@ def _errors(response: Any) -> dict[TopicPartition, KafkaError]:
         TopicPartition(topic, partition): error
         for topic, partitions, *_ in response.errors
         for partition, code, *_ in partitions
-        if (error := told(code)) is not None
+        if (error := error_of(code)) is not None
     }
 
 

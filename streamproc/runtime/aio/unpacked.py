@@ -59,12 +59,12 @@ class FetchedBatches:
                     return None
                 raise self._left_over()  # A broker never cuts the first batch of an answer.
             try:
-                found = self._read(self._at + LENGTH_ENDS + size)
+                batch = self._read(self._at + LENGTH_ENDS + size)
             except (ValueError, KeyError, TooLarge, error):
                 raise self._left_over() from None
             self._at += LENGTH_ENDS + size
-            if found:
-                return found
+            if batch:
+                return batch
 
     def _read(self, end: int) -> "Batch | None":
         """Read the batch in hand, which ends at `end`; None where it holds nothing for us. Raises what is odd."""
@@ -82,9 +82,9 @@ class FetchedBatches:
             self.position = first + last + 1
             return None
         head = first, first_ms, largest_ms if attributes & APPEND_TIME else None
-        found = self._batch(end, attributes, count, head, self.position)
+        batch = self._batch(end, attributes, count, head, self.position)
         self.position = first + last + 1
-        return found
+        return batch
 
     def _key(self, end: int, attributes: int, count: int) -> bytes | None:
         """Return the key of the first record."""
