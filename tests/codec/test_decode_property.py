@@ -141,7 +141,7 @@ def test_bad_records_anywhere_leave_the_good_ones_around_them_and_are_rejected_o
     assert refused == sorted(refused)
     assert sorted(offsets + refused) == [record.offset for record in records]
     assert set(untouched) <= set(offsets)
-    assert {type(rejection.reason) for rejection in rejections} == {RejectionReason}, "a reason is a metric's label"
+    assert {type(rejection.reason) for rejection in rejections} <= {RejectionReason}, "a reason is a metric's label"
     cut = data.draw(st.integers(0, len(records)))
     first, second = decode(records[:cut], bundled_book()), decode(records[cut:], bundled_book())
     assert first.events + second.events == events

@@ -121,7 +121,7 @@ async def test_who_takes_nothing_is_no_more_served():
         await asyncio.Event().wait()
 
     place = AsyncExitStack()
-    place.enter_context(slots.held())
+    place.enter_context(slots.occupied())
     answer = LongAnswer(chunks(), place, {}, "text/event-stream", patience_s=0.01)
     with capture_logs() as said:
         await answer({"type": "http", "method": "GET", "path": PATH}, asyncio.Event().wait, send)

@@ -10,7 +10,7 @@ from streamproc.offsets import resetting
 from streamproc.offsets.command import reset_offsets, show_offsets
 from streamproc.offsets.places import target
 from streamproc.offsets.resetting import Reset, planned
-from streamproc.runtime import restore
+from streamproc.runtime import reading
 from streamproc.runtime.ports import Committed, TopicPartition
 from streamproc.runtime.position import Position
 from tests.offsets.conftest import desk_of
@@ -56,7 +56,7 @@ async def _again(it):
 @pytest.mark.parametrize("at_once", [1, 2_000])
 async def test_everything_is_read_again_and_comes_out_the_same(screen, at_once, monkeypatch):
     """However many records a restore reads at once: a state stands in front of its tombstone for long."""
-    monkeypatch.setattr(restore, "BATCH_RECORDS", at_once)
+    monkeypatch.setattr(reading, "FETCH_RECORDS", at_once)
     it = await _ran()
     states, transitions = _latest(it), _ids(it, "transitions")
     assert await reset_offsets(desk_of(it), target("earliest"), screen.consoles, dry_run=False) == 0

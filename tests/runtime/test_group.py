@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import InconsistentGroupProtocolError
+from aiokafka.errors import InconsistentGroupProtocolError, NodeNotReadyError
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio import membership as standing
@@ -151,6 +152,29 @@ async def test_who_slept_through_its_session_is_no_incumbent(
     at._acknowledged = 1_000.0 - silent_s
     response = at._heard(SimpleNamespace(error_code=82))
     assert (at.refused is None, response.error_code) == (goes_on, 25)
+
+
+@pytest.mark.parametrize("answer", [15, 16, NodeNotReadyError("away")], ids=["none", "moved", "no connection"])
+async def test_a_member_whose_coordinator_was_away_may_be_fenced_by_itself_and_joins_once_more(answer: Any) -> None:
+    """A join whose answer got lost was carried out all the same; a process that has the id now fences us again."""
+    answers = [answer, 82, 82]
+
+    async def ask(_: object) -> SimpleNamespace:
+        following = answers.pop(0)
+        if isinstance(following, Exception):
+            raise following
+        return SimpleNamespace(error_code=following)
+
+    consumer: Any = SimpleNamespace(_coordinator=SimpleNamespace(_send_req=ask))
+    at: Any = Membership(consumer, None, KafkaSettings(session_timeout_ms=10_000, group_instance_id="one"), "group")
+    at._since = 1.0
+    with suppress(NodeNotReadyError):
+        await at._asked("join")
+    assert (await at._asked("join")).error_code == 25
+    assert at.refused is None
+    at.joined()
+    assert (await at._asked("join")).error_code == 25
+    assert at.refused is not None
 
 
 async def test_a_restart_takes_the_place_of_the_process_before_at_once(cluster: Cluster) -> None:

@@ -2,6 +2,10 @@
 
 Kafka gives a group instance id to whoever joins with it last, and fences who had it before. Both going on would take it
 from each other for ever. So one of the two ends: the newcomer, or who has slept through its session meanwhile.
+
+A member whose coordinator went away while it joined can be fenced by itself: Kafka carried out a join whose answer got
+lost, or a new coordinator remembers an earlier one. It joins once more, as a newcomer: another process would fence it
+again.
 """
 
 import asyncio
@@ -10,7 +14,15 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import ConnectionGroup
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, RequestTimedOutError, UnknownMemberIdError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+    RequestTimedOutError,
+    UnknownMemberIdError,
+)
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 
 from streamproc.errors import ConfigError
@@ -22,6 +34,11 @@ from streamproc.runtime.ports import Member
 
 ACKNOWLEDGED_S = 5.0
 """For the answer to a heartbeat: a coordinator that is silent for longer is looked for anew."""
+
+MOVED = {
+    error.errno for error in (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
+}
+"""Answers of a broker that is not, or not yet, the group's coordinator."""
 
 
 class Membership:
@@ -40,6 +57,7 @@ class Membership:
         # By the wall clock: the monotonic one stands still with a machine that sleeps.
         self._since: float | None = None
         self._acknowledged = 0.0
+        self._was_away = False  # The coordinator, since it last acknowledged a heartbeat.
         self.refused: ConfigError | None = None
 
     @property
@@ -68,18 +86,26 @@ class Membership:
         """Return the coordinator's answer, in the place of aiokafka's own method; raises KafkaError."""
         if self.refused is not None and isinstance(request, JoinGroupRequest):
             raise KafkaError("not again: it would fence who is in our place")
-        if not isinstance(request, HeartbeatRequest):
-            return self._heard(await self._ask(request))
+        try:
+            if not isinstance(request, HeartbeatRequest):
+                return self._heard(await self._ask(request))
+            response = await self._beat()
+        except KafkaError:
+            self._was_away = True
+            raise
+        if not response.error_code:
+            self._acknowledged = time.time()
+            self._was_away = False
+        return self._heard(response)
+
+    async def _beat(self) -> Any:
         try:
             async with asyncio.timeout(ACKNOWLEDGED_S):
-                response = await self._ask(Heartbeat(self._group_id, self.member))
+                return await self._ask(Heartbeat(self._group_id, self.member))
         except TimeoutError:
             self._client.forget(self._coordinator.coordinator_id, ConnectionGroup.COORDINATION)
             self._coordinator.coordinator_dead()
             raise RequestTimedOutError from None
-        if not response.error_code:
-            self._acknowledged = time.time()
-        return self._heard(response)
 
     def _heard(self, response: Any) -> Any:
         """Return the answer, one about fencing as what makes aiokafka join again in a new place.
@@ -88,14 +114,26 @@ class Membership:
         """
         if isinstance(response, HeartbeatResponse3) and response.error_code == GroupAuthorizationFailedError.errno:
             response.error_code = UnknownMemberIdError.errno
-        if getattr(response, "error_code", 0) == FencedInstanceIdError.errno:
-            if not self._goes_on():
-                self.refused = ConfigError(
-                    f"another process uses the group instance id {self._settings.group_instance_id} in the group "
-                    f"{self._group_id}: give each its own (STREAMPROC_KAFKA__GROUP_INSTANCE_ID)"
-                )
+        error_code = getattr(response, "error_code", 0)
+        if error_code in MOVED:
+            self._was_away = True
+        if error_code == FencedInstanceIdError.errno:
+            self._fenced()
             response.error_code = UnknownMemberIdError.errno
         return response
+
+    def _fenced(self) -> None:
+        """Decide whether to join again. `refused` is set where not."""
+        if self._goes_on():
+            return
+        if self._was_away:
+            # Once for each time, and as a newcomer: of two processes that both join again neither would ever end.
+            self._was_away, self._since = False, None
+            return
+        self.refused = ConfigError(
+            f"another process uses the group instance id {self._settings.group_instance_id} in the group "
+            f"{self._group_id}: give each its own (STREAMPROC_KAFKA__GROUP_INSTANCE_ID)"
+        )
 
     def _goes_on(self) -> bool:
         """Tell whether it is the other one that is new; it hears of it by its next heartbeat."""
