@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from streamproc.console.answers.common import AsOf
-from streamproc.console.answers.fleet import ConsoleHealth, Overview, Pipeline, Series
+from streamproc.console.answers.fleet import ConsoleHealth, Overview, PipelineState, Series
 from streamproc.console.answers.runs import History, Link, RunDetail, Runs, Values
 from streamproc.console.answers.signals import Alerts, LetterDetail, Letters
 from streamproc.console.model.database import Database
@@ -211,12 +211,12 @@ class ReadModel:
 
         return await self._read(query)
 
-    async def pipeline(self) -> Pipeline:
+    async def pipeline(self) -> PipelineState:
         """Return the instances and the partitions."""
         view, standing, now_ms = self._sources.view, self._sources.standing, self._now_ms()
         count = standing.partitions(self._sources.state_topic)
         instances, partitions = await self._read(lambda db: pipeline.reports(db, view.topic, count, now_ms))
-        return Pipeline(
+        return PipelineState(
             instances=instances, items=partitions, next=None, console_behind=standing.lag(), as_of=self._as_of()
         )
 

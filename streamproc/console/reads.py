@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
-from streamproc.console.answers.fleet import ConsoleHealth, Overview, Pipeline, Series
+from streamproc.console.answers.fleet import ConsoleHealth, Overview, PipelineState, Series
 from streamproc.console.answers.runs import History, RunDetail, Runs, Step, Values
 from streamproc.console.answers.signals import Alerts, LetterDetail, Letters, Replay
 from streamproc.console.qualifiers import Filter
@@ -111,7 +111,7 @@ class Reads(Protocol):
     async def series(self, wanted: SeriesFilter, page: Page) -> Series:
         """Return windows; raises BadCursor."""
 
-    async def pipeline(self) -> Pipeline:
+    async def pipeline(self) -> PipelineState:
         """Return the instances and the partitions."""
 
     async def health(self) -> ConsoleHealth:

@@ -19,7 +19,7 @@ from streamproc.runtime.taskstates import TaskState
 RECENT_COMMITS = 100
 
 
-class Waiting(NamedTuple):
+class WaitingRun(NamedTuple):
     """An open run in its status. `for_ms`: so far; `limit_ms`: its limit; `left_ms`: below 0 once the limit has passed.
 
     None where there is no limit. `left_ms` also respects the run's expiry; `is_told`: an alert about the run fires.
@@ -38,7 +38,7 @@ class OpenRuns(NamedTuple):
 
     total: int = 0
     late: int = 0
-    nearest: tuple[Waiting, ...] = ()
+    nearest: tuple[WaitingRun, ...] = ()
 
 
 class Figures(Observer):
@@ -158,10 +158,10 @@ class Figures(Observer):
         self._lags[source] = 0
 
 
-def _waiting(run: Run, rules: Rules, now_ms: int) -> Waiting:
+def _waiting(run: Run, rules: Rules, now_ms: int) -> WaitingRun:
     limit_at, expires_at = rules.deadlines.ends(run, rules.profile)
     due = min(limit_at, expires_at)
-    return Waiting(
+    return WaitingRun(
         run.run_id,
         run.status,
         max(0, now_ms - run.status_since),

@@ -13,7 +13,7 @@ from streamproc.core.alerts import Alert, AlertState, Severity
 from streamproc.core.lifecycle import Profile
 from streamproc.core.model import Verdict
 from streamproc.demo.board import Board
-from streamproc.demo.figures import Waiting
+from streamproc.demo.figures import WaitingRun
 from streamproc.demo.topics import ShownTransition
 from streamproc.times import span
 
@@ -132,7 +132,7 @@ def open_runs(board: Board, *, narrow: bool) -> RenderableType:
     return table if board.open_runs.nearest else Text("none", DIM)
 
 
-def _left(run: Waiting) -> Text:
+def _left(run: WaitingRun) -> Text:
     if run.left_ms is None:
         return Text("")
     over, time = run.left_ms <= 0, _time(abs(run.left_ms))
@@ -143,7 +143,7 @@ def _left(run: Waiting) -> Text:
     return Text(f"! {text}", "bold red") if run.is_told else Text(text, "yellow" if over else "")
 
 
-def _expires_first(run: Waiting) -> bool:
+def _expires_first(run: WaitingRun) -> bool:
     """Tell whether the run's expiry leaves it less time than the limit of its status."""
     return run.left_ms is not None and (run.limit_ms is None or run.left_ms < run.limit_ms - run.for_ms)
 

@@ -32,7 +32,7 @@ class LetterCounts:
         self.schemas.add(letter.schema)
 
 
-class LetterRow(NamedTuple):
+class ListedLetter(NamedTuple):
     """A letter without the record's content, its size in bytes, and its receipt, None where it was not replayed."""
 
     letter: Letter
@@ -46,7 +46,7 @@ class LetterListing:
     def __init__(self, limit: int, *, open_only: bool = False) -> None:
         self.open_only = open_only
         self._limit = limit
-        self._newest: list[tuple[tuple[int, int, int], LetterRow]] = []
+        self._newest: list[tuple[tuple[int, int, int], ListedLetter]] = []
         self.letters = 0
         self.replayed = 0
         self.foreign = 0
@@ -65,12 +65,12 @@ class LetterListing:
         self.counts.add(letter)
         # No two letters have the same place, so the heap never compares rows.
         order = letter.written_ms, letter.partition, letter.offset
-        row = LetterRow(letter._replace(key=None, value=None, headers=()), letter.size, receipt)
+        row = ListedLetter(letter._replace(key=None, value=None, headers=()), letter.size, receipt)
         if self._limit and len(self._newest) >= self._limit:
             heapq.heappushpop(self._newest, (order, row))
         else:
             heapq.heappush(self._newest, (order, row))
 
-    def rows(self) -> list[LetterRow]:
+    def rows(self) -> list[ListedLetter]:
         """Return the letters that were rejected last, the newest at the end."""
         return [row for _, row in sorted(self._newest, key=lambda entry: entry[0])]

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from streamproc.codec.sizes import named
 from streamproc.dlq.letter import Letter
-from streamproc.dlq.listing import LetterCounts, LetterListing, LetterRow
+from streamproc.dlq.listing import LetterCounts, LetterListing, ListedLetter
 from streamproc.dlq.receipts import Receipt
 from streamproc.escaping import escaped, escaped_bytes
 from streamproc.times import instant
@@ -26,7 +26,7 @@ DUMP_BYTES = 16
 PRINTABLE = range(0x20, 0x7F)
 
 
-def table(rows: Iterable[LetterRow]) -> Table:
+def table(rows: Iterable[ListedLetter]) -> Table:
     """Return the list of letters."""
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("place", no_wrap=True)
@@ -86,7 +86,7 @@ def foreign(count: int) -> str:
     return f"{count:,} records of the topic are no dead letters: somebody else wrote them"
 
 
-def as_json(row: LetterRow) -> str:
+def as_json(row: ListedLetter) -> str:
     """Return a letter as one line of JSON, ASCII only; times in milliseconds."""
     return json.dumps(row_document(*row))
 

@@ -11,7 +11,7 @@ from streamproc.escaping import escaped
 from streamproc.offsets.places import Passage
 from streamproc.offsets.resetting import PartitionReset, stood
 from streamproc.offsets.standing import PartitionStanding
-from streamproc.runtime.ports import Membership
+from streamproc.runtime.ports import GroupDescription
 from streamproc.runtime.position import Position
 from streamproc.times import instant
 
@@ -61,7 +61,7 @@ def table(partitions: Sequence[PartitionStanding]) -> Table:
     return grid
 
 
-def group(application_id: str, membership: Membership) -> str:
+def group(application_id: str, membership: GroupDescription) -> str:
     """Describe the consumer group."""
     members = (
         f", {len(membership.members)} members: {escaped(', '.join(membership.members))}"
@@ -71,7 +71,7 @@ def group(application_id: str, membership: Membership) -> str:
     return f"group {application_id}: {escaped(membership.state)}{members}"
 
 
-def as_json(application_id: str, membership: Membership, partitions: Sequence[PartitionStanding]) -> str:
+def as_json(application_id: str, membership: GroupDescription, partitions: Sequence[PartitionStanding]) -> str:
     """Return the same as one JSON object; times in milliseconds."""
     about = {"id": application_id, "state": membership.state, "members": list(membership.members)}
     return json.dumps({"group": about, "partitions": [_document(partition) for partition in partitions]})

@@ -12,7 +12,7 @@ from streamproc.errors import ConfigError, ConsoleUnavailable
 from streamproc.records.runstates import Story, Wanted
 from streamproc.runpage import STEPS_IN_A_PATH, in_path
 from streamproc.web.config import EndpointSettings, origin
-from streamproc.web.session import Client, Response, Unanswered, Unsendable
+from streamproc.web.session import HttpClient, Response, Unanswered, Unsendable
 
 MAX_BYTES = 64 * 2**20
 MAX_DETAIL_CHARS = 1_000
@@ -33,7 +33,7 @@ class RunListing(NamedTuple):
     notes: Sequence[str] = ()
 
 
-class RemoteConsole(Client):
+class RemoteConsole(HttpClient):
     """Asks the console at `url`, between entering and leaving it.
 
     Every method raises ConsoleUnavailable where a retry may help, else ConfigError.

@@ -17,14 +17,14 @@ from streamproc.registry.config import RegistrySettings
 from streamproc.registry.observer import SILENT, RegistryObserver, RequestResult
 from streamproc.registry.requests import Request, RequestFailed, ask
 from streamproc.web.config import origin
-from streamproc.web.session import Client
+from streamproc.web.session import HttpClient
 
 T = TypeVar("T")
 MAX_RETRY_AFTER_S = 60.0
 """A longer Retry-After is not respected, because partitions wait for the answer."""
 
 
-class RegistryClient(Client):
+class RegistryClient(HttpClient):
     """Asks the registry at `settings.url`, which must be set. `clock`: seconds, never going back."""
 
     def __init__(

@@ -86,7 +86,7 @@ class Fetched(NamedTuple):
     trouble: Gone | Unreadable | Denied | None = None
 
 
-class Membership(NamedTuple):
+class GroupDescription(NamedTuple):
     """The consumer group as its coordinator has it: a state such as Stable or Empty, and each member's client id."""
 
     state: str
@@ -274,7 +274,7 @@ class Kafka(Protocol):
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
         """Return the offset of the first record, or control marker, of this time or a later one, else None."""
 
-    async def membership(self) -> Membership:
+    async def membership(self) -> GroupDescription:
         """Describe the consumer group."""
 
     async def partition_count(self, topic: str) -> int:

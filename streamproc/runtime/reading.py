@@ -59,7 +59,7 @@ async def read_with(
             first = gone.first
 
 
-class Fetch(NamedTuple):
+class SpanFetch(NamedTuple):
     """What one fetch brought, and the offset at which the next one begins."""
 
     records: Sequence[Arrival]
@@ -68,7 +68,7 @@ class Fetch(NamedTuple):
 
 async def fetches(
     reader: Reader, place: TopicPartition, first: int, last: int, halt_s: float = HALT_S
-) -> AsyncGenerator[Fetch, None]:
+) -> AsyncGenerator[SpanFetch, None]:
     """Yield each fetch of the offsets from `first` to before `last`, those that bring nothing among them.
 
     Raises BrokerUnavailable where nothing comes for `halt_s`, and what the reader raises.
@@ -83,5 +83,5 @@ async def fetches(
         # Also without records: it passes control markers, and what compaction removed.
         at = await reader.position()
         # By the position, not by the last record: who looks at one makes objects of all that came with it.
-        yield Fetch(records if at <= last else [each for each in records if each.offset < last], at)
+        yield SpanFetch(records if at <= last else [each for each in records if each.offset < last], at)
         await asyncio.sleep(0)  # What takes long must not delay heartbeats.

@@ -145,7 +145,7 @@ def _why(error: BaseException) -> str:
     return f"{type(error).__name__}: {os.strerror(number)}" if number and number > 0 else type(error).__name__
 
 
-class Client:
+class HttpClient:
     """What asks one kind of server by a session of its own, between entering and leaving it."""
 
     def __init__(self, endpoint: EndpointSettings) -> None:

@@ -35,8 +35,8 @@ AHEAD_S = 150
 PER_SECOND = 400
 CATCH_UP_S = 300
 FENCED_BY_ITSELF = "another process uses the group instance id"
-"""A static member whose coordinator was lost while it joined may be told that another one has its name: its own join was
-carried out, and nobody told it so. It joins once more; told so again, it ends with code 1, and is started again."""
+"""A static member whose coordinator was lost while it joined may be told that another one has its name: its own join
+was carried out, and nobody told it so. It joins once more; told so again, it ends with code 1, and is started again."""
 BROKERS, INSTANCES = "123", "ab"
 
 

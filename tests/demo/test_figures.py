@@ -9,7 +9,7 @@ from streamproc.core.model import Verdict
 from streamproc.core.state import State
 from streamproc.core.tally import Tally
 from streamproc.core.windowstate import WindowRules, WindowState
-from streamproc.demo.figures import Figures, Growth, Waiting
+from streamproc.demo.figures import Figures, Growth, WaitingRun
 from streamproc.runtime.observer import FoldReport, WindowReport
 from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.taskstates import TaskState
@@ -148,9 +148,9 @@ def test_open_runs_are_told_by_the_time_that_is_left():
     assert figures.open_runs(START_MS + 8_000, 3) == found, "the last picture is of what there was"
     assert (found.total, found.late) == (4, 1)
     assert found.nearest == (
-        Waiting("run_over", "requires_action", 8_000, 5_000, -3_000, is_told=True),
-        Waiting("run_expires", "in_progress", 8_000, None, 4_000, is_told=False),
-        Waiting("run_long", "queued", 8_000, 20_000, 12_000, is_told=False),
+        WaitingRun("run_over", "requires_action", 8_000, 5_000, -3_000, is_told=True),
+        WaitingRun("run_expires", "in_progress", 8_000, None, 4_000, is_told=False),
+        WaitingRun("run_long", "queued", 8_000, 20_000, 12_000, is_told=False),
     )
 
 

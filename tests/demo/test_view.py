@@ -16,7 +16,7 @@ from streamproc.core.model import Verdict
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.demo import panels, view
 from streamproc.demo.board import Board
-from streamproc.demo.figures import OpenRuns, Waiting
+from streamproc.demo.figures import OpenRuns, WaitingRun
 from streamproc.demo.topics import ShownTransition
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -51,8 +51,10 @@ def board():
     figures.alerts_by.update({("stuck_queued", "firing"): 45, ("stuck_queued", "resolved"): 3})
     figures._runs["run-events", 0] = Counter(dict.fromkeys(ASSISTANTS.statuses, 123_456), expired=1)
     figures._lags["run-events", 0] = 98_765
-    over = Waiting("run_over", "requires_action", 52_000, 20_000, -32_000, is_told=True)
-    others = [Waiting(f"run_{number:024}", "in_progress", 9_000, 20_000, 11_000, is_told=False) for number in range(49)]
+    over = WaitingRun("run_over", "requires_action", 52_000, 20_000, -32_000, is_told=True)
+    others = [
+        WaitingRun(f"run_{number:024}", "in_progress", 9_000, 20_000, 11_000, is_told=False) for number in range(49)
+    ]
     board.open_runs = OpenRuns(51_234, 41, (over, *others))
     board.saw([change(number, f"run_{number:024}", "requires_action", expected=number % 2) for number in range(60)])
     failing = [alert(number, kind="failure_rate", model="ft:gpt-3.5-turbo-0125:acme:triage:9") for number in range(60)]

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from streamproc.console.answers.common import AsOf
-from streamproc.console.answers.fleet import ConsoleHealth, Overview, Pipeline, Series, StatusCount
+from streamproc.console.answers.fleet import ConsoleHealth, Overview, PipelineState, Series, StatusCount
 from streamproc.console.answers.runs import History, Link, Run, RunDetail, Runs, Step, Values
 from streamproc.console.answers.signals import Alerts, LetterDetail, LetterGroup, Letters, Replay
 from streamproc.console.callers import Caller
@@ -195,9 +195,9 @@ class FakeReads:
         items, following = _cut(found, page)
         return Series(size_s=size_s, sizes_s=[60, 300, 3_600], items=items, next=following, as_of=self.as_of)
 
-    async def pipeline(self) -> Pipeline:
+    async def pipeline(self) -> PipelineState:
         self._check()
-        return Pipeline(
+        return PipelineState(
             instances=fleet.instances(),
             items=fleet.partitions(),
             next=None,

@@ -18,9 +18,9 @@ from streamproc.runtime.ports import (
     Committed,
     Fetched,
     Gone,
+    GroupDescription,
     GroupListener,
     Member,
-    Membership,
     NewTopic,
     OutputRefused,
     Outputs,
@@ -196,9 +196,9 @@ class FakeKafka:
         found = (entry.offset for entry in self.logs[topic][partition].unread(0) if entry.timestamp >= timestamp_ms)
         return next(found, None)
 
-    async def membership(self) -> Membership:
+    async def membership(self) -> GroupDescription:
         """Describe the group."""
-        return Membership("Stable" if self.members else "Empty", ["fake at 127.0.0.1" for _ in self.members])
+        return GroupDescription("Stable" if self.members else "Empty", ["fake at 127.0.0.1" for _ in self.members])
 
     async def partition_count(self, topic: str) -> int:
         """Return the number of partitions."""

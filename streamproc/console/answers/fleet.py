@@ -74,7 +74,7 @@ class Instance(Answer):
     memory_bytes: int
 
 
-class Pipeline(Answer):
+class PipelineState(Answer):
     """The instances and their partitions. `console_behind`: offsets that the console has not read yet, by partition."""
 
     instances: list[Instance]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct, structs
 
 from streamproc.console.answers.common import Answer
-from streamproc.console.answers.fleet import ConsoleHealth, Overview, Pipeline, Series
+from streamproc.console.answers.fleet import ConsoleHealth, Overview, PipelineState, Series
 from streamproc.console.answers.runs import History, RunDetail, Runs, Values
 from streamproc.console.answers.signals import Alerts, LetterDetail, Letters
 from streamproc.console.api.parameters import Parameter, WrongParameter
@@ -96,7 +96,7 @@ async def _series(call: Call) -> Series:
     return await call.reads.series(SeriesFilter(max(0, since), until, size, assistant, model), call.page)
 
 
-async def _pipeline(call: Call) -> Pipeline:
+async def _pipeline(call: Call) -> PipelineState:
     return await call.reads.pipeline()
 
 
@@ -194,7 +194,7 @@ ENDPOINTS = (
     Endpoint("/alerts", "Alerts, decided last first.", Alerts, _alerts, (*ALERTS, *PAGED), is_list=True),
     Endpoint("/dead-letters", "Rejected events, last first.", Letters, _letters, (*LETTERS, *PAGED), is_list=True),
     Endpoint("/dead-letters/{partition}/{offset}", "One rejected event.", LetterDetail, _letter),
-    Endpoint("/pipeline", "Who does what.", Pipeline, _pipeline, (FORMAT,), is_list=True),
+    Endpoint("/pipeline", "Who does what.", PipelineState, _pipeline, (FORMAT,), is_list=True),
     Endpoint("/health", "How the console is.", ConsoleHealth, _health),
 )
 STREAM = (

@@ -20,7 +20,7 @@ from streamproc.runtime.aio.codes import UnstableOffsetCommitError, error_of
 from streamproc.runtime.aio.denials import on_group, on_topic, refuse
 from streamproc.runtime.aio.wire import OffsetFetch, by_topic
 from streamproc.runtime.denied import Denied
-from streamproc.runtime.ports import Committed, Membership, TopicPartition
+from streamproc.runtime.ports import Committed, GroupDescription, TopicPartition
 from streamproc.runtime.rights import Operation
 
 EARLIEST, LATEST = -2, -1
@@ -65,14 +65,14 @@ async def _coordinator(client: Client, group_id: str) -> Any:
         raise Denied(on_group(Operation.DESCRIBE, group_id)) from error
 
 
-async def membership(client: Client, group_id: str) -> Membership:
+async def membership(client: Client, group_id: str) -> GroupDescription:
     """Return the group's state and members; raises Denied without the right to describe it."""
     node = await _coordinator(client, group_id)
     response = await client.send(node, DescribeGroupsRequest([group_id]))
     for code, _, state, _, _, members, *_ in response.groups:
         refuse(error_of(code), on_group(Operation.DESCRIBE, group_id))
         _raise(code)
-        return Membership(state, [f"{client_id} at {host.lstrip('/')}" for _, client_id, host, *_ in members])
+        return GroupDescription(state, [f"{client_id} at {host.lstrip('/')}" for _, client_id, host, *_ in members])
     raise CoordinatorNotAvailableError(group_id)
 
 

@@ -18,7 +18,7 @@ from streamproc.runtime.aio.reader import AioReader
 from streamproc.runtime.aio.topicids import topic_ids
 from streamproc.runtime.aio.transactions import AioTransactions
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import Committed, Membership, NewTopic, TopicInfo, TopicPartition
+from streamproc.runtime.ports import Committed, GroupDescription, NewTopic, TopicInfo, TopicPartition
 from streamproc.runtime.rights import Right
 
 
@@ -92,7 +92,7 @@ class AioKafka:
         """Return the committed offsets that no transaction under way may still change; the others are missing."""
         return await self._offsets(sources, stable=True)
 
-    async def membership(self) -> Membership:
+    async def membership(self) -> GroupDescription:
         """Describe the consumer group."""
         return await self._inquiries.ask(lambda client: membership(client, self._group_id))
 
