@@ -4,7 +4,7 @@ UV ?= .venv/bin/uv
 # Tests start some two hundred processes: none should compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
-SPREAD = -n3 --dist=loadfile --no-loadscope-reorder
+SPREAD = -n2 --dist=loadfile --no-loadscope-reorder
 
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -24,8 +24,7 @@ help: ## this list
 demo: $(READY) $(NATIVE) ## everything on this machine: a broker, the service, simulated events
 	@.venv/bin/streamproc demo $(ARGS)
 
-# Three at a time for two cores, as many tests wait for a while; each with a broker of its own, the tests of a file
-# together. In their order, in which long files are among short ones: by numbers of tests the longest would come last.
+# Two at a time, each with a broker of its own, the tests of a file together. In their order, in which long files are among short ones: by numbers of tests the longest would come last.
 test: $(READY) $(NATIVE) ## the tests, with a real Kafka; ARGS='-m slow' for the long forms
 ifeq ($(ARGS),)
 	@.venv/bin/python -m pytest $(SPREAD)

@@ -37,6 +37,7 @@ BEGINNINGS = ("README.md", "tutorial.md", "operating.md")
 PROGRAM = re.compile(rf"\b({'|'.join(clients.FOUND)}) ")
 """What not every machine has, or the libraries for it: without it the rest of its block is left out, with a warning."""
 SESSIONS = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
+INTERRUPTED_S = 20.0
 OTHERS = [block for page in PAGES for block in blocks(page) if block.language not in ("console", "python", "")]
 PYTHON = [block for page in PAGES for block in blocks(page) if block.language == "python" and block.title is None]
 
@@ -71,8 +72,7 @@ class Session:
         assert is_printed(command.printed, _text(log)), said
         assert command.lasts or process.returncode in (None, 0), said
         if not command.lasts and process.poll() is None:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait(DEADLINE_S)
+            _interrupt(process)
 
     def end(self) -> None:
         """End what goes on."""
@@ -87,6 +87,16 @@ def _is_done(command: Command, process: subprocess.Popen[bytes], log: Path) -> b
     if process.poll() is not None or (command.lasts and not command.printed):
         return True
     return command.printed[-1:] not in ((), (ANY,)) and is_printed(command.printed, _text(log))
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    """End a command that has shown what its page says: how long a client of others takes to leave is theirs."""
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(INTERRUPTED_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _text(log: Path) -> str:

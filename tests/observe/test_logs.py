@@ -80,9 +80,9 @@ def test_a_line_for_people_is_coloured_where_everything_else_is(monkeypatch, lin
 
 def test_the_standard_librarys_loggers_come_out_alike(entries):
     configure("info", "json")
-    logging.getLogger("uvicorn.error").warning("port %d", 8080)
+    logging.getLogger("some.library").warning("port %d", 8080)
     (entry,) = entries()
-    assert (entry["event"], entry["level"], entry["logger"]) == ("port 8080", "warning", "uvicorn.error")
+    assert (entry["event"], entry["level"], entry["logger"]) == ("port 8080", "warning", "some.library")
 
 
 def test_the_console_shows_the_same(lines):
