@@ -47,7 +47,8 @@ def fuzz(
             print(f"FAILED ({near} where none is named): {error}", file=sys.stderr)
             raise typer.Exit(1) from None
     took = time.monotonic() - began
-    print(f"fuzz: {chunks * CHUNK:,} cases in {took:.0f} s, none failed: {{str(word): count for word, count in found.most_common()}}")
+    fates = ", ".join(f"{count:,} {fate}" for fate, count in found.most_common())
+    print(f"fuzz: {chunks * CHUNK:,} cases in {took:.0f} s, none failed: {fates}")
 
 
 if __name__ == "__main__":
