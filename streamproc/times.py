@@ -1,11 +1,9 @@
 """Times and spans of time, as people read them."""
 
-from datetime import UTC, datetime, timedelta
-
+from streamproc.core.instants import utc_text
 from streamproc.core.model import MAX_TIME_MS, MIN_TIME_MS, NO_TIMESTAMP
 
 UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def instant(time_ms: int, timespec: str = "milliseconds") -> str:
@@ -14,7 +12,7 @@ def instant(time_ms: int, timespec: str = "milliseconds") -> str:
         return "none"
     if not MIN_TIME_MS <= time_ms <= MAX_TIME_MS:
         return str(time_ms)
-    return (EPOCH + timedelta(milliseconds=time_ms)).isoformat(timespec=timespec).replace("+00:00", "Z")
+    return utc_text(time_ms, timespec)
 
 
 def span(milliseconds: int) -> str:

@@ -1,12 +1,12 @@
 """The condition that the tokens of a window cost more than its budget. Money in whole millionths of a currency."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import ClassVar
 
 from msgspec import Struct
 
 from streamproc.core.alerts import AlertKind, Severity
+from streamproc.core.instants import utc_text
 from streamproc.core.measure import TOKENS, Group, Totals
 
 MILLION = 10**6
@@ -41,7 +41,7 @@ class CostRules(Struct, frozen=True):
         assistant, model = group
         who = "runs without an assistant" if assistant is None else f"assistant {assistant}"
         of = "an unnamed model" if model is None else model
-        since = datetime.fromtimestamp(start // 1000, UTC).isoformat().replace("+00:00", "Z")
+        since = utc_text(start, "seconds")
         window = f"the {self.window_ms // 1000} s from {since}"
         return f"{who} spent {_money(spent)} on {of} in {window} (the budget is {_money(self.budget)})"
 

@@ -169,13 +169,13 @@ def _judge(state: WindowState, out: WindowOutcome, key: WindowKey, totals: Total
 
 def _hold(state: WindowState, out: WindowOutcome, key: HoldingKey, of: WindowKey, now: int, summary: str) -> None:
     """Note that a condition holds for a window, and fire if it did not hold before."""
-    before = out.get(state, key)
-    goes_on = isinstance(before, Holding)
-    since = before.since if isinstance(before, Holding) else of.start
+    committed = out.get(state, key)
+    before = committed if isinstance(committed, Holding) else None
+    since = of.start if before is None else before.since
     holding = Holding(of.assistant_id, of.model, key.severity, since, of.start + of.size_ms)
     out.changed[key] = holding
     out.remind(state.rules, key, holding)
-    if not goes_on:
+    if before is None:
         out.alerts.append(holding.alert(key.kind, AlertState.FIRING, now, summary))
 
 

@@ -1,19 +1,17 @@
 """Values in the receivers' formats: times as RFC 3339, names and ids of bounded length."""
 
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
+from streamproc.core.instants import utc_text
 from streamproc.core.model import MAX_TIME_MS
 from streamproc.notify.config import MAX_LABEL_CHARS
 
 DIGEST_CHARS = 16
-EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def rfc3339(time_ms: float) -> str:
     """Return a time in milliseconds as text, at most the end of the year 9999."""
-    moment = EPOCH + timedelta(milliseconds=max(0, min(int(time_ms), MAX_TIME_MS)))
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_text(max(0, min(int(time_ms), MAX_TIME_MS)))
 
 
 def bounded(text: str) -> str:

@@ -1,9 +1,8 @@
 """Why partitions do not go on, as the probes tell it."""
 
-from datetime import UTC, datetime
-
 from msgspec import Struct
 
+from streamproc.core.instants import utc_text
 from streamproc.runtime.diagnosis import Word
 
 UNANSWERED = frozenset(
@@ -35,5 +34,5 @@ class Cause(Struct, frozen=True):
 
     def shown(self) -> dict[str, str]:
         """Return it as JSON has it."""
-        since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        since = utc_text(int(self.since * 1000), "seconds")
         return {"reason": self.reason, "since": since, **({"why": self.why} if self.why else {})}
