@@ -42,7 +42,8 @@ class Throttle(Generic[K]):
         self._said_at.pop(key, None)
         self._make_room()
         self._said_at[key] = now
-        return self._unsaid.pop(key)
+        # Two threads may log the same at the same time: the second has nothing left to say.
+        return self._unsaid.pop(key, 0)
 
     def unsaid(self) -> Iterator[K]:
         """Iterate over what happened since it was last said; `due` may be asked in between."""

@@ -23,6 +23,7 @@ from streamproc.codec.arrival import (
 )
 from streamproc.core.model import EventFlag, Usage
 
+VALUE_UNREADABLE = EventFlag.VALUE_UNREADABLE
 DAMAGED = "streamproc.damaged"
 """An error handler for decoding: it marks bytes that are not UTF-8 by half a surrogate pair, which no text may hold."""
 ASTRAY = object()
@@ -58,7 +59,7 @@ def text(value: Any, limit: int, odd: list[EventFlag]) -> str | None:
         return None
     result = value if isinstance(value, str) else _as_text(value)
     if result is None:
-        odd.append(EventFlag.VALUE_UNREADABLE)
+        odd.append(VALUE_UNREADABLE)
         return None
     if len(result) > limit:
         odd.append(EventFlag.NAME_OVER_LIMIT)
@@ -86,7 +87,7 @@ def required(value: Any, target: str) -> str | None:
     """
     odd: list[EventFlag] = []
     result = text(value, sys.maxsize, odd)
-    if EventFlag.VALUE_UNREADABLE in odd:
+    if VALUE_UNREADABLE in odd:
         raise refusal(target, f"is {_KINDS.get(type(value), 'no value')}: it must be a text or a number")
     if odd:
         raise refusal(target, "is damaged: it holds bytes that are no UTF-8, or half a surrogate pair")
@@ -102,7 +103,7 @@ def count(value: Any, odd: list[EventFlag]) -> int | None:
     number = int(value) if is_whole or is_digits else value
     if isinstance(number, int) and not isinstance(number, bool) and -MAX_LONG - 1 <= number <= MAX_LONG:
         return number
-    odd.append(EventFlag.VALUE_UNREADABLE)
+    odd.append(VALUE_UNREADABLE)
     return None
 
 
@@ -122,7 +123,7 @@ def _capped(number: int) -> int:
 def tools(value: Any, odd: list[EventFlag]) -> tuple[str, ...]:
     """Return the names in a list of tools, from the first up to the limits. Tools without a name are left out."""
     if not isinstance(value, list):
-        odd += [] if value is None else [EventFlag.VALUE_UNREADABLE]
+        odd += [] if value is None else [VALUE_UNREADABLE]
         return ()
     names: list[str] = []
     room = MAX_TOOLS_CHARS
@@ -143,7 +144,7 @@ def metadata(value: Any, odd: list[EventFlag]) -> None:
     if isinstance(value, Mapping):
         odd += [EventFlag.METADATA_OVER_LIMIT] if _is_over_limit(value) else []
     elif value is not None:
-        odd.append(EventFlag.VALUE_UNREADABLE)
+        odd.append(VALUE_UNREADABLE)
 
 
 def _is_over_limit(pairs: Mapping[str, Any]) -> bool:

@@ -25,6 +25,7 @@ MAX_LOOKED_AT = 20_000
 """How many reminders one event, or one clock tick, processes: most are of runs that have moved on."""
 
 OLD_TIMESTAMP, TIMESTAMP_ABSENT = FoldAnomaly.OLD_TIMESTAMP, FoldAnomaly.TIMESTAMP_ABSENT
+FUTURE_TIMESTAMP = FoldAnomaly.FUTURE_TIMESTAMP
 ODD_VERDICTS = {Verdict.STALE: FoldAnomaly.STALE, Verdict.ILLEGAL: FoldAnomaly.ILLEGAL}
 CLOCK = -1
 """In `CommitOutcome.causes`: passing time, not an event."""
@@ -124,7 +125,7 @@ def _apply(state: State, out: CommitOutcome, run: Run | None, event: RunEvent, a
     if when > at.wall_ms + MAX_AHEAD_MS:
         # Measured now, as far as is known: in a window of its own it would keep that open for years.
         when = out.stream_time or at.wall_ms
-        out.tally.anomalies[FoldAnomaly.FUTURE_TIMESTAMP] += 1
+        out.tally.anomalies[FUTURE_TIMESTAMP] += 1
     if run is None or run.status != event.status:
         change = transition(run, after, event, profile, expected=expected)
         out.transitions.append(change)

@@ -65,6 +65,7 @@ Anomaly = EventFlag | FoldAnomaly
 ANOMALIES: tuple[Anomaly, ...] = (*EventFlag, *FoldAnomaly)
 """All that is counted as an anomaly."""
 KEY_ABSENT, KEY_MISMATCH = FoldAnomaly.KEY_ABSENT, FoldAnomaly.KEY_MISMATCH
+UNEXPECTED_TRANSITION = FoldAnomaly.UNEXPECTED_TRANSITION
 TWO_PARTITIONS, UNKNOWN_STATUS = FoldAnomaly.TWO_PARTITIONS, FoldAnomaly.UNKNOWN_STATUS
 
 
@@ -170,7 +171,7 @@ class Tally(Struct):
         cell = self._cell(after, event_ms)
         cell.add(entered(shown))
         if not change.expected:
-            self.anomalies[FoldAnomaly.UNEXPECTED_TRANSITION] += 1
+            self.anomalies[UNEXPECTED_TRANSITION] += 1
         if before is None:
             cell.add(CREATED)
             self.opened.append(after.run_id)

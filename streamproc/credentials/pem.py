@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import NamedTemporaryFile
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
+from streamproc.credentials.files import content
 from streamproc.errors import ConfigError
 
 CERTIFICATE = re.compile(
@@ -24,6 +25,11 @@ class Pem(NamedTuple):
 
     origin: str
     content: bytes
+
+    @classmethod
+    def of_file(cls, setting: str, path: str) -> Self:
+        """Read the file that a setting names; raises ConfigError that names both."""
+        return cls(f"{setting} ({path})", content(setting, path))
 
 
 class KeyPair(NamedTuple):
@@ -107,7 +113,7 @@ def _refuse_without(kind: re.Pattern[bytes], pem: Pem, name: str) -> None:
 
 
 def _refuse_damaged(pem: Pem) -> None:
-    """Raise ConfigError for a damaged certificate or key: OpenSSL's error does not say which it is."""
+    """Raise ConfigError for a damaged certificate: OpenSSL's later error does not say whether that or the key is."""
     certificates = b"\n".join(match[0] for match in CERTIFICATE.finditer(pem.content))
     with as_file(certificates) as path:
         try:

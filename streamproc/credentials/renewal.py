@@ -39,8 +39,14 @@ class Renewed(Generic[Source, Made]):
         self._fixed = fixed
         self._lock = threading.Lock()
         self._source = read()
+        self._refused: Source | None = None
         self._made = make(self._source)
         self._trouble: str | None = None
+
+    @property
+    def made(self) -> Made:
+        """The present object, without a look at the files."""
+        return self._made
 
     async def current(self) -> Made:
         """Read the files, and return what is made of them by now; raises nothing."""
@@ -58,9 +64,15 @@ class Renewed(Generic[Source, Made]):
             self._lock.release()
 
     def _renewed(self) -> Made:
+        refused, self._refused = self._refused, None
         try:
             source = self._read()
+            if source == refused:
+                # Half of a pair is renewed, and the other one is awaited: made once more, it would be refused again.
+                self._refused = refused
+                return self._made
             if source != self._source:
+                self._refused = source
                 self._made, self._source = self._make(source), source
                 log.info("changed files are in use for new connections", settings=self._section)
             elif self._trouble is not None:
@@ -71,5 +83,5 @@ class Renewed(Generic[Source, Made]):
                 log.warning("a changed file cannot be used", settings=self._section, why=str(error), advice=advice)
             self._trouble = str(error)
         else:
-            self._trouble = None
+            self._trouble = self._refused = None
         return self._made

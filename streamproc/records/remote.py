@@ -12,7 +12,7 @@ from streamproc.errors import ConfigError, ConsoleUnavailable
 from streamproc.records.runstates import Story, Wanted
 from streamproc.runpage import STEPS_IN_A_PATH, in_path
 from streamproc.web.config import EndpointSettings, origin
-from streamproc.web.session import HttpClient, Response, Unanswered, Unsendable
+from streamproc.web.session import HttpSession, Response, Unanswered, Unsendable
 
 MAX_BYTES = 64 * 2**20
 MAX_DETAIL_CHARS = 1_000
@@ -33,7 +33,7 @@ class RunListing(NamedTuple):
     notes: Sequence[str] = ()
 
 
-class RemoteConsole(HttpClient):
+class RemoteConsole(HttpSession):
     """Asks the console at `url`, between entering and leaving it.
 
     Every method raises ConsoleUnavailable where a retry may help, else ConfigError.
@@ -75,7 +75,7 @@ class RemoteConsole(HttpClient):
     async def _get(self, path: str, query: Sequence[tuple[str, str]], form: Mapping[str, type]) -> dict[str, Any]:
         url = f"{self._api}{path}{'?' if query else ''}{urlencode(query)}"
         try:
-            async with self._session.request("GET", url, None, {"accept": "application/json"}) as answer:
+            async with self.request("GET", url, None, {"accept": "application/json"}) as answer:
                 content = _json(await answer.body(MAX_BYTES)) if answer.is_json else None
                 if answer.status == HTTPStatus.OK and content is not None and _has(content, form):
                     return content

@@ -17,14 +17,14 @@ from streamproc.registry.config import RegistrySettings
 from streamproc.registry.observer import SILENT, RegistryObserver, RequestResult
 from streamproc.registry.requests import Request, RequestFailed, ask
 from streamproc.web.config import origin
-from streamproc.web.session import HttpClient
+from streamproc.web.session import HttpSession
 
 T = TypeVar("T")
 MAX_RETRY_AFTER_S = 60.0
 """A longer Retry-After is not respected, because partitions wait for the answer."""
 
 
-class RegistryClient(HttpClient):
+class RegistryClient(HttpSession):
     """Asks the registry at `settings.url`, which must be set. `clock`: seconds, never going back."""
 
     def __init__(
@@ -112,7 +112,7 @@ class RegistryClient(HttpClient):
         if (wait_s := self._not_before[base] - self._clock()) > 0:
             raise RequestFailed(f"it asked to be left alone for another {wait_s:.0f} s", wait_s)
         try:
-            answer = await ask(self._session, base, request)
+            answer = await ask(self, base, request)
         except RequestFailed as failure:
             self._observer.requested(RequestResult.FAILED)
             if failure.retry_after_s is not None and request.closes:

@@ -27,7 +27,6 @@ OUTPUTS = {
     "run_instance": "instances",
 }
 """The schemas that others read, with the settings of their topics. Internal topics need no registry."""
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 
 
 class RegistryLink:

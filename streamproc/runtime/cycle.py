@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from streamproc.awaiting import seen, set_within
+from streamproc.awaiting import done_before, seen, set_within
 from streamproc.codec.message import Messages
 from streamproc.core.model import Moment
 from streamproc.errors import ConfigError
@@ -70,7 +70,7 @@ class Cycle:
     ) -> list[Stopped]:
         """Commit the new records of these running partitions; return the partitions that have to wait, and what for.
 
-        Returns early, and empty-handed, when `wake` is set. Raises TaskInvalid, Refused, BrokerUnavailable: then
+        Returns early, and empty-handed, when `wake` is set. Raises TaskInvalid, OutputsRefused, BrokerUnavailable: then
         nothing but the commit tells where the partitions stand; ConfigError where somebody has to step in.
         """
         if not await self._paced(wake):
@@ -134,12 +134,10 @@ class Cycle:
             await set_within(wake, wait_s)
             return {}
         polling = asyncio.ensure_future(self._poll(asked, wait_s, len(asked), self._job.commit.max_records))
-        waking = asyncio.ensure_future(wake.wait())
         try:
-            await asyncio.wait((polling, waking), return_when=asyncio.FIRST_COMPLETED)
+            await done_before(wake.wait(), polling)
             return polling.result() if polling.done() else {}
         finally:
-            waking.cancel()
             polling.cancel()
             polling.add_done_callback(seen)
 

@@ -2,7 +2,6 @@
 
 import ssl
 
-from streamproc.credentials.files import content
 from streamproc.credentials.pem import UNENCRYPTED, KeyPair, Pem, server_context
 from streamproc.credentials.renewal import Renewed
 from streamproc.web.config import HttpSettings
@@ -23,7 +22,7 @@ class Certificate:
 
     def __init__(self, cert_file: str, key_file: str | None = None) -> None:
         self._renewed = Renewed("http", lambda: _read(cert_file, key_file), server_context, fixed=False)
-        self.context = self._renewed.look()
+        self.context = self._renewed.made
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, before: ssl.SSLContext) -> None:  # noqa: ARG002  of ssl
@@ -32,9 +31,5 @@ class Certificate:
 
 
 def _read(cert_file: str, key_file: str | None) -> KeyPair:
-    key = None if key_file is None else _pem(KEY_FILE, key_file)
-    return KeyPair(_pem(CERT_FILE, cert_file), key, None, UNENCRYPTED)
-
-
-def _pem(setting: str, path: str) -> Pem:
-    return Pem(f"{setting} ({path})", content(setting, path))
+    key = None if key_file is None else Pem.of_file(KEY_FILE, key_file)
+    return KeyPair(Pem.of_file(CERT_FILE, cert_file), key, None, UNENCRYPTED)

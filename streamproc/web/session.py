@@ -16,7 +16,6 @@ from typing import NamedTuple, Self
 
 import aiohttp
 
-from streamproc.credentials.files import content
 from streamproc.credentials.pem import UNENCRYPTED, KeyPair, Pem, client_context
 from streamproc.credentials.renewal import Renewed
 from streamproc.web.config import EndpointSettings
@@ -145,25 +144,6 @@ def _why(error: BaseException) -> str:
     return f"{type(error).__name__}: {os.strerror(number)}" if number and number > 0 else type(error).__name__
 
 
-class HttpClient:
-    """What asks one kind of server by a session of its own, between entering and leaving it."""
-
-    def __init__(self, endpoint: EndpointSettings) -> None:
-        """Raise ConfigError where a certificate of `endpoint` cannot be used."""
-        self._session = HttpSession(endpoint)
-
-    async def __aenter__(self) -> Self:
-        """Open the session."""
-        await self._session.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close every connection."""
-        await self._session.__aexit__(kind, error, trace)
-
-
 class _AuthMaterial(NamedTuple):
     """The files' content that a log-in is made of."""
 
@@ -190,9 +170,7 @@ def _renewed(endpoint: EndpointSettings) -> Renewed[_AuthMaterial, _RequestAuth]
 def _read(endpoint: EndpointSettings) -> _AuthMaterial:
     fresh = endpoint.renewed()
     settings = ("ca_file", fresh.ca_file), ("cert_file", fresh.cert_file), ("key_file", fresh.key_file)
-    return _AuthMaterial(
-        fresh, *(Pem(f"{name} ({path})", content(name, path)) if path else None for name, path in settings)
-    )
+    return _AuthMaterial(fresh, *(Pem.of_file(name, path) if path else None for name, path in settings))
 
 
 def _login(source: _AuthMaterial) -> _RequestAuth:

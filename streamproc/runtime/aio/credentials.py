@@ -9,7 +9,6 @@ import structlog
 from aiokafka import client
 from pydantic import SecretStr
 
-from streamproc.credentials.files import content
 from streamproc.credentials.pem import KeyPair, Pem, client_context
 from streamproc.credentials.renewal import Renewed
 from streamproc.runtime.aio.contacts import CERTIFICATES
@@ -92,7 +91,7 @@ def _read(settings: KafkaSettings) -> LoginMaterial:
 
 def _pem(file_setting: str, path: str | None, text_setting: str, text: str | None) -> Pem | None:
     if path:
-        return Pem(f"kafka.{file_setting} ({path})", content(f"kafka.{file_setting}", path))
+        return Pem.of_file(f"kafka.{file_setting}", path)
     return Pem(f"kafka.{text_setting}", text.encode()) if text else None
 
 

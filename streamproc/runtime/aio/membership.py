@@ -15,11 +15,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
     GroupAuthorizationFailedError,
-    GroupCoordinatorNotAvailableError,
-    GroupLoadInProgressError,
     KafkaError,
-    NotCoordinatorForGroupError,
     RequestTimedOutError,
     UnknownMemberIdError,
 )
@@ -27,18 +25,14 @@ from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import FencedInstanceIdError
+from streamproc.runtime.aio.codes import FencedInstanceIdError, error_of
+from streamproc.runtime.aio.coordinators import MOVED
 from streamproc.runtime.aio.wire import Heartbeat, HeartbeatResponse3
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Member
 
 ACKNOWLEDGED_S = 5.0
 """For the answer to a heartbeat: a coordinator that is silent for longer is looked for anew."""
-
-MOVED = {
-    error.errno for error in (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
-}
-"""Answers of a broker that is not, or not yet, the group's coordinator."""
 
 
 class Membership:
@@ -115,7 +109,7 @@ class Membership:
         if isinstance(response, HeartbeatResponse3) and response.error_code == GroupAuthorizationFailedError.errno:
             response.error_code = UnknownMemberIdError.errno
         error_code = getattr(response, "error_code", 0)
-        if error_code in MOVED:
+        if isinstance(error_of(error_code), (*MOVED, CoordinatorLoadInProgressError)):
             self._was_away = True
         if error_code == FencedInstanceIdError.errno:
             self._fenced()
