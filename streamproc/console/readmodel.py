@@ -8,6 +8,7 @@ from sqlite3 import Connection
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
+from streamproc.awaiting import set_within
 from streamproc.console.answers.common import AsOf
 from streamproc.console.answers.fleet import ConsoleHealth, Overview, PipelineState, Series
 from streamproc.console.answers.runs import History, Link, RunDetail, Runs, Values
@@ -253,10 +254,7 @@ class ReadModel:
                     if shown := events(tellings, read, wanted):
                         yield shown
                     continue
-                try:
-                    async with asyncio.timeout(HEARTBEAT_S):
-                        await coming.wait()
-                except TimeoutError:
+                if not await set_within(coming, HEARTBEAT_S):
                     yield []
         finally:
             self.listeners -= 1

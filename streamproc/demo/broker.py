@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from secrets import token_hex
 
+from streamproc.awaiting import set_within
 from streamproc.errors import BrokerUnavailable
 from streamproc.interrupts import stop_on_signal, unless_stopped
 from streamproc.local.kafka import LocalKafka
@@ -73,5 +74,4 @@ async def _watch(kafka: LocalKafka, stop: asyncio.Event, on_progress: Callable[[
             raise BrokerUnavailable(f"Kafka on {kafka.bootstrap_servers} has ended by itself")
         for node in ended:
             on_progress(f"Broker {node.number} on {node.address} has ended by itself; {len(there)} left")
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), WATCH_S)
+        await set_within(stop, WATCH_S)

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from secrets import randbelow
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from streamproc.app import with_topics
+from streamproc.awaiting import set_within
 from streamproc.core.profiles import ASSISTANTS
 from streamproc.errors import ConfigError
 from streamproc.interrupts import stop_on_signal
@@ -160,5 +160,4 @@ async def _pause(seconds: float, stop: asyncio.Event) -> None:
     if seconds <= 0:
         await asyncio.sleep(0)
         return
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), max(seconds, TICK_S))
+    await set_within(stop, max(seconds, TICK_S))

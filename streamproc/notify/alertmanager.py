@@ -8,12 +8,12 @@ and one that is away delays none of them.
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from math import inf
 from typing import Any
 
 from msgspec import json
 
+from streamproc.awaiting import set_within
 from streamproc.backoff import Backoff
 from streamproc.core.alerts import Alert
 from streamproc.notify.board import AlertTable, TrackedAlert
@@ -162,8 +162,7 @@ class _Sender:
 
     async def _rest(self) -> None:
         """Wait for news, at most until an alert may be due again."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.news.wait(), min(MAX_REST_S, self._resend_s / 4))
+        if await set_within(self.news, min(MAX_REST_S, self._resend_s / 4)):
             await asyncio.sleep(LINGER_S)
         self.news.clear()
 

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
+from streamproc.awaiting import set_within
 from streamproc.backoff import Backoff
 from streamproc.codec.book import SchemaBook
 from streamproc.codec.framing import Framing
@@ -81,8 +82,7 @@ class RegistryLink:
                 break
             except RegistryUnavailable as error:
                 blocked(f"waiting for the ids of the output schemas: {error}")
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), max(backoff.failed(), error.retry_after_s or 0))
+                await set_within(stop, max(backoff.failed(), error.retry_after_s or 0))
             else:
                 blocked("")
                 return True

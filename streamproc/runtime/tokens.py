@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
+from streamproc.awaiting import set_within
 from streamproc.backoff import Backoff
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.interrupts import Interrupted, unless_stopped
@@ -77,8 +77,7 @@ async def can_log_in(settings: KafkaSettings, blocked: Callable[[str], None], st
             break
         except TokenUnavailable as error:
             blocked(f"waiting for a token to log in to Kafka: {error}")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), backoff.failed())
+            await set_within(stop, backoff.failed())
         else:
             blocked("")
             return True

@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 
+from streamproc.awaiting import set_within
 from streamproc.core.rules import Rules
 from streamproc.core.state import State
 from streamproc.store.checked import StoreDamaged
@@ -158,11 +159,8 @@ class PayloadKeeper:
         """Wait a while for room; return whether there is any."""
         self._room.clear()
         self._begin()
-        if self.is_over and self.damage is None:
-            try:
-                await asyncio.wait_for(self._room.wait(), LOOK_S)
-            except TimeoutError:
-                return False
+        if self.is_over and self.damage is None and not await set_within(self._room, LOOK_S):
+            return False
         return not self.is_over
 
     async def recall(self, numbers: Iterable[int]) -> None:

@@ -59,6 +59,22 @@ async def test_what_cannot_be_used_changes_nothing_and_is_said_once(bad: str | C
     assert await renewed.current() == 2
 
 
+async def test_what_was_refused_is_not_made_again_until_it_changes() -> None:
+    """Half of a pair is renewed: each connection looks at the files, none pays for making it once more."""
+    files, made = Files("1"), list[str]()
+
+    def counted(text: str) -> int:
+        made.append(text)
+        return number(text)
+
+    renewed = Renewed("kafka", files, counted, fixed=False)
+    for said in ("half", "half", "half", "2", "half", "half"):
+        files.said = said
+        await renewed.current()
+    assert made == ["1", "half", "2", "half"]
+    assert (renewed.made, files.read) == (2, 7)
+
+
 async def test_each_new_trouble_is_said_and_its_end() -> None:
     files = Files("1")
     renewed = Renewed("kafka", files, number, fixed=False)
