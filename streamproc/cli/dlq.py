@@ -11,12 +11,12 @@ from streamproc.cli.shell import (
     AsJson,
     AsJsonLines,
     Config,
-    WrongUsage,
     consoles,
     err,
     run_async,
     say_errors_only,
     settings_of,
+    wrong_usage,
 )
 from streamproc.printing import print_line
 
@@ -103,7 +103,8 @@ def show(
     from streamproc.dlq import choice
     from streamproc.dlq.command import Payload, show_letter
 
-    at = _parsed(lambda: choice.place(place))
+    with wrong_usage(choice.WrongFilter):
+        at = choice.place(place)
     shown = Payload(payload or whole, whole, results)
     _on_dead_letters(
         settings_of(config),
@@ -176,8 +177,8 @@ def _choice(
     from streamproc.errors import FormerReason, RejectionReason
 
     now_ms = int(time.time() * 1_000)
-    choice = _parsed(
-        lambda: filters.Choice(
+    with wrong_usage(filters.WrongFilter):
+        choice = filters.Choice(
             reasons=filters.reasons(reasons or ()),
             schemas=filters.schemas(schemas or ()),
             since_ms=filters.moment("--since", since, now_ms),
@@ -187,7 +188,6 @@ def _choice(
             partitions=frozenset(partitions or ()),
             places=filters.places(places or ()),
         ).checked()
-    )
     if unknown := sorted(choice.reasons - {*RejectionReason, *FormerReason}):
         # No error: an older or newer version may have written it.
         note = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(RejectionReason)}"
@@ -195,21 +195,10 @@ def _choice(
     return choice
 
 
-def _parsed(parse: Callable[[], T]) -> T:
-    from streamproc.dlq.choice import WrongFilter
-
-    try:
-        return parse()
-    except WrongFilter as error:
-        raise WrongUsage(str(error)) from None
-
-
 def _on_dead_letters(settings: "Settings", command: str, work: "Callable[[Kafka, TopicSettings], Awaitable[T]]") -> T:
     from streamproc.app import with_dead_letters
     from streamproc.dlq.choice import WrongFilter
 
     say_errors_only()  # aiokafka's warnings would only tear the bar apart.
-    try:
+    with wrong_usage(WrongFilter):
         return run_async(with_dead_letters(settings, f"dlq {command}", work))
-    except WrongFilter as error:
-        raise WrongUsage(str(error)) from None

@@ -8,11 +8,11 @@ import typer
 from streamproc.cli.shell import (
     AsJson,
     Config,
-    WrongUsage,
     consoles,
     run_async,
     say_errors_only,
     settings_of,
+    wrong_usage,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def skip(
     from streamproc.offsets import places
     from streamproc.offsets.command import skip_records
 
-    passage = _parsed(lambda: places.passage(place, through, why))
+    with wrong_usage(places.WrongPlace):
+        passage = places.passage(place, through, why)
     _on_offsets(settings_of(config), "skip", lambda desk: skip_records(desk, passage, consoles, as_json=as_json))
 
 
@@ -67,7 +68,8 @@ def resume(
     from streamproc.offsets import places
     from streamproc.offsets.command import resume_partitions
 
-    source = None if partition is None else _parsed(lambda: places.partition(partition))
+    with wrong_usage(places.WrongPlace):
+        source = None if partition is None else places.partition(partition)
     _on_offsets(settings_of(config), "resume", lambda desk: resume_partitions(desk, source, consoles, as_json=as_json))
 
 
@@ -89,21 +91,13 @@ def reset(
     from streamproc.offsets import places
     from streamproc.offsets.command import reset_offsets
 
-    target = _parsed(lambda: places.target(to))
+    with wrong_usage(places.WrongPlace):
+        target = places.target(to)
     _on_offsets(
         settings_of(config),
         "reset --dry-run" if dry_run else "reset",
         lambda desk: reset_offsets(desk, target, consoles, dry_run=dry_run, as_json=as_json),
     )
-
-
-def _parsed(parse: Callable[[], T]) -> T:
-    from streamproc.offsets.places import WrongPlace
-
-    try:
-        return parse()
-    except WrongPlace as error:
-        raise WrongUsage(str(error)) from None
 
 
 def _on_offsets(settings: "Settings", command: str, work: "Callable[[Desk], Awaitable[int]]") -> None:
@@ -117,9 +111,7 @@ def _on_offsets(settings: "Settings", command: str, work: "Callable[[Desk], Awai
     def at_desk(kafka: "Kafka") -> Awaitable[int]:
         return work(Desk(kafka, topics, name, profile, settings.kafka.max_record_bytes))
 
-    try:
+    with wrong_usage(WrongPlace):
         code = run_async(with_offsets(settings, f"offsets {command}", at_desk))
-    except WrongPlace as error:
-        raise WrongUsage(str(error)) from None
     if code:
         raise typer.Exit(code)

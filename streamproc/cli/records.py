@@ -20,6 +20,7 @@ from streamproc.cli.shell import (
     run_async,
     say_errors_only,
     settings_of,
+    wrong_usage,
 )
 from streamproc.escaping import escaped
 from streamproc.exitcodes import ExitCode
@@ -58,12 +59,15 @@ def list_(
     config: Config = None,
 ) -> None:
     """List runs by their latest states, those first that have been in their status longest."""
+    from streamproc.dlq.choice import WrongFilter, moment
     from streamproc.records.command import list_all
     from streamproc.records.runlines import table
     from streamproc.records.runstates import Wanted
 
     settings, now_ms = asking(settings_of(config), url), int(time.time() * 1000)
-    wanted = Wanted(frozenset(status or ()), assistant, model, _moment("--older", older, now_ms), limit or None)
+    with wrong_usage(WrongFilter):
+        since_ms = moment("--older", older, now_ms)
+    wanted = Wanted(frozenset(status or ()), assistant, model, since_ms, limit or None)
     say_errors_only()
     listing = run_async(list_all(settings, wanted, now_ms))
     if as_json:
@@ -112,15 +116,6 @@ def asking(settings: "Settings", url: str | None) -> "Settings":
     except ValueError as error:
         raise WrongUsage(f"--url: {error}") from None
     return settings.model_copy(update={"console": settings.console.model_copy(update={"url": base})})
-
-
-def _moment(option: str, text: str | None, now_ms: int) -> int | None:
-    from streamproc.dlq.choice import WrongFilter, moment
-
-    try:
-        return moment(option, text, now_ms)
-    except WrongFilter as error:
-        raise WrongUsage(str(error)) from None
 
 
 def tail(

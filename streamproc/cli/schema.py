@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from streamproc.cli.shell import AsJsonLines, Config, WrongUsage, out, run_async, settings_of
+from streamproc.cli.shell import AsJsonLines, Config, WrongUsage, out, run_async, settings_of, wrong_usage
 from streamproc.errors import ConfigError, RecordRejected
 from streamproc.escaping import escaped
 from streamproc.exitcodes import ExitCode
@@ -98,10 +98,8 @@ async def _asked(settings: "Settings", subjects: list[str], version: int | Liter
     from streamproc.registry.client import RegistryClient
     from streamproc.registry.resolve import documents_of
 
-    try:
+    with wrong_usage(ConfigError):  # A certificate: no fault of the schemas.
         client = RegistryClient(settings.registry)
-    except ConfigError as error:  # A certificate: no fault of the schemas.
-        raise WrongUsage(str(error)) from None
     async with client:
         return await documents_of(client, subjects, version)
 

@@ -7,14 +7,15 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperOption
 
-from streamproc.errors import ConfigError
+from streamproc.errors import ConfigError, StreamprocError
 from streamproc.printing import Consoles, NotesConsole, ResultsConsole
 
 if TYPE_CHECKING:
@@ -41,14 +42,21 @@ class WrongUsage(ConfigError):
     """The settings or arguments are wrong: exit code 2."""
 
 
+@contextmanager
+def wrong_usage(kind: type[StreamprocError]) -> Iterator[None]:
+    """Let an error of this kind be one of whoever gave the command; raises WrongUsage instead of it."""
+    try:
+        yield
+    except kind as error:
+        raise WrongUsage(str(error)) from None
+
+
 def settings_of(config: Path | None) -> "Settings":
     """Read the settings, and prepare the source of tokens that they name; raises WrongUsage."""
     from streamproc.settings.loading import load_settings
 
-    try:
+    with wrong_usage(ConfigError):
         settings = load_settings(config)
-    except ConfigError as error:
-        raise WrongUsage(str(error)) from None
     if settings.kafka.by_token:
         from streamproc.runtime.tokens import TOKENS
         from streamproc.tokens.source import source_of
