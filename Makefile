@@ -4,6 +4,7 @@ UV ?= .venv/bin/uv
 # Tests start some two hundred processes: none should compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
+TESTS ?=
 SPREAD = -n2 --dist=loadfile --no-loadscope-reorder
 
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
@@ -24,13 +25,10 @@ help: ## this list
 demo: $(READY) $(NATIVE) ## everything on this machine: a broker, the service, simulated events
 	@.venv/bin/streamproc demo $(ARGS)
 
-# Two at a time, each with a broker of its own, the tests of a file together. In their order, in which long files are among short ones: by numbers of tests the longest would come last.
+# Two at a time, each with a broker of its own, the tests of a file together. In their order, in which long files are
+# among short ones: by numbers of tests the longest would come last.
 test: $(READY) $(NATIVE) ## the tests, with a real Kafka; ARGS='-m slow' for the long forms
-ifeq ($(ARGS),)
-	@.venv/bin/python -m pytest $(SPREAD)
-else
-	@.venv/bin/python -m pytest $(ARGS)
-endif
+	@.venv/bin/python -m pytest $(if $(ARGS),$(ARGS),$(SPREAD) $(TESTS))
 
 fuzz: $(READY) $(NATIVE) ## a million broken records; ARGS='--cases 20000000 --minutes 120' for more
 	@.venv/bin/python -m tests.fuzz $(ARGS)

@@ -1,6 +1,6 @@
 """All settings in one place: environment (`STREAMPROC_…`, `__` between levels), secrets' files, one TOML file.
 
-Only `app`, `demo` and `cli` see them whole; the layers below get their own section.
+Only what is above the settings sees them whole; the layers below get their own section.
 """
 
 import os

@@ -23,8 +23,6 @@ from tests.support.events import START_MS, event, fold, new_state
 from tests.support.prometheus import run
 from tests.support.watched import watched_metrics
 
-LIVE = [state for state in TaskState if state is not TaskState.CLOSED]
-
 
 @pytest.fixture
 def metrics():

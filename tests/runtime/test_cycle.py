@@ -11,11 +11,6 @@ from tests.support.fake_kafka import Entry
 from tests.support.waiting import eventually
 
 
-def _markers(it, role):
-    """Return how many transactions have ended in an output topic."""
-    return [sum(entry.status == "marker" for entry in log.entries) for log in it.kafka.logs[getattr(it.topics, role)]]
-
-
 async def test_what_has_come_for_all_partitions_is_one_transaction():
     """States, offsets and positions of all, and of both stages."""
     it = await application(partitions=4)

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition as AioPartition
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.control_record import COMMIT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
-from confluent_kafka import ElectionType, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 ANSWER_S = 5.0
@@ -63,10 +63,6 @@ class Cluster:
         """Create a topic with these brokers for each partition, the first to lead it."""
         new = NewTopic(topic, len(brokers), replica_assignment=[list(each) for each in brokers], config=dict(config))
         await self._ask(lambda admin: admin.create_topics([new])[topic].result(ANSWER_S))
-
-    async def prefer_leaders(self) -> None:
-        """Give each partition back to the broker that is meant to lead it."""
-        await self._ask(lambda admin: admin.elect_leaders(ElectionType.PREFERRED, None).result(ANSWER_S))
 
     async def held_back(self, topics: Callable[[str], bool]) -> dict[tuple[str, int], tuple[int, int]]:
         """Return last stable offset and high watermark where they differ: an open transaction is in between."""
