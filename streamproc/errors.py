@@ -41,6 +41,10 @@ class FormerReason(Vocabulary):
     BAD_TIME = "bad_time", "A time could not be read; now it is null, with the anomaly `time_unreadable`."
 
 
+KNOWN_REASONS = frozenset[str]({*RejectionReason, *FormerReason})
+"""What a filter or a limit of dead letters may name."""
+
+
 class StreamprocError(Exception):
     """Base of every error that streamproc raises on purpose."""
 

@@ -174,7 +174,7 @@ def _choice(
     partitions: list[int] | None,
 ) -> "Choice":
     from streamproc.dlq import choice as filters
-    from streamproc.errors import FormerReason, RejectionReason
+    from streamproc.errors import KNOWN_REASONS, RejectionReason
 
     now_ms = int(time.time() * 1_000)
     with wrong_usage(filters.WrongFilter):
@@ -188,7 +188,7 @@ def _choice(
             partitions=frozenset(partitions or ()),
             places=filters.places(places or ()),
         ).checked()
-    if unknown := sorted(choice.reasons - {*RejectionReason, *FormerReason}):
+    if unknown := sorted(choice.reasons - KNOWN_REASONS):
         # No error: an older or newer version may have written it.
         note = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(RejectionReason)}"
         print_line(err, note)

@@ -37,7 +37,7 @@ VALUES: Mapping[str, type[Value]] = {"window": Window, "source": SourceMark, "fa
 
 
 def read_measurement(record: Arrival) -> Measurements:
-    """Decode a RunMeasurement; raises RecordRejected, and any exception for damaged bytes."""
+    """Decode a RunMeasurement; raises RecordRejected, and any exception for fields that do not fit."""
     fields = unframe(record, MEASUREMENTS, "RunMeasurement")
     if fields["mark"] is not None:
         return Measurements(marks=[convert([fields["source_partition"], *fields["mark"].values()], Mark)])

@@ -1,7 +1,8 @@
 """Schemas: those that ship with streamproc, and those of producers, compiled for both decoders."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from functools import cache
 from importlib.resources import files
@@ -112,25 +113,33 @@ def version_of(written: str, versions: Iterable[str]) -> Schema | None:
 
 
 def unframe(record: Arrival, versions: Iterable[str], kind: str) -> Any:
-    """Decode a record of one of our own schemas; raises RecordRejected, and any exception for damaged bytes.
+    """Decode a record of one of our own schemas; raises RecordRejected.
 
     `versions`: the bundled schemas that this release reads as `kind`.
     """
-    header, written = header_of(record.value), written_with(record)
-    schema = version_of(written, versions)
-    if schema is None:
-        raise RecordRejected(RejectionReason.UNKNOWN_SCHEMA, f"schema {written} is no {kind} that this release reads")
-    return fastavro.schemaless_reader(BytesIO((record.value or b"")[len(header) :]), schema.parsed, None)
+    with _damage_rejected(kind):
+        header, written = header_of(record.value), written_with(record)
+        schema = version_of(written, versions)
+        if schema is not None:
+            return fastavro.schemaless_reader(BytesIO((record.value or b"")[len(header) :]), schema.parsed, None)
+    raise RecordRejected(RejectionReason.UNKNOWN_SCHEMA, f"schema {written} is no {kind} that this release reads")
 
 
 def read_as(kind: type[Kind], record: Arrival, versions: Iterable[str], name: str) -> Kind:
     """Decode a record of this service (`name`: of its schema) to a `kind`; raises RecordRejected."""
-    try:
+    with _damage_rejected(name):
         return convert(unframe(record, versions, name), kind)
+
+
+@contextmanager
+def _damage_rejected(kind: str) -> Iterator[None]:
+    """Raise RecordRejected instead of whatever a decoder raises for damaged bytes."""
+    try:
+        yield
     except RecordRejected:
         raise
-    except Exception as error:  # whatever damaged bytes make the decoder raise
-        raise RecordRejected(RejectionReason.UNDECODABLE, f"no valid {name} ({type(error).__name__})") from error
+    except Exception as error:
+        raise RecordRejected(RejectionReason.UNDECODABLE, f"no valid {kind} ({type(error).__name__})") from error
 
 
 def _directory() -> Traversable:

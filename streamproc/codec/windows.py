@@ -11,7 +11,7 @@ from streamproc.codec.cloudevents import CloudEvents
 from streamproc.codec.encode import OutputSource
 from streamproc.codec.message import Message
 from streamproc.codec.packed import PackedFormat, is_packed
-from streamproc.codec.runstate import REPLAY, unreadable
+from streamproc.codec.runstate import OTHER_RELEASE, REPLAY, unreadable
 from streamproc.codec.schemas import SINGLE_OBJECTS, Frames, load_framed
 from streamproc.core.alerts import AlertKind, Severity, Subject
 from streamproc.core.conditions import Holding, HoldingKey
@@ -28,7 +28,7 @@ from streamproc.core.windowstate import (
     Window,
     WindowKey,
 )
-from streamproc.errors import RecordRejected
+from streamproc.errors import RecordRejected, RejectionReason
 
 STATE = PackedFormat("run-windows", "w", 1)
 """`[source offset, value]`; the key says which kind of value it is."""
@@ -145,7 +145,8 @@ def _decode_state(record: Arrival) -> tuple[Key, Value | None, int]:
         decoded = _DECODE[kind](STATE.payload(value)) if is_packed(value) else earlier.read_value(record, kind)
         return key, decoded[1], decoded[0]
     except RecordRejected as error:
-        raise unreadable(record, str(error)) from error
+        remedy = REPLAY if error.reason is RejectionReason.UNDECODABLE else OTHER_RELEASE
+        raise unreadable(record, str(error), remedy) from error
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:
         raise unreadable(record, f"it is damaged ({type(error).__name__})", REPLAY) from error
 

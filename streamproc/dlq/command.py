@@ -11,7 +11,7 @@ from rich.text import Text
 
 from streamproc.dlq import showing
 from streamproc.dlq.choice import Choice, Place
-from streamproc.dlq.documents import letter_document, replay_document
+from streamproc.dlq.documents import letter_document, replay_document, row_document
 from streamproc.dlq.letter import Foreign, Letter
 from streamproc.dlq.limits import ReplayLimits
 from streamproc.dlq.listing import LetterCounts, LetterListing
@@ -48,7 +48,7 @@ async def list_letters(
     out = consoles.out
     if as_json:
         for row in listing.rows():
-            print_line(out, showing.as_json(row))
+            print_json(out, row_document(*row))
     else:
         if listing.letters:
             print_wide(out, showing.table(listing.rows()))
@@ -114,7 +114,7 @@ async def replay_letters(
                 shown.close()
                 summarize(consoles.out, terms, plan, None)
                 _warnings(consoles.err, plan)
-                return 0
+                return ExitCode.DONE
             _warnings(consoles.err, plan)
             shown.begin(plan.total)
             replay = LetterReplay(kafka, terms, plan, time.time, shown.advance)
@@ -128,7 +128,7 @@ async def replay_letters(
             return ExitCode.INTERRUPTED
         finally:
             shown.close()
-    return 0
+    return ExitCode.DONE
 
 
 async def _look(
@@ -198,12 +198,11 @@ def _summary(out: Console, terms: ReplayTerms, plan: ReplayPlan, replay: LetterR
         )
     else:
         grid.add_row("replayed", f"{replay.replayed:,}", "")
-        remaining = plan.total - replay.replayed
-        if remaining and replay.finished:
-            grid.add_row("replayed by another command meanwhile", f"{remaining:,}", "")
-        elif remaining:
+        if replay.by_another:
+            grid.add_row("replayed by another command meanwhile", f"{replay.by_another:,}", "")
+        if replay.remaining:
             doubt = f"up to {replay.in_doubt:,} of them may have been sent: the next replay finds out"
-            grid.add_row("still to be replayed", f"{remaining:,}", doubt if replay.in_doubt else "")
+            grid.add_row("still to be replayed", f"{replay.remaining:,}", doubt if replay.in_doubt else "")
     if before := plan.counts[LetterVerdict.REPLAYED]:
         grid.add_row(LetterVerdict.REPLAYED.value, f"{before:,}", "")
     for verdict, count, which in plan.left():

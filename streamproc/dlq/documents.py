@@ -1,4 +1,4 @@
-"""What `dlq show` and `dlq replay` say, for programs: times in milliseconds, bytes in base64."""
+"""What the commands of `dlq` tell programs: times in milliseconds, bytes in base64."""
 
 import base64
 from typing import Any
@@ -8,7 +8,25 @@ from streamproc.dlq.letter import Letter
 from streamproc.dlq.planning import LetterVerdict, ReplayPlan
 from streamproc.dlq.receipts import Receipt
 from streamproc.dlq.replaying import LetterReplay
-from streamproc.dlq.showing import row_document
+
+
+def row_document(letter: Letter, size: int, receipt: Receipt | None) -> dict[str, Any]:
+    """Return a letter of the list for programs."""
+    return {
+        "place": letter.place,
+        "time": letter.source.timestamp,
+        "written": letter.written_ms,
+        "reason": letter.reason,
+        "message": letter.message,
+        "schema": letter.schema,
+        "source": {"topic": letter.source.topic, "partition": letter.source.partition, "offset": letter.source.offset},
+        "bytes": size,
+        "cut": letter.is_cut,
+        "sha256": None if letter.original is None else letter.original.sha256,
+        "through": letter.through,
+        "attempt": letter.attempt,
+        "replayed": None if receipt is None else receipt.at_ms,
+    }
 
 
 def letter_document(
@@ -26,17 +44,14 @@ def letter_document(
 
 def replay_document(plan: ReplayPlan, replay: LetterReplay | None) -> dict[str, Any]:
     """Return what was replayed, or would be where `replay` is None, and what was left."""
-    replayed = 0 if replay is None else replay.replayed
-    # What is not sent though the replay came to its end was sent by another command.
-    by_another = plan.total - replayed if replay is not None and replay.finished else 0
     return {
         "dry_run": replay is None,
         "meant": plan.total,
         "reasons": dict(plan.chosen.reasons),
         "schemas": dict(plan.chosen.schemas),
-        "replayed": replayed,
-        "replayed_by_another": by_another,
-        "remaining": plan.total - replayed - by_another,
+        "replayed": 0 if replay is None else replay.replayed,
+        "replayed_by_another": 0 if replay is None else replay.by_another,
+        "remaining": plan.total if replay is None else replay.remaining,
         "in_doubt": 0 if replay is None else replay.in_doubt,
         "replayed_before": plan.counts[LetterVerdict.REPLAYED],
         "left": {verdict.name.lower(): count for verdict, count, _ in plan.left()},

@@ -14,10 +14,11 @@ from streamproc.dlq.limits import ReplayLimits
 from streamproc.dlq.listing import LetterCounts, NameCounts
 from streamproc.dlq.originals import Originals
 from streamproc.dlq.receipts import Receipts
-from streamproc.dlq.scanning import DeadLetterTopics, missing, names_of, partitions_of, scan
-from streamproc.errors import RejectionReason
+from streamproc.dlq.scanning import DeadLetterTopics, names_of, scan
+from streamproc.errors import ConfigError, RejectionReason
 from streamproc.runtime.config import BATCH_BYTES, TopicSettings
 from streamproc.runtime.ports import Kafka
+from streamproc.runtime.topics import absent, partitions_of
 
 NO_LIMIT = -1
 HOUR_MS, MINUTE_MS = 3_600_000, 60_000
@@ -178,10 +179,10 @@ async def terms_of(
 ) -> ReplayTerms:
     """Look up the terms of a replay; `topics` with their prefix. Raises ConfigError for missing topics."""
     names = names_of(topics)
-    partitions = await partitions_of(kafka, names.dead_letters, "DEAD_LETTERS")
+    partitions = await partitions_of(kafka, names.dead_letters)
     events = (await kafka.topics([topics.events])).get(topics.events)
     if events is None:
-        raise missing(topics.events, "EVENTS")
+        raise ConfigError(absent(topics.events))
     bounds = bounds_of(events.config, limits.record_bytes, now_ms)
     return ReplayTerms(names, topics.events, partitions, events.partitions, bounds, limits, choice)
 

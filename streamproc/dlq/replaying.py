@@ -62,6 +62,16 @@ class LetterReplay:
         """The number of letters in a transaction with an unknown outcome."""
         return len(self._in_doubt)
 
+    @property
+    def by_another(self) -> int:
+        """The number of letters that another command sent meanwhile: known once this replay has finished."""
+        return self._plan.total - self.replayed if self.finished else 0
+
+    @property
+    def remaining(self) -> int:
+        """The number of letters still to be sent, those in doubt among them."""
+        return self._plan.total - self.replayed - self.by_another
+
     async def run(self) -> None:
         """Send back the letters of the plan. May be cancelled at any time; the current transaction is completed first.
 

@@ -12,7 +12,7 @@ from streamproc.errors import ConfigError
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import Kafka, TopicPartition
 from streamproc.runtime.reading import read_span
-from streamproc.runtime.topics import receipts_topic
+from streamproc.runtime.topics import partitions_of, receipts_topic
 
 OnLetter = Callable[[Letter | Foreign, Receipts], None]
 OnOther = Callable[[Letter], None]
@@ -34,22 +34,6 @@ def names_of(topics: TopicSettings) -> DeadLetterTopics:
     if receipts in topics.model_dump().values():
         raise ConfigError(f"{receipts} is another topic in the settings: it must hold nothing but receipts of replays")
     return DeadLetterTopics(topics.dead_letters, receipts)
-
-
-async def partitions_of(kafka: Kafka, topic: str, setting: str) -> int:
-    """Return how many partitions a topic has; raises ConfigError where it does not exist."""
-    count = await kafka.partition_count(topic)
-    if not count:
-        raise missing(topic, setting)
-    return count
-
-
-def missing(topic: str, setting: str) -> ConfigError:
-    """Return the error for a topic, named by a setting, that does not exist."""
-    return ConfigError(
-        f"{topic} does not exist: check STREAMPROC_TOPICS__{setting} and STREAMPROC_TOPICS__PREFIX, or run "
-        "`streamproc topics create`"
-    )
 
 
 async def letters(
@@ -83,7 +67,7 @@ async def scan(
     `on_other` gets the letters that do not pass. Returns the end of each partition that was read. Raises WrongFilter,
     ConfigError where the topic does not exist, BrokerUnavailable.
     """
-    count = await partitions_of(kafka, names.dead_letters, "DEAD_LETTERS")
+    count = await partitions_of(kafka, names.dead_letters)
     receipts, ends, limit = await kafka.partition_count(names.receipts), dict[int, int](), asyncio.Semaphore(AT_ONCE)
 
     async def look(partition: int) -> None:

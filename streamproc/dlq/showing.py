@@ -1,12 +1,10 @@
-"""Shows letters to people and programs.
+"""Shows letters to people.
 
 Text from other programs is escaped. Lists never show a record's value, key or headers.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -84,30 +82,6 @@ def warnings(unmended: Counter[str], nothing_at: Iterable[tuple[int, int]]) -> I
 def foreign(count: int) -> str:
     """Return the line about records that are no dead letters."""
     return f"{count:,} records of the topic are no dead letters: somebody else wrote them"
-
-
-def as_json(row: ListedLetter) -> str:
-    """Return a letter as one line of JSON, ASCII only; times in milliseconds."""
-    return json.dumps(row_document(*row))
-
-
-def row_document(letter: Letter, size: int, receipt: Receipt | None) -> dict[str, Any]:
-    """Return a letter of the list for programs."""
-    return {
-        "place": letter.place,
-        "time": letter.source.timestamp,
-        "written": letter.written_ms,
-        "reason": letter.reason,
-        "message": letter.message,
-        "schema": letter.schema,
-        "source": {"topic": letter.source.topic, "partition": letter.source.partition, "offset": letter.source.offset},
-        "bytes": size,
-        "cut": letter.is_cut,
-        "sha256": None if letter.original is None else letter.original.sha256,
-        "through": letter.through,
-        "attempt": letter.attempt,
-        "replayed": None if receipt is None else receipt.at_ms,
-    }
 
 
 def details(letter: Letter, receipt: Receipt | None) -> Iterator[tuple[str, str]]:

@@ -16,19 +16,19 @@ from streamproc.printing import Consoles, print_json, print_line, print_wide
 from streamproc.runtime.ports import TopicPartition
 
 
-async def show_offsets(desk: Desk, consoles: Consoles, *, as_json: bool) -> int:
+async def show_offsets(desk: Desk, consoles: Consoles, *, as_json: bool) -> ExitCode:
     """Print where every partition of the inputs stands; raises ConfigError, BrokerUnavailable."""
     partitions = [await standing(desk.kafka, source) for topic in desk.inputs for source in await desk.sources(topic)]
     group = await desk.kafka.membership()
     if as_json:
-        print_line(consoles.out, showing.as_json(desk.application_id, group, partitions))
+        print_json(consoles.out, documents.offsets(desk.application_id, group, partitions))
     else:
         print_wide(consoles.out, showing.table(partitions))
         print_line(consoles.out, showing.group(desk.application_id, group))
-    return 0
+    return ExitCode.DONE
 
 
-async def skip_records(desk: Desk, passage: Passage, consoles: Consoles, *, as_json: bool = False) -> int:
+async def skip_records(desk: Desk, passage: Passage, consoles: Consoles, *, as_json: bool = False) -> ExitCode:
     """Pass over records, and say so; raises as `skip`."""
     with stop_on_signal() as stop:
         try:
@@ -40,12 +40,12 @@ async def skip_records(desk: Desk, passage: Passage, consoles: Consoles, *, as_j
         print_json(consoles.out, documents.skipped(passage, desk.topics.dead_letters))
     else:
         print_line(consoles.out, showing.skipped(passage, desk.topics.dead_letters))
-    return 0
+    return ExitCode.DONE
 
 
 async def resume_partitions(
     desk: Desk, source: TopicPartition | None, consoles: Consoles, *, as_json: bool = False
-) -> int:
+) -> ExitCode:
     """Let one partition go on, or all that stand still, and say which; raises as `resume`."""
     told = Resumption()
     it = _Resuming(desk, told, consoles, as_json=as_json)
@@ -70,7 +70,7 @@ class _Resuming:
         self._consoles = consoles
         self._as_json = as_json
 
-    async def one(self, source: TopicPartition) -> int:
+    async def one(self, source: TopicPartition) -> ExitCode:
         """Let a partition go on that does not by itself."""
         known = [await self._desk.known(source)]
         if await _runs(self._desk) and not await unmoved(self._desk, known):
@@ -78,13 +78,13 @@ class _Resuming:
             self._say(f"{source} goes on by itself: it was left alone")
         else:
             await self._resume(source)
-        return 0
+        return ExitCode.DONE
 
-    async def stopped(self) -> int:
-        """Let all go on that stand still; return 1 where one cannot as things stand, the others are told anyway."""
+    async def stopped(self) -> ExitCode:
+        """Let all go on that stand still; return FAILED where one cannot now, the others are told anyway."""
         if not await _runs(self._desk):
             self._say(showing.nothing_runs(self._desk.application_id))
-            return 0
+            return ExitCode.DONE
         sources = [source for topic in self._desk.inputs for source in await self._desk.sources(topic)]
         print_line(self._consoles.err, f"watching for a few seconds which of {len(sources)} partitions stand still")
         found = await stopped(self._desk, sources)
@@ -96,7 +96,7 @@ class _Resuming:
             except ChangeRefused as error:
                 self._told.refused[source] = str(error)
                 print_line(self._consoles.err, escaped(str(error)))
-        return 1 if self._told.refused else 0
+        return ExitCode.FAILED if self._told.refused else ExitCode.DONE
 
     async def _resume(self, source: TopicPartition) -> None:
         offset = await resume(self._desk, source)
@@ -112,7 +112,9 @@ async def _runs(desk: Desk) -> bool:
     return bool((await desk.kafka.membership()).members)
 
 
-async def reset_offsets(desk: Desk, target: Target, consoles: Consoles, *, dry_run: bool, as_json: bool = False) -> int:
+async def reset_offsets(
+    desk: Desk, target: Target, consoles: Consoles, *, dry_run: bool, as_json: bool = False
+) -> ExitCode:
     """Go back, and say what that means; raises as `planned` and `Reset.run`."""
 
     def on_step(text: str) -> None:
@@ -127,7 +129,7 @@ async def reset_offsets(desk: Desk, target: Target, consoles: Consoles, *, dry_r
                 print_line(consoles.out, lost)
             if dry_run:
                 summarize(consoles.out, moves, is_plan=True)
-                return 0
+                return ExitCode.DONE
             began = True
             await unless_stopped(stop, Reset(desk, moves, on_step).run(), "the reset was finished")
         except Interrupted as interrupted:
@@ -135,7 +137,7 @@ async def reset_offsets(desk: Desk, target: Target, consoles: Consoles, *, dry_r
             print_line(consoles.err, f"{interrupted}{more if began else ''}")
             return ExitCode.INTERRUPTED
     summarize(consoles.out, moves, is_plan=False)
-    return 0
+    return ExitCode.DONE
 
 
 async def _plan(desk: Desk, target: Target, *, dry_run: bool) -> list[PartitionReset]:

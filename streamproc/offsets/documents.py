@@ -1,11 +1,13 @@
-"""What the commands that move offsets did, for programs."""
+"""What the commands of `offsets` tell programs: times in milliseconds."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from streamproc.offsets.places import Passage
 from streamproc.offsets.resetting import PartitionReset
-from streamproc.runtime.ports import TopicPartition
+from streamproc.offsets.standing import PartitionStanding
+from streamproc.runtime.ports import GroupDescription, TopicPartition
+from streamproc.runtime.position import Position
 
 
 class Resumption:
@@ -25,6 +27,14 @@ class Resumption:
         }
 
 
+def offsets(
+    application_id: str, membership: GroupDescription, partitions: Sequence[PartitionStanding]
+) -> dict[str, Any]:
+    """Return the consumer group, and where each partition stands."""
+    about = {"id": application_id, "state": membership.state, "members": list(membership.members)}
+    return {"group": about, "partitions": [_standing(partition) for partition in partitions]}
+
+
 def skipped(passage: Passage, dead_letters: str) -> dict[str, Any]:
     """Return what was passed over, and where the dead letter is."""
     return {
@@ -36,9 +46,9 @@ def skipped(passage: Passage, dead_letters: str) -> dict[str, Any]:
     }
 
 
-def moved(found: Sequence[PartitionReset], *, is_plan: bool) -> dict[str, Any]:
+def moved(resets: Sequence[PartitionReset], *, is_plan: bool) -> dict[str, Any]:
     """Return what became of each partition, or would; null where nothing tells how many offsets."""
-    return {"dry_run": is_plan, "partitions": [_moved(move) for move in found]}
+    return {"dry_run": is_plan, "partitions": [_moved(move) for move in resets]}
 
 
 def _moved(move: PartitionReset) -> dict[str, Any]:
@@ -51,6 +61,21 @@ def _moved(move: PartitionReset) -> dict[str, Any]:
         "read_again": move.again,
         "passed_over": move.passed,
         "runs_dropped": move.reach.runs,
+    }
+
+
+def _standing(partition: PartitionStanding) -> dict[str, Any]:
+    position = partition.position if isinstance(partition.position, Position) else None
+    return {
+        **_partition(partition.source),
+        "committed": None if partition.committed is None else partition.committed.offset,
+        "first": partition.first,
+        "end": partition.end,
+        "lag": partition.lag,
+        "by": partition.by,
+        "stream_time": None if position is None else position.stream_time,
+        "live_keys": None if position is None else position.live_keys,
+        "sequence": None if position is None else position.sequence,
     }
 
 

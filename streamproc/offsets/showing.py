@@ -1,8 +1,6 @@
-"""Shows offsets, and changes of them, to people and programs."""
+"""Shows offsets, and changes of them, to people."""
 
-import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -71,12 +69,6 @@ def group(application_id: str, membership: GroupDescription) -> str:
     return f"group {application_id}: {escaped(membership.state)}{members}"
 
 
-def as_json(application_id: str, membership: GroupDescription, partitions: Sequence[PartitionStanding]) -> str:
-    """Return the same as one JSON object; times in milliseconds."""
-    about = {"id": application_id, "state": membership.state, "members": list(membership.members)}
-    return json.dumps({"group": about, "partitions": [_document(partition) for partition in partitions]})
-
-
 def skipped(passage: Passage, dead_letters: str) -> str:
     """Describe the records that were skipped."""
     source, behind = passage.source, passage.through + 1
@@ -141,22 +133,6 @@ def totals(resets: Sequence[PartitionReset], *, is_plan: bool) -> str:
 
 def _count(count: int | None, most: int) -> str:
     return f"{count:,}" if count is not None else f"unknown, up to {most:,}"
-
-
-def _document(partition: PartitionStanding) -> dict[str, Any]:
-    position = partition.position if isinstance(partition.position, Position) else None
-    return {
-        "topic": partition.source.topic,
-        "partition": partition.source.partition,
-        "committed": None if partition.committed is None else partition.committed.offset,
-        "first": partition.first,
-        "end": partition.end,
-        "lag": partition.lag,
-        "by": partition.by,
-        "stream_time": None if position is None else position.stream_time,
-        "live_keys": None if position is None else position.live_keys,
-        "sequence": None if position is None else position.sequence,
-    }
 
 
 def _time(time_ms: int) -> str:

@@ -12,6 +12,7 @@ from streamproc.runtime.ports import Committed, Kafka, TopicPartition, Unreadabl
 from streamproc.runtime.position import Position, Resetting, read
 from streamproc.runtime.reading import read_all, read_span
 from streamproc.runtime.restore import WAYS_OUT
+from streamproc.runtime.topics import partitions_of
 
 LOOKS, LOOK_S = 200, 0.1
 """How often, and at which interval, the end of a transaction is polled; its time-out ends it before that."""
@@ -42,22 +43,13 @@ class Desk(NamedTuple):
         """Return an input partition that exists; raises WrongPlace, ConfigError."""
         if source.topic not in self.inputs:
             raise WrongPlace(f"{source.topic} is no input of this service: those are {' and '.join(self.inputs)}")
-        if source.partition >= await self.partitions_of(source.topic):
+        if source.partition >= await partitions_of(self.kafka, source.topic):
             raise WrongPlace(f"{source.topic} has no partition {source.partition}")
         return source
 
-    async def partitions_of(self, topic: str) -> int:
-        """Return how many partitions a topic has; raises ConfigError where it does not exist."""
-        count = await self.kafka.partition_count(topic)
-        if not count:
-            raise ConfigError(
-                f"{topic} does not exist: check STREAMPROC_TOPICS__PREFIX, or run `streamproc topics create`"
-            )
-        return count
-
     async def sources(self, topic: str) -> list[TopicPartition]:
         """Return the partitions of a topic."""
-        return [TopicPartition(topic, number) for number in range(await self.partitions_of(topic))]
+        return [TopicPartition(topic, number) for number in range(await partitions_of(self.kafka, topic))]
 
     async def others(self, source: TopicPartition) -> list[TopicPartition]:
         """Return all other partitions of the inputs."""
@@ -117,7 +109,7 @@ async def position_of(desk: Desk, partition: PartitionStanding) -> Position:
     state = desk.state_of(partition.source)
     if await has_records(desk.kafka, state):
         raise ConfigError(f"{partition.source} has no committed offset, and {state} holds records. {WAYS_OUT}")
-    return Position(partition.first, 0, 0, 0, await desk.partitions_of(partition.source.topic), desk.profile)
+    return Position(partition.first, 0, 0, 0, await partitions_of(desk.kafka, partition.source.topic), desk.profile)
 
 
 async def refuse_another_profile(desk: Desk) -> None:

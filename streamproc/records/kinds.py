@@ -54,8 +54,6 @@ def document(kind: TopicKind, topic: str, partition: int, record: Arrival) -> di
         fields = unframe(record, kind.versions, kind.record)
     except RecordRejected as error:
         return {"unreadable": str(error), **place}
-    except Exception as error:  # noqa: BLE001  whatever damaged bytes make the decoder raise
-        return {"unreadable": f"no valid {kind.record} ({type(error).__name__})", **place}
     return {**{name: _plain(value) for name, value in fields.items()}, **place}
 
 

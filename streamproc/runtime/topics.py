@@ -128,7 +128,7 @@ async def partitions_of(kafka: Kafka, topic: str) -> int:
 
 def absent(topic: str) -> str:
     """Return the message about a topic that is not there."""
-    return f"{topic} does not exist: run `streamproc topics create`"
+    return f"{topic} does not exist: run `streamproc topics create`, or correct STREAMPROC_TOPICS__PREFIX"
 
 
 async def admitted_bytes(kafka: Kafka, topic: str) -> int:

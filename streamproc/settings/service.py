@@ -22,7 +22,7 @@ from streamproc.core.profiles import PROFILES
 from streamproc.core.rules import Rules
 from streamproc.core.windowstate import WindowRules
 from streamproc.credentials.directory import SecretsDirectory
-from streamproc.errors import FormerReason, RejectionReason
+from streamproc.errors import KNOWN_REASONS, RejectionReason
 from streamproc.instances.config import InstanceSettings
 from streamproc.native import OFF, wanted
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
@@ -173,7 +173,7 @@ class Settings(BaseSettings):
 
         Nor do limits on former causes; but those are accepted, as an update must not keep the service from starting.
         """
-        unknown = sorted(self.dead_letters.max_per_minute_of.keys() - {*RejectionReason, *FormerReason})
+        unknown = sorted(self.dead_letters.max_per_minute_of.keys() - KNOWN_REASONS)
         known = ", ".join(RejectionReason)
         return [
             f"dead_letters.max_per_minute_of: no record is rejected as {cause}; there is: {known}" for cause in unknown

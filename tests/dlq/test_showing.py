@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from streamproc.dlq import showing
+from streamproc.dlq.documents import row_document
 from streamproc.dlq.letter import Foreign, Letter, LetterOrigin, Original
 from streamproc.dlq.listing import MAX_NAMES, OTHER, LetterListing, NameCounts
 from streamproc.dlq.receipts import Receipts, receipt
@@ -46,7 +47,7 @@ def test_a_list_shows_nothing_of_a_record():
     hidden = letter(key=b"the-key", value=b"the-value", headers=[("the-name", b"the-header")])
     listing = listed(hidden)
     (row,) = listing.rows()
-    text = printed(showing.table([row])) + showing.as_json(row) + "".join(showing.totals(listing))
+    text = printed(showing.table([row])) + json.dumps(row_document(*row)) + "".join(showing.totals(listing))
     assert "the-" not in text
 
 
@@ -54,7 +55,7 @@ def test_a_list_shows_nothing_of_a_record():
 def test_what_somebody_else_wrote_is_escaped_in_a_list(field):
     listing = listed(letter(**{field: HOSTILE}))
     (row,) = listing.rows()
-    lines = [*printed(showing.table([row])).splitlines(), *showing.totals(listing), showing.as_json(row)]
+    lines = [*printed(showing.table([row])).splitlines(), *showing.totals(listing), json.dumps(row_document(*row))]
     assert all(line.isprintable() for line in lines)
     assert "[red]" in "".join(lines), "no markup of rich's is obeyed"
 
@@ -97,7 +98,7 @@ def test_totals_are_over_all_letters():
 
 def test_json_is_ascii_and_complete():
     (row,) = listed(letter(7, message="ß\n")).rows()
-    line = showing.as_json(row)
+    line = json.dumps(row_document(*row))
     assert line.isascii()
     assert json.loads(line) == {
         "place": "0:7",
@@ -188,7 +189,7 @@ def test_a_letter_that_is_cut_is_shown_as_large_as_the_record_came():
     assert said["value as it came"] == f"3,145,728 bytes, SHA-256 {'ab' * 32}"
     assert said["cut"] == "value"
     (row,) = listed(cut).rows()
-    assert json.loads(showing.as_json(row))["cut"] is True
+    assert json.loads(json.dumps(row_document(*row)))["cut"] is True
 
 
 def test_what_was_passed_over_is_shown_with_its_offsets():

@@ -16,6 +16,7 @@ from streamproc.instances.process import host, instance_id, usage
 from streamproc.instances.reporter import Identity, ReportedParts, Reporter
 from streamproc.runtime.ports import NewTopic
 from streamproc.runtime.taskstates import TaskState
+from streamproc.runtime.topics import absent
 from tests.observe.reports import report, source
 from tests.support.fake_kafka import Entry, FakeKafka, no_fault
 from tests.support.fake_writer import FakeWriter
@@ -170,7 +171,7 @@ async def test_a_topic_that_is_missing_is_named_with_both_ways_out() -> None:
             await bench.tried()
             await bench.kafka.create([NewTopic(TOPIC, 1, {})])
             await eventually(lambda: bool(bench.said))
-    assert lines[0]["why"] == f"{TOPIC} does not exist: run `streamproc topics create`"
+    assert lines[0]["why"] == absent(TOPIC)
     assert "STREAMPROC_INSTANCES__ENABLED=false" in lines[0]["advice"]
 
 

@@ -8,7 +8,7 @@ from streamproc.local.simulate import simulate
 from tests.support.service import Fleet
 from tests.support.waiting import eventually
 
-GONE = "does not exist: run `streamproc topics create`"
+GONE = "does not exist: run `streamproc topics create`, or correct STREAMPROC_TOPICS__PREFIX"
 
 
 async def _latest(service: Fleet) -> dict[str, Instance | None]:

@@ -7,7 +7,7 @@ import pytest
 from streamproc.errors import ConfigError
 from streamproc.runtime.config import TopicSettings
 from streamproc.runtime.ports import NewTopic
-from streamproc.runtime.topics import ENVELOPE_BYTES, ROLES, check_topics, create_topics, refuse_other_counts
+from streamproc.runtime.topics import ENVELOPE_BYTES, ROLES, absent, check_topics, create_topics, refuse_other_counts
 from tests.support.fake_kafka import FakeKafka, Log
 
 LIMIT = 1_048_576
@@ -136,7 +136,7 @@ async def test_a_missing_topic_is_named_with_the_command_that_creates_it(name: s
     """Each of them is written to, or read."""
     kafka = await _created()
     del kafka.logs[name]
-    assert await _flaws(kafka) == [f"  - {name} does not exist: run `streamproc topics create`"]
+    assert await _flaws(kafka) == [f"  - {absent(name)}"]
 
 
 @pytest.mark.parametrize("name", ["run-state", "run-transitions", "run-measurements", "run-events-dlq"])
