@@ -5,6 +5,7 @@ import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -89,7 +90,8 @@ class DemoSession:
         def on_listening(url: str) -> None:
             self._board.metrics_url = f"{url}/metrics"
             if self._prometheus:
-                self._prometheus.scrape(url.removeprefix("http://"))
+                consoles = [urlsplit(self._board.console_url).netloc] if self._board.console_url else []
+                self._prometheus.scrape([urlsplit(url).netloc], consoles)
             self._listening.set()
 
         await app.serve(self._settings, stop, self._board.figures, on_listening)

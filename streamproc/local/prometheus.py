@@ -19,8 +19,8 @@ from streamproc.local.kafka import HOST, free_port
 from streamproc.local.launch import run_until
 from streamproc.local.watchdog import Guarded
 
-JOB = "streamproc"
-"""The rules ask for a job of this name."""
+JOB, CONSOLE_JOB = "streamproc", "streamproc-console"
+"""The rules ask for jobs of these names."""
 START_DEADLINE_S = 30.0
 ANSWER_S = 2.0
 POLL_S = 0.05
@@ -125,10 +125,13 @@ class LocalPrometheus:
         }
         await self._server.start(settings, f"--storage.tsdb.path={DATA}", f"--rules.alert.resend-delay={RESEND_S}s")
 
-    def scrape(self, *addresses: str) -> None:
-        """Scrape /metrics at these addresses from now on, and at no others."""
+    def scrape(self, services: Sequence[str], consoles: Sequence[str] = ()) -> None:
+        """Scrape /metrics at these addresses (host and port) from now on, and at no others."""
         partial = self._server.directory / f"{_TARGETS}.partial"
-        partial.write_text(json.dumps([{"targets": addresses}]), encoding="utf-8")
+        jobs = {JOB: services, CONSOLE_JOB: consoles}
+        # The label `job` of a target overrides the name of its scrape configuration.
+        groups = [{"targets": addresses, "labels": {"job": job}} for job, addresses in jobs.items()]
+        partial.write_text(json.dumps(groups), encoding="utf-8")
         partial.replace(self._server.directory / _TARGETS)
 
     async def stop(self) -> None:

@@ -8,7 +8,7 @@ import yaml
 
 from streamproc.console.access import Access
 from streamproc.errors import ConfigError
-from streamproc.local.prometheus import JOB
+from streamproc.local.prometheus import CONSOLE_JOB, JOB
 from streamproc.settings.loading import load_settings
 from tests.support import prometheus as prom
 
@@ -34,12 +34,12 @@ def test_promtool_takes_the_prometheus_example():
 def test_prometheus_scrapes_under_the_name_that_the_rules_ask_for():
     jobs = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
     asked_for = {name for rule in prom.rules("alert") for name in re.findall(r'job="([^"]*)"', rule["expr"])}
-    assert {job["job_name"] for job in jobs} == asked_for == {JOB, "streamproc-console"}
+    assert {job["job_name"] for job in jobs} == asked_for == {JOB, CONSOLE_JOB}
 
 
 def test_prometheus_finds_composes_console_where_it_listens():
     jobs = {job["job_name"]: job for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]}
-    (found,) = jobs["streamproc-console"]["dns_sd_configs"]
+    (found,) = jobs[CONSOLE_JOB]["dns_sd_configs"]
     (name,) = found["names"]
     console = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"][name]
     assert found["port"] == load_settings().console.port

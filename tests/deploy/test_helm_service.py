@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from streamproc.app import STOP_DEADLINE_S
 from streamproc.errors import ConfigError
-from streamproc.local.prometheus import JOB
+from streamproc.local.prometheus import CONSOLE_JOB, JOB
 from streamproc.observe.http import application
 from streamproc.settings.loading import load_settings
 from streamproc.settings.service import PREFIX, Settings
@@ -125,7 +125,7 @@ def test_metrics_come_under_the_jobs_that_the_rules_ask_for():
     for component in ("processor", "console"):
         (endpoint,) = chart.one(made, "ServiceMonitor", component)["spec"]["endpoints"]
         jobs += [each["replacement"] for each in endpoint["relabelings"] if each["targetLabel"] == "job"]
-    assert jobs == [JOB, "streamproc-console"]
+    assert jobs == [JOB, CONSOLE_JOB]
 
 
 @pytest.mark.parametrize("component", ["processor", "console", "topics"])

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from streamproc.errors import ConfigError
-from streamproc.local.prometheus import LocalPrometheus, find_program, local_prometheus
+from streamproc.local.prometheus import CONSOLE_JOB, LocalPrometheus, find_program, local_prometheus
 from tests.support import prometheus as prom
 from tests.support.debian import COMPILED_IN, INSTEAD
 from tests.support.waiting import DEADLINE_S, eventually
@@ -100,7 +100,11 @@ async def test_the_demo_shows_its_own_metrics_in_prometheus_and_leaves_nothing(e
         async def seen():
             return await prom.query(address, "streamproc_events_consumed_total > 0")
 
+        async def console_seen():
+            return await prom.query(address, f'streamproc_console_complete{{job="{CONSOLE_JOB}"}}')
+
         await eventually(seen)
+        await eventually(console_seen)
         process.terminate()
         _, errors = await asyncio.to_thread(process.communicate, timeout=DEADLINE_S)
     assert (process.returncode, errors) == (0, "")

@@ -137,7 +137,7 @@ async def prometheus(
     local = LocalPrometheus(program("prometheus"))
     await local.start(rules, alertmanager=alertmanager.address if alertmanager else None)
     try:
-        local.scrape(*targets)
+        local.scrape(targets)
         yield Prometheus(local)
     finally:
         await local.stop()
