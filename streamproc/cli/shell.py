@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from rich.console import Console
 from typer.core import TyperOption
 
 from streamproc.errors import ConfigError, StreamprocError
@@ -96,6 +97,7 @@ def set_up() -> None:
     _untyped_flags()
     _light_options()
     _never_unprintable()
+    _unread_help()
     if NO_COLOR:
         from typer import rich_utils
 
@@ -119,6 +121,11 @@ def _light_options() -> None:
         return None if option.callback is None else option.callback(ctx, option, None)
 
     TyperOption.process_value = process_value  # type: ignore[method-assign,assignment]
+
+
+def _unread_help() -> None:
+    """Let --help, which typer prints with a console of its own, end as results do where nobody reads it."""
+    Console.on_broken_pipe = ResultsConsole.on_broken_pipe  # type: ignore[method-assign,assignment]
 
 
 def _never_unprintable() -> None:

@@ -97,7 +97,9 @@ def test_a_signal_ends_a_command_that_has_nothing_to_put_in_order(number, code):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "script"), [(["rights"], ""), (["dlq", "list"], PRINTS_IN_A_LOOP)], ids=["plain", "in an event loop"]
+    ("arguments", "script"),
+    [(["rights"], ""), (["--help"], ""), (["dlq", "list"], PRINTS_IN_A_LOOP)],
+    ids=["plain", "help", "in an event loop"],
 )
 def test_nobody_who_reads_the_results_ends_the_command_in_silence(arguments, script):
     """Behind `| head`: no traceback, also where it prints while an event loop runs."""
