@@ -1,4 +1,4 @@
-"""What the runtime asks of Kafka, as narrow as it can be. `aio` does it with aiokafka, the tests with a fake.
+"""The interface of the runtime to Kafka. `aio` implements it with aiokafka, the tests with a fake.
 
 The contract suite in tests/contract holds both to the same behaviour.
 """
@@ -24,7 +24,7 @@ class TopicPartition(NamedTuple):
 
 
 Outputs = Mapping[TopicPartition, Messages]
-"""What one commit sends."""
+"""The records of one commit, by partition."""
 
 
 class Committed(NamedTuple):
@@ -35,7 +35,7 @@ class Committed(NamedTuple):
 
 
 class Member(NamedTuple):
-    """Our membership as of one assignment: offsets committed with it are refused once there is another (KIP-447)."""
+    """Our membership in one generation of the group: the coordinator refuses its offsets in a later one (KIP-447)."""
 
     generation: int
     member_id: str
@@ -43,7 +43,7 @@ class Member(NamedTuple):
 
 
 class Gone(ConfigError):
-    """What would be read next is not there. `first`: the offset to go on from where retention removed it, else None."""
+    """The next record does not exist. `first`: the offset to go on from where retention removed it, else None."""
 
     def __init__(self, message: str, first: int | None) -> None:
         super().__init__(message)
@@ -51,9 +51,9 @@ class Gone(ConfigError):
 
 
 class Unreadable(StreamprocError):
-    """The batch of records that would be read next is there and cannot be read, whoever tries.
+    """The next batch of records exists, but no client can read it.
 
-    `first` and `last`: the offsets that it takes, as its header says; `last` is never below `first`.
+    `first` and `last`: its offsets, as its header says; `last` is never below `first`.
     """
 
     def __init__(self, place: TopicPartition, first: int, last: int, why: str) -> None:
@@ -63,11 +63,11 @@ class Unreadable(StreamprocError):
 
 
 class StillEnding(TaskInvalid):
-    """The transaction before of this id does not come to its end: a partition that it wrote to takes no markers."""
+    """An earlier transaction of this id does not end, because a partition that it wrote to takes no markers."""
 
 
 class OutputRefused(TaskInvalid):
-    """The partition `place` takes nothing: the transaction was given up. `places`: all of which that was said in it."""
+    """The partition `place` refused a batch, so the transaction was aborted. `places`: all partitions that refused."""
 
     def __init__(self, place: TopicPartition, why: str, places: frozenset[TopicPartition] = frozenset()) -> None:
         super().__init__(f"{place} takes no records: {why}")
@@ -75,10 +75,10 @@ class OutputRefused(TaskInvalid):
 
 
 class Fetched(NamedTuple):
-    """What one fetch of a partition brought.
+    """The result of one fetch of a partition.
 
-    `caught_up`: it succeeded, brought nothing, and nothing is left, as `read_all` has it (rules.md 16). `trouble`: why
-    what comes next cannot be had, as an exception that a `Reader` would raise; then there are no records.
+    `caught_up`: the fetch succeeded and brought no records, and `read_all` holds (rules.md 16). `trouble`: why the next
+    record cannot be read, as the exception that a `Reader` would raise; then there are no records.
     """
 
     records: Sequence[Arrival]
@@ -87,78 +87,76 @@ class Fetched(NamedTuple):
 
 
 class GroupDescription(NamedTuple):
-    """The consumer group as its coordinator has it: a state such as Stable or Empty, and each member's client id."""
+    """The consumer group as its coordinator describes it: a state such as Stable or Empty, each member's client id."""
 
     state: str
     members: Sequence[str]
 
 
 class Reader(Protocol):
-    """Reads one partition with isolation read_committed, apart from any group."""
+    """Reads one partition with isolation read_committed, outside any group."""
 
     async def seek(self, offset: int) -> None:
         """Read from `offset` on."""
 
     async def fetch(self, max_records: int, timeout_s: float) -> Fetched:
-        """Return what is at hand, waiting at most `timeout_s` for the first record.
+        """Return the records that have arrived; wait at most `timeout_s` for the first.
 
         Raises Gone where the position is out of range, BrokerUnavailable where Kafka refuses for now, Unreadable where
-        it has come to records that cannot be read; what lies before them was returned. The next call tries them again.
+        the next records cannot be read: earlier calls have returned all before them, the next call tries them again.
         """
 
     async def position(self) -> int:
-        """Return the offset that would be read next; it passes control markers and what compaction removed."""
+        """Return the offset to be read next; it moves past control markers and offsets that compaction removed."""
 
     def lag(self) -> int | None:
-        """Return how many offsets lie between what was read and the last stable offset heard of; None before any."""
+        """Return how many offsets lie between position and last stable offset; None before the first fetch."""
 
     def read_all(self) -> bool:
-        """Return whether the broker said just now that nothing is unread; what an open transaction holds back is."""
+        """Return whether the latest answer left nothing unread; records of an open transaction count as unread."""
 
     async def look(self) -> None:
-        """Find out how far the partition goes by now, for `lag`: who fetches nothing hears of nothing that is new.
-
-        Raises BrokerUnavailable.
-        """
+        """Ask for the present end, so that `lag` is right without a fetch; raises BrokerUnavailable."""
 
     async def close(self) -> None:
-        """Give up the connection; takes a bounded time."""
+        """Close the connection; takes a bounded time."""
 
 
 class Fetcher(Protocol):
-    """Reads many partitions with isolation read_committed, apart from any group, and only when it is polled."""
+    """Reads many partitions with isolation read_committed, outside any group, and only when it is polled."""
 
     def seek(self, place: TopicPartition, offset: int) -> None:
-        """Read a partition from `offset` on; what was fetched of it is dropped."""
+        """Read a partition from `offset` on; records of it that were fetched before are dropped."""
 
     def drop(self, place: TopicPartition) -> None:
-        """Forget a partition and what was fetched of it; one that is not known is none."""
+        """Forget a partition and its fetched records; an unknown partition is ignored."""
 
     async def poll(self, shares: Mapping[TopicPartition, int], timeout_s: float) -> Mapping[TopicPartition, Fetched]:
-        """Return what is at hand of these partitions, at most so many records of each.
+        """Return the records that have arrived of these partitions, of each at most the number in `shares`.
 
-        Waits at most `timeout_s` for the first. A partition of which the broker has said nothing since it was last in
-        an answer is missing. Cancelled, it loses nothing. Raises BrokerUnavailable for one without an answer for long.
+        Waits at most `timeout_s` for the first. A partition is missing from the result where its broker has sent
+        nothing new about it. A cancelled call loses no records. Raises BrokerUnavailable where a partition has had no
+        answer for too long.
         """
 
     def position(self, place: TopicPartition) -> int:
-        """Return the offset that would be read next, as `Reader.position` does."""
+        """Return the offset to be read next, as `Reader.position` does."""
 
     def lag(self, place: TopicPartition) -> int | None:
-        """Return how many offsets lie between what was read and the last stable offset heard of; None before any."""
+        """Return the lag, as `Reader.lag` does."""
 
     def read_all(self, place: TopicPartition) -> bool:
-        """Return whether the broker said just now that nothing is unread; what an open transaction holds back is."""
+        """Return whether nothing is unread, as `Reader.read_all` does."""
 
     async def look(self, place: TopicPartition) -> None:
-        """Find out how far the partition goes by now, for `lag`; raises BrokerUnavailable."""
+        """Ask for the present end of the partition, as `Reader.look` does."""
 
     async def close(self) -> None:
-        """Give up the connections; takes a bounded time."""
+        """Close the connections; takes a bounded time."""
 
 
 class Transactions(Protocol):
-    """A transactional producer. Good until its first failure; then it is thrown away."""
+    """A transactional producer. After its first failure it is of no use any more."""
 
     async def fence(self) -> None:
         """Fence every earlier producer of the same transactional id and finish its transaction.
@@ -169,51 +167,50 @@ class Transactions(Protocol):
     async def commit(
         self, outputs: Outputs, offsets: Mapping[TopicPartition, Committed], member: Member | None = None
     ) -> None:
-        """Write `outputs` and the group's offsets in one transaction, every record acknowledged.
+        """Write `outputs` and the group's offsets in one transaction, with every record acknowledged.
 
-        With `member` the coordinator refuses the offsets where that membership is no longer the present one. Raises
-        OutputRefused, Denied, TaskInvalid whenever the outcome is not a confirmed commit, ConfigError where it never
-        could be.
+        With `member` the coordinator refuses the offsets once the group has a later generation. Raises OutputRefused,
+        Denied or TaskInvalid unless the commit is confirmed, ConfigError where no retry could succeed.
         """
 
     async def close(self) -> None:
-        """Give up the connections, transaction or not; takes a bounded time."""
+        """Close the connections, even within a transaction; takes a bounded time."""
 
 
 class GroupListener(Protocol):
-    """Called in the group's rebalance: may only take note and signal (rules.md 8)."""
+    """Called within the group's rebalance, so it may only take notes and signal (rules.md 8)."""
 
     def revoked(self) -> None:
-        """No partition is ours from here on."""
+        """From here on we own no partition."""
 
     def assigned(self, sources: frozenset[TopicPartition], member: Member) -> None:
-        """These partitions of the inputs are ours, in a new generation of the group."""
+        """From here on we own these partitions of the inputs, in a new generation of the group."""
 
 
 class Group(Protocol):
-    """Membership in the consumer group. Decides ownership; reads nothing."""
+    """A membership in the consumer group. It decides ownership, and reads nothing."""
 
     async def join(self, listener: GroupListener) -> None:
-        """Start taking part."""
+        """Begin to take part in the group."""
 
     async def confirmed(self) -> bool:
-        """Tell whether the coordinator acknowledges us in the current generation, by a heartbeat sent now."""
+        """Send a heartbeat; return whether the coordinator acknowledges us in the current generation."""
 
     async def poll(self) -> None:
         """Keep the membership alive; raises ConfigError where it cannot be kept. Call at least every few seconds."""
 
     def partitions(self, topic: str) -> int | None:
-        """Return how many partitions a topic has, as of a few seconds ago; None where that is not known."""
+        """Return the number of a topic's partitions, as of some seconds ago; None where it is unknown."""
 
     def trouble(self) -> Denied | None:
-        """Return why there is no membership for now, None where there is, or is no reason against it."""
+        """Return which right keeps us out of the group; None where no right does."""
 
     async def leave(self) -> None:
-        """Leave the group (a static member only closes); takes a bounded time."""
+        """Leave the group, or as a static member only close; takes a bounded time."""
 
 
 class TopicInfo(NamedTuple):
-    """What a topic check needs: the partition count and the configuration values by name."""
+    """A topic's number of partitions, and its configuration values by name."""
 
     partitions: int
     config: Mapping[str, str]
@@ -229,32 +226,32 @@ class NewTopic(NamedTuple):
 
 
 class Kafka(Protocol):
-    """A cluster: makes the parts above, and answers questions about itself."""
+    """A Kafka cluster: makes the parts above, and answers questions about topics, offsets and rights."""
 
     def group(self, topics: Sequence[str]) -> Group:
-        """Return a membership in the consumer group, not yet joined.
+        """Return a membership in the consumer group that has not joined yet.
 
-        Who owns a partition of the first topic owns that number of the others, too.
+        The owner of a partition of the first topic owns the partition of the same number of each other topic.
         """
 
     def partition_of(self, key: bytes, partitions: int) -> int:
-        """Return the partition that a key goes to, as Kafka's own clients decide it (rules.md 2)."""
+        """Return the partition of a key, chosen as Kafka's own clients do (rules.md 2)."""
 
     def transactions(self, source: TopicPartition) -> Transactions:
-        """Return a producer with the transactional id of an input partition, not yet started."""
+        """Return a producer with the transactional id of an input partition; `fence` starts it."""
 
     async def fence(self, sources: Sequence[TopicPartition]) -> Collection[TopicPartition]:
         """Fence every producer with the ids of these partitions and finish its transaction; raises TaskInvalid, Denied.
 
-        Returns those whose transaction does not finish within seconds: it is to be aborted, or committed, and that is
-        settled, but a partition that it wrote to takes no markers.
+        Returns the partitions whose transaction does not finish within seconds. Its outcome is decided, but a partition
+        that it wrote to takes no markers.
         """
 
     async def fetcher(self) -> Fetcher:
         """Return a fetcher of no partition; raises BrokerUnavailable."""
 
     async def reader(self, topic: str, partition: int) -> Reader:
-        """Return a started reader; it must be told where to read."""
+        """Return a started reader; `seek` must be called before the first fetch."""
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset and the last stable offset."""
@@ -263,16 +260,16 @@ class Kafka(Protocol):
         """Return the group's committed offset of an input partition, None where there is none."""
 
     async def stable(self, sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed | None]:
-        """Return the committed offsets that no transaction under way may still change; the others are missing.
+        """Return the committed offsets that no open transaction may still change; the others are missing.
 
         Raises BrokerUnavailable.
         """
 
     async def high_watermark(self, topic: str, partition: int) -> int:
-        """Return the offset behind the last record, those of open transactions included."""
+        """Return the offset after the last record, records of open transactions included."""
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int | None:
-        """Return the offset of the first record, or control marker, of this time or a later one, else None."""
+        """Return the offset of the first record, or control marker, with this timestamp or a later one, else None."""
 
     async def membership(self) -> GroupDescription:
         """Describe the consumer group."""
@@ -281,19 +278,19 @@ class Kafka(Protocol):
         """Return the number of partitions, 0 where the topic does not exist."""
 
     async def topic_ids(self, names: Sequence[str]) -> Mapping[str, str]:
-        """Return the ids of those of the topics that have one: brokers before 2.8 give none."""
+        """Return the topics' ids by name; brokers before 2.8 give none."""
 
     async def topics(self, names: Sequence[str]) -> Mapping[str, TopicInfo]:
-        """Describe those of the topics that exist."""
+        """Describe the topics that exist; the others are missing."""
 
     async def create(self, topics: Sequence[NewTopic]) -> None:
         """Create topics."""
 
     async def lacking(self, rights: Sequence[Right]) -> Sequence[Right]:
-        """Return those of the rights that the user does not have, as far as the broker tells; changes nothing.
+        """Return the rights that the user lacks, as far as the broker tells; changes nothing.
 
-        A broker without an authorizer tells of none, and all are had. Raises BrokerUnavailable.
+        With a broker without an authorizer no right is lacking. Raises BrokerUnavailable.
         """
 
     async def close(self) -> None:
-        """Give up the connections; takes a bounded time."""
+        """Close the connections; takes a bounded time."""

@@ -1,4 +1,4 @@
-"""How a worker takes partitions over, in an order in which each step makes the next one mean something.
+"""How a worker takes partitions over. The order matters: each step relies on the one before.
 
 heartbeat → own producer → fence the ids of all partitions → stable offsets → keep the state or restore it → seek
 """
@@ -30,15 +30,15 @@ from streamproc.store.disk import DiskFails
 MEMBERSHIP_POLL_S = 0.1
 STABLE_POLL_S = 0.05
 MAX_RESTORES = 8
-"""At a time: each reads by connections of its own."""
+"""The most restores at a time: each has connections of its own."""
 
 Stable = Mapping[TopicPartition, Committed | None]
 
 
 class Assignment(NamedTuple):
-    """What the group gave us: a task for each partition, and the membership; `still_ours` until the next one begins.
+    """One assignment by the group: a task for each partition, and the membership; `still_ours` until the next one.
 
-    `member` is that of the assignment, never a later one: with that the coordinator would take offsets of old work.
+    `member` is that of this assignment: with a later one the coordinator would accept offsets of outdated work.
     """
 
     tasks: Mapping[TopicPartition, PartitionTask]
@@ -47,7 +47,7 @@ class Assignment(NamedTuple):
 
 
 class TakeOver:
-    """Brings the tasks of one assignment to where they may run: some at once, the others as errands."""
+    """Brings the tasks of one assignment to RUNNING: some at once, the others after a restore, as errands."""
 
     def __init__(self, job: Job, group: Group, fetcher: Fetcher, assignment: Assignment, errands: Errands) -> None:
         self._job = job
@@ -57,7 +57,7 @@ class TakeOver:
         self._errands = errands
         self.own = min(assignment.tasks, default=None)
         self.ending: set[TopicPartition] = set()
-        """Ids whose transaction does not come to its end: it cannot be committed, nor another one begun."""
+        """Partitions whose transactional id has a transaction that does not end, so that no other one can begin."""
         self._restoring: dict[PartitionTask, Committed | None] = {}
         self._restores = asyncio.Semaphore(MAX_RESTORES)
 
@@ -68,9 +68,9 @@ class TakeOver:
         return self._still_ours()
 
     async def producer(self) -> Transactions:
-        """Return the worker's own producer, which fences whoever had its id.
+        """Return the worker's own producer, which fences any earlier producer of its id.
 
-        It has the id of the lowest partition; where a transaction of that one does not come to its end, of the next.
+        It has the id of the lowest partition; where that id has a transaction that does not end, the id of the next.
         """
         for source in sorted(self._tasks.keys() - self.ending) or sorted(self._tasks):
             transactions = self._job.kafka.transactions(source)
@@ -88,20 +88,20 @@ class TakeOver:
         raise StillEnding("no transactional id of this worker's is free: partitions of the outputs take no markers")
 
     async def run(self) -> None:
-        """Fence whoever worked on the partitions, then bring each to its last commit.
+        """Fence the earlier owners of the partitions, then bring each task to its partition's last commit.
 
-        All ids are fenced, however long we have had the partitions: an operator may have used one since. Only then are
-        offsets read, and only those that no transaction under way may still change: before that they prove nothing.
+        All ids are fenced, even of partitions that we had before: an operator may have used one since. Offsets are read
+        after that, and only those that no open transaction may still change: earlier ones prove nothing.
         """
-        # Without our own id: it was fenced by the producer that has it now, which would be fenced by this.
+        # Our own id is left out: its producer is started already, and would be fenced by this.
         others = sorted(self._tasks.keys() - self.ending - {self.own})
         self.ending.update(await self._job.kafka.fence(others))
-        # Behind the fence: else the owner before commits once more, and what he did is done again from this offset on.
+        # After the fence: otherwise the earlier owner might commit once more, and we would repeat that work.
         stable = await self._job.kafka.stable(list(self._tasks))
         for source, task in self._tasks.items():
             if task in self._errands and task in self._restoring and self._restoring[task] == stable.get(source, self):
-                continue  # It has been under way since before a failure of the others, and towards the same commit.
-            # First: a restore that is under way would bring the task to an older commit, and let it run from there.
+                continue  # A restore to the same commit is still under way since before a failure of other tasks.
+            # End the errand first: its restore is to an older commit, and would let the task run from there.
             await self._errands.end([task])
             self._start_over(task)
             if source in stable and task.keeps(stable[source]):
@@ -111,7 +111,7 @@ class TakeOver:
                 self._errands.send(task, self._restore(task, stable))
 
     async def anew(self, task: PartitionTask) -> None:
-        """Bring one task to what somebody else has committed meanwhile."""
+        """Bring one task to a commit that another process has made meanwhile."""
         self._start_over(task)
         await self._restore(task, {})
 
@@ -121,7 +121,7 @@ class TakeOver:
         task.become(TaskState.FENCED)
 
     async def _restore(self, task: PartitionTask, stable: Stable) -> None:
-        """Wait for a stable offset, then restore; try again where the broker goes away."""
+        """Wait for a stable offset, then restore; retry where the broker is unavailable."""
         backoff, denials = Backoff(), patience()
         while True:
             try:
@@ -129,7 +129,7 @@ class TakeOver:
                     await asyncio.sleep(STABLE_POLL_S)
                     stable = await self._job.kafka.stable([task.source])
                 task.become(TaskState.RESTORING)
-                # Noted before the restore: `run` asks, after a failure of the others, which commit it is towards.
+                # Noted before the restore: after a failure of other tasks `run` asks to which commit it leads.
                 committed = self._restoring[task] = stable[task.source]
                 if not task.keeps(committed):
                     async with self._restores:
@@ -149,6 +149,6 @@ class TakeOver:
     def _go(self, task: PartitionTask) -> None:
         assert task.position is not None  # noqa: S101  it was brought back
         self._restoring.pop(task, None)
-        # Before it runs: the cycle fetches what runs, from wherever the fetcher stands.
+        # Seek before it runs: the cycle fetches running tasks from the fetcher's position.
         self._fetcher.seek(task.source, task.position.offset)
         task.run()

@@ -1,4 +1,4 @@
-"""One assignment of the group: its partitions are taken over, worked on, and given up when the next one comes."""
+"""The work on one assignment: takes its partitions over, commits, and gives them up when the next one comes."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ from streamproc.store.disk import DiskFails
 
 
 class Tenure:
-    """Works on the tasks of an assignment for as long as it lasts."""
+    """Works on the tasks of an assignment until the next one."""
 
     def __init__(
         self, job: Job, fetcher: Fetcher, cycle: Cycle, assignment: Assignment, takeover: TakeOver, errands: Errands
@@ -46,9 +46,9 @@ class Tenure:
         self._denials = patience()
 
     async def run(self) -> None:
-        """Work until the assignment is over; raises ConfigError where somebody has to step in."""
+        """Work until the assignment is over; raises ConfigError where an operator has to act."""
         for task in self._tasks.values():
-            # Somebody else may have had it: what equals the position of a commit of ours may be another commit.
+            # Another worker may have had it since: a commit at our pending position may not be ours.
             task.pending = None
         try:
             while self._still_ours() and self._tasks:
@@ -57,7 +57,7 @@ class Tenure:
                 await self._granted()
         finally:
             await self._refusals.end()
-            # Before the tasks are suspended: a restore that ended after that would let its task run.
+            # End the errands before the tasks are suspended: a restore that ended later would let its task run.
             await self._errands.end()
             for task in self._tasks.values():
                 self._fetcher.drop(task.source)
@@ -67,7 +67,7 @@ class Tenure:
         """Take over and work until a transaction fails; return how long to wait before the next attempt, in seconds."""
         transactions: Transactions | None = None
         try:
-            # The heartbeat, before anybody is fenced: this worker may have been stalled, and another one be the owner.
+            # The heartbeat comes before the fence: this worker may have stalled, and another one may be the owner.
             if await self._takeover.membership():
                 transactions = await self._takeover.producer()
                 await self._takeover.run()
@@ -86,14 +86,14 @@ class Tenure:
         return 0.0
 
     async def _granted(self) -> None:
-        """Wait while the last attempt ended for want of a right that is still lacking; each one waits longer."""
+        """After an attempt that lacked a right: wait, longer each time, until the right is granted."""
         while self._denied is not None and self._still_ours():
             await self._rest(self._denials.failed())
             if await self._is_granted(self._denied):
                 self._denied = None
 
     async def _is_granted(self, denied: Denied) -> bool:
-        """Ask; no longer than the assignment holds, as a broker that is silent would delay the next one."""
+        """Ask the broker, but only until the assignment is over: a silent broker must not delay the next one."""
         asking = asyncio.create_task(is_granted(self._job.kafka, denied))
         asking.add_done_callback(lambda _: self._wake.set())
         try:
@@ -105,7 +105,7 @@ class Tenure:
             await cancelled(asking)
 
     async def _work(self, transactions: Transactions) -> None:
-        """Commit again and again what has come for the partitions that run and wait for nothing."""
+        """Run the commit cycle for the partitions that run and wait for nothing."""
         while self._still_ours():
             self._wake.clear()
             self._errands.look()
@@ -117,7 +117,7 @@ class Tenure:
             self._backoff.succeeded()
 
     def _takes_part(self, task: PartitionTask) -> bool:
-        """Return whether a task takes part in the next commit; one that may reject no more begins to wait."""
+        """Return whether a task takes part in the next commit; a task that has to wait begins to wait here."""
         if task.lifecycle is not TaskState.RUNNING or task in self._errands:
             return False
         if pause := self._refusals.pause_of(task.source):
@@ -135,7 +135,7 @@ class Tenure:
         return True
 
     async def _wait(self, stopped: Stopped) -> None:
-        """Wait for what a partition stopped for."""
+        """Wait until the reason is gone for which a partition stopped."""
         task, why, offset = stopped
         match why:
             case MissingSchemas(headers):
@@ -153,24 +153,24 @@ class Tenure:
                 await self._anew(task)
 
     async def _anew(self, task: PartitionTask) -> None:
-        """Restore a state of which payloads are lost."""
+        """Restore a state that has lost payloads."""
         task.drop(is_damaged=True)
         await self._takeover.anew(task)
 
     async def _guarded(self, task: PartitionTask, waiting: Coroutine[Any, Any, None]) -> None:
-        """Wait; where somebody else has decided meanwhile, go by what was committed, and not by what is remembered."""
+        """Wait; where another process committed meanwhile, start over from its commit."""
         try:
             await waiting
         except DecidedElsewhere:
             await self._takeover.anew(task)
 
     def _failed(self, error: StreamprocError) -> float:
-        """Set back what ran; return how long to wait. What is being restored goes on."""
+        """Suspend the tasks that ran; return how long to wait, in seconds. Restores go on."""
         running = [task for task in self._tasks.values() if task.lifecycle is TaskState.RUNNING]
         for task in running:
             self._fetcher.drop(task.source)
         if not self._still_ours():
-            return 0.0  # It was to be expected: a commit is refused when the partitions go.
+            return 0.0  # Expected: a commit is refused once the partitions are revoked.
         sources = sorted(task.source for task in running) or sorted(self._tasks)
         why = str(error) if isinstance(error, Denied) else ""
         self._job.observer.transaction_failed(sources, name_of_cause(error), why)

@@ -1,7 +1,7 @@
-"""A transactional producer of our own: one transaction for each commit, fenced by the group's generation (KIP-447).
+"""A transactional producer: one transaction for each commit, fenced by the group's generation (KIP-447).
 
-aiokafka's producer asks for transactions as Kafka had them at first: without the generation, one error for all
-partitions, and retries that nobody can bound. This one uses aiokafka's connections, requests and batches only.
+aiokafka's producer sends no generation, has one error for all partitions, and retries without a bound. So this one uses
+only aiokafka's connections, requests and batches.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from streamproc.runtime.ports import Committed, Member, OutputRefused, Outputs, 
 from streamproc.runtime.rights import Operation, Right
 
 ABORT_S = 1.0
-"""For the broker to hear that a transaction is given up; else it finds out by itself, later."""
+"""How long an abort may take; without one the broker aborts at the transaction's time-out."""
 OFFSETS_BUSY = *BUSY, UnknownTopicOrPartitionError, RequestTimedOutError
 NOT_THE_PARTITION = (
     ClusterAuthorizationFailedError,
@@ -55,14 +55,14 @@ NOT_THE_PARTITION = (
     TransactionAbortableError,
     UnknownProducerId,
 )
-"""What a partition's leader says of the producer, or of its transaction."""
+"""Errors of a partition's leader that are about the producer or its transaction."""
 FOR_GOOD = MessageSizeTooLargeError, InvalidTimestampError
 
 
 class AioTransactions:
-    """A transactional producer with the id of one input partition; thrown away at its first failure.
+    """A transactional producer with the id of one input partition; of no use after its first failure.
 
-    Its connections: one for batches, one for the coordinators of the transaction and of the group.
+    It has one connection for batches, and one for the coordinators of the transaction and of the group.
     """
 
     def __init__(self, settings: KafkaSettings, group_id: str, source: TopicPartition) -> None:
@@ -81,7 +81,7 @@ class AioTransactions:
         self._begun = False
 
     async def fence(self) -> None:
-        """Get a new epoch: that fences the earlier producers of the transactional id."""
+        """Get a new epoch, which fences the earlier producers of the transactional id."""
         try:
             async with asyncio.timeout(self._settings.request_timeout_ms / 1000):
                 await self._client.bootstrap()
@@ -100,10 +100,10 @@ class AioTransactions:
         """Write everything in one transaction; see the port."""
         if not self._good:
             raise TaskInvalid(f"the transactional producer of {self._source} has failed before")
-        # Whatever happens from here on, this producer is good for nothing else unless the broker confirms the end.
+        # From here on this producer may be used again only if the broker confirms the end.
         self._good = False
         try:
-            # A deadline, and then no more of this producer: a late request to end it would end the next transaction.
+            # After the deadline this producer sends nothing: a late EndTxn would end the next transaction.
             async with asyncio.timeout(self._settings.commit_deadline_s):
                 await self._transact(outputs, offsets, member or NOBODY)
             self._good = True
@@ -119,7 +119,7 @@ class AioTransactions:
                 await self._give_up()
 
     async def close(self) -> None:
-        """Give up the connections, transaction or not."""
+        """Close the connections, even within a transaction."""
         self._good = False
         await stopped(self._client)
 
@@ -128,15 +128,15 @@ class AioTransactions:
         if not places and not offsets:
             return
         self._begun = True
-        # Added before anything is sent: brokers before 3.6 take batches of a partition that was not added, and nothing
-        # would ever end that transaction there.
+        # Partitions are added before batches are sent: brokers before 3.6 take batches of a partition that was not
+        # added, and that transaction would never end there.
         _, queues = await _all(self._add_partitions(places), self._built(outputs))
         await _all(self._leaders.deliver(queues), self._add_offsets(offsets))
-        # Not beside the batches: a broker asks the coordinator about both, and takes one of two at a time (4.1).
-        # And before the end, which they keep away where they are refused: the broker would commit all the same, and the
-        # records would be processed twice.
+        # Offsets are not sent beside the batches: a broker asks the coordinator about both, one at a time (4.1).
+        # They are sent before the end: where they are refused, an EndTxn would commit the records without them, and the
+        # input would be processed twice.
         await self._send_offsets(offsets, member)
-        # From here on the outcome may be a commit: it is not for us to abort it.
+        # From here on the outcome may be a commit, so we must not abort.
         self._begun = False
         await self._end(commit=True)
 
@@ -147,13 +147,13 @@ class AioTransactions:
         request = AddPartitionsToTxnRequest(self._id, *self._producer, topics)
         response = await self._coordinator.ask(request, _partition_codes)
         errors = _errors(response)
-        # What was not tried has no error of its own.
+        # OperationNotAttempted is not the cause: another partition of the request was refused.
         refused = {place: error for place, error in errors.items() if not isinstance(error, OperationNotAttempted)}
         if refused or errors:
             raise Refusal(refused or errors)
 
     async def _built(self, outputs: Outputs) -> Queues:
-        """Return the batches of each partition; other tasks go on in between."""
+        """Return the batches of each partition; other asyncio tasks run in between."""
         queues: Queues = {}
         for place, messages in outputs.items():
             if not messages:
@@ -192,10 +192,10 @@ class AioTransactions:
             raise error
 
     async def _give_up(self) -> None:
-        """Abort the transaction, so that no reader has to wait until it times out, and hang up.
+        """Abort the transaction, so that no reader waits for its time-out, and close the connections.
 
-        Not where a request had no answer: it may arrive behind the abort, and brokers before 3.6 would take it for the
-        beginning of a transaction that never ends. There the next fence aborts.
+        Where a request had no answer, nothing is aborted: the request may arrive after the abort, and brokers before
+        3.6 would begin a transaction with it that never ends. There the next fence aborts.
         """
         parts = self._coordinator, self._group, self._leaders
         if self._begun and not any(part.unanswered for part in parts):
@@ -205,14 +205,14 @@ class AioTransactions:
         self._client.hang_up()
 
     def _cause(self, error: Exception) -> Exception:
-        """Return what a deadline was spent on, where that is known."""
+        """Return the last trouble behind a time-out where there was one, else the error itself."""
         troubles = (self._coordinator.trouble, self._leaders.trouble, self._group.trouble)
         told_of = next((trouble for trouble in troubles if trouble is not None), None)
         return told_of if told_of is not None and isinstance(error, TimeoutError) else error
 
 
 def refuse_outputs(refusal: Refusal, own_id: Right) -> None:
-    """Raise Denied where partitions take nothing for want of a right."""
+    """Raise Denied where partitions refuse because a right is missing."""
     for place, error in refusal.errors.items():
         if isinstance(error, OF_ID):
             raise Denied(own_id) from error
@@ -224,7 +224,7 @@ def refuse_outputs(refusal: Refusal, own_id: Right) -> None:
 def _error_for(refusal: Refusal, offsets: Mapping[TopicPartition, Committed]) -> StreamprocError:
     """Return the error to raise for a refusal, and set the refusal's cause."""
     errors = refusal.errors
-    # An error about the producer says more than one about a partition, and an OutputRefused is tried again.
+    # An error about the producer comes first: an OutputRefused would only be retried.
     place, error = min(errors.items(), key=lambda each: _rank(each[1]))
     refusal.__cause__ = error
     if isinstance(error, NOT_THE_PARTITION):
@@ -245,7 +245,7 @@ def _error_for(refusal: Refusal, offsets: Mapping[TopicPartition, Committed]) ->
 
 
 def _of(place: TopicPartition, offsets: Mapping[TopicPartition, Committed]) -> str:
-    """Return which records an output was made of: most go to the partition's own number (rules.md 2)."""
+    """Name the records that an output was made of: most outputs keep the number of the input partition (rules.md 2)."""
     sources = [
         f"the records of {source} before offset {committed.offset}"
         for source, committed in offsets.items()
@@ -259,7 +259,7 @@ def _rank(error: KafkaError) -> int:
 
 
 def _errors(response: Any) -> dict[TopicPartition, KafkaError]:
-    """Return the errors of an answer about partitions."""
+    """Return the errors in a response, by partition."""
     return {
         TopicPartition(topic, partition): error
         for topic, partitions, *_ in response.errors
@@ -269,19 +269,19 @@ def _errors(response: Any) -> dict[TopicPartition, KafkaError]:
 
 
 def _partition_codes(response: Any) -> list[int]:
-    """Take the error codes out of an answer about partitions."""
+    """Return the error codes in a response about partitions."""
     return [code for _, partitions, *_ in response.errors for _, code, *_ in partitions]
 
 
 def transactional_id(group_id: str, source: TopicPartition) -> str:
-    """Return the id of the producer of an input partition (rules.md 3)."""
+    """Return the transactional id of an input partition (rules.md 3)."""
     return f"{group_id}:{source.topic}:{source.partition}"
 
 
 async def _all(*parts: Awaitable[Any]) -> list[Any]:
-    """Return the results once all parts have ended; raises what the first that failed did, but no sooner.
+    """Return the results of all parts; raise the first error only once all parts have ended.
 
-    What is under way when a transaction is given up might arrive in the next one.
+    A request that is still under way when a transaction is aborted might arrive in the next one.
     """
     results = await asyncio.gather(*parts, return_exceptions=True)
     for result in results:
