@@ -1,6 +1,7 @@
 """The fetcher on brokers that answer as they are told: what it asks for, when, and what it makes of the answers."""
 
 import asyncio
+import math
 import time
 from collections import Counter
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streamproc.errors import BrokerUnavailable
+from streamproc.runtime.aio import fetched
 from streamproc.runtime.aio import fetcher as module
 from streamproc.runtime.aio.fetcher import SILENCE_S, AioFetcher
 from streamproc.runtime.aio.fetchwire import PartitionData
@@ -22,6 +24,7 @@ from tests.support.waiting import eventually
 
 A, B, C = (TopicPartition("events", number) for number in range(3))
 ALL = {A: 100, B: 100, C: 100}
+OUT_OF_RANGE = 1
 
 
 def batch(first: int, count: int, size: int = 10) -> bytes:
@@ -327,6 +330,50 @@ async def test_the_trouble_of_one_partition_leaves_the_others_alone(fetcher: Aio
     assert isinstance(troubles[B][0], Gone)
     assert troubles[B][0].first == 5
     assert "offset 0 of events partition 1 is no longer there (it holds 5 to 5)" in str(troubles[B][0])
+
+
+async def test_a_refused_offset_that_the_partition_has_is_asked_for_again(
+    fetcher: AioFetcher, cluster: Cluster
+) -> None:
+    """A broker that lost its disk refuses what the other replicas have (seen on three brokers)."""
+    cluster.write(A, 3)
+    cluster.codes[A] = OUT_OF_RANGE
+    while cluster.refreshes < 3:
+        assert A not in await fetcher.poll(ALL, 0.01)
+    del cluster.codes[A]
+    assert await polled(fetcher, A) == [0, 1, 2]
+
+
+async def test_a_partition_that_seems_shorter_for_a_moment_is_asked_again(
+    fetcher: AioFetcher, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new leader may not know yet how far the partition goes."""
+    monkeypatch.setattr(fetched, "DOUBT_S", math.inf)
+    fetcher.seek(A, 3)
+    while cluster.refreshes < 3:
+        assert A not in await fetcher.poll(ALL, 0.01)
+    cluster.write(A, 4)
+    assert await polled(fetcher, A) == [3]
+
+
+async def test_an_offset_beyond_the_end_is_gone_after_a_while(
+    fetcher: AioFetcher, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetched, "DOUBT_S", 0.01)
+    cluster.write(A, 3)
+    fetcher.seek(A, 7)
+    while A not in (found := await fetcher.poll(ALL, 1)):
+        pass
+    assert isinstance(found[A].trouble, Gone)
+    assert found[A].trouble.first is None
+    assert "offset 7 of events partition 0 is no longer there (it holds 0 to 3)" in str(found[A].trouble)
+
+
+async def polled(fetcher: AioFetcher, place: TopicPartition) -> list[int]:
+    """Return the offsets of the next records of a partition."""
+    while place not in (found := await fetcher.poll(ALL, 1)):
+        pass
+    return [record.offset for record in found[place].records]
 
 
 async def test_a_leader_that_is_none_any_more_is_looked_for(fetcher: AioFetcher, cluster: Cluster) -> None:

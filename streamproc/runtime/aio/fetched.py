@@ -27,6 +27,8 @@ PART_BYTES = 16 << 20
 """Limits a part: bytes of its values, keys and headers in memory. A compressed fetch of a megabyte may contain a
 thousand records of some megabytes each."""
 CHECKED = True
+DOUBT_S = 2.0
+"""How long a leader may say that a partition ends before our position: a new one may not know yet how far it goes."""
 FRESH_S = 2.0
 """An older answer proves nothing about the time since: the process may have been suspended in between."""
 
@@ -74,6 +76,7 @@ class FetchedPartition:
         self.refusal: KafkaError | None = None
         self.gone: Gone | Denied | None = None
         self.size = 0
+        self._doubted_at: float | None = None
         self._records: Records | Unpacked | None = None
         self._damage: Damaged | None = None
 
@@ -84,11 +87,27 @@ class FetchedPartition:
 
     def hear(self, high: int, stable: int, aborted: Any, data: bytes) -> None:
         """Take the broker's answer: high watermark, last stable offset, aborted transactions, and batches."""
-        self.asked, self.answered, self.silent_s, self.refusal = False, True, 0.0, None
+        self.asked, self.answered, self.silent_s, self.refusal, self._doubted_at = False, True, 0.0, None, None
         self.heard.take(high, stable)
         if data:
             self.size = len(data)
             self._records = _records(self.place, data, aborted, self.position)
+
+    def out_of_range(self, first: int, last: int, refusal: KafkaError) -> None:
+        """Take the refusal of the position as out of range, and the offsets that there are: it is gone, or in doubt.
+
+        In doubt it must be fetched again, from whoever leads then: a broker that lost its disk, or has just become the
+        leader, refuses offsets that other replicas have.
+        """
+        now, self.refusal = time.monotonic(), refusal
+        self._doubted_at = self._doubted_at or now
+        is_shorter = self.position > last and now - self._doubted_at > DOUBT_S
+        if self.position < first or is_shorter:
+            self.gone = Gone(
+                f"offset {self.position} of {self.place} is no longer there (it holds {first} to {last}): retention "
+                "removed unread records, or the topic was recreated",
+                first if self.position < first else None,
+            )
 
     def take(self, max_records: int) -> Batched:
         """Return the next records; raises Damaged, Gone, Denied if they are unavailable and must be fetched again."""

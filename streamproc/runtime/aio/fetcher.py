@@ -191,17 +191,17 @@ class AioFetcher:
             await self._find_leaders(leader)
             return
         self._waits_s.pop(leader, None)
-        gone, is_stale = self._hear(response, offsets)
-        if gone or is_stale:
+        refused, is_stale = self._hear(response, offsets)
+        if refused or is_stale:
             self._news.set()  # For the other partitions; otherwise `_done` sets it, once the leader may be asked again.
-        for each in gone:
-            await self._tell_gone(each)
-        if is_stale:
+        for each in refused:
+            await self._out_of_range(each)
+        if is_stale or any(each.gone is None for each in refused):
             await self._find_leaders(leader)
 
     def _hear(self, response: Any, offsets: Mapping[TopicPartition, Asked]) -> tuple[list[FetchedPartition], bool]:
-        """Take an answer; return the partitions that are out of range, and whether the leader may have changed."""
-        gone: list[FetchedPartition] = []
+        """Take an answer; return the partitions whose position is refused, and whether the leader may have changed."""
+        refused: list[FetchedPartition] = []
         is_stale = False
         for place, code, high, stable, aborted, data in response.answers:
             each, asked_at = offsets[place]
@@ -211,25 +211,20 @@ class AioFetcher:
             if refusal is None:
                 each.hear(high, stable, aborted, data)
             elif isinstance(refusal, OffsetOutOfRangeError):
-                gone.append(each)
+                refused.append(each)
             elif isinstance(refusal, OF_TOPIC):
                 _deny(each, refusal)
             else:
                 each.refusal, is_stale = refusal, True
-        return gone, is_stale
+        return refused, is_stale
 
-    async def _tell_gone(self, each: FetchedPartition) -> None:
+    async def _out_of_range(self, each: FetchedPartition) -> None:
         """Find out which offsets the partition has instead."""
         try:
             first, last = await self._listed(each.place, EARLIEST), await self._listed(each.place, LATEST)
         except BrokerUnavailable:
             return  # It is asked for again.
-        topic, partition = each.place
-        each.gone = Gone(
-            f"offset {each.position} of {topic} partition {partition} is no longer there (it holds {first} to {last}): "
-            "retention removed unread records, or the topic was recreated",
-            first if each.position < first else None,
-        )
+        each.out_of_range(first, last, OffsetOutOfRangeError())
 
     async def _find_leaders(self, asked: int | None = None) -> None:
         """Refresh the leaders of all partitions, and leave the leader `asked` alone for a while."""
