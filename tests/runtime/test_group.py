@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import InconsistentGroupProtocolError, NodeNotReadyError
+from aiokafka.protocol.group import HeartbeatRequest
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio import membership as standing
@@ -146,35 +147,76 @@ async def test_who_slept_through_its_session_is_no_incumbent(
 ) -> None:
     """Somebody was started in its stead, and has been a member for long by now: one that wakes up ends."""
     monkeypatch.setattr(standing, "time", SimpleNamespace(time=lambda: 1_000.0))
-    consumer: Any = SimpleNamespace(_coordinator=SimpleNamespace(_send_req=None))
+    consumer: Any = SimpleNamespace(_coordinator=SimpleNamespace(_send_req=None, member_id="m"))
     at: Any = Membership(consumer, None, KafkaSettings(session_timeout_ms=10_000, group_instance_id="one"), "group")
     at._since = None if member_s is None else 1_000.0 - member_s
     at._acknowledged = 1_000.0 - silent_s
-    response = at._heard(SimpleNamespace(error_code=82))
+    response = at._heard(SimpleNamespace(error_code=82), "m")
     assert (at.refused is None, response.error_code) == (goes_on, 25)
 
 
-@pytest.mark.parametrize("answer", [15, 16, NodeNotReadyError("away")], ids=["none", "moved", "no connection"])
-async def test_a_member_whose_coordinator_was_away_may_be_fenced_by_itself_and_joins_once_more(answer: Any) -> None:
-    """A join whose answer got lost was carried out all the same; a process that has the id now fences us again."""
-    answers = [answer, 82, 82]
+def answered(*answers: int | Exception) -> Any:
+    """Return a membership whose requests are answered so, in turn."""
+    left = [*answers]
 
     async def ask(_: object) -> SimpleNamespace:
-        following = answers.pop(0)
+        following = left.pop(0)
         if isinstance(following, Exception):
             raise following
         return SimpleNamespace(error_code=following)
 
-    consumer: Any = SimpleNamespace(_coordinator=SimpleNamespace(_send_req=ask))
-    at: Any = Membership(consumer, None, KafkaSettings(session_timeout_ms=10_000, group_instance_id="one"), "group")
-    at._since = 1.0
+    coordinator = SimpleNamespace(_send_req=ask, member_id="m0", generation=1)
+    consumer: Any = SimpleNamespace(_coordinator=coordinator)
+    return Membership(consumer, None, KafkaSettings(session_timeout_ms=10_000, group_instance_id="one"), "group")
+
+
+async def asked(at: Any, member_id: str, request: object = "join") -> None:
+    """Have a member send a request."""
+    at._coordinator.member_id = member_id
     with suppress(NodeNotReadyError):
-        await at._asked("join")
-    assert (await at._asked("join")).error_code == 25
+        await at._asked(request)
+
+
+AWAY = [15, 16, NodeNotReadyError("away")]
+
+
+@pytest.mark.parametrize("answer", AWAY, ids=["none", "moved", "no connection"])
+async def test_a_member_whose_coordinator_was_away_may_be_fenced_by_itself_and_joins_once_more(answer: Any) -> None:
+    """A join whose answer got lost was carried out all the same; a process that has the id now fences us again."""
+    at = answered(answer, 82, 82)
+    await asked(at, "m0")
+    await asked(at, "m0")
     assert at.refused is None
-    at.joined()
-    assert (await at._asked("join")).error_code == 25
+    await asked(at, "m1")
     assert at.refused is not None
+
+
+async def test_each_lost_answer_may_fence_once_but_not_for_ever() -> None:
+    at = answered(*[15] * 9, *[82] * (standing.MAX_LOST + 1))
+    for _ in range(9):
+        await asked(at, "m0")
+    for number in range(standing.MAX_LOST):
+        await asked(at, f"m{number}")
+        assert at.refused is None
+    await asked(at, "late")
+    assert at.refused is not None
+
+
+async def test_an_acknowledged_heartbeat_ends_the_time_of_lost_answers() -> None:
+    at = answered(15, 0, 82)
+    at._beat = lambda: at._ask(None)
+    await asked(at, "m0")
+    await asked(at, "m0", HeartbeatRequest("group", 1, "m0"))
+    await asked(at, "m0")
+    assert at.refused is not None
+
+
+async def test_two_answers_that_fence_the_same_member_are_one_fence() -> None:
+    """A heartbeat and a join may be under way together."""
+    at = answered(15, 82, 82)
+    for _ in range(3):
+        await asked(at, "m0")
+    assert at.refused is None
 
 
 async def test_a_restart_takes_the_place_of_the_process_before_at_once(cluster: Cluster) -> None:

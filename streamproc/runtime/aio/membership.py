@@ -4,8 +4,8 @@ Kafka gives a group instance id to whoever joins with it last, and fences who ha
 from each other for ever. So one of the two ends: the newcomer, or who has slept through its session meanwhile.
 
 A member whose coordinator went away while it joined can be fenced by itself: Kafka carried out a join whose answer got
-lost, or a new coordinator remembers an earlier one. It joins once more, as a newcomer: another process would fence it
-again.
+lost, or a new coordinator remembers an earlier one. It joins again, as a newcomer, once for each answer that got lost:
+another process would fence it again, and after a heartbeat that was acknowledged no answer is lost any more.
 """
 
 import asyncio
@@ -31,6 +31,8 @@ from streamproc.runtime.aio.wire import Heartbeat, HeartbeatResponse3
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Member
 
+MAX_LOST = 3
+"""The most lost answers that count: of two processes that joined again for each one neither would end for long."""
 ACKNOWLEDGED_S = 5.0
 """For the answer to a heartbeat: a coordinator that is silent for longer is looked for anew."""
 
@@ -51,7 +53,8 @@ class Membership:
         # By the wall clock: the monotonic one stands still with a machine that sleeps.
         self._since: float | None = None
         self._acknowledged = 0.0
-        self._was_away = False  # The coordinator, since it last acknowledged a heartbeat.
+        self._lost = 0  # Answers, since the coordinator last acknowledged a heartbeat.
+        self._fenced_as = ""
         self.refused: ConfigError | None = None
 
     @property
@@ -80,17 +83,20 @@ class Membership:
         """Return the coordinator's answer, in the place of aiokafka's own method; raises KafkaError."""
         if self.refused is not None and isinstance(request, JoinGroupRequest):
             raise KafkaError("not again: it would fence who is in our place")
+        sent_as = self._coordinator.member_id
         try:
-            if not isinstance(request, HeartbeatRequest):
-                return self._heard(await self._ask(request))
-            response = await self._beat()
+            is_beat = isinstance(request, HeartbeatRequest)
+            response = await (self._beat() if is_beat else self._ask(request))
         except KafkaError:
-            self._was_away = True
+            self._lose()
             raise
-        if not response.error_code:
+        if is_beat and not response.error_code:
             self._acknowledged = time.time()
-            self._was_away = False
-        return self._heard(response)
+            self._lost = 0
+        return self._heard(response, sent_as)
+
+    def _lose(self) -> None:
+        self._lost = min(self._lost + 1, MAX_LOST)
 
     async def _beat(self) -> Any:
         try:
@@ -101,7 +107,7 @@ class Membership:
             self._coordinator.coordinator_dead()
             raise RequestTimedOutError from None
 
-    def _heard(self, response: Any) -> Any:
+    def _heard(self, response: Any, sent_as: str) -> Any:
         """Return the answer, one about fencing as what makes aiokafka join again in a new place.
 
         So too a heartbeat's about a right that was taken away: aiokafka's heartbeats would end for good.
@@ -110,19 +116,21 @@ class Membership:
             response.error_code = UnknownMemberIdError.errno
         error_code = getattr(response, "error_code", 0)
         if isinstance(error_of(error_code), (*MOVED, CoordinatorLoadInProgressError)):
-            self._was_away = True
+            self._lose()
         if error_code == FencedInstanceIdError.errno:
-            self._fenced()
+            self._fenced(sent_as)
             response.error_code = UnknownMemberIdError.errno
         return response
 
-    def _fenced(self) -> None:
+    def _fenced(self, member_id: str) -> None:
         """Decide whether to join again. `refused` is set where not."""
+        if member_id and member_id == self._fenced_as:
+            return  # The answer to another request of the same member: heartbeats and joins overlap.
+        self._fenced_as = member_id
         if self._goes_on():
             return
-        if self._was_away:
-            # Once for each time, and as a newcomer: of two processes that both join again neither would ever end.
-            self._was_away, self._since = False, None
+        if self._lost:
+            self._lost, self._since = self._lost - 1, None
             return
         self.refused = ConfigError(
             f"another process uses the group instance id {self._settings.group_instance_id} in the group "
