@@ -278,7 +278,7 @@ def test_a_subject_that_is_no_unicode_is_none() -> None:
 
 
 def test_schema_check_takes_the_files_that_a_schema_refers_to(tmp_path: Path) -> None:
-    """README: the same is said before deployment."""
+    """docs/sending.md: the same is said before deployment."""
     fields = [{"name": name, "type": "string"} for name in ("id", "status")]
     main = {"type": "record", "name": "x.Run", "fields": [*fields, {"name": "usage", "type": "x.Usage"}]}
     usage = {"type": "record", "name": "x.Usage", "fields": [{"name": "total_tokens", "type": "boolean"}]}

@@ -71,7 +71,7 @@ def test_a_fault_cannot_steer_a_terminal():
 
 
 def test_references_are_put_in_as_the_registrys_are():
-    """README: the same is said before deployment, also of a schema that refers to others."""
+    """docs/sending.md: the same is said before deployment, also of a schema that refers to others."""
     main = _document({"name": "usage", "type": ["null", "x.Usage"]})
     tokens = {"type": "record", "name": "x.Tokens", "fields": [{"name": "total", "type": "long"}]}
     usage = {"type": "record", "name": "x.Usage", "fields": [{"name": "total_tokens", "type": "int"}]}

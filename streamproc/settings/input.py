@@ -15,7 +15,9 @@ class InputSettings(Section):
     """What run-events may hold."""
 
     takes_json: bool = Field(
-        default=True, alias="json", description="Whether JSON objects are taken beside Avro; they are slower to read."
+        default=True,
+        alias="json",
+        description="Whether JSON objects are taken beside Avro; the native codec reads Avro faster.",
     )
     statuses: dict[str, str] = Field({}, description="What producers write, to statuses of the profile.")
     unknown_statuses: Literal["keep", "reject"] = Field(

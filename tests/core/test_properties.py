@@ -1,4 +1,4 @@
-"""The four properties of the core (DESIGN.md), over arbitrary streams."""
+"""Properties of the core, over arbitrary streams."""
 
 from collections import Counter, defaultdict
 

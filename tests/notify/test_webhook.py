@@ -36,7 +36,7 @@ def news(server: Receiver) -> list[str]:
 
 
 def verified(secret: str, got: Got, now_s: float, tolerance_s: float = 300) -> bool:
-    """Check a signature as a receiver does; README shows the same."""
+    """Check a signature as a receiver does; docs/alerts.md shows the same."""
     sent = dict(part.split("=", 1) for part in got.headers["streamproc-signature"].split(","))
     expected = hmac.new(secret.encode(), sent["t"].encode() + b"." + got.body, hashlib.sha256).hexdigest()
     return hmac.compare_digest(expected, sent["v1"]) and abs(now_s - int(sent["t"])) <= tolerance_s

@@ -73,7 +73,7 @@ async def test_what_exists_is_left_as_it_is() -> None:
 
 @pytest.mark.parametrize(("wanted", "asked_for"), [(None, -1), (3, 3)])
 async def test_each_topic_gets_the_copies_that_were_asked_for(wanted: int | None, asked_for: int) -> None:
-    """README: 3 for exactly once in production; without a wish the broker's own default, which Kafka knows as -1."""
+    """docs/operating.md: 3 in production; without a wish the broker's own default, which Kafka knows as -1."""
     kafka = FakeKafka()
     await create_topics(kafka, TOPICS, 4, LIMIT, wanted)
     assert kafka.copies == dict.fromkeys((getattr(TOPICS, role) for role in ROLES), asked_for)

@@ -8,18 +8,19 @@ from streamproc.runtime.rights import Operation, Resource, Right, granting
 
 HEAD = """# Rights in Kafka
 
-Made of `streamproc/rightsbook.py` by `python -m tests.support.rightspage`. Names are the defaults: `streamproc
-rights` prints the same for the settings in force, `streamproc rights run --principal User:streamproc` the commands of
-one alone, `--json` as data. A test runs every command with exactly these rights, and takes away one after the other.
+The permissions (ACLs) that each command needs, made of `streamproc/rightsbook.py` by
+`python -m tests.support.rightspage`. Names are the defaults: `streamproc rights` prints the same for the settings in
+force, `streamproc rights run --principal User:streamproc` the commands of one alone, `--json` as data. A test runs
+every command with exactly these rights, and takes away one after the other.
 
 - `$B`: the bootstrap servers. `$PRINCIPAL`: the user as the broker has it, such as `User:streamproc` (SASL) or
-  `User:CN=streamproc` (a client certificate; the broker's log names it where it denies something).
+  `User:CN=streamproc` (a client certificate; the broker's log names it when it denies something).
 - Read and Write include Describe. An ACL on a prefix, on `*`, or a super user will do as well.
-- Every command looks at its rights first, and names all that lack with the `kafka-acls` commands. `run` does so at
-  its start, and exits with 1; `topics check` does so for `run` (`--no-rights`: for itself alone). Whether a topic may
-  be created shows when it is.
+- Every command looks at its rights first, and names all that are missing with the `kafka-acls` commands. `run` does
+  so at its start, and exits with 1; `topics check` does so for `run` (`--no-rights`: for itself alone). Whether a
+  topic may be created shows when it is.
 - A broker without an authorizer tells of no rights: nothing is complained about.
-- Taken away while the service runs: it waits, is not ready, and goes on by itself once the right is back: see the
+- Taken away while the service runs: it waits, is not ready, and goes on by itself once the permission is back: see the
   runbook (deploy/runbooks/Rights.md).
 - Brokers before 2.8 want IdempotentWrite on the cluster besides, for `send` and `simulate`.
 - `dlq replay` needs Create while there is no `run-events-dlq-replays` only, and Read on `run-events` for letters that
