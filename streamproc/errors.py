@@ -16,17 +16,17 @@ class RejectionReason(Vocabulary):
 
     BAD_FRAMING = "bad_framing", "The value is neither JSON nor framed Avro."
     BAD_RUN_ID = "bad_run_id", "The run's id is missing, empty, too long, damaged, or neither a text nor a number."
-    BAD_STATUS = "bad_status", "The same of the status."
+    BAD_STATUS = "bad_status", "The run's status is missing, empty, too long, damaged, or neither a text nor a number."
     EMPTY_VALUE = "empty_value", "The record has no value."
-    SKIPPED = "skipped", "An operator passed over it with `streamproc offsets skip`."
-    TOO_COMPLEX = "too_complex", "It holds too many values."
+    SKIPPED = "skipped", "An operator skipped it with `streamproc offsets skip`."
+    TOO_COMPLEX = "too_complex", "The record has too many values."
     TOO_LARGE = "too_large", "It is larger than `kafka.max_record_bytes`."
-    TRAILING_BYTES = "trailing_bytes", "There are more bytes behind the record."
-    UNDECODABLE = "undecodable", "The bytes are not what their schema says, or no JSON."
+    TRAILING_BYTES = "trailing_bytes", "Bytes follow after the end of the record."
+    UNDECODABLE = "undecodable", "The bytes do not match their schema, or are not valid JSON."
     UNFIT_SCHEMA = "unfit_schema", "No record of this schema can be used: `streamproc schema check` says why."
     UNKNOWN_SCHEMA = (
         "unknown_schema",
-        "Neither streamproc nor a registry knows the schema; or JSON is not taken (`input.json`).",
+        "Neither streamproc nor a registry knows the schema; or JSON is not accepted (`input.json`).",
     )
     UNKNOWN_STATUS = (
         "unknown_status",
@@ -37,7 +37,7 @@ class RejectionReason(Vocabulary):
 class FormerReason(Vocabulary):
     """Why earlier releases rejected records: their dead letters, and limits set on them, are still there."""
 
-    BAD_TEXT = "bad_text", "A text was not valid; now it is taken, with the anomaly `text_damaged`."
+    BAD_TEXT = "bad_text", "A text was not valid; now it is accepted, with the anomaly `text_damaged`."
     BAD_TIME = "bad_time", "A time could not be read; now it is null, with the anomaly `time_unreadable`."
 
 

@@ -16,8 +16,8 @@ class ExitCode(IntEnum):
 
 
 MEANINGS: Mapping[ExitCode, str] = {
-    ExitCode.DONE: "It is done; what runs until it is stopped, as `run` and `tail` do: it was stopped.",
-    ExitCode.FAILED: "It failed, or what was checked is not as it must be.",
+    ExitCode.DONE: "Done; for commands that run until they are stopped (`run`, `tail`): stopped.",
+    ExitCode.FAILED: "It failed, or a check failed.",
     ExitCode.WRONG_USAGE: "Arguments or settings are wrong; `schema check`: or a schema could not be checked.",
     ExitCode.INTERRUPTED: "Ctrl-C before the end, or SIGTERM where the command had something to put in order first.",
     ExitCode.READER_GONE: "Nobody reads the rest of the output, as behind a pipe to `head`; `tail` ends with 0 then.",

@@ -30,20 +30,42 @@ T = TypeVar("T")
 
 dlq_cli = typer.Typer(no_args_is_help=True, help="Look at dead letters, and send them back to where they came from.")
 
-WHEN = "an age such as 90m, 2h or 3d, or a time such as 2026-01-31T12:00 (UTC without an offset)."
+WHEN = (
+    "an age such as 90m, 2h or 3d, or a time such as 2026-01-31T12:00 (UTC unless it names a time zone, as in +02:00)."
+)
 Places = Annotated[
     list[str] | None, typer.Argument(metavar="PLACE", help="Only these: partition:offset, as `dlq list` shows it.")
 ]
-Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Such as unknown_schema; may be repeated.")]
+Reasons = Annotated[
+    list[str] | None,
+    typer.Option("--reason", help="Only dead letters with this reason, such as unknown_schema; may be repeated."),
+]
 Schemas = Annotated[
     list[str] | None,
-    typer.Option("--schema", help="A registry id (17, id:17), crc64:<16 hex digits>, json, or none; may be repeated."),
+    typer.Option(
+        "--schema",
+        help="Only dead letters with this schema: a registry id (17, id:17), crc64:<16 hex digits>, json, or none; "
+        "may be repeated.",
+    ),
 ]
-Since = Annotated[str | None, typer.Option("--since", help=f"Rejected from here on: {WHEN}")]
-Until = Annotated[str | None, typer.Option("--until", help="Rejected before this.")]
-EventSince = Annotated[str | None, typer.Option("--event-since", help="The event's own time, from here on.")]
-EventUntil = Annotated[str | None, typer.Option("--event-until", help="The event's own time, before this.")]
-Partitions = Annotated[list[int] | None, typer.Option("--partition", min=0, help="May be repeated.")]
+Since = Annotated[str | None, typer.Option("--since", help=f"Only dead letters rejected from then on: {WHEN}")]
+Until = Annotated[
+    str | None, typer.Option("--until", help="Only dead letters rejected before then, given as for --since.")
+]
+EventSince = Annotated[
+    str | None,
+    typer.Option("--event-since", help="Only dead letters of events from then on by their own time, as for --since."),
+]
+EventUntil = Annotated[
+    str | None,
+    typer.Option("--event-until", help="Only dead letters of events before then by their own time, as for --since."),
+]
+Partitions = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--partition", min=0, help="Only dead letters in this partition of the dead-letter topic; may be repeated."
+    ),
+]
 
 
 @dlq_cli.command("list")
@@ -57,13 +79,13 @@ def list_(
     event_until: EventUntil = None,
     partition: Partitions = None,
     open_only: Annotated[bool, typer.Option("--open", help="Only those that were not replayed.")] = False,
-    limit: Annotated[int, typer.Option(min=0, help="So many of those rejected last; 0: all.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, help="Show at most this many, the newest; 0: all.")] = 50,
     as_json: AsJsonLines = False,
     config: Config = None,
 ) -> None:
-    """List dead letters, those rejected last at the end, and count all that are meant by reason and schema.
+    """List dead letters, newest last, and count all that match, by reason and by schema.
 
-    Shows nothing of what the records hold.
+    The contents of the records are not shown.
     """
     from streamproc.dlq.command import list_letters
     from streamproc.dlq.listing import LetterListing
@@ -88,9 +110,9 @@ def list_(
 
 @dlq_cli.command()
 def show(
-    place: Annotated[str, typer.Argument(help="partition:offset, as `dlq list` shows it.")],
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="partition:offset, as `dlq list` shows it.")],
     payload: Annotated[bool, typer.Option("--payload", help="Also the first 1,024 bytes of the value.")] = False,
-    whole: Annotated[bool, typer.Option("--all", help="Also all bytes of the value.")] = False,
+    whole: Annotated[bool, typer.Option("--all", help="Also the value, all of it; implies --payload.")] = False,
     results: Annotated[
         Path | None, typer.Option("--out", help="Write the value as it is to a new file, for its owner only.")
     ] = None,
@@ -126,17 +148,19 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and write nothing.")] = False,
     max_attempts: Annotated[
         int | None,
-        typer.Option(min=1, max=1_000_000, help="Leave records that were replayed so often; 3 times by default."),
+        typer.Option(min=1, max=1_000_000, help="Leave out records that were replayed this often; 3 times by default."),
     ] = None,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Send the records of dead letters back to the events topic, each letter once, however often this is repeated.
+    """Send the records of dead letters back to the events topic.
 
-    Value, key, headers and timestamp stay as they came; the header streamproc.replay.attempt counts the attempts.
-    May be interrupted at any time: the transaction in hand comes to its end first, the same command goes on from there.
-    Of two at the same time the later one goes on. Exit code 130 where it was interrupted, 1 where it failed, 0 when
-    everything was replayed or left for the reasons given.
+    Each dead letter is sent at most once, however often the command is repeated. Value, key, headers and timestamp stay
+    as they came; the header streamproc.replay.attempt counts the attempts.
+
+    It can be interrupted at any time: the current transaction is completed, and the same command continues from there.
+    If two replays run at once, the later one takes over and the earlier one fails. Exit code: 130 if interrupted, 1 if
+    it failed, 0 if everything was replayed or left out for the reasons given.
     """
     from streamproc.dlq.command import replay_letters
     from streamproc.dlq.limits import MAX_ATTEMPTS, limits_of
@@ -174,7 +198,7 @@ def _choice(
     partitions: list[int] | None,
 ) -> "Choice":
     from streamproc.dlq import choice as filters
-    from streamproc.errors import KNOWN_REASONS, RejectionReason
+    from streamproc.errors import KNOWN_REASONS
 
     now_ms = int(time.time() * 1_000)
     with wrong_usage(filters.WrongFilter):
@@ -190,7 +214,10 @@ def _choice(
         ).checked()
     if unknown := sorted(choice.reasons - KNOWN_REASONS):
         # No error: an older or newer version may have written it.
-        note = f"no record is rejected as {', '.join(unknown)}; there is: {', '.join(RejectionReason)}"
+        note = (
+            f"unknown reason {', '.join(unknown)}; nothing will match unless another release wrote it. "
+            f"Known: {', '.join(sorted(KNOWN_REASONS))}"
+        )
         print_line(err, note)
     return choice
 

@@ -18,8 +18,8 @@ Version = Literal["v1", "v1_5", "v2", "v2_1", "mixed"]
 
 def demo(
     rate: Annotated[float, typer.Option(min=0.1, help="Events per second.")] = 200,
-    events: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long; else Ctrl-C.")] = None,
+    events: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this many seconds; else Ctrl-C.")] = None,
     seed: Seed = None,
     no_tty: Annotated[bool, typer.Option("--no-tty", help="Plain lines, as where stdout is no terminal.")] = False,
     prometheus: Annotated[
@@ -32,9 +32,10 @@ def demo(
     ] = False,
     config: Config = None,
 ) -> None:
-    """Show everything on this machine: a Kafka, the service, its console, simulated events, figures that must add up.
+    """Run everything on this machine: Kafka, the service, its console and simulated events.
 
-    Uses the broker that STREAMPROC_KAFKA__BOOTSTRAP_SERVERS names, where it is set: it creates topics demo-… there.
+    At the end every event must be accounted for. If STREAMPROC_KAFKA__BOOTSTRAP_SERVERS is set, that broker is used:
+    topics demo-… are created on it and stay there.
     """
     from streamproc.demo.command import run_demo
     from streamproc.demo.session import DemoPlan
@@ -51,11 +52,21 @@ def demo(
 def kafka(
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65_535, help="Any free one by default; more brokers have the ports behind it."),
+        typer.Option(
+            min=1,
+            max=65_535,
+            help="Port of the first broker; further brokers use the next ports. Default: any free port.",
+        ),
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(file_okay=False, help="Keeps the topics; else they go.")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Directory that keeps the topics; without it they are deleted at the end."),
+    ] = None,
     brokers: Annotated[
-        int, typer.Option(min=1, max=9, help="From 3 on: each partition on three, two of them in sync.")
+        int,
+        typer.Option(
+            min=1, max=9, help="Number of brokers. With 3 or more each topic has 3 replicas, at least 2 in sync."
+        ),
     ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="The addresses as one JSON object.")] = False,
 ) -> None:
@@ -82,13 +93,13 @@ def _print_brokers(cluster: "LocalKafka", as_json: bool) -> None:
 
 
 def simulate(
-    events: Annotated[int | None, typer.Option(min=1, help="How many; else until Ctrl-C.")] = None,
+    events: Annotated[int | None, typer.Option(min=1, help="How many to send; else until Ctrl-C.")] = None,
     rate: Annotated[
         float | None,
         typer.Option(min=0, help="Events per second; 0: as fast as possible. Default: 0 with --events, else 200."),
     ] = None,
     seed: Seed = None,
-    schema_version: Annotated[Version, typer.Option(help="Of the RunObject.")] = "mixed",
+    schema_version: Annotated[Version, typer.Option(help="Version of the RunObject.")] = "mixed",
     bad_ratio: Annotated[float, typer.Option(min=0, max=0.4, help="Share of records that cannot be used.")] = 0.002,
     as_json: AsJson = False,
     config: Config = None,
@@ -99,9 +110,12 @@ def simulate(
 
     settings, load = settings_of(config), new_load(seed, events, rate, schema_version, bad_ratio)
     configure_logs("WARNING", "console")
-    if events is None:
-        print_line(err, "sending until Ctrl-C")
-    sent = run_async(send_until_signal(settings, load))
+
+    def on_start() -> None:
+        if events is None:
+            print_line(err, "sending until Ctrl-C")
+
+    sent = run_async(send_until_signal(settings, load, on_start))
     if as_json:
         print_json(out, sent.document())
         return

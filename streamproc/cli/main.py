@@ -36,7 +36,8 @@ cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"color": False if NO_COLOR else None},
-    help="Run status events in; latest states, transitions, metrics and alerts out, exactly once, on Apache Kafka.",
+    help="Turns the status events of runs into latest states, transitions, metrics and alerts, exactly once, on Apache "
+    "Kafka.",
 )
 for name, group in {
     "topics": topics_cli,
@@ -53,7 +54,10 @@ def main() -> None:
     """Entry point; every failure on purpose is a message and an exit code, never a traceback."""
     try:
         if not __debug__:
-            message = "python -O takes out checks that streamproc and aiokafka rely on: run without it"
+            message = (
+                "streamproc cannot run under `python -O` (PYTHONOPTIMIZE): it removes checks that streamproc and "
+                "aiokafka need. Run it without that option"
+            )
             raise ConfigError(message)
         set_up()
         cli(prog_name="streamproc")
@@ -97,7 +101,16 @@ def run(config: Config = None) -> None:
 
     settings = settings_of(config)
     configure_logs(settings.log.level, settings.log.format)
-    run_async(serve_until_signal(settings))
+    try:
+        run_async(serve_until_signal(settings))
+    except StreamprocError as error:
+        if settings.log.format != "json":
+            raise
+        import structlog
+
+        # A log of JSON has JSON alone, to the last line.
+        structlog.get_logger("streamproc").error("the service has failed", why=str(error))
+        raise typer.Exit(_code_of(error)) from None
 
 
 @cli.command()
@@ -110,7 +123,10 @@ def describe(config: Config = None) -> None:
 
 @cli.command()
 def replay(
-    files: Annotated[list[Path], typer.Argument(help="Avro object container files of RunObjects, in their order.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", exists=True, help="Avro object container files of RunObjects, in their order."),
+    ],
     results: Annotated[Path, typer.Option("--out", help="The directory for the results.")] = Path("replay-out"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite the results of an earlier replay.")] = False,
     as_json: AsJson = False,

@@ -27,7 +27,11 @@ offsets_cli = typer.Typer(no_args_is_help=True, help="Look at the committed offs
 
 @offsets_cli.command()
 def show(as_json: AsJson = False, config: Config = None) -> None:
-    """Show for each partition of both inputs where it stands, who committed that, and the consumer group."""
+    """Show the committed offset of each partition of both inputs, who committed it, and the consumer group.
+
+    Columns: `committed` is the next offset to process, `first` the first offset that the topic has, `end` the next one
+    to be written, `lag` the distance from `committed` to `end` (transaction markers included), `by` who committed.
+    """
     from streamproc.offsets.command import show_offsets
 
     _on_offsets(settings_of(config), "show", lambda desk: show_offsets(desk, consoles, as_json=as_json))
@@ -35,15 +39,19 @@ def show(as_json: AsJson = False, config: Config = None) -> None:
 
 @offsets_cli.command()
 def skip(
-    place: Annotated[str, typer.Argument(metavar="TOPIC:PARTITION:OFFSET", help="The first record to pass over.")],
-    why: Annotated[str, typer.Option("--why", help="What the dead letter says: at most 1,000 characters.")],
-    through: Annotated[int | None, typer.Option("--through", min=0, help="The last one; that one by default.")] = None,
+    place: Annotated[str, typer.Argument(metavar="TOPIC:PARTITION:OFFSET", help="The first record to skip.")],
+    why: Annotated[str, typer.Option("--why", help="The reason, kept in the dead letter: 1 to 1,000 characters.")],
+    through: Annotated[
+        int | None,
+        typer.Option("--through", min=0, help="The last offset to skip; by default only the one given."),
+    ] = None,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Pass over records that cannot be read, or must not be: they are lost, and a dead letter says so.
+    """Skip records that cannot or must not be processed.
 
-    Only the next ones in turn. A service that runs goes on behind them by itself, within a few seconds.
+    They are never processed; a dead letter records their offsets and the reason. Only the next unread records of a
+    partition can be skipped. A running service continues after them within a few seconds.
     """
     from streamproc.offsets import places
     from streamproc.offsets.command import skip_records
@@ -56,14 +64,17 @@ def skip(
 @offsets_cli.command()
 def resume(
     partition: Annotated[
-        str | None, typer.Argument(metavar="[TOPIC:PARTITION]", help="Only this; else all that stand still.")
+        str | None,
+        typer.Argument(metavar="TOPIC:PARTITION", help="The partition to resume; by default all that have stopped."),
     ] = None,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Let partitions go on that stopped because too many records were rejected, without a restart.
+    """Resume partitions that stopped because too many records were rejected, without a restart.
 
-    Watches for a few seconds which ones stand still: those that go on by themselves are left alone.
+    The limit is STREAMPROC_DEAD_LETTERS__STOP_PERCENT. The command watches for a few seconds which partitions have
+    stopped: those that continue by themselves are left alone.
+
     """
     from streamproc.offsets import places
     from streamproc.offsets.command import resume_partitions
@@ -80,13 +91,14 @@ def reset(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Go back (or on) in the events, of a service that is stopped: its states are dropped and rebuilt from there.
+    """Move a stopped service to another offset of the events topic: its states are dropped and rebuilt from there.
 
     A time finds the first record of each partition whose Kafka timestamp is that or later: records without a timestamp,
-    or with a wrong one, are not found by it. Where none is found the partition goes to its end, and what is unread is
-    passed over; --dry-run says how much.
+    or with a wrong one, are not found by it. A partition without such a record is moved to its end, and its unread
+    records are skipped; --dry-run shows how many.
 
-    May be interrupted at any time; the service does not start until the same command was run to its end.
+    It can be interrupted at any time. If it is interrupted, the service does not start until the same command has run
+    to its end.
     """
     from streamproc.offsets import places
     from streamproc.offsets.command import reset_offsets

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 What = Literal["transitions", "verdicts", "state", "alerts", "metrics", "instances", "dead-letters"]
 STDIN = Path("-")
-File = Annotated[Path, typer.Argument(help="JSON objects, one a line; -: from standard input.", allow_dash=True)]
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="JSON objects, one a line; -: from standard input.", allow_dash=True)
+]
 AvroVersion = Literal["v1", "v1_5", "v2", "v2_1"]
 
 
@@ -40,20 +42,27 @@ runs_cli = typer.Typer(no_args_is_help=True, help="Look at runs: which there are
 Url = Annotated[
     str | None,
     typer.Option(
-        "--url", help="Ask the console at this URL, not the topics; also STREAMPROC_CONSOLE__URL and __TOKEN."
+        "--url",
+        help="Ask the console at this URL instead of the topics (or set STREAMPROC_CONSOLE__URL; the token is "
+        "STREAMPROC_CONSOLE__TOKEN).",
     ),
 ]
 
 
 @runs_cli.command("list")
 def list_(
-    status: Annotated[list[str] | None, typer.Option("--status", help="In this status; may be repeated.")] = None,
+    status: Annotated[list[str] | None, typer.Option("--status", help="Only in this status; may be repeated.")] = None,
     assistant: Annotated[str | None, typer.Option("--assistant", help="Only of this assistant.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only on this model.")] = None,
     older: Annotated[
-        str | None, typer.Option("--older", help="In their status for so long at least: 10m, 2h, 3d; or since a time.")
+        str | None,
+        typer.Option(
+            "--older",
+            help="At least this long in their status: an age such as 10m, 2h or 3d, or a time such as "
+            "2026-01-31T12:00.",
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="So many; 0: all.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Show at most this many; 0: all.")] = 50,
     as_json: AsJsonLines = False,
     url: Url = None,
     config: Config = None,
@@ -85,7 +94,7 @@ def list_(
 
 @runs_cli.command()
 def show(
-    run_id: Annotated[str, typer.Argument(metavar="ID")],
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the run, as `streamproc runs list` shows it.")],
     as_json: AsJson = False,
     url: Url = None,
     config: Config = None,
@@ -119,17 +128,21 @@ def asking(settings: "Settings", url: str | None) -> "Settings":
 
 
 def tail(
-    what: Annotated[What, typer.Argument(help="Which topic.")],
+    what: Annotated[What, typer.Argument(metavar="WHAT", help="Which topic.")],
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line: times in milliseconds, bytes in base64.")
     ] = False,
     from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Also what is there already; else only what comes from now on.")
+        bool, typer.Option("--from-beginning", help="Also the records that the topic has already; else only new ones.")
     ] = False,
-    run: Annotated[str | None, typer.Option("--run", help="Only of this run.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Only of this run; metrics and instances have no run id.")
+    ] = None,
     no_follow: Annotated[
         bool,
-        typer.Option("--no-follow", help="From the beginning to where the topic ends now; else until Ctrl-C."),
+        typer.Option(
+            "--no-follow", help="End at the present end of the topic, else at Ctrl-C; implies --from-beginning."
+        ),
     ] = False,
     config: Config = None,
 ) -> None:
@@ -160,7 +173,7 @@ def send(
     """Send run objects to the input topic, each as the service would read it; one that it would reject is not sent.
 
     Each is keyed by its run's id. Without keys the events of one run would go to several partitions, and would be
-    several runs there. Exit code 1 where a line was left.
+    several runs there. Exit code 1 if a line was not sent.
     """
     from streamproc.records.command import send_lines
 
@@ -173,7 +186,7 @@ def send(
         document = {"topic": topic, "sent": counts.sent, "left": counts.left, "interrupted": counts.interrupted}
         print_json(out, document)
     else:
-        more = f"; {counted(counts.left, 'line')} left" if counts.left else ""
+        more = f"; {counted(counts.left, 'line')} not sent" if counts.left else ""
         more += "; interrupted" if counts.interrupted else ""
         print_line(err, f"sent {counted(counts.sent, 'event')} to {topic}{more}")
     if counts.interrupted:

@@ -11,7 +11,8 @@ from streamproc.runtime.rights import PRINCIPAL, granting
 
 def rights(
     command: Annotated[
-        list[str] | None, typer.Argument(help='Only of these, such as run or "dlq replay"; else of each.')
+        list[str] | None,
+        typer.Argument(metavar="COMMAND", help='Only of these, such as run or "dlq replay"; else of each.'),
     ] = None,
     principal: Annotated[
         str, typer.Option("--principal", help="Whom to grant them to, such as User:streamproc.")
@@ -19,7 +20,7 @@ def rights(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: each command's rights.")] = False,
     config: Config = None,
 ) -> None:
-    """Print the least rights in Kafka that each command needs, as the commands that grant them; asks no broker.
+    """Print the Kafka ACLs that each command needs, as `kafka-acls.sh` commands. Does not connect to a broker.
 
     $B stands for the bootstrap servers, $PRINCIPAL for the user, as in the runbooks.
     """
@@ -28,7 +29,7 @@ def rights(
     settings = settings_of(config)
     on = names(settings.application_id, settings.topic_names)
     if unknown := [each for each in command or () if each not in COMMANDS]:
-        raise WrongUsage(f"there are no rights of {unknown[0]}; there are those of: {', '.join(COMMANDS)}")
+        raise WrongUsage(f"no such command: {unknown[0]}. Known: {', '.join(COMMANDS)}")
     wanted = command or list(COMMANDS)
     if as_json:
         print_json(out, {each: as_document(rights_of(each, on)) for each in wanted})

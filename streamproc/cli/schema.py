@@ -33,7 +33,7 @@ def _schema() -> None:
 
 @schema_cli.command()
 def check(
-    names: Annotated[list[str], typer.Argument(metavar="FILE|SUBJECT...", help="Schema files, or registry subjects.")],
+    names: Annotated[list[str], typer.Argument(metavar="FILE|SUBJECT", help="Schema files, or registry subjects.")],
     version: Annotated[str, typer.Option(help="Of subjects: a number, or latest.")] = "latest",
     reference: References = None,
     as_json: AsJsonLines = False,
@@ -41,10 +41,10 @@ def check(
 ) -> None:
     """Tell what the service would read of records of a schema.
 
-    Exit code 1 where one cannot be used, 2 where one could not be checked: no such file or subject, no registry.
+    Exit code 1 if one cannot be used, 2 if one could not be checked: no such file or subject, no registry.
 
-    A FILE is an Avro schema (.avsc) or an object container file. A SUBJECT is asked of the registry of the settings,
-    which has its references.
+    A FILE is an Avro schema (.avsc) or an object container file. A SUBJECT is looked up, with its
+    references, in the schema registry of the settings.
     """
     settings = settings_of(config)
     subjects = [name for name in dict.fromkeys(names) if not _is_file(name, settings)]

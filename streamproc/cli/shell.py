@@ -33,7 +33,7 @@ consoles = Consoles(out, err)
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", help="TOML file with settings; the environment (STREAMPROC_…) goes over it."),
+    typer.Option("--config", help="TOML file with settings. Environment variables (STREAMPROC_…) override it."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead, times in milliseconds.")]
 AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line instead, times in milliseconds.")]
@@ -98,6 +98,7 @@ def set_up() -> None:
     _light_options()
     _never_unprintable()
     _unread_help()
+    _bare_errors()
     if NO_COLOR:
         from typer import rich_utils
 
@@ -126,6 +127,12 @@ def _light_options() -> None:
 def _unread_help() -> None:
     """Let --help, which typer prints with a console of its own, end as results do where nobody reads it."""
     Console.on_broken_pipe = ResultsConsole.on_broken_pipe  # type: ignore[method-assign,assignment]
+
+
+def _bare_errors() -> None:
+    """Leave out pydantic's prefix, which typer puts before what is wrong with a value."""
+    told = typer.BadParameter.format_message
+    typer.BadParameter.format_message = lambda error: told(error).replace("Value error, ", "", 1)  # type: ignore[method-assign,assignment]
 
 
 def _never_unprintable() -> None:

@@ -13,12 +13,17 @@ topics_cli = typer.Typer(no_args_is_help=True, help="Create or check the topics.
 @topics_cli.command()
 def create(
     partitions: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Of a new input topic; 4 by default, and never changed later.")
+        int | None,
+        typer.Option(
+            min=1, max=10_000, help="Partitions of a new input topic; 4 by default. They can never be changed later."
+        ),
     ] = None,
     replication_factor: Annotated[
         int | None,
         typer.Option(
-            min=1, max=100, help="Copies of each new topic; the broker's default by default. 3 in production."
+            min=1,
+            max=100,
+            help="Replicas of each new topic; without it the broker's default applies. Use 3 in production.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -36,7 +41,7 @@ def create(
     for name in names:
         print_line(out, f"created {name}")
     if not names:
-        print_line(out, "all topics exist: `streamproc topics check` tells whether they are as they must be")
+        print_line(out, "all topics exist: `streamproc topics check` tells whether they fit")
 
 
 @topics_cli.command()
@@ -56,4 +61,4 @@ def check(
     if as_json:
         print_json(out, {"partitions": count, "rights_checked": rights})
         return
-    print_line(out, f"the topics are as they must be, with {counted(count, 'partition')}")
+    print_line(out, f"the topics fit together, with {counted(count, 'partition')}")

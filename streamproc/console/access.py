@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 from starlette.datastructures import Headers
 
 from streamproc.console.callers import Caller
-from streamproc.console.tokenfile import OPERATOR, PAYLOADS, RIGHTS, ConsoleToken, ConsoleTokens
-from streamproc.errors import ConfigError
+from streamproc.console.tokenfile import OPERATOR, PAYLOADS, RIGHTS, ConsoleToken, ConsoleTokens, WrongAccess
 from streamproc.settings.console import ConsoleSettings
 
 LOCAL = "local"
@@ -39,7 +38,7 @@ class AccessRefused(Exception):
 
 
 class Access:
-    """Authenticates callers. Raises ConfigError where the settings would admit everybody from anywhere."""
+    """Authenticates callers. Raises WrongAccess where the settings would admit everybody from anywhere."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self._settings = settings
@@ -47,13 +46,13 @@ class Access:
         self._networks = [_network(text) for text in settings.proxy_networks]
         self._is_open = settings.tokens_file is None and settings.proxy_header is None
         if self._is_open and not is_loopback(settings.host):
-            raise ConfigError(
+            raise WrongAccess(
                 f"the console would be open to everybody who reaches {settings.host}: set "
                 "STREAMPROC_CONSOLE__TOKENS_FILE (`streamproc console token NAME` makes a line of it), or "
                 "STREAMPROC_CONSOLE__PROXY_HEADER and __PROXY_NETWORKS, or leave STREAMPROC_CONSOLE__HOST at 127.0.0.1"
             )
         if (settings.proxy_header is None) != (not settings.proxy_networks):
-            raise ConfigError("STREAMPROC_CONSOLE__PROXY_HEADER and __PROXY_NETWORKS go together: set both, or neither")
+            raise WrongAccess("STREAMPROC_CONSOLE__PROXY_HEADER and __PROXY_NETWORKS go together: set both, or neither")
         self._tokens = None if settings.tokens_file is None else ConsoleTokens(settings.tokens_file)
 
     @property
@@ -157,4 +156,4 @@ def _network(text: str) -> Network:
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise ConfigError(f"STREAMPROC_CONSOLE__PROXY_NETWORKS: {text!r} is no network such as 10.0.0.0/8") from None
+        raise WrongAccess(f"STREAMPROC_CONSOLE__PROXY_NETWORKS: {text!r} is not a network such as 10.0.0.0/8") from None

@@ -22,6 +22,10 @@ FORM = (
 log = structlog.get_logger(__name__)
 
 
+class WrongAccess(ConfigError):
+    """The settings, the file of tokens or a name in it are wrong; the message says what is accepted."""
+
+
 class ConsoleToken(NamedTuple):
     """A name with rights, and the SHA-256 of the secret that proves it."""
 
@@ -33,7 +37,7 @@ class ConsoleToken(NamedTuple):
 class ConsoleTokens:
     """The tokens of a file, which is read again when it changes.
 
-    Any fault at the start raises ConfigError. Later, an invalid line admits nobody, and an unreadable file admits no
+    Any fault at the start raises WrongAccess. Later, an invalid line admits nobody, and an unreadable file admits no
     caller at all: a token that was removed must not become valid again because of another mistake.
     """
 
@@ -43,11 +47,11 @@ class ConsoleTokens:
             self._version = self._look()
             self._tokens, faults = tokens_in(path.read_bytes())
         except OSError as error:
-            raise ConfigError(f"STREAMPROC_CONSOLE__TOKENS_FILE {path}: {error.strerror}") from None
+            raise WrongAccess(f"STREAMPROC_CONSOLE__TOKENS_FILE {path} cannot be read: {error.strerror}") from None
         if faults:
-            raise ConfigError(f"{path} line {faults[0]} is no token: {FORM}")
+            raise WrongAccess(f"{path} line {faults[0]} is not a token: {FORM}")
         if not self._tokens:
-            raise ConfigError(f"{path} has no token, so nobody could come in: on a line {FORM}")
+            raise WrongAccess(f"{path} has no token, so nobody could log in: on a line {FORM}")
 
     def whose(self, secret: str) -> ConsoleToken | None:
         """Return the token with a secret. All tokens are compared, each in constant time."""
@@ -96,11 +100,11 @@ def tokens_in(text: bytes) -> tuple[Sequence[ConsoleToken], Sequence[int]]:
 
 
 def new_token(name: str, rights: Sequence[str]) -> tuple[str, str]:
-    """Return a new secret, and its line for the file; raises ConfigError for an invalid name."""
+    """Return a new secret, and its line for the file; raises WrongAccess for an invalid name."""
     secret = secrets.token_urlsafe(32)
     line = f"{name} {','.join(rights)} sha256:{digest_of(secret)}"
     if LINE.fullmatch(line) is None:
-        raise ConfigError(f"{name!r}: a name is made of up to 64 letters, digits, and . _ @ -")
+        raise WrongAccess(f"{name!r}: a name is made of up to 64 letters, digits, and . _ @ -")
     return secret, line
 
 

@@ -112,12 +112,17 @@ class SentEvents(NamedTuple):
         }
 
 
-async def send_until_signal(settings: Settings, load: Load) -> SentEvents:
-    """Feed until SIGINT, SIGTERM or the last event; return what was sent. Raises as `feed`."""
+async def send_until_signal(settings: Settings, load: Load, on_start: Callable[[], None]) -> SentEvents:
+    """Feed until SIGINT, SIGTERM or the last event; return what was sent. Raises as `feed`.
+
+    `on_start` is called when the first event is sent.
+    """
     sent: Counter[str] = Counter()
     began = time.monotonic()
 
     def on_sent(kind: str) -> None:
+        if not sent:
+            on_start()
         sent[kind] += 1
 
     with stop_on_signal() as stop:

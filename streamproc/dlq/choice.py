@@ -108,7 +108,7 @@ def place(text: str) -> Place:
     """Read the place of one letter; raises WrongFilter."""
     match = _PLACE.fullmatch(text)
     if match is None:
-        raise WrongFilter(f"{text!r} is no place of a letter: give partition and offset, such as 0:17")
+        raise WrongFilter(f"{text!r} is not the place of a dead letter: give partition and offset, such as 0:17")
     return int(match[1]), int(match[2])
 
 
@@ -125,7 +125,7 @@ def moment(option: str, text: str | None, now_ms: int) -> int | None:
     except (ValueError, OverflowError):
         raise WrongFilter(
             f"{option} {text!r}: give an age such as 90m, 2h or 3d, or a time such as 2026-01-31T12:00 "
-            "(UTC unless it has an offset such as +02:00)"
+            "(UTC unless it names a time zone, as in +02:00)"
         ) from None
 
 

@@ -144,14 +144,16 @@ async def _find(kafka: Kafka, topics: TopicSettings, place: Place) -> tuple[Lett
     def take(letter: Letter | Foreign, receipts: Receipts) -> None:
         if isinstance(letter, Foreign):
             raise ConfigError(
-                f"{topics.dead_letters} {letter.place} is no dead letter, somebody else wrote it: {letter.flaw}"
+                f"{letter.place} of {topics.dead_letters} is not a dead letter of streamproc, another program wrote "
+                f"it: {letter.flaw}"
             )
         matches.append((letter, receipts.of(letter)))
 
     await scan(kafka, names_of(topics), Choice(places=frozenset([place])), take)
     if not matches:
         raise ConfigError(
-            f"{topics.dead_letters} holds nothing at {place[0]}:{place[1]}: `streamproc dlq list` shows what is there"
+            f"there is no dead letter at partition {place[0]}, offset {place[1]} of {topics.dead_letters} (retention "
+            "may have deleted it): `streamproc dlq list` shows those that exist"
         )
     return matches[0]
 
@@ -161,13 +163,16 @@ def _write(value: bytes | None, path: Path) -> None:
     try:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise ConfigError(f"--out {path}: {error.strerror}; give the name of a file that does not exist yet") from None
+        raise ConfigError(
+            f"--out {path} cannot be created: {error.strerror}. Name a new file in a directory that exists and that "
+            "you may write to"
+        ) from None
     try:
         with os.fdopen(number, "wb") as file:
             file.write(value or b"")
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise ConfigError(f"--out {path}: {error.strerror}; give the name of a file on another disk") from None
+        raise ConfigError(f"--out {path} cannot be written: {error.strerror}. Name a file on another disk") from None
 
 
 def _nothing_matches(err: Console, others: LetterCounts) -> None:
@@ -204,8 +209,8 @@ def _summary(out: Console, terms: ReplayTerms, plan: ReplayPlan, replay: LetterR
             doubt = f"up to {replay.in_doubt:,} of them may have been sent: the next replay finds out"
             grid.add_row("still to be replayed", f"{replay.remaining:,}", doubt if replay.in_doubt else "")
     if before := plan.counts[LetterVerdict.REPLAYED]:
-        grid.add_row(LetterVerdict.REPLAYED.value, f"{before:,}", "")
+        grid.add_row(LetterVerdict.REPLAYED.told, f"{before:,}", "")
     for verdict, count, which in plan.left():
         limit = f" ({terms.limits.attempts:,})" if verdict is LetterVerdict.EXHAUSTED else ""
-        grid.add_row(verdict.value + limit, f"{count:,}", Text(escaped(which)))
+        grid.add_row(verdict.told + limit, f"{count:,}", Text(escaped(which)))
     print_wide(out, grid)

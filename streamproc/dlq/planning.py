@@ -27,7 +27,7 @@ NAMED = 5
 
 
 class LetterVerdict(StrEnum):
-    """What becomes of a letter; the values are shown to people."""
+    """What becomes of a letter; the values are keys of the console's API."""
 
     REPLAY = "to be replayed"
     REPLAYED = "replayed before"
@@ -45,6 +45,11 @@ class LetterVerdict(StrEnum):
     LOST = "left: cut, and its original is no longer in the events topic"
     SKIPPED = "left: passed over by `streamproc offsets skip`, there is no record to send"
     FOREIGN = "left: no dead letter, somebody else wrote it"
+
+    @property
+    def told(self) -> str:
+        """The text for people, to whom "left" would say that it is still to be done."""
+        return self.value.replace("left: ", "not replayed: ", 1)
 
 
 LEFT = (

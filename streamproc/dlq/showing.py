@@ -58,7 +58,7 @@ def totals(listing: LetterListing) -> Iterator[str]:
 
 def nothing_matches(others: LetterCounts) -> Iterator[str]:
     """Yield lines about the letters that there are, when none passes the filter."""
-    yield f"none of {others.reasons.total():,} dead letters is meant; there are"
+    yield f"none of the {others.reasons.total():,} dead letters matches the filter. By reason and schema they are:"
     yield from by(others)
 
 
@@ -72,16 +72,16 @@ def warnings(unmended: Counter[str], nothing_at: Iterable[tuple[int, int]]) -> I
     """Yield lines about letters that will be rejected again, and about places without a letter."""
     if unmended:
         yield (
-            f"these settings still do not know {_counts(unmended)}: such letters are going to be rejected again; "
+            f"these settings still do not know {_counts(unmended)}: such dead letters will be rejected again; "
             "name the schema in profiles.<name>.schemas or set a registry first"
         )
     for partition, offset in nothing_at:
-        yield f"there is nothing at {partition}:{offset}"
+        yield f"there is no dead letter at {partition}:{offset}"
 
 
 def foreign(count: int) -> str:
     """Return the line about records that are no dead letters."""
-    return f"{count:,} records of the topic are no dead letters: somebody else wrote them"
+    return f"{count:,} records of the topic are not dead letters of streamproc: another program wrote them"
 
 
 def details(letter: Letter, receipt: Receipt | None) -> Iterator[tuple[str, str]]:
@@ -102,7 +102,7 @@ def details(letter: Letter, receipt: Receipt | None) -> Iterator[tuple[str, str]
     if letter.original is not None and letter.is_cut:
         yield "cut", escaped(letter.original.cut)
     if letter.through is not None:
-        yield "passed over", f"offsets {letter.source.offset} to {letter.through}"
+        yield "skipped", f"offsets {letter.source.offset} to {letter.through}"
     yield "headers", f"{len(letter.headers):,}"
     for name, value in letter.headers:
         yield f"  {escaped_bytes(named(name), MAX_CHARS)}", _bytes(value)

@@ -18,7 +18,7 @@ class DeliveryResult(Vocabulary):
 
     DELIVERED = "delivered", "The receiver took it."
     FAILED = "failed", "There was no answer, or one such as 503: it is tried again."
-    REFUSED = "refused", "The receiver will never take it: it is passed over."
+    REFUSED = "refused", "The receiver will never accept it: it is skipped."
     DROPPED = "dropped", "It was given up: too old, or there were too many."
 
 

@@ -86,7 +86,7 @@ class Subscription:
             except RecordRejected as error:
                 where = {"partition": partition, "offset": record.offset}
                 log.warning(
-                    "a record is no alert, it is passed over", receiver=self._sink.name, why=str(error), **where
+                    "a record is not an alert, it is skipped", receiver=self._sink.name, why=str(error), **where
                 )
                 self._observer.sent(self._sink.name, DeliveryResult.DROPPED, 1)
                 self._sink.skip(partition, record.offset)

@@ -32,7 +32,7 @@ async def skip_records(desk: Desk, passage: Passage, consoles: Consoles, *, as_j
     """Pass over records, and say so; raises as `skip`."""
     with stop_on_signal() as stop:
         try:
-            await unless_stopped(stop, skip(desk, passage), f"{passage.offsets} of {passage.source} were passed over")
+            await unless_stopped(stop, skip(desk, passage), f"{passage.offsets} of {passage.source} were skipped")
         except Interrupted as interrupted:
             print_line(consoles.err, f"{interrupted}, or just then: `streamproc offsets show` tells")
             return ExitCode.INTERRUPTED

@@ -26,7 +26,10 @@ from streamproc.runtime.ports import Outputs, TopicPartition, Unreadable
 from streamproc.runtime.position import Position
 
 ATTEMPTS = 5
-UNCONFIRMED = "it was not confirmed", "`streamproc offsets show` tells where it stands; repeat the command"
+UNCONFIRMED = (
+    "the change was not confirmed",
+    "Check `streamproc offsets show`: if the committed offset has not changed, repeat the command",
+)
 
 
 class ChangeRefused(ConfigError):
@@ -101,13 +104,14 @@ async def _refuse_unreadable(desk: Desk, source: TopicPartition) -> None:
 
 async def _refuse_misplaced(desk: Desk, partition: PartitionStanding, position: Position, passage: Passage) -> None:
     source, first, through = passage.source, passage.first, passage.through
-    stands = f"{source} stands at offset {position.offset}, and holds {partition.first} to {partition.end - 1}"
     if partition.end == partition.first:
-        raise ChangeRefused(f"{source} holds nothing that could be passed over")
+        raise ChangeRefused(f"{source} has no records, so there is nothing to skip")
     if first < position.offset:
-        raise ChangeRefused(f"offset {first} of {source} is committed already: {stands}")
+        raise ChangeRefused(
+            f"offset {first} of {source} is already committed; the next offset to process is {position.offset}"
+        )
     if through >= partition.end:
-        raise ChangeRefused(f"offset {through} of {source} is not there: {stands}")
+        raise ChangeRefused(f"offset {through} of {source} does not exist yet; the last one is {partition.end - 1}")
     before = await next_unread(desk.kafka, source, max(position.offset, partition.first), first)
     if before is not None:
-        raise ChangeRefused(f"offset {before} of {source} lies before {first} and is unread: {stands}")
+        raise ChangeRefused(f"offset {before} of {source} comes before {first} and is unread: process or skip it first")

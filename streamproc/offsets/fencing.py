@@ -35,6 +35,8 @@ async def fenced(
         await transactions.fence()
         yield commit
     except TaskInvalid as error:
-        raise Overruled(f"{flaw}, somebody else works on {source}: {error}. {way_out}") from error
+        raise Overruled(
+            f"{flaw} ({error}): another process took over {source}, or Kafka did not answer in time. {way_out}"
+        ) from error
     finally:
         await transactions.close()

@@ -45,10 +45,10 @@ def passage(place: str, through: int | None, why: str) -> Passage:
     """Read which records are to be skipped; raises WrongPlace."""
     match = _PLACE.fullmatch(place)
     if match is None:
-        raise WrongPlace(f"{place!r} is no place: give topic, partition and offset, such as run-events:0:17")
+        raise WrongPlace(f"{place!r} is not a place: give topic, partition and offset, such as run-events:0:17")
     first = int(match[3])
     if through is not None and through < first:
-        raise WrongPlace(f"--through {through} lies before {place}: it names the last offset that is passed over")
+        raise WrongPlace(f"--through {through} lies before {place}: it names the last offset to skip")
     if not why.strip() or len(why) > MAX_WHY_CHARS:
         raise WrongPlace(
             f"--why has {len(why):,} characters: say in 1 to {MAX_WHY_CHARS:,} why nobody needs the records"
@@ -60,7 +60,7 @@ def partition(text: str) -> TopicPartition:
     """Read a partition; raises WrongPlace."""
     match = _PARTITION.fullmatch(text)
     if match is None:
-        raise WrongPlace(f"{text!r} is no partition: give topic and number, such as run-events:0")
+        raise WrongPlace(f"{text!r} is not a partition: give topic and number, such as run-events:0")
     return TopicPartition(match[1], int(match[2]))
 
 
@@ -79,6 +79,6 @@ def target(text: str) -> Target:
     if time_ms < 0:
         raise WrongPlace(
             f"--to {text!r}: give {EARLIEST}, an offset such as 1700, or a time such as 2026-01-31T12:00:00Z (UTC "
-            "unless it has an offset such as +02:00)"
+            "unless it names a time zone, as in +02:00)"
         )
     return Target(time_ms=time_ms)

@@ -35,7 +35,10 @@ from streamproc.runtime.topics import check_topics
 
 AT_ONCE = 5_000
 """How many tombstones one transaction writes."""
-UNFINISHED = "the reset is not finished", "Stop every instance of the service, and run it again"
+UNFINISHED = (
+    "the reset is not finished",
+    "Stop every instance of the service, then run the same `streamproc offsets reset` again: it continues from there",
+)
 
 
 class PartitionReset(NamedTuple):

@@ -73,23 +73,23 @@ def skipped(passage: Passage, dead_letters: str) -> str:
     """Describe the records that were skipped."""
     source, behind = passage.source, passage.through + 1
     return (
-        f"passed over {passage.offsets} of {source} ({escaped(passage.why)}): it goes on at {behind}, a dead letter in "
-        f"{dead_letters} partition {source.partition} says so"
+        f"skipped {passage.offsets} of {source} ({escaped(passage.why)}): it continues at {behind}; a dead letter in "
+        f"{dead_letters} partition {source.partition} records this"
     )
 
 
 def nothing_runs(application_id: str) -> str:
     """Explain why nothing was resumed."""
     return (
-        f"no service runs: group {application_id} has no members. Rejections are counted in memory, and the count "
-        "begins anew when it starts: nothing is to be resumed"
+        f"the service is not running (group {application_id} has no members), so there is nothing to resume: start it, "
+        "and it begins counting rejections anew"
     )
 
 
 def moves(resets: Sequence[PartitionReset]) -> Table:
     """Return what becomes of each partition."""
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("partition", "from", "to", "read again", "passed over", "runs dropped and rebuilt"):
+    for name in ("partition", "from", "to", "read again", "skipped", "runs dropped and rebuilt"):
         grid.add_column(name, overflow="fold", justify="right")
     for move in resets:
         number, before = str(move.before.source.partition), move.before
@@ -103,7 +103,10 @@ def clamped(resets: Sequence[PartitionReset]) -> Iterator[str]:
     for move in resets:
         if move.requested is not None:
             before = move.before
-            yield f"{before.source} holds offsets {before.first} to {before.end}: {move.to} instead of {move.requested}"
+            yield (
+                f"{before.source} begins at offset {before.first}, and its end is {before.end}: {move.to} instead of "
+                f"{move.requested}"
+            )
 
 
 def passed(resets: Sequence[PartitionReset]) -> str:
@@ -116,7 +119,7 @@ def passed(resets: Sequence[PartitionReset]) -> str:
         ", ".join(str(move.before.source.partition) for move in skipping),
     )
     return (
-        f"{count:,} records that were never processed are passed over: partitions {names} (by their offsets, those of "
+        f"{count:,} records that were never processed are skipped: partitions {names} (by their offsets, those of "
         "transaction markers among them)"
     )
 

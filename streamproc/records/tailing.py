@@ -79,7 +79,7 @@ class _ShownRecords:
                 except Gone as gone:  # Retention was quicker, or the topic was made anew.
                     await reader.seek(gone.first or 0)
                 except Unreadable as error:
-                    self._say(f"{error}; it is passed over")
+                    self._say(f"{error}; it is skipped")
                     await reader.seek(error.last + 1)
                 else:
                     self._print(place, [record for record in records if follow or record.offset < last])

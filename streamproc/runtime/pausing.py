@@ -216,7 +216,7 @@ class Pauses:
 def with_way_out(error: Unreadable) -> str:
     """Say what cannot be read, and the command that passes over it."""
     place = f"{error.place.topic}:{error.place.partition}:{error.first}"
-    return f'{error}. To pass over it: `streamproc offsets skip {place} --through {error.last} --why "..."`'
+    return f'{error}. To skip it: `streamproc offsets skip {place} --through {error.last} --why "..."`'
 
 
 def _shown(headers: Sequence[bytes]) -> str:

@@ -57,6 +57,9 @@ def test_each_code_has_a_meaning():
         (["dlq", "list", "--limit", "many"], ExitCode.WRONG_USAGE),
         (["rights", "nobody"], ExitCode.WRONG_USAGE),
         (["replay", os.devnull], ExitCode.FAILED),
+        (["replay", "/nonexist.avro"], ExitCode.WRONG_USAGE),
+        (["console", "token", "a b"], ExitCode.WRONG_USAGE),
+        (["tail", "foo"], ExitCode.WRONG_USAGE),
     ],
     ids=lambda value: value.name if isinstance(value, ExitCode) else " ".join(value),
 )
@@ -89,7 +92,7 @@ def test_a_signal_ends_a_command_that_has_nothing_to_put_in_order(number, code):
         f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{WAITS}",
     ]
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*command, "replay", "x"], env=environment(), text=True, **streams) as process:
+    with subprocess.Popen([*command, "replay", os.devnull], env=environment(), text=True, **streams) as process:
         assert process.stdout.readline() == "reading\n"
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)

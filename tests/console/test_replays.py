@@ -25,7 +25,7 @@ async def test_a_dry_run_warns_of_letters_whose_schema_is_still_unknown(monkeypa
     done = await dry_run(Desk(), monkeypatch, LetterFilter())
     assert done.to_replay == 3
     [warning] = done.warnings
-    assert "these settings still do not know none 2: such letters are going to be rejected again" in warning
+    assert "these settings still do not know none 2: such dead letters will be rejected again" in warning
 
 
 async def test_a_dry_run_of_other_letters_warns_of_nothing(monkeypatch):

@@ -19,7 +19,7 @@ from streamproc.dlq.choice import Choice, WrongFilter
 from streamproc.dlq.command import Payload, list_letters, replay_letters, show_letter
 from streamproc.dlq.limits import ReplayLimits
 from streamproc.dlq.listing import LetterListing
-from streamproc.errors import BrokerUnavailable, ConfigError, TaskInvalid
+from streamproc.errors import KNOWN_REASONS, BrokerUnavailable, ConfigError, TaskInvalid
 from streamproc.printing import Consoles
 from tests.support.application import always
 from tests.support.desk import EVERYTHING, NOW_MS, Desk, knows_all
@@ -93,7 +93,10 @@ async def test_where_nothing_matches_it_says_what_there_is(command, desk: Desk, 
     desk.fail(2)
     desk.fail(1, partition=1, reason="bad_time")
     await command(desk, screen, choice=Choice(reasons=frozenset(["unknwon_schema"])))
-    said = "none of 3 dead letters is meant; there are\nby reason: unknown_schema 2, bad_time 1\nby schema: none 3\n"
+    said = (
+        "none of the 3 dead letters matches the filter. By reason and schema they are:\n"
+        "by reason: unknown_schema 2, bad_time 1\nby schema: none 3\n"
+    )
     assert said in screen.err
 
 
@@ -103,7 +106,11 @@ def test_a_reason_that_there_is_not_is_warned_of(capsys: pytest.CaptureFixture[s
     assert dlq_cli._choice(reasons=["bad_time"], **nothing).reasons == {"bad_time"}
     assert capsys.readouterr().err == ""
     assert dlq_cli._choice(reasons=["unknwon_schema"], **nothing).reasons == {"unknwon_schema"}
-    assert "no record is rejected as unknwon_schema; there is: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (
+        "unknown reason unknwon_schema; nothing will match unless another release wrote it. Known: bad_framing" in said
+    )
+    assert all(reason in said for reason in KNOWN_REASONS)
 
 
 async def test_only_what_is_still_to_be_done_is_listed_if_asked_for(desk: Desk, screen: Screen) -> None:
@@ -124,7 +131,7 @@ async def test_what_is_going_to_be_rejected_again_is_said_before(desk: Desk, scr
     desk.fail(1, reason="bad_time")
     limits = ReplayLimits(3, 10_000, knows=lambda _: False)
     await replay_letters(desk.kafka, desk.topics, EVERYTHING, limits, screen.consoles, dry_run=True)
-    assert "these settings still do not know none 2: such letters are going to be rejected again" in screen.err
+    assert "these settings still do not know none 2: such dead letters will be rejected again" in screen.err
     assert screen.row("would be replayed") == ["3", "by reason: unknown_schema 2, bad_time 1; by schema: none 3"]
 
 
@@ -133,10 +140,10 @@ async def test_a_place_that_holds_nothing_is_named(desk: Desk, screen: Screen) -
     desk.fail(2)
     await replayed(desk, screen, dry_run=True, choice=Choice(places=frozenset([(0, 1), (0, 99), (1, 7)])))
     assert screen.row("would be replayed")[0] == "1"
-    assert "there is nothing at 0:99\nthere is nothing at 1:7\n" in screen.err
+    assert "there is no dead letter at 0:99\nthere is no dead letter at 1:7\n" in screen.err
     other = Choice(places=frozenset([(0, 1)]), reasons=frozenset(["bad_time"]))
     await replayed(desk, screen, dry_run=True, choice=other)
-    assert "nothing at 0:1" not in screen.err, "there is a letter, of another reason"
+    assert "no dead letter at 0:1" not in screen.err, "there is a letter, of another reason"
 
 
 def test_a_range_that_holds_nothing_is_refused() -> None:
@@ -151,7 +158,7 @@ async def test_where_something_matches_nothing_else_is_said(desk: Desk, screen: 
     desk.fail(2, topic="run-measurements")
     desk.fail(1, reason="bad_time")
     assert await replayed(desk, screen, choice=Choice(reasons=frozenset(["unknown_schema"]))) == 0
-    assert "there are" not in screen.err
+    assert "matches" not in screen.err
 
 
 async def test_json_is_one_object_a_line_and_nothing_else(desk: Desk, screen: Screen) -> None:
@@ -160,7 +167,7 @@ async def test_json_is_one_object_a_line_and_nothing_else(desk: Desk, screen: Sc
     desk.log("dead_letters").append((None, b"x", NOW_MS, []), "committed")
     await listed(desk, screen, as_json=True)
     assert [json.loads(line)["place"] for line in screen.out.splitlines()] == ["0:0", "0:1", "0:2"]
-    assert screen.err == "1 records of the topic are no dead letters: somebody else wrote them\n"
+    assert screen.err == "1 records of the topic are not dead letters of streamproc: another program wrote them\n"
 
 
 async def test_show_prints_the_value_only_if_asked_to(desk: Desk, screen: Screen) -> None:
@@ -229,7 +236,7 @@ async def test_a_value_that_the_disk_has_no_room_for_leaves_no_half_of_it(tmp_pa
     )
     command = [sys.executable, "-B", "-c", code, str(file)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert "File too large; give the name of a file on another disk" in done.stdout, done.stderr
+    assert "cannot be written: File too large. Name a file on another disk" in done.stdout, done.stderr
     assert not file.exists()
 
 
@@ -248,7 +255,7 @@ async def test_a_dry_run_says_what_would_be_done(desk: Desk, screen: Screen) -> 
     desk.fail(1, topic="run-measurements")
     assert await replayed(desk, screen, dry_run=True) == 0
     assert screen.row("would be replayed") == ["4", "by reason: unknown_schema 4; by schema: none 4"]
-    assert screen.row("left: not from the events topic") == ["1", "0:4 (from run-measurements)"]
+    assert screen.row("not replayed: not from the events topic") == ["1", "0:4 (from run-measurements)"]
     assert desk.sent() == {}
 
 
@@ -262,7 +269,7 @@ async def test_a_replay_says_what_it_did(desk: Desk, screen: Screen) -> None:
     again = Screen()
     assert await replayed(desk, again, max_attempts=1) == 0
     assert (again.row("replayed"), again.row("replayed before")) == (["0"], ["4"])
-    assert again.row("left: as many attempts as allowed (1)") == ["4", "0:4, 0:5, 0:6, 0:7"]
+    assert again.row("not replayed: as many attempts as allowed (1)") == ["4", "0:4, 0:5, 0:6, 0:7"]
 
 
 async def test_a_terminal_gets_a_bar(desk: Desk) -> None:

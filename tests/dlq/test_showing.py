@@ -194,4 +194,4 @@ def test_a_letter_that_is_cut_is_shown_as_large_as_the_record_came():
 
 def test_what_was_passed_over_is_shown_with_its_offsets():
     said = dict(showing.details(letter(reason="skipped")._replace(through=52), None))
-    assert said["passed over"] == "offsets 40 to 52"
+    assert said["skipped"] == "offsets 40 to 52"

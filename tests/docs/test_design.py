@@ -124,9 +124,6 @@ def messages() -> Iterator[tuple[Path, str]]:
         yield from ((path, text) for node in ast.walk(tree) if id(node) not in alone for text in _texts(node))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="runtime/aio/group.py, whose message another change rewrites; then this mark goes"
-)
 def test_no_message_names_a_readme() -> None:
     """It is a door: what a message explains is in docs/, under a heading that the message names."""
     assert [(path.name, text) for path, text in messages() if "README" in text] == []

@@ -226,11 +226,11 @@ async def test_each_refusal_says_at_the_start_what_was_said_and_which_setting(si
 @pytest.mark.parametrize(
     ("name", "more", "parts"),
     [
-        ("http", {}, ["is no Kafka, it speaks HTTP"]),
+        ("http", {}, ["is not a Kafka broker, it speaks HTTP"]),
         ("http", {"security_protocol": "SSL"}, ["does not speak TLS on this port", "SECURITY_PROTOCOL=PLAINTEXT"]),
-        ("silent", {}, ["takes the connection and answers no request"]),
-        ("silent", {"security_protocol": "SSL"}, ["answers no connection or TLS handshake"]),
-        ("hangs up", {}, ["hangs up without an answer", "SECURITY_PROTOCOL"]),
+        ("silent", {}, ["accepts the connection, but does not answer the request"]),
+        ("silent", {"security_protocol": "SSL"}, ["does not answer the connection or TLS handshake attempt"]),
+        ("hangs up", {}, ["closes the connection without an answer", "SECURITY_PROTOCOL"]),
     ],
 )
 async def test_what_is_no_kafka_is_named(
@@ -246,7 +246,7 @@ async def test_an_address_where_nobody_is_is_named() -> None:
     """Nothing listens; the name is none; and of several each with its cause."""
     nothing = f"{HOST}:{free_port()}"
     settings = _settings(f"{nothing},{NOWHERE}")
-    parts = (f"{nothing} takes no connection, nothing listens there", f"{NOWHERE} cannot be resolved")
+    parts = (f"{nothing} refuses the connection: nothing listens on this port", f"{NOWHERE} cannot be resolved")
     await _refused(Client(settings), settings, *parts, "BOOTSTRAP_SERVERS")
 
 
@@ -254,7 +254,7 @@ async def test_a_broker_that_sends_its_clients_elsewhere_is_told_by_that_address
     """It answers at the address of the settings, and names another one as its own."""
     failure = await _failure(_settings(site.at("MISLEADING")))
     assert f"Kafka did not answer: {NOWHERE} cannot be resolved (" in str(failure)
-    assert "the broker's advertised.listeners where this address is not in it" in str(failure)
+    assert "if this address is not listed there, check the broker's advertised.listeners" in str(failure)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_a_command_ends_with_the_same_words(site: Site, service: Fleet, command:
     assert (code, output) == (1, "")
     said = " ".join(errors.split())
     assert said.startswith(
-        f"streamproc: cannot connect to Kafka at {where}: {where} refuses the log in of user worker by SCRAM-SHA-512 ("
+        f"streamproc: cannot connect to Kafka at {where}: {where} refuses the login of user worker by SCRAM-SHA-512 ("
     )
     assert said.endswith(f": check {SETTING}SASL_USERNAME and {SETTING}SASL_PASSWORD")
     assert OTHER_PASSWORD not in said
@@ -286,10 +286,10 @@ async def test_a_password_that_works_no_longer_is_told_while_running(site: Site,
     await asyncio.to_thread(_set_password, inside, OTHER_PASSWORD)
     await asyncio.to_thread(site.kafka.kill)
     try:
-        await eventually(lambda: _says(worker, Word.NOTHING_LISTENS, f"{where} takes no connection"))
+        await eventually(lambda: _says(worker, Word.NOTHING_LISTENS, f"{where} refuses the connection"))
     finally:
         await asyncio.to_thread(site.kafka.start_again)
-        refused = f"{where} refuses the log in of user worker by SCRAM-SHA-512 ("
+        refused = f"{where} refuses the login of user worker by SCRAM-SHA-512 ("
         try:
             await eventually(lambda: _says(worker, Word.LOGIN_REFUSED, refused, f"{SETTING}SASL_PASSWORD"))
         finally:

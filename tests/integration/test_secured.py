@@ -87,7 +87,7 @@ async def test_the_service_works_over_tls_with_a_log_in(secured: Secured, servic
     [
         (
             {"KAFKA__SASL_PASSWORD": "guessed"},
-            "127.0.0.1:[0-9]+ refuses the log in of user worker by PLAIN .*STREAMPROC_KAFKA__SASL_PASSWORD",
+            "127.0.0.1:[0-9]+ refuses the login of user worker by PLAIN .*STREAMPROC_KAFKA__SASL_PASSWORD",
         ),
         (
             {"KAFKA__SSL_CAFILE": certifi.where()},

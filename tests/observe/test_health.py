@@ -438,7 +438,7 @@ def test_a_broker_that_is_away_is_no_fencing(bench):
     )
 
 
-REFUSED = Diagnosis(Word.LOGIN_REFUSED, "kafka:9092 refuses the log in of user worker: check the password")
+REFUSED = Diagnosis(Word.LOGIN_REFUSED, "kafka:9092 refuses the login of user worker: check the password")
 
 
 @pytest.mark.parametrize(

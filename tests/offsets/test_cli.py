@@ -14,10 +14,10 @@ from streamproc.cli.shell import WrongUsage
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["skip", "nonsense", "--why", "x"], "no place"),
+        (["skip", "nonsense", "--why", "x"], "not a place"),
         (["skip", "run-events:0:5", "--through", "4", "--why", "x"], "lies before"),
         (["skip", "run-events:0:5", "--why", " "], "--why has 1 characters"),
-        (["resume", "run-events"], "no partition"),
+        (["resume", "run-events"], "not a partition"),
         (["reset", "--to", "yesterday"], "give earliest"),
     ],
 )

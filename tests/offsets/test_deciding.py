@@ -54,7 +54,7 @@ async def test_a_passage_is_a_dead_letter_and_the_offset_behind_it(screen):
     assert said["streamproc.error.message"] == b"disk\x1b[2J failed"
     assert (said["streamproc.source.topic"], said["streamproc.source.partition"]) == (b"run-events", b"0")
     assert (said["streamproc.source.offset"], said["streamproc.skipped.through"]) == (b"1", b"3")
-    assert r"passed over offsets 1 to 3 of run-events partition 0 (disk\x1b[2J failed): it goes on at 4" in screen.out
+    assert r"skipped offsets 1 to 3 of run-events partition 0 (disk\x1b[2J failed): it continues at 4" in screen.out
     async with it.working():
         await it.drained()
     assert it.ids("transitions") == ["run-events:0:0", "run-events:0:4"]
@@ -96,13 +96,13 @@ async def test_nothing_is_passed_over_in_front_of_which_something_is_unread():
     log.mark()
     it.send("completed")
     for place, words in (
-        ("run-events:0:0", "offset 0 of run-events partition 0 is committed already: .* stands at offset 1"),
-        ("run-events:0:5", "offset 2 of run-events partition 0 lies before 5 and is unread"),
-        ("run-events:0:6", "offset 6 of run-events partition 0 is not there: .* holds 0 to 5"),
+        ("run-events:0:0", "offset 0 of run-events partition 0 is already committed; the next offset to process is 1"),
+        ("run-events:0:5", "offset 2 of run-events partition 0 comes before 5 and is unread: process or skip it first"),
+        ("run-events:0:6", "offset 6 of run-events partition 0 does not exist yet; the last one is 5"),
     ):
         with pytest.raises(ChangeRefused, match=words):
             await skip(desk_of(it), passage(place, None, "why"))
-    with pytest.raises(ChangeRefused, match="offset 6 of run-events partition 0 is not there"):
+    with pytest.raises(ChangeRefused, match="offset 6 of run-events partition 0 does not exist yet"):
         await skip(desk_of(it), passage("run-events:0:2", 6, "why"))
     assert not it.output("dead_letters")
     await skip(desk_of(it), passage("run-events:0:2", 3, "why"))
@@ -149,7 +149,7 @@ async def test_a_transaction_that_fails_changes_nothing(point):
     it = await _damaged()
     before = it.kafka.offsets[it.source()]
     it.kafka.fault = always(point, lambda: TaskInvalid("fenced"))
-    with pytest.raises(ConfigError, match="it was not confirmed"):
+    with pytest.raises(ConfigError, match="the change was not confirmed"):
         await skip(desk_of(it), passage("run-events:0:1", None, "why"))
     assert it.kafka.offsets[it.source()] == before
     it.kafka.fault = no_fault
@@ -325,7 +325,7 @@ async def test_resume_says_that_no_service_runs(screen):
     before = dict(it.kafka.offsets)
     assert await resume_partitions(desk_of(it), None, screen.consoles) == 0
     assert it.kafka.offsets == before
-    assert "no service runs: group app has no members" in screen.out
+    assert "the service is not running (group app has no members)" in screen.out
     await resume_partitions(desk_of(it), TopicPartition("run-events", 0), screen.consoles)
     assert "run-events partition 0 goes on at offset 20" in screen.out
     assert _position(it, it.source()).sequence == Position.of(before[it.source()], it.source()).sequence + 1

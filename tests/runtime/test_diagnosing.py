@@ -77,13 +77,13 @@ CASES: list[tuple[BaseException, Attempt, Word, list[str]]] = [
         SaslAuthenticationFailed("the token is over"),
         attempt(LOGGING_IN, SASL, mechanism="OAUTHBEARER", user=None, secrets=()),
         Word.LOGIN_REFUSED,
-        ["log in by OAUTHBEARER (the token is over)", "where the token comes from"],
+        ["login by OAUTHBEARER (the token is over)", "where the token comes from"],
     ),
     (
         NoToken("the endpoint gives no token"),
         attempt(LOGGING_IN, SASL, mechanism="OAUTHBEARER", user=None, secrets=()),
         Word.NO_TOKEN,
-        ["cannot be logged in to, as there is no token: the endpoint gives no token"],
+        ["cannot be used: there is no token to log in with: the endpoint gives no token"],
     ),
     (
         ValueError("Server sent wrong signature!"),
@@ -99,8 +99,8 @@ CASES: list[tuple[BaseException, Attempt, Word, list[str]]] = [
     ),
     (IllegalSaslStateError(), attempt(LOGGING_IN, SASL), Word.LOGIN_NOT_TAKEN, ["KAFKA__SECURITY_PROTOCOL=PLAINTEXT"]),
     (IllegalSaslStateError(), attempt(LOGGING_IN, SASL_TLS), Word.LOGIN_NOT_TAKEN, ["KAFKA__SECURITY_PROTOCOL=SSL"]),
-    (closed(EOF), attempt(LOGGING_IN, SASL), Word.HUNG_UP, ["hangs up in the log in"]),
-    (closed(None), attempt(LOGGING_IN, SASL), Word.HUNG_UP, ["hangs up in the log in"]),
+    (closed(EOF), attempt(LOGGING_IN, SASL), Word.HUNG_UP, ["closes the connection during login"]),
+    (closed(None), attempt(LOGGING_IN, SASL), Word.HUNG_UP, ["closes the connection during login"]),
     (
         certificate(20, "unable to get local issuer certificate"),
         attempt(CONNECTING, TLS),
@@ -162,7 +162,12 @@ CASES: list[tuple[BaseException, Attempt, Word, list[str]]] = [
     (closed(NotKafka(b"SSH-")), attempt(GREETING), Word.NOT_A_BROKER, ["does not answer as Kafka does"]),
     (ValueError("unpack requires"), attempt(GREETING), Word.NOT_A_BROKER, ["does not answer as Kafka does"]),
     (IncompatibleBrokerVersion(), attempt(GREETING), Word.NOT_A_BROKER, ["a controller's port"]),
-    (closed(EOF), attempt(GREETING), Word.HUNG_UP, ["hangs up without an answer", "KAFKA__SECURITY_PROTOCOL"]),
+    (
+        closed(EOF),
+        attempt(GREETING),
+        Word.HUNG_UP,
+        ["closes the connection without an answer", "KAFKA__SECURITY_PROTOCOL"],
+    ),
     (ConnectionRefusedError(111, "Connection refused"), attempt(CONNECTING), Word.NOTHING_LISTENS, ["start Kafka"]),
     (OSError("Multiple exceptions: [Errno 111] Connect call failed"), attempt(CONNECTING), Word.NOTHING_LISTENS, []),
     (
@@ -172,10 +177,25 @@ CASES: list[tuple[BaseException, Attempt, Word, list[str]]] = [
         ["(Name or service not known)", "KAFKA__BOOTSTRAP_SERVERS"],
     ),
     (OSError(113, "No route to host"), attempt(CONNECTING), Word.OUT_OF_REACH, ["(No route to host)", "firewall"]),
-    (TimeoutError(), attempt(CONNECTING), Word.SILENT, ["no connection: ", "KAFKA__BOOTSTRAP_SERVERS"]),
-    (TimeoutError(), attempt(CONNECTING, TLS), Word.SILENT, ["no connection or TLS handshake: "]),
-    (asyncio.CancelledError(), attempt(GREETING), Word.SILENT, ["takes the connection and answers no request"]),
-    (TimeoutError(), attempt(LOGGING_IN, SASL), Word.SILENT, ["takes the connection and answers no log in"]),
+    (
+        TimeoutError(),
+        attempt(CONNECTING),
+        Word.SILENT,
+        ["does not answer the connection attempt: ", "KAFKA__BOOTSTRAP_SERVERS"],
+    ),
+    (
+        TimeoutError(),
+        attempt(CONNECTING, TLS),
+        Word.SILENT,
+        ["does not answer the connection or TLS handshake attempt: "],
+    ),
+    (
+        asyncio.CancelledError(),
+        attempt(GREETING),
+        Word.SILENT,
+        ["accepts the connection, but does not answer the request"],
+    ),
+    (TimeoutError(), attempt(LOGGING_IN, SASL), Word.SILENT, ["accepts the connection, but does not answer the login"]),
 ]
 
 
@@ -308,10 +328,19 @@ def test_each_cause_is_told_once_and_that_which_somebody_has_to_change_first(ben
 
 
 def test_a_failed_attempt_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """As a warning; the same one is throttled with aiokafka's own lines (noise.py)."""
+    """As a warning; the same one is throttled with aiokafka's own lines (noise.py).
+
+    Before any broker has answered, whoever is being started reports it, once: it is logged when one answers.
+    """
     with caplog.at_level(logging.WARNING, "aiokafka"):
         bench.fails("a:1", Word.SILENT)
-    assert [(line.name, line.msg, line.args) for line in caplog.records] == [("aiokafka", "a:1 Silent", ())]
+        assert caplog.records == []
+        bench.contacts.answered("b:2", "PLAINTEXT")
+        bench.fails("c:3", Word.SILENT)
+    assert [(line.name, line.msg, line.args) for line in caplog.records] == [
+        ("aiokafka", "a:1 Silent", ()),
+        ("aiokafka", "c:3 Silent", ()),
+    ]
 
 
 def test_whoever_fails_by_it_says_it() -> None:

@@ -96,12 +96,12 @@ async def refusal(group: AioGroup) -> ConfigError:
 
 
 async def test_a_worker_of_the_release_before_keeps_this_one_out(cluster: Cluster) -> None:
-    """Each would fence the other's transactions without end (README: upgrading). It ends, and the old one goes on."""
+    """Each would fence the other's transactions without end. It ends, and the old one goes on."""
     old = cluster.before()
     await old.start()
     group, listener = await cluster.member()
     said = await refusal(group)
-    assert f"a worker of another release is in the group {cluster.name}: stop all of them first" in str(said)
+    assert f"a worker of another release is in the group {cluster.name}, and the two cannot share it" in str(said)
     assert "kafka.session_timeout_ms" in str(said)
     assert listener.joins == 0
     assert len(old.assignment()) == 2

@@ -316,7 +316,7 @@ def _object(run: Run) -> dict[str, Any]:
 class Api:
     """As much of the API as the pages call. `replays`: what was asked to be sent back."""
 
-    WARNING = "these settings still do not know <b>id:7</b> 2: such letters are going to be rejected again"
+    WARNING = "these settings still do not know <b>id:7</b> 2: such dead letters will be rejected again"
 
     def __init__(self, reads: FakeReads, caller: Callable[[], Caller]) -> None:
         self._reads, self._caller = reads, caller

@@ -27,7 +27,7 @@ from streamproc.runtime.diagnosis import Diagnosis, Word
 
 KAFKA = "STREAMPROC_KAFKA__"
 SERVERS = f"{KAFKA}BOOTSTRAP_SERVERS"
-WHERE = f"check {SERVERS}, and the broker's advertised.listeners where this address is not in it"
+WHERE = f"check {SERVERS}; if this address is not listed there, check the broker's advertised.listeners"
 MAX_QUOTED = 300
 """Characters of the other side's message that a diagnosis quotes."""
 
@@ -61,14 +61,14 @@ def _server_certificate(error: ssl.SSLCertVerificationError, attempt: Attempt) -
     if error.verify_code == EXPIRED:
         return attempt.diagnosis(
             Word.SERVER_CERTIFICATE_EXPIRED,
-            f"has a certificate that is past its end ({quoted}): have the broker's renewed (ssl.keystore.location), or "
-            f"the authority's in {KAFKA}SSL_CAFILE where it is that one; and check this machine's clock",
+            f"has an expired certificate ({quoted}): renew the broker's (ssl.keystore.location), or the authority's in "
+            f"{KAFKA}SSL_CAFILE if it is that one; and check this machine's clock",
         )
     if error.verify_code in OTHER_NAME:
         return attempt.diagnosis(
             Word.HOST_NAME_MISMATCH,
-            f"has a certificate of another host ({quoted}): write {SERVERS}, and the broker's advertised.listeners, by "
-            "a name that is in its certificate, or have one made for this name",
+            f"has a certificate for another host ({quoted}): write {SERVERS}, and the broker's advertised.listeners, "
+            "by a name that is in its certificate, or have one made for this name",
         )
     return attempt.diagnosis(
         Word.SERVER_CERTIFICATE_UNTRUSTED,
@@ -114,7 +114,7 @@ def _client_certificate(quoted: str, attempt: Attempt) -> Diagnosis:
     return attempt.diagnosis(
         Word.CLIENT_CERTIFICATE_REFUSED,
         f"does not accept the client certificate ({quoted}): {KAFKA}SSL_CERTFILE must be of an authority in the "
-        "broker's ssl.truststore.location, with the chain up to it, and neither revoked nor past its end by the "
+        "broker's ssl.truststore.location, with the chain up to it, and neither revoked nor expired by the "
         "broker's clock",
     )
 
@@ -123,7 +123,7 @@ def _no_tls(seen: str, attempt: Attempt) -> Diagnosis:
     without = "SASL_PLAINTEXT" if attempt.with_login else "PLAINTEXT"
     return attempt.diagnosis(
         Word.NO_TLS,
-        f"{seen}: {SERVERS} must name a port with TLS; where there is none, and everything may go in the clear, set "
+        f"{seen}: {SERVERS} must name a port with TLS; if there is none, and unencrypted traffic is acceptable, set "
         f"{KAFKA}SECURITY_PROTOCOL={without}",
     )
 
@@ -137,7 +137,7 @@ def _other_protocol(error: NotKafka, attempt: Attempt) -> Diagnosis:
             f"{attempt.protocol}, and {KAFKA}SSL_CAFILE",
         )
     what = "speaks HTTP" if error.head.startswith(HTTP) else "does not answer as Kafka does"
-    return attempt.diagnosis(Word.NOT_A_BROKER, f"is no Kafka, it {what}: {WHERE}")
+    return attempt.diagnosis(Word.NOT_A_BROKER, f"is not a Kafka broker, it {what}: {WHERE}")
 
 
 def _unresolved(error: socket.gaierror, attempt: Attempt) -> Diagnosis:
@@ -148,20 +148,23 @@ def _silence(_: BaseException, attempt: Attempt) -> Diagnosis:
     if attempt.stage is AttemptStage.CONNECTING:
         what = "connection or TLS handshake" if attempt.by_tls else "connection"
         return attempt.diagnosis(
-            Word.SILENT, f"answers no {what}: the broker hangs, a firewall is between, or the address is wrong; {WHERE}"
+            Word.SILENT,
+            f"does not answer the {what} attempt: the broker hangs, a firewall is between, or the address is wrong; "
+            f"{WHERE}",
         )
-    what = "log in" if attempt.stage is AttemptStage.LOGGING_IN else "request"
+    what = "login" if attempt.stage is AttemptStage.LOGGING_IN else "request"
     return attempt.diagnosis(
-        Word.SILENT, f"takes the connection and answers no {what}: the broker hangs, or it is no Kafka; {WHERE}"
+        Word.SILENT,
+        f"accepts the connection, but does not answer the {what}: the broker hangs, or it is not Kafka; {WHERE}",
     )
 
 
 def _mechanism(_: UnsupportedSaslMechanismError, attempt: Attempt) -> Diagnosis:
-    offered = f", but by {_quoted(', '.join(attempt.offered))}" if attempt.offered else ""
+    offered = f"; it offers {_quoted(', '.join(attempt.offered))}" if attempt.offered else ""
     return attempt.diagnosis(
         Word.MECHANISM_OFF,
-        f"takes no log in by {attempt.mechanism}{offered}: set {KAFKA}SASL_MECHANISM to one that it takes, or add this "
-        "one to the broker's sasl.enabled.mechanisms",
+        f"does not accept login by {attempt.mechanism}{offered}: set {KAFKA}SASL_MECHANISM to one that it offers, or "
+        "add this one to the broker's sasl.enabled.mechanisms",
     )
 
 
@@ -169,7 +172,7 @@ def _login_not_taken(_: IllegalSaslStateError, attempt: Attempt) -> Diagnosis:
     without = "SSL" if attempt.by_tls else "PLAINTEXT"
     return attempt.diagnosis(
         Word.LOGIN_NOT_TAKEN,
-        f"takes no log in on this port: {SERVERS} must name a port with SASL; where none is wanted, set "
+        f"does not accept a login on this port: {SERVERS} must name a port with SASL; if no login is wanted, set "
         f"{KAFKA}SECURITY_PROTOCOL={without}",
     )
 
@@ -180,44 +183,48 @@ def _login(error: BaseException, attempt: Attempt) -> Diagnosis:
     if attempt.user is not None:
         who, what = f" of user {_quoted(attempt.user)}", f"{KAFKA}SASL_USERNAME and {KAFKA}SASL_PASSWORD"
     return attempt.diagnosis(
-        Word.LOGIN_REFUSED, f"refuses the log in{who} by {attempt.mechanism} ({quoted}): check {what}"
+        Word.LOGIN_REFUSED, f"refuses the login{who} by {attempt.mechanism} ({quoted}): check {what}"
     )
 
 
 def _nobody(_: ConnectionRefusedError, attempt: Attempt) -> Diagnosis:
     return attempt.diagnosis(
-        Word.NOTHING_LISTENS, f"takes no connection, nothing listens there: start Kafka, or {WHERE}"
+        Word.NOTHING_LISTENS, f"refuses the connection: nothing listens on this port. Start Kafka, or {WHERE}"
     )
 
 
 def _hang_up(_: BaseException, attempt: Attempt) -> Diagnosis:
     if attempt.has_worked:
-        return attempt.diagnosis(Word.HUNG_UP, "hangs up: it is stopping, or its log says why")
+        return attempt.diagnosis(Word.HUNG_UP, "closes the connection: it is stopping, or its log says why")
     if attempt.stage is AttemptStage.CONNECTING and attempt.by_tls:
-        return _no_tls("hangs up at the TLS handshake, as a port does that speaks no TLS", attempt)
+        return _no_tls(
+            "closes the connection during the TLS handshake, as a port does that does not speak TLS", attempt
+        )
     if attempt.stage is AttemptStage.GREETING and attempt.by_tls:
         # TLS 1.3 sends the alert after the handshake, and a reset may overtake it.
-        return _client_certificate("it hangs up behind the TLS handshake", attempt)
+        return _client_certificate("it closes the connection after the TLS handshake", attempt)
     if attempt.stage is AttemptStage.ASKING and not attempt.with_login:
         wanted = "SASL_SSL" if attempt.by_tls else "SASL_PLAINTEXT"
         return attempt.diagnosis(
             Word.LOGIN_WANTED,
-            "hangs up at the first request, as a port does that asks for a log in: set "
+            "closes the connection at the first request, as a port does that requires a login: set "
             f"{KAFKA}SECURITY_PROTOCOL={wanted}, it is {attempt.protocol}, with {KAFKA}SASL_MECHANISM, "
             f"{KAFKA}SASL_USERNAME and {KAFKA}SASL_PASSWORD",
         )
     if attempt.stage is AttemptStage.GREETING:
         return attempt.diagnosis(
             Word.HUNG_UP,
-            "hangs up without an answer: it is stopping, has as many connections as it may, is a proxy without a "
-            f"broker, wants TLS ({KAFKA}SECURITY_PROTOCOL), or is no Kafka; {WHERE}",
+            "closes the connection without an answer: it is stopping, has reached its limit of connections, is a proxy "
+            f"without a broker, requires TLS ({KAFKA}SECURITY_PROTOCOL), or is not Kafka; {WHERE}",
         )
-    what = "in the log in" if attempt.stage is AttemptStage.LOGGING_IN else "at the first request"
-    return attempt.diagnosis(Word.HUNG_UP, f"hangs up {what}: it is stopping, or its log says why")
+    what = "during login" if attempt.stage is AttemptStage.LOGGING_IN else "at the first request"
+    return attempt.diagnosis(Word.HUNG_UP, f"closes the connection {what}: it is stopping, or its log says why")
 
 
 def _no_token(error: NoToken, attempt: Attempt) -> Diagnosis:
-    return attempt.diagnosis(Word.NO_TOKEN, f"cannot be logged in to, as there is no token: {_quoted(error.args[0])}")
+    return attempt.diagnosis(
+        Word.NO_TOKEN, f"cannot be used: there is no token to log in with: {_quoted(error.args[0])}"
+    )
 
 
 def _out_of_reach(error: OSError, attempt: Attempt) -> Diagnosis:

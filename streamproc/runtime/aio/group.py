@@ -79,8 +79,8 @@ class AioGroup(ConsumerRebalanceListener):
             self._denied = Denied(on_group(Operation.READ, self._group_id))
         except InconsistentGroupProtocolError as error:
             message = (
-                f"a worker of another release is in the group {self._group_id}: stop all of them first (README: "
-                "upgrading); one that was killed counts for kafka.session_timeout_ms, as that one had it"
+                f"a worker of another release is in the group {self._group_id}, and the two cannot share it: stop all "
+                "workers of that release first. One that was killed counts for its kafka.session_timeout_ms"
             )
             raise ConfigError(message) from error
         except KafkaError as error:
