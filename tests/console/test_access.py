@@ -185,7 +185,7 @@ def test_comments_and_empty_lines_are_left_out(file):
 )
 def test_a_line_that_is_no_token_is_named(file, line):
     file.write_text(f"# first\n{line}\n")
-    with pytest.raises(ConfigError, match="line 2 is no token: NAME RIGHTS sha256:DIGEST"):
+    with pytest.raises(ConfigError, match="line 2 is not a token: NAME RIGHTS sha256:DIGEST"):
         ConsoleTokens(file)
 
 
@@ -271,7 +271,7 @@ def test_tokens_count_beside_a_proxy(file):
     [
         ({"proxy_header": "X-User"}, "go together"),
         ({"proxy_networks": ("10.0.0.0/8",)}, "go together"),
-        ({"proxy_header": "X-User", "proxy_networks": ("10.0.0.0/8", "proxy")}, "'proxy' is no network"),
+        ({"proxy_header": "X-User", "proxy_networks": ("10.0.0.0/8", "proxy")}, "'proxy' is not a network"),
     ],
 )
 def test_half_a_proxy_is_refused(settings, said):

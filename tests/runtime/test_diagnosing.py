@@ -95,7 +95,7 @@ CASES: list[tuple[BaseException, Attempt, Word, list[str]]] = [
         UnsupportedSaslMechanismError("a connection"),
         attempt(LOGGING_IN, SASL, offered=("SCRAM-SHA-512", "GSSAPI")),
         Word.MECHANISM_OFF,
-        ["by PLAIN, but by SCRAM-SHA-512, GSSAPI: ", "KAFKA__SASL_MECHANISM"],
+        ["by PLAIN; it offers SCRAM-SHA-512, GSSAPI: ", "KAFKA__SASL_MECHANISM"],
     ),
     (IllegalSaslStateError(), attempt(LOGGING_IN, SASL), Word.LOGIN_NOT_TAKEN, ["KAFKA__SECURITY_PROTOCOL=PLAINTEXT"]),
     (IllegalSaslStateError(), attempt(LOGGING_IN, SASL_TLS), Word.LOGIN_NOT_TAKEN, ["KAFKA__SECURITY_PROTOCOL=SSL"]),
@@ -118,7 +118,7 @@ CASES: list[tuple[BaseException, Attempt, Word, list[str]]] = [
         certificate(10, "certificate has expired"),
         attempt(CONNECTING, TLS),
         Word.SERVER_CERTIFICATE_EXPIRED,
-        ["(certificate has expired)", "have the broker's renewed"],
+        ["(certificate has expired)", "renew the broker's"],
     ),
     (
         closed(tls("TLSV13_ALERT_CERTIFICATE_REQUIRED")),
@@ -168,7 +168,7 @@ CASES: list[tuple[BaseException, Attempt, Word, list[str]]] = [
         Word.HUNG_UP,
         ["closes the connection without an answer", "KAFKA__SECURITY_PROTOCOL"],
     ),
-    (ConnectionRefusedError(111, "Connection refused"), attempt(CONNECTING), Word.NOTHING_LISTENS, ["start Kafka"]),
+    (ConnectionRefusedError(111, "Connection refused"), attempt(CONNECTING), Word.NOTHING_LISTENS, ["Start Kafka"]),
     (OSError("Multiple exceptions: [Errno 111] Connect call failed"), attempt(CONNECTING), Word.NOTHING_LISTENS, []),
     (
         socket.gaierror(-2, "Name or service not known"),
