@@ -67,7 +67,7 @@ class AvroEncoder:
         buffer = BytesIO(self.header)
         buffer.seek(len(self.header))
         try:
-            fastavro.schemaless_writer(buffer, self._parsed, run)
+            fastavro.schemaless_writer(buffer, self._parsed, _with_total(run))
         except Exception as error:  # whatever a writer makes of what does not fit; its message shows values
             raise EventInvalid(f"the run object does not fit the schema{self._culprit(run)}") from error
         return buffer.getvalue()
@@ -83,6 +83,15 @@ class AvroEncoder:
                     return f": what stands in {field['name']} is not of its type"
                 return f": {field['name']} is missing"
         return ""
+
+
+def _with_total(run: Run) -> Run:
+    """Return the run with the sum of its tokens where it lacks a total: a schema's default would be taken for one."""
+    usage = run.get("usage")
+    if not isinstance(usage, Mapping) or usage.get("total_tokens") is not None:
+        return run
+    counts = [usage.get(name) or 0 for name in ("prompt_tokens", "completion_tokens")]
+    return {**run, "usage": {**usage, "total_tokens": sum(counts)}} if any(counts) else run
 
 
 class RunProducer:

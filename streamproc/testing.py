@@ -87,7 +87,10 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """A condition that fires or resolves. `since`, `deadline_at`: milliseconds."""
+    """A condition that fires or resolves. `since`, `deadline_at`, `ends_at`: milliseconds.
+
+    `ends_at`: when it ended; of a firing one, when it ends by itself.
+    """
 
     alert_id: str
     kind: str
@@ -100,6 +103,7 @@ class Alert(msgspec.Struct, frozen=True):
     assistant_id: str | None
     model: str | None
     status: str | None
+    ends_at: int | None
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -165,7 +169,10 @@ class Pipeline:
     def firing(self) -> list[Alert]:
         """Return the alerts that fire now."""
         latest = {alert.alert_id: alert for alert in self.alerts}
-        return [alert for alert in latest.values() if alert.state == "firing"]
+        return [alert for alert in latest.values() if alert.state == "firing" and not self._is_over(alert)]
+
+    def _is_over(self, alert: Alert) -> bool:
+        return alert.ends_at is not None and alert.ends_at <= self._now_ms
 
     def send(self, run: Mapping[str, Any] | bytes, *, at: datetime | None = None) -> None:
         """Take one event, as the service reads it from run-events.

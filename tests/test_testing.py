@@ -150,3 +150,34 @@ def test_it_says_what_a_plain_replay_says(seed: int) -> None:
 
 def _has_value(event: object) -> bool:
     return bool(getattr(event, "value", None))
+
+
+def test_an_alert_that_ends_by_itself_fires_no_longer_than_that() -> None:
+    """Of an occurrence nothing resolves."""
+    pipeline = Pipeline()
+    pipeline.send(_run("completed"))
+    pipeline.send(_run("failed"))
+    assert [alert.kind for alert in pipeline.firing] == ["illegal"]
+    pipeline.advance(300)
+    assert pipeline.firing == []
+
+
+@pytest.mark.parametrize("variable", ["STREAMPROC_NATIVE", "STREAMPROC_SECRETS_DIR", "STREAMPROC_PROFILE"])
+def test_the_environment_changes_nothing(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "off")
+    pipeline = Pipeline()
+    pipeline.send(_run("queued"))
+    assert pipeline.states["run_1"].status == "queued"
+
+
+def test_a_run_is_the_same_in_either_framing() -> None:
+    """Also where its producer gives no total of the tokens."""
+    run = _run("completed", usage={"prompt_tokens": 1, "completion_tokens": 2})
+    states = []
+    for value in (run, AvroEncoder()(run)):
+        pipeline = Pipeline()
+        pipeline.send(value)
+        states.append(pipeline.states["run_1"])
+    assert states[0] == states[1]
+    assert states[0].usage is not None
+    assert states[0].usage["total_tokens"] == 3

@@ -101,16 +101,7 @@ def run(config: Config = None) -> None:
 
     settings = settings_of(config)
     configure_logs(settings.log.level, settings.log.format)
-    try:
-        run_async(serve_until_signal(settings))
-    except StreamprocError as error:
-        if settings.log.format != "json":
-            raise
-        import structlog
-
-        # A log of JSON has JSON alone, to the last line.
-        structlog.get_logger("streamproc").error("the service has failed", why=str(error))
-        raise typer.Exit(_code_of(error)) from None
+    run_async(serve_until_signal(settings))
 
 
 @cli.command()

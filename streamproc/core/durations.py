@@ -24,7 +24,12 @@ def run_duration_ms(before: Run | None, run: Run, at_ms: int) -> int | None:
 
 def queue_wait_ms(before: Run, after: Run, at_ms: int) -> int | None:
     """Return how long a run waited from its creation to its start, which an event of `at_ms` reports."""
-    return _duration(after.created_at, after.started_at, before.status_since, at_ms)
+    return _duration(after.created_at, after.started_at, before.first_seen_at, at_ms)
+
+
+def has_waited_only(run: Run, queued_statuses: int) -> bool:
+    """Tell whether an attempt that is queued has not run yet: a profile may have several such statuses."""
+    return run.status_since == run.first_seen_at or (run.attempt == 1 and run.transitions <= queued_statuses)
 
 
 def _duration(created_at: int | None, until_s: int | None, seen_at: int | None, at_ms: int) -> int | None:

@@ -155,7 +155,7 @@ def _reopened(run: Run, event: RunEvent, profile: Profile, at: Moment, late: Lat
         new.created_at = event.timestamp // 1000  # Its beginning was observed.
     new.started_at = _own(event.started_at, new)
     new.expires_at = _own(event.expires_at, new)
-    new.ended_at = _own(new.ended_at, new)
+    new.ended_at = _own_end(new.ended_at, new)
     if event.status not in profile.outcomes:
         # Equal values are left over from the end before.
         new.usage = None if event.usage == run.usage else event.usage
@@ -198,6 +198,11 @@ def _own(time: int | None, run: Run) -> int | None:
     return None
 
 
+def _own_end(time: int | None, run: Run) -> int | None:
+    """Return an end of the object; None if it is that of an attempt before, which the object may still contain."""
+    return None if time == run.previous_end else _own(time, run)
+
+
 def _merge_end(new: Run, event: RunEvent, profile: Profile, *, moves: bool) -> None:
     """Merge time, tokens and error of the end; the first value of each stays."""
     if moves:
@@ -206,4 +211,4 @@ def _merge_end(new: Run, event: RunEvent, profile: Profile, *, moves: bool) -> N
         new.usage = event.usage if new.usage is None else new.usage
         new.error_code = event.error_code if new.error_code is None else new.error_code
     if new.ended_at is None:
-        new.ended_at = _own(ended_at(event, profile), new)
+        new.ended_at = _own_end(ended_at(event, profile), new)

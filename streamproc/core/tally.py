@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, field
 
-from streamproc.core.durations import between, queue_wait_ms, run_duration_ms
+from streamproc.core.durations import between, has_waited_only, queue_wait_ms, run_duration_ms
 from streamproc.core.lifecycle import Profile
 from streamproc.core.measure import (
     ACTION_WAIT,
@@ -179,14 +179,19 @@ class Tally(Struct):
             waited_ms = between(before.status_since, event_ms)
             if waited_ms is not None:
                 self._took(cell, after, ACTION_WAIT, waited_ms)
-        elif start in profile.queued and to in profile.running and before.started_at is None:
-            waited_ms = queue_wait_ms(before, after, event_ms)
-            if waited_ms is not None:
-                self._took(cell, after, QUEUE_WAIT, waited_ms)
+        elif start in profile.queued and to in profile.running:
+            self._started(cell, before, after, event_ms, profile)
         elif start in profile.outcomes:
             cell.add(CREATED)
         if change.outcome is not None:
             self._end(cell, change, run_duration_ms(before, after, event_ms), after)
+
+    def _started(self, cell: Totals, before: Run, after: Run, event_ms: int, profile: Profile) -> None:
+        """Count the wait for the first start of an attempt; a run may be queued again, as one that was interrupted."""
+        if before.started_at is None and has_waited_only(before, len(profile.queued)):
+            waited_ms = queue_wait_ms(before, after, event_ms)
+            if waited_ms is not None:
+                self._took(cell, after, QUEUE_WAIT, waited_ms)
 
     def completed(self, before: Run, after: Run, event_ms: int) -> None:
         """Count usage or an error that an event first brought for a run that had already ended (rules.md 12)."""

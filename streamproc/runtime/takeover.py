@@ -22,6 +22,7 @@ from streamproc.runtime.ports import (
     TopicPartition,
     Transactions,
 )
+from streamproc.runtime.restore import NotAsCommitted
 from streamproc.runtime.task import PartitionTask
 from streamproc.runtime.taskstates import TaskState
 from streamproc.store.checked import StoreDamaged
@@ -29,6 +30,9 @@ from streamproc.store.disk import DiskFails
 
 MEMBERSHIP_POLL_S = 0.1
 STABLE_POLL_S = 0.05
+MAX_DOUBTS = 5
+"""How often a state that is not as committed is read again, with its commit: a coordinator that has just come back may
+tell an older one for a moment."""
 MAX_RESTORES = 8
 """The most restores at a time: each has connections of its own."""
 
@@ -122,7 +126,7 @@ class TakeOver:
 
     async def _restore(self, task: PartitionTask, stable: Stable) -> None:
         """Wait for a stable offset, then restore; retry where the broker is unavailable."""
-        backoff, denials = Backoff(), patience()
+        backoff, denials, doubts = Backoff(), patience(), 0
         while True:
             try:
                 while task.source not in stable:
@@ -140,6 +144,12 @@ class TakeOver:
                 await granted(self._job.kafka, denied, denials)
             except BrokerUnavailable as error:
                 self._job.observer.transaction_failed([task.source], name_of_cause(error))
+                await asyncio.sleep(backoff.failed())
+            except NotAsCommitted:
+                doubts += 1
+                if doubts > MAX_DOUBTS:
+                    raise
+                stable = {}
                 await asyncio.sleep(backoff.failed())
             except (DiskFails, StoreDamaged) as error:
                 task.pauses.full(str(error))

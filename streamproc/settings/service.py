@@ -141,14 +141,14 @@ class Settings(BaseSettings):
     @field_validator("native")
     @classmethod
     def _as_the_environment_says(cls, native: str) -> str:
-        if (native == OFF) != (wanted() == OFF):
+        if cls.looks_around and (native == OFF) != (wanted() == OFF):
             raise ValueError(f"only {PREFIX}NATIVE can say so: the codec is chosen before a file is read")
         return native
 
     @field_validator("secrets_dir")
     @classmethod
     def _named_by_the_environment(cls, directory: str | None) -> str | None:
-        if directory != os.environ.get(SECRETS_DIR):
+        if cls.looks_around and directory != os.environ.get(SECRETS_DIR):
             raise ValueError(f"only {SECRETS_DIR} can name it: it goes over a file")
         return directory
 

@@ -110,6 +110,14 @@ def test_a_creation_of_its_own_is_the_attempts(state: State) -> None:
     assert state.runs["run_1"].created_at == SECOND_S + 50
 
 
+def test_the_end_of_the_attempt_before_is_never_that_of_the_next(state: State) -> None:
+    """Where a producer sets it once: the attempt ends when its event says so."""
+    _fold(state, *FAILED)
+    out = _fold(state, event("queued", at=60_000, offset=3, **OLD), event("failed", at=200_000, offset=4, **OLD))
+    assert (state.runs["run_1"].created_at, state.runs["run_1"].ended_at) == (SECOND_S + 60, None)
+    assert _summary(out).run_duration.sum_ms == 140_000
+
+
 def test_a_producers_clock_behind_kafkas_costs_an_attempt_no_time(state: State) -> None:
     """What is the attempt's own is told by the end of the one before, which the same clock gave."""
     _fold(state, *FAILED)

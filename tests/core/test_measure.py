@@ -1,6 +1,7 @@
 """What is measured of runs: sums that may be made in any order, against a count of every single event."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -27,7 +28,7 @@ from tests.support.events import START_MS, event, streams
 from tests.support.metrics_oracle import Totals as Sums
 from tests.support.metrics_oracle import WindowOf, one_pass, totals_of, windows
 from tests.support.oracle import FOREVER
-from tests.support.sums import totals_from
+from tests.support.sums import summary_of_all, totals_from
 
 BASE_MS = 5_000
 RULES = Rules(ASSISTANTS, FOREVER, Deadlines(overdue=False), BASE_MS)
@@ -367,3 +368,30 @@ def test_sums_stay_within_what_a_record_can_hold(counts: list[int]) -> None:
         *(sums["run_duration"][name] for name in ("count", "sum_ms")),
     ]
     assert max(numbers, default=0) <= 2**63 - 1
+
+
+def test_a_run_waits_for_its_start_once() -> None:
+    """However often it is queued again, and though its object never has a start (rules.md 15)."""
+    found = _alone(
+        event("queued"),
+        event("in_progress", at=2_000, offset=1),
+        event("requires_action", at=9_000, offset=2),
+        event("queued", at=609_000, offset=3),
+        event("in_progress", at=610_000, offset=4),
+    )
+    assert found["queue_wait"] == {"count": 1, "sum_ms": 2_000, "buckets": {"2000": 1}}
+
+
+@pytest.mark.parametrize("created_at", [None, SECOND_S])
+def test_a_run_waits_for_its_start_from_its_beginning(created_at: int | None) -> None:
+    """Through all statuses in which it is queued, and whether or not its object has a creation (rules.md 15)."""
+    profile = replace(ASSISTANTS, queued=frozenset(("queued", "requires_action")), waiting=frozenset())
+    state = State(Rules(profile, FOREVER, Deadlines(overdue=False), BASE_MS))
+    events = [
+        event("queued", created_at=created_at),
+        event("requires_action", at=10_000, offset=1, created_at=created_at),
+        event("in_progress", at=12_000, offset=2, created_at=created_at),
+    ]
+    out = step(state, events, Moment(WALL_MS, caught_up=False), begin(state))
+    waits = summary_of_all(out.tally).queue_wait
+    assert (waits.count, waits.sum_ms) == (1, 12_000)

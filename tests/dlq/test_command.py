@@ -243,7 +243,11 @@ async def test_a_value_that_the_disk_has_no_room_for_leaves_no_half_of_it(tmp_pa
 async def test_show_says_where_there_is_no_letter(desk: Desk, screen: Screen) -> None:
     """Nothing at all, or something else."""
     desk.log("dead_letters").append((None, b"x", NOW_MS, []), "committed")
-    for place, words in (((0, 1), "there is no dead letter at partition 0, offset 1"), ((0, 0), "is not a dead letter"), ((2, 0), "no partition 2")):
+    for place, words in (
+        ((0, 1), "no dead letter at partition 0, offset 1"),
+        ((0, 0), "is not a dead letter"),
+        ((2, 0), "no partition 2"),
+    ):
         with pytest.raises(ConfigError, match=words):
             await show_letter(desk.kafka, desk.topics, place, Payload(), screen.consoles)
     assert screen.out == ""

@@ -130,7 +130,7 @@ async def test_what_producers_write_stops_at_most_its_own_partition_and_that_goe
     assert committed is not None
     assert committed.offset == 1, "what lies in front of it"
 
-    assert "goes on at 6" in await _advice(service, unreadable.replace('"..."', '"made by hand"'))
+    assert "continues at 6" in await _advice(service, unreadable.replace('"..."', '"made by hand"'))
     await eventually(lambda: _at_end(service, 1))
     assert await _at_end(service, 3), "nothing is unread where it stopped"
     assert f"{topics.events} partition 3 goes on at offset" in await _streamproc(service, "offsets", "resume")

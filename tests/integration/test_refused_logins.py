@@ -142,7 +142,7 @@ CASES: dict[str, Case] = {
         "LOGIN",
         lambda _: logging_in("SASL_PLAINTEXT", sasl_mechanism="SCRAM-SHA-256"),
         Word.MECHANISM_OFF,
-        ["by SCRAM-SHA-256, but by ", "SCRAM-SHA-512", "SASL_MECHANISM"],
+        ["by SCRAM-SHA-256; it offers ", "SCRAM-SHA-512", "SASL_MECHANISM"],
     ),
     "unknown authority": (
         "TLS",
@@ -180,7 +180,7 @@ CASES: dict[str, Case] = {
         Word.CLIENT_CERTIFICATE_REFUSED,
         ["certificate unknown", "SSL_CERTFILE", "ssl.truststore.location"],
     ),
-    "TLS to a port without": ("INSIDE", trusting, Word.NO_TLS, ["speaks no TLS", "SECURITY_PROTOCOL=PLAINTEXT"]),
+    "TLS to a port without": ("INSIDE", trusting, Word.NO_TLS, ["does not speak TLS", "SECURITY_PROTOCOL=PLAINTEXT"]),
     "TLS to a log in without": (
         "LOGIN",
         lambda site: trusting(site, **logging_in("SASL_SSL")),

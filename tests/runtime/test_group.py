@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import InconsistentGroupProtocolError, NodeNotReadyError
-from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 
 from streamproc.errors import ConfigError
 from streamproc.runtime.aio import membership as standing
@@ -127,10 +127,10 @@ async def test_of_two_processes_with_one_instance_id_the_newcomer_ends(cluster: 
     incumbent._standing._since -= 60  # type: ignore[union-attr,operator]
     newcomer, second = await cluster.member(group_instance_id="one")
     await eventually(lambda: second.member is not None)
-    said = await refusal(newcomer)
+    said = await refusal(newcomer)  # It joins twice: the first time its predecessor may have fenced it.
     assert f"another process uses the group instance id one in the group {cluster.name}" in str(said)
     await eventually(incumbent.confirmed)
-    assert (second.joins, first.member) == (1, first.member._replace(instance_id="one"))  # type: ignore[union-attr]
+    assert (second.joins, first.member) == (2, first.member._replace(instance_id="one"))  # type: ignore[union-attr]
     joins = first.joins
     await newcomer.leave()
     assert await incumbent.confirmed()
@@ -151,6 +151,7 @@ async def test_who_slept_through_its_session_is_no_incumbent(
     at: Any = Membership(consumer, None, KafkaSettings(session_timeout_ms=10_000, group_instance_id="one"), "group")
     at._since = None if member_s is None else 1_000.0 - member_s
     at._acknowledged = 1_000.0 - silent_s
+    at._lost = 0
     response = at._heard(SimpleNamespace(error_code=82), "m")
     assert (at.refused is None, response.error_code) == (goes_on, 25)
 
@@ -167,7 +168,9 @@ def answered(*answers: int | Exception) -> Any:
 
     coordinator = SimpleNamespace(_send_req=ask, member_id="m0", generation=1)
     consumer: Any = SimpleNamespace(_coordinator=coordinator)
-    return Membership(consumer, None, KafkaSettings(session_timeout_ms=10_000, group_instance_id="one"), "group")
+    at: Any = Membership(consumer, None, KafkaSettings(session_timeout_ms=10_000, group_instance_id="one"), "group")
+    at._beat = lambda: ask(None)
+    return at
 
 
 async def asked(at: Any, member_id: str, request: object = "join") -> None:
@@ -177,14 +180,22 @@ async def asked(at: Any, member_id: str, request: object = "join") -> None:
         await at._asked(request)
 
 
-AWAY = [15, 16, NodeNotReadyError("away")]
-
-
-@pytest.mark.parametrize("answer", AWAY, ids=["none", "moved", "no connection"])
+@pytest.mark.parametrize("answer", [15, 16, NodeNotReadyError("away")], ids=["none", "moved", "no connection"])
 async def test_a_member_whose_coordinator_was_away_may_be_fenced_by_itself_and_joins_once_more(answer: Any) -> None:
     """A join whose answer got lost was carried out all the same; a process that has the id now fences us again."""
     at = answered(answer, 82, 82)
+    at._lost = 0
     await asked(at, "m0")
+    await asked(at, "m0")
+    assert at.refused is None
+    await asked(at, "m1")
+    assert at.refused is not None
+
+
+async def test_a_process_may_be_fenced_once_by_the_one_before_it() -> None:
+    """Whose last join may be carried out after ours: a coordinator that comes back has both in its queue."""
+    at = answered(0, 82, 82)
+    await asked(at, "m0", HeartbeatRequest("group", 1, "m0"))
     await asked(at, "m0")
     assert at.refused is None
     await asked(at, "m1")
@@ -202,13 +213,22 @@ async def test_each_lost_answer_may_fence_once_but_not_for_ever() -> None:
     assert at.refused is not None
 
 
-async def test_an_acknowledged_heartbeat_ends_the_time_of_lost_answers() -> None:
+async def test_what_was_lost_in_an_earlier_session_fences_nobody() -> None:
     at = answered(15, 0, 82)
-    at._beat = lambda: at._ask(None)
     await asked(at, "m0")
+    at._lost_at -= 11
     await asked(at, "m0", HeartbeatRequest("group", 1, "m0"))
     await asked(at, "m0")
     assert at.refused is not None
+
+
+@pytest.mark.parametrize("code", [14, 7], ids=["loading", "timed out"])
+async def test_a_coordinator_that_is_busy_is_looked_for_again(code: int) -> None:
+    """At a heartbeat or a sync aiokafka would end the consumer for it (seen after all brokers had been away)."""
+    at = answered(code, code, code)
+    assert (await at._asked("sync")).error_code == 16
+    assert (await at._asked(HeartbeatRequest("group", 1, "m0"))).error_code == 16
+    assert (await at._asked(JoinGroupRequest("group", 1, 1, "", "one", "consumer", []))).error_code == code
 
 
 async def test_two_answers_that_fence_the_same_member_are_one_fence() -> None:

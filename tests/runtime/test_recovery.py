@@ -1,14 +1,15 @@
 """When the state in memory is good, when it is read back, and when nothing may start at all."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from streamproc.errors import ConfigError, TaskInvalid
-from streamproc.runtime.ports import Committed
+from streamproc.runtime.ports import Committed, TopicPartition
 from streamproc.runtime.position import Position
+from streamproc.runtime.takeover import MAX_DOUBTS
 from streamproc.runtime.taskstates import TaskState
 from tests.support.application import Application, application
 from tests.support.fake_kafka import FakeGroup, Log
@@ -195,6 +196,25 @@ async def test_a_state_that_does_not_hold_the_live_keys_is_refused(damage: Calla
     await _refused(
         app, rf"(?s)holds \d keys, but 1 were committed with offset 2: .* recreated or truncated. {WAYS_OUT}"
     )
+
+
+async def test_a_commit_of_long_ago_that_a_coordinator_tells_for_a_moment_is_asked_for_again() -> None:
+    """Seen when all brokers had been away: the state was right, and a moment later the commit that was told."""
+    app = await _ran()
+    told, stable = [app.kafka.offsets[app.source()]._replace(offset=1)] * MAX_DOUBTS, app.kafka.stable
+
+    async def of_long_ago(sources: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed | None]:
+        answer = dict(await stable(sources))
+        if app.source() in answer and told:
+            answer[app.source()] = told.pop()
+        return answer
+
+    app.kafka.stable = of_long_ago  # type: ignore[method-assign]
+    app.send("completed")
+    async with app.working():
+        await app.drained()
+    assert told == []
+    assert app.ids("transitions") == ["run-events:0:0", "run-events:0:1", "run-events:0:2"]
 
 
 async def test_a_state_ahead_of_the_committed_offset_is_refused() -> None:

@@ -345,7 +345,9 @@ def _facts(before: Run | None, after: Run, event: RunEvent, at: int) -> Iterator
         in_ms = _elapsed(before.status_since, at)
         if before.status == "requires_action":
             fact = fact._replace(action_wait=in_ms)
-        elif (before.status, event.status, before.started_at) == ("queued", "in_progress", None):
+        elif (before.status, event.status, before.started_at) == ("queued", "in_progress", None) and (
+            before.status_since == before.first_seen_at  # Its first start: it may be queued again.
+        ):
             fact = fact._replace(queue_wait=_between(after.created_at, after.started_at, at, in_ms))
     if ended:
         ended_at = getattr(event, ENDS[event.status]) if event.status in ENDS else None

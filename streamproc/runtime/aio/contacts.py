@@ -76,19 +76,15 @@ class Contacts:
         self._worked: set[tuple[str, str]] = set()
 
     def failed(self, address: str, diagnosis: Diagnosis) -> None:
-        """Take note, and log it; before anybody has answered, whoever is being started reports it."""
+        """Take note, and say so."""
         now, before = self._clock(), self._failed.get(address)
         since = before.since if before is not None and before.latest >= now - FRESH_S else now
         self._failed[address] = _FailedAttempts(since, now, diagnosis)
-        if self._worked:
-            log.warning(diagnosis.message)
+        log.warning(diagnosis.message)
 
     def answered(self, address: str, protocol: str) -> None:
         """Take note that a broker answers there, by that security protocol."""
         self._failed.pop(address, None)
-        if not self._worked:
-            for other in self._failed.values():
-                log.warning(other.diagnosis.message)
         self._worked.add((address, protocol))
 
     def has_worked(self, address: str, protocol: str) -> bool:

@@ -4,8 +4,8 @@ Kafka gives a group instance id to whoever joins with it last, and fences who ha
 from each other for ever. So one of the two ends: the newcomer, or who has slept through its session meanwhile.
 
 A member whose coordinator went away while it joined can be fenced by itself: Kafka carried out a join whose answer got
-lost, or a new coordinator remembers an earlier one. It joins again, as a newcomer, once for each answer that got lost:
-another process would fence it again, and after a heartbeat that was acknowledged no answer is lost any more.
+lost, or a join of the process before it, once the coordinator is there again. So it joins again, as a newcomer: once
+for each answer that was lost lately, and once after its start. Another process would fence it again.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from aiokafka.errors import (
     CoordinatorLoadInProgressError,
     GroupAuthorizationFailedError,
     KafkaError,
+    NotCoordinatorForGroupError,
     RequestTimedOutError,
     UnknownMemberIdError,
 )
@@ -31,6 +32,7 @@ from streamproc.runtime.aio.wire import Heartbeat, HeartbeatResponse3
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Member
 
+BUSY = CoordinatorLoadInProgressError, RequestTimedOutError
 MAX_LOST = 3
 """The most lost answers that count: of two processes that joined again for each one neither would end for long."""
 ACKNOWLEDGED_S = 5.0
@@ -53,7 +55,8 @@ class Membership:
         # By the wall clock: the monotonic one stands still with a machine that sleeps.
         self._since: float | None = None
         self._acknowledged = 0.0
-        self._lost = 0  # Answers, since the coordinator last acknowledged a heartbeat.
+        self._lost = 1  # Answers, in the last session: the process before us may have lost one.
+        self._lost_at = time.time()
         self._fenced_as = ""
         self.refused: ConfigError | None = None
 
@@ -92,11 +95,16 @@ class Membership:
             raise
         if is_beat and not response.error_code:
             self._acknowledged = time.time()
-            self._lost = 0
-        return self._heard(response, sent_as)
+            if abs(self._acknowledged - self._lost_at) > self._settings.session_timeout_ms / 1000:
+                self._lost = 0
+        response = self._heard(response, sent_as)
+        if isinstance(error_of(response.error_code), BUSY) and not isinstance(request, JoinGroupRequest):
+            # aiokafka expects these errors of a join only: of a heartbeat or a sync they would end the consumer.
+            response.error_code = NotCoordinatorForGroupError.errno
+        return response
 
     def _lose(self) -> None:
-        self._lost = min(self._lost + 1, MAX_LOST)
+        self._lost, self._lost_at = min(self._lost + 1, MAX_LOST), time.time()
 
     async def _beat(self) -> Any:
         try:
@@ -115,7 +123,8 @@ class Membership:
         if isinstance(response, HeartbeatResponse3) and response.error_code == GroupAuthorizationFailedError.errno:
             response.error_code = UnknownMemberIdError.errno
         error_code = getattr(response, "error_code", 0)
-        if isinstance(error_of(error_code), (*MOVED, CoordinatorLoadInProgressError)):
+        error = error_of(error_code)
+        if isinstance(error, (*MOVED, *BUSY)):
             self._lose()
         if error_code == FencedInstanceIdError.errno:
             self._fenced(sent_as)
