@@ -307,7 +307,7 @@ async def test_a_server_certificate_that_has_expired_is_told_while_running(site:
     worker = await _running(service, {"KAFKA__BOOTSTRAP_SERVERS": where, **_environment(trusting(site))})
     await _restart(site, _store(site.authority.issue("late", hours=-1)))
     try:
-        await eventually(lambda: _says(worker, Word.SERVER_CERTIFICATE_EXPIRED, f"{where} has a certificate that is"))
+        await eventually(lambda: _says(worker, Word.SERVER_CERTIFICATE_EXPIRED, f"{where} has an expired certificate"))
     finally:
         await _restart(site, good)
     await eventually(worker.is_ready)
