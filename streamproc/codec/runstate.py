@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 VERSIONS = ("run_state", "run_state_v1")
 """Schemas by name. The first is the one that is written."""
 OTHER_RELEASE = "Start a release of streamproc that wrote or can read it"
-REPLAY = "Build the state anew: another application id and topics, and the input from the beginning"
+REPLAY = (
+    "Stop the service and run `streamproc offsets reset --to earliest`, which rebuilds the state from what the input "
+    "still holds; or start with a new application_id and new output topics"
+)
 WITHOUT_DEFAULT = len(Run.__struct_fields__) - len(Run.__struct_defaults__)
 DEFAULTS = dict(zip(Run.__struct_fields__[WITHOUT_DEFAULT:], Run.__struct_defaults__, strict=True))
 """Defaults of the fields that an older version lacks."""

@@ -81,7 +81,7 @@ async def restore(
         async with aclosing(fetches(reader, topic, first, last, HALT_S)) as brought:
             async for records, at in brought:
                 count += len(records)
-                sources = load(records)
+                sources = _loaded(topic, load, records)
                 if ahead or max(sources.offsets, default=GONE) >= committed:
                     _note(ahead, sources, committed)
                 await on_progress(max(0, last - at))
@@ -90,6 +90,13 @@ async def restore(
         raise state_unreadable(error) from error
     finally:
         await reader.close()
+
+
+def _loaded(topic: TopicPartition, load: Load, records: Sequence[Arrival]) -> KeyOrigins:
+    try:
+        return load(records)
+    except ConfigError as error:
+        raise ConfigError(f"{topic}: {error}") from error
 
 
 def _note(ahead: dict[Hashable, int], sources: KeyOrigins, committed: int) -> None:

@@ -23,7 +23,9 @@ class ConsoleSettings(Section):
     base_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="Where a proxy puts it, such as /runs.")
     public_url: str | None = Field(None, description="Where people reach it, base path included: alerts link there.")
     database: Path | None = Field(
-        None, description="The read model's file, which is rebuilt where it is missing; unset: in a state directory."
+        None,
+        description="The read model's file, which is rebuilt if it is missing; unset: "
+        "`streamproc/console-APPLICATION_ID.sqlite` in `$XDG_STATE_HOME`, else in `~/.local/state`.",
     )
     url: str | None = Field(None, description="The address of a console that `runs` asks instead of the topics.")
     token: SecretStr | None = Field(None, description="The token that `runs` shows to that console.")

@@ -156,7 +156,7 @@ async def test_what_failed_is_shown_sent_back_and_fails_again(service: Fleet, tm
     letters = await service.read(service.topics.dead_letters, 0)
     assert [_attempts(letter) for letter in letters] == [[], [], [], [b"1"], [b"1"], [b"1"]]
     left = await _dlq(service, "replay", "--max-attempts", "1")
-    assert "left: as many attempts as allowed (1)  3" in left.stdout
+    assert "not replayed: as many attempts as allowed (1)  3" in left.stdout
     assert "6 dead letters, 3 of them replayed" in (await _dlq(service, "list")).stdout
 
 

@@ -113,7 +113,7 @@ async def test_a_cluster_without_a_controller_is_an_outage(monkeypatch: pytest.M
     client = SimpleNamespace(cluster=SimpleNamespace(controller=None), force_metadata_update=lambda: _update(asked))
     client.start = client.stop = _ended
     monkeypatch.setattr("streamproc.runtime.aio.inquiries.Client", lambda *_: client)
-    with pytest.raises(BrokerUnavailable, match="NotController"):
+    with pytest.raises(BrokerUnavailable, match="NOT_CONTROLLER"):
         await AioKafka(KafkaSettings(), "group").create([NewTopic("t", 1, {})])
     assert len(asked) > 1
 
@@ -127,7 +127,7 @@ async def test_a_broker_that_names_no_brokers_yet_starts_no_transactions(monkeyp
     monkeypatch.setattr(KafkaSettings, "request_timeout_ms", 50)
     transactions = AioTransactions(KafkaSettings(), "group", TopicPartition("t", 0))
     monkeypatch.setattr(transactions._client, "bootstrap", _ended)
-    with pytest.raises(TaskInvalid, match="CoordinatorNotAvailable"):
+    with pytest.raises(TaskInvalid, match="COORDINATOR_NOT_AVAILABLE"):
         await transactions.fence()
     await transactions.close()
 

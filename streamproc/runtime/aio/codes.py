@@ -114,6 +114,14 @@ def error_of(code: int) -> Any:
     return UnnamedError(code) if kind is None else kind()
 
 
+def told(error: BaseException) -> str:
+    """Return what to say of an error: its name, and its text if it has one; of a failed connection its message."""
+    if hasattr(error, "word"):
+        return str(error)
+    text = str(next(iter(error.args), ""))
+    return f"{name(error)}: {text}" if text else name(error)
+
+
 def name(error: BaseException) -> str:
     """Return the name of an error in Kafka's documentation, or else that of its Python class."""
     return error.message if isinstance(error, BrokerResponseError) else type(error).__name__

@@ -13,6 +13,7 @@ from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.assignor import sticky
 from streamproc.runtime.aio.client import Client
 from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.runtime.aio.codes import told
 from streamproc.runtime.aio.connection import connection, started, stopped
 from streamproc.runtime.aio.denials import on_group
 from streamproc.runtime.aio.failures import refuse_deaf
@@ -169,7 +170,7 @@ class AioFeed(ConsumerRebalanceListener):
         except GroupAuthorizationFailedError as error:
             raise Denied(on_group(Operation.READ, self._group_id)) from error
         except (KafkaError, TimeoutError) as error:
-            raise BrokerUnavailable(f"{what}: {error!r}") from error
+            raise BrokerUnavailable(f"{what}: {told(error)}") from error
 
     def _at(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)

@@ -8,6 +8,7 @@ from aiokafka.errors import ConcurrentTransactions, KafkaError, RequestTimedOutE
 
 from streamproc.errors import TaskInvalid
 from streamproc.runtime.aio.client import Client
+from streamproc.runtime.aio.codes import told
 from streamproc.runtime.aio.connection import stopped
 from streamproc.runtime.aio.coordinators import Coordinator, producer_of
 from streamproc.runtime.aio.denials import on_id, refuse
@@ -39,7 +40,7 @@ async def fence(settings: KafkaSettings, group_id: str, sources: Sequence[TopicP
         outcomes = zip(sources, results, strict=True)
         return {source for source, result in outcomes if isinstance(result, ConcurrentTransactions)}
     except KafkaError as error:
-        raise TaskInvalid(f"the producers of {len(sources)} partitions were not fenced: {error!r}") from error
+        raise TaskInvalid(f"the producers of {len(sources)} partitions were not fenced: {told(error)}") from error
     finally:
         await stopped(client)
 

@@ -18,7 +18,7 @@ from streamproc.awaiting import set_within
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.asking import COMMITTED, EARLIEST, LATEST, listed
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import error_of, name
+from streamproc.runtime.aio.codes import error_of, name, told
 from streamproc.runtime.aio.connection import started, stopped
 from streamproc.runtime.aio.contacts import Unreachable
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
@@ -242,7 +242,7 @@ class AioFetcher:
             async with asyncio.timeout(ANSWER_S):
                 return (await listed(self._client, [place], at, COMMITTED))[place]
         except (KafkaError, TimeoutError) as error:
-            raise BrokerUnavailable(f"nobody says how far {place} goes: {error!r}") from error
+            raise BrokerUnavailable(f"no broker reports the end of {place}: {told(error)}") from error
 
     def _wanted(self, shares: Iterable[TopicPartition]) -> list[FetchedPartition]:
         return [each for place, each in self._partitions.items() if place in shares]

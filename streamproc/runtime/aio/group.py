@@ -84,7 +84,7 @@ class AioGroup(ConsumerRebalanceListener):
             )
             raise ConfigError(message) from error
         except KafkaError as error:
-            message = f"the consumer group cannot go on: {error}. Check the broker's log"
+            message = f"the consumer group {self._group_id} cannot go on: {error}. Check the log of its coordinator"
             raise ConfigError(message) from error
 
     def partitions(self, topic: str) -> int | None:

@@ -9,6 +9,7 @@ from aiokafka.errors import BrokerResponseError, KafkaError, RequestTimedOutErro
 
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.client import Client
+from streamproc.runtime.aio.codes import told
 from streamproc.runtime.aio.connection import started, stopped
 from streamproc.runtime.config import KafkaSettings
 
@@ -51,7 +52,7 @@ class Inquiries:
                     if not isinstance(error, BrokerResponseError) or isinstance(error, RequestTimedOutError):
                         await self._discard(client)  # A new one asks the bootstrap servers where the brokers are now.
                     if attempt == ATTEMPTS - 1:
-                        raise BrokerUnavailable(f"Kafka did not answer: {error!r}") from error
+                        raise BrokerUnavailable(f"Kafka did not answer: {told(error)}") from error
                     await asyncio.sleep(RETRY_S * 2**attempt)
             raise AssertionError  # pragma: no cover  the loop returns or raises
         finally:

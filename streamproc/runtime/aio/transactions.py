@@ -31,7 +31,7 @@ from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsT
 from streamproc.errors import ConfigError, StreamprocError, TaskInvalid
 from streamproc.runtime.aio.batches import Batches
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import ProducerFencedError, TransactionAbortableError, error_of
+from streamproc.runtime.aio.codes import ProducerFencedError, TransactionAbortableError, error_of, told
 from streamproc.runtime.aio.connection import stopped
 from streamproc.runtime.aio.coordinators import BUSY, Coordinator, one_code, producer_of
 from streamproc.runtime.aio.denials import OF_ID, OF_TOPIC, on_group, on_id, on_topic, refuse
@@ -90,7 +90,7 @@ class AioTransactions:
             cause = self._cause(error)
             refuse(cause, on_id(self._group_id, self._id))
             kind = StillEnding if isinstance(cause, ConcurrentTransactions) else TaskInvalid
-            raise kind(f"the transactional producer of {self._source} did not start: {cause!r}") from cause
+            raise kind(f"the transactional producer of {self._source} did not start: {told(cause)}") from cause
         self._batches = Batches(self._settings.compression, self._producer)
         self._good = True
 
@@ -113,7 +113,7 @@ class AioTransactions:
         except (KafkaError, TimeoutError) as error:
             cause = self._cause(error)
             refuse(cause, on_id(self._group_id, self._id), on_group(Operation.READ, self._group_id))
-            raise TaskInvalid(f"the transaction of {self._source} was not confirmed: {cause!r}") from cause
+            raise TaskInvalid(f"the transaction of {self._source} was not confirmed: {told(cause)}") from cause
         finally:
             if not self._good:
                 await self._give_up()
@@ -228,7 +228,7 @@ def _error_for(refusal: Refusal, offsets: Mapping[TopicPartition, Committed]) ->
     place, error = min(errors.items(), key=lambda each: _rank(each[1]))
     refusal.__cause__ = error
     if isinstance(error, NOT_THE_PARTITION):
-        return TaskInvalid(f"{place} takes no records of this transaction: {error!r}")
+        return TaskInvalid(f"{place} takes no records of this transaction: {told(error)}")
     if isinstance(error, MessageSizeTooLargeError):
         # A retry would meet the same error.
         return ConfigError(

@@ -10,6 +10,7 @@ from streamproc.codec.message import Message
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.runtime.aio.batches import plain
 from streamproc.runtime.aio.client import Client
+from streamproc.runtime.aio.codes import told
 from streamproc.runtime.aio.connection import started, stopped
 from streamproc.runtime.aio.denials import on_topic, refuse
 from streamproc.runtime.aio.partitioner import partition_of
@@ -46,7 +47,7 @@ class AioWriter:
             if isinstance(error, TimeoutError):
                 raise BrokerUnavailable(f"{self._topic} took no record within {WRITE_S:.0f} s") from error
             if isinstance(error, KafkaError):
-                raise BrokerUnavailable(f"{self._topic} takes no records: {error!r}") from error
+                raise BrokerUnavailable(f"{self._topic} takes no records: {told(error)}") from error
             raise
 
     async def close(self) -> None:
