@@ -116,7 +116,7 @@ def describe(config: Config = None) -> None:
 def replay(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", exists=True, help="Avro object container files of RunObjects, in their order."),
+        typer.Argument(metavar="FILE", help="Avro object container files of RunObjects, in their order."),
     ],
     results: Annotated[Path, typer.Option("--out", help="The directory for the results.")] = Path("replay-out"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite the results of an earlier replay.")] = False,

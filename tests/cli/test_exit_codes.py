@@ -57,7 +57,7 @@ def test_each_code_has_a_meaning():
         (["dlq", "list", "--limit", "many"], ExitCode.WRONG_USAGE),
         (["rights", "nobody"], ExitCode.WRONG_USAGE),
         (["replay", os.devnull], ExitCode.FAILED),
-        (["replay", "/nonexist.avro"], ExitCode.WRONG_USAGE),
+        (["replay", "/nonexist.avro"], ExitCode.FAILED),
         (["console", "token", "a b"], ExitCode.WRONG_USAGE),
         (["tail", "foo"], ExitCode.WRONG_USAGE),
     ],
