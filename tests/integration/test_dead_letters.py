@@ -165,7 +165,7 @@ async def _filters_go_by_the_rejection(service: Fleet) -> None:
     for option, age, count in (("--until", "50m", 0), ("--since", "50m", 3), ("--event-until", "50m", 3)):
         assert f"{count} dead letters" in (await _dlq(service, "list", option, age)).stdout
     misspelt = await _dlq(service, "replay", "--reason", "unknwon_schema")
-    assert "no record is rejected as unknwon_schema" in misspelt.stderr
+    assert "unknown reason unknwon_schema" in misspelt.stderr
     assert "by reason: unknown_schema 3" in misspelt.stderr
 
 
