@@ -92,7 +92,7 @@ async def test_a_zombie_in_mid_commit_is_ended_before_anything_is_restored(servi
     await service.send(events[200:])
     await service.drained()
     zombie.wake()
-    with pytest.raises(TaskInvalid, match="|".join(FENCED)):
+    with pytest.raises(TaskInvalid, match="INVALID_PRODUCER_EPOCH|PRODUCER_FENCED"):
         await committing
     assert await service.check() == 400
     assert not [record for record in await service.read(*state) if record.key == GHOST[0]]
@@ -104,7 +104,7 @@ async def test_an_end_that_arrives_late_ends_nothing(service: Fleet) -> None:
     late, next_one = Zombie(service, source), Zombie(service, source)
     committing = await late.commit_to(out, GHOST, source, 7)
     late.wake(loses=True)
-    with pytest.raises(TaskInvalid, match="RequestTimedOut"):
+    with pytest.raises(TaskInvalid, match="REQUEST_TIMED_OUT"):
         await committing
     await late.transactions.close()
 
