@@ -92,7 +92,7 @@ async def test_a_zombie_in_mid_commit_is_ended_before_anything_is_restored(servi
     await service.send(events[200:])
     await service.drained()
     zombie.wake()
-    with pytest.raises(TaskInvalid, match="INVALID_PRODUCER_EPOCH|PRODUCER_FENCED"):
+    with pytest.raises(TaskInvalid, match=r"INVALID_PRODUCER_EPOCH|PRODUCER_FENCED"):
         await committing
     assert await service.check() == 400
     assert not [record for record in await service.read(*state) if record.key == GHOST[0]]
