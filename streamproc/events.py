@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from streamproc.codec.framing import confluent
 from streamproc.codec.schemas import Schema, load
+from streamproc.codec.values import usage
 from streamproc.errors import BrokerUnavailable, ConfigError, StreamprocError
 from streamproc.runtime.aio.producer import AioProducer
 from streamproc.runtime.config import KafkaSettings
@@ -87,11 +88,11 @@ class AvroEncoder:
 
 def _with_total(run: Run) -> Run:
     """Return the run with the sum of its tokens where it lacks a total: a schema's default would be taken for one."""
-    usage = run.get("usage")
-    if not isinstance(usage, Mapping) or usage.get("total_tokens") is not None:
+    given = run.get("usage")
+    if not isinstance(given, Mapping) or given.get("total_tokens") is not None:
         return run
-    counts = [usage.get(name) or 0 for name in ("prompt_tokens", "completion_tokens")]
-    return {**run, "usage": {**usage, "total_tokens": sum(counts)}} if any(counts) else run
+    counts = usage(given.get("prompt_tokens"), given.get("completion_tokens"), None)
+    return run if counts is None else {**run, "usage": {**given, "total_tokens": counts[2]}}
 
 
 class RunProducer:

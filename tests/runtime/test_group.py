@@ -152,7 +152,7 @@ async def test_who_slept_through_its_session_is_no_incumbent(
     at._since = None if member_s is None else 1_000.0 - member_s
     at._acknowledged = 1_000.0 - silent_s
     at._lost = 0
-    response = at._heard(SimpleNamespace(error_code=82), "m")
+    response = at._heard("join", SimpleNamespace(error_code=82), "m")
     assert (at.refused is None, response.error_code) == (goes_on, 25)
 
 
@@ -229,6 +229,17 @@ async def test_a_coordinator_that_is_busy_is_looked_for_again(code: int) -> None
     assert (await at._asked("sync")).error_code == 16
     assert (await at._asked(HeartbeatRequest("group", 1, "m0"))).error_code == 16
     assert (await at._asked(JoinGroupRequest("group", 1, 1, "", "one", "consumer", []))).error_code == code
+
+
+async def test_an_answer_without_an_error_of_its_own_is_passed_on() -> None:
+    """As old brokers answer about offsets: their errors are by partition."""
+
+    async def ask(_: object) -> SimpleNamespace:
+        return SimpleNamespace(topics=[])
+
+    consumer: Any = SimpleNamespace(_coordinator=SimpleNamespace(_send_req=ask, member_id="m0"))
+    at: Any = Membership(consumer, None, KafkaSettings(), "group")
+    assert (await at._asked("offsets")).topics == []
 
 
 async def test_two_answers_that_fence_the_same_member_are_one_fence() -> None:

@@ -18,7 +18,7 @@ from streamproc.awaiting import set_within
 from streamproc.errors import BrokerUnavailable
 from streamproc.runtime.aio.asking import COMMITTED, EARLIEST, LATEST, listed
 from streamproc.runtime.aio.client import Client
-from streamproc.runtime.aio.codes import error_of, name, told
+from streamproc.runtime.aio.codes import error_of, told
 from streamproc.runtime.aio.connection import started, stopped
 from streamproc.runtime.aio.contacts import Unreachable
 from streamproc.runtime.aio.decompression import TooLarge, limit_decompression
@@ -265,8 +265,7 @@ class AioFetcher:
             for each in silent:
                 each.silent_s = 0.0
             refusal = longest.refusal
-            cause = refusal if refusal is None or isinstance(refusal, Unreachable) else name(refusal)
-            why = "" if cause is None else f": {cause}"
+            why = "" if refusal is None else f": {told(refusal)}"
             raise BrokerUnavailable(f"{longest.place} has had no answer for {SILENCE_S:.0f} s{why}") from refusal
 
 

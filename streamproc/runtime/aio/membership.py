@@ -32,7 +32,8 @@ from streamproc.runtime.aio.wire import Heartbeat, HeartbeatResponse3
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Member
 
-BUSY = CoordinatorLoadInProgressError, RequestTimedOutError
+OF_JOINS = CoordinatorLoadInProgressError, RequestTimedOutError
+"""Errors that aiokafka expects of a join only: of a heartbeat or a sync they would end the consumer."""
 MAX_LOST = 3
 """The most lost answers that count: of two processes that joined again for each one neither would end for long."""
 ACKNOWLEDGED_S = 5.0
@@ -97,11 +98,7 @@ class Membership:
             self._acknowledged = time.time()
             if abs(self._acknowledged - self._lost_at) > self._settings.session_timeout_ms / 1000:
                 self._lost = 0
-        response = self._heard(response, sent_as)
-        if isinstance(error_of(response.error_code), BUSY) and not isinstance(request, JoinGroupRequest):
-            # aiokafka expects these errors of a join only: of a heartbeat or a sync they would end the consumer.
-            response.error_code = NotCoordinatorForGroupError.errno
-        return response
+        return self._heard(request, response, sent_as)
 
     def _lose(self) -> None:
         self._lost, self._lost_at = min(self._lost + 1, MAX_LOST), time.time()
@@ -115,17 +112,20 @@ class Membership:
             self._coordinator.coordinator_dead()
             raise RequestTimedOutError from None
 
-    def _heard(self, response: Any, sent_as: str) -> Any:
+    def _heard(self, request: Any, response: Any, sent_as: str) -> Any:
         """Return the answer, one about fencing as what makes aiokafka join again in a new place.
 
-        So too a heartbeat's about a right that was taken away: aiokafka's heartbeats would end for good.
+        So too a heartbeat's about a right that was taken away: aiokafka's heartbeats would end for good. An error that
+        is not expected of the request becomes that of a coordinator that moved: it is looked up again.
         """
         if isinstance(response, HeartbeatResponse3) and response.error_code == GroupAuthorizationFailedError.errno:
             response.error_code = UnknownMemberIdError.errno
         error_code = getattr(response, "error_code", 0)
         error = error_of(error_code)
-        if isinstance(error, (*MOVED, *BUSY)):
+        if isinstance(error, (*MOVED, *OF_JOINS)):
             self._lose()
+        if isinstance(error, OF_JOINS) and not isinstance(request, JoinGroupRequest):
+            response.error_code = NotCoordinatorForGroupError.errno
         if error_code == FencedInstanceIdError.errno:
             self._fenced(sent_as)
             response.error_code = UnknownMemberIdError.errno
