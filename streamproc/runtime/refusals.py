@@ -15,16 +15,16 @@ from streamproc.runtime.rights import Right
 class _TopicRefusal:
     """The refusal of one output partition: its message, and its `sources`, which are empty once it may accept again.
 
-    `by`: the transactional id whose transaction was refused. That transaction wrote to the partition, so it ends only
-    when the partition accepts its marker: this shows that it accepts again. `denied`: the lacking right, if that is the
-    cause; then nothing was written, and the right is asked for instead.
+    `by`: the transactional ids whose transactions were refused. Each wrote to the partition, so it ends only when the
+    partition accepts its marker: this shows that it accepts again. `denied`: the lacking right, if that is the cause;
+    then nothing was written, and the right is asked for instead.
     """
 
     def __init__(self) -> None:
         self.message = ""
         self.denied: Denied | None = None
         self.sources: frozenset[TopicPartition] = frozenset()
-        self.by: TopicPartition | None = None
+        self.by: frozenset[TopicPartition] = frozenset()
         self.again_at = 0.0
         self.backoff = patience()
 
@@ -55,9 +55,11 @@ class Refusals:
         for place, sources in writers.items():
             refusal = self._places.setdefault(place, _TopicRefusal())
             refusal.message, refusal.denied = f"{place} takes no records: {why}", denied
-            refusal.sources = frozenset(sources)
-            # A denied write was not made: its transaction has ended.
-            refusal.by = None if denied else by
+            # Added to those before: a source that was still being restored then has met the same refusal now. If they
+            # took turns, each turn would spend one more id on a transaction that does not end.
+            refusal.sources |= frozenset(sources)
+            if denied is None and by is not None:  # A denied write was not made: its transaction has ended.
+                refusal.by |= {by}
             refusal.again_at = time.monotonic() + refusal.backoff.failed()
         if denied is None and by is not None:
             self._ending.add(by)
@@ -93,8 +95,8 @@ class Refusals:
         self._ending.difference_update(ended)
         free: set[TopicPartition] = set()
         for refusal in self._places.values():
-            is_over = refusal.by is None or refusal.by in ended
-            if refusal.sources and is_over and (refusal.denied is None or refusal.denied.rights in granted):
+            refusal.by = refusal.by.difference(ended)
+            if refusal.sources and not refusal.by and (refusal.denied is None or refusal.denied.rights in granted):
                 free |= refusal.sources
                 refusal.sources = frozenset()
             elif refusal.sources:
@@ -102,7 +104,7 @@ class Refusals:
         return {source for source in free if not self.pause_of(source)}
 
     async def _ask(self, due: Collection[_TopicRefusal]) -> _Answer:
-        ids = sorted({each.by for each in due if each.by is not None})
+        ids = sorted(frozenset[TopicPartition]().union(*(each.by for each in due)))
         denials = {each.denied.rights: each.denied for each in due if each.denied is not None}
         granted = {rights for rights, denied in denials.items() if await is_granted(self._kafka, denied)}
         try:

@@ -4,7 +4,7 @@ import asyncio
 
 from streamproc.errors import BrokerUnavailable, TaskInvalid
 from streamproc.runtime.observer import Pause
-from streamproc.runtime.ports import Committed, Member, TopicPartition
+from streamproc.runtime.ports import Committed, Member, Reader, TopicPartition
 from streamproc.runtime.taskstates import TaskState
 from tests.support.application import application, once
 from tests.support.fake_kafka import Entry
@@ -78,6 +78,33 @@ async def test_a_measurement_partition_that_takes_nothing_holds_all_that_measure
     it.send("queued", "run_1", partition=1)
     async with it.working():
         await eventually(lambda: {it.source(0), it.source(1)} <= it.told.pauses.keys())
+        it.kafka.refusing = []
+        await it.summed()
+        await eventually(lambda: not it.told.pauses)
+    assert [len(it.output("transitions", number)) for number in range(2)] == [1, 1]
+
+
+async def test_sources_that_meet_a_refusal_one_after_another_stay_paused_together(monkeypatch):
+    """Each that is restored later meets it once. If they took turns, each turn would spend one more id."""
+    it = await application(partitions=2)
+    it.kafka.refusing = [TopicPartition(it.topics.measurements, 1)]
+    is_free, reader = asyncio.Event(), it.kafka.reader
+
+    async def held(topic: str, partition: int) -> Reader:
+        if (topic, partition) == (it.topics.state, 1):
+            await is_free.wait()
+        return await reader(topic, partition)
+
+    monkeypatch.setattr(it.kafka, "reader", held)
+    it.send("queued", "run_0", partition=0)
+    it.send("queued", "run_1", partition=1)
+    async with it.working():
+        await eventually(lambda: set(it.told.pauses) == {it.source(0)})
+        is_free.set()
+        await eventually(lambda: set(it.told.pauses) == {it.source(0), it.source(1)})
+        fetches = it.kafka.fetches[it.topics.measurements]
+        await eventually(lambda: it.kafka.fetches[it.topics.measurements] > fetches + 20)
+        assert it.told.failures == ["OutputRefused", "OutputRefused"]
         it.kafka.refusing = []
         await it.summed()
         await eventually(lambda: not it.told.pauses)
