@@ -117,8 +117,8 @@ async def test_a_right_that_is_taken_away_is_waited_for(guard: Guard, operation:
         sent = await guard.requests() - before
     assert all(count <= FEW for count in sent.values()), sent
     told = [cause["why"] for cause in answer["causes"].values() if "why" in cause]
-    assert told
-    assert all(str(right) in why and "kafka-acls.sh" in why for why in told)
+    # Who may not join the group has no partition that could tell a cause: then the message alone tells it.
+    assert all(str(right) in why and "kafka-acls.sh" in why for why in told or [answer["message"]])
     assert "never retrieved" not in guard.worker.output()
     assert any(str(right) in str(line.get("why")) for line in guard.worker.lines())
     guard.broker.grant(USER, [right])

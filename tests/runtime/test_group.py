@@ -127,10 +127,10 @@ async def test_of_two_processes_with_one_instance_id_the_newcomer_ends(cluster: 
     incumbent._standing._since -= 60  # type: ignore[union-attr,operator]
     newcomer, second = await cluster.member(group_instance_id="one")
     await eventually(lambda: second.member is not None)
-    said = await refusal(newcomer)  # It joins twice: the first time its predecessor may have fenced it.
+    said = await refusal(newcomer)  # It joins again at first: its predecessor may have fenced it.
     assert f"another process uses the group instance id one in the group {cluster.name}" in str(said)
     await eventually(incumbent.confirmed)
-    assert (second.joins, first.member) == (2, first.member._replace(instance_id="one"))  # type: ignore[union-attr]
+    assert second.joins > 1
     joins = first.joins
     await newcomer.leave()
     assert await incumbent.confirmed()
@@ -180,6 +180,11 @@ async def asked(at: Any, member_id: str, request: object = "join") -> None:
         await at._asked(request)
 
 
+def settled(at: Any) -> None:
+    """Let so much time pass since the last fence that a further one does not count as the same."""
+    at._fenced_at -= standing.SETTLES_S + 1
+
+
 @pytest.mark.parametrize("answer", [15, 16, NodeNotReadyError("away")], ids=["none", "moved", "no connection"])
 async def test_a_member_whose_coordinator_was_away_may_be_fenced_by_itself_and_joins_once_more(answer: Any) -> None:
     """A join whose answer got lost was carried out all the same; a process that has the id now fences us again."""
@@ -188,6 +193,7 @@ async def test_a_member_whose_coordinator_was_away_may_be_fenced_by_itself_and_j
     await asked(at, "m0")
     await asked(at, "m0")
     assert at.refused is None
+    settled(at)
     await asked(at, "m1")
     assert at.refused is not None
 
@@ -198,7 +204,19 @@ async def test_a_process_may_be_fenced_once_by_the_one_before_it() -> None:
     await asked(at, "m0", HeartbeatRequest("group", 1, "m0"))
     await asked(at, "m0")
     assert at.refused is None
+    settled(at)
     await asked(at, "m1")
+    assert at.refused is not None
+
+
+async def test_a_coordinator_that_has_just_come_back_may_fence_several_times_at_once() -> None:
+    """It may know older members than the one before it (seen: two fences within 0.3 s, and no other process)."""
+    at = answered(82, 82, 82, 82)
+    for number in range(3):
+        await asked(at, f"m{number}")
+        assert at.refused is None
+    settled(at)
+    await asked(at, "late")
     assert at.refused is not None
 
 
@@ -209,6 +227,7 @@ async def test_each_lost_answer_may_fence_once_but_not_for_ever() -> None:
     for number in range(standing.MAX_LOST):
         await asked(at, f"m{number}")
         assert at.refused is None
+        settled(at)
     await asked(at, "late")
     assert at.refused is not None
 

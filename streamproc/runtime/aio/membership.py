@@ -4,14 +4,17 @@ Kafka gives a group instance id to whoever joins with it last, and fences who ha
 from each other for ever. So one of the two ends: the newcomer, or who has slept through its session meanwhile.
 
 A member whose coordinator went away while it joined can be fenced by itself: Kafka carried out a join whose answer got
-lost, or a join of the process before it, once the coordinator is there again. So it joins again, as a newcomer: once
-for each answer that was lost lately, and once after its start. Another process would fence it again.
+lost, or a join of the process before it, once the coordinator is there again. A coordinator that has just taken over
+may also know older members than the one before it. So the member joins again, as a newcomer: once for each answer that
+was lost lately, and once after its start, each time as often as it takes within SETTLES_S. Another process would go on
+to fence it.
 """
 
 import asyncio
 import time
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import (
@@ -32,10 +35,14 @@ from streamproc.runtime.aio.wire import Heartbeat, HeartbeatResponse3
 from streamproc.runtime.config import KafkaSettings
 from streamproc.runtime.ports import Member
 
+log = structlog.get_logger(__name__)
+
 OF_JOINS = CoordinatorLoadInProgressError, RequestTimedOutError
 """Errors that aiokafka expects of a join only: of a heartbeat or a sync they would end the consumer."""
 MAX_LOST = 3
 """The most lost answers that count: of two processes that joined again for each one neither would end for long."""
+SETTLES_S = 5.0
+"""For a coordinator that has just come back. An incumbent is disturbed for as long by a newcomer that has its id."""
 ACKNOWLEDGED_S = 5.0
 """For the answer to a heartbeat: a coordinator that is silent for longer is looked for anew."""
 
@@ -59,6 +66,7 @@ class Membership:
         self._lost = 1  # Answers, in the last session: the process before us may have lost one.
         self._lost_at = time.time()
         self._fenced_as = ""
+        self._fenced_at = 0.0  # The first of those fences that count as one.
         self.refused: ConfigError | None = None
 
     @property
@@ -138,10 +146,17 @@ class Membership:
         self._fenced_as = member_id
         if self._goes_on():
             return
-        if self._lost:
-            self._lost, self._since = self._lost - 1, None
-            return
-        self.refused = ConfigError(
+        now = time.time()
+        if abs(now - self._fenced_at) > SETTLES_S:
+            if not self._lost:
+                self.refused = self._refusal()
+                return
+            self._lost, self._fenced_at = self._lost - 1, now
+        self._since = None
+        log.info("fenced: the member joins the group again", instance_id=self._settings.group_instance_id)
+
+    def _refusal(self) -> ConfigError:
+        return ConfigError(
             f"another process uses the group instance id {self._settings.group_instance_id} in the group "
             f"{self._group_id}: give each its own (STREAMPROC_KAFKA__GROUP_INSTANCE_ID)"
         )
