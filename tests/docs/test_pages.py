@@ -26,7 +26,7 @@ from streamproc.local.kafka import local_kafka
 from streamproc.settings.loading import load_settings
 from tests.docs.pages import ANY, PAGES, ROOT, Block, Command, blocks, commands, is_printed
 from tests.support import clients
-from tests.support.waiting import DEADLINE_S, POLL_S
+from tests.support.waiting import DEADLINE_S, POLL_S, Deadline
 
 SET_UP = re.compile(
     r"^(make |python3 -m venv|pip install|mvn |npm |docker |helm |kubectl |kustomize |curl |kafka-acls)"
@@ -65,8 +65,8 @@ class Session:
                 ["bash", "-c", line], cwd=self.directory, env=self.environment, stdout=out, start_new_session=True
             )
         self.running.append(process)
-        until = time.monotonic() + DEADLINE_S
-        while not _is_done(command, process, log) and time.monotonic() < until:
+        deadline = Deadline(DEADLINE_S)
+        while not _is_done(command, process, log) and not deadline.is_over():
             time.sleep(POLL_S)
         said = f"{where}: {command.line}\n{_text(log)}"
         assert is_printed(command.printed, _text(log)), said

@@ -29,6 +29,7 @@ from streamproc.runtime.config import CommitSettings, TopicSettings
 from streamproc.runtime.fold import FoldSettings
 from streamproc.runtime.job import Job
 from streamproc.runtime.observer import CommitReport, FoldReport, Observer
+from streamproc.runtime.ports import TopicPartition
 from streamproc.runtime.stages import stages
 from streamproc.runtime.topics import create_topics
 from streamproc.runtime.worker import Worker
@@ -160,6 +161,8 @@ class Simulation:
         self.faults = Faults(seed, rate)
         self.totals = Reported()
         self.workers: dict[Worker, asyncio.Task[None]] = {}
+        self.holders: dict[Worker, object] = {}
+        """Who holds the disks that a worker has opened."""
         self.looks = self.windows = self.told = 0
         # Where nothing comes late, it is determined which windows fail; else it depends on when they close.
         self.late_ratio = 0.01 if seed % 2 else 0.0
@@ -169,12 +172,7 @@ class Simulation:
         # Most have hardly any memory for payloads, and of these half have disks that outlive a worker.
         self.disks = {number: FaultyDisk(self.faults.of_disk) for number in range(PARTITIONS)}
         self.is_lasting = seed % 4 >= 2
-        self.store = StoreSettings(
-            memory_bytes=UNBOUNDED if seed % 4 == 0 else 3 * 2_000,
-            disk_bytes=UNBOUNDED if seed % 4 == 0 else 3 * 200_000,
-            lasting=(lambda number: self.disks[number].open()) if self.is_lasting else None,
-            scratch=lambda: FaultyDisk(self.faults.of_disk).open(is_lasting=False),
-        )
+        self.is_bounded = seed % 4 > 0
 
     async def fill(self, seed: int) -> None:
         """Create the topics and write the input."""
@@ -208,7 +206,9 @@ class Simulation:
         """Return a worker, which learns schemas for itself."""
         book = book_of(ASSISTANTS, registered=True) if self.is_registered else bundled_book()
         commit = CommitSettings(max_records=25, interval_ms=1)
-        fold = FoldSettings("sim", self.topics, RULES, book, commit, self.kafka.partition_of, store=self.store)
+        holder = object()
+        store = self.store(holder)
+        fold = FoldSettings("sim", self.topics, RULES, book, commit, self.kafka.partition_of, store=store)
         job = Job(
             kafka=self.kafka,
             topics=self.topics,
@@ -219,7 +219,18 @@ class Simulation:
             clock=self.look,
             snapshot_interval_s=0.001 if self.is_lasting else math.inf,
         )
-        return Worker(job, stages(fold, WINDOW_RULES))
+        worker = Worker(job, stages(fold, WINDOW_RULES))
+        self.holders[worker] = holder
+        return worker
+
+    def store(self, holder: object) -> StoreSettings:
+        """Return the limits of a worker, and its disks."""
+        return StoreSettings(
+            memory_bytes=3 * 2_000 if self.is_bounded else UNBOUNDED,
+            disk_bytes=3 * 200_000 if self.is_bounded else UNBOUNDED,
+            lasting=(lambda number: self.disks[number].open(holder)) if self.is_lasting else None,
+            scratch=lambda: FaultyDisk(self.faults.of_disk).open(is_lasting=False),
+        )
 
     def look(self) -> float:
         """Return the time, long after the events."""
@@ -236,6 +247,9 @@ class Simulation:
         for worker, run in list(self.workers.items()):
             if run.done():
                 del self.workers[worker]
+                holder = self.holders.pop(worker)
+                for disk in self.disks.values():
+                    disk.released(holder)
                 if (error := run.exception()) is not None:
                     raise error
                 self.start()
@@ -279,6 +293,25 @@ class Simulation:
             and len([said for said in alerts(self.outputs(topics.alerts)) if said.kind != "failure_rate"]) >= self.told
         )
 
+    def standing(self) -> str:
+        """Return where everything stands: what each task waits for, and what is not told yet."""
+        topics = self.topics
+        lines = [
+            f"{source.topic}:{source.partition} committed {self.kafka.offsets.get(source)} of {log.end}, "
+            f"stable to {log.last_stable}"
+            for topic in (topics.events, topics.measurements)
+            for number, log in enumerate(self.kafka.logs[topic])
+            for source in (TopicPartition(topic, number),)
+        ]
+        for number, worker in enumerate(self.workers):
+            lines += [
+                f"worker {number}, {source.topic}:{source.partition}: {task.lifecycle.value}, {task.pauses._reported}, "
+                f"{task.keeper and task.keeper.trouble}"
+                for source, task in worker._tasks.items()
+            ]
+        found = len(revisions(self.outputs(topics.metrics))), len(alerts(self.outputs(topics.alerts)))
+        return "\n".join([*lines, f"{found} windows and alerts; {self.windows} windows and {self.told} alerts are due"])
+
     async def run(self) -> None:
         """Disturb the workers until half is through, then let them finish."""
         self.kafka.fault = self.faults
@@ -292,7 +325,11 @@ class Simulation:
                 break
             await asyncio.sleep(0.002)
         self.faults.calm()
-        await eventually(self._buried_and_done)
+        try:
+            await eventually(self._buried_and_done)
+        except AssertionError as error:
+            error.add_note(self.standing())
+            raise
         for worker in self.workers:
             worker.stop()
         await asyncio.wait(self.workers.values())

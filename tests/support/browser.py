@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from tests.support.waiting import DEADLINE_S, POLL_S
+from tests.support.waiting import DEADLINE_S, POLL_S, Deadline
 
 NAMES = ("chromium", "chromium-browser")
 PATIENCE_MS = 1_000 * DEADLINE_S
@@ -80,8 +80,8 @@ def served(app: ASGIApp, base: str = "") -> Iterator[str]:
 
 def until(condition: Callable[[], bool]) -> None:
     """Return as soon as the condition holds; fail when it does not within the deadline."""
-    end = time.monotonic() + DEADLINE_S
+    deadline = Deadline(DEADLINE_S)
     while not condition():
-        if time.monotonic() > end:
+        if deadline.is_over():
             raise AssertionError(f"not within {DEADLINE_S} s")
         time.sleep(POLL_S)

@@ -77,27 +77,38 @@ class FakeDisk:
 class FaultyDisk(FakeDisk):
     """A disk of which `fault` decides at each point what goes wrong: None, or one of FAULTS.
 
-    Whoever opens it has it; whoever had it before has it no longer, as if the process had ended.
+    Whoever opens it has it; whoever had it before has it no longer, as if the process had ended. Opened for a `holder`,
+    it is locked for every other one until that one closes it or is `released`, as SQLite's is for other processes.
     """
 
     def __init__(self, fault: Callable[[str], str | None]) -> None:
         super().__init__()
         self.fault = fault
         self.opened = 0
+        self._holder: object = None
 
-    def open(self, *, is_lasting: bool = True) -> "OpenedDisk":
-        """Open it."""
+    def open(self, holder: object = None, *, is_lasting: bool = True) -> "OpenedDisk":
+        """Open it; raises DiskFails where somebody else holds it."""
+        if self._holder not in (None, holder):
+            raise DiskFails("fake: another process has it")
         self.opened += 1
-        return OpenedDisk(self, is_lasting=is_lasting)
+        self._holder = holder
+        return OpenedDisk(self, holder, is_lasting=is_lasting)
+
+    def released(self, holder: object = None) -> None:
+        """Unlock it if this one holds it: it was closed, or its process has ended."""
+        if self._holder is holder:
+            self._holder = None
 
 
 class OpenedDisk:
     """A FaultyDisk, for as long as nobody else opens it."""
 
-    def __init__(self, disk: FaultyDisk, *, is_lasting: bool) -> None:
+    def __init__(self, disk: FaultyDisk, holder: object = None, *, is_lasting: bool) -> None:
         self.is_lasting = is_lasting
         self._disk = disk
         self._number = disk.opened
+        self._holder = holder
 
     @property
     def size(self) -> int:
@@ -133,6 +144,8 @@ class OpenedDisk:
         self._at().clear()
 
     def close(self) -> None:
+        if self._number == self._disk.opened:
+            self._disk.released(self._holder)
         self._number = -1
 
     def _at(self, point: str = "") -> FaultyDisk:
