@@ -153,7 +153,7 @@ class Membership:
                 return
             self._lost, self._fenced_at = self._lost - 1, now
         self._since = None
-        log.info("fenced: the member joins the group again", instance_id=self._settings.group_instance_id)
+        log.info("the coordinator fenced this member: it joins again", instance_id=self._settings.group_instance_id)
 
     def _refusal(self) -> ConfigError:
         return ConfigError(
