@@ -60,6 +60,8 @@ class Cycle:
         self._pace = Pace()
         self._busy, self._share = 1, LEAST_SHARE
         self._not_before = 0.0
+        self.commits = 0
+        """How many were confirmed."""
 
     async def once(
         self,
@@ -244,6 +246,7 @@ class Cycle:
             raise OutputsRefused(error, {place: writers[place] for place in error.places}) from error
         duration_s = time.monotonic() - it.began
         self._job.observer.transacted(len(full), duration_s)
+        self.commits += 1
         # Nothing is awaited from here on: cancelled in between, a task would not match its commit.
         for task, batch in full.items():
             self._confirm(task, batch, duration_s)

@@ -42,6 +42,7 @@ class Refusals:
         self._wake = wake
         self._places: dict[TopicPartition, _TopicRefusal] = {}
         self._asking: asyncio.Task[_Answer] | None = None
+        self._asked: Collection[_TopicRefusal] = ()
 
     def add(
         self,
@@ -76,9 +77,15 @@ class Refusals:
         now = time.monotonic()
         due = [each for each in self._places.values() if each.sources and each.again_at <= now]
         if due:
+            self._asked = due
             self._asking = asyncio.create_task(self._ask(due))
             self._asking.add_done_callback(lambda _: self._wake.set())
         return ()
+
+    def ended(self, source: TopicPartition | None) -> None:
+        """Note that the transaction of this id has ended: whoever owns it now must not be fenced by a check."""
+        for refusal in self._places.values():
+            refusal.by -= {source}
 
     async def end(self) -> None:
         """Cancel the check."""
@@ -99,7 +106,7 @@ class Refusals:
             if refusal.sources and not refusal.by and (refusal.denied is None or refusal.denied.rights in granted):
                 free |= refusal.sources
                 refusal.sources = frozenset()
-            elif refusal.sources:
+            elif refusal in self._asked:  # Each waits for its own turn: of the others nothing is known yet.
                 refusal.again_at = time.monotonic() + refusal.backoff.failed()
         return {source for source in free if not self.pause_of(source)}
 

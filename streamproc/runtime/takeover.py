@@ -62,6 +62,8 @@ class TakeOver:
         self.own = min(assignment.tasks, default=None)
         self.ending: set[TopicPartition] = set()
         """Partitions whose transactional id has a transaction that does not end, so that no other one can begin."""
+        self._slow: set[TopicPartition] = set()
+        """Those of them that did not end when they were fenced; of the others `Refusals` finds out."""
         self._restoring: dict[PartitionTask, Committed | None] = {}
         self._restores = asyncio.Semaphore(MAX_RESTORES)
 
@@ -77,17 +79,21 @@ class TakeOver:
         It has the id of the lowest partition; where that id has a transaction that does not end, the id of the next.
         """
         for source in sorted(self._tasks.keys() - self.ending) or sorted(self._tasks):
+            if not self._still_ours():
+                break  # Each that does not end takes seconds, and the next assignment waits.
             transactions = self._job.kafka.transactions(source)
             try:
                 await transactions.fence()
             except StillEnding:
                 self.ending.add(source)
+                self._slow.add(source)
                 await transactions.close()
             except BaseException:
                 await transactions.close()
                 raise
             else:
                 self.own = source
+                self.ending.discard(source)
                 return transactions
         raise StillEnding("no transactional id of this worker's is free: partitions of the outputs take no markers")
 
@@ -97,9 +103,12 @@ class TakeOver:
         All ids are fenced, even of partitions that we had before: an operator may have used one since. Offsets are read
         after that, and only those that no open transaction may still change: earlier ones prove nothing.
         """
-        # Our own id is left out: its producer is started already, and would be fenced by this.
-        others = sorted(self._tasks.keys() - self.ending - {self.own})
-        self.ending.update(await self._job.kafka.fence(others))
+        # Our own id is left out: its producer is started already, and would be fenced by this. Those that were slow to
+        # end are fenced again: an operator may use one as soon as it has ended.
+        others = (self._tasks.keys() - self.ending | self._slow) - {self.own}
+        self._slow = set(await self._job.kafka.fence(sorted(others)))
+        self.ending -= others
+        self.ending |= self._slow
         # After the fence: otherwise the earlier owner might commit once more, and we would repeat that work.
         stable = await self._job.kafka.stable(list(self._tasks))
         for source, task in self._tasks.items():

@@ -108,12 +108,12 @@ class PartitionTask:
         try:
             since = await self.snapshots.load(memory.keeper, position if from_snapshot else None)
             await self._read_back(memory, committed, position, since)
-        except BaseException as error:
+            memory.state.arm()
+            await asyncio.to_thread(trim)
+        except BaseException as error:  # Also where a rebalance cancels it: an open keeper takes a share of the limits.
             if memory.keeper is not None:
                 memory.keeper.close(is_damaged=isinstance(error, StoreDamaged))
             raise
-        memory.state.arm()
-        await asyncio.to_thread(trim)
         return memory
 
     async def _read_back(

@@ -70,6 +70,7 @@ class Tenure:
             # The heartbeat comes before the fence: this worker may have stalled, and another one may be the owner.
             if await self._takeover.membership():
                 transactions = await self._takeover.producer()
+                self._refusals.ended(self._takeover.own)
                 await self._takeover.run()
                 await self._work(transactions)
         except OutputsRefused as refused:
@@ -112,9 +113,11 @@ class Tenure:
             for source in self._refusals.release():
                 self._tasks[source].pauses.go_on()
             running = [task for task in self._tasks.values() if self._takes_part(task)]
+            commits = self._cycle.commits
             for each in await self._cycle.once(running, transactions, self._member, self._wake):
                 self._errands.send(each.task, self._wait(each))
-            self._backoff.succeeded()
+            if self._cycle.commits > commits:
+                self._backoff.succeeded()
 
     def _takes_part(self, task: PartitionTask) -> bool:
         """Return whether a task takes part in the next commit; a task that has to wait begins to wait here."""

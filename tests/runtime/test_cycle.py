@@ -4,10 +4,11 @@ import asyncio
 
 from streamproc.errors import BrokerUnavailable, TaskInvalid
 from streamproc.runtime.observer import Pause
-from streamproc.runtime.ports import Committed, Member, Reader, TopicPartition
+from streamproc.runtime.ports import Committed, Member, OutputRefused, Reader, TopicPartition, Transactions
+from streamproc.runtime.refusals import Refusals
 from streamproc.runtime.taskstates import TaskState
 from tests.support.application import application, once
-from tests.support.fake_kafka import Entry
+from tests.support.fake_kafka import Entry, FakeKafka
 from tests.support.waiting import eventually
 
 
@@ -291,3 +292,79 @@ async def test_twenty_rebalances_in_mid_commit_lose_and_double_nothing():
             await eventually(it.is_drained)
     told = [key for number in range(4) for key in it.ids("transitions", number)]
     assert len(told) == len(set(told)) == sent
+
+
+async def test_an_id_that_was_slow_to_end_is_fenced_at_the_next_attempt():
+    """rules.md 7: an operator may use it as soon as it has ended, and must see our commit, or be refused."""
+    it = await application(partitions=2)
+    slow, place = it.source(1), it.measured(1)
+    it.kafka.refusing, it.kafka.ending[slow] = [place], {place}
+    async with it.working():
+        await eventually(lambda: it.kafka.epochs.keys() == {it.source(0), it.measured(0), it.measured(1)})
+        it.kafka.refusing = []
+        it.kafka.fault = once("send", TaskInvalid("the transaction is lost"))
+        it.send("queued")
+        await it.drained()
+        assert it.kafka.epochs[slow] == 1
+
+
+async def test_a_rebalance_is_taken_up_while_no_id_is_free(monkeypatch):
+    """Each that does not end takes seconds: not all of them are tried in an assignment that is over."""
+    it = await application(partitions=10)
+    place = it.measured(9)
+    it.kafka.refusing = [place]
+    ids = [each for number in range(10) for each in (it.source(number), it.measured(number))]
+    it.kafka.ending.update({each: {place} for each in ids})
+    tried: list[TopicPartition] = []
+    make = it.kafka.transactions
+
+    def rebalanced(source: TopicPartition) -> Transactions:
+        tried.append(source)
+        if len(tried) == 2:
+            it.kafka.rebalance()
+        return make(source)
+
+    monkeypatch.setattr(it.kafka, "transactions", rebalanced)
+    async with it.working():
+        await eventually(lambda: len(tried) > 2)
+        assert tried[:3] == [it.source(0), it.source(1), it.source(0)]
+        it.kafka.refusing = []
+
+
+async def test_the_check_of_a_refusal_does_not_fence_the_worker_itself():
+    """Where every id was spent, the first that is free again is the worker's own: its transaction has ended."""
+    it = await application()
+    spent = TopicPartition(it.topics.state, 0)
+    it.kafka.refusing, it.kafka.ending[it.measured()] = [spent], {spent}
+    async with it.working():
+        it.send("queued")
+        await eventually(lambda: "StillEnding" in it.told.failures)
+        it.kafka.refusing = []
+        await it.drained()
+        await eventually(lambda: it.told.pauses == {})
+    assert "TaskInvalid" not in it.told.failures
+
+
+async def test_each_refusal_is_asked_for_in_its_own_time(monkeypatch):
+    """The answer about one says nothing of the others: they would be put off again and again."""
+    monkeypatch.setattr("streamproc.runtime.granting.FIRST_WAIT_S", 60.0)
+    monkeypatch.setattr("streamproc.runtime.granting.LONGEST_WAIT_S", 60.0)
+    kafka, ending = FakeKafka(), set[TopicPartition]()
+    refusals = Refusals(kafka, ending, asyncio.Event())
+    places = [TopicPartition("state", number) for number in range(2)]
+    for place in places:
+        source = TopicPartition("events", place.partition)
+        kafka.refusing, kafka.ending[source] = places, {place}
+        refusals.add(OutputRefused(place, "NOT_ENOUGH_REPLICAS", frozenset([place])), {place: [source]}, source)
+    first, second = (refusals._places[place] for place in places)
+    later, first.again_at = second.again_at, 0.0
+    assert refusals.release() == ()
+    await eventually(lambda: refusals._asking is not None and refusals._asking.done())
+    assert refusals.release() == set()
+    assert first.again_at > 0
+    assert second.again_at == later
+    kafka.refusing, first.again_at = [], 0.0
+    refusals.release()
+    await eventually(lambda: refusals._asking is not None and refusals._asking.done())
+    assert refusals.release() == {TopicPartition("events", 0)}
+    assert ending == {TopicPartition("events", 1)}

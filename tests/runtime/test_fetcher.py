@@ -531,3 +531,18 @@ async def test_the_time_in_which_nobody_asks_is_no_silence(fetcher: AioFetcher, 
     for _ in range(9):
         clock.now += 60
         await fetcher.poll(ALL, 0.01)
+
+
+async def test_what_is_at_hand_of_a_partition_that_waits_stops_no_other(
+    fetcher: AioFetcher, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: eight that had no room for payloads held so much at hand that no other one was fetched any more."""
+    cluster.write(A, 10, size=1_000)
+    assert len((await fetcher.poll({A: 1}, 5))[A].records) == 1
+    monkeypatch.setattr(module, "REQUEST_BYTES", 5_000)
+    cluster.write(B, 1)
+    assert [record.offset for record in (await fetcher.poll({B: 1}, 5))[B].records] == [0]
+    # What is polled counts: nothing more is asked for while so much is left.
+    asked = len(cluster.asked)
+    await fetcher.poll({A: 1, C: 1}, 0.01)
+    assert len(cluster.asked) == asked

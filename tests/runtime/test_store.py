@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from tests.support.events import event, fold
 from tests.support.impatience import wait_for_nothing
 from tests.support.oracle import PLAIN
 from tests.support.runobjects import START_MS
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE_S, eventually
 
 MINUTE_MS = 60_000
 SHORT = Retention(MINUTE_MS, 10 * MINUTE_MS)
@@ -433,3 +434,24 @@ async def test_a_snapshot_that_cannot_be_just_now_is_taken_after_the_commit(tmp_
     # Nothing has changed: the one before still says it all.
     await eventually(lambda: keeper.state.snapshot_ms == 9)
     keeper.close()
+
+
+async def test_a_restore_that_a_rebalance_breaks_off_leaves_nothing_open(
+    it: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An open keeper would take its share of the limits, and lock the partition's file, until the process ends."""
+    begun, goes_on = list[bool](), threading.Event()
+
+    def trim() -> None:
+        begun.append(True)
+        goes_on.wait(DEADLINE_S)
+
+    monkeypatch.setattr("streamproc.runtime.task.trim", trim)
+    it.send("queued")
+    async with it.working() as worker:
+        for number in (1, 2):
+            await eventually(lambda number=number: len(begun) == number)
+            it.kafka.rebalance()
+        goes_on.set()
+        await it.drained()
+        assert len(worker._tasks[it.source()].stage.store._open) == 1

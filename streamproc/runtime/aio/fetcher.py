@@ -152,10 +152,12 @@ class AioFetcher:
 
     def _ask(self, shares: Iterable[TopicPartition], wait_s: float) -> None:
         """Fetch partitions with nothing at hand from each leader that has no request to answer."""
-        if sum(each.size for each in self._partitions.values()) >= REQUEST_BYTES:
+        wanted = self._wanted(shares)
+        # Of what is polled: a partition that waits, perhaps for long, with its records at hand must not stop others.
+        if sum(each.size for each in wanted) >= REQUEST_BYTES:
             return
         by_leader: dict[Any, list[FetchedPartition]] = {}
-        for each in self._wanted(shares):
+        for each in wanted:
             if not each.has_news:
                 each.asked = True
                 leader = self._client.cluster.leader_for_partition(AioPartition(*each.place))
