@@ -266,6 +266,7 @@ async def test_a_fetch_that_fails_is_done_again_from_the_last_commit():
     it = await application(partitions=2)
     it.send("queued")
     async with it.working():
+        await eventually(lambda: {it.source(0), it.source(1)} <= it.kafka.offsets.keys())  # Both run.
         await it.drained()
         it.kafka.fault = once("fetch", BrokerUnavailable("away"))
         it.send("in_progress")
