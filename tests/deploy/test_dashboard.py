@@ -112,16 +112,16 @@ async def test_every_panel_has_data(tmp_path):
         async def seen():
             return await prometheus.query("up == 1")
 
-        async def empty():
-            return [query for query in queries() if not await has_data(prometheus, query[1])]
+        empty = queries()
 
         async def complete():
-            return not await empty()
+            empty[:] = [query for query in queries() if not await has_data(prometheus, query[1])]
+            return not empty
 
         await eventually(seen)
         with suppress(AssertionError):
             await eventually(complete)
-        assert await empty() == []
+        assert empty == []
 
 
 async def has_data(prometheus, expression):

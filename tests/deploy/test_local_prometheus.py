@@ -13,6 +13,7 @@ from streamproc.errors import ConfigError
 from streamproc.local.prometheus import CONSOLE_JOB, LocalPrometheus, find_program, local_prometheus
 from tests.support import prometheus as prom
 from tests.support.debian import COMPILED_IN, INSTEAD
+from tests.support.ports import default_ports
 from tests.support.waiting import DEADLINE_S, eventually
 
 
@@ -38,7 +39,8 @@ def demo(environment, *arguments):
 def environment(tmp_path):
     (tmp_path / "tmp").mkdir()
     kept = {key: value for key, value in os.environ.items() if not key.startswith("STREAMPROC_")}
-    return {**kept, "TMPDIR": str(tmp_path / "tmp"), "PYTHONUNBUFFERED": "1"}
+    with default_ports():
+        yield {**kept, "TMPDIR": str(tmp_path / "tmp"), "PYTHONUNBUFFERED": "1"}
 
 
 def test_programs_are_found_under_debians_names_too(tmp_path):

@@ -217,7 +217,9 @@ async def test_two_consoles_side_by_side_and_what_one_run_went_through(service: 
 
 
 async def _owned(it: Console) -> bool:
-    _, pipeline = await it.get("/pipeline")
+    status, pipeline = await it.get("/pipeline")
+    if status != 200:
+        return False
     return {each["state"] for each in pipeline["items"]} == {"running"} and len(pipeline["instances"]) == 1
 
 
@@ -317,5 +319,7 @@ async def test_dead_letters_are_sent_back_by_an_operator_once(service: Fleet, tm
 
 async def _letters(it: Console, headers: dict[str, str], count: int) -> bool:
     request = Request(f"{it.url}api/v1/dead-letters", headers=headers)
-    _, found = await asyncio.to_thread(_asked, request)
+    status, found = await asyncio.to_thread(_asked, request)
+    if status != 200:
+        return False
     return len(found["items"]) == count and sum(group["open"] for group in found["groups"]) == 1

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
 
 from streamproc.errors import BrokerUnavailable, ConfigError
 from streamproc.local.kafka import LocalKafka, local_kafka
@@ -47,7 +48,7 @@ async def test_answers_in_transactions_and_leaves_nothing():
         assert os.getsid(pid) != os.getsid(0)  # Ctrl-C in the terminal is for the owner alone
         await create(kafka)
         await write(kafka, b"one")
-        assert await read(kafka) == [b"one"]
+        await eventually(lambda: has(kafka, [b"one"]))
     assert said[-1] == "Starting Apache Kafka 4.1.0"
     assert not is_alive(pid)
     assert not directory.exists()
@@ -82,7 +83,7 @@ async def test_data_directory_outlives_the_broker(tmp_path):
         await create(kafka)
         await write(kafka, b"kept")
     async with local_kafka(data_dir=tmp_path / "data") as kafka:
-        assert await read(kafka) == [b"kept"]
+        await eventually(lambda: has(kafka, [b"kept"]))
     with pytest.raises(ConfigError, match="has the data of 1 broker"):
         LocalKafka(brokers=3, data_dir=tmp_path / "data")
 
@@ -201,10 +202,13 @@ async def write(kafka: LocalKafka, value: bytes) -> None:
 async def has(kafka: LocalKafka, values: list[bytes]) -> bool:
     """Whether exactly this was committed.
 
-    To be awaited after a kill: a producer has its answer before the markers are written, so the coordinator may write
-    them only when it is back; until then the last transaction is open.
+    To be awaited: a producer has its answer before the markers are written; until then the last transaction is open.
+    After a kill the coordinator may write them only when it is back, and a broker may not answer yet.
     """
-    return await read(kafka) == values
+    try:
+        return await read(kafka) == values
+    except KafkaError:
+        return False
 
 
 async def read(kafka: LocalKafka) -> list[bytes]:

@@ -66,7 +66,10 @@ def browser(program: str) -> Iterator[Browser]:
 def served(app: ASGIApp, base: str = "") -> Iterator[str]:
     """Serve an application on a free port, in a thread; yields its URL. `base`: the path that it is behind."""
     outer = Starlette(routes=[Mount(base, app)]) if base else app
-    config = uvicorn.Config(outer, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+    # Without log_config=None it would change the process's loggers for good.
+    config = uvicorn.Config(
+        outer, port=0, log_config=None, log_level="error", lifespan="off", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -18,6 +18,7 @@ import yaml
 from streamproc.local.prometheus import LocalPrometheus, PrometheusProgram, find_program, shipped_rules
 from tests.support.caching import Unfetchable
 from tests.support.debian import fetch
+from tests.support.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -125,7 +126,7 @@ async def query(url: str, expression: str) -> list[tuple[Labels, float]]:
 
 
 def _get(url: str) -> Any:
-    with urlopen(url, timeout=10) as answer:
+    with urlopen(url, timeout=DEADLINE_S) as answer:
         return json.load(answer)
 
 
