@@ -45,7 +45,7 @@ class RealSetup:
     """A topic and a group of its own on a real broker."""
 
     def __init__(self, bootstrap: str, topic: str, group: str) -> None:
-        self._settings = KafkaSettings(bootstrap_servers=bootstrap, session_timeout_ms=6_000)
+        self._settings = KafkaSettings(bootstrap_servers=bootstrap)
         self._topic = topic
         self._group = group
 

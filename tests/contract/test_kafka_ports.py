@@ -201,7 +201,7 @@ async def test_bytes_arrive_as_they_were_sent(setup: Setup) -> None:
     await settle(setup)
     reader = await setup.kafka.reader(setup.log, 0)
     await reader.seek(0)
-    got = (await reader.fetch(10, 2.0)).records
+    got = (await reader.fetch(10, 60)).records
     assert [(r.key, r.value, r.timestamp, list(r.headers)) for r in got] == sent
     await reader.close()
     await transactions.close()
@@ -419,9 +419,9 @@ async def test_a_reader_says_when_nothing_is_left(setup: Setup) -> None:
     await commit(setup, 1, (setup.log, "a"), (setup.log, "b"), (setup.log, "c"))
     reader = await setup.kafka.reader(setup.log, 0)
     await reader.seek(0)
-    first = await reader.fetch(2, 2.0)
+    first = await reader.fetch(2, 60)
     assert ([r.key for r in first.records], first.caught_up) == ([b"a", b"b"], False)
-    second = await reader.fetch(2, 2.0)
+    second = await reader.fetch(2, 60)
     assert ([r.key for r in second.records], second.caught_up) == ([b"c"], False)
     assert (await reader.fetch(2, 0)).caught_up is False
     assert (await caught_up(reader), reader.lag()) == ([], 0)
@@ -464,7 +464,7 @@ async def test_a_reader_that_fetches_nothing_hears_of_what_is_new_when_it_looks(
     await commit(setup, 1, (setup.log, "a"), (setup.log, "b"))
     reader = await setup.kafka.reader(setup.log, 0)
     await reader.seek(0)
-    await reader.fetch(1, 2.0)
+    await reader.fetch(1, 60)
     before = reader.lag()
     await commit(setup, 2, *[(setup.log, str(number)) for number in range(10)])
     await reader.look()
@@ -477,7 +477,7 @@ async def test_a_position_that_is_gone_is_an_error(setup: Setup) -> None:
     reader = await setup.kafka.reader(setup.log, 0)
     await reader.seek(1_000)
     with pytest.raises(Gone, match="1000") as caught:
-        await reader.fetch(1, 5.0)
+        await reader.fetch(1, 60)
     assert caught.value.first is None, "retention did not remove it: it never was there"
     await reader.close()
 

@@ -50,7 +50,7 @@ class Cluster:
 
     async def member(self, **settings: Any) -> tuple[AioGroup, Listener]:
         """Return a membership that has been asked for."""
-        given = KafkaSettings(bootstrap_servers=self.bootstrap, session_timeout_ms=1_000, **settings)
+        given = KafkaSettings(bootstrap_servers=self.bootstrap, session_timeout_ms=10_000, **settings)
         group, listener = AioKafka(given, self.name).group([self.topic]), Listener()
         self.groups.append(group)
         await group.join(listener)

@@ -134,14 +134,14 @@ async def test_a_pause_fires_no_deadline_and_lets_no_window_close():
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-async def test_a_stop_while_the_registry_is_away_or_hangs_is_quick(hangs, long_waits):
+async def test_a_stop_while_the_registry_is_away_or_hangs_is_quick(hangs, long_waits, monkeypatch):
+    """It does not use up the time that a commit in hand has for its end."""
+    monkeypatch.setattr("streamproc.runtime.worker.FINISH_S", 3_600)
     it = await _application()
     it.registry.is_away, it.registry.hangs = not hangs, hangs
     _registered(it, SEVEN, "queued")
     async with it.working():
         await eventually(lambda: it.source() in it.told.pauses or (hangs and it.registry.asking))
-        began = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - began < 2
     assert _committed(it) == 0
     await eventually(lambda: not it.registry.asking)
 
@@ -400,7 +400,8 @@ async def test_a_limit_that_is_just_reached_holds_up_nothing_good():
     assert not it.told.paused_times
 
 
-async def test_without_a_limit_one_commit_takes_what_is_there():
+async def test_without_a_limit_one_commit_takes_what_is_there(monkeypatch):
+    monkeypatch.setattr("streamproc.runtime.cycle.GATHER_S", 60)
     it = await _application(max_records=10_000)
     for _ in range(2_000):
         it.send_bytes(b"rubbish")
