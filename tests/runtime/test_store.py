@@ -450,7 +450,7 @@ async def test_a_restore_that_a_rebalance_breaks_off_leaves_nothing_open(
     it.send("queued")
     async with it.working() as worker:
         for number in (1, 2):
-            await eventually(lambda number=number: len(begun) == number)
+            await eventually(lambda number=number: len(begun) == 2 * number)  # Of both stages.
             it.kafka.rebalance()
         goes_on.set()
         await it.drained()
