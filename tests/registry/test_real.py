@@ -35,7 +35,7 @@ Unique = Callable[[str], str]
 
 @pytest.fixture
 async def client(registry_url: str) -> AsyncIterator[RegistryClient]:
-    async with RegistryClient(RegistrySettings(url=registry_url)) as it:
+    async with RegistryClient(RegistrySettings(url=registry_url, timeout_s=60)) as it:
         yield it
 
 
@@ -126,7 +126,7 @@ async def test_a_schema_is_found_under_its_subject_and_version(client: RegistryC
 async def test_a_wrong_path_is_not_taken_for_an_unknown_id(registry_url: str) -> None:
     """Apicurio's answer has an error code there, too: 404."""
     wrong = registry_url.replace("/ccompat/", "/nowhere/")
-    async with RegistryClient(RegistrySettings(url=wrong)) as client:
+    async with RegistryClient(RegistrySettings(url=wrong, timeout_s=60)) as client:
         with pytest.raises(RegistryUnavailable, match="check the path"):
             await client.schema_by_id(1)
 
@@ -182,7 +182,7 @@ async def test_a_registry_that_hangs_or_is_gone_is_unavailable_until_it_is_back(
                 await client.schema_by_id(schema_id)
         finally:
             real_registry.start()
-    async with RegistryClient(RegistrySettings(url=real_registry.url)) as client:
+    async with RegistryClient(RegistrySettings(url=real_registry.url, timeout_s=60)) as client:
         assert await client.schema_by_id(schema_id) is None
 
 
@@ -222,7 +222,8 @@ def test_schema_check_asks_for_a_subject(registry_url: str, unique: Callable[[st
         (unique("none"), "latest", 2, "knows no"),
     ):
         command = [sys.executable, "-m", "streamproc", "schema", "check", subject, "--version", version]
-        environment = {**os.environ, "STREAMPROC_REGISTRY__URL": registry_url, "COLUMNS": "200"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        registry_settings = {"STREAMPROC_REGISTRY__URL": registry_url, "STREAMPROC_REGISTRY__TIMEOUT_S": "60"}
+        environment = {**os.environ, **registry_settings, "COLUMNS": "200"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == code, done.stderr
         assert words in done.stdout

@@ -84,7 +84,7 @@ def test_probes_are_answered_by_tls_beside_120_that_say_nothing(run, authority) 
     client = ssl.create_default_context(cafile=authority.ca_file)
 
     async def main() -> None:
-        shown, limits = Certificate(ours.cert_file, ours.key_file), ServerLimits(head_s=1)
+        shown, limits = Certificate(ours.cert_file, ours.key_file), ServerLimits(head_s=5)
         async with HttpServer(app, "127.0.0.1", 0, certificate=shown, limits=limits) as server:
             silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(120)]
             assert (await get(server, client)).startswith(b"HTTP/1.1 200")
