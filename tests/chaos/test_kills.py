@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 
 LONG_SESSION_MS = 300_000
 NO_SNAPSHOTS = "no snapshots, the next start reads all of run-state"
-AHEAD_S = 180
+AHEAD_S = 120
 """The events are so far ahead of the clock when they are sent."""
 
 
