@@ -64,7 +64,7 @@ async def _kill_at_random(
 
 
 async def _goes_on(fleet: Fleet, before: int, source: LiveSource, events: int) -> bool:
-    """Whether something was committed since; on a slow machine all may be before the last kills, which then are at rest."""
+    """Whether something was committed since. On a slow machine all may be by then: the last kills are at rest."""
     return await fleet.moved(before) or (source.sent >= events and await fleet.is_done())
 
 
