@@ -34,7 +34,7 @@ def last_end(server: Receiver, run: str = "run_1") -> str:
 async def test_a_firing_alert_is_sent_at_once(pushing: Pushing, server: Receiver) -> None:
     async with pushing.to_alertmanagers(server.url + "/prefix"):
         pushing.publish(firing())
-        await eventually(lambda: server.got)
+        await eventually(lambda: pushing.told.results["alertmanager", "delivered"])
     assert server.got[0].path == "/prefix/api/v2/alerts"
     (alert,) = told(server)
     assert alert["labels"]["alertname"] == "StreamprocRunsStuckInQueued"
