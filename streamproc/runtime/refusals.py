@@ -29,12 +29,15 @@ class _TopicRefusal:
         self.backoff = patience()
 
 
-_Answer = tuple[Collection[TopicPartition], Collection[tuple[Right, ...]]]
-"""The ids whose transactions have ended, and the rights that are no longer denied."""
+_Answer = tuple[Collection[_TopicRefusal], Collection[TopicPartition], Collection[tuple[Right, ...]]]
+"""The refusals that were asked about, the ids whose transactions have ended, and the rights that are granted again."""
 
 
 class Refusals:
-    """Refusals by output partition. A source that writes to one is paused: it is left out of the others' commit."""
+    """Refusals by output partition. A source that writes to one is paused: it is left out of the others' commit.
+
+    `ending`: the ids whose transactions have not ended, as far as the worker knows; it takes off those that it fenced.
+    """
 
     def __init__(self, kafka: Kafka, ending: set[TopicPartition], wake: asyncio.Event) -> None:
         self._kafka = kafka
@@ -42,7 +45,6 @@ class Refusals:
         self._wake = wake
         self._places: dict[TopicPartition, _TopicRefusal] = {}
         self._asking: asyncio.Task[_Answer] | None = None
-        self._asked: Collection[_TopicRefusal] = ()
 
     def add(
         self,
@@ -77,15 +79,9 @@ class Refusals:
         now = time.monotonic()
         due = [each for each in self._places.values() if each.sources and each.again_at <= now]
         if due:
-            self._asked = due
             self._asking = asyncio.create_task(self._ask(due))
             self._asking.add_done_callback(lambda _: self._wake.set())
         return ()
-
-    def ended(self, source: TopicPartition | None) -> None:
-        """Note that the transaction of this id has ended: whoever owns it now must not be fenced by a check."""
-        for refusal in self._places.values():
-            refusal.by -= {source}
 
     async def end(self) -> None:
         """Cancel the check."""
@@ -98,23 +94,24 @@ class Refusals:
         if not asking.done():
             return ()
         self._asking = None
-        ended, granted = asking.result()
+        asked, ended, granted = asking.result()
         self._ending.difference_update(ended)
         free: set[TopicPartition] = set()
         for refusal in self._places.values():
-            refusal.by = refusal.by.difference(ended)
+            refusal.by &= self._ending
             if refusal.sources and not refusal.by and (refusal.denied is None or refusal.denied.rights in granted):
                 free |= refusal.sources
                 refusal.sources = frozenset()
-            elif refusal in self._asked:  # Each waits for its own turn: of the others nothing is known yet.
+            elif refusal in asked:  # Each waits for its own turn: of the others nothing is known yet.
                 refusal.again_at = time.monotonic() + refusal.backoff.failed()
         return {source for source in free if not self.pause_of(source)}
 
     async def _ask(self, due: Collection[_TopicRefusal]) -> _Answer:
-        ids = sorted(frozenset[TopicPartition]().union(*(each.by for each in due)))
+        # Only of those that are ending still: the worker may own one that has ended, and a check would fence it.
+        ids = sorted({source for each in due for source in each.by & self._ending})
         denials = {each.denied.rights: each.denied for each in due if each.denied is not None}
         granted = {rights for rights, denied in denials.items() if await is_granted(self._kafka, denied)}
         try:
-            return set(ids) - set(await self._kafka.fence(ids) if ids else ()), granted
+            return due, set(ids) - set(await self._kafka.fence(ids) if ids else ()), granted
         except (TaskInvalid, BrokerUnavailable):
-            return set(), granted
+            return due, set(), granted

@@ -70,7 +70,6 @@ class Tenure:
             # The heartbeat comes before the fence: this worker may have stalled, and another one may be the owner.
             if await self._takeover.membership():
                 transactions = await self._takeover.producer()
-                self._refusals.ended(self._takeover.own)
                 await self._takeover.run()
                 await self._work(transactions)
         except OutputsRefused as refused:

@@ -18,10 +18,10 @@ from streamproc.notify.rendering import bounded
 from streamproc.runtime.aio.cluster import AioKafka
 from streamproc.runtime.aio.feed import AioFeed
 from streamproc.runtime.config import KafkaSettings
-from streamproc.runtime.ports import NewTopic, TopicPartition
+from streamproc.runtime.ports import NewTopic
 from tests.support.alerts import firing, message, resolved
 from tests.support.prometheus import Alertmanager, alertmanager
-from tests.support.pushing import Told
+from tests.support.pushing import Told, webhook_took
 from tests.support.receiver import Receiver, receiver
 from tests.support.waiting import eventually
 
@@ -65,15 +65,6 @@ class Application:
         )
         webhook = WebhookSettings() if hook is None else WebhookSettings(url=SecretStr(hook))
         return Pusher(source, AlertmanagerSettings(urls=alertmanagers, resend_s=RESEND_S), webhook, self.told)
-
-    async def webhook_committed(self, count: int) -> bool:
-        """Whether the webhook will not be told once more of the first records of partition 0: they are committed."""
-        kafka = AioKafka(self.settings, f"{self.name}.webhook")
-        try:
-            committed = await kafka.committed(TopicPartition(self.topic, 0))
-        finally:
-            await kafka.close()
-        return committed is not None and committed.offset >= count
 
     async def _partitions(self) -> int:
         kafka = AioKafka(self.settings, self.name)
@@ -257,7 +248,9 @@ async def test_both_receivers_side_by_side(app: Application, am: Alertmanager, p
         await app.publish(ended(alert))
         await fire(am)
         await eventually(lambda: len(hooked(person)) == 2)
-        await eventually(lambda: app.webhook_committed(3))  # Between the two is the marker of a transaction.
+        await eventually(
+            lambda: webhook_took(app.settings, app.name, app.topic, 3)
+        )  # Between the two is the marker of a transaction.
     async with app.pusher(am.url, hook=f"{person.url}/hook"):
         await app.publish(begun("run_2"))
         await fire(am, "run_2")

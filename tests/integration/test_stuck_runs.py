@@ -5,9 +5,8 @@ from typing import Any
 
 from streamproc.local.kafka import free_port
 from streamproc.local.simulate import simulate
-from streamproc.runtime.aio.cluster import AioKafka
-from streamproc.runtime.ports import TopicPartition
 from tests.support.prometheus import Alertmanager, alertmanager
+from tests.support.pushing import webhook_took
 from tests.support.receiver import never, receiver
 from tests.support.runobjects import framed, run_object
 from tests.support.service import Fleet, Worker
@@ -33,16 +32,6 @@ async def _says(worker: Worker, metric: str, value: int) -> bool:
     return float(line.split()[-1]) == value
 
 
-async def _webhook_committed(service: Fleet) -> bool:
-    """Whether the webhook will not be told once more: that it took the alert is committed."""
-    kafka = AioKafka(service.settings, f"{service.name}.webhook")
-    try:
-        committed = await kafka.committed(TopicPartition(service.topics.alerts, 0))
-    finally:
-        await kafka.close()
-    return committed is not None and committed.offset > 0
-
-
 async def test_a_run_left_in_requires_action_is_an_alert_until_it_completes(service: Fleet) -> None:
     """The service with its settings, as it is run; a restart in between leaves the alert firing."""
     settings = {"DEADLINES__LIMITS_S": '{"requires_action": 1}', "DEADLINES__ALLOWANCE_S": 0}
@@ -57,7 +46,7 @@ async def test_a_run_left_in_requires_action_is_an_alert_until_it_completes(serv
         await eventually(lambda: _shows(am, "StreamprocRunsStuckInRequiresAction"))
         await eventually(lambda: _says(worker, "streamproc_push_waiting", 0))
         assert not await _says(worker, "streamproc_push_last_success_timestamp_seconds", 0)
-        await eventually(lambda: _webhook_committed(service))
+        await eventually(lambda: webhook_took(service.settings, service.name, service.topics.alerts, 1))
         assert worker.stop() == 0
         again = service.start(**settings, **push)
         await eventually(again.is_ready)

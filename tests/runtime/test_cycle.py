@@ -4,7 +4,7 @@ import asyncio
 
 from streamproc.errors import BrokerUnavailable, TaskInvalid
 from streamproc.runtime.observer import Pause
-from streamproc.runtime.ports import Committed, Member, OutputRefused, Reader, TopicPartition, Transactions
+from streamproc.runtime.ports import Committed, Member, OutputRefused, TopicPartition, Transactions
 from streamproc.runtime.refusals import Refusals
 from streamproc.runtime.taskstates import TaskState
 from tests.support.application import application, once
@@ -12,12 +12,26 @@ from tests.support.fake_kafka import Entry, FakeKafka
 from tests.support.waiting import eventually
 
 
+def held(monkeypatch, it, partition=1):
+    """Hold the restores of a partition until the event is set; return it, and the restores that have come so far."""
+    gate, bounds, restores = asyncio.Event(), it.kafka.bounds, []
+
+    async def slow(topic, number):
+        if (topic, number) == (it.topics.state, partition):
+            restores.append(number)
+            await gate.wait()
+        return await bounds(topic, number)
+
+    monkeypatch.setattr(it.kafka, "bounds", slow)
+    return gate, restores
+
+
 async def test_what_has_come_for_all_partitions_is_one_transaction():
     """States, offsets and positions of all, and of both stages."""
     it = await application(partitions=4)
     sources = {it.source(number) for number in range(4)}
     async with it.working():
-        await eventually(lambda: sources <= it.kafka.offsets.keys())  # Each runs, and has said so to the windows.
+        await it.all_run()
         for number in range(4):
             it.send("queued", f"run_{number}", partition=number)
         await it.drained()
@@ -89,19 +103,12 @@ async def test_sources_that_meet_a_refusal_one_after_another_stay_paused_togethe
     """Each that is restored later meets it once. If they took turns, each turn would spend one more id."""
     it = await application(partitions=2)
     it.kafka.refusing = [TopicPartition(it.topics.measurements, 1)]
-    is_free, reader = asyncio.Event(), it.kafka.reader
-
-    async def held(topic: str, partition: int) -> Reader:
-        if (topic, partition) == (it.topics.state, 1):
-            await is_free.wait()
-        return await reader(topic, partition)
-
-    monkeypatch.setattr(it.kafka, "reader", held)
+    gate, _ = held(monkeypatch, it)
     it.send("queued", "run_0", partition=0)
     it.send("queued", "run_1", partition=1)
     async with it.working():
         await eventually(lambda: set(it.told.pauses) == {it.source(0)})
-        is_free.set()
+        gate.set()
         await eventually(lambda: set(it.told.pauses) == {it.source(0), it.source(1)})
         fetches = it.kafka.fetches[it.topics.measurements]
         await eventually(lambda: it.kafka.fetches[it.topics.measurements] > fetches + 20)
@@ -155,15 +162,7 @@ async def test_a_long_restore_does_not_stop_the_running_ones(monkeypatch):
     it.send("queued", "run_1", partition=1)
     async with it.working():
         await it.drained()
-    gate, bounds, restores = asyncio.Event(), it.kafka.bounds, []
-
-    async def slow(topic, partition):
-        if (topic, partition) == (it.topics.state, 1):
-            restores.append(partition)
-            await gate.wait()
-        return await bounds(topic, partition)
-
-    monkeypatch.setattr(it.kafka, "bounds", slow)
+    gate, restores = held(monkeypatch, it)
     it.send("in_progress", "run_0", partition=0)
     it.send("in_progress", "run_1", partition=1)
     async with it.working():
@@ -230,7 +229,6 @@ async def test_a_backlog_waits_for_nothing_but_the_commit_in_hand():
 async def test_no_partition_is_left_behind_where_one_has_more_than_a_commit_holds():
     """What is had in one go is shared among those that have something."""
     it = await application(partitions=3, max_records=30)
-    sources = {it.source(number) for number in range(3)}
     commits = []
 
     class Noted(dict):
@@ -240,7 +238,7 @@ async def test_no_partition_is_left_behind_where_one_has_more_than_a_commit_hold
 
     it.kafka.offsets = Noted(it.kafka.offsets)
     async with it.working():
-        await eventually(lambda: sources <= it.kafka.offsets.keys())  # All of them run.
+        await it.all_run()
         for number in range(300):
             it.send("queued", f"run_{number}", partition=0)
         for number in (1, 2):
@@ -266,7 +264,7 @@ async def test_a_fetch_that_fails_is_done_again_from_the_last_commit():
     it = await application(partitions=2)
     it.send("queued")
     async with it.working():
-        await eventually(lambda: {it.source(0), it.source(1)} <= it.kafka.offsets.keys())  # Both run.
+        await it.all_run()
         await it.drained()
         it.kafka.fault = once("fetch", BrokerUnavailable("away"))
         it.send("in_progress")

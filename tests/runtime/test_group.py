@@ -131,6 +131,7 @@ async def test_of_two_processes_with_one_instance_id_the_newcomer_ends(cluster: 
     assert f"another process uses the group instance id one in the group {cluster.name}" in str(said)
     await eventually(incumbent.confirmed)
     assert second.joins > 1
+    assert first.member.instance_id == "one"  # type: ignore[union-attr]
     joins = first.joins
     await newcomer.leave()
     assert await incumbent.confirmed()

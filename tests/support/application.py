@@ -253,6 +253,11 @@ class Application:
         """Wait until the input and what was measured of it are committed."""
         await eventually(self.is_summed)
 
+    async def all_run(self) -> None:
+        """Wait until each source runs, and has said so to the windows."""
+        sources = {self.source(number) for number in range(len(self.kafka.logs[self.topics.events]))}
+        await eventually(lambda: sources <= self.kafka.offsets.keys())
+
     async def drained(self) -> None:
         """Wait until the whole input is committed and reported."""
         await eventually(self.is_drained)

@@ -7,6 +7,9 @@ from streamproc.core.alerts import Alert
 from streamproc.notify.config import AlertmanagerSettings, WebhookSettings
 from streamproc.notify.observer import DeliveryResult, Receiver
 from streamproc.notify.pusher import AlertOrigin, Pusher
+from streamproc.runtime.aio.cluster import AioKafka
+from streamproc.runtime.config import KafkaSettings
+from streamproc.runtime.ports import TopicPartition
 from tests.support.alerts import START_MS, message
 from tests.support.fake_feed import FakeTopic
 
@@ -61,3 +64,16 @@ class Pushing:
 
     async def _partitions(self) -> int:
         return len(self.topic.logs)
+
+
+async def webhook_took(settings: KafkaSettings, application_id: str, topic: str, count: int) -> bool:
+    """Whether it is committed, in a real cluster, that the webhook took the first offsets of partition 0.
+
+    From then on it is not told of them once more.
+    """
+    kafka = AioKafka(settings, f"{application_id}.webhook")
+    try:
+        committed = await kafka.committed(TopicPartition(topic, 0))
+    finally:
+        await kafka.close()
+    return committed is not None and committed.offset >= count
